@@ -1,0 +1,138 @@
+//! The one table of error codes. A code is a stable number from [`FIRST_CODE`] up; codes below it belong to
+//! applications, which may reset and stop streams with them. Text is for people and may change.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::limits::MAX_MESSAGE;
+
+/// Codes from here up are Polypeer's; a plugin may use those below.
+pub const FIRST_CODE: u32 = 0x1_0000;
+
+macro_rules! codes {
+    ($($(#[doc = $doc:literal])* $name:ident = $number:literal, $text:literal;)*) => {
+        /// What went wrong, as a number that never changes its meaning.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[repr(u32)]
+        pub enum ErrorCode { $($(#[doc = $doc])* $name = FIRST_CODE + $number,)* }
+
+        impl ErrorCode {
+            /// Every code, in order of number.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// What the code is called in `SPEC.md`, the SDKs and error texts.
+            pub const fn text(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+
+            /// The code with this number, if it is one this version knows.
+            pub const fn from_number(number: u32) -> Option<Self> {
+                match number.checked_sub(FIRST_CODE) { $(Some($number) => Some(Self::$name),)* _ => None }
+            }
+        }
+    };
+}
+
+codes! {
+    /// A frame or message that breaks the specification; ends the session.
+    Malformed = 1, "malformed";
+    /// Wrong token or session secret.
+    Unauthorised = 2, "unauthorised";
+    /// No common version of the gateway protocol.
+    UnsupportedVersion = 3, "unsupported version";
+    /// A request this netcore does not know.
+    Unsupported = 4, "unsupported";
+    /// The plugin has no grant for it.
+    NotGranted = 5, "not granted";
+    /// The plugin's grants, or the other side's, do not include this peer.
+    PeerNotAllowed = 6, "peer not allowed";
+    /// The operator has blocked the peer, or the peer has blocked this node.
+    Blocked = 7, "blocked";
+    /// No address is known for the peer.
+    UnknownPeer = 8, "unknown peer";
+    /// Addresses are known, none answered as that peer.
+    Unreachable = 9, "unreachable";
+    /// Nothing on the other side serves this protocol.
+    NotServed = 10, "protocol not served";
+    /// Another plugin of this node already serves this protocol.
+    AlreadyServed = 11, "protocol already served";
+    /// The plugin has too many streams open to this peer, or in all.
+    TooManyStreams = 12, "too many streams";
+    /// Too much in flight; try again later.
+    Busy = 13, "busy";
+    /// A payload over its limit.
+    TooLarge = 14, "too large";
+    /// No answer within the time allowed.
+    TimedOut = 15, "timed out";
+    /// The caller cancelled.
+    Cancelled = 16, "cancelled";
+    /// The other end, or something on the way, went away: the stream was cut, not ended.
+    ConnectionLost = 17, "connection lost";
+    /// A newer session of the same launch took over.
+    Superseded = 18, "superseded";
+    /// No such stream waits to be claimed, or no such call to be answered.
+    NoSuchStream = 19, "no such stream";
+    /// The node or the plugin is stopping.
+    ShuttingDown = 20, "shutting down";
+    /// The other plugin declined.
+    Refused = 21, "refused";
+    /// A bug or an exhausted resource in Polypeer itself.
+    Internal = 22, "internal error";
+    /// A value that is well formed and makes no sense here.
+    BadArgument = 23, "bad argument";
+    /// The peer broke the protocol between netcores.
+    PeerMisbehaved = 24, "peer misbehaved";
+}
+
+impl ErrorCode {
+    /// The stable number.
+    pub const fn number(self) -> u32 {
+        self as u32
+    }
+}
+
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
+    }
+}
+
+/// The name of any code: Polypeer's by table, an application's by number.
+pub fn describe(code: u32) -> String {
+    match ErrorCode::from_number(code) {
+        Some(known) => known.text().to_owned(),
+        None if code < FIRST_CODE => format!("application code {code}"),
+        None => format!("unknown code {code}"),
+    }
+}
+
+/// An error as it crosses a process: a stable code and a text for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{}{}{message}", describe(*code), if message.is_empty() { "" } else { ": " })]
+pub struct Failure {
+    /// A number of [`ErrorCode`], one that a later version added, or an application's own.
+    pub code: u32,
+    /// What was wrong, where, and what to do. At most 1024 bytes.
+    pub message: String,
+}
+
+impl Failure {
+    /// A failure with its text, which is cut to the limit at a character boundary.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        let mut message = message.into();
+        message.truncate(message.floor_char_boundary(MAX_MESSAGE));
+        Self { code: code.number(), message }
+    }
+
+    /// Whether this is the failure `code` stands for.
+    pub fn is(&self, code: ErrorCode) -> bool {
+        self.code == code.number()
+    }
+}
+
+impl From<ErrorCode> for Failure {
+    fn from(code: ErrorCode) -> Self {
+        Self { code: code.number(), message: String::new() }
+    }
+}

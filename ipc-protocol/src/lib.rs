@@ -1,0 +1,14 @@
+//! The contract between Polypeer's processes: what plugins and the network core say on the gateway, and what the
+//! supervisor and the network core say on the admin session. `SPEC.md` owns the bytes; this crate is its Rust form.
+//!
+//! [`gateway`] and [`admin`] hold the message types, [`codec`] turns them into bytes and is the only file that names
+//! the encoding crate, [`frame`] cuts byte streams into frames without allocating by a length it was told.
+
+pub mod admin;
+pub mod codec;
+pub mod error;
+pub mod frame;
+pub mod gateway;
+pub mod ids;
+pub mod limits;
+pub mod ticket;

@@ -1,0 +1,119 @@
+//! Tickets: text that lets a stranger dial, `polypeer:ID@ADDRESS,ADDRESS…`. Later versions may append `;key=value`
+//! parts, which readers skip.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{InvalidId, NodeId};
+use crate::limits::{MAX_TICKET, MAX_TICKET_ADDRESSES};
+
+/// What every ticket starts with.
+pub const PREFIX: &str = "polypeer:";
+
+/// A node and where it can be reached. An empty address list means: find it yourself.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Ticket {
+    /// Whom to reach.
+    pub node: NodeId,
+    /// Where to try, at most 16.
+    pub addresses: Vec<SocketAddr>,
+}
+
+/// Why a text is not a ticket.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidTicket {
+    /// It does not start with `polypeer:`.
+    #[error("a ticket starts with {PREFIX:?}")]
+    Prefix,
+    /// Longer than any ticket.
+    #[error("a ticket has at most {MAX_TICKET} bytes and {MAX_TICKET_ADDRESSES} addresses")]
+    TooLong,
+    /// The part before `@`.
+    #[error(transparent)]
+    Node(#[from] InvalidId),
+    /// An address that is not `IP:PORT`.
+    #[error("{text:?} in the ticket is not an address: expected IP:PORT")]
+    Address {
+        /// What was given.
+        text: String,
+    },
+}
+
+impl fmt::Display for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{PREFIX}{}", self.node)?;
+        for (index, address) in self.addresses.iter().take(MAX_TICKET_ADDRESSES).enumerate() {
+            write!(f, "{}{address}", if index == 0 { '@' } else { ',' })?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Ticket {
+    type Err = InvalidTicket;
+
+    fn from_str(text: &str) -> Result<Self, InvalidTicket> {
+        let text = text.trim();
+        if text.len() > MAX_TICKET {
+            return Err(InvalidTicket::TooLong);
+        }
+        let body = text.strip_prefix(PREFIX).ok_or(InvalidTicket::Prefix)?;
+        let body = body.split_once(';').map_or(body, |(known, _)| known);
+        let (node, addresses) = body.split_once('@').map_or((body, None), |(node, rest)| (node, Some(rest)));
+        let addresses = addresses
+            .map(|list| list.split(',').map(parse_address).collect::<Result<Vec<_>, _>>())
+            .transpose()?
+            .unwrap_or_default();
+        if addresses.len() > MAX_TICKET_ADDRESSES {
+            return Err(InvalidTicket::TooLong);
+        }
+        Ok(Self { node: node.parse()?, addresses })
+    }
+}
+
+fn parse_address(text: &str) -> Result<SocketAddr, InvalidTicket> {
+    text.parse().map_err(|_| InvalidTicket::Address { text: text.to_owned() })
+}
+
+impl TryFrom<String> for Ticket {
+    type Error = InvalidTicket;
+
+    fn try_from(text: String) -> Result<Self, InvalidTicket> {
+        text.parse()
+    }
+}
+
+impl From<Ticket> for String {
+    fn from(ticket: Ticket) -> Self {
+        ticket.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticket_reads_back_with_both_address_families() {
+        let node = NodeId([7; 32]);
+        let addresses = vec!["192.0.2.1:7470".parse().expect("v4"), "[2001:db8::1]:9".parse().expect("v6")];
+        let ticket = Ticket { node, addresses };
+        assert_eq!(ticket.to_string().parse(), Ok(ticket.clone()));
+        assert_eq!(format!(" {ticket};relay=later\n").parse(), Ok(ticket));
+        assert_eq!(format!("polypeer:{node}").parse(), Ok(Ticket { node, addresses: vec![] }));
+    }
+
+    #[test]
+    fn text_that_is_no_ticket_is_refused() {
+        let node = NodeId([7; 32]);
+        assert_eq!("http://x".parse::<Ticket>(), Err(InvalidTicket::Prefix));
+        assert!(format!("polypeer:{node}@").parse::<Ticket>().is_err());
+        assert!(format!("polypeer:{node}@localhost:1").parse::<Ticket>().is_err());
+        assert!(format!("polypeer:{node}@{}", ["1.2.3.4:5"; 17].join(",")).parse::<Ticket>().is_err());
+        assert!("polypeer:short@1.2.3.4:5".parse::<Ticket>().is_err());
+    }
+}

@@ -1,0 +1,2 @@
+//! The polypeer command.
+fn main() {}
