@@ -120,9 +120,22 @@ pub struct Failure {
 impl Failure {
     /// A failure with its text, which is cut to the limit at a character boundary.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        let mut message = message.into();
-        message.truncate(message.floor_char_boundary(MAX_MESSAGE));
-        Self { code: code.number(), message }
+        Self { code: code.number(), message: message.into() }.cut()
+    }
+
+    /// The same with its text cut to the limit at a character boundary, as every receiver does.
+    #[must_use]
+    pub fn cut(mut self) -> Self {
+        self.message.truncate(self.message.floor_char_boundary(MAX_MESSAGE));
+        self
+    }
+
+    /// What a plugin gave as a reason, as the other side may see it: Polypeer's own codes become `refused`, so that a
+    /// plugin cannot pretend to be Polypeer.
+    #[must_use]
+    pub fn from_plugin(self) -> Self {
+        let code = if self.code < FIRST_CODE { self.code } else { ErrorCode::Refused.number() };
+        Self { code, ..self }.cut()
     }
 
     /// Whether this is the failure `code` stands for.

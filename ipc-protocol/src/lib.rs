@@ -2,13 +2,18 @@
 //! supervisor and the network core say on the admin session. `SPEC.md` owns the bytes; this crate is its Rust form.
 //!
 //! [`gateway`] and [`admin`] hold the message types, [`codec`] turns them into bytes and is the only file that names
-//! the encoding crate, [`frame`] cuts byte streams into frames without allocating by a length it was told.
+//! the encoding crate, [`frame`] cuts byte streams into frames without allocating by a length it was told. [`session`]
+//! has the rules of a session without input or output, [`transport`] puts frames on local sockets, and [`client`] is
+//! the gateway's client for Rust.
 
 pub mod admin;
+pub mod client;
 pub mod codec;
 pub mod error;
 pub mod frame;
 pub mod gateway;
 pub mod ids;
 pub mod limits;
+pub mod session;
 pub mod ticket;
+pub mod transport;

@@ -1,0 +1,1 @@
+//! The gateway client for Rust (in the next commit).

@@ -1,0 +1,177 @@
+//! Either end of a data connection after `Opened`: [`Receiver`] takes the incoming frames apart, [`Sender`] says which
+//! frames may still be sent. Each direction: data frames, then `FIN` or `RESET`. A `STOP` concerns the direction
+//! against which it travels: its sender reads no more. It may come at any time, once.
+//!
+//! Used by [`crate::client::DataStream`] and by netcore's gateway.
+
+use crate::frame::{BadHeader, DataHeader};
+
+/// What comes out of the bytes of a data connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Received<'a> {
+    /// The next bytes of the stream; never empty.
+    Data(&'a [u8]),
+    /// The other side has written everything.
+    Fin,
+    /// The other side gave up, with this code.
+    Reset(u32),
+    /// The other side reads no more, with this code.
+    Stop(u32),
+}
+
+/// How the other side broke the rules of a data connection. The connection is then of no more use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum DataError {
+    /// Four bytes that are no header.
+    #[error(transparent)]
+    Header(#[from] BadHeader),
+    /// `DATA`, `FIN` or `RESET` after the stream had ended.
+    #[error("data frame after the end of the stream")]
+    AfterEnd,
+    /// A second `STOP`.
+    #[error("second request to stop")]
+    SecondStop,
+}
+
+/// The incoming half.
+#[derive(Debug, Default)]
+pub struct Receiver {
+    /// Bytes of the current data frame still to come.
+    remaining: usize,
+    ended: bool,
+    stopped: bool,
+}
+
+impl Receiver {
+    /// Takes the next event from the front of `input`, which then starts after it. Data is handed out as it is there,
+    /// at most `limit` (≥ 1) bytes at a time. `None`: more bytes are needed, and what is left of `input` (under 4
+    /// bytes) must be given again in front of them.
+    pub fn next<'a>(&mut self, input: &mut &'a [u8], limit: usize) -> Result<Option<Received<'a>>, DataError> {
+        if self.remaining == 0 {
+            let Some((header, rest)) = input.split_first_chunk::<4>() else { return Ok(None) };
+            let header = DataHeader::from_bytes(*header)?;
+            *input = rest;
+            if !matches!(header, DataHeader::Stop(_)) && self.ended {
+                return Err(DataError::AfterEnd);
+            }
+            match header {
+                DataHeader::Data(length) => self.remaining = length,
+                DataHeader::Fin => {
+                    self.ended = true;
+                    return Ok(Some(Received::Fin));
+                }
+                DataHeader::Reset(code) => {
+                    self.ended = true;
+                    return Ok(Some(Received::Reset(code)));
+                }
+                DataHeader::Stop(code) => {
+                    if std::mem::replace(&mut self.stopped, true) {
+                        return Err(DataError::SecondStop);
+                    }
+                    return Ok(Some(Received::Stop(code)));
+                }
+            }
+        }
+        let length = self.remaining.min(input.len()).min(limit.max(1));
+        if length == 0 {
+            return Ok(None);
+        }
+        let (data, rest) = input.split_at(length);
+        *input = rest;
+        self.remaining -= length;
+        Ok(Some(Received::Data(data)))
+    }
+
+    /// Whether `FIN` or `RESET` has come. The end of the connection before that means the stream was cut.
+    pub fn is_ended(&self) -> bool {
+        self.ended
+    }
+}
+
+/// The outgoing half: which frames may still be sent.
+#[derive(Debug, Default)]
+pub struct Sender {
+    ended: bool,
+    stopped: bool,
+}
+
+impl Sender {
+    /// The header to send before a frame's payload, or instead of one; `None` when the rules forbid the frame now
+    /// (the stream has ended, or was stopped before), which is then left out.
+    pub fn header(&mut self, header: DataHeader) -> Option<[u8; 4]> {
+        let allowed = match header {
+            DataHeader::Stop(_) => !std::mem::replace(&mut self.stopped, true),
+            DataHeader::Data(_) => !self.ended,
+            DataHeader::Fin | DataHeader::Reset(_) => !std::mem::replace(&mut self.ended, true),
+        };
+        allowed.then(|| header.to_bytes())
+    }
+
+    /// Whether `FIN` or `RESET` was sent.
+    pub fn is_ended(&self) -> bool {
+        self.ended
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stream_comes_apart_the_same_wherever_it_is_cut() {
+        let mut wire = Vec::new();
+        for (header, payload) in [
+            (DataHeader::Data(5), &b"hello"[..]),
+            (DataHeader::Stop(9), b""),
+            (DataHeader::Data(1), b"!"),
+            (DataHeader::Fin, b""),
+        ] {
+            wire.extend_from_slice(&header.to_bytes());
+            wire.extend_from_slice(payload);
+        }
+        for cut in 0..=wire.len() {
+            let (mut receiver, mut data, mut ends) = (Receiver::default(), Vec::new(), Vec::new());
+            let mut held = Vec::new();
+            for part in [&wire[..cut], &wire[cut..]] {
+                held.extend_from_slice(part);
+                let mut input = &held[..];
+                while let Some(event) = receiver.next(&mut input, 3).expect("valid") {
+                    match event {
+                        Received::Data(bytes) => data.extend_from_slice(bytes),
+                        Received::Fin => ends.push("fin".to_owned()),
+                        Received::Stop(code) => ends.push(format!("stop {code}")),
+                        Received::Reset(code) => ends.push(format!("reset {code}")),
+                    }
+                }
+                held = input.to_vec();
+            }
+            assert_eq!((&data[..], ends.join(", ").as_str()), (&b"hello!"[..], "stop 9, fin"), "cut at {cut}");
+            assert!(receiver.is_ended() && held.is_empty());
+        }
+    }
+
+    #[test]
+    fn frames_after_the_end_and_second_stops_are_refused() {
+        let wire = |headers: &[DataHeader]| headers.iter().flat_map(|header| header.to_bytes()).collect::<Vec<_>>();
+        let outcome = |headers: &[DataHeader]| {
+            let (bytes, mut receiver) = (wire(headers), Receiver::default());
+            let mut input = &bytes[..];
+            while receiver.next(&mut input, 1)?.is_some() {}
+            Ok::<_, DataError>(())
+        };
+        assert_eq!(outcome(&[DataHeader::Fin, DataHeader::Stop(1)]), Ok(()));
+        assert_eq!(outcome(&[DataHeader::Fin, DataHeader::Fin]), Err(DataError::AfterEnd));
+        assert_eq!(outcome(&[DataHeader::Reset(1), DataHeader::Data(1)]), Err(DataError::AfterEnd));
+        assert_eq!(outcome(&[DataHeader::Stop(1), DataHeader::Stop(1)]), Err(DataError::SecondStop));
+    }
+
+    #[test]
+    fn sender_leaves_out_what_the_receiver_would_refuse() {
+        let mut sender = Sender::default();
+        assert!(sender.header(DataHeader::Data(1)).is_some());
+        assert!(sender.header(DataHeader::Fin).is_some());
+        assert!(sender.header(DataHeader::Fin).is_none() && sender.header(DataHeader::Reset(1)).is_none());
+        assert!(sender.header(DataHeader::Data(1)).is_none());
+        assert!(sender.header(DataHeader::Stop(1)).is_some() && sender.header(DataHeader::Stop(1)).is_none());
+    }
+}

@@ -1,0 +1,178 @@
+//! One frame's body to one message, telling apart what a later version added (answered or skipped) from what is broken
+//! (ends the session). Only requests, responses and events may grow within a version; see [`crate::gateway`].
+
+use crate::codec::{self, CodecError};
+use crate::error::{ErrorCode, Failure};
+use crate::gateway::{ClientFrame, Opening, OpeningReply, ServerFrame};
+use crate::limits::{MAX_PAYLOAD, MAX_VERSIONS};
+
+/// Variants of [`crate::gateway::Request`]; tags from here on are unknown to this version.
+pub const REQUESTS: u32 = 9;
+/// Variants of [`crate::gateway::Response`].
+pub const RESPONSES: u32 = 5;
+/// Variants of [`crate::gateway::Event`].
+pub const EVENTS: u32 = 9;
+
+/// Why a body is not a message this version can use.
+#[derive(Debug, thiserror::Error)]
+pub enum Undecodable {
+    /// A request of a later version: answer it with `unsupported` and go on.
+    #[error("request {id} is of unknown kind {tag}")]
+    UnknownRequest {
+        /// Of the request.
+        id: u64,
+        /// What it asks for.
+        tag: u32,
+    },
+    /// A response of a later version: the request it answers has failed, the session goes on.
+    #[error("response to request {id} is of unknown kind {tag}")]
+    UnknownResponse {
+        /// Of the request.
+        id: u64,
+        /// The kind of answer.
+        tag: u32,
+    },
+    /// An event of a later version: skip and count it.
+    #[error("event of unknown kind {tag}")]
+    UnknownEvent {
+        /// The kind of event.
+        tag: u32,
+    },
+    /// Breaks the specification: the session ends.
+    #[error(transparent)]
+    Malformed(#[from] CodecError),
+    /// Well formed, but over a limit of the specification: the session ends.
+    #[error("{what} of {size}; the limit is {limit}")]
+    OverLimit {
+        /// Of what there is too much.
+        what: &'static str,
+        /// How much.
+        size: usize,
+        /// How much is allowed.
+        limit: usize,
+    },
+}
+
+impl From<Undecodable> for Failure {
+    fn from(error: Undecodable) -> Self {
+        let code = match error {
+            Undecodable::UnknownRequest { .. }
+            | Undecodable::UnknownResponse { .. }
+            | Undecodable::UnknownEvent { .. } => ErrorCode::Unsupported,
+            Undecodable::Malformed(_) | Undecodable::OverLimit { .. } => ErrorCode::Malformed,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+/// Reads the first frame of a connection to the gateway.
+pub fn opening(body: &[u8]) -> Result<Opening, Undecodable> {
+    let opening = codec::decode(body)?;
+    match &opening {
+        Opening::Hello { versions, .. } if versions.len() > MAX_VERSIONS => {
+            Err(Undecodable::OverLimit { what: "list of versions", size: versions.len(), limit: MAX_VERSIONS })
+        }
+        _ => Ok(opening),
+    }
+}
+
+/// Reads netcore's answer to an [`Opening`].
+pub fn opening_reply(body: &[u8]) -> Result<OpeningReply, Undecodable> {
+    Ok(codec::decode(body)?)
+}
+
+/// Reads what a plugin sent on its control session. A payload over its limit is for the caller to answer
+/// (`too large`), since it concerns one request only.
+pub fn client_frame(body: &[u8]) -> Result<ClientFrame, Undecodable> {
+    if let Some(Numbered { frame: 0, id, tag }) = numbered(body)
+        && tag >= REQUESTS
+    {
+        return Err(Undecodable::UnknownRequest { id, tag });
+    }
+    Ok(codec::decode(body)?)
+}
+
+/// Reads what netcore sent on a control session.
+pub fn server_frame(body: &[u8]) -> Result<ServerFrame, Undecodable> {
+    if let Some(Numbered { frame: 0, id, tag }) = numbered(body)
+        && tag >= RESPONSES
+    {
+        return Err(Undecodable::UnknownResponse { id, tag });
+    }
+    if let (Some(1), Some(tag)) = (word(body, 0), word(body, 4))
+        && tag >= EVENTS
+    {
+        return Err(Undecodable::UnknownEvent { tag });
+    }
+    Ok(codec::decode(body)?)
+}
+
+/// Whether a payload is within the limit for calls.
+pub fn payload_fits(payload: &[u8]) -> bool {
+    payload.len() <= MAX_PAYLOAD
+}
+
+/// The start of `Request` and `Response` frames: the frame's tag, the id, the tag of what is in it.
+struct Numbered {
+    frame: u32,
+    id: u64,
+    tag: u32,
+}
+
+fn numbered(body: &[u8]) -> Option<Numbered> {
+    let id = u64::from_le_bytes(*body.get(4..)?.first_chunk()?);
+    Some(Numbered { frame: word(body, 0)?, id, tag: word(body, 12)? })
+}
+
+fn word(body: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_le_bytes(*body.get(at..)?.first_chunk()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::{Event, Request, Response};
+
+    fn bytes(parts: &[&[u8]]) -> Vec<u8> {
+        parts.concat()
+    }
+
+    #[test]
+    fn unknown_request_keeps_its_id_and_is_not_malformed() {
+        let body = bytes(&[&0u32.to_le_bytes(), &77u64.to_le_bytes(), &REQUESTS.to_le_bytes(), b"anything"]);
+        assert!(matches!(client_frame(&body), Err(Undecodable::UnknownRequest { id: 77, tag: REQUESTS })));
+        let last = ClientFrame::Request { id: 1, request: Request::Ping };
+        let mut body = Vec::new();
+        codec::encode(&last, &mut body).expect("fits");
+        assert_eq!(body[12..16], (REQUESTS - 1).to_le_bytes(), "the constant follows the enum");
+        assert_eq!(client_frame(&body).expect("known"), last);
+    }
+
+    #[test]
+    fn unknown_response_and_event_are_told_apart_from_broken_ones() {
+        let body = bytes(&[&0u32.to_le_bytes(), &5u64.to_le_bytes(), &RESPONSES.to_le_bytes()]);
+        assert!(matches!(server_frame(&body), Err(Undecodable::UnknownResponse { id: 5, .. })));
+        let body = bytes(&[&1u32.to_le_bytes(), &EVENTS.to_le_bytes(), b"later"]);
+        assert!(matches!(server_frame(&body), Err(Undecodable::UnknownEvent { tag: EVENTS })));
+        let body = bytes(&[&2u32.to_le_bytes(), &0u32.to_le_bytes()]);
+        assert!(matches!(server_frame(&body), Err(Undecodable::Malformed(_))));
+        assert!(matches!(client_frame(&[]), Err(Undecodable::Malformed(_))));
+
+        let mut body = Vec::new();
+        codec::encode(&ServerFrame::Event(Event::Closing(ErrorCode::Superseded.into())), &mut body).expect("fits");
+        assert_eq!(body[4..8], (EVENTS - 1).to_le_bytes(), "the constant follows the enum");
+        let mut body = Vec::new();
+        codec::encode(&Response::Failed(ErrorCode::Busy.into()), &mut body).expect("fits");
+        assert_eq!(body[..4], [0; 4]);
+    }
+
+    #[test]
+    fn hello_offers_at_most_32_versions() {
+        let token = crate::ids::Secret([3; 32]);
+        for (count, fits) in [(32, true), (33, false)] {
+            let mut body = Vec::new();
+            codec::encode(&Opening::Hello { versions: vec![1; count], token: token.clone() }, &mut body).expect("fits");
+            assert_eq!(opening(&body).is_ok(), fits);
+        }
+    }
+}

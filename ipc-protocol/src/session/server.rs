@@ -1,0 +1,300 @@
+//! Netcore's end of a connection to the gateway: the opening, then, on a control session, requests and events.
+//!
+//! ```text
+//! new ──Hello──► greeting ──welcome()──► running ──Cancel, Request… ──► running ──close(), broken frame──► ended
+//!  ├──Open, Accept──► opening a stream ──opened()──► data frames (crate::session::data)
+//!  └──broken frame──► ended
+//! ```
+//!
+//! What the specification says netcore answers by itself is answered here: `unsupported` to a request of a later
+//! version, `busy` beyond 256 in flight, `too large` to a payload over 64 KiB, `malformed` and the end for the rest.
+
+use std::collections::HashSet;
+
+use serde::Serialize;
+
+use super::decode::{self, Undecodable};
+use crate::codec::CodecError;
+use crate::error::{ErrorCode, Failure};
+use crate::frame;
+use crate::gateway::{
+    ClientFrame, Event, Opening, OpeningReply, Origin, Payload, Request, Response, ServerFrame, Target, Welcome,
+};
+use crate::ids::{Protocol, Secret};
+use crate::limits::{MAX_REQUESTS, VERSION};
+
+/// What a plugin's bytes mean.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServerEvent {
+    /// Wants a control session; answer with [`ServerSession::welcome`] or [`ServerSession::refuse`].
+    Hello {
+        /// The version to speak: the highest one both know.
+        version: u32,
+        /// To be checked.
+        token: Secret,
+    },
+    /// Wants a stream; answer with [`ServerSession::opened`] or [`ServerSession::refuse`].
+    Open {
+        /// To be checked.
+        secret: Secret,
+        /// Where to.
+        target: Target,
+        /// What is spoken on it.
+        protocol: Protocol,
+        /// 0 means 30 s.
+        timeout_ms: u32,
+    },
+    /// Claims a stream; answer as for `Open`.
+    Accept {
+        /// To be checked.
+        secret: Secret,
+        /// The number announced.
+        stream: u64,
+    },
+    /// Asks for something; answer with [`ServerSession::respond`].
+    Request {
+        /// Of the request; not in use by another one.
+        id: u64,
+        /// What is asked.
+        request: Request,
+    },
+    /// Gives up on a request that is still in flight.
+    Cancel {
+        /// Of the request.
+        id: u64,
+    },
+    /// Answers a call, or one that is not waiting any more; at most 64 KiB.
+    Answer {
+        /// Of the call.
+        call: u64,
+        /// The reply.
+        payload: Payload,
+    },
+    /// Declines a call, with a code as the caller may see it. An answer over 64 KiB comes as this, with `too large`.
+    Decline {
+        /// Of the call.
+        call: u64,
+        /// Why.
+        failure: Failure,
+    },
+    /// The plugin broke the specification: the reason has been appended to `out`; close after sending it.
+    Ended(Failure),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    New,
+    Greeting,
+    OpeningStream,
+    Running,
+    Stream,
+    Ended,
+}
+
+/// The state machine. Everything to be sent is appended to `out`.
+#[derive(Debug)]
+pub struct ServerSession {
+    state: State,
+    in_flight: HashSet<u64>,
+    unsupported: u64,
+}
+
+impl Default for ServerSession {
+    fn default() -> Self {
+        Self { state: State::New, in_flight: HashSet::new(), unsupported: 0 }
+    }
+}
+
+impl ServerSession {
+    // Getters.
+
+    /// Requests waiting for an answer, at most 256.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    /// Requests of later versions that were answered `unsupported`.
+    pub fn unsupported(&self) -> u64 {
+        self.unsupported
+    }
+
+    /// Whether control frames have ended and data frames begin where `input` stands.
+    pub fn is_stream(&self) -> bool {
+        self.state == State::Stream
+    }
+
+    // Bytes in.
+
+    /// Takes frames from the front of `input` until one concerns the caller, and leaves `input` after it. `None`:
+    /// more bytes are needed after those left in `input`, or the next step is the caller's (the answer to an opening).
+    pub fn read(&mut self, input: &mut &[u8], out: &mut Vec<u8>) -> Option<ServerEvent> {
+        while matches!(self.state, State::New | State::Running) {
+            let body = match frame::split(input) {
+                Ok(Some(body)) => body,
+                Ok(None) => return None,
+                Err(error) => return Some(self.end(Failure::new(ErrorCode::Malformed, error.to_string()), out)),
+            };
+            *input = &input[frame::HEADER + body.len()..];
+            if let Some(event) = self.handle_frame(body, out) {
+                return Some(event);
+            }
+        }
+        None
+    }
+
+    /// Takes one frame's body. `None`: it has been dealt with. A frame before the opening is answered breaks the
+    /// specification, since the plugin cannot know yet what to send.
+    pub fn handle_frame(&mut self, body: &[u8], out: &mut Vec<u8>) -> Option<ServerEvent> {
+        match self.state {
+            State::New => Some(self.handle_opening(body, out)),
+            State::Running => self.handle_running(body, out),
+            State::Greeting | State::OpeningStream | State::Stream => {
+                let text = "a frame was sent before the first one was answered";
+                Some(self.end(Failure::new(ErrorCode::Malformed, text), out))
+            }
+            State::Ended => None,
+        }
+    }
+
+    fn handle_opening(&mut self, body: &[u8], out: &mut Vec<u8>) -> ServerEvent {
+        match decode::opening(body) {
+            Ok(Opening::Hello { versions, token }) if versions.contains(&VERSION) => {
+                self.state = State::Greeting;
+                ServerEvent::Hello { version: VERSION, token }
+            }
+            Ok(Opening::Hello { versions, .. }) => {
+                let text =
+                    format!("the plugin speaks versions {versions:?} of the gateway protocol, this netcore {VERSION}");
+                self.end(Failure::new(ErrorCode::UnsupportedVersion, text), out)
+            }
+            Ok(Opening::Open { secret, target, protocol, timeout_ms }) => {
+                self.state = State::OpeningStream;
+                ServerEvent::Open { secret, target, protocol, timeout_ms }
+            }
+            Ok(Opening::Accept { secret, stream }) => {
+                self.state = State::OpeningStream;
+                ServerEvent::Accept { secret, stream }
+            }
+            Err(error) => self.end(error.into(), out),
+        }
+    }
+
+    fn handle_running(&mut self, body: &[u8], out: &mut Vec<u8>) -> Option<ServerEvent> {
+        match decode::client_frame(body) {
+            Ok(ClientFrame::Request { id, request }) => self.handle_request(id, request, out),
+            Ok(ClientFrame::Cancel { id }) => self.in_flight.contains(&id).then_some(ServerEvent::Cancel { id }),
+            Ok(ClientFrame::Answer { call, payload }) if !decode::payload_fits(&payload.0) => {
+                let failure = Failure::new(ErrorCode::TooLarge, "the answer is over 64 KiB: use a stream");
+                Some(ServerEvent::Decline { call, failure })
+            }
+            Ok(ClientFrame::Answer { call, payload }) => Some(ServerEvent::Answer { call, payload }),
+            Ok(ClientFrame::Decline { call, failure }) => {
+                Some(ServerEvent::Decline { call, failure: failure.from_plugin() })
+            }
+            Err(Undecodable::UnknownRequest { id, tag }) => {
+                if self.in_flight.contains(&id) {
+                    return Some(self.id_in_use(id, out));
+                }
+                self.unsupported += 1;
+                let text = format!("this netcore knows no request of kind {tag}");
+                self.fail(id, Failure::new(ErrorCode::Unsupported, text), out);
+                None
+            }
+            Err(error) => Some(self.end(error.into(), out)),
+        }
+    }
+
+    fn handle_request(&mut self, id: u64, request: Request, out: &mut Vec<u8>) -> Option<ServerEvent> {
+        if self.in_flight.contains(&id) {
+            return Some(self.id_in_use(id, out));
+        }
+        if self.in_flight.len() >= MAX_REQUESTS {
+            self.fail(id, Failure::new(ErrorCode::Busy, format!("{MAX_REQUESTS} requests are in flight already")), out);
+            return None;
+        }
+        if let Request::Call { payload, .. } = &request
+            && !decode::payload_fits(&payload.0)
+        {
+            self.fail(id, Failure::new(ErrorCode::TooLarge, "the payload is over 64 KiB: use a stream"), out);
+            return None;
+        }
+        self.in_flight.insert(id);
+        let request = match request {
+            Request::RefuseStream { stream, failure } => {
+                Request::RefuseStream { stream, failure: failure.from_plugin() }
+            }
+            other => other,
+        };
+        Some(ServerEvent::Request { id, request })
+    }
+
+    fn id_in_use(&mut self, id: u64, out: &mut Vec<u8>) -> ServerEvent {
+        let text = format!("request id {id} is used by a request without an answer");
+        self.end(Failure::new(ErrorCode::Malformed, text), out)
+    }
+
+    fn fail(&self, id: u64, failure: Failure, out: &mut Vec<u8>) {
+        let response = ServerFrame::Response { id, response: Response::Failed(failure.cut()) };
+        frame::write(&response, out).expect("a failure is small");
+    }
+
+    fn end(&mut self, failure: Failure, out: &mut Vec<u8>) -> ServerEvent {
+        self.close(failure.clone(), out);
+        ServerEvent::Ended(failure)
+    }
+
+    // Commands.
+
+    /// Answers `Hello`: the session runs.
+    pub fn welcome(&mut self, welcome: Welcome, out: &mut Vec<u8>) -> Result<(), CodecError> {
+        debug_assert_eq!(self.state, State::Greeting, "welcome answers Hello");
+        frame::write(&OpeningReply::Welcome(welcome), out)?;
+        self.state = State::Running;
+        Ok(())
+    }
+
+    /// Answers `Open` and `Accept`: data frames follow.
+    pub fn opened(&mut self, origin: Origin, protocol: Protocol, out: &mut Vec<u8>) {
+        debug_assert_eq!(self.state, State::OpeningStream, "opened answers Open and Accept");
+        frame::write(&OpeningReply::Opened { origin, protocol }, out).expect("names are small");
+        self.state = State::Stream;
+    }
+
+    /// Answers any opening with no: the connection is to be closed after sending it.
+    pub fn refuse(&mut self, failure: Failure, out: &mut Vec<u8>) {
+        self.close(failure, out);
+    }
+
+    /// Answers a request. False when no request with this id waits for an answer: nothing is sent. Fails when the
+    /// response is over the frame limit, in which case the request still waits.
+    pub fn respond(&mut self, id: u64, response: Response, out: &mut Vec<u8>) -> Result<bool, CodecError> {
+        if self.state != State::Running || !self.in_flight.contains(&id) {
+            return Ok(false);
+        }
+        self.send(&ServerFrame::Response { id, response }, out)?;
+        Ok(self.in_flight.remove(&id))
+    }
+
+    /// Tells the plugin something; nothing is sent unless the session runs.
+    pub fn event(&mut self, event: Event, out: &mut Vec<u8>) -> Result<(), CodecError> {
+        if self.state == State::Running { self.send(&ServerFrame::Event(event), out) } else { Ok(()) }
+    }
+
+    /// Ends the session with a reason, in the form that fits its state. Nothing is sent once data frames flow: a
+    /// stream ends with `RESET` and `STOP` instead.
+    pub fn close(&mut self, failure: Failure, out: &mut Vec<u8>) {
+        let failure = failure.cut();
+        let written = match self.state {
+            State::Ended | State::Stream => Ok(()),
+            State::Running => self.send(&ServerFrame::Event(Event::Closing(failure)), out),
+            State::New | State::Greeting | State::OpeningStream => self.send(&OpeningReply::Refused(failure), out),
+        };
+        written.expect("a failure is small");
+        self.in_flight.clear();
+        self.state = State::Ended;
+    }
+
+    fn send<T: Serialize>(&self, message: &T, out: &mut Vec<u8>) -> Result<(), CodecError> {
+        frame::write(message, out)
+    }
+}

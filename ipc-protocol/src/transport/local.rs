@@ -1,0 +1,81 @@
+//! Local sockets by path, through the crate `interprocess`: non-blocking, never inherited by child processes.
+
+use std::io;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use interprocess::local_socket::tokio::prelude::*;
+use interprocess::local_socket::{GenericFilePath, ListenerOptions, ToFsName};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+pub use interprocess::local_socket::tokio::{Listener as LocalListener, Stream as LocalStream};
+
+/// Connects to the socket at `path`. Errors name the path: nothing there, nobody listening, no permission, a path over
+/// the platform's limit (about 100 bytes).
+pub async fn connect(path: &Path) -> io::Result<LocalStream> {
+    let named = |error: io::Error| about(path, "connect to", &error);
+    let name = path.to_fs_name::<GenericFilePath>().map_err(named)?;
+    LocalStream::connect(name).await.map_err(named)
+}
+
+/// Listens at `path`, which must not exist. The socket file is removed when the listener is dropped.
+pub fn listen(path: &Path) -> io::Result<LocalListener> {
+    let named = |error: io::Error| about(path, "listen on", &error);
+    let name = path.to_fs_name::<GenericFilePath>().map_err(named)?;
+    ListenerOptions::new().name(name).create_tokio().map_err(named)
+}
+
+fn about(path: &Path, action: &str, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("cannot {action} {}: {error}", path.display()))
+}
+
+/// The reading half of a [`LocalStream`].
+#[derive(Debug)]
+pub struct ReadHalf(Arc<LocalStream>);
+
+/// The writing half of a [`LocalStream`]. Dropping it alone tells the other side nothing.
+#[derive(Debug)]
+pub struct WriteHalf(Arc<LocalStream>);
+
+/// Splits a stream so that one task reads and another writes, without a lock. The connection closes when both halves
+/// are dropped.
+pub fn split(stream: LocalStream) -> (ReadHalf, WriteHalf) {
+    let stream = Arc::new(stream);
+    (ReadHalf(stream.clone()), WriteHalf(stream))
+}
+
+impl ReadHalf {
+    /// The connection.
+    pub fn stream(&self) -> &LocalStream {
+        &self.0
+    }
+}
+
+impl WriteHalf {
+    /// The connection.
+    pub fn stream(&self) -> &LocalStream {
+        &self.0
+    }
+}
+
+impl AsyncRead for ReadHalf {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut &*self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for WriteHalf {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut &*self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut &*self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut &*self.0).poll_shutdown(cx)
+    }
+}
