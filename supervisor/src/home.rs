@@ -1,0 +1,413 @@
+//! The folder that holds everything of one node, and the one place that knows where in it things are. Two homes are two
+//! independent nodes on one machine.
+//!
+//! [`Home::prepare`] creates it (all folders 0700), [`Home::lock`] makes sure one daemon at a time uses it.
+
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use polypeer_ipc_protocol::ids::PluginId;
+
+/// Longest path of a Unix socket, bytes. The smallest limit of the platforms is 103.
+pub const MAX_SOCKET_PATH: usize = 100;
+/// What [`Home::sockets`] leaves for names below it, bytes: `/gateway/NNNNNNNNNN/gateway.sock` and a reserve.
+pub const SOCKET_ROOM: usize = 44;
+
+/// Where everything of one node is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Home {
+    root: PathBuf,
+}
+
+/// Why a home cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum HomeError {
+    /// Something could not be done to a path.
+    #[error("failed to {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// Another daemon has it.
+    #[error("a daemon{} already runs on {}", pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default(), root.display())]
+    Running {
+        /// Its process, if it had written it already.
+        pid: Option<u32>,
+        /// The home.
+        root: PathBuf,
+    },
+    /// It holds files of something else.
+    #[error("{} is not empty and is not a home of Polypeer", root.display())]
+    Foreign {
+        /// The folder.
+        root: PathBuf,
+    },
+    /// Somebody else could change it.
+    #[error("{} {problem}", path.display())]
+    Unsafe {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// No environment variable says where a home could be.
+    #[error("cannot tell where the home is: neither POLYPEER_HOME nor HOME is set")]
+    Nowhere,
+}
+
+impl HomeError {
+    /// The next thing to try.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Io { .. } => "check the path, its owner and its permissions, and that the disk is not full".into(),
+            Self::Running { .. } => {
+                "see it with `polypeer status`, stop it with `polypeer shutdown`, or use another --home".into()
+            }
+            Self::Foreign { .. } => "give --home an empty folder, or one that does not exist yet".into(),
+            Self::Unsafe { path, .. } => {
+                format!("`chmod 700` and `chown` {} if it is yours, or use another --home", path.display())
+            }
+            Self::Nowhere => "set POLYPEER_HOME, or give --home DIR".into(),
+        }
+    }
+}
+
+/// Held for as long as a daemon uses a home; let go of by the system when the process ends, however it ends.
+#[derive(Debug)]
+pub struct HomeLock {
+    _file: File,
+}
+
+fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> HomeError {
+    move |source| HomeError::Io { action, path: path.into(), source }
+}
+
+impl Home {
+    /// The home at `root`; a relative path is taken from the working folder.
+    pub fn at(root: impl AsRef<Path>) -> Self {
+        let root = root.as_ref();
+        Self { root: std::path::absolute(root).unwrap_or_else(|_| root.into()) }
+    }
+
+    /// The home that was asked for, else `POLYPEER_HOME`, else the platform's data folder.
+    ///
+    /// # Errors
+    /// When nothing says where it could be.
+    pub fn find(asked: Option<&Path>) -> Result<Self, HomeError> {
+        let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        if let Some(root) = asked.map(Path::to_path_buf).or_else(|| variable("POLYPEER_HOME")) {
+            return Ok(Self::at(root));
+        }
+        let user = variable("HOME");
+        let data = if cfg!(target_os = "macos") {
+            user.map(|user| user.join("Library/Application Support/Polypeer"))
+        } else {
+            let data = variable("XDG_DATA_HOME").filter(|path| path.is_absolute());
+            data.or_else(|| user.map(|user| user.join(".local/share"))).map(|data| data.join("polypeer"))
+        };
+        data.map(Self::at).ok_or(HomeError::Nowhere)
+    }
+
+    /// The folder itself, absolute.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// What the operator configured.
+    pub fn config_file(&self) -> PathBuf {
+        self.root.join("config.toml")
+    }
+
+    /// The node's key; netcore's.
+    pub fn identity_key(&self) -> PathBuf {
+        self.root.join("identity.key")
+    }
+
+    /// What is installed and granted; [`crate::store`]'s.
+    pub fn state_db(&self) -> PathBuf {
+        self.root.join("state.db")
+    }
+
+    /// The installed copies.
+    pub fn plugins(&self) -> PathBuf {
+        self.root.join("plugins")
+    }
+
+    /// The installed copy of one plugin: its working folder, read-only for it.
+    pub fn plugin(&self, id: &PluginId) -> PathBuf {
+        self.plugins().join(id.as_str())
+    }
+
+    /// What one plugin stores: its `HOME`.
+    pub fn data(&self, id: &PluginId) -> PathBuf {
+        self.root.join("data").join(id.as_str())
+    }
+
+    /// The logs of plugins and of netcore.
+    pub fn logs(&self) -> PathBuf {
+        self.root.join("logs")
+    }
+
+    /// The newest log of one plugin; older ones have `.1`, `.2`, … appended.
+    pub fn log(&self, id: &PluginId) -> PathBuf {
+        self.logs().join(format!("{id}.log"))
+    }
+
+    /// The newest log of netcore. No plugin can have this name.
+    pub fn netcore_log(&self) -> PathBuf {
+        self.logs().join("netcore_.log")
+    }
+
+    /// What lives as long as a daemon.
+    pub fn run(&self) -> PathBuf {
+        self.root.join("run")
+    }
+
+    /// The secret of the control socket, new at each start.
+    pub fn control_key(&self) -> PathBuf {
+        self.run().join("control.key")
+    }
+
+    /// The control socket.
+    pub fn control_socket(&self) -> PathBuf {
+        self.sockets().join("control.sock")
+    }
+
+    fn lock_file(&self) -> PathBuf {
+        self.run().join("daemon.lock")
+    }
+
+    /// Says where the sockets are when they are not in [`Home::run`], since the environment of a later command may
+    /// differ from the daemon's.
+    fn sockets_pointer(&self) -> PathBuf {
+        self.run().join("sockets.path")
+    }
+
+    /// The folder of all sockets: [`Home::run`], or a private folder elsewhere when paths below that would exceed what
+    /// the system allows. Names below it have [`SOCKET_ROOM`] bytes.
+    pub fn sockets(&self) -> PathBuf {
+        let run = self.run();
+        if run.as_os_str().len() + SOCKET_ROOM <= MAX_SOCKET_PATH {
+            return run;
+        }
+        match std::fs::read_to_string(self.sockets_pointer()) {
+            Ok(path) if path.starts_with('/') && path.len() + SOCKET_ROOM <= MAX_SOCKET_PATH => path.into(),
+            _ => self.private_sockets(),
+        }
+    }
+
+    fn private_sockets(&self) -> PathBuf {
+        let digest = blake3::hash(self.root.as_os_str().as_encoded_bytes()).to_hex();
+        let name = &digest[..16];
+        let own = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| {
+            path.is_absolute()
+                && path.as_os_str().len() + 26 + SOCKET_ROOM <= MAX_SOCKET_PATH
+                && check_private(path).is_ok()
+        });
+        match own {
+            Some(folder) => folder.join(format!("polypeer-{name}")),
+            None => format!("/tmp/polypeer-{}-{name}", nix::unistd::geteuid()).into(),
+        }
+    }
+
+    /// Creates what is missing, all folders 0700, and checks who owns what is there.
+    ///
+    /// # Errors
+    /// When the folder cannot be made, belongs to something or somebody else, or others may write to it.
+    pub fn prepare(&self) -> Result<(), HomeError> {
+        let root = &self.root;
+        match std::fs::read_dir(root) {
+            Ok(mut entries) => {
+                let ours = ["state.db", "config.toml", "identity.key", "run"];
+                if entries.next().is_some() && !ours.iter().any(|name| root.join(name).exists()) {
+                    return Err(HomeError::Foreign { root: root.clone() });
+                }
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(source) => return Err(HomeError::Io { action: "read the folder", path: root.clone(), source }),
+        }
+        private_folder(root, Existing::OthersMayRead)?;
+        for folder in [self.plugins(), self.root.join("data"), self.logs(), self.run()] {
+            private_folder(&folder, Existing::Tighten)?;
+        }
+        Ok(())
+    }
+
+    /// Takes the home for this process and makes the folder of its sockets.
+    ///
+    /// # Errors
+    /// When another daemon has it, or the folder of the sockets is not safe.
+    pub fn lock(&self) -> Result<HomeLock, HomeError> {
+        let path = self.lock_file();
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(io("open", &path))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut text = String::new();
+                let pid = (&mut file).take(20).read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
+                return Err(HomeError::Running { pid, root: self.root.clone() });
+            }
+            Err(TryLockError::Error(source)) => return Err(io("lock", &path)(source)),
+        }
+        let mut write = || {
+            file.set_len(0)?;
+            file.rewind()?;
+            writeln!(file, "{}", std::process::id())
+        };
+        write().map_err(io("write", &path))?;
+        self.place_sockets()?;
+        Ok(HomeLock { _file: file })
+    }
+
+    fn place_sockets(&self) -> Result<(), HomeError> {
+        let pointer = self.sockets_pointer();
+        match std::fs::remove_file(&pointer) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(io("remove", &pointer)(error)),
+            _ => {}
+        }
+        let sockets = self.sockets();
+        if sockets != self.run() {
+            private_folder(&sockets, Existing::MustBePrivate)?;
+            std::fs::write(&pointer, sockets.as_os_str().as_encoded_bytes()).map_err(io("write", &pointer))?;
+        }
+        Ok(())
+    }
+
+    /// Checks that the folder of the sockets is ours alone, before a secret is sent to what listens there.
+    ///
+    /// # Errors
+    /// When somebody else could have put a socket there.
+    pub fn check_sockets(&self) -> Result<(), HomeError> {
+        check_private(&self.sockets())
+    }
+}
+
+/// What to do with a folder that is there already.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Existing {
+    /// Others may read it but not write to it.
+    OthersMayRead,
+    /// Take the rights of others away.
+    Tighten,
+    /// Refuse it if others have any right: somebody may have been in it.
+    MustBePrivate,
+}
+
+fn private_folder(path: &Path, existing: Existing) -> Result<(), HomeError> {
+    if !path.exists() {
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io("create", path))?;
+    }
+    match existing {
+        Existing::MustBePrivate => check_private(path),
+        Existing::Tighten | Existing::OthersMayRead => {
+            let metadata = check_owner(path)?;
+            if metadata.mode() & 0o022 != 0 && existing == Existing::OthersMayRead {
+                return Err(HomeError::Unsafe { path: path.into(), problem: "can be written to by others" });
+            }
+            if metadata.mode() & 0o077 != 0 && existing == Existing::Tighten {
+                let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+                std::fs::set_permissions(path, private).map_err(io("take the rights of others from", path))?;
+            }
+            Ok(())
+        }
+    }
+}
+
+fn check_owner(path: &Path) -> Result<std::fs::Metadata, HomeError> {
+    let metadata = std::fs::metadata(path).map_err(io("look at", path))?;
+    let problem = |problem| Err(HomeError::Unsafe { path: path.into(), problem });
+    if !metadata.is_dir() {
+        return problem("is not a folder");
+    }
+    if metadata.uid() != nix::unistd::geteuid().as_raw() {
+        return problem("belongs to another user");
+    }
+    Ok(metadata)
+}
+
+fn check_private(path: &Path) -> Result<(), HomeError> {
+    let link = std::fs::symlink_metadata(path).map_err(io("look at", path))?;
+    if link.is_symlink() {
+        return Err(HomeError::Unsafe { path: path.into(), problem: "is a symbolic link" });
+    }
+    match check_owner(path)?.mode() & 0o077 {
+        0 => Ok(()),
+        _ => Err(HomeError::Unsafe { path: path.into(), problem: "is open to others" }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        std::fs::metadata(path).expect("it exists").mode() & 0o777
+    }
+
+    #[test]
+    fn new_home_is_private_throughout() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let home = Home::at(folder.path().join("a/b"));
+        home.prepare().expect("a new home");
+        for path in [home.root().to_path_buf(), home.plugins(), home.logs(), home.run()] {
+            assert_eq!(mode(&path), 0o700, "{}", path.display());
+        }
+        home.prepare().expect("the same home again");
+    }
+
+    #[test]
+    fn second_daemon_is_refused_by_pid_until_the_first_lets_go() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let home = Home::at(folder.path());
+        home.prepare().expect("a home");
+        let first = home.lock().expect("the first");
+        let error = home.lock().expect_err("the second").to_string();
+        assert!(error.contains(&format!("pid {}", std::process::id())), "{error}");
+        drop(first);
+        home.lock().expect("after the first");
+    }
+
+    #[test]
+    fn foreign_and_writable_folders_are_refused() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        std::fs::write(folder.path().join("letter.txt"), "dear").expect("a file");
+        assert!(matches!(Home::at(folder.path()).prepare(), Err(HomeError::Foreign { .. })));
+        let open = folder.path().join("open");
+        std::fs::create_dir(&open).expect("a folder");
+        std::fs::set_permissions(&open, PermissionsExt::from_mode(0o777)).expect("rights");
+        assert!(matches!(Home::at(&open).prepare(), Err(HomeError::Unsafe { .. })));
+        let file = folder.path().join("letter.txt");
+        assert!(Home::at(&file).prepare().is_err());
+    }
+
+    #[test]
+    fn sockets_of_a_long_home_move_to_a_short_private_folder() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let home = Home::at(folder.path().join("x".repeat(200)));
+        home.prepare().expect("a long home");
+        let lock = home.lock().expect("its lock");
+        let sockets = home.sockets();
+        assert!(sockets.as_os_str().len() + SOCKET_ROOM <= MAX_SOCKET_PATH);
+        assert_eq!(mode(&sockets), 0o700);
+        home.check_sockets().expect("private");
+        drop(lock);
+        std::fs::set_permissions(&sockets, PermissionsExt::from_mode(0o755)).expect("rights");
+        assert!(matches!(home.lock(), Err(HomeError::Unsafe { .. })), "somebody may have been in it");
+        std::fs::remove_dir(&sockets).expect("cleaned up");
+    }
+}

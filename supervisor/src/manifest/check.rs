@@ -1,0 +1,183 @@
+//! The rules of a manifest that no single key can break: what contradicts what.
+
+use std::path::Path;
+
+use super::{Live, Manifest, Mode, Peers, Privacy, Ready, Start, Tunnel, allowed, stays_inside};
+use crate::toml_file::Contradiction;
+
+/// The lists of a manifest are short; this many entries of one are a mistake.
+const MAX_LIST: usize = 64;
+/// Characters of all the command's words together.
+const MAX_COMMAND: usize = 4096;
+
+fn wrong(place: &str, what: impl Into<String>, hint: impl Into<String>) -> Contradiction {
+    Contradiction { place: place.split('.').map(Into::into).collect(), what: what.into(), hint: hint.into() }
+}
+
+/// The first rule `manifest` breaks.
+pub(super) fn contradiction(manifest: &Manifest) -> Option<Contradiction> {
+    command(manifest)
+        .or_else(|| texts(manifest))
+        .or_else(|| lists(manifest))
+        .or_else(|| permissions(manifest))
+        .or_else(|| limits(manifest))
+        .or_else(|| mode(manifest))
+        .or_else(|| manifest.tunnel.iter().find_map(|tunnel| broken_tunnel(manifest, tunnel)))
+}
+
+fn command(manifest: &Manifest) -> Option<Contradiction> {
+    let plugin = &manifest.plugin;
+    let place = "plugin.command";
+    let Some(program) = plugin.command.first().filter(|program| !program.is_empty()) else {
+        return Some(wrong(
+            place,
+            "the command is empty",
+            "expected a program and its arguments: [\"python3\", \"main.py\"]",
+        ));
+    };
+    if plugin.command.iter().map(String::len).sum::<usize>() > MAX_COMMAND
+        || plugin.command.iter().any(|w| w.contains('\0'))
+    {
+        return Some(wrong(place, "the command is too long or holds a zero byte", "shorten it, or put it in a script"));
+    }
+    let path = Path::new(program);
+    let fits = !program.contains('/') || stays_inside(path) || (path.is_absolute() && plugin.mode == Mode::Service);
+    if fits && !program.split('/').any(|part| part == "..") {
+        return None;
+    }
+    Some(wrong(
+        place,
+        format!("the program {program:?} is outside the plugin's folder"),
+        "expected a name found in PATH, such as \"python3\", or a relative path without \"..\", such as \"./bin/app\"",
+    ))
+}
+
+fn texts(manifest: &Manifest) -> Option<Contradiction> {
+    let plugin = &manifest.plugin;
+    let texts =
+        [("name", plugin.name.as_deref().unwrap_or("x"), 80), ("description", plugin.description.as_str(), 500)];
+    for (key, text, most) in texts {
+        if text.chars().count() > most || text.chars().any(char::is_control) {
+            let what = format!("{key} is over {most} characters or holds control characters");
+            return Some(wrong(&format!("plugin.{key}"), what, "expected a short text on one line"));
+        }
+    }
+    plugin
+        .name
+        .as_ref()
+        .filter(|name| name.trim().is_empty())
+        .map(|_| wrong("plugin.name", "name is empty", "expected a name for people, or no key at all"))
+}
+
+fn lists(manifest: &Manifest) -> Option<Contradiction> {
+    let asked = &manifest.permissions;
+    let lengths = [
+        ("permissions.serve", asked.serve.len()),
+        ("permissions.dial", asked.dial.len()),
+        ("permissions.serve_local", asked.serve_local.len()),
+        ("permissions.topics", asked.topics.len()),
+        ("permissions.dht", asked.dht.len()),
+        ("permissions.routes", asked.routes.len()),
+        ("permissions.map_ports", asked.map_ports.len()),
+        ("permissions.host_ports", asked.host_ports.len()),
+        ("permissions.files", asked.files.len()),
+        ("permissions.gpu", asked.gpu.len()),
+        ("plugin.requires", manifest.plugin.requires.len()),
+        ("tunnel", manifest.tunnel.len()),
+    ];
+    let long = lengths.iter().find(|(_, length)| *length > MAX_LIST)?;
+    Some(wrong(long.0, format!("{} entries; expected at most {MAX_LIST}", long.1), "use patterns such as \"chat/*\""))
+}
+
+fn permissions(manifest: &Manifest) -> Option<Contradiction> {
+    let asked = &manifest.permissions;
+    if asked.persona && asked.privacy == Privacy::Direct {
+        let what = "persona = true with privacy = \"direct\": one address would link both node ids";
+        return Some(wrong("permissions.persona", what, "expected privacy = \"relayed\" or \"private\""));
+    }
+    if !asked.serve.is_empty() && asked.peers == Peers::None {
+        let what = "serve without peers: there is nobody to serve";
+        return Some(wrong("permissions.serve", what, "add peers = \"any\" or peers = \"list\""));
+    }
+    if asked.host_ports.contains(&0) {
+        return Some(wrong("permissions.host_ports", "0 is not a port", "expected ports from 1 to 65535"));
+    }
+    manifest
+        .plugin
+        .requires
+        .contains(&manifest.plugin.id)
+        .then(|| wrong("plugin.requires", "the plugin requires itself", "remove its own id from the list"))
+}
+
+fn limits(manifest: &Manifest) -> Option<Contradiction> {
+    let (key, what) = manifest.limits.check().err()?;
+    Some(wrong(&format!("limits.{key}"), what, "correct the value"))
+}
+
+fn mode(manifest: &Manifest) -> Option<Contradiction> {
+    let Manifest { plugin, health, .. } = manifest;
+    if plugin.idle_stop.is_some() && plugin.start != Start::OnDemand {
+        let what = "idle_stop without start = \"on-demand\"";
+        return Some(wrong("plugin.idle_stop", what, "remove idle_stop, or set start = \"on-demand\""));
+    }
+    let service = plugin.mode == Mode::Service;
+    if service && manifest.tunnel.is_empty() && manifest.socks5.is_none() {
+        let what = "mode = \"service\" without a [[tunnel]] or [socks5]: the program could not reach a peer";
+        return Some(wrong("plugin.mode", what, "add a [[tunnel]] or [socks5], or use mode = \"native\""));
+    }
+    if !service && !manifest.tunnel.is_empty() {
+        return Some(wrong("tunnel", "[[tunnel]] needs mode = \"service\"", "set mode = \"service\" in [plugin]"));
+    }
+    if !service && manifest.socks5.is_some() {
+        return Some(wrong("socks5", "[socks5] needs mode = \"service\"", "set mode = \"service\" in [plugin]"));
+    }
+    if manifest.socks5.as_ref().is_some_and(|proxy| !proxy.listen.ip().is_loopback() || proxy.listen.port() == 0) {
+        return Some(wrong("socks5.listen", "not a loopback address", "expected one such as \"127.0.0.1:1080\""));
+    }
+    let native = plugin.mode == Mode::Native;
+    if !native && matches!(health.ready, Some(Ready::Session | Ready::Notify)) {
+        let what = "only mode = \"native\" has a session to be ready by";
+        return Some(wrong("health.ready", what, "expected \"tcp:PORT\" or \"none\""));
+    }
+    match &health.live {
+        Some(Live::Session) if !native => {
+            let what = "only mode = \"native\" has a session to live by";
+            Some(wrong("health.live", what, "expected \"tcp:PORT\" or a command"))
+        }
+        Some(Live::Command(words))
+            if words.first().is_none_or(|program| {
+                program.is_empty() || (program.contains('/') && !stays_inside(Path::new(program)))
+            }) =>
+        {
+            let what = "the command is empty or its program is outside the plugin's folder";
+            Some(wrong("health.live", what, "expected a program and its arguments, such as [\"./check\"]"))
+        }
+        _ => None,
+    }
+}
+
+fn broken_tunnel(manifest: &Manifest, tunnel: &Tunnel) -> Option<Contradiction> {
+    let Tunnel { serve, to, dial, from, peer } = tunnel;
+    let asked = &manifest.permissions;
+    match (serve, to, dial, from) {
+        (Some(protocol), Some(_), None, None) => {
+            if peer.is_some() {
+                let what = "peer belongs to a [[tunnel]] with dial";
+                return Some(wrong("tunnel", what, "remove peer; who may reach it is permissions.peers"));
+            }
+            (!asked.serve.contains(protocol)).then(|| {
+                let what = format!("the [[tunnel]] serves {protocol}, which permissions.serve does not ask for");
+                wrong("tunnel", what, format!("add {protocol:?} to serve in [permissions]"))
+            })
+        }
+        (None, None, Some(protocol), Some(_)) => (!allowed(&asked.dial, protocol)).then(|| {
+            let what = format!("the [[tunnel]] dials {protocol}, which permissions.dial does not ask for");
+            wrong("tunnel", what, format!("add {protocol:?} to dial in [permissions]"))
+        }),
+        _ => Some(wrong(
+            "tunnel",
+            "a [[tunnel]] has either serve and to, or dial and from",
+            "split it in two, or add the missing key",
+        )),
+    }
+}

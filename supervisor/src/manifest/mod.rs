@@ -1,0 +1,350 @@
+//! `plugin.toml`: what a plugin is, how it is run, what it may do and use. The whole schema of `docs/design.md`,
+//! section 6, is accepted; [`Manifest::not_enforced`] names what this version does not act on.
+//!
+//! [`Manifest::load`] is called at install and at every start of the daemon, on the installed copy. What comes out is
+//! valid: names follow their rules, paths stay inside the folder, sizes are bytes, contradictions are gone.
+
+mod check;
+pub mod limits;
+pub mod permissions;
+pub mod values;
+
+use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
+
+use polypeer_ipc_protocol::ids::{NodeId, Pattern, PluginId, Protocol};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+
+pub use limits::{LimitSettings, Limits};
+pub use permissions::{Network, Peers, Permissions, Privacy};
+
+use crate::toml_file::{self, FileError};
+use values::TcpAddress;
+
+/// The manifest's name in a plugin's folder.
+pub const FILE_NAME: &str = "plugin.toml";
+
+/// A whole manifest.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// What it is and how it is run.
+    pub plugin: Plugin,
+    /// What it may do.
+    #[serde(default)]
+    pub permissions: Permissions,
+    /// What it may use, as the author asks; see [`Limits::resolve`].
+    #[serde(default)]
+    pub limits: LimitSettings,
+    /// What happens when it ends.
+    #[serde(default)]
+    pub restart: Restart,
+    /// How it is known to be well.
+    #[serde(default)]
+    pub health: Health,
+    /// Streams for an unmodified program; `mode = "service"` only.
+    #[serde(default)]
+    pub tunnel: Vec<Tunnel>,
+    /// A proxy for an unmodified program; `mode = "service"` only.
+    pub socks5: Option<Socks5>,
+    /// Its page.
+    pub ui: Option<Ui>,
+}
+
+/// `[plugin]`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plugin {
+    /// Its name on this node.
+    pub id: PluginId,
+    /// Of the plugin, semver.
+    pub version: semver::Version,
+    /// For people; at most 80 characters. Default: the id.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// For people; at most 500 characters.
+    #[serde(default)]
+    pub description: String,
+    /// SPDX expression.
+    #[serde(default)]
+    pub license: String,
+    /// Program and arguments; run in the plugin's folder. The program is a name looked up in `PATH`, a path inside
+    /// the folder, or, with `mode = "service"`, an absolute path.
+    pub command: Vec<String>,
+    /// How it speaks.
+    #[serde(default)]
+    pub mode: Mode,
+    /// When it runs.
+    #[serde(default)]
+    pub start: Start,
+    /// How long it stays without streams; `start = "on-demand"` only. Default 10 min.
+    #[serde(default, deserialize_with = "values::optional_duration")]
+    pub idle_stop: Option<Duration>,
+    /// Plugins it needs on this node.
+    #[serde(default)]
+    pub requires: Vec<PluginId>,
+}
+
+/// How a plugin speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// To the gateway.
+    #[default]
+    Native,
+    /// One process an incoming stream; the stream is its stdin and stdout.
+    Stdio,
+    /// Not at all: an unmodified program behind tunnels.
+    Service,
+}
+
+/// When a plugin runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Start {
+    /// As long as it is enabled.
+    #[default]
+    Always,
+    /// When a stream comes or is opened.
+    OnDemand,
+    /// When the operator says so.
+    Manual,
+}
+
+/// `[restart]`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Restart {
+    /// After which ends.
+    #[serde(default)]
+    pub policy: RestartPolicy,
+}
+
+/// After which ends a plugin is started again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RestartPolicy {
+    /// Every one.
+    Always,
+    /// All but a status of 0.
+    #[default]
+    OnFailure,
+    /// None.
+    Never,
+}
+
+/// `[health]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Health {
+    /// When it counts as ready. Default: `session` for `mode = "native"`, else `none`.
+    pub ready: Option<Ready>,
+    /// What shows that it is alive. Default: nothing is asked.
+    pub live: Option<Live>,
+    /// How often it is asked. Default 10 s.
+    #[serde(deserialize_with = "duration")]
+    pub live_every: Duration,
+    /// How long it has between SIGTERM and SIGKILL. Default 10 s.
+    #[serde(deserialize_with = "duration")]
+    pub stop_timeout: Duration,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        let ten_seconds = Duration::from_secs(10);
+        Self { ready: None, live: None, live_every: ten_seconds, stop_timeout: ten_seconds }
+    }
+}
+
+/// When a plugin counts as ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ready {
+    /// Its control session stands.
+    Session,
+    /// It said so on its control session.
+    Notify,
+    /// The port of its own loopback accepts.
+    Tcp(u16),
+    /// It was started.
+    None,
+}
+
+/// What shows that a plugin is alive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Live {
+    /// Its control session stands.
+    Session,
+    /// The port of its own loopback accepts.
+    Tcp(u16),
+    /// This program, run beside it, ends with status 0.
+    Command(Vec<String>),
+}
+
+/// `[[tunnel]]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tunnel {
+    /// Incoming streams of this protocol go to `to`.
+    pub serve: Option<Protocol>,
+    /// A port in the plugin's own network namespace.
+    pub to: Option<TcpAddress>,
+    /// Connections to `from` become streams of this protocol.
+    pub dial: Option<Protocol>,
+    /// A port in the plugin's own network namespace.
+    pub from: Option<TcpAddress>,
+    /// Whom they go to.
+    #[serde(default, deserialize_with = "tunnel_peer")]
+    pub peer: Option<NodeId>,
+}
+
+/// `[socks5]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Socks5 {
+    /// A loopback address in the plugin's own network namespace.
+    pub listen: std::net::SocketAddr,
+}
+
+/// `[ui]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ui {
+    /// A folder of static files inside the plugin's.
+    #[serde(deserialize_with = "inside")]
+    pub path: PathBuf,
+}
+
+impl Manifest {
+    /// Reads `plugin.toml` of `folder`.
+    ///
+    /// # Errors
+    /// When the folder or the manifest is missing or unreadable, or the manifest breaks a rule.
+    pub fn load(folder: &Path) -> Result<Self, FileError> {
+        let read_error = |source: std::io::Error| match source.kind() {
+            std::io::ErrorKind::NotFound => FileError::Missing {
+                path: folder.into(),
+                hint: "give the path of a plugin's folder: one that holds a plugin.toml".into(),
+            },
+            _ => FileError::Read { path: folder.into(), source },
+        };
+        std::fs::read_dir(folder).map_err(read_error)?;
+        let path = folder.join(FILE_NAME);
+        let text =
+            toml_file::read(&path, "a plugin is a folder with a plugin.toml; check that this is the right folder")?;
+        Self::parse(&path, &text)
+    }
+
+    /// Parses a manifest's text; `path` is only for messages.
+    ///
+    /// # Errors
+    /// When the manifest breaks a rule.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, FileError> {
+        let manifest: Self = toml_file::parse(path, text)?;
+        match check::contradiction(&manifest) {
+            Some(found) => Err(toml_file::contradiction(path, text, found)),
+            None => Ok(manifest),
+        }
+    }
+
+    /// The name shown to people.
+    pub fn shown_name(&self) -> &str {
+        self.plugin.name.as_deref().unwrap_or(self.plugin.id.as_str())
+    }
+
+    /// When it counts as ready, with the default of its mode.
+    pub fn ready(&self) -> Ready {
+        let default = if self.plugin.mode == Mode::Native { Ready::Session } else { Ready::None };
+        self.health.ready.unwrap_or(default)
+    }
+
+    /// What the manifest asks for and this version accepts without acting on it, as `section.key`.
+    pub fn not_enforced(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut say = |set: bool, key: &str| {
+            if set {
+                found.push(key.to_owned());
+            }
+        };
+        say(self.plugin.mode == Mode::Stdio, "plugin.mode = \"stdio\"");
+        say(self.plugin.mode == Mode::Service, "plugin.mode = \"service\"");
+        say(self.plugin.start == Start::OnDemand, "plugin.start = \"on-demand\"");
+        say(!self.tunnel.is_empty(), "tunnel");
+        say(self.socks5.is_some(), "socks5");
+        say(self.ui.is_some(), "ui");
+        found.extend(self.permissions.not_enforced().iter().map(|key| format!("permissions.{key}")));
+        found.extend(self.limits.not_enforced().iter().map(|key| format!("limits.{key}")));
+        found
+    }
+}
+
+/// Whether `path` is relative and never climbs.
+fn stays_inside(path: &Path) -> bool {
+    !path.as_os_str().is_empty()
+        && path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
+}
+
+fn inside<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+    let path = PathBuf::deserialize(deserializer)?;
+    if stays_inside(&path) {
+        return Ok(path);
+    }
+    Err(D::Error::custom(format!(
+        "{:?} leaves the plugin's folder; expected a relative path without \"..\"",
+        path.display().to_string()
+    )))
+}
+
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    values::parse_duration(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+}
+
+fn tunnel_peer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<NodeId>, D::Error> {
+    match String::deserialize(deserializer)?.as_str() {
+        "any" => Ok(None),
+        id => id
+            .parse()
+            .map(Some)
+            .map_err(|_| D::Error::custom(format!("{id:?} is not a peer; expected any or a node id"))),
+    }
+}
+
+fn tcp_port(text: &str) -> Option<u16> {
+    text.strip_prefix("tcp:")?.parse().ok().filter(|port| *port != 0)
+}
+
+impl<'de> Deserialize<'de> for Ready {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        match (text.as_str(), tcp_port(&text)) {
+            ("session", _) => Ok(Self::Session),
+            ("notify", _) => Ok(Self::Notify),
+            ("none", _) => Ok(Self::None),
+            (_, Some(port)) => Ok(Self::Tcp(port)),
+            _ => Err(D::Error::custom(format!("unknown value {text:?}; expected session, notify, tcp:PORT or none"))),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Live {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match toml::Value::deserialize(deserializer)? {
+            toml::Value::String(text) if text == "session" => Ok(Self::Session),
+            toml::Value::String(text) if tcp_port(&text).is_some() => {
+                Ok(Self::Tcp(tcp_port(&text).expect("just parsed")))
+            }
+            value @ toml::Value::Array(_) => value.try_into().map(Self::Command).map_err(D::Error::custom),
+            other => Err(D::Error::custom(format!(
+                "unknown value {other}; expected \"session\", \"tcp:PORT\" or a command such as [\"./check\"]"
+            ))),
+        }
+    }
+}
+
+/// Whether anything of `patterns` stands for `protocol`.
+fn allowed(patterns: &[Pattern], protocol: &Protocol) -> bool {
+    patterns.iter().any(|pattern| pattern.allows(protocol.as_str()))
+}
+
+#[cfg(test)]
+mod tests;

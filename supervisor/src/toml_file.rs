@@ -1,0 +1,176 @@
+//! Reading the TOML files people write: strict, bounded, and with errors that say where, what was expected and what to
+//! try. Used by [`crate::manifest`] and [`crate::config`].
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use toml::de::{DeTable, DeValue};
+
+/// Largest file read, bytes: a manifest of every key is under 4 KiB.
+pub const MAX_FILE: u64 = 256 << 10;
+
+/// Why a file is not what it should be.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// There is no such file.
+    #[error("{} does not exist", path.display())]
+    Missing {
+        /// Which.
+        path: PathBuf,
+        /// What to do.
+        hint: String,
+    },
+    /// It cannot be read.
+    #[error("{} cannot be read: {source}", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Over [`MAX_FILE`].
+    #[error("{} has {size} bytes; the limit is {MAX_FILE}", path.display())]
+    TooLarge {
+        /// Which.
+        path: PathBuf,
+        /// Its size, bytes.
+        size: u64,
+    },
+    /// A place in it is wrong.
+    #[error("{}:{line}:{column}: {what}", path.display())]
+    Bad {
+        /// Which.
+        path: PathBuf,
+        /// From 1.
+        line: usize,
+        /// From 1, in characters.
+        column: usize,
+        /// What is wrong, and what was expected.
+        what: String,
+        /// What to do.
+        hint: String,
+    },
+}
+
+impl FileError {
+    /// The next thing to try.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Missing { hint, .. } | Self::Bad { hint, .. } => hint.clone(),
+            Self::Read { .. } => "check the owner and the permissions of the file and of the folders above it".into(),
+            Self::TooLarge { .. } => "check that this is the right file".into(),
+        }
+    }
+}
+
+/// A rule over several keys that the file breaks.
+#[derive(Debug)]
+pub struct Contradiction {
+    /// Keys from the top to the place to point at; a missing one points at the last that is there.
+    pub place: Vec<String>,
+    /// What is wrong, and what was expected.
+    pub what: String,
+    /// What to do.
+    pub hint: String,
+}
+
+/// Reads a whole file of at most [`MAX_FILE`] bytes. `missing` is the hint for when it is not there.
+pub fn read(path: &Path, missing: &str) -> Result<String, FileError> {
+    let read_error = |source: std::io::Error| match source.kind() {
+        std::io::ErrorKind::NotFound => FileError::Missing { path: path.into(), hint: missing.into() },
+        _ => FileError::Read { path: path.into(), source },
+    };
+    let metadata = std::fs::metadata(path).map_err(read_error)?;
+    if !metadata.is_file() {
+        return Err(read_error(std::io::Error::other("it is not a regular file")));
+    }
+    if metadata.len() > MAX_FILE {
+        return Err(FileError::TooLarge { path: path.into(), size: metadata.len() });
+    }
+    std::fs::read_to_string(path).map_err(read_error)
+}
+
+/// Parses `text`; `path` is only for messages.
+pub fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, FileError> {
+    toml::from_str(text).map_err(|error| {
+        let (what, hint) = explain(error.message());
+        bad(path, text, error.span().unwrap_or(0..0), what, hint)
+    })
+}
+
+/// The error for a rule over several keys, pointing at the key it is about.
+pub fn contradiction(path: &Path, text: &str, found: Contradiction) -> FileError {
+    bad(path, text, locate(text, &found.place), found.what, found.hint)
+}
+
+fn bad(path: &Path, text: &str, span: Range<usize>, what: String, hint: String) -> FileError {
+    let before = &text[..text.floor_char_boundary(span.start)];
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    FileError::Bad { path: path.into(), line, column, what, hint }
+}
+
+/// Where the deepest existing key of `place` stands in `text`.
+fn locate(text: &str, place: &[String]) -> Range<usize> {
+    let mut found = 0..0;
+    let Ok(root) = DeTable::parse(text) else { return found };
+    let mut table = root.get_ref();
+    for name in place {
+        let Some((key, value)) = table.iter().find(|(key, _)| key.get_ref() == name) else { break };
+        found = key.span();
+        match value.get_ref() {
+            DeValue::Table(inner) => table = inner,
+            _ => break,
+        }
+    }
+    found
+}
+
+/// A parser's message in our words, with a suggestion when it smells of a typing mistake.
+fn explain(message: &str) -> (String, String) {
+    for (kind, ours) in [("unknown field `", "unknown key"), ("unknown variant `", "unknown value")] {
+        let Some(rest) = message.strip_prefix(kind) else { continue };
+        let Some((given, expected)) = rest.split_once('`') else { continue };
+        let names: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
+        let what = format!("{ours} {given:?}; expected one of {}", names.join(", "));
+        let hint = match closest(given, &names) {
+            Some(name) => format!("did you mean {name:?}?"),
+            None => "remove it, or see the list of keys in docs/design.md, section 6".into(),
+        };
+        return (what, hint);
+    }
+    if let Some(key) = message.strip_prefix("missing field `") {
+        let key = key.trim_end_matches('`');
+        return (format!("the key {key:?} is missing"), format!("add {key} = …"));
+    }
+    (message.trim().replace('\n', "; "), "correct the file and try again".into())
+}
+
+/// The name that `given` was most likely meant to be.
+pub fn closest<'a>(given: &str, names: &[&'a str]) -> Option<&'a str> {
+    let ranked = names.iter().map(|name| (strsim::damerau_levenshtein(given, name), *name));
+    ranked.min().filter(|(distance, name)| *distance <= 1 + name.len().min(given.len()) / 4).map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn closest_offers_a_near_name_and_nothing_far() {
+        assert_eq!(closest("sreve", &["serve", "dial"]), Some("serve"));
+        assert_eq!(closest("memry", &["memory", "swap"]), Some("memory"));
+        assert_eq!(closest("colour", &["serve", "dial"]), None);
+    }
+
+    #[test]
+    fn place_is_counted_in_characters_from_one() {
+        let text = "# é\n[a]\n\"é\" = 1\nb = 2\n";
+        let place = vec!["a".to_owned(), "b".to_owned(), "c".to_owned()];
+        let found = Contradiction { place, what: "wrong".into(), hint: String::new() };
+        assert_eq!(contradiction(Path::new("f"), text, found).to_string(), "f:4:1: wrong");
+        let error = parse::<toml::Table>(Path::new("f"), "a = \"é\" b").expect_err("two values");
+        assert!(error.to_string().starts_with("f:1:9: "), "{error}");
+    }
+}
