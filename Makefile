@@ -1,0 +1,52 @@
+# Each target does its own set-up (scripts/setup) and may be called any number of times; once set up, all of them work
+# offline. `make help` lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# The binaries find the bundled apps and the Python SDK two folders above themselves, so they stay in the tree.
+export CARGO_TARGET_DIR := $(CURDIR)/target
+# What the tests and the demo run.
+export POLYPEER_BIN := $(CURDIR)/target/release
+VENV := .venv/bin
+
+.PHONY: help
+help: ## Lists the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: setup
+setup: ## Checks and fetches all that the other targets need (they call it themselves)
+	@scripts/setup build tools
+
+.PHONY: build
+build: ## Builds the release binaries and the bundled apps
+	@scripts/setup build
+	@scripts/build
+
+.PHONY: run
+run: build ## Runs a node in the foreground; options after ARGS=, as in: make run ARGS="--listen 127.0.0.1:0"
+	@target/release/polypeer run $(ARGS)
+
+.PHONY: demo
+demo: build ## Shows two nodes at work: discovery, messages, a file, a plugin that is stopped by its limit
+	@python3 demo/demo.py
+
+.PHONY: test
+test: build ## Runs every test: Rust, Python, Go and end to end
+	@scripts/setup tools
+	@$(VENV)/python scripts/run_tests.py $(SUITES)
+
+.PHONY: lint
+lint: ## Checks format, lints, types, licences and advisories
+	@scripts/setup build tools
+	@scripts/lint
+
+.PHONY: bench
+bench: build ## Measures this project against plain QUIC on this machine
+	@scripts/bench
+
+.PHONY: clean
+clean: ## Removes what the other targets made
+	@rm -rf target bench/target .venv .pytest_cache .mypy_cache .ruff_cache contrib/apps/files/files
