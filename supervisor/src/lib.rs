@@ -3,5 +3,7 @@
 
 pub mod config;
 pub mod home;
+pub mod install;
 pub mod manifest;
+pub mod store;
 pub mod toml_file;

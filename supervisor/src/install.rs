@@ -1,0 +1,232 @@
+//! Installing a plugin from a folder: check the manifest, copy everything to `plugins/<id>.new`, flush, swap the names,
+//! record it in the store. A crash at any point leaves the old version or the new one; [`sweep`], called at the start
+//! of the daemon, removes what is left over.
+
+mod copy;
+
+use std::path::{Path, PathBuf};
+
+use polypeer_ipc_protocol::ids::PluginId;
+
+use crate::home::Home;
+use crate::manifest::{FILE_NAME, Manifest};
+use crate::toml_file::{self, FileError};
+
+pub use copy::{MAX_BYTES, MAX_DEPTH, MAX_ENTRIES};
+
+/// Why a folder cannot be installed. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum InstallError {
+    /// The manifest is wrong.
+    #[error(transparent)]
+    Manifest(#[from] FileError),
+    /// A path could not be read or written.
+    #[error("failed to {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// Something in the folder is not taken.
+    #[error("{} {problem}", path.display())]
+    Content {
+        /// What.
+        path: PathBuf,
+        /// Why not.
+        problem: String,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// The program of its command is not there.
+    #[error("the program {} of the plugin {id} does not exist or is not executable", path.display())]
+    NoProgram {
+        /// Whose.
+        id: PluginId,
+        /// The program.
+        path: PathBuf,
+    },
+    /// It is not what the operator saw.
+    #[error("{} changed after it was shown", path.display())]
+    Changed {
+        /// The folder.
+        path: PathBuf,
+    },
+}
+
+impl InstallError {
+    /// The next thing to try.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Manifest(error) => error.hint(),
+            Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+                "make room on the disk and try again; nothing was changed".into()
+            }
+            Self::Io { .. } => "check the owner and the permissions; nothing was changed".into(),
+            Self::Content { hint, .. } => (*hint).into(),
+            Self::NoProgram { .. } => "build it first (see its README), or correct command in plugin.toml".into(),
+            Self::Changed { .. } => "run the command again and look at what it asks for".into(),
+        }
+    }
+}
+
+/// A folder that can be installed.
+#[derive(Debug)]
+pub struct Candidate {
+    /// Its manifest.
+    pub manifest: Manifest,
+    /// The manifest's text.
+    pub text: String,
+    /// BLAKE3 over names, kinds, rights to execute and contents, hex.
+    pub digest: String,
+    /// Where it is.
+    pub folder: PathBuf,
+}
+
+/// Reads a folder and checks everything an installation would check. Changes nothing.
+///
+/// # Errors
+/// When anything in it is not as it should be.
+pub fn inspect(folder: &Path) -> Result<Candidate, InstallError> {
+    let manifest = Manifest::load(folder)?;
+    let program = &manifest.plugin.command[0];
+    if program.contains('/') && !executable(&folder.join(program)) {
+        return Err(InstallError::NoProgram { id: manifest.plugin.id.clone(), path: folder.join(program) });
+    }
+    let path = folder.join(FILE_NAME);
+    let text = toml_file::read(&path, "")?;
+    let manifest = Manifest::parse(&path, &text)?;
+    let digest = copy::digest(folder)?;
+    Ok(Candidate { manifest, text, digest, folder: folder.into() })
+}
+
+fn executable(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+}
+
+/// Copies a candidate into the home and swaps it in. The version before, if any, is kept until [`Swapped::keep`].
+///
+/// # Errors
+/// When the copy is not what was inspected, or cannot be made; the old version is then in place.
+pub fn swap_in(home: &Home, candidate: &Candidate) -> Result<Swapped, InstallError> {
+    let place = home.plugin(&candidate.manifest.plugin.id);
+    let (fresh, old) = (beside(&place, "new"), beside(&place, "old"));
+    remove(&fresh)?;
+    let copied = copy::copy(&candidate.folder, &fresh);
+    let checked = copied.and_then(|()| match copy::digest(&fresh)? == candidate.digest {
+        true => Ok(()),
+        false => Err(InstallError::Changed { path: candidate.folder.clone() }),
+    });
+    if let Err(error) = checked {
+        let _ = remove(&fresh); // The first error is the one to tell; the next sweep tries again.
+        return Err(error);
+    }
+    remove(&old)?;
+    let replaced = place.exists();
+    if replaced {
+        rename(&place, &old)?;
+    }
+    if let Err(error) = rename(&fresh, &place) {
+        if replaced {
+            rename(&old, &place)?;
+        }
+        return Err(error);
+    }
+    Ok(Swapped { place, old: replaced.then_some(old) })
+}
+
+/// An installation whose files are in place and whose record is not written yet.
+#[derive(Debug)]
+#[must_use = "either keep it or take it back"]
+pub struct Swapped {
+    place: PathBuf,
+    old: Option<PathBuf>,
+}
+
+impl Swapped {
+    /// The record is written: the version before may go.
+    pub fn keep(self) {
+        if let Some(old) = self.old {
+            let _ = remove(&old); // The next sweep tries again.
+        }
+    }
+
+    /// The record could not be written: put the version before back.
+    ///
+    /// # Errors
+    /// When the names cannot be swapped back; the next sweep does it.
+    pub fn take_back(self) -> Result<(), InstallError> {
+        remove(&self.place)?;
+        self.old.map_or(Ok(()), |old| rename(&old, &self.place))
+    }
+}
+
+/// Deletes the installed copy of a plugin.
+///
+/// # Errors
+/// When it cannot be deleted.
+pub fn delete(home: &Home, id: &PluginId) -> Result<(), InstallError> {
+    remove(&home.plugin(id))
+}
+
+/// Removes what a crash left in `plugins/`. `recorded` holds id and digest of what the store says is installed.
+///
+/// # Errors
+/// When the folder cannot be read or something cannot be removed.
+pub fn sweep(home: &Home, recorded: &[(PluginId, String)]) -> Result<(), InstallError> {
+    let io = |action, path: &Path| {
+        let path = path.to_path_buf();
+        move |source| InstallError::Io { action, path, source }
+    };
+    let folder = home.plugins();
+    for entry in std::fs::read_dir(&folder).map_err(io("read", &folder))? {
+        let path = entry.map_err(io("read", &folder))?.path();
+        if path.extension().is_some_and(|extension| extension == "new") {
+            remove(&path)?;
+        }
+    }
+    for (id, digest) in recorded {
+        let place = home.plugin(id);
+        let old = beside(&place, "old");
+        if !old.exists() {
+            continue;
+        }
+        if place.exists() && copy::digest(&place).is_ok_and(|found| found == *digest) {
+            remove(&old)?;
+        } else {
+            remove(&place)?;
+            rename(&old, &place)?;
+        }
+    }
+    Ok(())
+}
+
+fn beside(place: &Path, extension: &str) -> PathBuf {
+    let mut name = place.as_os_str().to_owned();
+    name.push(".");
+    name.push(extension);
+    name.into()
+}
+
+fn remove(path: &Path) -> Result<(), InstallError> {
+    match std::fs::remove_dir_all(path) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(InstallError::Io { action: "remove", path: path.into(), source })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn rename(from: &Path, to: &Path) -> Result<(), InstallError> {
+    let done = std::fs::rename(from, to).and_then(|()| match to.parent() {
+        Some(folder) => std::fs::File::open(folder)?.sync_all(),
+        None => Ok(()),
+    });
+    done.map_err(|source| InstallError::Io { action: "rename", path: from.into(), source })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,171 @@
+//! Copying a plugin's folder, and telling by a hash whether two are the same. Takes folders, regular files and symbolic
+//! links that stay inside; refuses everything else, and more than the limits.
+
+use std::ffi::OsStr;
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use super::InstallError;
+
+/// Most files, folders and links of one plugin.
+pub const MAX_ENTRIES: usize = 10_000;
+/// Most bytes of all files of one plugin.
+pub const MAX_BYTES: u64 = 1 << 30;
+/// Most folders inside each other.
+pub const MAX_DEPTH: usize = 32;
+
+/// Names that are never part of a plugin.
+const SKIPPED: &[&str] = &[".git", "__pycache__"];
+
+/// One thing in a plugin's folder.
+struct Entry {
+    /// From the plugin's folder.
+    path: PathBuf,
+    kind: Kind,
+}
+
+enum Kind {
+    Folder,
+    File { size: u64, executable: bool },
+    Link { target: PathBuf },
+}
+
+fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> InstallError {
+    move |source| InstallError::Io { action, path: path.into(), source }
+}
+
+fn refused(path: &Path, problem: impl Into<String>, hint: &'static str) -> InstallError {
+    InstallError::Content { path: path.into(), problem: problem.into(), hint }
+}
+
+/// Everything in `root`, folders before what is in them, in the order of names.
+fn entries(root: &Path) -> Result<Vec<Entry>, InstallError> {
+    let real_root = std::fs::canonicalize(root).map_err(io("look at", root))?;
+    let mut found = Vec::new();
+    let mut bytes = 0;
+    let mut waiting = vec![PathBuf::new()];
+    while let Some(folder) = waiting.pop() {
+        let full = root.join(&folder);
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(&full).map_err(io("read", &full))? {
+            let name = entry.map_err(io("read", &full))?.file_name();
+            if !SKIPPED.iter().any(|skipped| name == OsStr::new(skipped)) {
+                names.push(name);
+            }
+            if found.len() + names.len() > MAX_ENTRIES {
+                let problem = format!("has more than {MAX_ENTRIES} files and folders");
+                return Err(refused(root, problem, "leave out what the plugin does not need to run"));
+            }
+        }
+        names.sort();
+        for name in names {
+            let path = folder.join(name);
+            let kind = kind(root, &real_root, &path)?;
+            match &kind {
+                Kind::Folder if path.components().count() > MAX_DEPTH => {
+                    let problem = format!("is more than {MAX_DEPTH} folders deep");
+                    return Err(refused(&root.join(path), problem, "make the tree flatter"));
+                }
+                Kind::Folder => waiting.push(path.clone()),
+                Kind::File { size, .. } => bytes += size,
+                Kind::Link { .. } => {}
+            }
+            if bytes > MAX_BYTES {
+                let problem = format!("has more than {} MiB", MAX_BYTES >> 20);
+                return Err(refused(root, problem, "leave out what the plugin does not need to run"));
+            }
+            found.push(Entry { path, kind });
+        }
+    }
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(found)
+}
+
+fn kind(root: &Path, real_root: &Path, path: &Path) -> Result<Kind, InstallError> {
+    let full = root.join(path);
+    let metadata = std::fs::symlink_metadata(&full).map_err(io("look at", &full))?;
+    if metadata.is_dir() {
+        return Ok(Kind::Folder);
+    }
+    if metadata.is_file() {
+        return Ok(Kind::File { size: metadata.len(), executable: metadata.permissions().mode() & 0o111 != 0 });
+    }
+    if !metadata.is_symlink() {
+        return Err(refused(&full, "is neither a file nor a folder", "remove it from the plugin's folder"));
+    }
+    let target = std::fs::read_link(&full).map_err(io("look at", &full))?;
+    // The real target, since a lexical check is fooled by links to folders in the middle of a path.
+    let inside = std::fs::canonicalize(&full).is_ok_and(|real| real.starts_with(real_root));
+    if target.is_absolute() || !inside {
+        let problem = format!("is a symbolic link that leaves the folder or leads nowhere ({})", target.display());
+        return Err(refused(&full, problem, "put the file itself there"));
+    }
+    Ok(Kind::Link { target })
+}
+
+/// BLAKE3 over names, kinds, rights to execute and contents of a plugin's folder, hex.
+pub(super) fn digest(root: &Path) -> Result<String, InstallError> {
+    let mut hasher = blake3::Hasher::new();
+    let word = |bytes: &[u8], hasher: &mut blake3::Hasher| {
+        hasher.update(&(bytes.len() as u64).to_le_bytes());
+        hasher.update(bytes);
+    };
+    for entry in entries(root)? {
+        word(entry.path.as_os_str().as_encoded_bytes(), &mut hasher);
+        match &entry.kind {
+            Kind::Folder => word(b"folder", &mut hasher),
+            Kind::Link { target } => {
+                word(b"link", &mut hasher);
+                word(target.as_os_str().as_encoded_bytes(), &mut hasher);
+            }
+            Kind::File { executable, .. } => {
+                word(if *executable { b"program" } else { b"file" }, &mut hasher);
+                let path = root.join(&entry.path);
+                let file = File::open(&path).map_err(io("read", &path))?;
+                let mut content = blake3::Hasher::new();
+                content.update_reader(file.take(MAX_BYTES)).map_err(io("read", &path))?;
+                word(content.finalize().as_bytes(), &mut hasher);
+            }
+        }
+    }
+    Ok(hasher.finalize().to_hex().to_string())
+}
+
+/// Copies `from` to the new folder `to` and flushes it. Rights: what was executable is executable for all, nothing is
+/// writable but by the owner, set-user-id bits are gone.
+pub(super) fn copy(from: &Path, to: &Path) -> Result<(), InstallError> {
+    let folder = |path: &Path| DirBuilder::new().mode(0o755).create(path).map_err(io("create", path));
+    folder(to)?;
+    let mut folders = vec![to.to_path_buf()];
+    let mut left = MAX_BYTES;
+    for entry in entries(from)? {
+        let (source, target) = (from.join(&entry.path), to.join(&entry.path));
+        match entry.kind {
+            Kind::Folder => {
+                folder(&target)?;
+                folders.push(target);
+            }
+            Kind::Link { target: link } => {
+                std::os::unix::fs::symlink(link, &target).map_err(io("create", &target))?;
+            }
+            Kind::File { executable, .. } => left -= copy_file(&source, &target, executable, left)?,
+        }
+    }
+    for folder in folders {
+        File::open(&folder).and_then(|opened| opened.sync_all()).map_err(io("flush", &folder))?;
+    }
+    Ok(())
+}
+
+/// Copies one file of at most `most` bytes; returns its size.
+fn copy_file(from: &Path, to: &Path, executable: bool, most: u64) -> Result<u64, InstallError> {
+    let mode = if executable { 0o755 } else { 0o644 };
+    let source = File::open(from).map_err(io("read", from))?;
+    let mut target = OpenOptions::new().write(true).create_new(true).mode(mode).open(to).map_err(io("create", to))?;
+    let written = std::io::copy(&mut source.take(most), &mut target).map_err(io("copy", from))?;
+    target.set_permissions(PermissionsExt::from_mode(mode)).map_err(io("set the rights of", to))?;
+    target.flush().and_then(|()| target.sync_all()).map_err(io("flush", to))?;
+    Ok(written)
+}

@@ -1,0 +1,333 @@
+//! `state.db`: what is installed, what the operator approved and granted, which limits were overridden, what is enabled.
+//! SQLite in WAL mode, flushed at every commit, so that what was confirmed survives a crash. One daemon opens it; the
+//! lock of [`crate::home::Home::lock`] comes first.
+
+use std::path::{Path, PathBuf};
+
+use polypeer_ipc_protocol::ids::{InvalidId, NodeId, PluginId};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, params};
+
+/// The layout of the tables; a later version migrates, an earlier one refuses.
+const SCHEMA_VERSION: i64 = 1;
+/// "Poly": tells our files from those of others.
+const APPLICATION_ID: i64 = 0x506f_6c79;
+
+const SCHEMA: &str = "
+CREATE TABLE plugins (
+    id        TEXT PRIMARY KEY,
+    manifest  TEXT NOT NULL,     -- as the operator approved it
+    digest    TEXT NOT NULL,     -- BLAKE3 of the installed folder, hex
+    enabled   INTEGER NOT NULL,
+    source    TEXT NOT NULL,     -- where it came from
+    installed INTEGER NOT NULL   -- seconds since 1970
+) STRICT;
+CREATE TABLE limits (
+    plugin TEXT NOT NULL REFERENCES plugins(id) ON DELETE CASCADE,
+    key    TEXT NOT NULL,
+    value  TEXT NOT NULL,        -- as the operator typed it
+    PRIMARY KEY (plugin, key)
+) STRICT;
+CREATE TABLE peer_lists (        -- for plugins whose manifest says peers = \"list\"
+    plugin TEXT NOT NULL REFERENCES plugins(id) ON DELETE CASCADE,
+    node   TEXT NOT NULL,
+    PRIMARY KEY (plugin, node)
+) STRICT;
+CREATE TABLE notes (             -- what was done once, such as installing the bundled apps
+    key   TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT;
+";
+
+/// Most peers on one plugin's list.
+pub const MAX_PEER_LIST: usize = 1024;
+
+/// One installed plugin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Installed {
+    /// Its name on this node.
+    pub id: PluginId,
+    /// The text of the manifest the operator approved.
+    pub manifest: String,
+    /// BLAKE3 of the installed folder, hex.
+    pub digest: String,
+    /// Whether it is started with the daemon.
+    pub enabled: bool,
+    /// Where it came from, for people.
+    pub source: String,
+}
+
+/// Why the state cannot be read or changed. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The file is not what was written.
+    #[error("{} is damaged: {what}", path.display())]
+    Damaged {
+        /// The database.
+        path: PathBuf,
+        /// What was found.
+        what: String,
+    },
+    /// Written by a later version.
+    #[error("{} was written by a later version of Polypeer (layout {found}, this one knows {SCHEMA_VERSION})", path.display())]
+    TooNew {
+        /// The database.
+        path: PathBuf,
+        /// Its layout.
+        found: i64,
+    },
+    /// No room for the change.
+    #[error("no room on the disk of {}; nothing was changed", path.display())]
+    DiskFull {
+        /// The database.
+        path: PathBuf,
+    },
+    /// Anything else.
+    #[error("failed to use {}: {source}; nothing was changed", path.display())]
+    Other {
+        /// The database.
+        path: PathBuf,
+        /// Why.
+        source: rusqlite::Error,
+    },
+}
+
+impl StoreError {
+    /// The next thing to try.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Damaged { path, .. } => format!(
+                "put back a copy of the file, or move {0} and {0}-wal away and install the plugins again; their data and the node's key are not touched",
+                path.display()
+            ),
+            Self::TooNew { .. } => "run the newer version, or use another --home".into(),
+            Self::DiskFull { .. } => "make room on the disk and try again".into(),
+            Self::Other { .. } => "check the owner and the permissions of the file and that its disk works".into(),
+        }
+    }
+}
+
+/// The open database.
+#[derive(Debug)]
+pub struct Store {
+    connection: Connection,
+    path: PathBuf,
+}
+
+fn told(path: &Path, source: rusqlite::Error) -> StoreError {
+    let path = path.to_path_buf();
+    match source.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => StoreError::DiskFull { path },
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            StoreError::Damaged { path, what: source.to_string() }
+        }
+        // A write or a flush that found no room may come back as a plain input/output error.
+        Some(ErrorCode::SystemIoFailure) if no_room(&path) => StoreError::DiskFull { path },
+        _ => StoreError::Other { path, source },
+    }
+}
+
+/// Whether the disk of `path` has less than a page left.
+fn no_room(path: &Path) -> bool {
+    let folder = path.parent().unwrap_or(path);
+    nix::sys::statvfs::statvfs(folder).is_ok_and(|disk| disk.blocks_available() == 0)
+}
+
+impl Store {
+    /// Opens the database at `path`, creating it when it is not there.
+    ///
+    /// # Errors
+    /// When it is damaged, of a later version, or cannot be used; it is never replaced.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let fail = |source| told(path, source);
+        make_private(path).map_err(|error| StoreError::Other {
+            path: path.into(),
+            source: rusqlite::Error::ToSqlConversionFailure(Box::new(error)),
+        })?;
+        let flags =
+            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+        let connection = Connection::open_with_flags(path, flags).map_err(fail)?;
+        let mut store = Self { connection, path: path.into() };
+        store.prepare()?;
+        Ok(store)
+    }
+
+    fn prepare(&mut self) -> Result<(), StoreError> {
+        let path = self.path.clone();
+        let fail = |source| told(&path, source);
+        let number = |connection: &Connection, name: &str| connection.pragma_query_value(None, name, |row| row.get(0));
+        let connection = &self.connection;
+        connection.busy_timeout(std::time::Duration::from_secs(5)).map_err(fail)?;
+        let version: i64 = number(connection, "user_version").map_err(fail)?;
+        let application: i64 = number(connection, "application_id").map_err(fail)?;
+        if version != 0 && application != APPLICATION_ID {
+            return Err(StoreError::Damaged { path, what: "it is the database of something else".into() });
+        }
+        if version > SCHEMA_VERSION {
+            return Err(StoreError::TooNew { path, found: version });
+        }
+        connection.pragma_update(None, "journal_mode", "wal").map_err(fail)?;
+        connection.pragma_update(None, "synchronous", "full").map_err(fail)?;
+        connection.pragma_update(None, "foreign_keys", true).map_err(fail)?;
+        let sound: String = number_text(connection, "quick_check").map_err(fail)?;
+        if sound != "ok" {
+            return Err(StoreError::Damaged { path, what: sound });
+        }
+        if version == 0 {
+            self.change(|transaction| {
+                transaction.execute_batch(SCHEMA)?;
+                transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+                transaction.pragma_update(None, "user_version", SCHEMA_VERSION)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// All or nothing.
+    fn change<T>(&mut self, change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        let path = &self.path;
+        let fail = |source| told(path, source);
+        let transaction = self.connection.transaction().map_err(fail)?;
+        let value = change(&transaction).map_err(fail)?;
+        transaction.commit().map_err(fail)?;
+        Ok(value)
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        read(&self.connection).map_err(|source| told(&self.path, source))
+    }
+
+    /// All installed plugins, by id.
+    pub fn plugins(&self) -> Result<Vec<Installed>, StoreError> {
+        self.read(|connection| {
+            let mut rows =
+                connection.prepare("SELECT id, manifest, digest, enabled, source FROM plugins ORDER BY id")?;
+            rows.query_map([], installed)?.collect()
+        })
+    }
+
+    /// One installed plugin.
+    pub fn plugin(&self, id: &PluginId) -> Result<Option<Installed>, StoreError> {
+        self.read(|connection| {
+            let query = "SELECT id, manifest, digest, enabled, source FROM plugins WHERE id = ?1";
+            connection.query_row(query, [id.as_str()], installed).optional()
+        })
+    }
+
+    /// Records an installation; what the operator set for an earlier one of the same id stays.
+    pub fn install(&mut self, plugin: &Installed) -> Result<(), StoreError> {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |time| time.as_secs());
+        self.change(|transaction| {
+            transaction.execute(
+                "INSERT INTO plugins (id, manifest, digest, enabled, source, installed) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                 ON CONFLICT (id) DO UPDATE SET manifest = ?2, digest = ?3, enabled = ?4, source = ?5, installed = ?6",
+                params![plugin.id.as_str(), plugin.manifest, plugin.digest, plugin.enabled, plugin.source, now as i64],
+            )
+        })?;
+        Ok(())
+    }
+
+    /// Forgets a plugin and everything set for it. Says whether it was there.
+    pub fn remove(&mut self, id: &PluginId) -> Result<bool, StoreError> {
+        self.change(|transaction| Ok(transaction.execute("DELETE FROM plugins WHERE id = ?1", [id.as_str()])? > 0))
+    }
+
+    /// Sets whether a plugin is started with the daemon. Says whether it was there.
+    pub fn set_enabled(&mut self, id: &PluginId, enabled: bool) -> Result<bool, StoreError> {
+        self.change(|transaction| {
+            let query = "UPDATE plugins SET enabled = ?2 WHERE id = ?1";
+            Ok(transaction.execute(query, params![id.as_str(), enabled])? > 0)
+        })
+    }
+
+    /// What the operator set for one plugin, key and value as typed, in the order of the keys.
+    pub fn limits(&self, id: &PluginId) -> Result<Vec<(String, String)>, StoreError> {
+        self.read(|connection| {
+            let mut rows = connection.prepare("SELECT key, value FROM limits WHERE plugin = ?1 ORDER BY key")?;
+            rows.query_map([id.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+        })
+    }
+
+    /// Sets limits of one plugin, all or none; `None` goes back to the default.
+    pub fn set_limits(&mut self, id: &PluginId, limits: &[(String, Option<String>)]) -> Result<(), StoreError> {
+        self.change(|transaction| {
+            for (key, value) in limits {
+                match value {
+                    Some(value) => transaction.execute(
+                        "INSERT INTO limits (plugin, key, value) VALUES (?1, ?2, ?3)
+                         ON CONFLICT (plugin, key) DO UPDATE SET value = ?3",
+                        params![id.as_str(), key, value],
+                    )?,
+                    None => transaction
+                        .execute("DELETE FROM limits WHERE plugin = ?1 AND key = ?2", params![id.as_str(), key])?,
+                };
+            }
+            Ok(())
+        })
+    }
+
+    /// The operator's list of peers for one plugin.
+    pub fn peer_list(&self, id: &PluginId) -> Result<Vec<NodeId>, StoreError> {
+        let texts: Vec<String> = self.read(|connection| {
+            let mut rows = connection.prepare("SELECT node FROM peer_lists WHERE plugin = ?1 ORDER BY node")?;
+            rows.query_map([id.as_str()], |row| row.get(0))?.collect()
+        })?;
+        texts.iter().map(|text| text.parse().map_err(|_| self.damaged("a node id in a list of peers"))).collect()
+    }
+
+    /// Adds to and takes from the operator's list of peers for one plugin.
+    pub fn change_peer_list(&mut self, id: &PluginId, add: &[NodeId], remove: &[NodeId]) -> Result<(), StoreError> {
+        self.change(|transaction| {
+            for node in add {
+                let query = "INSERT OR IGNORE INTO peer_lists (plugin, node) VALUES (?1, ?2)";
+                transaction.execute(query, [id.as_str(), &node.to_string()])?;
+            }
+            for node in remove {
+                let query = "DELETE FROM peer_lists WHERE plugin = ?1 AND node = ?2";
+                transaction.execute(query, [id.as_str(), &node.to_string()])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Something that was noted earlier.
+    pub fn note(&self, key: &str) -> Result<Option<String>, StoreError> {
+        self.read(|connection| {
+            connection.query_row("SELECT value FROM notes WHERE key = ?1", [key], |row| row.get(0)).optional()
+        })
+    }
+
+    /// Notes something for later.
+    pub fn set_note(&mut self, key: &str, value: &str) -> Result<(), StoreError> {
+        self.change(|transaction| {
+            let query = "INSERT INTO notes (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = ?2";
+            transaction.execute(query, [key, value])
+        })?;
+        Ok(())
+    }
+
+    /// The error for a stored value that breaks its own rule.
+    pub fn damaged(&self, what: &str) -> StoreError {
+        StoreError::Damaged { path: self.path.clone(), what: what.into() }
+    }
+}
+
+fn number_text(connection: &Connection, name: &str) -> rusqlite::Result<String> {
+    connection.pragma_query_value(None, name, |row| row.get(0))
+}
+
+fn installed(row: &rusqlite::Row<'_>) -> rusqlite::Result<Installed> {
+    let id: String = row.get(0)?;
+    let id = id.parse().map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::<InvalidId>::new(error))
+    })?;
+    Ok(Installed { id, manifest: row.get(1)?, digest: row.get(2)?, enabled: row.get(3)?, source: row.get(4)? })
+}
+
+/// Creates the file so that only its owner can read it; SQLite gives its side files the same rights.
+fn make_private(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).map(drop)
+}
+
+#[cfg(test)]
+mod tests;
