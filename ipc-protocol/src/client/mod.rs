@@ -1,1 +1,366 @@
-//! The gateway client for Rust (in the next commit).
+//! The gateway's client for Rust: a control session ([`Client`], [`Events`]) and streams ([`DataStream`]). Used by the
+//! command line, and by whatever tests netcore. It does not reconnect by itself.
+//!
+//! ```text
+//! Client (cheap to clone) ──Command──► Driver (one task) ◄──frames──► netcore
+//!    ▲                                  │      │
+//!    └───────── replies (oneshot) ◄─────┘      └──► Events (bounded; what does not fit is counted and turned down)
+//! Client::open, Client::accept ── a connection of its own ──► DataStream
+//! ```
+
+mod driver;
+mod stream;
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::AsyncRead;
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+
+use crate::error::{ErrorCode, Failure};
+use crate::gateway::{
+    CallMode, Event, NodeInfo, Opening, OpeningReply, Payload, PeerInfo, Request, Response, Scope, Target, Welcome,
+};
+use crate::ids::{NodeId, Protocol, Secret};
+use crate::limits::MAX_REQUESTS;
+use crate::session::client::{ClientEvent, ClientSession};
+use crate::session::decode;
+use crate::transport::{self, FrameReader, FrameWriter, TransportError};
+use driver::{Command, Driver};
+
+pub use stream::{DataStream, StreamError};
+
+/// Commands on their way to the driver; more callers wait.
+const COMMANDS: usize = 64;
+/// Events the plugin has not taken yet. Calls dominate; netcore allows 256 calls and 128 streams to wait at a time.
+const EVENTS: usize = 512;
+/// What is kept free of [`MAX_REQUESTS`] for requests of the driver's own.
+const RESERVED: usize = 16;
+
+/// Why the gateway could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// `POLYPEER_GATEWAY` or `POLYPEER_TOKEN` is missing or bad: this process is no plugin.
+    #[error("{name} is not set to what a plugin finds there; start this program as a plugin")]
+    Environment {
+        /// The variable.
+        name: &'static str,
+    },
+    /// The socket could not be reached.
+    #[error("gateway not reachable")]
+    Connect(#[from] io::Error),
+    /// The answer could not be read.
+    #[error("gateway connection broke")]
+    Transport(#[from] TransportError),
+    /// Netcore, or the other side, said no.
+    #[error("{0}")]
+    Refused(Failure),
+    /// The control session is over, for this reason. A new one is needed.
+    #[error("session ended: {0}")]
+    Ended(Failure),
+}
+
+impl ClientError {
+    /// The failure in the form that crosses processes: what was said, or `connection lost`.
+    pub fn failure(&self) -> Failure {
+        match self {
+            Self::Refused(failure) | Self::Ended(failure) => failure.clone(),
+            Self::Environment { .. } => Failure::new(ErrorCode::BadArgument, self.to_string()),
+            Self::Connect(error) => Failure::new(ErrorCode::ConnectionLost, error.to_string()),
+            Self::Transport(error) => Failure::new(ErrorCode::ConnectionLost, error.to_string()),
+        }
+    }
+}
+
+/// A control session. Clones share it; it ends when the last one is dropped.
+#[derive(Debug, Clone)]
+pub struct Client {
+    shared: Arc<Shared>,
+    commands: mpsc::Sender<Command>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    path: PathBuf,
+    welcome: Welcome,
+    /// Permits for requests in flight: callers beyond wait here.
+    slots: Arc<Semaphore>,
+    tickets: AtomicU64,
+    ended: watch::Receiver<Option<Failure>>,
+}
+
+impl Client {
+    /// Connects to the gateway socket at `path` and starts the control session of the launch that `token` belongs to,
+    /// replacing an earlier one.
+    pub async fn connect(path: &Path, token: Secret) -> Result<(Self, Events), ClientError> {
+        let stream = transport::connect(path).await?;
+        let (read, write) = transport::split(stream);
+        let (mut reader, mut writer) = (FrameReader::new(read), FrameWriter::new(write));
+        let mut session = ClientSession::new(token, writer.buffer());
+        let sent = writer.flush().await;
+        let body = first_reply(sent, &mut reader).await?;
+        let welcome = match session.handle_frame(body) {
+            Some(ClientEvent::Welcome(welcome)) => welcome,
+            Some(ClientEvent::Ended(failure)) => return Err(ClientError::Refused(failure)),
+            Some(ClientEvent::Response { .. } | ClientEvent::Event(_)) | None => {
+                unreachable!("a session begins with Welcome or ends")
+            }
+        };
+        let (commands, command_receiver) = mpsc::channel(COMMANDS);
+        let (event_sender, events) = mpsc::channel(EVENTS);
+        let (ended_sender, ended) = watch::channel(None);
+        let dropped = Arc::new(AtomicU64::new(0));
+        let driver = Driver {
+            session,
+            reader,
+            writer,
+            commands: command_receiver,
+            events: event_sender,
+            dropped: dropped.clone(),
+            ended: ended_sender,
+            waiting: HashMap::new(),
+        };
+        tokio::spawn(driver.run());
+        let slots = Arc::new(Semaphore::new(MAX_REQUESTS - RESERVED));
+        let shared = Shared { path: path.to_owned(), welcome, slots, tickets: AtomicU64::new(0), ended: ended.clone() };
+        Ok((Self { shared: Arc::new(shared), commands }, Events { events, dropped, ended, told: false }))
+    }
+
+    /// [`Self::connect`] with what a plugin finds in its environment.
+    pub async fn from_environment() -> Result<(Self, Events), ClientError> {
+        let path = std::env::var_os("POLYPEER_GATEWAY").ok_or(ClientError::Environment { name: "POLYPEER_GATEWAY" })?;
+        let token = std::env::var("POLYPEER_TOKEN").ok().and_then(|text| text.parse().ok());
+        let token = token.ok_or(ClientError::Environment { name: "POLYPEER_TOKEN" })?;
+        Self::connect(Path::new(&path), token).await
+    }
+
+    /// What netcore said at the start. Grants may have changed since; see [`Event::GrantsChanged`].
+    pub fn welcome(&self) -> &Welcome {
+        &self.shared.welcome
+    }
+
+    /// This node.
+    pub fn node_id(&self) -> NodeId {
+        self.shared.welcome.node
+    }
+
+    /// Waits for the end of the session and says why it ended.
+    pub async fn ended(&self) -> Failure {
+        let mut ended = self.shared.ended.clone();
+        let reason = ended.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone());
+        reason.unwrap_or_else(|| ErrorCode::ConnectionLost.into())
+    }
+
+    // Streams.
+
+    /// Opens a stream and waits until the other side has accepted it. `timeout` (`None`: 30 s) is for all of it, and
+    /// kept by netcore.
+    pub async fn open(
+        &self,
+        target: Target,
+        protocol: Protocol,
+        timeout: Option<Duration>,
+    ) -> Result<DataStream, ClientError> {
+        let secret = self.shared.welcome.secret.clone();
+        self.data(Opening::Open { secret, target, protocol, timeout_ms: milliseconds(timeout) }).await
+    }
+
+    /// Claims a stream announced by [`Event::Stream`].
+    pub async fn accept(&self, stream: u64) -> Result<DataStream, ClientError> {
+        self.data(Opening::Accept { secret: self.shared.welcome.secret.clone(), stream }).await
+    }
+
+    /// Turns an announced stream down. Codes of Polypeer's own reach the opener as `refused`.
+    pub async fn refuse(&self, stream: u64, failure: Failure) -> Result<(), ClientError> {
+        self.done(Request::RefuseStream { stream, failure: failure.cut() }).await
+    }
+
+    async fn data(&self, opening: Opening) -> Result<DataStream, ClientError> {
+        let mut io = transport::connect(&self.shared.path).await?;
+        let sent = FrameWriter::new(&mut io).send(&opening).await;
+        let mut reader = FrameReader::new(&mut io);
+        let body = first_reply(sent, &mut reader).await?;
+        match decode::opening_reply(body).map_err(|error| ClientError::Refused(error.into()))? {
+            OpeningReply::Opened { origin, protocol } => {
+                let (_, rest) = reader.into_parts();
+                Ok(DataStream::new(io, rest, origin, protocol))
+            }
+            OpeningReply::Refused(failure) => Err(ClientError::Refused(failure)),
+            OpeningReply::Welcome(_) => Err(ClientError::Refused(ErrorCode::Malformed.into())),
+        }
+    }
+
+    // Serving.
+
+    /// Serves a protocol until [`Self::unlisten`] or the end of the session; streams and calls come as events.
+    pub async fn listen(&self, protocol: Protocol, scope: Scope, calls: CallMode) -> Result<(), ClientError> {
+        self.done(Request::Listen { protocol, scope, calls }).await
+    }
+
+    /// Stops serving a protocol. Streams already claimed go on.
+    pub async fn unlisten(&self, protocol: Protocol, scope: Scope) -> Result<(), ClientError> {
+        self.done(Request::Unlisten { protocol, scope }).await
+    }
+
+    /// Answers [`Event::Call`]; over 64 KiB declines it. Says nothing about whether the caller still waits.
+    pub async fn answer(&self, call: u64, payload: impl Into<Bytes>) -> Result<(), ClientError> {
+        self.command(Command::Answer { call, payload: Payload(payload.into()) }).await
+    }
+
+    /// Declines [`Event::Call`]. Codes of Polypeer's own reach the caller as `refused`.
+    pub async fn decline(&self, call: u64, failure: Failure) -> Result<(), ClientError> {
+        self.command(Command::Decline { call, failure }).await
+    }
+
+    // Asking.
+
+    /// Sends one message of at most 64 KiB and waits for the one that answers it. Dropping the future cancels the call.
+    pub async fn call(
+        &self,
+        target: Target,
+        protocol: Protocol,
+        payload: impl Into<Bytes>,
+        timeout: Option<Duration>,
+    ) -> Result<Bytes, ClientError> {
+        let payload = Payload(payload.into());
+        match self.request(Request::Call { target, protocol, payload, timeout_ms: milliseconds(timeout) }).await? {
+            Response::Reply { payload } => Ok(payload.0),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// The connected peers this plugin may see.
+    pub async fn peers(&self) -> Result<Vec<PeerInfo>, ClientError> {
+        match self.request(Request::Peers).await? {
+            Response::Peers(peers) => Ok(peers),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// This node.
+    pub async fn node(&self) -> Result<NodeInfo, ClientError> {
+        match self.request(Request::Node).await? {
+            Response::Node(node) => Ok(node),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// Turns [`Event::PeerUp`] and [`Event::PeerDown`] on or off.
+    pub async fn watch_peers(&self, on: bool) -> Result<(), ClientError> {
+        self.done(Request::WatchPeers { on }).await
+    }
+
+    /// Says the plugin is ready to work.
+    pub async fn ready(&self) -> Result<(), ClientError> {
+        self.done(Request::Ready).await
+    }
+
+    /// Asks whether netcore is there.
+    pub async fn ping(&self) -> Result<(), ClientError> {
+        self.done(Request::Ping).await
+    }
+
+    async fn done(&self, request: Request) -> Result<(), ClientError> {
+        match self.request(request).await? {
+            Response::Done => Ok(()),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// Asks and waits. Waits first while as many requests as a session may have are in flight.
+    async fn request(&self, request: Request) -> Result<Response, ClientError> {
+        let permit = self.shared.slots.clone().acquire_owned().await.expect("the semaphore is never closed");
+        let (reply, answer) = oneshot::channel();
+        let ticket = self.shared.tickets.fetch_add(1, Ordering::Relaxed);
+        self.command(Command::Request { request, ticket, permit, reply }).await?;
+        let mut guard = CancelGuard { commands: Some(&self.commands), ticket };
+        let result = answer.await;
+        guard.commands = None;
+        match result {
+            Ok(Ok(Response::Failed(failure))) => Err(ClientError::Refused(failure)),
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(failure)) => {
+                Err(self.shared.ended.borrow().clone().map_or(ClientError::Refused(failure), ClientError::Ended))
+            }
+            Err(_) => Err(ClientError::Ended(self.ended().await)),
+        }
+    }
+
+    async fn command(&self, command: Command) -> Result<(), ClientError> {
+        match self.commands.send(command).await {
+            Ok(()) => Ok(()),
+            Err(_) => Err(ClientError::Ended(self.ended().await)),
+        }
+    }
+}
+
+/// Tells netcore when whoever asked stops waiting. Best effort: when commands queue up, the request just goes on.
+struct CancelGuard<'a> {
+    commands: Option<&'a mpsc::Sender<Command>>,
+    ticket: u64,
+}
+
+impl Drop for CancelGuard<'_> {
+    fn drop(&mut self) {
+        if let Some(commands) = self.commands {
+            let _ = commands.try_send(Command::Cancel { ticket: self.ticket });
+        }
+    }
+}
+
+/// What netcore tells by itself. At most 512 wait; what comes beyond is counted, and streams and calls among it are
+/// turned down.
+#[derive(Debug)]
+pub struct Events {
+    events: mpsc::Receiver<Event>,
+    dropped: Arc<AtomicU64>,
+    ended: watch::Receiver<Option<Failure>>,
+    told: bool,
+}
+
+impl Events {
+    /// The next event. [`Event::Dropped`] comes for events lost here as for those lost in netcore. The last one is
+    /// [`Event::Closing`], with the reason whatever it was; then `None`. May be cancelled without losing events.
+    pub async fn next(&mut self) -> Option<Event> {
+        let count = self.dropped.swap(0, Ordering::Relaxed);
+        if count > 0 {
+            return Some(Event::Dropped { count });
+        }
+        if let Some(event) = self.events.recv().await {
+            return Some(event);
+        }
+        if self.told {
+            return None;
+        }
+        let reason = self.ended.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone());
+        self.told = true;
+        Some(Event::Closing(reason.unwrap_or_else(|| ErrorCode::ConnectionLost.into())))
+    }
+}
+
+/// Reads the answer to an opening, which may be there although the opening could not be written: netcore refuses and
+/// closes without having read it when there are too many connections.
+async fn first_reply<R: AsyncRead + Unpin>(
+    sent: Result<(), TransportError>,
+    reader: &mut FrameReader<R>,
+) -> Result<&[u8], TransportError> {
+    match (reader.next().await, sent) {
+        (Ok(Some(body)), _) => Ok(body),
+        (_, Err(error)) | (Err(error), _) => Err(error),
+        (Ok(None), Ok(())) => Err(TransportError::Cut),
+    }
+}
+
+fn milliseconds(timeout: Option<Duration>) -> u32 {
+    timeout.map_or(0, |timeout| u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX).max(1))
+}
+
+fn unexpected(response: Response) -> ClientError {
+    let text = format!("netcore answered something else than what was asked: {response:?}");
+    ClientError::Refused(Failure::new(ErrorCode::Malformed, text))
+}

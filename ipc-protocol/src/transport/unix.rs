@@ -2,13 +2,13 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, IoSliceMut};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::sync::Arc;
 
 use interprocess::local_socket::tokio::Listener as LocalListener;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg, sockopt};
+use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, RecvMsg, recvmsg, sendmsg, sockopt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::Interest;
@@ -179,12 +179,11 @@ impl AdminReceiver {
         self.start = 0;
         self.buffer.shrink_to(2 * READ);
         debug_assert!(self.buffer.len() <= MAX_FRAME + HEADER, "a whole frame was taken out before");
-        let mut chunk = [0; READ];
-        let (read, fds) = self.stream.async_io(Interest::READABLE, || receive(&self.stream, &mut chunk)).await?;
+        let (stream, buffer) = (&self.stream, &mut self.buffer);
+        let (read, fds) = stream.async_io(Interest::READABLE, || receive(stream, buffer)).await?;
         if fds.len() > MAX_DESCRIPTORS {
             return Err(TransportError::Descriptors);
         }
-        self.buffer.extend_from_slice(&chunk[..read]);
         if !fds.is_empty() {
             self.descriptors.push_back((self.offset + self.buffer.len() as u64, fds));
         }
@@ -192,14 +191,24 @@ impl AdminReceiver {
     }
 }
 
-fn receive(stream: &UnixStream, chunk: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+/// Reads once, appending to `buffer`: how many bytes came, and the descriptors that came with them.
+fn receive(stream: &UnixStream, buffer: &mut Vec<u8>) -> io::Result<(usize, Vec<OwnedFd>)> {
     let mut space = nix::cmsg_space!([RawFd; MAX_DESCRIPTORS]);
-    let mut parts = [IoSliceMut::new(chunk)];
     #[cfg(any(target_os = "linux", target_os = "android"))]
     let flags = MsgFlags::MSG_CMSG_CLOEXEC;
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
     let flags = MsgFlags::empty();
-    let message = recvmsg::<()>(stream.as_fd().as_raw_fd(), &mut parts, Some(&mut space), flags)?;
+    let before = buffer.len();
+    buffer.resize(before + READ, 0);
+    let mut parts = [IoSliceMut::new(&mut buffer[before..])];
+    let result = recvmsg::<()>(stream.as_raw_fd(), &mut parts, Some(&mut space), flags);
+    let read = result.as_ref().map_or(0, |message| message.bytes);
+    let descriptors = result.map_err(io::Error::from).and_then(|message| descriptors(&message));
+    buffer.truncate(before + read);
+    Ok((read, descriptors?))
+}
+
+fn descriptors(message: &RecvMsg<'_, '_, ()>) -> io::Result<Vec<OwnedFd>> {
     let mut received = Vec::new();
     for control in message.cmsgs()? {
         if let ControlMessageOwned::ScmRights(numbers) = control {
@@ -208,12 +217,14 @@ fn receive(stream: &UnixStream, chunk: &mut [u8]) -> io::Result<(usize, Vec<Owne
             received.extend(numbers.into_iter().map(|number| unsafe { OwnedFd::from_raw_fd(number) }));
         }
     }
-    Ok((message.bytes, received))
+    Ok(received)
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
+
+    use std::os::fd::AsFd;
 
     use super::*;
     use crate::gateway::Payload;

@@ -1,0 +1,174 @@
+//! The one task that owns a control session's connection: requests in from the handles, answers and events out.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+
+use crate::error::{ErrorCode, Failure};
+use crate::gateway::{Event, Payload, Request, Response};
+use crate::session::client::{ClientEvent, ClientSession};
+use crate::transport::{FrameReader, FrameWriter, ReadHalf, TransportError, WriteHalf};
+
+/// A reply, or why there will be none.
+pub(super) type Reply = Result<Response, Failure>;
+
+/// What the handles ask of the driver.
+#[derive(Debug)]
+pub(super) enum Command {
+    Request {
+        request: Request,
+        /// Names the request in `Cancel`, before its id is known.
+        ticket: u64,
+        /// One of the session's requests in flight; given back when the answer is here.
+        permit: OwnedSemaphorePermit,
+        reply: oneshot::Sender<Reply>,
+    },
+    Cancel {
+        ticket: u64,
+    },
+    Answer {
+        call: u64,
+        payload: Payload,
+    },
+    Decline {
+        call: u64,
+        failure: Failure,
+    },
+}
+
+#[derive(Debug)]
+pub(super) struct Driver {
+    pub(super) session: ClientSession,
+    pub(super) reader: FrameReader<ReadHalf>,
+    pub(super) writer: FrameWriter<WriteHalf>,
+    pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) events: mpsc::Sender<Event>,
+    pub(super) dropped: Arc<AtomicU64>,
+    pub(super) ended: watch::Sender<Option<Failure>>,
+    pub(super) waiting: HashMap<u64, Waiting>,
+}
+
+#[derive(Debug)]
+pub(super) struct Waiting {
+    ticket: u64,
+    reply: oneshot::Sender<Reply>,
+    /// Held until the answer is here.
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Driver {
+    /// Runs until the session ends or every handle is dropped.
+    pub(super) async fn run(mut self) {
+        let failure = self.drive().await;
+        for (_, waiting) in self.waiting.drain() {
+            let _ = waiting.reply.send(Err(failure.clone()));
+        }
+        self.ended.send_replace(Some(failure));
+    }
+
+    async fn drive(&mut self) -> Failure {
+        let mut broken = None;
+        loop {
+            let writable = broken.is_none();
+            let (room, unsent) = (writable && self.writer.has_room(), writable && self.writer.buffered() > 0);
+            tokio::select! {
+                body = self.reader.next() => {
+                    let event = match body {
+                        Ok(Some(body)) => self.session.handle_frame(body),
+                        Ok(None) | Err(TransportError::Io(_)) if !writable => return broken.expect("not writable"),
+                        Ok(None) => return Failure::new(ErrorCode::ConnectionLost, "the gateway closed the session"),
+                        Err(error) => return transport_failure(&error),
+                    };
+                    match event {
+                        Some(ClientEvent::Ended(failure)) => return failure,
+                        Some(event) => self.handle_event(event),
+                        None => {}
+                    }
+                }
+                command = self.commands.recv(), if room => match command {
+                    Some(command) => self.handle_command(command),
+                    None => return Failure::new(ErrorCode::Cancelled, "the client was dropped"),
+                },
+                flushed = self.writer.flush(), if unsent => {
+                    // Netcore may have said why before it closed: read on to the end.
+                    broken = flushed.err().map(|error| transport_failure(&error));
+                }
+            }
+        }
+    }
+
+    fn handle_event(&mut self, event: ClientEvent) {
+        match event {
+            ClientEvent::Response { id, response } => {
+                // Whoever asked may have stopped waiting; a request of our own has nobody who waits.
+                if let Some(waiting) = self.waiting.remove(&id) {
+                    let _ = waiting.reply.send(Ok(response));
+                }
+            }
+            ClientEvent::Event(event) => {
+                if let Err(error) = self.events.try_send(event) {
+                    self.dropped.fetch_add(1, Ordering::Relaxed);
+                    self.turn_down(error.into_inner());
+                }
+            }
+            ClientEvent::Welcome(_) | ClientEvent::Ended(_) => {}
+        }
+    }
+
+    /// Nobody will see this event: whoever waits at the other end is told so at once, not after 30 s.
+    fn turn_down(&mut self, event: Event) {
+        let failure = Failure { code: 0, message: "the plugin does not keep up with its events".to_owned() };
+        if !self.writer.has_room() {
+            return;
+        }
+        let out = self.writer.buffer();
+        // Too many requests in flight: netcore will time the stream out.
+        let _ = match event {
+            Event::Stream { stream, .. } => {
+                self.session.request(Request::RefuseStream { stream, failure }, out).map(drop)
+            }
+            Event::Call { call, .. } => self.session.decline(call, failure, out),
+            _ => Ok(()),
+        };
+    }
+
+    fn handle_command(&mut self, command: Command) {
+        let out = self.writer.buffer();
+        match command {
+            Command::Request { reply, .. } if reply.is_closed() => {}
+            Command::Request { request, ticket, permit, reply } => match self.session.request(request, out) {
+                Ok(id) => {
+                    self.waiting.insert(id, Waiting { ticket, reply, _permit: permit });
+                }
+                Err(error) => {
+                    let _ = reply.send(Err(Failure::new(ErrorCode::TooLarge, error.to_string())));
+                }
+            },
+            Command::Cancel { ticket } => {
+                if let Some(id) = self.waiting.iter().find(|(_, waiting)| waiting.ticket == ticket).map(|(id, _)| *id) {
+                    // Fails only when the session is over, and the request with it.
+                    let _ = self.session.cancel(id, out);
+                }
+            }
+            Command::Answer { call, payload } => {
+                if let Err(error) = self.session.answer(call, payload, out) {
+                    let failure = Failure { code: 0, message: error.to_string() };
+                    let _ = self.session.decline(call, failure, out);
+                }
+            }
+            Command::Decline { call, failure } => {
+                let _ = self.session.decline(call, failure.cut(), out);
+            }
+        }
+    }
+}
+
+fn transport_failure(error: &TransportError) -> Failure {
+    let code = match error {
+        TransportError::Io(_) | TransportError::Cut => ErrorCode::ConnectionLost,
+        TransportError::TooLarge(_) | TransportError::Codec(_) | TransportError::Descriptors => ErrorCode::Malformed,
+    };
+    Failure::new(code, error.to_string())
+}
