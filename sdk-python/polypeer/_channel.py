@@ -1,0 +1,292 @@
+"""One data connection on the event loop: sends the opening, then moves data frames between the socket and a *sink*.
+
+Created by ``_node.py``, driven by the sink it makes: a :class:`~polypeer.Stream` (``_stream.py``) or an asyncio
+transport (``_transport.py``). The bytes are taken apart and put together in ``_data.py``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import Callable, Protocol, Union, cast
+
+from . import _messages as m
+from ._data import Data, DataReceiver, DataSender, Fin, Reset, Side
+from ._errors import (
+    ConnectionLost,
+    ErrorCode,
+    PolypeerError,
+    ProtocolError,
+    StreamLost,
+    StreamStopped,
+    TimedOut,
+    from_code,
+    reset_from_code,
+)
+from ._limits import LINGER, MAX_DATA, RECEIVE_FIRST, RECEIVE_LARGEST, SEND_HIGH, SEND_LOW
+from ._protocol import FrameBuffer, frame
+
+Buffer = Union[bytes, bytearray, memoryview]
+
+
+class Sink(Protocol):
+    """What a channel tells its user. None of these may raise."""
+
+    def on_open(self) -> None:
+        """The first call: the stream is open."""
+
+    def on_data(self, view: memoryview) -> None:
+        """Bytes of the stream; the view is reused afterwards."""
+
+    def on_fin(self) -> None:
+        """The other end has written everything."""
+
+    def on_reset(self, error: StreamLost) -> None:
+        """No more comes from the other end, and what came is not everything."""
+
+    def on_stop(self, error: PolypeerError) -> None:
+        """The other end reads no more."""
+
+    def on_writable(self, writable: bool) -> None:
+        """Whether there is room for more to send."""
+
+    def on_closed(self, error: PolypeerError | None) -> None:
+        """The connection is gone; ``None`` when everything either end sent arrived, or was given up by us."""
+
+
+MakeSink = Callable[["Channel", m.OpeningReplyOpened], Sink]
+
+
+class Channel(asyncio.BufferedProtocol):
+    """A data connection, from its opening to its end."""
+
+    def __init__(self, opening: m.Opening, make_sink: MakeSink) -> None:
+        loop = asyncio.get_running_loop()
+        self.opened: asyncio.Future[Sink] = loop.create_future()
+        """The sink, once the stream is open; or why it is not."""
+        self.gone: asyncio.Future[None] = loop.create_future()
+        """Done when the connection is gone."""
+        self._loop = loop
+        self._opening = opening
+        self._make_sink = make_sink
+        self._frames = FrameBuffer()
+        self._receiver = DataReceiver()
+        self._sender = DataSender()
+        self._sink: Sink | None = None
+        self._transport: asyncio.Transport | None = None
+        self._view = memoryview(bytearray(RECEIVE_FIRST))
+        self._grow = False
+        self._failure: PolypeerError | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    # What the sink asks for.
+
+    @property
+    def send_side(self) -> Side:
+        """How the direction away from us stands."""
+        return self._sender.side
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the connection is over."""
+        return self.gone.done()
+
+    def write(self, data: Buffer) -> None:
+        """Sends bytes; the transport buffers what the kernel does not take. Ignored when sending is over."""
+        transport = self._transport
+        if transport is None or self._sender.side is not Side.OPEN or self._receiver.stopped is not None:
+            return
+        size = len(data)
+        if size <= MAX_DATA:
+            if size:
+                transport.write(b"".join((self._sender.data(size), data)))
+            return
+        view = memoryview(data)
+        for at in range(0, size, MAX_DATA):
+            part = view[at : at + MAX_DATA]
+            transport.write(b"".join((self._sender.data(len(part)), part)))
+
+    def fin(self) -> None:
+        """Says that everything is written."""
+        self._send(self._sender.fin())
+
+    def reset(self, code: int) -> None:
+        """Gives up sending."""
+        self._send(self._sender.reset(code))
+
+    def stop(self, code: int) -> None:
+        """Says that we read no more; what still arrives is the sink's to ignore."""
+        if self._receiver.side is Side.OPEN:
+            self._send(self._sender.stop(code))
+
+    def pause(self) -> None:
+        """Stops reading from the connection."""
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Reads again."""
+        if self._transport is not None and not self.is_gone:
+            self._transport.resume_reading()
+
+    def linger(self) -> None:
+        """The user is done: gives netcore a limited time to confirm what was sent, then drops the connection."""
+        if self._timer is None and not self.is_gone:
+            self._timer = self._loop.call_later(LINGER, self._linger_over)
+
+    def give_up(self, code: int) -> None:
+        """Gives the stream up in both directions unless its user closed it, and drops the connection in time."""
+        if self._sink is None:
+            self.abort(ConnectionLost("the stream was given up before it was open", code))
+        elif self._timer is None:
+            self.reset(code)
+            self.stop(code)
+            self.resume()
+            self.linger()
+
+    def abort(self, error: PolypeerError) -> None:
+        """Drops the connection at once, for this reason."""
+        if self._failure is None:
+            self._failure = error
+        if self._transport is not None:
+            self._transport.abort()
+
+    def pending(self) -> int:
+        """Bytes handed over that the kernel has not taken yet."""
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+
+    def set_limits(self, high: int | None, low: int | None) -> None:
+        """As ``asyncio.WriteTransport.set_write_buffer_limits``."""
+        if self._transport is not None:
+            self._transport.set_write_buffer_limits(high, low)
+
+    def _linger_over(self) -> None:
+        self.abort(TimedOut(f"the other end did not confirm everything within {LINGER:.0f} s of closing"))
+
+    def _send(self, data: bytes) -> None:
+        if data and self._transport is not None:
+            self._transport.write(data)
+
+    # What asyncio tells.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=SEND_HIGH, low=SEND_LOW)
+        self._transport.write(frame(m.encode_opening(self._opening)))
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        if self._grow:
+            self._grow = False
+            self._view = memoryview(bytearray(len(self._view) * 2))
+        return self._view
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._grow = nbytes == len(self._view) < RECEIVE_LARGEST
+        try:
+            self._received(self._view[:nbytes])
+        except PolypeerError as error:
+            self.abort(error)
+
+    def eof_received(self) -> bool:
+        return False
+
+    def pause_writing(self) -> None:
+        if self._sink is not None:
+            self._sink.on_writable(False)
+
+    def resume_writing(self) -> None:
+        if self._sink is not None:
+            self._sink.on_writable(True)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if exc is not None and self._failure is None:
+            self._last_words()
+        if self._timer is not None:
+            self._timer.cancel()
+        error = self._ending(exc)
+        if not self.opened.done():
+            self.opened.set_exception(error or ConnectionLost("the connection ended before the stream was open"))
+            self.opened.exception()  # nobody may be waiting any more
+        if not self.gone.done():
+            self.gone.set_result(None)
+        sink, self._sink = self._sink, None
+        if sink is not None:
+            sink.on_closed(error)
+        self._transport = None
+
+    def _last_words(self) -> None:
+        """Sending failed since netcore closed the connection. What it sent before, such as the code of a reset, is
+        still in the socket, which asyncio closes after this call."""
+        handle = self._transport.get_extra_info("socket") if self._transport is not None else None
+        try:
+            left = 2 * RECEIVE_LARGEST  # more than the kernel queues by default
+            while handle is not None and left > 0:
+                data = os.read(handle.fileno(), RECEIVE_LARGEST)
+                if not data:
+                    return
+                left -= len(data)
+                self._received(memoryview(data))
+        except (OSError, PolypeerError):
+            return
+
+    def _ending(self, exc: Exception | None) -> PolypeerError | None:
+        if self._failure is not None:
+            return self._failure
+        if self._sink is None:
+            return ConnectionLost("the network core went away before the stream was open")
+        received = self._receiver.side is Side.FINISHED or self._sender.stopped
+        sent = self._receiver.stopped is None and self._sender.side is Side.FINISHED
+        if (received and sent) or self._sender.side is Side.BROKEN:
+            return None
+        if self._receiver.stopped is not None:
+            return stopped_from_code(self._receiver.stopped)
+        if self._receiver.side is Side.BROKEN:
+            return StreamLost("the other end gave the stream up")
+        return StreamLost("the stream was cut" + (f" ({exc})" if exc is not None else ""))
+
+    # What the bytes mean.
+
+    def _received(self, view: memoryview) -> None:
+        if self._sink is None:
+            if self.opened.done():
+                return
+            self._frames.feed(view)
+            body = self._frames.take()
+            if body is None:
+                return
+            self._reply(body)
+            view = memoryview(self._frames.rest())
+        for event in self._receiver.feed(view):
+            sink = self._sink
+            if sink is None:
+                return
+            if isinstance(event, Data):
+                sink.on_data(event.view)
+            elif isinstance(event, Fin):
+                sink.on_fin()
+            elif isinstance(event, Reset):
+                sink.on_reset(reset_from_code(event.code))
+            else:
+                sink.on_stop(stopped_from_code(event.code))
+
+    def _reply(self, body: bytes) -> None:
+        try:
+            reply = m.decode_opening_reply(body)
+        except m.DecodeError as error:
+            raise ProtocolError(f"netcore's answer to the opening is not a message: {error}") from error
+        if isinstance(reply, m.OpeningReplyRefused):
+            raise from_code(reply.value.code, reply.value.message)
+        if not isinstance(reply, m.OpeningReplyOpened):
+            raise ProtocolError("netcore answered a stream's opening as if it were a session")
+        if self.opened.done():
+            raise ConnectionLost("nobody waits for this stream any more")
+        self._sink = self._make_sink(self, reply)
+        self._sink.on_open()
+        self.opened.set_result(self._sink)
+
+
+def stopped_from_code(code: int) -> PolypeerError:
+    """The exception a writer gets when the other end, or netcore, stopped reading with ``code``."""
+    if code == ErrorCode.CONNECTION_LOST:
+        return StreamLost("the stream was cut", code)
+    return StreamStopped("the other end reads no more", code)

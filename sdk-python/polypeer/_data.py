@@ -1,0 +1,166 @@
+"""Data connections as a pure state machine: the four-byte headers, and which frame may follow which. The caller does
+the reading and writing and owns every buffer; ``_channel.py`` drives it over a local socket."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from enum import Enum
+from typing import Union
+
+from ._errors import ErrorCode, ProtocolError
+from ._limits import MAX_DATA
+
+HEADER = 4
+_WORD = struct.Struct("<I")
+_DATA, _FIN, _RESET, _STOP = range(4)
+_MAX_CODE = 1 << 24
+
+
+@dataclass(frozen=True)
+class Data:
+    """Bytes of the stream: a view into what was handed to :meth:`DataReceiver.feed`, good until that is reused."""
+
+    view: memoryview
+
+
+@dataclass(frozen=True)
+class Fin:
+    """The other end has written everything."""
+
+
+@dataclass(frozen=True)
+class Reset:
+    """The other end gave up sending; what it sent may be incomplete."""
+
+    code: int
+
+
+@dataclass(frozen=True)
+class Stop:
+    """The other end reads no more."""
+
+    code: int
+
+
+DataEvent = Union[Data, Fin, Reset, Stop]
+
+
+class Side(Enum):
+    """How one direction of a stream stands."""
+
+    OPEN = "open"
+    FINISHED = "finished"
+    BROKEN = "broken"
+
+
+class DataReceiver:
+    """Takes received bytes apart. Holds at most three bytes of a header."""
+
+    def __init__(self) -> None:
+        self._header = bytearray()
+        self._left = 0
+        self.side = Side.OPEN
+        """The direction towards us."""
+        self.stopped: int | None = None
+        """The code with which the other end stopped reading, if it did."""
+
+    def feed(self, view: memoryview) -> list[DataEvent]:
+        """What the received bytes mean, in order; payload arrives as it comes, not frame by frame. Raises
+        :class:`ProtocolError` for a frame that breaks the specification; the stream is broken after that."""
+        events: list[DataEvent] = []
+        at, end = 0, len(view)
+        while at < end:
+            if self._left:
+                size = min(self._left, end - at)
+                events.append(Data(view[at : at + size]))
+                self._left -= size
+                at += size
+            elif self._header or end - at < HEADER:
+                size = min(HEADER - len(self._header), end - at)
+                self._header += view[at : at + size]
+                at += size
+                if len(self._header) == HEADER:
+                    word = int(_WORD.unpack(self._header)[0])
+                    self._header.clear()
+                    self._begin(word, events)
+            else:
+                self._begin(int(_WORD.unpack_from(view, at)[0]), events)
+                at += HEADER
+        return events
+
+    def _begin(self, word: int, events: list[DataEvent]) -> None:
+        kind, value = word >> 24, word & 0xFF_FFFF
+        if kind == _STOP:
+            if self.stopped is None:
+                self.stopped = value
+                events.append(Stop(value))
+            return
+        if kind == _RESET and self.side is not Side.BROKEN:
+            # Also after the end: everything was written, but not everything arrived.
+            self.side = Side.BROKEN
+            events.append(Reset(value))
+            return
+        if self.side is not Side.OPEN:
+            raise self._broken(f"data frame of kind {kind} after the stream was {self.side.value}")
+        if kind == _DATA and 1 <= value <= MAX_DATA:
+            self._left = value
+        elif kind == _FIN and value == 0:
+            self.side = Side.FINISHED
+            events.append(Fin())
+        elif kind == _DATA:
+            raise self._broken(f"data frame of {value} bytes; expected 1 to {MAX_DATA}")
+        elif kind == _FIN:
+            raise self._broken("end-of-stream frame with a value")
+        else:
+            raise self._broken(f"data frame of unknown kind {kind}")
+
+    def _broken(self, reason: str) -> ProtocolError:
+        self.side = Side.BROKEN
+        return ProtocolError(reason)
+
+    @property
+    def inside_frame(self) -> bool:
+        """Whether the connection would end in the middle of a frame if it ended now."""
+        return bool(self._left or self._header)
+
+
+class DataSender:
+    """Makes the headers of what is sent, and remembers what may still be."""
+
+    def __init__(self) -> None:
+        self.side = Side.OPEN
+        """The direction away from us."""
+        self.stopped = False
+        """Whether we told the other end that we read no more."""
+
+    def data(self, size: int) -> bytes:
+        """The header before ``size`` bytes of payload, 1 to 262,144."""
+        assert self.side is Side.OPEN
+        assert 1 <= size <= MAX_DATA
+        return _WORD.pack(size)
+
+    def fin(self) -> bytes:
+        """The end of the stream; empty if it is ended or broken already."""
+        if self.side is not Side.OPEN:
+            return b""
+        self.side = Side.FINISHED
+        return _WORD.pack(_FIN << 24)
+
+    def reset(self, code: int) -> bytes:
+        """Gives up sending; empty if that is done. After :meth:`fin` it takes the end back as far as it can."""
+        if self.side is Side.BROKEN:
+            return b""
+        self.side = Side.BROKEN
+        return _WORD.pack(_RESET << 24 | _code(code))
+
+    def stop(self, code: int) -> bytes:
+        """Says that we read no more; empty if that is said."""
+        if self.stopped:
+            return b""
+        self.stopped = True
+        return _WORD.pack(_STOP << 24 | _code(code))
+
+
+def _code(code: int) -> int:
+    return code if 0 <= code < _MAX_CODE else int(ErrorCode.INTERNAL)

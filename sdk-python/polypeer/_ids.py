@@ -1,0 +1,69 @@
+"""Node ids, tickets and protocol names: text for people, bytes for the wire. Checked once, here, so that a typing
+error is a :class:`~polypeer.BadArgument` with its reason and not a refusal from far away."""
+
+from __future__ import annotations
+
+import re
+
+from . import _messages as m
+from ._errors import BadArgument
+from ._limits import MAX_PROTOCOL, MAX_TICKET, MAX_TICKET_ADDRESSES
+
+_ALPHABET = "ybndrfg8ejkmcpqxot1uwisza345h769"
+"""z-base-32 (Zooko, 2002): 52 characters hold the 256 bits of a key and 4 zero bits."""
+_VALUES = {symbol: value for value, symbol in enumerate(_ALPHABET)}
+_TEXT = 52
+_PROTOCOL = re.compile(r"[a-z0-9._-]+/[a-z0-9._-]+\Z")
+
+TICKET_PREFIX = "polypeer:"
+
+
+def node_text(node: bytes) -> str:
+    """The 52 characters that name a node. ``node`` has 32 bytes."""
+    number = int.from_bytes(node, "big") << 4
+    return "".join(_ALPHABET[number >> shift & 31] for shift in range(255, -1, -5))
+
+
+def node_bytes(text: str) -> bytes:
+    """The key a node id stands for. Raises :class:`BadArgument` for anything but 52 characters of z-base-32 whose
+    last four bits are zero."""
+    number = 0
+    try:
+        for symbol in text:
+            number = number << 5 | _VALUES[symbol]
+    except KeyError:
+        number = -1
+    if len(text) != _TEXT or number < 0 or number & 15:
+        raise BadArgument(f"{text[:80]!r} is not a node id: expected 52 characters of z-base-32")
+    return (number >> 4).to_bytes(32, "big")
+
+
+def target(peer: str) -> m.Target:
+    """Whom a node id or a ticket means. Raises :class:`BadArgument`."""
+    text = peer.strip()
+    if not text.startswith(TICKET_PREFIX):
+        return m.TargetNode(node_bytes(text))
+    body = text[len(TICKET_PREFIX) :].split(";", 1)[0]
+    node, _, addresses = body.partition("@")
+    node_bytes(node)
+    if len(text) > MAX_TICKET or addresses.count(",") >= MAX_TICKET_ADDRESSES:
+        raise BadArgument(f"a ticket has at most {MAX_TICKET} bytes and {MAX_TICKET_ADDRESSES} addresses")
+    return m.TargetTicket(text)
+
+
+def ticket_node(peer: str) -> str:
+    """The node id in a node id or a ticket. Raises :class:`BadArgument`."""
+    text = peer.strip()
+    if text.startswith(TICKET_PREFIX):
+        text = text[len(TICKET_PREFIX) :].split(";", 1)[0].partition("@")[0]
+    node_bytes(text)
+    return text
+
+
+def protocol(name: str) -> str:
+    """``name`` if it is a protocol, ``name/version``. Raises :class:`BadArgument`."""
+    if len(name) > MAX_PROTOCOL or not _PROTOCOL.match(name):
+        raise BadArgument(
+            f"{name[:80]!r} is not a protocol: expected name/version, such as chat/1, of a-z, 0-9, '.', '_' and '-'"
+        )
+    return name

@@ -1,0 +1,503 @@
+"""The node, as its plugins see it: listening, opening, asking.
+
+Node ──► Keeper ──► Session ──► ControlMachine      one control session, renewed when netcore restarts
+  │ └──► Listener, Events                           what arrives on it
+  └────► Channel ──► Stream or StreamTransport      one data connection for each stream
+"""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import Awaitable
+from types import TracebackType
+from typing import (
+    TYPE_CHECKING,
+    Callable,
+    TypeVar,
+    cast,
+)
+
+from . import _ids, _types
+from . import _messages as m
+from ._channel import Channel, MakeSink, Sink
+from ._deadline import Deadline
+from ._errors import (
+    AlreadyServed,
+    ConnectionLost,
+    ErrorCode,
+    NodeClosed,
+    NotAllowed,
+    PolypeerError,
+    Unauthorised,
+)
+from ._events import Events
+from ._keeper import Keeper
+from ._limits import CALLS_IN_FLIGHT, CLOSE_GRACE, DEFAULT_TIMEOUT, TIMEOUT_GRACE
+from ._listener import CallHandler, Listener
+from ._protocol import check_payload
+from ._server import ConnectionHandler, StreamServer
+from ._sockets import connect as connect_socket
+from ._stream import Stream
+from ._transport import AnyProtocol, StreamTransport
+from ._types import Event, Grants, NodeInfo, PeerEvent, PeerInfo
+
+if TYPE_CHECKING:
+    from ._session import Session
+
+_T = TypeVar("_T")
+_ListenerKey = tuple[str, bool]
+_STREAM_LIMIT = 64 << 10
+"""Buffer limit of asyncio's own stream readers, bytes: asyncio's default."""
+
+
+class Node:
+    """This plugin's connection to its node, made by :func:`polypeer.connect`. Use it as ``async with``.
+
+    While netcore is away, every operation waits for its return within the operation's own time limit; what was under
+    way when it went fails with :class:`ConnectionLost`. Listeners and watches come back by themselves. When another
+    session of the same launch takes over, everything raises :class:`Superseded`, for good.
+    """
+
+    def __init__(self, path: str, token: bytes) -> None:
+        self._path = path
+        self._keeper = Keeper(path, token, self._on_event, self._restore, self._on_lost)
+        self._welcome: m.Welcome | None = None
+        self._grants: Grants | None = None
+        self._listeners: dict[_ListenerKey, Listener] = {}
+        self._channels: set[Channel] = set()
+        self._background: set[asyncio.Task[None]] = set()
+        self._watchers: weakref.WeakSet[Events[PeerEvent]] = weakref.WeakSet()
+        self._hearers: weakref.WeakSet[Events[Event]] = weakref.WeakSet()
+        self._watching = False
+        self._up: dict[str, PeerInfo] = {}
+        self._is_ready = False
+        self._calls = asyncio.Semaphore(CALLS_IN_FLIGHT)
+        self.events_skipped = 0
+        """Events a later version of netcore sent and this SDK does not know, in sessions that are over."""
+
+    async def _start(self, timeout: float) -> None:
+        async with Deadline(timeout, f"reaching the network core at {self._path}"):
+            await self._keeper.start()
+
+    # About this node.
+
+    @property
+    def id(self) -> str:
+        """This node's id, 52 characters."""
+        return _ids.node_text(self._welcomed().node)
+
+    @property
+    def plugin(self) -> str:
+        """The name under which this plugin is installed."""
+        return self._welcomed().plugin
+
+    @property
+    def grants(self) -> Grants:
+        """What the operator allows this plugin now."""
+        assert self._grants is not None, "connect() waits for the welcome"
+        return self._grants
+
+    @property
+    def connected(self) -> bool:
+        """Whether netcore is there now."""
+        return self._keeper.current is not None
+
+    def _welcomed(self) -> m.Welcome:
+        assert self._welcome is not None, "connect() waits for the welcome"
+        return self._welcome
+
+    async def info(self, *, timeout: float = DEFAULT_TIMEOUT) -> NodeInfo:
+        """The node's ticket and version. Raises :class:`ConnectionLost`, :class:`TimedOut`. A cancel leaves nothing."""
+        response = await self._ask(m.RequestNode(), timeout, again=True)
+        return _types.node_info(_expect(response, m.ResponseNode).value)
+
+    async def peers(self, *, timeout: float = DEFAULT_TIMEOUT) -> list[PeerInfo]:
+        """The connected peers this plugin may see. Raises as :meth:`info`."""
+        response = await self._ask(m.RequestPeers(), timeout, again=True)
+        return [_types.peer_info(each) for each in _expect(response, m.ResponsePeers).value]
+
+    async def ping(self, *, timeout: float = DEFAULT_TIMEOUT) -> None:
+        """Asks whether netcore answers. Raises as :meth:`info`."""
+        await self._ask(m.RequestPing(), timeout, again=True)
+
+    async def ready(self, *, timeout: float = DEFAULT_TIMEOUT) -> None:
+        """Says that this plugin is ready to work, for ``health.ready = "notify"``. Raises as :meth:`info`."""
+        self._is_ready = True
+        await self._ask(m.RequestReady(), timeout, again=True)
+
+    # Serving.
+
+    async def listen(self, protocol: str, *, local: bool = False, timeout: float = DEFAULT_TIMEOUT) -> Listener:
+        """Serves ``protocol`` to peers, or with ``local`` to plugins of this node and the operator.
+
+        Raises :class:`NotAllowed` without the grant, :class:`AlreadyServed` when another listener of this node has the
+        protocol, :class:`BadArgument` for a name that is no protocol, :class:`TimedOut`. A cancel leaves nothing
+        registered.
+        """
+        listener = Listener(self, _ids.protocol(protocol), local)
+        if (protocol, local) in self._listeners:
+            raise AlreadyServed(f"this plugin has a listener for {protocol}; close it first")
+        self._raise_if_ended()
+        self._listeners[protocol, local] = listener
+        try:
+            await self.register(listener, timeout)
+        except BaseException:
+            listener.end(NodeClosed("listening failed"))
+            self.unregister(listener)
+            raise
+        return listener
+
+    async def handle(self, protocol: str, handler: CallHandler, *, local: bool = False) -> None:
+        """Answers requests until cancelled or the node is closed: :meth:`listen` and
+        :meth:`Listener.serve_requests` in one. Streams that others open find nobody."""
+        async with await self.listen(protocol, local=local) as listener:
+            await listener.serve_requests(handler)
+
+    async def start_server(
+        self, connected: ConnectionHandler, protocol: str, *, local: bool = False, limit: int = _STREAM_LIMIT
+    ) -> StreamServer:
+        """As ``asyncio.start_server``: ``connected(reader, writer)`` runs for each stream. Raises as :meth:`listen`."""
+        return StreamServer(await self.listen(protocol, local=local), self.claim_transport, connected, limit)
+
+    async def register(self, listener: Listener, timeout: float = DEFAULT_TIMEOUT) -> None:
+        """For listeners: tells netcore, in the way calls are wanted now."""
+        await self._ask(_listen(listener), timeout, again=True)
+
+    def register_again(self, listener: Listener) -> None:
+        """For listeners: as :meth:`register`, without waiting; a session that comes later is told anyway."""
+        if self._keeper.current is not None:
+            self._keeper.current.tell(_listen(listener))
+
+    def unregister(self, listener: Listener) -> None:
+        """For listeners: tells netcore that it is over."""
+        if self._listeners.get((listener.protocol, listener.local)) is not listener:
+            return
+        del self._listeners[listener.protocol, listener.local]
+        if self._keeper.current is not None:
+            self._keeper.current.tell(m.RequestUnlisten(listener.protocol, _scope(listener.local)))
+
+    async def claim(self, session: Session, event: m.EventStream) -> Stream:
+        """For listeners: accepts an announced stream."""
+        return cast(Stream, await self._claim(session, event, Stream))
+
+    async def claim_transport(self, session: Session, event: m.EventStream, protocol: AnyProtocol) -> None:
+        """For servers: accepts an announced stream as a transport for ``protocol``."""
+        await self._claim(session, event, lambda channel, opened: StreamTransport(channel, opened, protocol))
+
+    async def _claim(self, session: Session, event: m.EventStream, make_sink: MakeSink) -> Sink:
+        async with Deadline(DEFAULT_TIMEOUT + TIMEOUT_GRACE, "accepting a stream"):
+            return await self._open_channel(m.OpeningAccept(session.secret, event.stream), make_sink)
+
+    # Opening.
+
+    async def open_stream(self, peer: str, protocol: str, *, timeout: float = DEFAULT_TIMEOUT) -> Stream:
+        """Opens a stream to a peer, given by its node id or by a ticket. Returns once the plugin there accepted it.
+
+        Raises :class:`Unreachable` (with the causes), :class:`NotAllowed`, :class:`Refused` (also when nothing there
+        serves the protocol), :class:`Busy`, :class:`TimedOut` after ``timeout`` seconds, :class:`ConnectionLost`,
+        :class:`BadArgument`. A cancel gives the stream up; the other end may have seen it.
+        """
+        return cast(Stream, await self._open(_ids.target(peer), protocol, Stream, timeout))
+
+    async def open_local(self, protocol: str, *, timeout: float = DEFAULT_TIMEOUT) -> Stream:
+        """Opens a stream to the plugin of this node that serves ``protocol`` locally. Raises as :meth:`open_stream`."""
+        return cast(Stream, await self._open(m.TargetLocal(), protocol, Stream, timeout))
+
+    async def open_connection(
+        self,
+        peer: str | None,
+        protocol: str,
+        *,
+        timeout: float = DEFAULT_TIMEOUT,
+        limit: int = _STREAM_LIMIT,
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """As ``asyncio.open_connection``, over the overlay; ``peer`` ``None`` is this node. Raises as
+        :meth:`open_stream`. A stream that is cut is an exception at the reader, never its end."""
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(limit=limit, loop=loop)
+        streams = asyncio.StreamReaderProtocol(reader, loop=loop)
+        target = m.TargetLocal() if peer is None else _ids.target(peer)
+        sink = await self._open(
+            target, protocol, lambda channel, opened: StreamTransport(channel, opened, streams), timeout
+        )
+        return reader, asyncio.StreamWriter(cast(StreamTransport, sink), streams, reader, loop)
+
+    async def _open(self, target: m.Target, protocol: str, make_sink: MakeSink, timeout: float) -> Sink:
+        _ids.protocol(protocol)
+        async with Deadline(timeout + TIMEOUT_GRACE, f"opening {protocol}"):
+            while True:
+                session = await self._session(timeout)
+                try:
+                    opening = m.OpeningOpen(session.secret, target, protocol, _milliseconds(timeout))
+                    return await self._open_channel(opening, make_sink)
+                except Unauthorised:
+                    if self._keeper.current is session:
+                        raise  # the secret is this session's, not that of one before
+
+    async def _open_channel(self, opening: m.Opening, make_sink: MakeSink) -> Sink:
+        try:
+            channel = await connect_socket(self._path, lambda: Channel(opening, make_sink))
+        except OSError as error:
+            raise ConnectionLost(f"the network core at {self._path} is away: {error}") from error
+        self._channels.add(channel)
+        channel.gone.add_done_callback(lambda _: self._channels.discard(channel))
+        try:
+            return await asyncio.shield(channel.opened)
+        except asyncio.CancelledError:
+            channel.give_up(ErrorCode.CANCELLED)
+            raise
+
+    # Asking.
+
+    async def request(self, peer: str, protocol: str, payload: bytes, *, timeout: float = DEFAULT_TIMEOUT) -> bytes:
+        """Sends one message of at most 64 KiB to a peer and returns its answer of at most as much.
+
+        Raises as :meth:`open_stream`, and :class:`TooLarge`. A cancel gives up on the answer; the other end may have
+        seen the request. 240 may be under way at once; more wait here for their turn, within their ``timeout``.
+        """
+        return await self._call(_ids.target(peer), protocol, payload, timeout)
+
+    async def request_local(self, protocol: str, payload: bytes, *, timeout: float = DEFAULT_TIMEOUT) -> bytes:
+        """As :meth:`request`, to the plugin of this node that serves ``protocol`` locally."""
+        return await self._call(m.TargetLocal(), protocol, payload, timeout)
+
+    async def _call(self, target: m.Target, protocol: str, payload: bytes, timeout: float) -> bytes:
+        check_payload(payload)
+        request = m.RequestCall(target, _ids.protocol(protocol), bytes(payload), _milliseconds(timeout))
+        async with Deadline(timeout + TIMEOUT_GRACE, f"asking {protocol}"), self._calls:
+            session = await self._session(timeout)
+            return _expect(await session.ask(request), m.ResponseReply).payload
+
+    async def _ask(self, request: m.Request, timeout: float, *, again: bool = False) -> m.Response:
+        """Asks netcore itself; ``again``: asking twice does no harm, so a restart of netcore is not the caller's
+        problem."""
+        async with Deadline(timeout, "asking the network core"):
+            while True:
+                session = await self._session(timeout)
+                try:
+                    return await session.ask(request)
+                except ConnectionLost:
+                    if not again or not session.lost.done():
+                        raise
+                await asyncio.sleep(0)  # lets the keeper see the end of the session
+
+    async def _session(self, timeout: float) -> Session:
+        del timeout  # the caller's deadline applies; named here so that every caller has one
+        return await self._keeper.session()
+
+    # Events.
+
+    def watch_peers(self) -> Events[PeerEvent]:
+        """:class:`PeerUp` and :class:`PeerDown` as they happen, beginning with the peers that are connected now. After
+        a restart of netcore it tells what changed."""
+        return Events(self._watch)
+
+    def events(self) -> Events[Event]:
+        """Everything that happens to this node: what :meth:`watch_peers` tells, and :class:`GrantsChanged`,
+        :class:`SessionLost`, :class:`SessionRestored`."""
+        return Events(self._hear)
+
+    async def _watch(self, events: Events[PeerEvent]) -> None:
+        await self._begin(events, self._watchers)
+
+    async def _hear(self, events: Events[Event]) -> None:
+        await self._begin(cast("Events[PeerEvent]", events), cast("weakref.WeakSet[Events[PeerEvent]]", self._hearers))
+
+    async def _begin(self, events: Events[PeerEvent], group: weakref.WeakSet[Events[PeerEvent]]) -> None:
+        self._raise_if_ended()
+        for info in self._up.values():
+            events.put(_types.PeerUp(info))
+        group.add(events)
+        if not self._watching:
+            self._watching = True
+            async with Deadline(DEFAULT_TIMEOUT, "watching peers"):
+                session = await self._keeper.session()
+            try:
+                await self._sync_peers(session)
+            except ConnectionLost:
+                return  # the next session is told
+
+    async def _sync_peers(self, session: Session) -> None:
+        """Learns who is connected now, and tells the watchers what is new."""
+        await session.ask(m.RequestWatchPeers(True))
+        now = _expect(await session.ask(m.RequestPeers()), m.ResponsePeers).value
+        present = {info.node: info for info in map(_types.peer_info, now)}
+        for node in [node for node in self._up if node not in present]:
+            self._peer_down(node, ConnectionLost("the peer was gone when the network core was back"))
+        for node, info in present.items():
+            if node not in self._up:
+                self._peer_up(info)
+
+    def _peer_up(self, info: PeerInfo) -> None:
+        self._up[info.node] = info
+        self._tell_watchers(_types.PeerUp(info))
+
+    def _peer_down(self, node: str, reason: PolypeerError) -> None:
+        if self._up.pop(node, None) is not None:
+            self._tell_watchers(_types.PeerDown(node, reason))
+
+    def _tell_watchers(self, event: PeerEvent) -> None:
+        for watcher in list(self._watchers):
+            watcher.put(event)
+        self._tell(event)
+
+    def _tell(self, event: Event) -> None:
+        for hearer in list(self._hearers):
+            hearer.put(event)
+
+    # What the session tells.
+
+    def _on_event(self, session: Session, event: m.Event) -> None:
+        if isinstance(event, (m.EventStream, m.EventCall)):
+            self._arrived(session, event)
+        elif isinstance(event, m.EventStreamGone):
+            for listener in self._listeners.values():
+                listener.on_stream_gone(event.stream)
+        elif isinstance(event, m.EventCallGone):
+            for listener in self._listeners.values():
+                listener.on_call_gone(event.call)
+        elif isinstance(event, m.EventPeerUp):
+            self._peer_up(_types.peer_info(event.value))
+        elif isinstance(event, m.EventPeerDown):
+            self._peer_down(_ids.node_text(event.node), _types.failure(event.failure))
+        elif isinstance(event, m.EventGrantsChanged):
+            self._grants_changed(_types.grants(event.value))
+        elif isinstance(event, m.EventDropped):
+            self._tell_watchers(_types.Dropped(event.count))
+            if self._watching:
+                self._in_background(self._sync_peers(session))
+
+    def _arrived(self, session: Session, event: m.EventStream | m.EventCall) -> None:
+        listener = self._listeners.get((event.protocol, isinstance(event.origin, m.OriginLocal)))
+        nobody = m.Failure(ErrorCode.REFUSED, "nobody listens any more")
+        if isinstance(event, m.EventStream):
+            if listener is None:
+                session.tell(m.RequestRefuseStream(event.stream, nobody))
+            else:
+                listener.on_stream(session, event)
+        elif listener is None:
+            session.decline(event.call, nobody)
+        else:
+            listener.on_call(session, event)
+
+    def _grants_changed(self, grants: Grants) -> None:
+        self._grants = grants
+        for key, listener in list(self._listeners.items()):
+            allowed = grants.serve_local if listener.local else grants.serve
+            if not any(_allows(pattern, listener.protocol) for pattern in allowed):
+                del self._listeners[key]
+                listener.end(NotAllowed(f"the operator withdrew the grant to serve {listener.protocol}"))
+        self._tell(_types.GrantsChanged(grants))
+
+    async def _restore(self, session: Session) -> None:
+        """Makes a new session what the one before was."""
+        first = self._welcome is None
+        self._welcome = session.welcomed.result()
+        self._grants = _types.grants(self._welcome.grants)
+        for key, listener in list(self._listeners.items()):
+            try:
+                await session.ask(_listen(listener))
+            except ConnectionLost:
+                raise
+            except PolypeerError as error:
+                self._listeners.pop(key, None)
+                listener.end(error)
+        if self._is_ready:
+            await session.ask(m.RequestReady())
+        if self._watching:
+            await self._sync_peers(session)
+        if not first:
+            self._tell(_types.SessionRestored())
+
+    def _on_lost(self, reason: PolypeerError) -> None:
+        if self._keeper.ended.done():
+            self._end(self._keeper.ended.result())
+            return
+        for listener in self._listeners.values():
+            listener.on_session_lost()
+        self._tell(_types.SessionLost(reason))
+
+    def _in_background(self, work: Awaitable[None]) -> None:
+        async def run() -> None:
+            try:
+                await work
+            except PolypeerError:
+                return  # the session is over; the next one starts from the beginning
+
+        task = asyncio.ensure_future(run())
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    # The end.
+
+    async def wait_closed(self) -> None:
+        """Waits until the node is closed. Raises the reason (:class:`Superseded`, :class:`Unauthorised`) when that was
+        not :meth:`close`. A cancel changes nothing."""
+        reason = await asyncio.shield(self._keeper.ended)
+        if reason.code != ErrorCode.SHUTTING_DOWN:
+            raise reason
+
+    async def close(self) -> None:
+        """Closes listeners, gives open streams up, waits up to 2 s for closed ones to be confirmed, and ends the
+        session. Closing again changes nothing. Raises nothing; a cancel closes at once."""
+        self._keeper.end(NodeClosed("the node was closed"))
+        self._end(self._keeper.ended.result())
+        try:
+            for channel in list(self._channels):
+                channel.give_up(ErrorCode.SHUTTING_DOWN)
+            if self._channels:
+                await asyncio.wait([channel.gone for channel in self._channels], timeout=CLOSE_GRACE)
+        finally:
+            for channel in list(self._channels):
+                channel.abort(ConnectionLost("the node was closed"))
+            for task in list(self._background):
+                task.cancel()
+            await self._keeper.close()
+
+    def _end(self, reason: PolypeerError) -> None:
+        for listener in self._listeners.values():
+            listener.end(reason)
+        self._listeners.clear()
+        for watcher in list(self._watchers):
+            watcher.end(reason)
+        for hearer in list(self._hearers):
+            hearer.end(reason)
+
+    def _raise_if_ended(self) -> None:
+        if self._keeper.ended.done():
+            raise self._keeper.ended.result()
+
+    async def __aenter__(self) -> Node:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+
+def _scope(local: bool) -> m.Scope:
+    return m.ScopeLocal() if local else m.ScopePeers()
+
+
+def _listen(listener: Listener) -> m.RequestListen:
+    calls: m.CallMode = m.CallModeEvents() if listener.calls_as_events else m.CallModeStreams()
+    return m.RequestListen(listener.protocol, _scope(listener.local), calls)
+
+
+def _milliseconds(timeout: float) -> int:
+    return max(1, min(int(timeout * 1000), 0xFFFF_FFFF))
+
+
+def _allows(pattern: str, name: str) -> bool:
+    return name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern
+
+
+def _expect(response: m.Response, kind: Callable[..., _T]) -> _T:
+    if not isinstance(response, cast("type[_T]", kind)):
+        raise PolypeerError(f"netcore answered with {type(response).__name__}", ErrorCode.MALFORMED)
+    return response

@@ -1,0 +1,82 @@
+"""Servers of asyncio's own streams over the overlay: what ``asyncio.start_server`` is for TCP."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Callable
+
+from . import _messages as m
+from ._errors import ErrorCode, PolypeerError
+from ._transport import AnyProtocol
+
+if TYPE_CHECKING:
+    from ._listener import Listener
+    from ._session import Session
+
+log = logging.getLogger("polypeer")
+
+ConnectionHandler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any]
+Claim = Callable[["Session", m.EventStream, AnyProtocol], Awaitable[None]]
+
+
+class StreamServer:
+    """Made by :meth:`Node.start_server`; the counterpart of ``asyncio.Server``. It serves from the start. How many
+    streams there are at once is bounded by netcore, 128 for one peer and 1024 in all."""
+
+    def __init__(self, listener: Listener, claim: Claim, connected: ConnectionHandler, limit: int) -> None:
+        self._listener = listener
+        self._claim = claim
+        self._connected = connected
+        self._limit = limit
+        self._task = asyncio.ensure_future(listener.each_announced(self._accept))
+
+    async def _accept(self, session: Session, event: m.EventStream) -> None:
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(limit=self._limit, loop=loop)
+        protocol = asyncio.StreamReaderProtocol(reader, self._connected, loop=loop)
+        try:
+            await self._claim(session, event, protocol)
+        except (PolypeerError, OSError) as error:
+            log.debug("stream for %s went away before it was accepted: %s", self._listener.protocol, error)
+
+    def is_serving(self) -> bool:
+        """Whether streams are accepted."""
+        return not self._task.done()
+
+    def close(self) -> None:
+        """Accepts no more; streams that were accepted go on."""
+        self._listener.end_serving()
+        self._task.cancel()
+
+    async def wait_closed(self) -> None:
+        """Waits until nothing is accepted any more. Raises nothing; a cancel changes nothing."""
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def serve_forever(self) -> None:
+        """Waits until the server or the node is closed, in order or not: raises the reason of the latter
+        (:class:`Superseded`, …). A cancel closes the server."""
+        try:
+            await asyncio.shield(self._task)
+        except asyncio.CancelledError:
+            if self._task.cancelled():
+                return
+            self.close()
+            raise
+        except PolypeerError as error:
+            if error.code != ErrorCode.SHUTTING_DOWN:
+                raise
+
+    async def __aenter__(self) -> StreamServer:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+        await self.wait_closed()

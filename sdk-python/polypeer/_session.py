@@ -1,0 +1,150 @@
+"""One control session on the event loop: requests with their answers, and events as they come. ``_node.py`` makes a
+new one whenever netcore went away; ``_protocol.py`` knows the bytes."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Callable, cast
+
+from . import _messages as m
+from . import _types
+from ._errors import ConnectionLost, PolypeerError, ProtocolError
+from ._limits import CONTROL_SEND_HIGH
+from ._protocol import Answered, ControlMachine, HelloRefused, Welcomed
+
+OnEvent = Callable[["Session", m.Event], None]
+
+
+class Session(asyncio.Protocol):
+    """A control session, from its connection to its end."""
+
+    def __init__(self, token: bytes, on_event: OnEvent) -> None:
+        loop = asyncio.get_running_loop()
+        self.welcomed: asyncio.Future[m.Welcome] = loop.create_future()
+        """The welcome, or why there is none."""
+        self.lost: asyncio.Future[PolypeerError] = loop.create_future()
+        """Why the session ended, once it has."""
+        self._loop = loop
+        self._machine = ControlMachine(token)
+        self._on_event = on_event
+        self._answers: dict[int, asyncio.Future[m.Response]] = {}
+        self._reason: PolypeerError | None = None
+        self._transport: asyncio.Transport | None = None
+        self._room = asyncio.Event()
+        self._room.set()
+
+    @property
+    def secret(self) -> bytes:
+        """What opens data connections while this session lasts."""
+        return self.welcomed.result().secret
+
+    @property
+    def skipped(self) -> int:
+        """Messages of a later netcore that were skipped."""
+        return self._machine.skipped
+
+    async def ask(self, request: m.Request) -> m.Response:
+        """The answer to a request. Raises the failure that is the answer, :class:`ConnectionLost` when the session ends
+        first, :class:`Busy` while 256 requests are unanswered. A cancel tells netcore to give up; whether the request
+        had its effect is not known then."""
+        await self._room.wait()
+        transport = self._alive()
+        id, data = self._machine.request(request)
+        transport.write(data)
+        answer: asyncio.Future[m.Response] = self._loop.create_future()
+        self._answers[id] = answer
+        try:
+            response = await answer
+        except asyncio.CancelledError:
+            self._send(self._machine.cancel(id))
+            raise
+        finally:
+            self._answers.pop(id, None)
+        if isinstance(response, m.ResponseFailed):
+            raise _types.failure(response.value)
+        return response
+
+    async def answer(self, call: int, payload: bytes) -> None:
+        """Answers a call. Raises :class:`TooLarge`; does nothing when the session has ended."""
+        data = self._machine.answer(call, payload)
+        await self._room.wait()
+        self._send(data)
+
+    def decline(self, call: int, failure: m.Failure) -> None:
+        """Declines a call; does nothing when the session has ended."""
+        self._send(self._machine.decline(call, failure))
+
+    def tell(self, request: m.Request) -> None:
+        """Sends a request whose answer does not matter; does nothing when that is not possible."""
+        try:
+            _, data = self._machine.request(request)
+        except PolypeerError:
+            return
+        self._send(data)
+
+    def close(self) -> None:
+        """Ends the session, after what is buffered was sent."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def _alive(self) -> asyncio.Transport:
+        if self._transport is None or self.lost.done():
+            raise self._reason or ConnectionLost("the network core went away")
+        return self._transport
+
+    def _send(self, data: bytes) -> None:
+        if data and self._transport is not None and not self.lost.done():
+            self._transport.write(data)
+
+    # What asyncio tells.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=CONTROL_SEND_HIGH)
+        self._transport.write(self._machine.hello())
+
+    def data_received(self, data: bytes | bytearray | memoryview) -> None:
+        try:
+            events = self._machine.receive(data)
+        except ProtocolError as error:
+            self._fail(error)
+            return
+        for event in events:
+            if isinstance(event, Answered):
+                answer = self._answers.get(event.id)
+                if answer is not None and not answer.done():
+                    answer.set_result(event.response)
+            elif isinstance(event, Welcomed):
+                if not self.welcomed.done():
+                    self.welcomed.set_result(event.welcome)
+            elif isinstance(event, HelloRefused):
+                self._fail(_types.failure(event.failure))
+            else:
+                if isinstance(event.event, m.EventClosing):
+                    self._reason = _types.failure(event.event.value)
+                self._on_event(self, event.event)
+
+    def pause_writing(self) -> None:
+        self._room.clear()
+
+    def resume_writing(self) -> None:
+        self._room.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        reason = self._reason or ConnectionLost("the network core went away")
+        self._room.set()
+        if not self.lost.done():
+            self.lost.set_result(reason)
+        if not self.welcomed.done():
+            self.welcomed.set_exception(reason)
+            self.welcomed.exception()  # nobody may be waiting any more
+        for answer in self._answers.values():
+            if not answer.done():
+                answer.set_exception(ConnectionLost(f"no answer came before the session ended: {reason}"))
+        self._transport = None
+
+    def _fail(self, reason: PolypeerError) -> None:
+        if self._reason is None:
+            self._reason = reason
+        if self._transport is not None:
+            self._transport.abort()

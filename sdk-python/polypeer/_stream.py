@@ -1,0 +1,351 @@
+"""Streams: the SDK's own reading and writing interface over one data connection."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from . import _messages as m
+from . import _types
+from ._data import Side
+from ._errors import ErrorCode, PolypeerError, StreamLost, StreamStopped, TooLarge
+from ._limits import MAX_DATA, RECEIVE_HIGH, RECEIVE_LOW
+from ._types import Origin
+
+if TYPE_CHECKING:
+    from ._channel import Buffer, Channel
+
+_READ_ALL_LIMIT = 64 << 20
+"""What `read()` takes up to the end when nothing else is said, bytes: the peer must not decide what it costs."""
+_LINE_LIMIT = 64 << 10
+"""Longest line, as in asyncio's own streams."""
+
+
+class Stream:
+    """A reliable ordered byte pipe to a peer, or to a plugin of this node. Either half closes on its own.
+
+    The end of the data is ``b""`` (and the end of iteration), and it means that everything arrived. A stream that was
+    cut or given up raises instead: :class:`StreamReset` with the other end's code, or :class:`StreamLost`, after the
+    bytes that came before; it never looks like the end.
+
+    One task may read and others write at the same time; a second reader is a ``RuntimeError``. ``async with`` ends the
+    stream: on success everything written is confirmed when the block is left, on an exception the stream is reset.
+    """
+
+    def __init__(self, channel: Channel, opened: m.OpeningReplyOpened) -> None:
+        self.origin: Origin = _types.origin(opened.origin)
+        """Who is at the other end."""
+        self.protocol: str = opened.protocol
+        """What is spoken."""
+        self._channel = channel
+        self._loop = asyncio.get_running_loop()
+        self._chunks: deque[bytes] = deque()
+        self._first = 0  # bytes of the first chunk that are read already
+        self._size = 0  # bytes unread
+        self._at_end = False
+        self._read_error: PolypeerError | None = None
+        self._write_error: PolypeerError | None = None
+        self._close_error: PolypeerError | None = None
+        self._paused = False
+        self._discard = False
+        self._reader: asyncio.Future[None] | None = None
+        self._room = asyncio.Event()
+        self._room.set()
+        self._writing = asyncio.Lock()
+
+    @property
+    def peer(self) -> str | None:
+        """The peer's node id; ``None`` on a stream from a plugin of this node."""
+        return self.origin.peer
+
+    def __repr__(self) -> str:
+        return f"<polypeer.Stream {self.protocol} with {self.origin}>"
+
+    # Reading.
+
+    async def read(self, n: int = -1, *, limit: int = _READ_ALL_LIMIT) -> bytes:
+        """At most ``n`` bytes, as soon as there are any; ``b""`` at the end. Without ``n``: everything up to the end,
+        at most ``limit`` bytes.
+
+        Raises :class:`StreamLost` (:class:`StreamReset`) when the stream was cut, :class:`TooLarge` when more than
+        ``limit`` bytes come. A cancel loses nothing of ``read(n)``; what ``read()`` has collected stays readable, too.
+        """
+        if n == 0:
+            return b""
+        if n > 0:
+            await self._some()
+            return self._take(n)
+        while not self._at_end:
+            if self._size > limit:
+                raise TooLarge(f"more than {limit} bytes before the end; read in parts")
+            await self._more()
+        if self._size > limit:
+            raise TooLarge(f"more than {limit} bytes before the end; read in parts")
+        return self._take_all()
+
+    async def readexactly(self, n: int) -> bytes:
+        """Exactly ``n`` bytes. Raises ``asyncio.IncompleteReadError`` when the end comes first, :class:`StreamLost` if
+        the stream was cut. After either, or a cancel, the bytes that came are still there to be read."""
+        while self._size < n:
+            if self._at_end:
+                raise asyncio.IncompleteReadError(self._take_all(), n)
+            await self._more()
+        parts = []
+        left = n
+        while left:
+            part = self._take(left)
+            parts.append(part)
+            left -= len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def readline(self, *, limit: int = _LINE_LIMIT) -> bytes:
+        """One line with its ``\\n``; at the end what is left, possibly ``b""``. Raises :class:`TooLarge` for a line of
+        more than ``limit`` bytes and :class:`StreamLost` when the stream was cut. A cancel loses nothing."""
+        scanned = 0
+        before = 0
+        while True:
+            while scanned < len(self._chunks):
+                start = 0 if scanned else self._first
+                found = self._chunks[scanned].find(b"\n", start)
+                if found >= 0 and before + found + 1 - start <= limit:
+                    return await self.readexactly(before + found + 1 - start)
+                before += len(self._chunks[scanned]) - start
+                scanned += 1
+            if before > limit:
+                raise TooLarge(f"a line of more than {limit} bytes")
+            if self._at_end:
+                return self._take_all()
+            await self._more()
+
+    def __aiter__(self) -> Stream:
+        return self
+
+    async def __anext__(self) -> bytes:
+        """The next bytes as they came, at most 256 KiB. Raises as :meth:`read` does."""
+        await self._some()
+        if not self._chunks:
+            raise StopAsyncIteration
+        return self._take(MAX_DATA)
+
+    @property
+    def at_end(self) -> bool:
+        """Whether everything was read."""
+        return self._at_end and not self._chunks
+
+    async def _some(self) -> None:
+        """Returns when there are bytes, or at the end."""
+        while not self._chunks and not self._at_end:
+            await self._more()
+
+    async def _more(self) -> None:
+        """Waits until more arrived, or the end. Raises when nothing will."""
+        if self._read_error is not None:
+            raise self._read_error
+        if self._discard:
+            raise RuntimeError("the stream is closed")
+        if self._reader is not None:
+            raise RuntimeError("another task is reading this stream")
+        if self._paused:  # what was asked for at once is more than what is kept unasked
+            self._paused = False
+            self._channel.resume()
+        self._reader = self._loop.create_future()
+        try:
+            await self._reader
+        finally:
+            self._reader = None
+
+    def _take(self, n: int) -> bytes:
+        if not self._chunks:
+            return b""
+        chunk = self._chunks[0]
+        end = self._first + n
+        if len(chunk) <= end:
+            self._chunks.popleft()
+            taken = chunk[self._first :] if self._first else chunk
+            self._first = 0
+        else:
+            taken = chunk[self._first : end]
+            self._first = end
+        self._took(len(taken))
+        return taken
+
+    def _take_all(self) -> bytes:
+        first = self._take(self._size)
+        data = first if not self._chunks else b"".join((first, *self._chunks))
+        self._drop_all()
+        return data
+
+    def _drop_all(self) -> None:
+        self._chunks.clear()
+        self._first = 0
+        self._took(self._size)
+
+    def _took(self, size: int) -> None:
+        self._size -= size
+        if self._paused and self._size <= RECEIVE_LOW:
+            self._paused = False
+            self._channel.resume()
+
+    def _wake_reader(self) -> None:
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
+
+    # Writing.
+
+    async def write(self, data: Buffer) -> None:
+        """Sends bytes; waits while the other end does not keep up. Returning means handed over, not arrived; leaving
+        ``async with``, or :meth:`wait_closed`, tells about that.
+
+        Raises :class:`StreamStopped` when the other end reads no more, :class:`StreamLost` when the stream was cut,
+        ``RuntimeError`` after :meth:`finish`. A cancel leaves the first part of ``data`` sent, how much is not known;
+        :meth:`reset` is what usually follows. Writes of several tasks do not mix.
+        """
+        async with self._writing:
+            if len(data) <= MAX_DATA:
+                self._check_writable()
+                self._channel.write(data)
+                await self._drained()
+                return
+            view = memoryview(data).cast("B")
+            for at in range(0, len(view), MAX_DATA):
+                self._check_writable()
+                self._channel.write(view[at : at + MAX_DATA])
+                await self._drained()
+
+    async def finish(self) -> None:
+        """Ends the sending direction: the other end reads ``b""`` after what was written. Reading goes on. Finishing
+        again changes nothing. Raises as :meth:`write` does; a cancel leaves the stream finished."""
+        async with self._writing:
+            if self._channel.send_side is Side.FINISHED:
+                return
+            self._check_writable()
+            self._channel.fin()
+            await self._drained()
+
+    def write_eof(self) -> None:
+        """As :meth:`finish`, at once and without waiting."""
+        self._channel.fin()
+
+    def _check_writable(self) -> None:
+        if self._write_error is not None:
+            raise self._write_error
+        if self._channel.send_side is not Side.OPEN:
+            raise RuntimeError("the stream's sending direction is ended")
+
+    async def _drained(self) -> None:
+        if not self._room.is_set():
+            await self._room.wait()
+            if self._write_error is not None:
+                raise self._write_error
+
+    # Ending.
+
+    def reset(self, code: int = 0) -> None:
+        """Gives up sending; the other end's reader gets :class:`StreamReset` with ``code``, below 65,536."""
+        self._channel.reset(code)
+        self._write_error = self._write_error or StreamLost("this end reset the stream", code)
+        self._room.set()
+
+    def stop(self, code: int = 0) -> None:
+        """Reads no more; the other end's writer gets :class:`StreamStopped` with ``code``, below 65,536. What was
+        received and not read is dropped."""
+        self._channel.stop(code)
+        self._discard = True
+        self._drop_all()
+        self._wake_reader()
+
+    def close(self) -> None:
+        """Ends the stream in both directions: sends the end unless it is sent, and reads no more. The connection stays
+        in the background until the other end has confirmed what was written, for a minute at most. Closing again
+        changes nothing."""
+        self._channel.fin()
+        if not self._discard:
+            self.stop(0)
+        self._channel.linger()
+
+    def abort(self, code: int = ErrorCode.REFUSED) -> None:
+        """Gives the stream up in both directions, at once."""
+        self.reset(code)
+        self.stop(code)
+        self._channel.linger()
+
+    async def wait_closed(self) -> None:
+        """Waits until both directions have ended and everything written is confirmed by the other end. Call it after
+        :meth:`close`, or after finishing and reading up to the end.
+
+        Raises :class:`StreamLost` when the stream was cut before, :class:`StreamStopped` when the other end stopped
+        reading before it had everything, :class:`TimedOut` when there was no confirmation within a minute of closing.
+        A cancel leaves the stream as it is.
+        """
+        await asyncio.shield(self._channel.gone)
+        if self._close_error is not None:
+            raise self._close_error
+
+    async def __aenter__(self) -> Stream:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            self.abort()
+            return
+        self.close()
+        try:
+            await self.wait_closed()
+        except StreamStopped as stopped:
+            if stopped.code != 0:  # 0: the other end had enough, and says so politely
+                raise
+        except asyncio.CancelledError:
+            self.abort()
+            raise
+
+    # What the channel tells.
+
+    def on_open(self) -> None:
+        pass
+
+    def on_data(self, view: memoryview) -> None:
+        if self._discard:
+            return
+        self._chunks.append(bytes(view))
+        self._size += len(view)
+        if self._size >= RECEIVE_HIGH and not self._paused and self._reader is None:
+            self._paused = True
+            self._channel.pause()
+        self._wake_reader()
+
+    def on_fin(self) -> None:
+        self._at_end = True
+        self._wake_reader()
+
+    def on_reset(self, error: StreamLost) -> None:
+        if not self._at_end:
+            self._read_error = error
+        if not self._discard:
+            self._close_error = self._close_error or error
+        self._wake_reader()
+
+    def on_stop(self, error: PolypeerError) -> None:
+        self._write_error = self._write_error or error
+        self._room.set()
+
+    def on_writable(self, writable: bool) -> None:
+        if writable or self._write_error is not None:
+            self._room.set()
+        else:
+            self._room.clear()
+
+    def on_closed(self, error: PolypeerError | None) -> None:
+        lost = error if error is not None else StreamLost("the stream is closed")
+        if not self._at_end:
+            self._read_error = self._read_error or lost
+        self._write_error = self._write_error or lost
+        self._close_error = self._close_error if error is None else (self._close_error or error)
+        self._room.set()
+        self._wake_reader()
