@@ -1,0 +1,154 @@
+package polypeer
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sync"
+)
+
+// Call is one request of a peer or of a plugin of this node.
+type Call struct {
+	Origin   Origin // who asks
+	Protocol string // what is spoken
+	Payload  []byte // at most 64 KiB
+}
+
+// Handler answers calls; each runs on its own goroutine, at most 256 of one session at a time. ctx ends when the
+// caller gives up. The reply has at most 64 KiB. An error is what the caller sees: an [Error] with a code of the
+// application's as it is, everything else as `refused` with its text.
+type Handler func(ctx context.Context, call *Call) (reply []byte, err error)
+
+// Service is what [Node.HandleRequests] started.
+type Service struct {
+	node    *Node
+	key     listenKey
+	handler Handler
+	places  chan struct{}
+
+	mu   sync.Mutex
+	err  error
+	done chan struct{}
+}
+
+// HandleRequests answers the requests of peers for one protocol; it needs the grant `serve`. ctx bounds only the
+// registration; the handler runs until Close. Streams of the same protocol can be accepted by [Node.Listen] beside it.
+func (n *Node) HandleRequests(ctx context.Context, protocol string, handler Handler) (*Service, error) {
+	return n.handleRequests(ctx, listenKey{protocol, scopePeers}, handler)
+}
+
+// HandleRequestsLocal answers the requests of plugins of this node and of the operator; it needs the grant
+// `serve_local`.
+func (n *Node) HandleRequestsLocal(ctx context.Context, protocol string, handler Handler) (*Service, error) {
+	return n.handleRequests(ctx, listenKey{protocol, scopeLocal}, handler)
+}
+
+func (n *Node) handleRequests(ctx context.Context, key listenKey, handler Handler) (*Service, error) {
+	service := &Service{node: n, key: key, handler: handler, places: make(chan struct{}, maxCalls), done: make(chan struct{})}
+	err := n.register(ctx, key, func(r *registration) bool {
+		if r.service != nil {
+			return false
+		}
+		r.service = service
+		return true
+	}, func(r *registration) { r.service = nil })
+	if err != nil {
+		return nil, err
+	}
+	return service, nil
+}
+
+// Done is closed when the service has ended; then Err says why.
+func (s *Service) Done() <-chan struct{} { return s.done }
+
+// Err is why the service ended: net.ErrClosed after Close, or the reason why the protocol cannot be served any more.
+func (s *Service) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+// Close takes no more calls; those being handled are still answered.
+func (s *Service) Close() error {
+	s.fail(net.ErrClosed)
+	s.node.unregister(s.key, func(r *registration) bool {
+		mine := r.service == s
+		if mine {
+			r.service = nil
+		}
+		return mine
+	})
+	return nil
+}
+
+func (s *Service) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err == nil {
+		s.err = err
+		close(s.done)
+	}
+}
+
+// called starts the handler of a call, or declines it.
+func (n *Node) called(s *session, event evCall) {
+	key := listenKey{event.protocol, scopePeers}
+	if event.origin.Local() {
+		key.scope = scopeLocal
+	}
+	n.mu.Lock()
+	r := n.listening[key]
+	var service *Service
+	if r != nil {
+		service = r.service
+	}
+	n.mu.Unlock()
+	if service == nil {
+		s.trySend(frameDecline{event.call, newFailure(CodeRefused, "the plugin takes no requests of this protocol")})
+		return
+	}
+	select {
+	case service.places <- struct{}{}:
+	default:
+		s.trySend(frameDecline{event.call, newFailure(CodeRefused, "the plugin is busy")})
+		return
+	}
+	ctx, cancel := context.WithCancel(s.ctx)
+	s.mu.Lock()
+	s.calls[event.call] = cancel
+	s.mu.Unlock()
+	go func() {
+		defer func() { <-service.places }()
+		defer s.callGone(event.call)
+		reply, err := service.handler(ctx, &Call{event.origin, event.protocol, event.payload})
+		if len(reply) > maxPayload {
+			err = &Error{Code: CodeTooLarge, Message: fmt.Sprintf("the reply has %d bytes; the limit is %d", len(reply), maxPayload)}
+		}
+		var answer message = frameAnswer{event.call, reply}
+		if err != nil {
+			answer = frameDecline{event.call, failure(err)}
+		}
+		_ = s.send(s.ctx, answer) // fails only with the session, and then nobody waits
+	}()
+}
+
+// callGone ends the context of a call.
+func (s *session) callGone(call uint64) {
+	s.mu.Lock()
+	cancel := s.calls[call]
+	delete(s.calls, call)
+	s.mu.Unlock()
+	if cancel != nil {
+		cancel()
+	}
+}
+
+// trySend queues a frame if there is room; for the goroutine that reads, which never waits.
+func (s *session) trySend(m message) {
+	if out, err := frame(m.encode); err == nil {
+		select {
+		case s.out <- out:
+		default:
+		}
+	}
+}

@@ -1,0 +1,262 @@
+package polypeer
+
+import (
+	"io"
+	"net"
+	"os"
+	"time"
+)
+
+// Write writes all of p, or says what was in the way. What was counted as written arrives unless the stream is cut.
+func (c *Conn) Write(p []byte) (total int, err error) {
+	if err := c.lockWrite(); err != nil {
+		return 0, c.wrap("write", err)
+	}
+	if err = c.mayWrite(); err == nil {
+		for len(p) > 0 && err == nil {
+			chunk := p[:min(len(p), maxData)]
+			p = p[len(chunk):]
+			outcome := sent
+			if outcome, err = c.writeFrame(kindData, chunk, len(p) > 0); outcome != unsent {
+				total += len(chunk)
+			}
+			if outcome == handedOn {
+				return total, c.wrap("write", err)
+			}
+		}
+	}
+	c.unlockWrite()
+	return total, c.wrap("write", err)
+}
+
+// ReadFrom writes what r gives until its end, each piece as soon as it is there; it is what io.Copy uses.
+func (c *Conn) ReadFrom(r io.Reader) (total int64, err error) {
+	buffer := copyBuffers.Get().(*[]byte)
+	defer copyBuffers.Put(buffer)
+	for {
+		n, err := r.Read(*buffer)
+		if n > 0 {
+			wrote, err := c.Write((*buffer)[:n])
+			total += int64(wrote)
+			if err != nil {
+				return total, err
+			}
+		}
+		if err == io.EOF {
+			return total, nil
+		}
+		if err != nil {
+			return total, err
+		}
+	}
+}
+
+// CloseWrite says that everything was written: the other end reads io.EOF after the last byte. Reading goes on.
+func (c *Conn) CloseWrite() error {
+	if err := c.lockWrite(); err != nil {
+		return c.wrap("close", err)
+	}
+	outcome, err := sent, c.mayWrite()
+	if c.finWasSent() {
+		err = nil
+	} else if err == nil {
+		if outcome, err = c.writeFrame(kindFin, nil, false); outcome != unsent {
+			c.noteFin()
+			err = nil
+		}
+	}
+	if outcome != handedOn {
+		c.unlockWrite()
+	}
+	return c.wrap("close", err)
+}
+
+func (c *Conn) finWasSent() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.finSent
+}
+
+func (c *Conn) noteFin() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.finSent = true
+	if c.writeErr == nil {
+		c.writeErr = net.ErrClosed
+	}
+}
+
+// What became of a frame.
+const (
+	sent     = iota
+	unsent   // nothing of it was written
+	handedOn // a part was written; the flusher writes the rest, and owns writeLock until then
+)
+
+// writeFrame writes one frame, holding writeLock. When time runs out, or Close comes, before its first byte, nothing
+// is left behind; within it, the rest goes to the flusher, so that the other end never sees half a frame. `more` says
+// that this is not all the writer has.
+func (c *Conn) writeFrame(kind uint32, payload []byte, more bool) (outcome int, err error) {
+	if time.Since(c.polled) >= pollEvery {
+		c.poll()
+	}
+	header := c.header[:0]
+	stop := c.pendingStop.Swap(0)
+	if stop != 0 {
+		header = c.header[:frameHeader]
+		putHeader(header, kindStop, uint32(stop-1))
+	}
+	header = c.header[:len(header)+frameHeader]
+	putHeader(header[len(header)-frameHeader:], kind, uint32(len(payload)))
+
+	total, written := len(header)+len(payload), 0
+	for err = c.mayWrite(); err == nil; err = c.mayWrite() {
+		c.arm(false)
+		n, err := c.writePieces(header, payload, written)
+		if written += n; written == total {
+			return sent, nil
+		}
+		if broken(err) {
+			return unsent, c.writeFailed(err)
+		}
+		c.poll()
+	}
+	if c.isClosing() && (more || written == 0) {
+		c.mu.Lock()
+		c.cutShort = true
+		c.mu.Unlock()
+	}
+	if written == 0 {
+		c.pendingStop.CompareAndSwap(0, stop)
+		return unsent, err
+	}
+	rest := make([]byte, 0, total-written)
+	rest = append(rest, header[min(written, len(header)):]...)
+	rest = append(rest, payload[max(written-len(header), 0):]...)
+	go c.flush(rest)
+	return handedOn, err
+}
+
+// writePieces writes header and payload from the given place on, in one system call where it can.
+func (c *Conn) writePieces(header, payload []byte, from int) (int, error) {
+	if from >= len(header) {
+		return c.raw.Write(payload[from-len(header):])
+	}
+	if len(payload) == 0 {
+		return c.raw.Write(header[from:])
+	}
+	c.pieces = [2][]byte{header[from:], payload}
+	buffers := net.Buffers(c.pieces[:])
+	n, err := buffers.WriteTo(c.raw)
+	c.pieces = [2][]byte{}
+	return int(n), err
+}
+
+// flush writes the rest of a frame whose writer could not wait, then gives the lock back. It ends with the raw
+// connection at the latest.
+func (c *Conn) flush(rest []byte) {
+	defer c.unlockWrite()
+	for len(rest) > 0 {
+		c.mu.Lock()
+		c.armed = time.Now().Add(pollEvery)
+		_ = c.raw.SetWriteDeadline(c.armed)
+		c.mu.Unlock()
+		n, err := c.raw.Write(rest)
+		rest = rest[n:]
+		if err != nil && broken(err) {
+			_ = c.writeFailed(err)
+			return
+		}
+		if err != nil {
+			c.poll()
+		}
+	}
+}
+
+// mayWrite is the reason why no frame may be begun now, if there is one.
+func (c *Conn) mayWrite() error {
+	if err := c.writeState(); err != nil {
+		return err
+	}
+	if c.isClosing() {
+		return net.ErrClosed
+	}
+	if c.writeDeadline.expired() {
+		return os.ErrDeadlineExceeded
+	}
+	return nil
+}
+
+// writeFailed records that the raw connection ended, preferring the reason netcore gave on it.
+func (c *Conn) writeFailed(err error) error {
+	c.poll()
+	c.endWrite(rawFailure(err))
+	return c.writeState()
+}
+
+// arm sets the raw connection's write deadline: the user's, but never far ahead, so that a blocked writer gets to
+// look whether the other end stopped reading.
+func (c *Conn) arm(changed bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	if !changed && c.armed.Sub(now) > pollEvery/2 {
+		return
+	}
+	c.armed = now.Add(pollEvery)
+	if at, _ := c.writeDeadline.get(); !at.IsZero() && at.Before(c.armed) {
+		c.armed = at
+	}
+	_ = c.raw.SetWriteDeadline(c.armed)
+}
+
+func (c *Conn) tryLockWrite() bool {
+	select {
+	case c.writeLock <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+// lockWrite waits for its turn to write, until the deadline or Close.
+func (c *Conn) lockWrite() error {
+	for {
+		if c.tryLockWrite() {
+			return nil
+		}
+		at, changed := c.writeDeadline.get()
+		var expired <-chan time.Time
+		if !at.IsZero() {
+			timer := time.NewTimer(time.Until(at))
+			defer timer.Stop()
+			expired = timer.C
+		}
+		select {
+		case c.writeLock <- struct{}{}:
+			return nil
+		case <-expired:
+			return os.ErrDeadlineExceeded
+		case <-c.closing:
+			return net.ErrClosed
+		case <-changed:
+		}
+	}
+}
+
+// unlockWrite gives the lock back. A stop frame asked for meanwhile goes first: the flusher sends it, so that nobody
+// waits for a full connection, and takes the lock over.
+func (c *Conn) unlockWrite() {
+	for {
+		if stop := c.pendingStop.Swap(0); stop != 0 {
+			header := make([]byte, frameHeader)
+			putHeader(header, kindStop, uint32(stop-1))
+			go c.flush(header)
+			return
+		}
+		<-c.writeLock
+		if c.pendingStop.Load() == 0 || !c.tryLockWrite() {
+			return
+		}
+	}
+}

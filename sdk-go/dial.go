@@ -1,0 +1,112 @@
+package polypeer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+)
+
+// Dial opens a stream to a peer, named by its node id or by a ticket; it needs the grant `dial`. It returns when a
+// plugin at the other end has accepted the stream. ctx bounds all of it (30 s when it has no deadline); once open,
+// the stream does not depend on it.
+//
+// Errors to expect: [ErrUnknownPeer], [ErrUnreachable], [ErrNotServed], [ErrRefused], [ErrTimedOut],
+// [ErrTooManyStreams], [ErrNotGranted], [ErrPeerNotAllowed], [ErrBlocked].
+func (n *Node) Dial(ctx context.Context, peer, protocol string) (*Conn, error) {
+	target, err := parseTarget(peer)
+	if err != nil {
+		return nil, &net.OpError{Op: "dial", Net: "polypeer", Err: err}
+	}
+	return n.dial(ctx, target, protocol)
+}
+
+// DialLocal opens a stream to the plugin of this node that serves the protocol locally.
+func (n *Node) DialLocal(ctx context.Context, protocol string) (*Conn, error) {
+	return n.dial(ctx, target{kind: targetLocal}, protocol)
+}
+
+func (n *Node) dial(ctx context.Context, to target, protocol string) (*Conn, error) {
+	ctx, cancel, left := patience(ctx)
+	defer cancel()
+	conn, err := n.open(ctx, to, protocol, left)
+	if err != nil {
+		if ctx.Err() != nil {
+			err = why(ctx)
+		}
+		addr := Addr{Origin: Origin{Peer: to.node}, Protocol: protocol}
+		return nil, &net.OpError{Op: "dial", Net: "polypeer", Addr: addr, Err: err}
+	}
+	return conn, nil
+}
+
+// settleTime is how long a dial that failed like a restart of netcore waits to see whether it was one.
+const settleTime = time.Second
+
+// open opens a stream. Nothing was sent on it before it is open, so an opening that a restart of netcore cut is simply
+// tried again on the next session.
+func (n *Node) open(ctx context.Context, to target, protocol string, left func() uint32) (*Conn, error) {
+	for {
+		s, err := n.current(ctx)
+		if err != nil {
+			return nil, err
+		}
+		conn, err := n.opened(ctx, s, openingOpen{s.secret, to, protocol, left()}, protocol)
+		if err == nil {
+			return conn, nil
+		}
+		if !errors.Is(err, ErrConnectionLost) && !errors.Is(err, ErrUnauthorised) {
+			return nil, err
+		}
+		timer := time.NewTimer(settleTime)
+		select {
+		case <-s.ctx.Done():
+			timer.Stop()
+		case <-ctx.Done():
+			timer.Stop()
+			return nil, err
+		case <-timer.C:
+			return nil, err // the session stands: it was the stream alone
+		}
+	}
+}
+
+// Request sends one message to a peer, named by its node id or a ticket, and waits for the reply; both have at most
+// 64 KiB. It needs the grant `dial`. ctx bounds all of it (30 s when it has no deadline). A request in flight when the
+// network core restarts fails with [ErrConnectionLost]: whether it was handled is not known.
+func (n *Node) Request(ctx context.Context, peer, protocol string, payload []byte) ([]byte, error) {
+	target, err := parseTarget(peer)
+	if err != nil {
+		return nil, err
+	}
+	return n.request(ctx, target, protocol, payload)
+}
+
+// RequestLocal is Request to the plugin of this node that serves the protocol locally.
+func (n *Node) RequestLocal(ctx context.Context, protocol string, payload []byte) ([]byte, error) {
+	return n.request(ctx, target{kind: targetLocal}, protocol, payload)
+}
+
+func (n *Node) request(ctx context.Context, to target, protocol string, payload []byte) ([]byte, error) {
+	if len(payload) > maxPayload {
+		return nil, &Error{Code: CodeTooLarge, Message: fmt.Sprintf("the payload has %d bytes; the limit is %d", len(payload), maxPayload)}
+	}
+	ctx, cancel, left := patience(ctx)
+	defer cancel()
+	s, err := n.current(ctx)
+	if err != nil {
+		return nil, err
+	}
+	response, err := s.ask(ctx, reqCall{to, protocol, payload, left()})
+	if err != nil {
+		return nil, err
+	}
+	reply, ok := response.(respReply)
+	if !ok {
+		return nil, errUnexpected
+	}
+	return reply.payload, nil
+}
+
+var errUnexpected = &Error{Code: CodeMalformed, Message: "netcore gave an answer to another question"}

@@ -1,0 +1,499 @@
+package polypeer
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"io"
+	"net"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+)
+
+// fakeNet is a world of nodes that obey SPEC.md, in this process: what netcore does, without a network.
+type fakeNet struct {
+	t     *testing.T
+	mu    sync.Mutex
+	nodes map[NodeID]*fakeNode
+}
+
+// fakeNode is one node with one plugin launch.
+type fakeNode struct {
+	world    *fakeNet
+	id       NodeID
+	path     string
+	token    [32]byte
+	listener *net.UnixListener
+
+	mu        sync.Mutex
+	grants    Grants
+	down      bool
+	up        chan struct{}
+	conns     map[net.Conn]struct{}
+	session   *fakeSession
+	sessions  int
+	unclaimed map[uint64]*fakeStream
+	calls     map[uint64]func(message)
+	next      uint64
+	refused   chan reqRefuse
+	requests  chan message // every request, if somebody listens
+	onHello   func() *wireFailure
+}
+
+type fakeSession struct {
+	conn   net.Conn
+	mu     sync.Mutex
+	secret [32]byte
+	serves map[listenKey]uint32
+	watch  bool
+}
+
+type fakeStream struct {
+	opener  net.Conn
+	origin  Origin
+	settled chan struct{} // claimed, refused or gone
+	refusal wireFailure
+	claimer net.Conn
+}
+
+func newFakeNet(t *testing.T) *fakeNet { return &fakeNet{t: t, nodes: map[NodeID]*fakeNode{}} }
+
+func (w *fakeNet) node() *fakeNode {
+	n := &fakeNode{world: w, path: filepath.Join(w.t.TempDir(), "gateway"), grants: Grants{
+		Serve: []string{"*"}, Dial: []string{"*"}, ServeLocal: []string{"*"}, AnyPeer: true,
+	}}
+	n.conns, n.unclaimed, n.calls = map[net.Conn]struct{}{}, map[uint64]*fakeStream{}, map[uint64]func(message){}
+	n.refused = make(chan reqRefuse, 16)
+	_, _ = rand.Read(n.id[:])
+	_, _ = rand.Read(n.token[:])
+	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: n.path, Net: "unix"})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	n.listener = listener
+	w.mu.Lock()
+	w.nodes[n.id] = n
+	w.mu.Unlock()
+	go n.accept()
+	w.t.Cleanup(func() { _ = listener.Close(); n.crash(); n.restart() })
+	return n
+}
+
+func (n *fakeNode) connect() *Node {
+	n.world.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	node, err := connect(ctx, gateway{n.path, n.token})
+	if err != nil {
+		n.world.t.Fatal(err)
+	}
+	n.world.t.Cleanup(func() { _ = node.Close() })
+	return node
+}
+
+func (n *fakeNode) accept() {
+	for {
+		conn, err := n.listener.Accept()
+		if err != nil {
+			return
+		}
+		go n.serve(conn)
+	}
+}
+
+// crash is kill -9: every connection is cut. The listening socket stays, as the supervisor keeps it.
+func (n *fakeNode) crash() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.down {
+		n.down, n.up = true, make(chan struct{})
+	}
+	for conn := range n.conns {
+		_ = conn.Close()
+	}
+	n.session = nil
+	n.unclaimed = map[uint64]*fakeStream{}
+}
+
+func (n *fakeNode) restart() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.down {
+		n.down = false
+		close(n.up)
+	}
+}
+
+func (n *fakeNode) serve(conn net.Conn) {
+	n.mu.Lock()
+	down, up := n.down, n.up
+	n.mu.Unlock()
+	if down {
+		<-up // it waits in the backlog
+	}
+	n.mu.Lock()
+	n.conns[conn] = struct{}{}
+	n.mu.Unlock()
+	defer func() {
+		n.mu.Lock()
+		delete(n.conns, conn)
+		n.mu.Unlock()
+		_ = conn.Close()
+	}()
+	body, err := readFrame(conn, nil)
+	if err != nil {
+		return
+	}
+	opening, err := decodeOpening(body)
+	if err != nil {
+		n.refuse(conn, newFailure(CodeMalformed, err.Error()))
+		return
+	}
+	switch opening := opening.(type) {
+	case openingHello:
+		n.control(conn, opening)
+	case openingOpen:
+		n.open(conn, opening)
+	case openingAccept:
+		n.claim(conn, opening)
+	}
+}
+
+func put(conn net.Conn, m message) {
+	out, err := frame(m.encode)
+	if err == nil {
+		_, _ = conn.Write(out)
+	}
+}
+
+func (n *fakeNode) refuse(conn net.Conn, f wireFailure) { put(conn, replyRefused{f}) }
+
+func (s *fakeSession) send(m message) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	put(s.conn, m)
+}
+
+func (n *fakeNode) control(conn net.Conn, hello openingHello) {
+	n.mu.Lock()
+	if n.onHello != nil {
+		if f := n.onHello(); f != nil {
+			n.mu.Unlock()
+			n.refuse(conn, *f)
+			return
+		}
+	}
+	if hello.token != n.token {
+		n.mu.Unlock()
+		n.refuse(conn, newFailure(CodeUnauthorised, "wrong token"))
+		return
+	}
+	s := &fakeSession{conn: conn, serves: map[listenKey]uint32{}}
+	_, _ = rand.Read(s.secret[:])
+	old := n.session
+	n.session = s
+	n.sessions++
+	n.mu.Unlock()
+	if old != nil {
+		old.send(frameEvent{evClosing{newFailure(CodeSuperseded, "")}})
+		_ = old.conn.Close()
+	}
+	s.send(replyWelcome{1, n.id, "tester", n.grants, s.secret})
+	for {
+		body, err := readFrame(conn, nil)
+		if err != nil {
+			return
+		}
+		m, err := decodeClientFrame(body)
+		if err != nil {
+			s.send(frameEvent{evClosing{newFailure(CodeMalformed, err.Error())}})
+			return
+		}
+		n.frame(s, m)
+	}
+}
+
+func (n *fakeNode) frame(s *fakeSession, m message) {
+	switch m := m.(type) {
+	case frameRequest:
+		if n.requests != nil {
+			n.requests <- m.request
+		}
+		go func() {
+			if response := n.request(s, m.request); response != nil {
+				s.send(frameResponse{m.id, response})
+			}
+		}()
+	case frameAnswer:
+		n.answered(m.call, respReply{m.payload})
+	case frameDecline:
+		n.answered(m.call, respFailed{m.failure})
+	}
+}
+
+func (n *fakeNode) answered(call uint64, response message) {
+	n.mu.Lock()
+	answer := n.calls[call]
+	delete(n.calls, call)
+	n.mu.Unlock()
+	if answer != nil {
+		answer(response)
+	}
+}
+
+func (n *fakeNode) request(s *fakeSession, request message) message {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	switch request := request.(type) {
+	case reqListen:
+		if !n.grants.covers(listenKey{request.protocol, request.scope}) {
+			return respFailed{newFailure(CodeNotGranted, request.protocol)}
+		}
+		s.serves[listenKey{request.protocol, request.scope}] = request.calls
+	case reqUnlisten:
+		delete(s.serves, listenKey{request.protocol, request.scope})
+	case reqRefuse:
+		if stream := n.unclaimed[request.stream]; stream != nil {
+			delete(n.unclaimed, request.stream)
+			stream.refusal = request.failure
+			close(stream.settled)
+		}
+		select {
+		case n.refused <- request:
+		default:
+		}
+	case reqCall:
+		return n.call(request)
+	case reqPeers:
+		return respPeers{[]wirePeer{{node: NodeID{1}, path: 1, rttUS: 1500, connectedMS: 2000, protocols: []string{"chat/1"}}}}
+	case reqNode:
+		return respNode{n.id, "polypeer:" + n.id.String(), "0.1.0", 5000}
+	case reqWatch:
+		s.watch = request.on
+	case reqPing: // never answered when the protocol of the test says so
+		if n.grants.AnyPeer {
+			return respDone{}
+		}
+		return nil
+	}
+	return respDone{}
+}
+
+// target is the node and session a target means, and how the opener appears there; n.mu is held.
+func (n *fakeNode) target(t target) (*fakeNode, Origin, listenKey) {
+	if t.kind == targetLocal {
+		return n, Origin{Plugin: "operator"}, listenKey{scope: scopeLocal}
+	}
+	n.world.mu.Lock()
+	defer n.world.mu.Unlock()
+	return n.world.nodes[t.node], Origin{Peer: n.id}, listenKey{scope: scopePeers}
+}
+
+func (n *fakeNode) call(request reqCall) message {
+	other, origin, key := n.target(request.target)
+	if other == nil {
+		return respFailed{newFailure(CodeUnknownPeer, "")}
+	}
+	key.protocol = request.protocol
+	answer := make(chan message, 1)
+	mine := other != n
+	if mine {
+		other.mu.Lock()
+	}
+	other.next++
+	id := other.next
+	other.calls[id] = func(m message) { answer <- m }
+	session := other.session
+	if mine {
+		other.mu.Unlock()
+	}
+	if session == nil || session.serves[key] != callsEvents {
+		return respFailed{newFailure(CodeNotServed, request.protocol)}
+	}
+	session.send(frameEvent{evCall{id, origin, request.protocol, request.payload}})
+	n.mu.Unlock()
+	defer n.mu.Lock()
+	select {
+	case m := <-answer:
+		return m
+	case <-time.After(time.Duration(request.timeoutMS) * time.Millisecond):
+		session.send(frameEvent{evCallGone{id}})
+		return respFailed{newFailure(CodeTimedOut, "")}
+	}
+}
+
+func (n *fakeNode) open(conn net.Conn, opening openingOpen) {
+	n.mu.Lock()
+	if n.session == nil || n.session.secret != opening.secret {
+		n.mu.Unlock()
+		n.refuse(conn, newFailure(CodeUnauthorised, "old secret"))
+		return
+	}
+	other, origin, key := n.target(opening.target)
+	n.mu.Unlock()
+	key.protocol = opening.protocol
+	if other == nil {
+		n.refuse(conn, newFailure(CodeUnknownPeer, "nobody knows it"))
+		return
+	}
+	stream := &fakeStream{opener: conn, origin: origin, settled: make(chan struct{})}
+	other.mu.Lock()
+	session := other.session
+	served := false
+	if session != nil {
+		_, served = session.serves[key]
+	}
+	if !served {
+		other.mu.Unlock()
+		n.refuse(conn, newFailure(CodeNotServed, opening.protocol))
+		return
+	}
+	other.next++
+	id := other.next
+	other.unclaimed[id] = stream
+	other.mu.Unlock()
+	session.send(frameEvent{evStream{id, origin, opening.protocol}})
+	select {
+	case <-stream.settled:
+	case <-time.After(10 * time.Second):
+		n.refuse(conn, newFailure(CodeTimedOut, "not claimed"))
+		return
+	}
+	if stream.claimer == nil {
+		n.refuse(conn, stream.refusal)
+		return
+	}
+	far := Origin{Peer: other.id}
+	if origin.Local() {
+		far = Origin{Plugin: "tester"}
+	}
+	put(conn, replyOpened{far, opening.protocol})
+	put(stream.claimer, replyOpened{origin, opening.protocol})
+	splice(conn, stream.claimer)
+}
+
+func (n *fakeNode) claim(conn net.Conn, opening openingAccept) {
+	n.mu.Lock()
+	stream := n.unclaimed[opening.stream]
+	good := n.session != nil && n.session.secret == opening.secret
+	if good {
+		delete(n.unclaimed, opening.stream)
+	}
+	n.mu.Unlock()
+	switch {
+	case !good:
+		n.refuse(conn, newFailure(CodeUnauthorised, ""))
+	case stream == nil:
+		n.refuse(conn, newFailure(CodeNoSuchStream, ""))
+	default:
+		stream.claimer = conn
+		ended := make(chan struct{})
+		spliced.Store(conn, ended)
+		close(stream.settled)
+		<-ended
+	}
+}
+
+var spliced sync.Map // claimed connection → closed when its stream ended
+
+// splice carries the frames of a stream until both directions have ended, then closes both connections; a connection
+// that ends before is told to the other as `connection lost`.
+func splice(a, b net.Conn) {
+	defer func() {
+		_, _ = a, b
+		_ = a.Close()
+		_ = b.Close()
+		if ended, ok := spliced.LoadAndDelete(b); ok {
+			close(ended.(chan struct{}))
+		}
+	}()
+	var mu [2]sync.Mutex // for writing to a and to b
+	var stopped [2]bool  // what a or b sends is not wanted any more
+	conns := [2]net.Conn{a, b}
+	over := make(chan int, 4)
+	send := func(to int, frame []byte) {
+		mu[to].Lock()
+		defer mu[to].Unlock()
+		_, _ = conns[to].Write(frame)
+	}
+	for from := range conns {
+		go func() {
+			to := 1 - from
+			ended := false
+			end := func() {
+				if !ended {
+					ended = true
+					over <- from
+				}
+			}
+			buf := make([]byte, frameHeader+maxData)
+			for {
+				if _, err := io.ReadFull(conns[from], buf[:frameHeader]); err != nil {
+					break
+				}
+				kind, value, err := parseHeader(buf)
+				if err != nil {
+					break
+				}
+				length := frameHeader
+				if kind == kindData {
+					if _, err := io.ReadFull(conns[from], buf[frameHeader:frameHeader+int(value)]); err != nil {
+						break
+					}
+					length += int(value)
+				}
+				mu[to].Lock()
+				drop := kind == kindData && stopped[from]
+				if kind == kindStop {
+					stopped[to] = true
+				}
+				mu[to].Unlock()
+				if !drop {
+					send(to, buf[:length])
+				}
+				if kind == kindFin || kind == kindReset {
+					end()
+				}
+				if kind == kindStop {
+					over <- to
+				}
+			}
+			if !ended {
+				var cut [2 * frameHeader]byte
+				putHeader(cut[:], kindReset, uint32(CodeConnectionLost))
+				putHeader(cut[frameHeader:], kindStop, uint32(CodeConnectionLost))
+				send(to, cut[:])
+			}
+			over <- from
+			over <- to
+		}()
+	}
+	var done [2]bool
+	for !done[0] || !done[1] {
+		done[<-over] = true
+	}
+}
+
+// rawServer answers the first frame of each connection by hand, for what a netcore must never do.
+func rawServer(t *testing.T, serve func(net.Conn)) gateway {
+	path := filepath.Join(t.TempDir(), "gateway")
+	listener, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go serve(conn)
+		}
+	}()
+	return gateway{path: path}
+}
+
+func le32(v uint32) []byte { return binary.LittleEndian.AppendUint32(nil, v) }

@@ -1,0 +1,221 @@
+package polypeer
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"time"
+)
+
+// defaultTimeout is what an operation gets when its context has no deadline.
+const defaultTimeout = 30 * time.Second
+
+// gateway is where netcore listens for this launch of this plugin.
+type gateway struct {
+	path  string
+	token [32]byte
+}
+
+// gatewayFromEnvironment reads what the supervisor left for the plugin.
+func gatewayFromEnvironment() (gateway, error) {
+	path, text := os.Getenv("POLYPEER_GATEWAY"), os.Getenv("POLYPEER_TOKEN")
+	if path == "" || text == "" {
+		return gateway{}, ErrNotAPlugin
+	}
+	g := gateway{path: path}
+	if n, err := hex.Decode(g.token[:], []byte(text[:min(len(text), 64)])); err != nil || n != 32 || len(text) != 64 {
+		return gateway{}, errors.New("POLYPEER_TOKEN is not 64 hexadecimal digits")
+	}
+	return g, nil
+}
+
+// connect makes one connection to the gateway.
+func (g gateway) connect(ctx context.Context) (net.Conn, error) {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", g.path)
+	if err != nil {
+		return nil, fmt.Errorf("the gateway of Polypeer cannot be reached: %w", err)
+	}
+	return conn, nil
+}
+
+// interruptible makes reads and writes of conn fail when a context ends; the function returned undoes it, and
+// reports whether it came in time.
+func interruptible(conn net.Conn, contexts ...context.Context) (undo func() bool) {
+	var stops []func() bool
+	for _, ctx := range contexts {
+		stops = append(stops, context.AfterFunc(ctx, func() { _ = conn.SetDeadline(longAgo) }))
+	}
+	return func() bool {
+		intact := true
+		for _, stop := range stops {
+			intact = stop() && intact
+		}
+		return intact
+	}
+}
+
+// hello starts a control session.
+func (g gateway) hello(ctx context.Context) (net.Conn, replyWelcome, error) {
+	conn, err := g.connect(ctx)
+	if err != nil {
+		return nil, replyWelcome{}, err
+	}
+	undo := interruptible(conn, ctx)
+	welcome, err := g.greet(conn)
+	if !undo() && err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		_ = conn.Close()
+		if ctx.Err() != nil {
+			err = ctx.Err()
+		}
+		return nil, replyWelcome{}, err
+	}
+	return conn, welcome, nil
+}
+
+func (g gateway) greet(conn net.Conn) (welcome replyWelcome, err error) {
+	out, err := frame(openingHello{versions: []uint32{wireVersion}, token: g.token}.encode)
+	if err != nil {
+		return welcome, err
+	}
+	if _, err := conn.Write(out); err != nil {
+		return welcome, rawFailure(err)
+	}
+	body, err := readFrame(conn, nil)
+	if err != nil {
+		return welcome, sessionFailure(err)
+	}
+	reply, err := decodeOpeningReply(body)
+	if err != nil {
+		return welcome, err
+	}
+	switch reply := reply.(type) {
+	case replyWelcome:
+		if reply.version != wireVersion {
+			return welcome, &Error{Code: CodeUnsupportedVersion, Message: fmt.Sprintf("netcore chose version %d", reply.version)}
+		}
+		return reply, nil
+	case replyRefused:
+		return welcome, reply.failure.error()
+	}
+	return welcome, &Error{Code: CodeMalformed, Message: "a control session was answered like a stream"}
+}
+
+// sessionFailure is what an error while reading frames means for the session.
+func sessionFailure(err error) error {
+	var e *Error
+	if errors.As(err, &e) {
+		return err
+	}
+	if err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) {
+		return lost("the network core ended the session")
+	}
+	return rawFailure(err)
+}
+
+// opened makes a data connection: the opening frame out, the answer in. It fails with the session, whose secret it
+// shows.
+func (n *Node) opened(ctx context.Context, s *session, opening message, protocol string) (*Conn, error) {
+	raw, err := n.gateway.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	undo := interruptible(raw, ctx, s.ctx)
+	conn := newConn(n, raw)
+	err = conn.open(opening, protocol)
+	if !undo() && err == nil {
+		err = lost("the session ended")
+	}
+	if err == nil {
+		err = n.keep(conn)
+	}
+	if err != nil {
+		_ = raw.Close()
+		if ctx.Err() != nil {
+			err = ctx.Err()
+		}
+		return nil, err
+	}
+	return conn, nil
+}
+
+// open shakes hands on a new data connection. What arrives behind the answer stays in the read buffer.
+func (c *Conn) open(opening message, protocol string) error {
+	out, err := frame(opening.encode)
+	if err != nil {
+		return err
+	}
+	if _, err := c.raw.Write(out); err != nil {
+		return rawFailure(err)
+	}
+	length := frameHeader
+	for c.end < length {
+		n, err := c.raw.Read(c.buf[c.end:])
+		if c.end += n; n == 0 && err != nil {
+			return rawFailure(err)
+		}
+		if length == frameHeader && c.end >= frameHeader {
+			if length, err = frameLength(c.buf); err != nil || length > len(c.buf) {
+				return &Error{Code: CodeMalformed, Message: "the answer to an opening is too long"}
+			}
+		}
+	}
+	c.start = length
+	reply, err := decodeOpeningReply(c.buf[frameHeader:length])
+	if err != nil {
+		return err
+	}
+	switch reply := reply.(type) {
+	case replyOpened:
+		c.remote = Addr{Origin: reply.origin, Protocol: reply.protocol}
+		c.local = Addr{Origin: Origin{Peer: c.node.id}, Protocol: protocol}
+		return nil
+	case replyRefused:
+		return reply.failure.error()
+	}
+	return &Error{Code: CodeMalformed, Message: "a stream was answered like a control session"}
+}
+
+// patience bounds a context without a deadline, and gives the time left as the wire has it. 0 there means 30 s.
+func patience(ctx context.Context) (bounded context.Context, cancel context.CancelFunc, milliseconds func() uint32) {
+	end, set := ctx.Deadline()
+	if !set {
+		// A little more than netcore takes, so that its answer, which says more, comes first.
+		bounded, cancel = context.WithTimeoutCause(ctx, defaultTimeout+2*time.Second, ErrTimedOut)
+		end = time.Now().Add(defaultTimeout)
+	} else {
+		bounded, cancel = context.WithCancel(ctx)
+	}
+	return bounded, cancel, func() uint32 {
+		left := time.Until(end)/time.Millisecond + 1
+		return uint32(max(1, min(left, 1<<31)))
+	}
+}
+
+// why is the error of a context that ended: ours for the default timeout, the context's otherwise.
+func why(ctx context.Context) error {
+	if cause := context.Cause(ctx); cause == error(ErrTimedOut) {
+		return &Error{Code: CodeTimedOut, Message: "no answer within 30 s"}
+	}
+	return ctx.Err()
+}
+
+// parseTarget reads a node id or a ticket.
+func parseTarget(peer string) (target, error) {
+	peer = strings.TrimSpace(peer)
+	if strings.HasPrefix(peer, "polypeer:") {
+		return target{kind: targetTicket, ticket: peer}, nil
+	}
+	id, err := ParseNodeID(peer)
+	if err != nil {
+		return target{}, &Error{Code: CodeBadArgument, Message: err.Error() + ", or a ticket polypeer:…"}
+	}
+	return target{kind: targetNode, node: id}, nil
+}

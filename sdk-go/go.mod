@@ -1,0 +1,3 @@
+module github.com/polypeer/polypeer/sdk-go
+
+go 1.22

@@ -1,0 +1,392 @@
+package polypeer
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"time"
+)
+
+// claimTime bounds claiming one announced stream; netcore is on the same machine and answers at once or is gone.
+const claimTime = 10 * time.Second
+
+// listenKey names a listener: a node has one for each protocol and scope.
+type listenKey struct {
+	protocol string
+	scope    uint32
+}
+
+// registration is what serves a protocol: a listener for streams, a service for calls, or both.
+type registration struct {
+	listener *Listener
+	service  *Service
+}
+
+// calls is how netcore should deliver calls: as events when somebody handles them, as streams otherwise.
+func (r *registration) calls() uint32 {
+	if r.service != nil {
+		return callsEvents
+	}
+	return callsStreams
+}
+
+func (r *registration) fail(err error) {
+	if r.listener != nil {
+		r.listener.fail(err)
+	}
+	if r.service != nil {
+		r.service.fail(err)
+	}
+}
+
+// announcement is a stream that waits to be claimed.
+type announcement struct {
+	session *session
+	stream  uint64
+}
+
+// Listener accepts the streams of one protocol; it is a net.Listener. Accept goes on across restarts of the network
+// core. At most 128 streams wait to be accepted; netcore turns further ones down.
+type Listener struct {
+	node *Node
+	key  listenKey
+
+	mu      sync.Mutex
+	waiting []announcement
+	err     error         // why there will be no more streams
+	wake    chan struct{} // holds a token while there is something to look at
+	ended   context.Context
+	end     context.CancelFunc
+}
+
+// Listen serves a protocol to peers; it needs the grant `serve`. Requests arrive as streams too (the payload, then
+// the end; what is written back until CloseWrite is the reply), unless [Node.HandleRequests] is in use for the same
+// protocol. ctx bounds only the call itself.
+func (n *Node) Listen(ctx context.Context, protocol string) (*Listener, error) {
+	return n.listen(ctx, listenKey{protocol, scopePeers})
+}
+
+// ListenLocal serves a protocol to plugins of this node and the operator's commands, never to peers; it needs the
+// grant `serve_local`.
+func (n *Node) ListenLocal(ctx context.Context, protocol string) (*Listener, error) {
+	return n.listen(ctx, listenKey{protocol, scopeLocal})
+}
+
+func (n *Node) listen(ctx context.Context, key listenKey) (*Listener, error) {
+	l := &Listener{node: n, key: key, wake: make(chan struct{}, 1)}
+	l.ended, l.end = context.WithCancel(context.Background())
+	err := n.register(ctx, key, func(r *registration) bool {
+		if r.listener != nil {
+			return false
+		}
+		r.listener = l
+		return true
+	}, func(r *registration) { r.listener = nil })
+	if err != nil {
+		l.end()
+		return nil, err
+	}
+	return l, nil
+}
+
+// Accept waits for a stream and claims it. It fails only when the listener can have no more streams: net.ErrClosed
+// after Close, [ErrNotGranted] when the operator took the grant away, or why the node has no session any more.
+func (l *Listener) Accept() (net.Conn, error) {
+	conn, err := l.AcceptContext(context.Background())
+	if err != nil {
+		return nil, err
+	}
+	return conn, nil
+}
+
+// AcceptContext is Accept that gives up when ctx ends.
+func (l *Listener) AcceptContext(ctx context.Context) (*Conn, error) {
+	for {
+		next, ok, err := l.take()
+		if err != nil {
+			return nil, &net.OpError{Op: "accept", Net: "polypeer", Addr: l.Addr(), Err: err}
+		}
+		if ok {
+			// One that fails is gone, with its opener or with netcore; nobody can be told.
+			if conn, err := l.claim(next); err == nil {
+				return conn, nil
+			}
+			continue
+		}
+		select {
+		case <-l.wake:
+		case <-l.ended.Done():
+		case <-ctx.Done():
+			return nil, &net.OpError{Op: "accept", Net: "polypeer", Addr: l.Addr(), Err: ctx.Err()}
+		}
+	}
+}
+
+func (l *Listener) claim(a announcement) (*Conn, error) {
+	ctx, cancel := context.WithTimeout(l.ended, claimTime)
+	defer cancel()
+	return l.node.opened(ctx, a.session, openingAccept{a.session.secret, a.stream}, l.key.protocol)
+}
+
+// take is the stream that waited longest.
+func (l *Listener) take() (next announcement, ok bool, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil {
+		return next, false, l.err
+	}
+	for len(l.waiting) > 0 && !ok {
+		next, l.waiting = l.waiting[0], l.waiting[1:]
+		ok = next.session.ctx.Err() == nil
+	}
+	if len(l.waiting) > 0 {
+		l.signal() // for another Accept
+	}
+	return next, ok, nil
+}
+
+func (l *Listener) signal() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// add queues an announced stream; false when the queue is full or the listener has ended.
+func (l *Listener) add(a announcement) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil || len(l.waiting) >= maxUnclaimed {
+		return false
+	}
+	l.waiting = append(l.waiting, a)
+	l.signal()
+	return true
+}
+
+func (l *Listener) remove(s *session, stream uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i, a := range l.waiting {
+		if a.session == s && a.stream == stream {
+			l.waiting = append(l.waiting[:i], l.waiting[i+1:]...)
+			return
+		}
+	}
+}
+
+func (l *Listener) fail(err error) (left []announcement) {
+	l.mu.Lock()
+	if l.err == nil {
+		l.err = err
+	}
+	left, l.waiting = l.waiting, nil
+	l.mu.Unlock()
+	l.end()
+	return left
+}
+
+// Close stops serving; streams that wait are turned down, accepted ones go on.
+func (l *Listener) Close() error {
+	for _, a := range l.fail(net.ErrClosed) {
+		a.session.refuse(a.stream, "the listener was closed")
+	}
+	l.node.unregister(l.key, func(r *registration) bool {
+		mine := r.listener == l
+		if mine {
+			r.listener = nil
+		}
+		return mine
+	})
+	return nil
+}
+
+// Addr is an [Addr]: this node and the protocol.
+func (l *Listener) Addr() net.Addr {
+	return Addr{Origin: Origin{Peer: l.node.id}, Protocol: l.key.protocol}
+}
+
+// announced hands a stream to its listener, or turns it down.
+func (n *Node) announced(s *session, event evStream) {
+	key := listenKey{event.protocol, scopePeers}
+	if event.origin.Local() {
+		key.scope = scopeLocal
+	}
+	n.mu.Lock()
+	r := n.listening[key]
+	var l *Listener
+	if r != nil {
+		l = r.listener
+	}
+	n.mu.Unlock()
+	switch {
+	case l == nil:
+		s.refuse(event.stream, "the plugin takes no streams of this protocol")
+	case !l.add(announcement{s, event.stream}):
+		s.refuse(event.stream, "the plugin is busy")
+	}
+}
+
+// gone drops a stream nobody needs to claim any more.
+func (n *Node) gone(s *session, stream uint64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, r := range n.listening {
+		if r.listener != nil {
+			r.listener.remove(s, stream)
+		}
+	}
+}
+
+// refuse turns a stream down, without waiting: if the queue to netcore is full, its time to be claimed runs out.
+func (s *session) refuse(stream uint64, why string) {
+	s.trySend(frameRequest{s.number(), reqRefuse{stream, newFailure(CodeRefused, why)}})
+}
+
+// register adds what serves a protocol, and tells netcore. `put` puts it into the registration, and says whether the
+// place was free; `undo` takes it out again.
+func (n *Node) register(ctx context.Context, key listenKey, put func(*registration) bool, undo func(*registration)) error {
+	ctx, cancel, _ := patience(ctx)
+	defer cancel()
+	n.mu.Lock()
+	if n.err != nil {
+		defer n.mu.Unlock()
+		return n.err
+	}
+	r := n.listening[key]
+	if r == nil {
+		r = &registration{}
+		n.listening[key] = r
+	}
+	if !put(r) {
+		defer n.mu.Unlock()
+		return &Error{Code: CodeAlreadyServed, Message: key.protocol + " is already served by this plugin"}
+	}
+	n.mu.Unlock()
+	err := n.announce(ctx, key)
+	if err != nil {
+		n.unregister(key, func(r *registration) bool { undo(r); return true })
+	}
+	return err
+}
+
+// announce tells netcore how a protocol is served now. A session that ends meanwhile is followed to the next.
+func (n *Node) announce(ctx context.Context, key listenKey) error {
+	for {
+		s, err := n.current(ctx)
+		if err != nil {
+			return err
+		}
+		err = n.announceOn(ctx, s, key)
+		if err == nil || s.ctx.Err() == nil || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+// announceOn tells netcore on one session how a protocol is served now. One at a time, so that what is said last is
+// what holds.
+func (n *Node) announceOn(ctx context.Context, s *session, key listenKey) error {
+	select {
+	case n.announcing <- struct{}{}:
+		defer func() { <-n.announcing }()
+	case <-ctx.Done():
+		return why(ctx)
+	case <-s.ctx.Done():
+		return s.ended()
+	}
+	n.mu.Lock()
+	var request message = reqUnlisten{key.protocol, key.scope}
+	if r := n.listening[key]; r != nil {
+		request = reqListen{key.protocol, key.scope, r.calls()}
+	}
+	n.mu.Unlock()
+	_, err := s.ask(ctx, request)
+	return err
+}
+
+// unregister takes something out of a registration, as `take` does it, and tells netcore what is left.
+func (n *Node) unregister(key listenKey, take func(*registration) bool) {
+	n.mu.Lock()
+	r := n.listening[key]
+	if r == nil || !take(r) {
+		n.mu.Unlock()
+		return
+	}
+	if r.listener == nil && r.service == nil {
+		delete(n.listening, key)
+	}
+	s := n.session
+	n.mu.Unlock()
+	if s == nil {
+		return // a new session starts with what is registered then
+	}
+	ctx, cancel := context.WithTimeout(n.ctx, closeTime)
+	defer cancel()
+	_ = n.announce(ctx, key)
+}
+
+// restore registers everything on a new session.
+func (n *Node) restore(s *session) {
+	n.mu.Lock()
+	keys := make([]listenKey, 0, len(n.listening))
+	for key := range n.listening {
+		keys = append(keys, key)
+	}
+	watching := len(n.watchers) > 0
+	n.mu.Unlock()
+	for _, key := range keys {
+		n.restoreOne(s, key)
+	}
+	if watching {
+		_, _ = s.ask(s.ctx, reqWatch{true}) // fails only with the session
+	}
+}
+
+// restoreOne registers one protocol again. What cannot be any more ends its listener, with the reason; a passing
+// problem is tried again as long as the session stands.
+func (n *Node) restoreOne(s *session, key listenKey) {
+	var delays backoff
+	for sleep(s.ctx, delays.wait()) {
+		ctx, cancel := context.WithTimeout(s.ctx, defaultTimeout)
+		err := n.announceOn(ctx, s, key)
+		cancel()
+		switch {
+		case err == nil || s.ctx.Err() != nil:
+			return
+		case errors.Is(err, ErrBusy), errors.Is(err, ErrInternal), errors.Is(err, ErrTimedOut), errors.Is(err, context.DeadlineExceeded):
+			continue
+		}
+		n.drop(key, err)
+		return
+	}
+}
+
+// drop ends what served a protocol.
+func (n *Node) drop(key listenKey, err error) {
+	n.mu.Lock()
+	r := n.listening[key]
+	delete(n.listening, key)
+	n.mu.Unlock()
+	if r != nil {
+		r.fail(err)
+	}
+}
+
+// granted takes new grants, and ends the listeners they do not cover any more, as netcore did.
+func (n *Node) granted(grants Grants) {
+	n.mu.Lock()
+	n.grants = grants
+	var ended []*registration
+	for key, r := range n.listening {
+		if !grants.covers(key) {
+			ended = append(ended, r)
+			delete(n.listening, key)
+		}
+	}
+	n.mu.Unlock()
+	for _, r := range ended {
+		r.fail(&Error{Code: CodeNotGranted, Message: "the operator changed the grants"})
+	}
+}

@@ -1,0 +1,544 @@
+package polypeer
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+const limit = 20 * time.Second // of anything a test waits for
+
+func within(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// pair is a stream between two nodes.
+func pair(t *testing.T) (dialed, accepted *Conn) {
+	world := newFakeNet(t)
+	a, b := world.node(), world.node()
+	return pairOf(t, a.connect(), b.connect(), b.id)
+}
+
+func pairOf(t *testing.T, from, to *Node, id NodeID) (dialed, accepted *Conn) {
+	t.Helper()
+	ln, err := to.Listen(within(t), "echo/1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make(chan *Conn, 1)
+	go func() {
+		c, err := ln.AcceptContext(within(t))
+		if err != nil {
+			t.Error(err)
+		}
+		got <- c
+	}()
+	dialed, err = from.Dial(within(t), id.String(), "echo/1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dialed, <-got
+}
+
+func TestConnectOutsidePolypeerSaysSo(t *testing.T) {
+	t.Setenv("POLYPEER_GATEWAY", "")
+	t.Setenv("POLYPEER_TOKEN", "")
+	if _, err := Connect(within(t)); !errors.Is(err, ErrNotAPlugin) {
+		t.Fatal(err)
+	}
+	t.Setenv("POLYPEER_GATEWAY", "/nowhere")
+	t.Setenv("POLYPEER_TOKEN", "12")
+	if _, err := Connect(within(t)); err == nil || !strings.Contains(err.Error(), "64 hexadecimal") {
+		t.Fatal(err)
+	}
+}
+
+func TestWrongTokenIsRefusedAtOnce(t *testing.T) {
+	n := newFakeNet(t).node()
+	if _, err := connect(within(t), gateway{n.path, [32]byte{1}}); !errors.Is(err, ErrUnauthorised) {
+		t.Fatal(err)
+	}
+}
+
+func TestStreamCarriesBytesBothWaysAndEndsByHalves(t *testing.T) {
+	a, b := pair(t)
+	if b.Peer() == a.Peer() || a.Protocol() != "echo/1" || a.RemoteAddr().String() != a.Peer().String()+"/echo/1" {
+		t.Fatalf("%v %v %v", a.Peer(), b.Peer(), a.RemoteAddr())
+	}
+	big := bytes.Repeat([]byte("0123456789abcdef"), 100_000)
+	go func() {
+		_, _ = a.Write(big)
+		_ = a.CloseWrite()
+	}()
+	got, err := io.ReadAll(b)
+	if err != nil || !bytes.Equal(got, big) {
+		t.Fatal(len(got), err)
+	}
+	go func() {
+		_, _ = io.Copy(b, bytes.NewReader(big))
+		_ = b.Close()
+	}()
+	if got, err = io.ReadAll(a); err != nil || !bytes.Equal(got, big) {
+		t.Fatal(len(got), err)
+	}
+	if _, err := a.Write([]byte("x")); !errors.Is(err, net.ErrClosed) {
+		t.Fatal("write after CloseWrite:", err)
+	}
+}
+
+func TestResetAndStopArriveWithTheirCodes(t *testing.T) {
+	a, b := pair(t)
+	if err := a.Reset(7); err != nil {
+		t.Fatal(err)
+	}
+	var s *StreamError
+	if _, err := b.Read(make([]byte, 1)); !errors.As(err, &s) || s.Code != 7 || s.Stop {
+		t.Fatal(err)
+	}
+	if _, err := writeUntilError(b); !errors.As(err, &s) || s.Code != 7 || !s.Stop {
+		t.Fatal(err)
+	}
+}
+
+// writeUntilError writes, within bounds, until it fails.
+func writeUntilError(c net.Conn) (total int, err error) {
+	for end := time.Now().Add(limit); time.Now().Before(end); {
+		n, err := c.Write(make([]byte, 10_000))
+		if total += n; err != nil {
+			return total, err
+		}
+	}
+	return total, nil
+}
+
+func TestWriterNobodyReadsForLearnsOfAStop(t *testing.T) {
+	a, b := pair(t)
+	if err := b.Stop(9); err != nil {
+		t.Fatal(err)
+	}
+	var s *StreamError
+	if _, err := writeUntilError(a); !errors.As(err, &s) || s.Code != 9 || !s.Stop {
+		t.Fatal(err)
+	}
+	// the other direction goes on
+	go func() { _, _ = b.Write([]byte("still")); _ = b.CloseWrite() }()
+	if got, err := io.ReadAll(a); string(got) != "still" || err != nil {
+		t.Fatal(got, err)
+	}
+	if _, err := b.Read(make([]byte, 1)); !errors.Is(err, net.ErrClosed) {
+		t.Fatal(err)
+	}
+}
+
+func TestBlockedWriterIsStopped(t *testing.T) {
+	a, b := pair(t)
+	failed := make(chan error, 1)
+	go func() { _, err := a.Write(make([]byte, 64<<20)); failed <- err }()
+	if _, err := io.ReadFull(b, make([]byte, 100_000)); err != nil {
+		t.Fatal(err)
+	}
+	_ = b.Stop(3)
+	var s *StreamError
+	if err := <-failed; !errors.As(err, &s) || s.Code != 3 {
+		t.Fatal(err)
+	}
+}
+
+func TestCutStreamIsAnErrorNeverTheEnd(t *testing.T) {
+	world := newFakeNet(t)
+	x, y := world.node(), world.node()
+	a, b := pairOf(t, x.connect(), y.connect(), y.id)
+	if _, err := a.Write([]byte("half")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(b, make([]byte, 4)); err != nil {
+		t.Fatal(err)
+	}
+	x.crash() // netcore of the writer dies: the reader's own lives on
+	_, err := b.Read(make([]byte, 1))
+	if !errors.Is(err, ErrConnectionLost) || errors.Is(err, io.EOF) {
+		t.Fatal(err)
+	}
+	if _, err := a.Read(make([]byte, 1)); !errors.Is(err, ErrConnectionLost) {
+		t.Fatal(err)
+	}
+	if _, err := writeUntilError(a); !errors.Is(err, ErrConnectionLost) {
+		t.Fatal(err)
+	}
+}
+
+func TestCloseDuringAWriteIsAReset(t *testing.T) {
+	a, b := pair(t)
+	failed := make(chan error, 1)
+	go func() { _, err := a.Write(make([]byte, 64<<20)); failed <- err }()
+	if _, err := io.ReadFull(b, make([]byte, 100_000)); err != nil {
+		t.Fatal(err)
+	}
+	_ = a.Close()
+	if err := <-failed; !errors.Is(err, net.ErrClosed) {
+		t.Fatal(err)
+	}
+	var s *StreamError
+	if _, err := io.Copy(io.Discard, b); !errors.As(err, &s) {
+		t.Fatal("half a message looks whole:", err)
+	}
+}
+
+func TestEverythingWrittenBeforeCloseArrives(t *testing.T) {
+	world := newFakeNet(t)
+	x, y := world.node(), world.node()
+	node := x.connect()
+	a, b := pairOf(t, node, y.connect(), y.id)
+	message := bytes.Repeat([]byte("m"), 150_000)
+	if _, err := a.Write(message); err != nil {
+		t.Fatal(err)
+	}
+	_ = a.Close()
+	if err := a.Close(); !errors.Is(err, net.ErrClosed) {
+		t.Fatal(err)
+	}
+	got, err := io.ReadAll(b)
+	if err != nil || !bytes.Equal(got, message) {
+		t.Fatal(len(got), err)
+	}
+	_ = b.Close()
+	if err := node.Close(); err != nil {
+		t.Fatal(err)
+	}
+	node.mu.Lock()
+	defer node.mu.Unlock()
+	if len(node.conns) != 0 {
+		t.Fatal("a closed stream is kept")
+	}
+}
+
+func TestWriteDeadlineWithinAFrameLosesNothing(t *testing.T) {
+	a, b := pair(t)
+	message := make([]byte, 3<<20)
+	for i := range message {
+		message[i] = byte(i * 7)
+	}
+	_ = a.SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
+	n, err := a.Write(message)
+	if !errors.Is(err, os.ErrDeadlineExceeded) || n == 0 || n == len(message) {
+		t.Fatal(n, err)
+	}
+	if m, err := a.Write(message); m != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatal(m, err)
+	}
+	_ = a.SetWriteDeadline(time.Time{})
+	go func() {
+		_, _ = a.Write(message[n:])
+		_ = a.Close()
+	}()
+	got, err := io.ReadAll(b)
+	if err != nil || !bytes.Equal(got, message) {
+		t.Fatal(len(got), err)
+	}
+}
+
+func TestRefusedDialsSayWhy(t *testing.T) {
+	world := newFakeNet(t)
+	x, y := world.node(), world.node()
+	node := x.connect()
+	y.connect()
+	if _, err := node.Dial(within(t), NodeID{9}.String(), "echo/1"); !errors.Is(err, ErrUnknownPeer) {
+		t.Fatal(err)
+	}
+	if _, err := node.Dial(within(t), y.id.String(), "echo/1"); !errors.Is(err, ErrNotServed) {
+		t.Fatal(err)
+	}
+	if _, err := node.Dial(within(t), "nonsense", "echo/1"); !errors.Is(err, ErrBadArgument) {
+		t.Fatal(err)
+	}
+	x.mu.Lock()
+	x.grants.Serve = nil
+	x.mu.Unlock()
+	if _, err := node.Listen(within(t), "echo/1"); !errors.Is(err, ErrNotGranted) {
+		t.Fatal(err)
+	}
+}
+
+func TestDialRespectsItsContext(t *testing.T) {
+	world := newFakeNet(t)
+	x, y := world.node(), world.node()
+	node, far := x.connect(), y.connect()
+	if _, err := far.Listen(within(t), "echo/1"); err != nil { // never accepts
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := node.Dial(ctx, y.id.String(), "echo/1"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatal(err)
+	}
+	x.crash()
+	ctx, cancel = context.WithCancel(context.Background())
+	cancel()
+	if _, err := node.Dial(ctx, y.id.String(), "echo/1"); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+}
+
+func TestRequestsAreAnsweredDeclinedAndGivenUp(t *testing.T) {
+	world := newFakeNet(t)
+	x, y := world.node(), world.node()
+	node, far := x.connect(), y.connect()
+	gaveUp := make(chan struct{})
+	service, err := far.HandleRequests(within(t), "echo/1", func(ctx context.Context, call *Call) ([]byte, error) {
+		switch string(call.Payload) {
+		case "decline":
+			return nil, &Error{Code: 12, Message: "no"}
+		case "large":
+			return make([]byte, maxPayload+1), nil
+		case "wait":
+			<-ctx.Done()
+			close(gaveUp)
+			return nil, ctx.Err()
+		}
+		return append([]byte(call.Origin.String()+" "), call.Payload...), nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := y.id.String()
+	got, err := node.Request(within(t), to, "echo/1", []byte("hi"))
+	if err != nil || string(got) != x.id.String()+" hi" {
+		t.Fatal(string(got), err)
+	}
+	var e *Error
+	if _, err := node.Request(within(t), to, "echo/1", []byte("decline")); !errors.As(err, &e) || e.Code != 12 || e.Message != "no" {
+		t.Fatal(err)
+	}
+	if _, err := node.Request(within(t), to, "echo/1", []byte("large")); !errors.Is(err, ErrTooLarge) {
+		t.Fatal(err)
+	}
+	if _, err := node.Request(within(t), to, "echo/1", make([]byte, maxPayload+1)); !errors.Is(err, ErrTooLarge) {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := node.Request(ctx, to, "echo/1", []byte("wait")); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatal(err)
+	}
+	<-gaveUp
+	_ = service.Close()
+	if _, err := node.Request(within(t), to, "echo/1", nil); !errors.Is(err, ErrNotServed) {
+		t.Fatal(err)
+	}
+	<-service.Done()
+}
+
+func TestStreamNobodyAcceptsIsTurnedDownWhenTheListenerCloses(t *testing.T) {
+	world := newFakeNet(t)
+	x, y := world.node(), world.node()
+	node, far := x.connect(), y.connect()
+	ln, err := far.Listen(within(t), "echo/1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	failed := make(chan error, 1)
+	go func() { _, err := node.Dial(within(t), y.id.String(), "echo/1"); failed <- err }()
+	until(t, func() bool { ln.mu.Lock(); defer ln.mu.Unlock(); return len(ln.waiting) == 1 })
+	_ = ln.Close()
+	if err := <-failed; !errors.Is(err, ErrRefused) {
+		t.Fatal(err)
+	}
+	if _, err := ln.Accept(); !errors.Is(err, net.ErrClosed) {
+		t.Fatal(err)
+	}
+}
+
+// until polls for something that is about to happen.
+func until(t *testing.T, holds func() bool) {
+	t.Helper()
+	for end := time.Now().Add(limit); !holds(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("it did not happen in time")
+		}
+	}
+}
+
+func TestRestartOfNetcoreIsInvisibleToListeners(t *testing.T) {
+	world := newFakeNet(t)
+	x, y := world.node(), world.node()
+	node, far := x.connect(), y.connect()
+	ln, err := far.Listen(within(t), "echo/1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := far.HandleRequests(within(t), "echo/1", func(_ context.Context, c *Call) ([]byte, error) { return c.Payload, nil }); err != nil {
+		t.Fatal(err)
+	}
+	events, err := far.WatchPeers(within(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted := make(chan *Conn, 1)
+	go func() {
+		c, err := ln.AcceptContext(within(t))
+		if err != nil {
+			t.Error(err)
+		}
+		accepted <- c
+	}()
+	inFlight := make(chan error, 1)
+	y.mu.Lock()
+	y.grants.AnyPeer = false // the fake then leaves pings unanswered
+	y.mu.Unlock()
+	go func() { inFlight <- far.Ping(within(t)) }()
+	until(t, func() bool {
+		s, err := far.current(within(t))
+		if err != nil {
+			return false
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return len(s.pending) > 0
+	})
+	y.crash()
+	if err := <-inFlight; !errors.Is(err, ErrConnectionLost) {
+		t.Fatal(err)
+	}
+	y.restart()
+	if event := <-events; event.Kind != PeersMissed {
+		t.Fatal(event)
+	}
+	until(t, func() bool {
+		c, err := node.Dial(within(t), y.id.String(), "echo/1")
+		if err == nil {
+			t.Cleanup(func() { _ = c.Close() })
+		}
+		return err == nil
+	})
+	if c := <-accepted; c == nil || c.Peer() != x.id {
+		t.Fatal(c)
+	}
+	if got, err := node.Request(within(t), y.id.String(), "echo/1", []byte("again")); err != nil || string(got) != "again" {
+		t.Fatal(got, err)
+	}
+	y.mu.Lock()
+	session := y.session
+	y.mu.Unlock()
+	until(t, func() bool { y.mu.Lock(); defer y.mu.Unlock(); return session.watch })
+	session.send(frameEvent{evPeerUp{wirePeer{node: NodeID{5}, protocols: []string{}}}})
+	if event := <-events; event.Kind != PeerUp || event.Node != (NodeID{5}) {
+		t.Fatal(event)
+	}
+}
+
+func TestDialDuringARestartWaitsForIt(t *testing.T) {
+	world := newFakeNet(t)
+	x, y := world.node(), world.node()
+	node, far := x.connect(), y.connect()
+	ln, err := far.Listen(within(t), "echo/1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _, _ = ln.Accept() }()
+	x.crash()
+	dialed := make(chan error, 1)
+	go func() { _, err := node.Dial(within(t), y.id.String(), "echo/1"); dialed <- err }()
+	x.restart()
+	if err := <-dialed; err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestSupersededSessionEndsForGood(t *testing.T) {
+	n := newFakeNet(t).node()
+	first := n.connect()
+	ln, err := first.Listen(within(t), "echo/1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	second := n.connect()
+	if _, err := ln.Accept(); !errors.Is(err, ErrSuperseded) {
+		t.Fatal(err)
+	}
+	<-first.Done()
+	if err := first.Err(); !errors.Is(err, ErrSuperseded) {
+		t.Fatal(err)
+	}
+	if _, err := first.Peers(within(t)); !errors.Is(err, ErrSuperseded) {
+		t.Fatal(err)
+	}
+	if err := second.Ping(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.sessions != 2 {
+		t.Fatal("the superseded session fought back:", n.sessions)
+	}
+}
+
+func TestLostGrantEndsItsListener(t *testing.T) {
+	n := newFakeNet(t).node()
+	node := n.connect()
+	ln, err := node.Listen(within(t), "echo/1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept, err := node.ListenLocal(within(t), "echo/1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.session.send(frameEvent{evGrants{Grants{ServeLocal: []string{"ec*"}}}})
+	if _, err := ln.Accept(); !errors.Is(err, ErrNotGranted) {
+		t.Fatal(err)
+	}
+	if g := node.Grants(); len(g.Serve) != 0 || kept.ended.Err() != nil {
+		t.Fatal(g)
+	}
+}
+
+func TestInfoAndPeersReadBack(t *testing.T) {
+	n := newFakeNet(t).node()
+	node := n.connect()
+	info, err := node.Info(within(t))
+	if err != nil || info.Node != node.ID() || info.Uptime != 5*time.Second || node.Plugin() != "tester" {
+		t.Fatal(info, err)
+	}
+	peers, err := node.Peers(within(t))
+	if err != nil || len(peers) != 1 || peers[0].RTT != 1500*time.Microsecond || peers[0].Path != Relayed {
+		t.Fatal(peers, err)
+	}
+	if err := node.Ready(within(t)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestSlowWatcherIsToldThatItMissedEvents(t *testing.T) {
+	n := newFakeNet(t).node()
+	node := n.connect()
+	events, err := node.WatchPeers(within(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i < 3*watchQueue; i++ {
+		n.session.send(frameEvent{evPeerDown{NodeID{byte(i)}, newFailure(CodeConnectionLost, "")}})
+	}
+	if err := node.Ping(within(t)); err != nil { // all of them were handled by then
+		t.Fatal(err)
+	}
+	for i := 0; i < watchQueue; i++ {
+		if event := <-events; event.Kind != PeerDown || !errors.Is(event.Err, ErrConnectionLost) {
+			t.Fatal(i, event)
+		}
+	}
+	if event := <-events; event.Kind != PeersMissed {
+		t.Fatal(event)
+	}
+	_ = node.Close()
+	if _, open := <-events; open {
+		t.Fatal("the channel outlives the node")
+	}
+}

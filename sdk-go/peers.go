@@ -1,0 +1,187 @@
+package polypeer
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// Path is how packets to a peer travel.
+type Path uint32
+
+// The kinds of path.
+const (
+	Direct  Path = iota // straight to its address
+	Relayed             // through another peer
+)
+
+// String is "direct" or "relayed".
+func (p Path) String() string {
+	if p == Direct {
+		return "direct"
+	}
+	return "relayed"
+}
+
+// PeerInfo is a connected peer.
+type PeerInfo struct {
+	Node      NodeID
+	Path      Path
+	RTT       time.Duration // smoothed round trip
+	Connected time.Duration // how long the connection has stood
+	Protocols []string      // what the peer says it serves
+}
+
+// NodeInfo is this node.
+type NodeInfo struct {
+	Node    NodeID
+	Ticket  string // lets a stranger dial this node
+	Version string // of the network core, semver
+	Uptime  time.Duration
+}
+
+func (p wirePeer) info() PeerInfo {
+	return PeerInfo{
+		Node: p.node, Path: Path(p.path), Protocols: p.protocols,
+		RTT: time.Duration(p.rttUS) * time.Microsecond, Connected: time.Duration(p.connectedMS) * time.Millisecond,
+	}
+}
+
+// Peers is who is connected, as far as the grants let this plugin see.
+func (n *Node) Peers(ctx context.Context) ([]PeerInfo, error) {
+	response, err := n.askBounded(ctx, reqPeers{})
+	if err != nil {
+		return nil, err
+	}
+	answer, ok := response.(respPeers)
+	if !ok {
+		return nil, errUnexpected
+	}
+	peers := make([]PeerInfo, 0, len(answer.peers))
+	for _, peer := range answer.peers {
+		peers = append(peers, peer.info())
+	}
+	return peers, nil
+}
+
+// Info describes this node, its ticket included.
+func (n *Node) Info(ctx context.Context) (NodeInfo, error) {
+	response, err := n.askBounded(ctx, reqNode{})
+	if err != nil {
+		return NodeInfo{}, err
+	}
+	answer, ok := response.(respNode)
+	if !ok {
+		return NodeInfo{}, errUnexpected
+	}
+	return NodeInfo{
+		Node: answer.node, Ticket: answer.ticket, Version: answer.version,
+		Uptime: time.Duration(answer.uptimeMS) * time.Millisecond,
+	}, nil
+}
+
+// Ready tells the supervisor that the plugin is ready to work (`health.ready = "notify"`).
+func (n *Node) Ready(ctx context.Context) error {
+	_, err := n.askBounded(ctx, reqReady{})
+	return err
+}
+
+// Ping asks whether the network core is there.
+func (n *Node) Ping(ctx context.Context) error {
+	_, err := n.askBounded(ctx, reqPing{})
+	return err
+}
+
+func (n *Node) askBounded(ctx context.Context, request message) (message, error) {
+	ctx, cancel, _ := patience(ctx)
+	defer cancel()
+	return n.ask(ctx, request)
+}
+
+// PeerEventKind is what happened.
+type PeerEventKind int
+
+// The kinds of [PeerEvent].
+const (
+	PeerUp      PeerEventKind = iota // a peer connected
+	PeerDown                         // a peer is not connected any more
+	PeersMissed                      // events were lost (netcore restarted, or nobody read): ask Peers anew
+)
+
+// PeerEvent is a change among the connected peers.
+type PeerEvent struct {
+	Kind PeerEventKind
+	Node NodeID   // of PeerUp and PeerDown
+	Info PeerInfo // of PeerUp
+	Err  error    // of PeerDown: why
+}
+
+// watchQueue bounds the events that wait for a reader. One who falls behind gets PeersMissed instead.
+const watchQueue = 64
+
+type watcher struct {
+	mu     sync.Mutex
+	events chan PeerEvent // the last place is only for PeersMissed
+	ended  bool
+}
+
+// WatchPeers gives the changes from now on, until ctx ends; then, or when the node has no session any more, the channel
+// is closed. At most 64 events wait; a reader that falls behind gets one PeersMissed for those it lost.
+func (n *Node) WatchPeers(ctx context.Context) (<-chan PeerEvent, error) {
+	w := &watcher{events: make(chan PeerEvent, watchQueue+1)}
+	n.mu.Lock()
+	if n.err != nil {
+		defer n.mu.Unlock()
+		return nil, n.err
+	}
+	n.watchers[w] = struct{}{}
+	n.mu.Unlock()
+	if _, err := n.askBounded(ctx, reqWatch{true}); err != nil {
+		n.unwatch(w)
+		return nil, err
+	}
+	context.AfterFunc(ctx, func() { n.unwatch(w) })
+	return w.events, nil
+}
+
+// unwatch ends a watcher. Netcore goes on sending events until the session ends; turning them off could cross with
+// another watcher that turns them on.
+func (n *Node) unwatch(w *watcher) {
+	n.mu.Lock()
+	delete(n.watchers, w)
+	n.mu.Unlock()
+	w.end()
+}
+
+// tell gives an event to every watcher.
+func (n *Node) tell(event PeerEvent) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for w := range n.watchers {
+		w.add(event)
+	}
+}
+
+// add gives an event, or notes at the last place that some were lost.
+func (w *watcher) add(event PeerEvent) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch waiting := len(w.events); {
+	case w.ended || waiting > watchQueue:
+	case waiting == watchQueue:
+		w.events <- PeerEvent{Kind: PeersMissed}
+	default:
+		w.events <- event
+	}
+}
+
+func (w *watcher) missed() { w.add(PeerEvent{Kind: PeersMissed}) }
+
+func (w *watcher) end() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.ended {
+		w.ended = true
+		close(w.events)
+	}
+}

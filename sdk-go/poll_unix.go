@@ -1,0 +1,33 @@
+//go:build unix
+
+package polypeer
+
+import (
+	"io"
+	"net"
+	"syscall"
+)
+
+// tryRead reads what is there without waiting, whatever the deadline; nothing there is zero bytes and no error.
+func tryRead(conn net.Conn, p []byte) (n int, err error) {
+	source, ok := conn.(syscall.Conn)
+	if !ok || len(p) == 0 {
+		return 0, nil
+	}
+	raw, err := source.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	failed := raw.Control(func(fd uintptr) { n, err = syscall.Read(int(fd), p) })
+	switch {
+	case failed != nil:
+		return 0, failed
+	case err == syscall.EAGAIN || err == syscall.EINTR:
+		return 0, nil
+	case err != nil:
+		return 0, err
+	case n == 0:
+		return 0, io.EOF
+	}
+	return n, nil
+}

@@ -1,0 +1,201 @@
+package polypeer
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+)
+
+// outQueue bounds the frames waiting to be written on a control session; whoever wants to add one more waits.
+const outQueue = 64
+
+// session is one control session: it lives as long as its connection. Node makes a new one when it ends.
+type session struct {
+	conn   net.Conn
+	secret [32]byte
+	out    chan []byte
+	slots  chan struct{} // one for each request in flight, so that netcore never has to say busy
+
+	ctx    context.Context // ends with the session
+	cancel context.CancelFunc
+
+	mu      sync.Mutex
+	next    uint64
+	pending map[uint64]chan message
+	calls   map[uint64]context.CancelFunc
+	err     error // why it ended
+}
+
+func newSession(conn net.Conn, welcome replyWelcome) *session {
+	s := &session{
+		conn: conn, secret: welcome.secret,
+		out: make(chan []byte, outQueue), slots: make(chan struct{}, maxRequests),
+		pending: map[uint64]chan message{}, calls: map[uint64]context.CancelFunc{},
+	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	go s.write()
+	return s
+}
+
+// serve reads until the session ends and hands each event on; `handle` must not wait. It returns why it ended.
+func (s *session) serve(handle func(message) error) error {
+	err := s.read(handle)
+	s.end(err)
+	return s.failure()
+}
+
+func (s *session) read(handle func(message) error) error {
+	reader := bufio.NewReaderSize(s.conn, 16<<10)
+	var buf []byte
+	for {
+		var err error
+		if buf, err = readFrame(reader, buf); err != nil {
+			return sessionFailure(err)
+		}
+		in, err := decodeServerFrame(buf)
+		if err != nil {
+			return err
+		}
+		switch in := in.(type) {
+		case frameResponse:
+			s.answer(in.id, in.response)
+		case frameEvent:
+			if err := handle(in.event); err != nil {
+				return err
+			}
+		}
+		if cap(buf) > 64<<10 {
+			buf = nil // a large frame is rare: do not keep its buffer
+		}
+	}
+}
+
+func (s *session) write() {
+	for {
+		select {
+		case out := <-s.out:
+			if _, err := s.conn.Write(out); err != nil {
+				s.end(rawFailure(err))
+				return
+			}
+		case <-s.ctx.Done():
+			return
+		}
+	}
+}
+
+// end ends the session; the first reason stays.
+func (s *session) end(err error) {
+	s.mu.Lock()
+	if s.err == nil {
+		s.err = err
+	}
+	s.mu.Unlock()
+	s.cancel()
+	_ = s.conn.Close()
+}
+
+func (s *session) failure() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+// send queues a frame.
+func (s *session) send(ctx context.Context, m message) error {
+	out, err := frame(m.encode)
+	if err != nil {
+		return err
+	}
+	select {
+	case s.out <- out:
+		return nil
+	case <-ctx.Done():
+		return why(ctx)
+	case <-s.ctx.Done():
+		return s.ended()
+	}
+}
+
+// ended is what requests in flight get when their session ends.
+func (s *session) ended() error {
+	err := s.failure()
+	if errors.Is(err, net.ErrClosed) || errors.Is(err, ErrSuperseded) {
+		return err
+	}
+	return lost(fmt.Sprintf("the session with the network core ended (%v)", err))
+}
+
+// number is a new request id.
+func (s *session) number() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.next++
+	return s.next
+}
+
+// ask sends a request and waits for its answer. When ctx ends first the request is cancelled, and its place is taken
+// until netcore has answered.
+func (s *session) ask(ctx context.Context, request message) (message, error) {
+	select {
+	case s.slots <- struct{}{}:
+	case <-ctx.Done():
+		return nil, why(ctx)
+	case <-s.ctx.Done():
+		return nil, s.ended()
+	}
+	answer := make(chan message, 1)
+	id := s.number()
+	s.mu.Lock()
+	s.pending[id] = answer
+	s.mu.Unlock()
+	if err := s.send(ctx, frameRequest{id, request}); err != nil {
+		s.answer(id, respDone{})
+		return nil, err
+	}
+	select {
+	case response := <-answer:
+		return response, failed(response)
+	case <-ctx.Done():
+		go func() { // one at most for each request in flight
+			cancelling, stop := context.WithTimeout(context.Background(), 10*time.Second)
+			defer stop()
+			_ = s.send(cancelling, frameCancel{id})
+		}()
+		return nil, why(ctx)
+	case <-s.ctx.Done():
+		select {
+		case response := <-answer: // it came just before the end
+			return response, failed(response)
+		default:
+			return nil, s.ended()
+		}
+	}
+}
+
+// failed is the error in a response, if it is one.
+func failed(response message) error {
+	switch response := response.(type) {
+	case respFailed:
+		return response.failure.error()
+	case respUnknown:
+		return &Error{Code: CodeUnsupported, Message: "an answer of a later version"}
+	}
+	return nil
+}
+
+// answer gives a response to whoever waits, and frees its place.
+func (s *session) answer(id uint64, response message) {
+	s.mu.Lock()
+	waiting := s.pending[id]
+	delete(s.pending, id)
+	s.mu.Unlock()
+	if waiting != nil {
+		waiting <- response
+		<-s.slots
+	}
+}
