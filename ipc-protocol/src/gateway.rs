@@ -24,19 +24,22 @@ impl Serialize for Payload {
         if serializer.is_human_readable() {
             serializer.serialize_str(&HEXLOWER.encode(&self.0))
         } else {
-            serializer.serialize_bytes(&self.0)
+            serializer.serialize_newtype_struct("Payload", serde_bytes::Bytes::new(&self.0))
         }
     }
 }
 
 impl<'de> Deserialize<'de> for Payload {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(rename = "Payload")]
+        struct Raw(serde_bytes::ByteBuf);
         if deserializer.is_human_readable() {
             let text = String::deserialize(deserializer)?;
             let bytes = HEXLOWER.decode(text.as_bytes()).map_err(de::Error::custom)?;
             Ok(Self(bytes.into()))
         } else {
-            serde_bytes::ByteBuf::deserialize(deserializer).map(|bytes| Self(bytes.into_vec().into()))
+            Raw::deserialize(deserializer).map(|raw| Self(raw.0.into_vec().into()))
         }
     }
 }

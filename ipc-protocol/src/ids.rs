@@ -162,6 +162,39 @@ impl FromStr for Secret {
     }
 }
 
+/// Gives a type that is text on the wire, and in JSON, its one form there: a string, checked when read. The type keeps
+/// its name in the schema.
+macro_rules! text_on_wire {
+    ($name:ident) => {
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_newtype_struct(stringify!($name), &self.to_string())
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Visitor;
+                impl<'de> serde::de::Visitor<'de> for Visitor {
+                    type Value = $name;
+                    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                        f.write_str("text")
+                    }
+                    fn visit_newtype_struct<D: serde::Deserializer<'de>>(self, inner: D) -> Result<$name, D::Error> {
+                        let text = <String as serde::Deserialize>::deserialize(inner)?;
+                        text.parse().map_err(serde::de::Error::custom)
+                    }
+                    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<$name, E> {
+                        text.parse().map_err(E::custom)
+                    }
+                }
+                deserializer.deserialize_newtype_struct(stringify!($name), Visitor)
+            }
+        }
+    };
+}
+pub(crate) use text_on_wire;
+
 /// Gives a name kept as text its conversions, all through one checked constructor.
 macro_rules! name {
     ($name:ident, $error:ident, $valid:path) => {
@@ -194,6 +227,8 @@ macro_rules! name {
             }
         }
 
+        text_on_wire!($name);
+
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(&self.0)
@@ -209,8 +244,7 @@ macro_rules! name {
 }
 
 /// The name of a plugin on this node: 2 to 40 of `a-z`, `0-9` and `-`.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PluginId(String);
 
 name!(PluginId, Plugin, valid_plugin);
@@ -220,8 +254,7 @@ fn valid_plugin(text: &str) -> bool {
 }
 
 /// What a plugin speaks, `name/version`: the routing key of streams and calls. At most 80 bytes.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Protocol(String);
 
 name!(Protocol, Protocol, valid_protocol);
@@ -236,8 +269,7 @@ fn valid_protocol(text: &str) -> bool {
 }
 
 /// What a grant allows: one name (`chat/1`), a prefix (`chat/*`), or everything (`*`).
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Pattern(String);
 
 name!(Pattern, Pattern, valid_pattern);

@@ -5,23 +5,22 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
-
-use crate::ids::{InvalidId, NodeId};
+use crate::ids::{InvalidId, NodeId, text_on_wire};
 use crate::limits::{MAX_TICKET, MAX_TICKET_ADDRESSES};
 
 /// What every ticket starts with.
 pub const PREFIX: &str = "polypeer:";
 
 /// A node and where it can be reached. An empty address list means: find it yourself.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Ticket {
     /// Whom to reach.
     pub node: NodeId,
     /// Where to try, at most 16.
     pub addresses: Vec<SocketAddr>,
 }
+
+text_on_wire!(Ticket);
 
 /// Why a text is not a ticket.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,7 +34,7 @@ pub enum InvalidTicket {
     /// The part before `@`.
     #[error(transparent)]
     Node(#[from] InvalidId),
-    /// An address that is not `IP:PORT`.
+    /// An address that is not `IP:PORT`, or has an IPv6 zone, which means nothing on another machine.
     #[error("{text:?} in the ticket is not an address: expected IP:PORT")]
     Address {
         /// What was given.
@@ -47,6 +46,7 @@ impl fmt::Display for Ticket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{PREFIX}{}", self.node)?;
         for (index, address) in self.addresses.iter().take(MAX_TICKET_ADDRESSES).enumerate() {
+            let address = SocketAddr::new(address.ip(), address.port()); // without a zone
             write!(f, "{}{address}", if index == 0 { '@' } else { ',' })?;
         }
         Ok(())
@@ -76,7 +76,8 @@ impl FromStr for Ticket {
 }
 
 fn parse_address(text: &str) -> Result<SocketAddr, InvalidTicket> {
-    text.parse().map_err(|_| InvalidTicket::Address { text: text.to_owned() })
+    let address = if text.contains('%') { None } else { text.parse().ok() };
+    address.ok_or_else(|| InvalidTicket::Address { text: text.to_owned() })
 }
 
 impl TryFrom<String> for Ticket {
@@ -113,6 +114,7 @@ mod tests {
         assert_eq!("http://x".parse::<Ticket>(), Err(InvalidTicket::Prefix));
         assert!(format!("polypeer:{node}@").parse::<Ticket>().is_err());
         assert!(format!("polypeer:{node}@localhost:1").parse::<Ticket>().is_err());
+        assert!(format!("polypeer:{node}@[fe80::1%2]:1").parse::<Ticket>().is_err());
         assert!(format!("polypeer:{node}@{}", ["1.2.3.4:5"; 17].join(",")).parse::<Ticket>().is_err());
         assert!("polypeer:short@1.2.3.4:5".parse::<Ticket>().is_err());
     }

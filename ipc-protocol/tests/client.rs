@@ -277,7 +277,7 @@ async fn stream_carries_both_directions_and_ends_cleanly() {
     let (client, _events, _session) = world.session().await;
     let (mut stream, mut io) = world.stream(&client).await;
     assert_eq!(stream.origin(), &Origin::Peer(NodeId([8; 32])));
-    let bytes: Vec<u8> = (0..3_000_000u32).map(|i| (i * 7 >> 3) as u8).collect();
+    let bytes: Vec<u8> = (0..3_000_000u32).map(|i| ((i * 7) >> 3) as u8).collect();
     // Netcore's end: everything comes back, frame by frame.
     let echo = tokio::spawn(async move {
         loop {

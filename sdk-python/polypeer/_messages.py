@@ -1,19 +1,32 @@
-"""The gateway's messages as Python values, and their bytes.
+# Generated from ipc-protocol/src by `POLYPEER_BLESS=1 cargo test -p polypeer-ipc-protocol --test generated`.
+# Do not edit: a test fails when this file is not what that command makes.
+"""The gateway's messages as Python values, and their bytes; ``ipc-protocol/SPEC.md`` says what they mean.
 
-The wire form: integers fixed-width little-endian, lengths ``u64``, enum tags ``u32``, fields in order and nothing
-between them. An enum ``E`` with a variant ``V`` is the class ``EV``; ``E`` itself is the union of them.
-``encode_<enum>`` and ``decode_<enum>`` exist for what travels as one frame's body.
+An enum ``E`` with a variant ``V`` is the class ``EV``; ``E`` itself is the union of them. A variant's one unnamed value
+is its field ``value``. ``encode_<enum>`` and ``decode_<enum>`` exist for what travels as one frame's body. Node ids,
+secrets and payloads are ``bytes``; names and tickets are ``str``, checked when read and when written.
 """
 
 from __future__ import annotations
 
+import ipaddress
+import re
 import struct
 from dataclasses import dataclass
-from typing import Callable, List, Tuple, TypeVar, Union
+from typing import Any, Callable, List, Optional, Tuple, TypeVar, Union
 
 _T = TypeVar("_T")
 _U32 = struct.Struct("<I")
 _U64 = struct.Struct("<Q")
+_MAX_FRAME = 1 << 20
+_ALPHABET = "ybndrfg8ejkmcpqxot1uwisza345h769"
+_VALUES = {symbol: value for value, symbol in enumerate(_ALPHABET)}
+_PLUGIN_ID = re.compile(r"[a-z0-9-]{2,40}\Z")
+_PROTOCOL = re.compile(r"(?=.{3,80}\Z)[a-z0-9._-]+/[a-z0-9._-]+\Z")
+_PATTERN = re.compile(r"(?=.{1,80}\Z)[a-z0-9._/-]*\*?\Z")
+_ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+)):([0-9]{1,5})\Z")
+
+Data = Union[bytes, bytearray, memoryview]
 
 
 class DecodeError(ValueError):
@@ -21,15 +34,45 @@ class DecodeError(ValueError):
 
 
 class UnknownTag(DecodeError):
-    """An enum tag that this version does not know; a later one may."""
+    """A request, response or event that this version does not know; a later one may. Not an error of the session."""
+
+
+def _node_text(node: bytes) -> str:
+    number = int.from_bytes(node, "big") << 4
+    return "".join(_ALPHABET[number >> shift & 31] for shift in range(255, -1, -5))
+
+
+def _is_node(text: str) -> bool:
+    return len(text) == 52 and all(symbol in _VALUES for symbol in text) and _VALUES[text[51]] & 15 == 0
+
+
+def _is_address(text: str) -> bool:
+    found = _ADDRESS.match(text)
+    if found is None or int(found[3]) > 65535:
+        return False
+    try:
+        return ipaddress.ip_address(found[1] or found[2]).version == (6 if found[1] else 4)
+    except ValueError:
+        return False
+
+
+def _is_ticket(text: str) -> bool:
+    text = text.strip()
+    if not text.startswith("polypeer:") or len(text.encode("utf-8", "replace")) > 1024:
+        return False
+    node, at, rest = text[len("polypeer:") :].partition(";")[0].partition("@")
+    addresses = rest.split(",") if at else []
+    return _is_node(node) and len(addresses) <= 16 and all(map(_is_address, addresses))
 
 
 class _Reader:
     """Takes values off the front of ``data``; never allocates by a length it was told."""
 
-    __slots__ = ("_data", "_at")
+    __slots__ = ("_at", "_data")
 
-    def __init__(self, data: Union[bytes, bytearray, memoryview]) -> None:
+    def __init__(self, data: Data) -> None:
+        if len(data) > _MAX_FRAME:
+            raise DecodeError(f"message of {len(data)} bytes; the limit is {_MAX_FRAME}")
         self._data = bytes(data)
         self._at = 0
 
@@ -41,9 +84,6 @@ class _Reader:
         self._at = end
         return taken
 
-    def u8(self) -> int:
-        return self.take(1)[0]
-
     def u32(self) -> int:
         return int(_U32.unpack(self.take(4))[0])
 
@@ -51,10 +91,13 @@ class _Reader:
         return int(_U64.unpack(self.take(8))[0])
 
     def bool(self) -> bool:
-        value = self.u8()
+        value = self.take(1)[0]
         if value > 1:
             raise DecodeError(f"boolean of value {value}")
         return value == 1
+
+    def bytes32(self) -> bytes:
+        return self.take(32)
 
     def bytes(self) -> bytes:
         return self.take(self.u64())
@@ -65,9 +108,27 @@ class _Reader:
         except UnicodeDecodeError as error:
             raise DecodeError("text is not UTF-8") from error
 
-    def list(self, read: Callable[[_Reader], _T]) -> Tuple[_T, ...]:
+    def plugin_id(self) -> str:
+        return self._checked(_PLUGIN_ID.match, "plugin id")
+
+    def protocol(self) -> str:
+        return self._checked(_PROTOCOL.match, "protocol")
+
+    def pattern(self) -> str:
+        return self._checked(_PATTERN.match, "pattern")
+
+    def ticket(self) -> str:
+        return self._checked(_is_ticket, "ticket")
+
+    def _checked(self, check: Callable[[str], Any], what: str) -> str:
+        text = self.string()
+        if not check(text):
+            raise DecodeError(f"{text[:80]!r} is not a {what}")
+        return text
+
+    def list(self, read: Callable[[_Reader], _T], limit: Optional[int] = None) -> Tuple[_T, ...]:
         count = self.u64()
-        if count > len(self._data) - self._at:
+        if count > len(self._data) - self._at or (limit is not None and count > limit):
             raise DecodeError(f"list of {count} entries in {len(self._data) - self._at} bytes")
         items: List[_T] = []
         for _ in range(count):
@@ -81,52 +142,59 @@ class _Reader:
 
 
 class _Writer:
-    __slots__ = ("out",)
+    __slots__ = ("_out",)
 
     def __init__(self) -> None:
-        self.out = bytearray()
+        self._out = bytearray()
 
-    def raw(self, value: bytes) -> None:
-        self.out += value
+    def finish(self) -> bytes:
+        if len(self._out) > _MAX_FRAME:
+            raise ValueError(f"message of {len(self._out)} bytes; the limit is {_MAX_FRAME}")
+        return bytes(self._out)
 
     def u32(self, value: int) -> None:
-        self.out += _U32.pack(value)
+        self._out += self._packed(_U32, value)
 
     def u64(self, value: int) -> None:
-        self.out += _U64.pack(value)
+        self._out += self._packed(_U64, value)
+
+    def _packed(self, form: struct.Struct, value: int) -> bytes:
+        try:
+            return form.pack(value)
+        except struct.error as error:
+            raise ValueError(f"{value!r} is not an unsigned integer of {form.size} bytes") from error
 
     def bool(self, value: bool) -> None:
-        self.out.append(1 if value else 0)
+        self._out.append(1 if value else 0)
 
-    def bytes(self, value: bytes) -> None:
+    def bytes32(self, value: bytes) -> None:
+        if len(value) != 32:
+            raise ValueError(f"expected 32 bytes, not {len(value)}")
+        self._out += value
+
+    def bytes(self, value: Data) -> None:
         self.u64(len(value))
-        self.out += value
+        self._out += value
 
     def string(self, value: str) -> None:
         self.bytes(value.encode("utf-8"))
 
+    def plugin_id(self, value: str) -> None:
+        self._checked(value, _PLUGIN_ID.match, "plugin id")
 
-def _bytes32(value: bytes) -> bytes:
-    if len(value) != 32:
-        raise ValueError(f"expected 32 bytes, not {len(value)}")
-    return value
+    def protocol(self, value: str) -> None:
+        self._checked(value, _PROTOCOL.match, "protocol")
 
+    def pattern(self, value: str) -> None:
+        self._checked(value, _PATTERN.match, "pattern")
 
-@dataclass(frozen=True)
-class Failure:
-    """An error as it crosses a process: a stable code and a text for people."""
+    def ticket(self, value: str) -> None:
+        self._checked(value, _is_ticket, "ticket")
 
-    code: int
-    message: str
-
-
-def _read_failure(r: _Reader) -> Failure:
-    return Failure(r.u32(), r.string())
-
-
-def _write_failure(w: _Writer, v: Failure) -> None:
-    w.u32(v.code)
-    w.string(v.message)
+    def _checked(self, value: str, check: Callable[[str], Any], what: str) -> None:
+        if not check(value):
+            raise ValueError(f"{value[:80]!r} is not a {what}")
+        self.string(value)
 
 
 @dataclass(frozen=True)
@@ -144,29 +212,45 @@ class TargetLocal:
     pass
 
 
-Target = Union[TargetNode, TargetTicket, TargetLocal]
-
-
-def _write_target(w: _Writer, v: Target) -> None:
-    if isinstance(v, TargetNode):
-        w.u32(0)
-        w.raw(_bytes32(v.value))
-    elif isinstance(v, TargetTicket):
-        w.u32(1)
-        w.string(v.value)
-    else:
-        w.u32(2)
+Target = Union[
+    TargetNode,
+    TargetTicket,
+    TargetLocal,
+]
 
 
 def _read_target(r: _Reader) -> Target:
     tag = r.u32()
     if tag == 0:
-        return TargetNode(r.take(32))
+        return TargetNode(r.bytes32())
     if tag == 1:
-        return TargetTicket(r.string())
+        return TargetTicket(r.ticket())
     if tag == 2:
         return TargetLocal()
-    raise UnknownTag(f"unknown Target {tag}")
+    raise DecodeError(f"unknown Target {tag}")
+
+
+def _write_target(w: _Writer, v: Target) -> None:
+    if isinstance(v, TargetNode):
+        w.u32(0)
+        w.bytes32(v.value)
+    elif isinstance(v, TargetTicket):
+        w.u32(1)
+        w.ticket(v.value)
+    elif isinstance(v, TargetLocal):
+        w.u32(2)
+    else:
+        raise TypeError(f"not a Target: {v!r}")
+
+
+def _json_target(v: Target) -> Any:
+    if isinstance(v, TargetNode):
+        return {"Node": _node_text(v.value)}
+    if isinstance(v, TargetTicket):
+        return {"Ticket": v.value}
+    if isinstance(v, TargetLocal):
+        return "Local"
+    raise TypeError(f"not a Target: {v!r}")
 
 
 @dataclass(frozen=True)
@@ -189,44 +273,92 @@ class OpeningAccept:
     stream: int
 
 
-Opening = Union[OpeningHello, OpeningOpen, OpeningAccept]
+Opening = Union[
+    OpeningHello,
+    OpeningOpen,
+    OpeningAccept,
+]
 
 
-def encode_opening(v: Opening) -> bytes:
-    w = _Writer()
+def _read_opening(r: _Reader) -> Opening:
+    tag = r.u32()
+    if tag == 0:
+        return OpeningHello(r.list(_Reader.u32, 32), r.bytes32())
+    if tag == 1:
+        return OpeningOpen(r.bytes32(), _read_target(r), r.protocol(), r.u32())
+    if tag == 2:
+        return OpeningAccept(r.bytes32(), r.u64())
+    raise DecodeError(f"unknown Opening {tag}")
+
+
+def _write_opening(w: _Writer, v: Opening) -> None:
     if isinstance(v, OpeningHello):
         w.u32(0)
         w.u64(len(v.versions))
-        for version in v.versions:
-            w.u32(version)
-        w.raw(_bytes32(v.token))
+        for item in v.versions:
+            w.u32(item)
+        w.bytes32(v.token)
     elif isinstance(v, OpeningOpen):
         w.u32(1)
-        w.raw(_bytes32(v.secret))
+        w.bytes32(v.secret)
         _write_target(w, v.target)
-        w.string(v.protocol)
+        w.protocol(v.protocol)
         w.u32(v.timeout_ms)
-    else:
+    elif isinstance(v, OpeningAccept):
         w.u32(2)
-        w.raw(_bytes32(v.secret))
+        w.bytes32(v.secret)
         w.u64(v.stream)
-    return bytes(w.out)
-
-
-def decode_opening(data: bytes) -> Opening:
-    r = _Reader(data)
-    tag = r.u32()
-    v: Opening
-    if tag == 0:
-        v = OpeningHello(r.list(_Reader.u32), r.take(32))
-    elif tag == 1:
-        v = OpeningOpen(r.take(32), _read_target(r), r.string(), r.u32())
-    elif tag == 2:
-        v = OpeningAccept(r.take(32), r.u64())
     else:
-        raise UnknownTag(f"unknown Opening {tag}")
+        raise TypeError(f"not a Opening: {v!r}")
+
+
+def _json_opening(v: Opening) -> Any:
+    if isinstance(v, OpeningHello):
+        return {"Hello": {"versions": list(v.versions), "token": v.token.hex()}}
+    if isinstance(v, OpeningOpen):
+        return {"Open": {"secret": v.secret.hex(), "target": _json_target(v.target), "protocol": v.protocol, "timeout_ms": v.timeout_ms}}
+    if isinstance(v, OpeningAccept):
+        return {"Accept": {"secret": v.secret.hex(), "stream": v.stream}}
+    raise TypeError(f"not a Opening: {v!r}")
+
+
+def encode_opening(v: Opening) -> bytes:
+    """The body of a frame. Raises :class:`ValueError` when it is over the limit, or a name breaks its rule."""
+    w = _Writer()
+    _write_opening(w, v)
+    return w.finish()
+
+
+def decode_opening(data: Data) -> Opening:
+    """Reads the body of a frame, to its last byte. Raises :class:`DecodeError`."""
+    r = _Reader(data)
+    v = _read_opening(r)
     r.end()
     return v
+
+
+def opening_to_json(v: Opening) -> Any:
+    """The form that the vectors have."""
+    return _json_opening(v)
+
+
+@dataclass(frozen=True)
+class Failure:
+    code: int
+    message: str
+
+
+def _read_failure(r: _Reader) -> Failure:
+    return Failure(r.u32(), r.string())
+
+
+def _write_failure(w: _Writer, v: Failure) -> None:
+    w.u32(v.code)
+    w.string(v.message)
+
+
+def _json_failure(v: Failure) -> Any:
+    return {"code": v.code, "message": v.message}
 
 
 @dataclass(frozen=True)
@@ -239,7 +371,39 @@ class PeerScopeAny:
     pass
 
 
-PeerScope = Union[PeerScopeList, PeerScopeAny]
+PeerScope = Union[
+    PeerScopeList,
+    PeerScopeAny,
+]
+
+
+def _read_peer_scope(r: _Reader) -> PeerScope:
+    tag = r.u32()
+    if tag == 0:
+        return PeerScopeList(r.list(_Reader.bytes32))
+    if tag == 1:
+        return PeerScopeAny()
+    raise DecodeError(f"unknown PeerScope {tag}")
+
+
+def _write_peer_scope(w: _Writer, v: PeerScope) -> None:
+    if isinstance(v, PeerScopeList):
+        w.u32(0)
+        w.u64(len(v.value))
+        for item in v.value:
+            w.bytes32(item)
+    elif isinstance(v, PeerScopeAny):
+        w.u32(1)
+    else:
+        raise TypeError(f"not a PeerScope: {v!r}")
+
+
+def _json_peer_scope(v: PeerScope) -> Any:
+    if isinstance(v, PeerScopeList):
+        return {"List": [_node_text(item) for item in v.value]}
+    if isinstance(v, PeerScopeAny):
+        return "Any"
+    raise TypeError(f"not a PeerScope: {v!r}")
 
 
 @dataclass(frozen=True)
@@ -253,41 +417,34 @@ class Grants:
     routes: Tuple[str, ...]
 
 
-def _read_peer_scope(r: _Reader) -> PeerScope:
-    tag = r.u32()
-    if tag == 0:
-        return PeerScopeList(r.list(lambda each: each.take(32)))
-    if tag == 1:
-        return PeerScopeAny()
-    raise UnknownTag(f"unknown PeerScope {tag}")
-
-
 def _read_grants(r: _Reader) -> Grants:
-    def names() -> Tuple[str, ...]:
-        return r.list(_Reader.string)
-
-    return Grants(names(), names(), names(), _read_peer_scope(r), names(), names(), names())
+    return Grants(r.list(_Reader.pattern), r.list(_Reader.pattern), r.list(_Reader.pattern), _read_peer_scope(r), r.list(_Reader.pattern), r.list(_Reader.pattern), r.list(_Reader.pattern))
 
 
 def _write_grants(w: _Writer, v: Grants) -> None:
-    def names(values: Tuple[str, ...]) -> None:
-        w.u64(len(values))
-        for value in values:
-            w.string(value)
+    w.u64(len(v.serve))
+    for item in v.serve:
+        w.pattern(item)
+    w.u64(len(v.dial))
+    for item in v.dial:
+        w.pattern(item)
+    w.u64(len(v.serve_local))
+    for item in v.serve_local:
+        w.pattern(item)
+    _write_peer_scope(w, v.peers)
+    w.u64(len(v.topics))
+    for item in v.topics:
+        w.pattern(item)
+    w.u64(len(v.dht))
+    for item in v.dht:
+        w.pattern(item)
+    w.u64(len(v.routes))
+    for item in v.routes:
+        w.pattern(item)
 
-    names(v.serve)
-    names(v.dial)
-    names(v.serve_local)
-    if isinstance(v.peers, PeerScopeList):
-        w.u32(0)
-        w.u64(len(v.peers.value))
-        for node in v.peers.value:
-            w.raw(_bytes32(node))
-    else:
-        w.u32(1)
-    names(v.topics)
-    names(v.dht)
-    names(v.routes)
+
+def _json_grants(v: Grants) -> Any:
+    return {"serve": list(v.serve), "dial": list(v.dial), "serve_local": list(v.serve_local), "peers": _json_peer_scope(v.peers), "topics": list(v.topics), "dht": list(v.dht), "routes": list(v.routes)}
 
 
 @dataclass(frozen=True)
@@ -297,6 +454,22 @@ class Welcome:
     plugin: str
     grants: Grants
     secret: bytes
+
+
+def _read_welcome(r: _Reader) -> Welcome:
+    return Welcome(r.u32(), r.bytes32(), r.plugin_id(), _read_grants(r), r.bytes32())
+
+
+def _write_welcome(w: _Writer, v: Welcome) -> None:
+    w.u32(v.version)
+    w.bytes32(v.node)
+    w.plugin_id(v.plugin)
+    _write_grants(w, v.grants)
+    w.bytes32(v.secret)
+
+
+def _json_welcome(v: Welcome) -> Any:
+    return {"version": v.version, "node": _node_text(v.node), "plugin": v.plugin, "grants": _json_grants(v.grants), "secret": v.secret.hex()}
 
 
 @dataclass(frozen=True)
@@ -309,25 +482,38 @@ class OriginLocal:
     value: str
 
 
-Origin = Union[OriginPeer, OriginLocal]
+Origin = Union[
+    OriginPeer,
+    OriginLocal,
+]
 
 
 def _read_origin(r: _Reader) -> Origin:
     tag = r.u32()
     if tag == 0:
-        return OriginPeer(r.take(32))
+        return OriginPeer(r.bytes32())
     if tag == 1:
-        return OriginLocal(r.string())
-    raise UnknownTag(f"unknown Origin {tag}")
+        return OriginLocal(r.plugin_id())
+    raise DecodeError(f"unknown Origin {tag}")
 
 
 def _write_origin(w: _Writer, v: Origin) -> None:
     if isinstance(v, OriginPeer):
         w.u32(0)
-        w.raw(_bytes32(v.value))
-    else:
+        w.bytes32(v.value)
+    elif isinstance(v, OriginLocal):
         w.u32(1)
-        w.string(v.value)
+        w.plugin_id(v.value)
+    else:
+        raise TypeError(f"not a Origin: {v!r}")
+
+
+def _json_origin(v: Origin) -> Any:
+    if isinstance(v, OriginPeer):
+        return {"Peer": _node_text(v.value)}
+    if isinstance(v, OriginLocal):
+        return {"Local": v.value}
+    raise TypeError(f"not a Origin: {v!r}")
 
 
 @dataclass(frozen=True)
@@ -346,42 +532,67 @@ class OpeningReplyOpened:
     protocol: str
 
 
-OpeningReply = Union[OpeningReplyRefused, OpeningReplyWelcome, OpeningReplyOpened]
+OpeningReply = Union[
+    OpeningReplyRefused,
+    OpeningReplyWelcome,
+    OpeningReplyOpened,
+]
 
 
-def decode_opening_reply(data: bytes) -> OpeningReply:
-    r = _Reader(data)
+def _read_opening_reply(r: _Reader) -> OpeningReply:
     tag = r.u32()
-    v: OpeningReply
     if tag == 0:
-        v = OpeningReplyRefused(_read_failure(r))
-    elif tag == 1:
-        v = OpeningReplyWelcome(Welcome(r.u32(), r.take(32), r.string(), _read_grants(r), r.take(32)))
-    elif tag == 2:
-        v = OpeningReplyOpened(_read_origin(r), r.string())
-    else:
-        raise UnknownTag(f"unknown OpeningReply {tag}")
-    r.end()
-    return v
+        return OpeningReplyRefused(_read_failure(r))
+    if tag == 1:
+        return OpeningReplyWelcome(_read_welcome(r))
+    if tag == 2:
+        return OpeningReplyOpened(_read_origin(r), r.protocol())
+    raise DecodeError(f"unknown OpeningReply {tag}")
 
 
-def encode_opening_reply(v: OpeningReply) -> bytes:
-    w = _Writer()
+def _write_opening_reply(w: _Writer, v: OpeningReply) -> None:
     if isinstance(v, OpeningReplyRefused):
         w.u32(0)
         _write_failure(w, v.value)
     elif isinstance(v, OpeningReplyWelcome):
         w.u32(1)
-        w.u32(v.value.version)
-        w.raw(_bytes32(v.value.node))
-        w.string(v.value.plugin)
-        _write_grants(w, v.value.grants)
-        w.raw(_bytes32(v.value.secret))
-    else:
+        _write_welcome(w, v.value)
+    elif isinstance(v, OpeningReplyOpened):
         w.u32(2)
         _write_origin(w, v.origin)
-        w.string(v.protocol)
-    return bytes(w.out)
+        w.protocol(v.protocol)
+    else:
+        raise TypeError(f"not a OpeningReply: {v!r}")
+
+
+def _json_opening_reply(v: OpeningReply) -> Any:
+    if isinstance(v, OpeningReplyRefused):
+        return {"Refused": _json_failure(v.value)}
+    if isinstance(v, OpeningReplyWelcome):
+        return {"Welcome": _json_welcome(v.value)}
+    if isinstance(v, OpeningReplyOpened):
+        return {"Opened": {"origin": _json_origin(v.origin), "protocol": v.protocol}}
+    raise TypeError(f"not a OpeningReply: {v!r}")
+
+
+def encode_opening_reply(v: OpeningReply) -> bytes:
+    """The body of a frame. Raises :class:`ValueError` when it is over the limit, or a name breaks its rule."""
+    w = _Writer()
+    _write_opening_reply(w, v)
+    return w.finish()
+
+
+def decode_opening_reply(data: Data) -> OpeningReply:
+    """Reads the body of a frame, to its last byte. Raises :class:`DecodeError`."""
+    r = _Reader(data)
+    v = _read_opening_reply(r)
+    r.end()
+    return v
+
+
+def opening_reply_to_json(v: OpeningReply) -> Any:
+    """The form that the vectors have."""
+    return _json_opening_reply(v)
 
 
 @dataclass(frozen=True)
@@ -394,7 +605,36 @@ class ScopeLocal:
     pass
 
 
-Scope = Union[ScopePeers, ScopeLocal]
+Scope = Union[
+    ScopePeers,
+    ScopeLocal,
+]
+
+
+def _read_scope(r: _Reader) -> Scope:
+    tag = r.u32()
+    if tag == 0:
+        return ScopePeers()
+    if tag == 1:
+        return ScopeLocal()
+    raise DecodeError(f"unknown Scope {tag}")
+
+
+def _write_scope(w: _Writer, v: Scope) -> None:
+    if isinstance(v, ScopePeers):
+        w.u32(0)
+    elif isinstance(v, ScopeLocal):
+        w.u32(1)
+    else:
+        raise TypeError(f"not a Scope: {v!r}")
+
+
+def _json_scope(v: Scope) -> Any:
+    if isinstance(v, ScopePeers):
+        return "Peers"
+    if isinstance(v, ScopeLocal):
+        return "Local"
+    raise TypeError(f"not a Scope: {v!r}")
 
 
 @dataclass(frozen=True)
@@ -407,21 +647,36 @@ class CallModeEvents:
     pass
 
 
-CallMode = Union[CallModeStreams, CallModeEvents]
-
-
-def _read_scope(r: _Reader) -> Scope:
-    tag = r.u32()
-    if tag > 1:
-        raise UnknownTag(f"unknown Scope {tag}")
-    return ScopeLocal() if tag else ScopePeers()
+CallMode = Union[
+    CallModeStreams,
+    CallModeEvents,
+]
 
 
 def _read_call_mode(r: _Reader) -> CallMode:
     tag = r.u32()
-    if tag > 1:
-        raise UnknownTag(f"unknown CallMode {tag}")
-    return CallModeEvents() if tag else CallModeStreams()
+    if tag == 0:
+        return CallModeStreams()
+    if tag == 1:
+        return CallModeEvents()
+    raise DecodeError(f"unknown CallMode {tag}")
+
+
+def _write_call_mode(w: _Writer, v: CallMode) -> None:
+    if isinstance(v, CallModeStreams):
+        w.u32(0)
+    elif isinstance(v, CallModeEvents):
+        w.u32(1)
+    else:
+        raise TypeError(f"not a CallMode: {v!r}")
+
+
+def _json_call_mode(v: CallMode) -> Any:
+    if isinstance(v, CallModeStreams):
+        return "Streams"
+    if isinstance(v, CallModeEvents):
+        return "Events"
+    raise TypeError(f"not a CallMode: {v!r}")
 
 
 @dataclass(frozen=True)
@@ -489,6 +744,86 @@ Request = Union[
 ]
 
 
+def _read_request(r: _Reader) -> Request:
+    tag = r.u32()
+    if tag == 0:
+        return RequestListen(r.protocol(), _read_scope(r), _read_call_mode(r))
+    if tag == 1:
+        return RequestUnlisten(r.protocol(), _read_scope(r))
+    if tag == 2:
+        return RequestCall(_read_target(r), r.protocol(), r.bytes(), r.u32())
+    if tag == 3:
+        return RequestRefuseStream(r.u64(), _read_failure(r))
+    if tag == 4:
+        return RequestPeers()
+    if tag == 5:
+        return RequestNode()
+    if tag == 6:
+        return RequestWatchPeers(r.bool())
+    if tag == 7:
+        return RequestReady()
+    if tag == 8:
+        return RequestPing()
+    raise UnknownTag(f"unknown Request {tag}")
+
+
+def _write_request(w: _Writer, v: Request) -> None:
+    if isinstance(v, RequestListen):
+        w.u32(0)
+        w.protocol(v.protocol)
+        _write_scope(w, v.scope)
+        _write_call_mode(w, v.calls)
+    elif isinstance(v, RequestUnlisten):
+        w.u32(1)
+        w.protocol(v.protocol)
+        _write_scope(w, v.scope)
+    elif isinstance(v, RequestCall):
+        w.u32(2)
+        _write_target(w, v.target)
+        w.protocol(v.protocol)
+        w.bytes(v.payload)
+        w.u32(v.timeout_ms)
+    elif isinstance(v, RequestRefuseStream):
+        w.u32(3)
+        w.u64(v.stream)
+        _write_failure(w, v.failure)
+    elif isinstance(v, RequestPeers):
+        w.u32(4)
+    elif isinstance(v, RequestNode):
+        w.u32(5)
+    elif isinstance(v, RequestWatchPeers):
+        w.u32(6)
+        w.bool(v.on)
+    elif isinstance(v, RequestReady):
+        w.u32(7)
+    elif isinstance(v, RequestPing):
+        w.u32(8)
+    else:
+        raise TypeError(f"not a Request: {v!r}")
+
+
+def _json_request(v: Request) -> Any:
+    if isinstance(v, RequestListen):
+        return {"Listen": {"protocol": v.protocol, "scope": _json_scope(v.scope), "calls": _json_call_mode(v.calls)}}
+    if isinstance(v, RequestUnlisten):
+        return {"Unlisten": {"protocol": v.protocol, "scope": _json_scope(v.scope)}}
+    if isinstance(v, RequestCall):
+        return {"Call": {"target": _json_target(v.target), "protocol": v.protocol, "payload": v.payload.hex(), "timeout_ms": v.timeout_ms}}
+    if isinstance(v, RequestRefuseStream):
+        return {"RefuseStream": {"stream": v.stream, "failure": _json_failure(v.failure)}}
+    if isinstance(v, RequestPeers):
+        return "Peers"
+    if isinstance(v, RequestNode):
+        return "Node"
+    if isinstance(v, RequestWatchPeers):
+        return {"WatchPeers": {"on": v.on}}
+    if isinstance(v, RequestReady):
+        return "Ready"
+    if isinstance(v, RequestPing):
+        return "Ping"
+    raise TypeError(f"not a Request: {v!r}")
+
+
 @dataclass(frozen=True)
 class ClientFrameRequest:
     id: int
@@ -512,11 +847,28 @@ class ClientFrameDecline:
     failure: Failure
 
 
-ClientFrame = Union[ClientFrameRequest, ClientFrameCancel, ClientFrameAnswer, ClientFrameDecline]
+ClientFrame = Union[
+    ClientFrameRequest,
+    ClientFrameCancel,
+    ClientFrameAnswer,
+    ClientFrameDecline,
+]
 
 
-def encode_client_frame(v: ClientFrame) -> bytes:
-    w = _Writer()
+def _read_client_frame(r: _Reader) -> ClientFrame:
+    tag = r.u32()
+    if tag == 0:
+        return ClientFrameRequest(r.u64(), _read_request(r))
+    if tag == 1:
+        return ClientFrameCancel(r.u64())
+    if tag == 2:
+        return ClientFrameAnswer(r.u64(), r.bytes())
+    if tag == 3:
+        return ClientFrameDecline(r.u64(), _read_failure(r))
+    raise DecodeError(f"unknown ClientFrame {tag}")
+
+
+def _write_client_frame(w: _Writer, v: ClientFrame) -> None:
     if isinstance(v, ClientFrameRequest):
         w.u32(0)
         w.u64(v.id)
@@ -528,85 +880,44 @@ def encode_client_frame(v: ClientFrame) -> bytes:
         w.u32(2)
         w.u64(v.call)
         w.bytes(v.payload)
-    else:
+    elif isinstance(v, ClientFrameDecline):
         w.u32(3)
         w.u64(v.call)
         _write_failure(w, v.failure)
-    return bytes(w.out)
-
-
-def _write_request(w: _Writer, v: Request) -> None:
-    if isinstance(v, RequestListen):
-        w.u32(0)
-        w.string(v.protocol)
-        w.u32(1 if isinstance(v.scope, ScopeLocal) else 0)
-        w.u32(1 if isinstance(v.calls, CallModeEvents) else 0)
-    elif isinstance(v, RequestUnlisten):
-        w.u32(1)
-        w.string(v.protocol)
-        w.u32(1 if isinstance(v.scope, ScopeLocal) else 0)
-    elif isinstance(v, RequestCall):
-        w.u32(2)
-        _write_target(w, v.target)
-        w.string(v.protocol)
-        w.bytes(v.payload)
-        w.u32(v.timeout_ms)
-    elif isinstance(v, RequestRefuseStream):
-        w.u32(3)
-        w.u64(v.stream)
-        _write_failure(w, v.failure)
-    elif isinstance(v, RequestPeers):
-        w.u32(4)
-    elif isinstance(v, RequestNode):
-        w.u32(5)
-    elif isinstance(v, RequestWatchPeers):
-        w.u32(6)
-        w.bool(v.on)
-    elif isinstance(v, RequestReady):
-        w.u32(7)
     else:
-        w.u32(8)
+        raise TypeError(f"not a ClientFrame: {v!r}")
 
 
-def decode_client_frame(data: bytes) -> ClientFrame:
+def _json_client_frame(v: ClientFrame) -> Any:
+    if isinstance(v, ClientFrameRequest):
+        return {"Request": {"id": v.id, "request": _json_request(v.request)}}
+    if isinstance(v, ClientFrameCancel):
+        return {"Cancel": {"id": v.id}}
+    if isinstance(v, ClientFrameAnswer):
+        return {"Answer": {"call": v.call, "payload": v.payload.hex()}}
+    if isinstance(v, ClientFrameDecline):
+        return {"Decline": {"call": v.call, "failure": _json_failure(v.failure)}}
+    raise TypeError(f"not a ClientFrame: {v!r}")
+
+
+def encode_client_frame(v: ClientFrame) -> bytes:
+    """The body of a frame. Raises :class:`ValueError` when it is over the limit, or a name breaks its rule."""
+    w = _Writer()
+    _write_client_frame(w, v)
+    return w.finish()
+
+
+def decode_client_frame(data: Data) -> ClientFrame:
+    """Reads the body of a frame, to its last byte. Raises :class:`DecodeError`."""
     r = _Reader(data)
-    tag = r.u32()
-    v: ClientFrame
-    if tag == 0:
-        v = ClientFrameRequest(r.u64(), _read_request(r))
-    elif tag == 1:
-        v = ClientFrameCancel(r.u64())
-    elif tag == 2:
-        v = ClientFrameAnswer(r.u64(), r.bytes())
-    elif tag == 3:
-        v = ClientFrameDecline(r.u64(), _read_failure(r))
-    else:
-        raise UnknownTag(f"unknown ClientFrame {tag}")
+    v = _read_client_frame(r)
     r.end()
     return v
 
 
-def _read_request(r: _Reader) -> Request:
-    tag = r.u32()
-    if tag == 0:
-        return RequestListen(r.string(), _read_scope(r), _read_call_mode(r))
-    if tag == 1:
-        return RequestUnlisten(r.string(), _read_scope(r))
-    if tag == 2:
-        return RequestCall(_read_target(r), r.string(), r.bytes(), r.u32())
-    if tag == 3:
-        return RequestRefuseStream(r.u64(), _read_failure(r))
-    if tag == 4:
-        return RequestPeers()
-    if tag == 5:
-        return RequestNode()
-    if tag == 6:
-        return RequestWatchPeers(r.bool())
-    if tag == 7:
-        return RequestReady()
-    if tag == 8:
-        return RequestPing()
-    raise UnknownTag(f"unknown Request {tag}")
+def client_frame_to_json(v: ClientFrame) -> Any:
+    """The form that the vectors have."""
+    return _json_client_frame(v)
 
 
 @dataclass(frozen=True)
@@ -619,7 +930,36 @@ class PathRelayed:
     pass
 
 
-Path = Union[PathDirect, PathRelayed]
+Path = Union[
+    PathDirect,
+    PathRelayed,
+]
+
+
+def _read_path(r: _Reader) -> Path:
+    tag = r.u32()
+    if tag == 0:
+        return PathDirect()
+    if tag == 1:
+        return PathRelayed()
+    raise DecodeError(f"unknown Path {tag}")
+
+
+def _write_path(w: _Writer, v: Path) -> None:
+    if isinstance(v, PathDirect):
+        w.u32(0)
+    elif isinstance(v, PathRelayed):
+        w.u32(1)
+    else:
+        raise TypeError(f"not a Path: {v!r}")
+
+
+def _json_path(v: Path) -> Any:
+    if isinstance(v, PathDirect):
+        return "Direct"
+    if isinstance(v, PathRelayed):
+        return "Relayed"
+    raise TypeError(f"not a Path: {v!r}")
 
 
 @dataclass(frozen=True)
@@ -631,6 +971,24 @@ class PeerInfo:
     protocols: Tuple[str, ...]
 
 
+def _read_peer_info(r: _Reader) -> PeerInfo:
+    return PeerInfo(r.bytes32(), _read_path(r), r.u64(), r.u64(), r.list(_Reader.protocol))
+
+
+def _write_peer_info(w: _Writer, v: PeerInfo) -> None:
+    w.bytes32(v.node)
+    _write_path(w, v.path)
+    w.u64(v.rtt_us)
+    w.u64(v.connected_ms)
+    w.u64(len(v.protocols))
+    for item in v.protocols:
+        w.protocol(item)
+
+
+def _json_peer_info(v: PeerInfo) -> Any:
+    return {"node": _node_text(v.node), "path": _json_path(v.path), "rtt_us": v.rtt_us, "connected_ms": v.connected_ms, "protocols": list(v.protocols)}
+
+
 @dataclass(frozen=True)
 class NodeInfo:
     node: bytes
@@ -639,25 +997,19 @@ class NodeInfo:
     uptime_ms: int
 
 
-def _read_path(r: _Reader) -> Path:
-    tag = r.u32()
-    if tag > 1:
-        raise UnknownTag(f"unknown Path {tag}")
-    return PathRelayed() if tag else PathDirect()
+def _read_node_info(r: _Reader) -> NodeInfo:
+    return NodeInfo(r.bytes32(), r.ticket(), r.string(), r.u64())
 
 
-def _read_peer_info(r: _Reader) -> PeerInfo:
-    return PeerInfo(r.take(32), _read_path(r), r.u64(), r.u64(), r.list(_Reader.string))
+def _write_node_info(w: _Writer, v: NodeInfo) -> None:
+    w.bytes32(v.node)
+    w.ticket(v.ticket)
+    w.string(v.version)
+    w.u64(v.uptime_ms)
 
 
-def _write_peer_info(w: _Writer, v: PeerInfo) -> None:
-    w.raw(_bytes32(v.node))
-    w.u32(1 if isinstance(v.path, PathRelayed) else 0)
-    w.u64(v.rtt_us)
-    w.u64(v.connected_ms)
-    w.u64(len(v.protocols))
-    for protocol in v.protocols:
-        w.string(protocol)
+def _json_node_info(v: NodeInfo) -> Any:
+    return {"node": _node_text(v.node), "ticket": v.ticket, "version": v.version, "uptime_ms": v.uptime_ms}
 
 
 @dataclass(frozen=True)
@@ -685,7 +1037,63 @@ class ResponseNode:
     value: NodeInfo
 
 
-Response = Union[ResponseFailed, ResponseDone, ResponseReply, ResponsePeers, ResponseNode]
+Response = Union[
+    ResponseFailed,
+    ResponseDone,
+    ResponseReply,
+    ResponsePeers,
+    ResponseNode,
+]
+
+
+def _read_response(r: _Reader) -> Response:
+    tag = r.u32()
+    if tag == 0:
+        return ResponseFailed(_read_failure(r))
+    if tag == 1:
+        return ResponseDone()
+    if tag == 2:
+        return ResponseReply(r.bytes())
+    if tag == 3:
+        return ResponsePeers(r.list(_read_peer_info))
+    if tag == 4:
+        return ResponseNode(_read_node_info(r))
+    raise UnknownTag(f"unknown Response {tag}")
+
+
+def _write_response(w: _Writer, v: Response) -> None:
+    if isinstance(v, ResponseFailed):
+        w.u32(0)
+        _write_failure(w, v.value)
+    elif isinstance(v, ResponseDone):
+        w.u32(1)
+    elif isinstance(v, ResponseReply):
+        w.u32(2)
+        w.bytes(v.payload)
+    elif isinstance(v, ResponsePeers):
+        w.u32(3)
+        w.u64(len(v.value))
+        for item in v.value:
+            _write_peer_info(w, item)
+    elif isinstance(v, ResponseNode):
+        w.u32(4)
+        _write_node_info(w, v.value)
+    else:
+        raise TypeError(f"not a Response: {v!r}")
+
+
+def _json_response(v: Response) -> Any:
+    if isinstance(v, ResponseFailed):
+        return {"Failed": _json_failure(v.value)}
+    if isinstance(v, ResponseDone):
+        return "Done"
+    if isinstance(v, ResponseReply):
+        return {"Reply": {"payload": v.payload.hex()}}
+    if isinstance(v, ResponsePeers):
+        return {"Peers": [_json_peer_info(item) for item in v.value]}
+    if isinstance(v, ResponseNode):
+        return {"Node": _json_node_info(v.value)}
+    raise TypeError(f"not a Response: {v!r}")
 
 
 @dataclass(frozen=True)
@@ -753,6 +1161,90 @@ Event = Union[
 ]
 
 
+def _read_event(r: _Reader) -> Event:
+    tag = r.u32()
+    if tag == 0:
+        return EventStream(r.u64(), _read_origin(r), r.protocol())
+    if tag == 1:
+        return EventStreamGone(r.u64(), _read_failure(r))
+    if tag == 2:
+        return EventCall(r.u64(), _read_origin(r), r.protocol(), r.bytes())
+    if tag == 3:
+        return EventCallGone(r.u64())
+    if tag == 4:
+        return EventPeerUp(_read_peer_info(r))
+    if tag == 5:
+        return EventPeerDown(r.bytes32(), _read_failure(r))
+    if tag == 6:
+        return EventGrantsChanged(_read_grants(r))
+    if tag == 7:
+        return EventDropped(r.u64())
+    if tag == 8:
+        return EventClosing(_read_failure(r))
+    raise UnknownTag(f"unknown Event {tag}")
+
+
+def _write_event(w: _Writer, v: Event) -> None:
+    if isinstance(v, EventStream):
+        w.u32(0)
+        w.u64(v.stream)
+        _write_origin(w, v.origin)
+        w.protocol(v.protocol)
+    elif isinstance(v, EventStreamGone):
+        w.u32(1)
+        w.u64(v.stream)
+        _write_failure(w, v.failure)
+    elif isinstance(v, EventCall):
+        w.u32(2)
+        w.u64(v.call)
+        _write_origin(w, v.origin)
+        w.protocol(v.protocol)
+        w.bytes(v.payload)
+    elif isinstance(v, EventCallGone):
+        w.u32(3)
+        w.u64(v.call)
+    elif isinstance(v, EventPeerUp):
+        w.u32(4)
+        _write_peer_info(w, v.value)
+    elif isinstance(v, EventPeerDown):
+        w.u32(5)
+        w.bytes32(v.node)
+        _write_failure(w, v.failure)
+    elif isinstance(v, EventGrantsChanged):
+        w.u32(6)
+        _write_grants(w, v.value)
+    elif isinstance(v, EventDropped):
+        w.u32(7)
+        w.u64(v.count)
+    elif isinstance(v, EventClosing):
+        w.u32(8)
+        _write_failure(w, v.value)
+    else:
+        raise TypeError(f"not a Event: {v!r}")
+
+
+def _json_event(v: Event) -> Any:
+    if isinstance(v, EventStream):
+        return {"Stream": {"stream": v.stream, "origin": _json_origin(v.origin), "protocol": v.protocol}}
+    if isinstance(v, EventStreamGone):
+        return {"StreamGone": {"stream": v.stream, "failure": _json_failure(v.failure)}}
+    if isinstance(v, EventCall):
+        return {"Call": {"call": v.call, "origin": _json_origin(v.origin), "protocol": v.protocol, "payload": v.payload.hex()}}
+    if isinstance(v, EventCallGone):
+        return {"CallGone": {"call": v.call}}
+    if isinstance(v, EventPeerUp):
+        return {"PeerUp": _json_peer_info(v.value)}
+    if isinstance(v, EventPeerDown):
+        return {"PeerDown": {"node": _node_text(v.node), "failure": _json_failure(v.failure)}}
+    if isinstance(v, EventGrantsChanged):
+        return {"GrantsChanged": _json_grants(v.value)}
+    if isinstance(v, EventDropped):
+        return {"Dropped": {"count": v.count}}
+    if isinstance(v, EventClosing):
+        return {"Closing": _json_failure(v.value)}
+    raise TypeError(f"not a Event: {v!r}")
+
+
 @dataclass(frozen=True)
 class ServerFrameResponse:
     id: int
@@ -764,121 +1256,56 @@ class ServerFrameEvent:
     value: Event
 
 
-ServerFrame = Union[ServerFrameResponse, ServerFrameEvent]
+ServerFrame = Union[
+    ServerFrameResponse,
+    ServerFrameEvent,
+]
 
 
-def _read_response(r: _Reader) -> Response:
+def _read_server_frame(r: _Reader) -> ServerFrame:
     tag = r.u32()
     if tag == 0:
-        return ResponseFailed(_read_failure(r))
+        return ServerFrameResponse(r.u64(), _read_response(r))
     if tag == 1:
-        return ResponseDone()
-    if tag == 2:
-        return ResponseReply(r.bytes())
-    if tag == 3:
-        return ResponsePeers(r.list(_read_peer_info))
-    if tag == 4:
-        return ResponseNode(NodeInfo(r.take(32), r.string(), r.string(), r.u64()))
-    raise UnknownTag(f"unknown Response {tag}")
+        return ServerFrameEvent(_read_event(r))
+    raise DecodeError(f"unknown ServerFrame {tag}")
 
 
-def _read_event(r: _Reader) -> Event:
-    tag = r.u32()
-    if tag == 0:
-        return EventStream(r.u64(), _read_origin(r), r.string())
-    if tag == 1:
-        return EventStreamGone(r.u64(), _read_failure(r))
-    if tag == 2:
-        return EventCall(r.u64(), _read_origin(r), r.string(), r.bytes())
-    if tag == 3:
-        return EventCallGone(r.u64())
-    if tag == 4:
-        return EventPeerUp(_read_peer_info(r))
-    if tag == 5:
-        return EventPeerDown(r.take(32), _read_failure(r))
-    if tag == 6:
-        return EventGrantsChanged(_read_grants(r))
-    if tag == 7:
-        return EventDropped(r.u64())
-    if tag == 8:
-        return EventClosing(_read_failure(r))
-    raise UnknownTag(f"unknown Event {tag}")
-
-
-def decode_server_frame(data: bytes) -> ServerFrame:
-    r = _Reader(data)
-    tag = r.u32()
-    v: ServerFrame
-    if tag == 0:
-        v = ServerFrameResponse(r.u64(), _read_response(r))
-    elif tag == 1:
-        v = ServerFrameEvent(_read_event(r))
+def _write_server_frame(w: _Writer, v: ServerFrame) -> None:
+    if isinstance(v, ServerFrameResponse):
+        w.u32(0)
+        w.u64(v.id)
+        _write_response(w, v.response)
+    elif isinstance(v, ServerFrameEvent):
+        w.u32(1)
+        _write_event(w, v.value)
     else:
-        raise UnknownTag(f"unknown ServerFrame {tag}")
+        raise TypeError(f"not a ServerFrame: {v!r}")
+
+
+def _json_server_frame(v: ServerFrame) -> Any:
+    if isinstance(v, ServerFrameResponse):
+        return {"Response": {"id": v.id, "response": _json_response(v.response)}}
+    if isinstance(v, ServerFrameEvent):
+        return {"Event": _json_event(v.value)}
+    raise TypeError(f"not a ServerFrame: {v!r}")
+
+
+def encode_server_frame(v: ServerFrame) -> bytes:
+    """The body of a frame. Raises :class:`ValueError` when it is over the limit, or a name breaks its rule."""
+    w = _Writer()
+    _write_server_frame(w, v)
+    return w.finish()
+
+
+def decode_server_frame(data: Data) -> ServerFrame:
+    """Reads the body of a frame, to its last byte. Raises :class:`DecodeError`."""
+    r = _Reader(data)
+    v = _read_server_frame(r)
     r.end()
     return v
 
 
-def encode_server_frame(v: ServerFrame) -> bytes:
-    w = _Writer()
-    if isinstance(v, ServerFrameResponse):
-        w.u32(0)
-        w.u64(v.id)
-        response = v.response
-        if isinstance(response, ResponseFailed):
-            w.u32(0)
-            _write_failure(w, response.value)
-        elif isinstance(response, ResponseDone):
-            w.u32(1)
-        elif isinstance(response, ResponseReply):
-            w.u32(2)
-            w.bytes(response.payload)
-        elif isinstance(response, ResponsePeers):
-            w.u32(3)
-            w.u64(len(response.value))
-            for info in response.value:
-                _write_peer_info(w, info)
-        else:
-            w.u32(4)
-            w.raw(_bytes32(response.value.node))
-            w.string(response.value.ticket)
-            w.string(response.value.version)
-            w.u64(response.value.uptime_ms)
-        return bytes(w.out)
-    w.u32(1)
-    event = v.value
-    if isinstance(event, EventStream):
-        w.u32(0)
-        w.u64(event.stream)
-        _write_origin(w, event.origin)
-        w.string(event.protocol)
-    elif isinstance(event, EventStreamGone):
-        w.u32(1)
-        w.u64(event.stream)
-        _write_failure(w, event.failure)
-    elif isinstance(event, EventCall):
-        w.u32(2)
-        w.u64(event.call)
-        _write_origin(w, event.origin)
-        w.string(event.protocol)
-        w.bytes(event.payload)
-    elif isinstance(event, EventCallGone):
-        w.u32(3)
-        w.u64(event.call)
-    elif isinstance(event, EventPeerUp):
-        w.u32(4)
-        _write_peer_info(w, event.value)
-    elif isinstance(event, EventPeerDown):
-        w.u32(5)
-        w.raw(_bytes32(event.node))
-        _write_failure(w, event.failure)
-    elif isinstance(event, EventGrantsChanged):
-        w.u32(6)
-        _write_grants(w, event.value)
-    elif isinstance(event, EventDropped):
-        w.u32(7)
-        w.u64(event.count)
-    else:
-        w.u32(8)
-        _write_failure(w, event.value)
-    return bytes(w.out)
+def server_frame_to_json(v: ServerFrame) -> Any:
+    """The form that the vectors have."""
+    return _json_server_frame(v)

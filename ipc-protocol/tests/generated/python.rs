@@ -1,0 +1,190 @@
+//! The Python SDK's `_messages.py`: a dataclass for each struct and variant, functions to read and write them.
+
+use std::fmt::Write;
+
+use serde_reflection::Format;
+
+use crate::schema::{GROWING, ROOTS, Schema, Shape, Variant, list_limit, snake};
+
+pub(crate) fn generate(schema: &Schema) -> String {
+    let mut out = include_str!("prelude.py").to_owned();
+    for name in schema.order() {
+        match schema.shape(&name) {
+            Shape::Struct(fields) => structure(&mut out, &name, &fields),
+            Shape::Enum(variants) => enumeration(&mut out, &name, &variants),
+        }
+        if ROOTS.contains(&name.as_str()) {
+            root(&mut out, &name);
+        }
+    }
+    out
+}
+
+macro_rules! line {
+    ($out:expr, $($text:tt)*) => { writeln!($out, $($text)*).expect("writing to a string") };
+}
+
+fn class(out: &mut String, name: &str, fields: &[(String, Format)]) {
+    line!(out, "\n\n@dataclass(frozen=True)\nclass {name}:");
+    for (field, format) in fields {
+        line!(out, "    {field}: {}", type_of(format));
+    }
+    if fields.is_empty() {
+        line!(out, "    pass");
+    }
+}
+
+fn structure(out: &mut String, name: &str, fields: &[(String, Format)]) {
+    class(out, name, fields);
+    let function = snake(name);
+    line!(out, "\n\ndef _read_{function}(r: _Reader) -> {name}:\n    return {name}({})", reads(name, fields));
+    line!(out, "\n\ndef _write_{function}(w: _Writer, v: {name}) -> None:");
+    for (field, format) in fields {
+        write_value(out, "    ", &format!("v.{field}"), format);
+    }
+    line!(out, "\n\ndef _json_{function}(v: {name}) -> Any:\n    return {}", object(fields));
+}
+
+fn enumeration(out: &mut String, name: &str, variants: &[Variant]) {
+    for variant in variants {
+        class(out, &format!("{name}{}", variant.name), &variant.fields);
+    }
+    line!(out, "\n\n{name} = Union[");
+    for variant in variants {
+        line!(out, "    {name}{},", variant.name);
+    }
+    line!(out, "]");
+    let function = snake(name);
+    line!(out, "\n\ndef _read_{function}(r: _Reader) -> {name}:\n    tag = r.u32()");
+    for Variant { tag, name: variant, fields, .. } in variants {
+        line!(out, "    if tag == {tag}:\n        return {name}{variant}({})", reads(name, fields));
+    }
+    let error = if GROWING.contains(&name) { "UnknownTag" } else { "DecodeError" };
+    line!(out, "    raise {error}(f\"unknown {name} {{tag}}\")");
+    line!(out, "\n\ndef _write_{function}(w: _Writer, v: {name}) -> None:");
+    for (index, Variant { tag, name: variant, fields, .. }) in variants.iter().enumerate() {
+        let keyword = if index == 0 { "if" } else { "elif" };
+        line!(out, "    {keyword} isinstance(v, {name}{variant}):\n        w.u32({tag})");
+        for (field, format) in fields {
+            write_value(out, "        ", &format!("v.{field}"), format);
+        }
+    }
+    line!(out, "    else:\n        raise TypeError(f\"not a {name}: {{v!r}}\")");
+    line!(out, "\n\ndef _json_{function}(v: {name}) -> Any:");
+    for Variant { name: variant, fields, unnamed, .. } in variants {
+        let value = match (&fields[..], unnamed) {
+            ([], _) => format!("\"{variant}\""),
+            ([(field, format)], true) => format!("{{\"{variant}\": {}}}", json(&format!("v.{field}"), format)),
+            _ => format!("{{\"{variant}\": {}}}", object(fields)),
+        };
+        line!(out, "    if isinstance(v, {name}{variant}):\n        return {value}");
+    }
+    line!(out, "    raise TypeError(f\"not a {name}: {{v!r}}\")");
+}
+
+fn root(out: &mut String, name: &str) {
+    let function = snake(name);
+    line!(
+        out,
+        r#"
+
+def encode_{function}(v: {name}) -> bytes:
+    """The body of a frame. Raises :class:`ValueError` when it is over the limit, or a name breaks its rule."""
+    w = _Writer()
+    _write_{function}(w, v)
+    return w.finish()
+
+
+def decode_{function}(data: Data) -> {name}:
+    """Reads the body of a frame, to its last byte. Raises :class:`DecodeError`."""
+    r = _Reader(data)
+    v = _read_{function}(r)
+    r.end()
+    return v
+
+
+def {function}_to_json(v: {name}) -> Any:
+    """The form that the vectors have."""
+    return _json_{function}(v)"#
+    );
+}
+
+fn type_of(format: &Format) -> String {
+    match format {
+        Format::U32 | Format::U64 => "int".into(),
+        Format::Bool => "bool".into(),
+        Format::Str => "str".into(),
+        Format::Seq(item) => format!("Tuple[{}, ...]", type_of(item)),
+        Format::TypeName(name) => match name.as_str() {
+            "NodeId" | "Secret" | "Payload" => "bytes".into(),
+            "PluginId" | "Protocol" | "Pattern" | "Ticket" => "str".into(),
+            _ => name.clone(),
+        },
+        other => unreachable!("no message has {other:?}"),
+    }
+}
+
+/// The reader's method or the function for a type: `r.u32()` or `_read_target(r)`.
+fn reader(format: &Format) -> (bool, String) {
+    match format {
+        Format::U32 => (true, "u32".into()),
+        Format::U64 => (true, "u64".into()),
+        Format::Bool => (true, "bool".into()),
+        Format::Str => (true, "string".into()),
+        Format::TypeName(name) => match name.as_str() {
+            "NodeId" | "Secret" => (true, "bytes32".into()),
+            "Payload" => (true, "bytes".into()),
+            "PluginId" | "Protocol" | "Pattern" | "Ticket" => (true, snake(name)),
+            _ => (false, format!("_read_{}", snake(name))),
+        },
+        other => unreachable!("no message has {other:?}"),
+    }
+}
+
+fn reads(container: &str, fields: &[(String, Format)]) -> String {
+    let read = |(field, format): &(String, Format)| match format {
+        Format::Seq(item) => {
+            let (method, function) = reader(item);
+            let function = if method { format!("_Reader.{function}") } else { function };
+            let limit = list_limit(container, field).map(|limit| format!(", {limit}")).unwrap_or_default();
+            format!("r.list({function}{limit})")
+        }
+        single => match reader(single) {
+            (true, method) => format!("r.{method}()"),
+            (false, function) => format!("{function}(r)"),
+        },
+    };
+    fields.iter().map(read).collect::<Vec<_>>().join(", ")
+}
+
+fn write_value(out: &mut String, indent: &str, value: &str, format: &Format) {
+    if let Format::Seq(item) = format {
+        line!(out, "{indent}w.u64(len({value}))\n{indent}for item in {value}:");
+        return write_value(out, &format!("{indent}    "), "item", item);
+    }
+    match reader(format) {
+        (true, method) => line!(out, "{indent}w.{method}({value})"),
+        (false, function) => line!(out, "{indent}{}(w, {value})", function.replace("_read_", "_write_")),
+    }
+}
+
+fn json(value: &str, format: &Format) -> String {
+    match format {
+        Format::Seq(item) => match json("item", item) {
+            plain if plain == "item" => format!("list({value})"),
+            each => format!("[{each} for item in {value}]"),
+        },
+        Format::TypeName(name) => match name.as_str() {
+            "NodeId" => format!("_node_text({value})"),
+            "Secret" | "Payload" => format!("{value}.hex()"),
+            "PluginId" | "Protocol" | "Pattern" | "Ticket" => value.to_owned(),
+            _ => format!("_json_{}({value})", snake(name)),
+        },
+        _ => value.to_owned(),
+    }
+}
+
+fn object(fields: &[(String, Format)]) -> String {
+    let entry = |(field, format): &(String, Format)| format!("\"{field}\": {}", json(&format!("v.{field}"), format));
+    format!("{{{}}}", fields.iter().map(entry).collect::<Vec<_>>().join(", "))
+}
