@@ -1,1 +1,4 @@
 //! The network core.
+
+pub mod identity;
+pub mod transport;
