@@ -1,1 +1,231 @@
-//! t
+//! QUIC between nodes: one endpoint on one thread, raw public keys, and paths that can change under a connection.
+//!
+//! [`crate::peers`] creates the [`Transport`] and decides whom to dial and whom to keep; here a dial is one attempt at
+//! one address. Bytes go from quinn through `socket` (which way: [`path`], in what form: [`envelope`]) to UDP.
+//!
+//! ```text
+//!  peers ── dial, accept ──► Transport ──► quinn ──► PathSocket ──► UDP sockets (one per listen address)
+//!                                            │           │
+//!                        controllers ◄───── Switches ◄── PathTable ◄── PathHandle::switch_to
+//! ```
+
+mod bind;
+mod config;
+mod congestion;
+pub mod envelope;
+pub mod path;
+mod socket;
+mod thread;
+mod tls;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use polypeer_ipc_protocol::ids::NodeId;
+use quinn::{ClientConfig, ConnectError, Connection, ConnectionError, Endpoint, EndpointConfig, ServerConfig, VarInt};
+
+use crate::identity::Identity;
+pub use bind::{BindError, Choice};
+pub use config::IDLE;
+pub use path::{PathError, PathHandle, Route};
+pub use socket::Counters;
+pub use tls::ALPN;
+
+use path::{PathTable, Switches};
+use socket::PathSocket;
+use thread::EndpointThread;
+use tls::Credentials;
+
+/// A connection whose other end proved to be `node`.
+#[derive(Debug, Clone)]
+pub struct Link {
+    /// Who is at the other end.
+    pub node: NodeId,
+    /// The connection.
+    pub connection: Connection,
+    /// Its path.
+    pub path: PathHandle,
+}
+
+/// Why one attempt at one address came to nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DialError {
+    /// No socket of this node can send there.
+    #[error("this node has no socket that can send there")]
+    NoSocket,
+    /// Nothing came back.
+    #[error("no answer")]
+    NoAnswer,
+    /// Something else lives there now.
+    #[error("another node answered: {0}")]
+    OtherNode(NodeId),
+    /// It is no Polypeer node, or not of this major version.
+    #[error("what answered does not speak {}: {reason}", String::from_utf8_lossy(ALPN))]
+    OtherProtocol {
+        /// What was wrong.
+        reason: String,
+    },
+    /// It answered and refused.
+    #[error("refused with code {code:#x}")]
+    Refused {
+        /// A number of [`polypeer_ipc_protocol::error::ErrorCode`], or QUIC's.
+        code: u64,
+    },
+    /// This node is stopping.
+    #[error("this node is stopping")]
+    Stopping,
+}
+
+impl From<ConnectionError> for DialError {
+    fn from(error: ConnectionError) -> Self {
+        match error {
+            ConnectionError::TimedOut | ConnectionError::Reset => Self::NoAnswer,
+            ConnectionError::LocallyClosed | ConnectionError::CidsExhausted => Self::Stopping,
+            ConnectionError::ApplicationClosed(close) => Self::Refused { code: close.error_code.into_inner() },
+            ConnectionError::ConnectionClosed(close) if close.error_code == quinn::TransportErrorCode::CONNECTION_REFUSED => {
+                Self::Refused { code: u64::from(close.error_code) }
+            }
+            other => Self::OtherProtocol { reason: other.to_string() },
+        }
+    }
+}
+
+/// The QUIC endpoint of a node and its thread; both end when this is dropped.
+pub struct Transport {
+    endpoint: Endpoint,
+    socket: Arc<PathSocket>,
+    paths: Arc<PathTable>,
+    counters: Arc<Counters>,
+    credentials: Credentials,
+    server: ServerConfig,
+    idle: Duration,
+    open: AtomicBool,
+    // Last, so that the endpoint's tasks are gone only after the endpoint.
+    thread: EndpointThread,
+}
+
+impl Transport {
+    /// Binds the sockets and starts the thread. Nothing is accepted before [`Self::open`]. The second value is what the
+    /// operator should know, such as a port that was busy.
+    pub fn bind(
+        identity: &Identity,
+        listen: &[SocketAddr],
+        choice: Choice,
+        idle: Duration,
+    ) -> Result<(Self, Vec<String>), BindError> {
+        let bound = bind::bind(listen, choice)?;
+        let thread = EndpointThread::start().map_err(BindError::Endpoint)?;
+        let paths = Arc::new(PathTable::default());
+        let counters = Arc::new(Counters::default());
+        let credentials = Credentials::new(identity);
+        let mut server = ServerConfig::with_crypto(credentials.server());
+        // Unanswered attempts wait here; beyond this many the next ones are refused.
+        server.max_incoming(1024);
+        let (endpoint, socket) = {
+            let _context = thread.handle().enter();
+            let socket = PathSocket::new(bound.sockets, Arc::clone(&paths), Arc::clone(&counters))
+                .map_err(BindError::Endpoint)?;
+            let socket = Arc::new(socket);
+            let abstract_socket = Arc::clone(&socket) as Arc<dyn quinn::AsyncUdpSocket>;
+            let endpoint =
+                Endpoint::new_with_abstract_socket(endpoint_config(identity), None, abstract_socket, thread.runtime())
+                    .map_err(BindError::Endpoint)?;
+            (endpoint, socket)
+        };
+        let open = AtomicBool::new(false);
+        let transport = Self { endpoint, socket, paths, counters, credentials, server, idle, open, thread };
+        Ok((transport, bound.warnings))
+    }
+
+    /// Starts answering those who dial.
+    pub fn open(&self) {
+        if !self.open.swap(true, Ordering::AcqRel) {
+            self.endpoint.set_server_config(Some(self.server.clone()));
+        }
+    }
+
+    /// What the sockets are bound to.
+    pub fn local_addresses(&self) -> Vec<SocketAddr> {
+        self.socket.local_addresses()
+    }
+
+    /// What passed through the sockets.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Whether some socket can send to `address`.
+    pub fn reaches(&self, address: SocketAddr) -> bool {
+        self.socket.reaches(address)
+    }
+
+    /// The address to dial in order to reach a peer through a tunnel; also lets the peer's packets in.
+    pub fn tunnel(&self, relay: SocketAddr, id: u64) -> Result<SocketAddr, PathError> {
+        self.paths.open(Route::Tunnel { relay, id })
+    }
+
+    /// One attempt to reach `node` at `address`. Whoever else answers learns nothing about this node.
+    ///
+    /// The handshake is done when this returns, on this side: the peer may still refuse.
+    pub async fn dial(&self, address: SocketAddr, node: NodeId) -> Result<Link, DialError> {
+        let direct = self.paths.route(address) == Some(Route::Direct(address));
+        if direct && !self.reaches(address) {
+            return Err(DialError::NoSocket);
+        }
+        let switches = Arc::new(Switches::new(Instant::now()));
+        let (crypto, other) = self.credentials.client(node);
+        let mut config = ClientConfig::new(crypto);
+        config.transport_config(Arc::new(config::transport(Arc::clone(&switches), self.idle)));
+        let connecting = self.endpoint.connect_with(config, address, tls::SERVER_NAME).map_err(|error| match error {
+            ConnectError::EndpointStopping | ConnectError::CidsExhausted => DialError::Stopping,
+            ConnectError::InvalidRemoteAddress(_) => DialError::NoSocket,
+            other => DialError::OtherProtocol { reason: other.to_string() },
+        })?;
+        match connecting.await {
+            Ok(connection) => Ok(self.link(connection, node, switches)),
+            Err(error) => Err(other.get().map_or_else(|| error.into(), |node| DialError::OtherNode(*node))),
+        }
+    }
+
+    fn link(&self, connection: Connection, node: NodeId, switches: Arc<Switches>) -> Link {
+        let path = PathHandle::new(Arc::clone(&self.paths), connection.clone(), switches);
+        Link { node, connection, path }
+    }
+
+    /// The next attempt of somebody to connect; `None` once the endpoint is closed.
+    pub async fn incoming(&self) -> Option<quinn::Incoming> {
+        self.endpoint.accept().await
+    }
+
+    /// Does the handshake of an incoming connection.
+    pub async fn accept(&self, incoming: quinn::Incoming) -> Result<Link, DialError> {
+        let switches = Arc::new(Switches::new(Instant::now()));
+        let mut server = self.server.clone();
+        server.transport_config(Arc::new(config::transport(Arc::clone(&switches), self.idle)));
+        let connection = incoming.accept_with(Arc::new(server))?.await?;
+        let node = tls::node_of(&connection).expect("the handshake requires a key and checks its form");
+        Ok(self.link(connection, node, switches))
+    }
+
+    /// Refuses new connections and ends all present ones with `code`; returns once the peers were told, or after `limit`.
+    pub async fn close(&self, code: u32, reason: &[u8], limit: Duration) {
+        self.endpoint.close(VarInt::from_u32(code), reason);
+        tokio::time::timeout(limit, self.endpoint.wait_idle()).await.ok();
+    }
+}
+
+/// Connection ids and reset tokens are derived from the identity: after a restart the node can tell its peers, by a
+/// stateless reset (RFC 9000, section 10.3), that the connections they still believe in are gone.
+fn endpoint_config(identity: &Identity) -> EndpointConfig {
+    let reset = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &identity.derive("polypeer/1 stateless reset"));
+    let ids = identity.derive("polypeer/1 connection ids");
+    let ids = u64::from_le_bytes(ids[..8].try_into().expect("8 bytes"));
+    let mut config = EndpointConfig::new(Arc::new(reset));
+    config
+        .cid_generator(move || Box::new(quinn_proto::HashedConnectionIdGenerator::from_key(ids)))
+        // The bit that tells QUIC from our envelope.
+        .grease_quic_bit(false);
+    config
+}

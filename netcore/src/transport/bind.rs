@@ -1,0 +1,168 @@
+//! Binding the UDP sockets: what was asked for exactly, or the default port and the next free ones.
+
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// Ports tried after the default one.
+const MORE_PORTS: u16 = 32;
+/// Addresses one node listens on at most; each costs a socket that is asked for each packet.
+const MAX_LISTEN: usize = 8;
+/// Kernel buffers per socket, bytes: what a gigabit link delivers in 16 ms, should the thread be kept waiting that long.
+/// The system may grant less.
+const BUFFER: usize = 2 << 20;
+
+/// Why there is no socket to run with. Every text ends in what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Somebody else listens there.
+    #[error("listen on {address}: the port is in use; stop what uses it, or choose another with --listen")]
+    Busy {
+        /// The address asked for.
+        address: SocketAddr,
+    },
+    /// All of a range of ports are taken.
+    #[error("listen on a port from {first} to {last}: all are in use; choose one with --listen")]
+    AllBusy {
+        /// The first tried.
+        first: u16,
+        /// The last tried.
+        last: u16,
+    },
+    /// The system refused for another reason.
+    #[error("listen on {address}: {source}; check --listen and this machine's addresses")]
+    Io {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// No address, or more than [`MAX_LISTEN`].
+    #[error("listen on {count} addresses: between 1 and {MAX_LISTEN} are possible; change --listen")]
+    Count {
+        /// How many were asked for.
+        count: usize,
+    },
+    /// The endpoint's thread or socket could not be set up.
+    #[error("start the QUIC endpoint: {0}; check the limits on threads and open files")]
+    Endpoint(#[source] io::Error),
+}
+
+/// What was bound, and what could not be.
+pub(super) struct Bound {
+    pub(super) sockets: Vec<UdpSocket>,
+    pub(super) warnings: Vec<String>,
+}
+
+/// Whether the operator chose the addresses, so that nothing else will do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Choice {
+    /// A busy port is an error.
+    Explicit,
+    /// The next free port does, and one family is enough.
+    Default,
+}
+
+pub(super) fn bind(addresses: &[SocketAddr], choice: Choice) -> Result<Bound, BindError> {
+    if addresses.is_empty() || addresses.len() > MAX_LISTEN {
+        return Err(BindError::Count { count: addresses.len() });
+    }
+    match choice {
+        Choice::Explicit => {
+            let sockets = addresses.iter().map(|address| bind_exactly(*address)).collect::<Result<_, _>>()?;
+            Ok(Bound { sockets, warnings: Vec::new() })
+        }
+        Choice::Default => bind_near(addresses),
+    }
+}
+
+/// The same distance from the wanted port for all addresses, so that one port number names the node.
+fn bind_near(addresses: &[SocketAddr]) -> Result<Bound, BindError> {
+    let first = addresses[0].port();
+    let last = first.saturating_add(MORE_PORTS);
+    'ports: for offset in 0..=last - first {
+        let mut bound = Bound { sockets: Vec::new(), warnings: Vec::new() };
+        let mut refused = None;
+        for &address in addresses {
+            let address = SocketAddr::new(address.ip(), address.port().saturating_add(offset));
+            match bind_exactly(address) {
+                Ok(socket) => bound.sockets.push(socket),
+                Err(BindError::Busy { .. }) => continue 'ports,
+                Err(error) => {
+                    bound.warnings.push(format!("failed to {error}"));
+                    refused = Some(error);
+                }
+            }
+        }
+        if bound.sockets.is_empty() {
+            return Err(refused.expect("each address was bound or refused"));
+        }
+        if offset > 0 {
+            bound.warnings.push(format!("port {first} is in use; listening on {} instead", first + offset));
+        }
+        return Ok(bound);
+    }
+    Err(BindError::AllBusy { first, last })
+}
+
+fn bind_exactly(address: SocketAddr) -> Result<UdpSocket, BindError> {
+    open(address).map_err(|source| match source.kind() {
+        io::ErrorKind::AddrInUse => BindError::Busy { address },
+        _ => BindError::Io { address, source },
+    })
+}
+
+fn open(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    // A smaller buffer works too.
+    socket.set_recv_buffer_size(BUFFER).ok();
+    socket.set_send_buffer_size(BUFFER).ok();
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn any() -> SocketAddr {
+        "127.0.0.1:0".parse().expect("address")
+    }
+
+    fn port(bound: &Bound) -> u16 {
+        bound.sockets[0].local_addr().expect("bound").port()
+    }
+
+    #[test]
+    fn busy_port_is_an_error_when_it_was_chosen() {
+        let taken = bind(&[any()], Choice::Explicit).unwrap_or_else(|e| panic!("{e}"));
+        let address = SocketAddr::new(any().ip(), port(&taken));
+        let Err(error @ BindError::Busy { .. }) = bind(&[address], Choice::Explicit) else { panic!("it was busy") };
+        assert!(error.to_string().contains("--listen"), "{error}");
+    }
+
+    #[test]
+    fn busy_default_port_gives_a_later_one_and_a_warning() {
+        let taken = bind(&[any()], Choice::Explicit).unwrap_or_else(|e| panic!("{e}"));
+        let address = SocketAddr::new(any().ip(), port(&taken));
+        let bound = bind(&[address], Choice::Default).unwrap_or_else(|e| panic!("{e}"));
+        assert!(port(&bound) > address.port() && port(&bound) <= address.port() + MORE_PORTS);
+        assert!(bound.warnings[0].contains("in use"), "{:?}", bound.warnings);
+    }
+
+    #[test]
+    fn address_of_another_machine_is_refused() {
+        let elsewhere = "192.0.2.1:0".parse().expect("address");
+        assert!(matches!(bind(&[elsewhere], Choice::Explicit), Err(BindError::Io { .. })));
+        let bound = bind(&[any(), elsewhere], Choice::Default).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!((bound.sockets.len(), bound.warnings.len()), (1, 1));
+        assert!(matches!(bind(&[], Choice::Explicit), Err(BindError::Count { count: 0 })));
+        assert!(matches!(bind(&[any(); 9], Choice::Explicit), Err(BindError::Count { count: 9 })));
+    }
+}

@@ -1,0 +1,44 @@
+//! The numbers QUIC runs with. Everything per connection is made per connection, since each has a congestion controller
+//! that follows its own path.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::{MtuDiscoveryConfig, TransportConfig, VarInt};
+
+use super::congestion::PathAwareConfig;
+use super::path::Switches;
+
+/// How long a connection lives without a sign of the other side.
+pub const IDLE: Duration = Duration::from_secs(30);
+/// Bytes one stream may have under way: a gigabit over 64 ms. Netcore's own credit per stream ends below it.
+const STREAM_WINDOW: u32 = 8 << 20;
+/// Bytes a connection may have under way in each direction, so that one stream cannot take all of it.
+const WINDOW: u32 = 16 << 20;
+/// Streams a peer may open before netcore grants more, as they are used.
+const STREAMS: u32 = 256;
+/// Unidirectional streams: one carries control, the rest is room for later versions.
+const UNI_STREAMS: u32 = 8;
+/// How often a larger packet size is tried where the path did not take the largest. quinn's 10 minutes are for paths
+/// that stay; after a move from a tunnel the larger packets of the direct path should come soon. Costs at most a dozen
+/// probes each time, and only where something is being sent anyway.
+const MTU_INTERVAL: Duration = Duration::from_secs(5);
+
+pub(super) fn transport(switches: Arc<Switches>, idle: Duration) -> TransportConfig {
+    let mut mtu = MtuDiscoveryConfig::default();
+    mtu.interval(MTU_INTERVAL);
+    let mut config = TransportConfig::default();
+    config
+        // Three chances within the idle time.
+        .keep_alive_interval(Some(idle / 3))
+        .max_idle_timeout(Some(idle.try_into().expect("idle times are minutes at most")))
+        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
+        .receive_window(VarInt::from_u32(WINDOW))
+        .send_window(u64::from(WINDOW))
+        .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS))
+        .max_concurrent_uni_streams(VarInt::from_u32(UNI_STREAMS))
+        .datagram_receive_buffer_size(None)
+        .mtu_discovery_config(Some(mtu))
+        .congestion_controller_factory(Arc::new(PathAwareConfig::new(switches)));
+    config
+}

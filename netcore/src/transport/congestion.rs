@@ -1,0 +1,134 @@
+//! Congestion control that knows when the path changes under a connection.
+//!
+//! quinn keeps one controller per connection for as long as its remote address stays, and with our [`super::path`] it
+//! stays while the path changes. So each connection gets its own factory, which wraps the stock controller and replaces
+//! it by a fresh one at the first call after a switch. What happened to packets of the old path says nothing about the
+//! new one and is not passed on; while they are in flight they do not count against the new window either, or a slow
+//! old path would hold up the new one until it drained. `docs/decisions/` has the figures.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Instant;
+
+use quinn::congestion::{Controller, ControllerFactory, ControllerMetrics, CubicConfig};
+use quinn_proto::RttEstimator;
+
+use super::path::Switches;
+
+/// Makes the controllers of one connection.
+pub(super) struct PathAwareConfig {
+    stock: Arc<CubicConfig>,
+    switches: Arc<Switches>,
+}
+
+impl PathAwareConfig {
+    pub(super) fn new(switches: Arc<Switches>) -> Self {
+        Self { stock: Arc::new(CubicConfig::default()), switches }
+    }
+}
+
+impl ControllerFactory for PathAwareConfig {
+    fn build(self: Arc<Self>, now: Instant, current_mtu: u16) -> Box<dyn Controller> {
+        let since = self.switches.last();
+        let inner = Arc::clone(&self.stock).build(now, current_mtu);
+        Box::new(PathAware { config: self, inner, since, mtu: current_mtu, in_flight: 0, stale: 0, arrived: false })
+    }
+}
+
+struct PathAware {
+    config: Arc<PathAwareConfig>,
+    inner: Box<dyn Controller>,
+    /// When the present path began.
+    since: Option<Instant>,
+    mtu: u16,
+    /// Bytes in flight on all paths, as far as told.
+    in_flight: u64,
+    /// Bytes among them that were sent before the switch.
+    stale: u64,
+    /// Whether a packet sent after the switch was acknowledged in the present batch.
+    arrived: bool,
+}
+
+impl PathAware {
+    fn follow(&mut self, now: Instant) {
+        let last = self.config.switches.last();
+        if last != self.since {
+            self.since = last;
+            self.inner = Arc::clone(&self.config.stock).build(now, self.mtu);
+            self.stale = self.in_flight;
+        }
+    }
+
+    fn is_stale(&self, sent: Instant) -> bool {
+        self.since.is_some_and(|since| sent < since)
+    }
+}
+
+impl Controller for PathAware {
+    fn on_sent(&mut self, now: Instant, bytes: u64, last_packet_number: u64) {
+        self.follow(now);
+        self.in_flight += bytes;
+        self.inner.on_sent(now, bytes, last_packet_number);
+    }
+
+    fn on_ack(&mut self, now: Instant, sent: Instant, bytes: u64, app_limited: bool, rtt: &RttEstimator) {
+        self.follow(now);
+        self.in_flight = self.in_flight.saturating_sub(bytes);
+        if self.is_stale(sent) {
+            self.stale = self.stale.saturating_sub(bytes);
+        } else {
+            self.arrived = true;
+            self.inner.on_ack(now, sent, bytes, app_limited, rtt);
+        }
+    }
+
+    fn on_end_acks(&mut self, now: Instant, in_flight: u64, app_limited: bool, largest: Option<u64>) {
+        self.follow(now);
+        self.in_flight = in_flight;
+        // Whatever was sent before a packet that arrived is about to be declared lost, or has arrived.
+        if std::mem::take(&mut self.arrived) {
+            self.stale = 0;
+        }
+        self.stale = self.stale.min(in_flight);
+        self.inner.on_end_acks(now, in_flight - self.stale, app_limited, largest);
+    }
+
+    fn on_congestion_event(&mut self, now: Instant, sent: Instant, is_persistent: bool, lost_bytes: u64) {
+        self.follow(now);
+        self.in_flight = self.in_flight.saturating_sub(lost_bytes);
+        if self.is_stale(sent) {
+            self.stale = self.stale.saturating_sub(lost_bytes);
+        } else {
+            self.inner.on_congestion_event(now, sent, is_persistent, lost_bytes);
+        }
+    }
+
+    fn on_mtu_update(&mut self, new_mtu: u16) {
+        self.mtu = new_mtu;
+        self.inner.on_mtu_update(new_mtu);
+    }
+
+    fn window(&self) -> u64 {
+        if self.config.switches.last() == self.since {
+            self.inner.window() + self.stale
+        } else {
+            self.inner.initial_window() + self.in_flight
+        }
+    }
+
+    fn metrics(&self) -> ControllerMetrics {
+        self.inner.metrics()
+    }
+
+    fn clone_box(&self) -> Box<dyn Controller> {
+        Box::new(Self { config: Arc::clone(&self.config), inner: self.inner.clone_box(), ..*self })
+    }
+
+    fn initial_window(&self) -> u64 {
+        self.inner.initial_window()
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
+}

@@ -1,0 +1,327 @@
+//! The one socket under the QUIC endpoint: direct packets and packets in tunnels, over one or more UDP sockets.
+//!
+//! quinn calls it through [`AsyncUdpSocket`]; each destination and source passes through [`super::path`], each datagram
+//! through [`super::envelope`]. Segmentation and receive offload (GSO, GRO) of `quinn-udp` stay in use on both kinds of
+//! path. Datagrams that are neither are counted and dropped: on an open port they are ordinary.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io::{self, IoSliceMut};
+use std::net::{Ipv6Addr, SocketAddr};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use quinn::{AsyncUdpSocket, UdpPoller};
+use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
+use tokio::io::Interest;
+
+use super::envelope::{self, Kind};
+use super::path::{PathTable, Route, mapped, plain};
+
+/// Errors of one socket in a row before the endpoint is told: single ones are about one datagram or a passing lack of
+/// memory, and the endpoint ends at the first it hears of.
+const MAX_ERRORS: usize = 16;
+
+/// One bound UDP socket.
+struct Lane {
+    io: tokio::net::UdpSocket,
+    state: UdpSocketState,
+    local: SocketAddr,
+    /// Whether the last send found the buffer full.
+    blocked: AtomicBool,
+}
+
+/// What the socket has seen.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// UDP payload bytes sent.
+    pub sent_bytes: AtomicU64,
+    /// UDP payload bytes received.
+    pub received_bytes: AtomicU64,
+    /// Datagrams that are neither QUIC nor of a known tunnel.
+    pub strange: AtomicU64,
+    /// Datagrams for which no socket fits, such as IPv6 on an IPv4 node.
+    pub unroutable: AtomicU64,
+}
+
+/// See the module.
+pub(crate) struct PathSocket {
+    lanes: Vec<Lane>,
+    paths: Arc<PathTable>,
+    counters: Arc<Counters>,
+    /// Which lane is asked first, so that a busy one does not starve another.
+    turn: AtomicUsize,
+    /// Datagrams that came in one buffer with others of another kind; bounded by what one receive call returns.
+    set_aside: Mutex<VecDeque<(RecvMeta, Vec<u8>)>>,
+    has_set_aside: AtomicBool,
+    /// Where envelopes are put on.
+    wrapped: Mutex<Vec<u8>>,
+}
+
+impl fmt::Debug for PathSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PathSocket").field("local", &self.local_addresses()).finish_non_exhaustive()
+    }
+}
+
+impl PathSocket {
+    /// Takes bound sockets, at least one. To be called within the runtime that drives the endpoint.
+    pub(crate) fn new(
+        sockets: Vec<std::net::UdpSocket>,
+        paths: Arc<PathTable>,
+        counters: Arc<Counters>,
+    ) -> io::Result<Self> {
+        let lane = |socket: std::net::UdpSocket| {
+            let state = UdpSocketState::new((&socket).into())?;
+            let local = socket.local_addr()?;
+            let io = tokio::net::UdpSocket::from_std(socket)?;
+            Ok(Lane { io, state, local, blocked: AtomicBool::new(false) })
+        };
+        Ok(Self {
+            lanes: sockets.into_iter().map(lane).collect::<io::Result<_>>()?,
+            paths,
+            counters,
+            turn: AtomicUsize::new(0),
+            set_aside: Mutex::default(),
+            has_set_aside: AtomicBool::new(false),
+            wrapped: Mutex::default(),
+        })
+    }
+
+    /// What the sockets are bound to.
+    pub(crate) fn local_addresses(&self) -> Vec<SocketAddr> {
+        self.lanes.iter().map(|lane| lane.local).collect()
+    }
+
+    /// Whether some socket can send to `to`.
+    pub(crate) fn reaches(&self, to: SocketAddr) -> bool {
+        self.lane(to).is_some()
+    }
+
+    /// The socket to send from. An address no socket can send to must not reach the kernel: the error it answers makes
+    /// `quinn-udp` give up segmentation offload for good.
+    fn lane(&self, to: SocketAddr) -> Option<&Lane> {
+        let scopeless = matches!(to, SocketAddr::V6(v6) if v6.ip().is_unicast_link_local() && v6.scope_id() == 0);
+        let broadcast = matches!(to, SocketAddr::V4(v4) if v4.ip().is_broadcast());
+        if to.port() == 0 || to.ip().is_unspecified() || to.ip().is_multicast() || scopeless || broadcast {
+            return None;
+        }
+        let fits = |lane: &&Lane| {
+            let local = lane.local.ip();
+            local.is_ipv4() == to.is_ipv4() && (local.is_unspecified() || local.is_loopback() == to.ip().is_loopback())
+        };
+        // The one bound to a certain address is the one meant where both fit.
+        self.lanes.iter().filter(fits).min_by_key(|lane| lane.local.ip().is_unspecified())
+    }
+
+    fn send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        let Some(lane) = self.lane(transmit.destination) else {
+            self.counters.unroutable.fetch_add(1, Ordering::Relaxed);
+            return Ok(());
+        };
+        let sent = lane.io.try_io(Interest::WRITABLE, || lane.state.send((&lane.io).into(), transmit));
+        match &sent {
+            Ok(()) => {
+                self.counters.sent_bytes.fetch_add(transmit.contents.len() as u64, Ordering::Relaxed);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => lane.blocked.store(true, Ordering::Release),
+            Err(_) => {}
+        }
+        sent
+    }
+
+    /// Makes what was received what quinn expects: QUIC packets from the address it knows the sender by. Returns whether
+    /// anything is left in the buffer.
+    fn admit(&self, buffer: &mut [u8], meta: &mut RecvMeta) -> bool {
+        self.counters.received_bytes.fetch_add(meta.len as u64, Ordering::Relaxed);
+        let from = plain(meta.addr);
+        let (kind, run) = envelope::first_run(&buffer[..meta.len], meta.stride);
+        if run < meta.len {
+            self.put_aside(&buffer[run..meta.len], RecvMeta { len: meta.len - run, ..*meta });
+            meta.len = run;
+        }
+        let source = match kind {
+            Kind::Quic => self.paths.source(Route::Direct(from)),
+            Kind::Tunnel(id) => self.paths.source(Route::Tunnel { relay: from, id }),
+            Kind::Strange => None,
+        };
+        let Some(source) = source else {
+            self.counters.strange.fetch_add(run.div_ceil(meta.stride.max(1)) as u64, Ordering::Relaxed);
+            meta.len = 0;
+            return false;
+        };
+        if matches!(kind, Kind::Tunnel(_)) {
+            meta.len = envelope::unwrap(&mut buffer[..meta.len], meta.stride);
+            meta.stride -= envelope::OVERHEAD;
+        }
+        if source != from {
+            // The address it came to belongs to the path, and quinn would send from it whatever the path is then.
+            meta.dst_ip = None;
+        }
+        meta.addr = mapped(source);
+        true
+    }
+
+    fn put_aside(&self, datagrams: &[u8], meta: RecvMeta) {
+        self.lock_aside().push_back((meta, datagrams.to_vec()));
+        self.has_set_aside.store(true, Ordering::Release);
+    }
+
+    fn lock_aside(&self) -> MutexGuard<'_, VecDeque<(RecvMeta, Vec<u8>)>> {
+        self.set_aside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take_aside(&self, buffer: &mut [u8], meta: &mut RecvMeta) -> bool {
+        let next = self.lock_aside().pop_front();
+        let Some((aside, datagrams)) = next else {
+            self.has_set_aside.store(false, Ordering::Release);
+            return false;
+        };
+        // It came out of a buffer of this size.
+        let length = datagrams.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&datagrams[..length]);
+        *meta = RecvMeta { len: length, ..aside };
+        // Counted when it was received.
+        self.counters.received_bytes.fetch_sub(length as u64, Ordering::Relaxed);
+        self.admit(buffer, meta);
+        true
+    }
+}
+
+impl Lane {
+    /// As many buffers as there are datagrams, or `Pending`.
+    fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        buffers: &mut [IoSliceMut<'_>],
+        metas: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        let mut errors = 0;
+        loop {
+            ready!(self.io.poll_recv_ready(cx))?;
+            match self.io.try_io(Interest::READABLE, || self.state.recv((&self.io).into(), buffers, metas)) {
+                Ok(received) => return Poll::Ready(Ok(received)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => {
+                    errors += 1;
+                    tracing::debug!(%error, local = %self.local, "receive failed");
+                    if errors == MAX_ERRORS {
+                        return Poll::Ready(Err(error));
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl AsyncUdpSocket for PathSocket {
+    fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
+        Box::pin(Writable { socket: self, waiting: None })
+    }
+
+    fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        let remote = plain(transmit.destination);
+        match self.paths.route(remote) {
+            Some(Route::Direct(to)) if to == remote => self.send(&Transmit { destination: to, ..*transmit }),
+            Some(Route::Direct(to)) => self.send(&Transmit { destination: to, src_ip: None, ..*transmit }),
+            Some(Route::Tunnel { relay, id }) => {
+                let mut wrapped = self.wrapped.lock().unwrap_or_else(PoisonError::into_inner);
+                let segment = transmit.segment_size.unwrap_or(transmit.contents.len()).max(1);
+                envelope::wrap(transmit.contents, segment, id, &mut wrapped);
+                self.send(&Transmit {
+                    destination: relay,
+                    ecn: transmit.ecn,
+                    contents: &wrapped,
+                    segment_size: transmit.segment_size.map(|size| size + envelope::OVERHEAD),
+                    src_ip: None,
+                })
+            }
+            None => {
+                self.counters.unroutable.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            }
+        }
+    }
+
+    fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        buffers: &mut [IoSliceMut<'_>],
+        metas: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        if self.has_set_aside.load(Ordering::Acquire) && self.take_aside(&mut buffers[0], &mut metas[0]) {
+            return Poll::Ready(Ok(1));
+        }
+        let first = self.turn.fetch_add(1, Ordering::Relaxed);
+        for index in 0..self.lanes.len() {
+            let lane = &self.lanes[(first.wrapping_add(index)) % self.lanes.len()];
+            // A lane with nothing but strange datagrams is asked again; tokio's budget for a task ends a flood of them.
+            while let Poll::Ready(received) = lane.poll_recv(cx, buffers, metas) {
+                let received = received?;
+                let mut admitted = false;
+                for (buffer, meta) in buffers.iter_mut().zip(metas.iter_mut()).take(received) {
+                    admitted |= self.admit(buffer, meta);
+                }
+                if admitted {
+                    return Poll::Ready(Ok(received));
+                }
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Always IPv6, so that quinn takes destinations of either family.
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok((Ipv6Addr::UNSPECIFIED, self.lanes[0].local.port()).into())
+    }
+
+    fn max_transmit_segments(&self) -> usize {
+        self.lanes.iter().map(|lane| lane.state.max_gso_segments()).min().unwrap_or(1)
+    }
+
+    fn max_receive_segments(&self) -> usize {
+        self.lanes.iter().map(|lane| lane.state.gro_segments()).max().unwrap_or(1)
+    }
+
+    fn may_fragment(&self) -> bool {
+        self.lanes.iter().any(|lane| lane.state.may_fragment())
+    }
+}
+
+type Waiting = Pin<Box<dyn Future<Output = io::Result<()>> + Send + Sync>>;
+
+/// Waits, for one connection, until no lane is blocked.
+struct Writable {
+    socket: Arc<PathSocket>,
+    waiting: Option<Waiting>,
+}
+
+impl fmt::Debug for Writable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writable").finish_non_exhaustive()
+    }
+}
+
+impl UdpPoller for Writable {
+    fn poll_writable(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.waiting.is_none() {
+            if !self.socket.lanes.iter().any(|lane| lane.blocked.load(Ordering::Acquire)) {
+                return Poll::Ready(Ok(()));
+            }
+            let socket = Arc::clone(&self.socket);
+            self.waiting = Some(Box::pin(async move {
+                for lane in socket.lanes.iter().filter(|lane| lane.blocked.load(Ordering::Acquire)) {
+                    lane.io.writable().await?;
+                    lane.blocked.store(false, Ordering::Release);
+                }
+                Ok(())
+            }));
+        }
+        let waiting = self.waiting.as_mut().expect("set above").as_mut();
+        let result = ready!(waiting.poll(cx));
+        self.waiting = None;
+        Poll::Ready(result)
+    }
+}
