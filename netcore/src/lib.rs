@@ -1,4 +1,5 @@
 //! The network core.
 
 pub mod identity;
+pub mod peers;
 pub mod transport;

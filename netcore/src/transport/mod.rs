@@ -84,7 +84,9 @@ impl From<ConnectionError> for DialError {
             ConnectionError::TimedOut | ConnectionError::Reset => Self::NoAnswer,
             ConnectionError::LocallyClosed | ConnectionError::CidsExhausted => Self::Stopping,
             ConnectionError::ApplicationClosed(close) => Self::Refused { code: close.error_code.into_inner() },
-            ConnectionError::ConnectionClosed(close) if close.error_code == quinn::TransportErrorCode::CONNECTION_REFUSED => {
+            ConnectionError::ConnectionClosed(close)
+                if close.error_code == quinn::TransportErrorCode::CONNECTION_REFUSED =>
+            {
                 Self::Refused { code: u64::from(close.error_code) }
             }
             other => Self::OtherProtocol { reason: other.to_string() },
@@ -103,7 +105,7 @@ pub struct Transport {
     idle: Duration,
     open: AtomicBool,
     // Last, so that the endpoint's tasks are gone only after the endpoint.
-    thread: EndpointThread,
+    _thread: EndpointThread,
 }
 
 impl Transport {
@@ -135,7 +137,7 @@ impl Transport {
             (endpoint, socket)
         };
         let open = AtomicBool::new(false);
-        let transport = Self { endpoint, socket, paths, counters, credentials, server, idle, open, thread };
+        let transport = Self { endpoint, socket, paths, counters, credentials, server, idle, open, _thread: thread };
         Ok((transport, bound.warnings))
     }
 
@@ -178,11 +180,12 @@ impl Transport {
         let (crypto, other) = self.credentials.client(node);
         let mut config = ClientConfig::new(crypto);
         config.transport_config(Arc::new(config::transport(Arc::clone(&switches), self.idle)));
-        let connecting = self.endpoint.connect_with(config, address, tls::SERVER_NAME).map_err(|error| match error {
-            ConnectError::EndpointStopping | ConnectError::CidsExhausted => DialError::Stopping,
-            ConnectError::InvalidRemoteAddress(_) => DialError::NoSocket,
-            other => DialError::OtherProtocol { reason: other.to_string() },
-        })?;
+        let connecting =
+            self.endpoint.connect_with(config, address, tls::SERVER_NAME).map_err(|error| match error {
+                ConnectError::EndpointStopping | ConnectError::CidsExhausted => DialError::Stopping,
+                ConnectError::InvalidRemoteAddress(_) => DialError::NoSocket,
+                other => DialError::OtherProtocol { reason: other.to_string() },
+            })?;
         match connecting.await {
             Ok(connection) => Ok(self.link(connection, node, switches)),
             Err(error) => Err(other.get().map_or_else(|| error.into(), |node| DialError::OtherNode(*node))),

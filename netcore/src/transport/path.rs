@@ -121,11 +121,6 @@ impl PathTable {
         found.or_else(|| (!is_synthetic(remote)).then_some(Route::Direct(remote)))
     }
 
-    /// Whether packets to `remote` go elsewhere.
-    pub(crate) fn is_moved(&self, remote: SocketAddr) -> bool {
-        self.route(remote) != Some(Route::Direct(remote))
-    }
-
     /// What quinn calls the sender of a packet that came this way; `None`: a tunnel nobody set up.
     pub(crate) fn source(&self, way: Route) -> Option<SocketAddr> {
         let known = self.look(|maps| maps.sources.get(&way).copied()).flatten();

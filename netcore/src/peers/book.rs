@@ -1,0 +1,279 @@
+//! What is known of other nodes: addresses, from whom, and which of them worked. Pure; [`super::store`] keeps the
+//! remembered part on disk.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use polypeer_ipc_protocol::ids::NodeId;
+
+/// Nodes known at once; the one heard of least recently makes room. About 2 MiB at most.
+pub const MAX_NODES: usize = 4096;
+/// Addresses of one node; the least promising makes room.
+pub const MAX_ADDRESSES: usize = 16;
+
+/// Where knowledge of a node comes from, the most promising first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Source {
+    /// The caller said so: a ticket, an address with a request.
+    Ticket,
+    /// The local network.
+    Lan,
+    /// The node itself said so.
+    Peer,
+    /// It connected from there.
+    Incoming,
+    /// The store of an earlier run.
+    Remembered,
+}
+
+impl Source {
+    /// The name in `polypeer peers` and `polypeer status`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ticket => "ticket",
+            Self::Lan => "lan",
+            Self::Peer => "peer",
+            Self::Incoming => "incoming",
+            Self::Remembered => "remembered",
+        }
+    }
+}
+
+/// One address of a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    /// Where.
+    pub address: SocketAddr,
+    /// The most promising source it came from.
+    pub source: Source,
+    /// When a connection was made there last, Unix seconds.
+    pub worked: Option<u64>,
+}
+
+impl Known {
+    /// Better ones first: what worked last, then by source.
+    fn rank(&self) -> (std::cmp::Reverse<Option<u64>>, Source) {
+        (std::cmp::Reverse(self.worked), self.source)
+    }
+}
+
+/// All that is known of one node.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Entry {
+    /// Its addresses, best first.
+    pub addresses: Vec<Known>,
+    /// Whether to keep it over restarts and to dial it by ourselves.
+    pub remembered: bool,
+    /// Whether the operator cut it off.
+    pub blocked: bool,
+    /// When it was connected last, Unix seconds.
+    pub seen: Option<u64>,
+    /// Counts up with every mention; says who was heard of least recently.
+    touched: u64,
+}
+
+impl Entry {
+    /// The names of all sources that know it.
+    pub fn sources(&self) -> Vec<String> {
+        let mut sources: Vec<Source> = self.addresses.iter().map(|known| known.source).collect();
+        if self.remembered {
+            sources.push(Source::Remembered);
+        }
+        sources.sort();
+        sources.dedup();
+        sources.into_iter().map(|source| source.name().to_owned()).collect()
+    }
+
+    fn learn(&mut self, address: SocketAddr, source: Source, worked: Option<u64>) -> bool {
+        let before = self.addresses.clone();
+        match self.addresses.iter_mut().find(|known| known.address == address) {
+            Some(known) => {
+                known.source = known.source.min(source);
+                known.worked = known.worked.max(worked);
+            }
+            None => self.addresses.push(Known { address, source, worked }),
+        }
+        self.addresses.sort_by_key(Known::rank);
+        self.addresses.truncate(MAX_ADDRESSES);
+        self.addresses != before
+    }
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Book {
+    entries: HashMap<NodeId, Entry>,
+    clock: u64,
+}
+
+impl Book {
+    /// What is known of `node`.
+    pub fn get(&self, node: &NodeId) -> Option<&Entry> {
+        self.entries.get(node)
+    }
+
+    /// Everybody known, blocked ones included.
+    pub fn iter(&self) -> impl Iterator<Item = (&NodeId, &Entry)> {
+        self.entries.iter()
+    }
+
+    /// Whether the operator cut `node` off.
+    pub fn is_blocked(&self, node: &NodeId) -> bool {
+        self.entries.get(node).is_some_and(|entry| entry.blocked)
+    }
+
+    /// Addresses to try, best first.
+    pub fn candidates(&self, node: &NodeId) -> Vec<SocketAddr> {
+        self.get(node).map(|entry| entry.addresses.iter().map(|known| known.address).collect()).unwrap_or_default()
+    }
+
+    /// Adds an address; returns whether that changed anything. An address nobody can be dialed at is left out.
+    pub fn learn(&mut self, node: NodeId, address: SocketAddr, source: Source) -> bool {
+        dialable(address) && self.entry(node).is_some_and(|entry| entry.learn(address, source, None))
+    }
+
+    /// A connection was made with `node`, at `address` if it is one to dial again: from now on it is remembered.
+    pub fn connected(&mut self, node: NodeId, address: Option<SocketAddr>, source: Source, now: u64) {
+        if let Some(entry) = self.entry(node) {
+            entry.remembered = true;
+            entry.seen = Some(now);
+            if let Some(address) = address.filter(|address| dialable(*address)) {
+                entry.learn(address, source, Some(now));
+            }
+        }
+    }
+
+    /// Somebody else lives at `address`.
+    pub fn is_elsewhere(&mut self, node: &NodeId, address: SocketAddr) {
+        if let Some(entry) = self.entries.get_mut(node) {
+            entry.addresses.retain(|known| known.address != address);
+        }
+    }
+
+    /// Cuts `node` off or lets it back. `false`: there is no room for one more blocked node.
+    pub fn set_blocked(&mut self, node: NodeId, blocked: bool) -> bool {
+        if !blocked && self.get(&node).is_none() {
+            return true;
+        }
+        self.entry(node).map(|entry| entry.blocked = blocked).is_some()
+    }
+
+    /// Drops all that is known of `node` but a block.
+    pub fn forget(&mut self, node: &NodeId) {
+        if self.is_blocked(node) {
+            self.entries.insert(*node, Entry { blocked: true, ..Entry::default() });
+        } else {
+            self.entries.remove(node);
+        }
+    }
+
+    /// Puts back what the store kept.
+    pub fn restore(&mut self, node: NodeId, entry: Entry) {
+        if let Some(place) = self.entry(node) {
+            *place = Entry { touched: place.touched, ..entry };
+            place.addresses.sort_by_key(Known::rank);
+            place.addresses.truncate(MAX_ADDRESSES);
+        }
+    }
+
+    /// The entry of `node`, made if there is room or somebody dispensable: strangers first, nobody blocked.
+    fn entry(&mut self, node: NodeId) -> Option<&mut Entry> {
+        self.clock += 1;
+        if !self.entries.contains_key(&node) && self.entries.len() >= MAX_NODES {
+            let dispensable = self.entries.iter().filter(|(_, entry)| !entry.blocked);
+            let oldest = *dispensable.min_by_key(|(_, entry)| (entry.remembered, entry.touched))?.0;
+            self.entries.remove(&oldest);
+        }
+        let entry = self.entries.entry(node).or_default();
+        entry.touched = self.clock;
+        Some(entry)
+    }
+}
+
+/// Whether a node can be there at all.
+fn dialable(address: SocketAddr) -> bool {
+    let ip = address.ip();
+    address.port() != 0 && !ip.is_unspecified() && !ip.is_multicast()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(number: u32) -> NodeId {
+        let mut id = [0; 32];
+        id[..4].copy_from_slice(&number.to_be_bytes());
+        NodeId(id)
+    }
+
+    fn address(last: u16) -> SocketAddr {
+        SocketAddr::from(([192, 0, 2, 1], last))
+    }
+
+    #[test]
+    fn address_that_worked_last_is_tried_first_then_by_source() {
+        let mut book = Book::default();
+        book.learn(node(1), address(1), Source::Peer);
+        book.learn(node(1), address(2), Source::Ticket);
+        book.learn(node(1), address(3), Source::Lan);
+        assert_eq!(book.candidates(&node(1)), [address(2), address(3), address(1)]);
+        book.connected(node(1), Some(address(1)), Source::Peer, 100);
+        book.connected(node(1), Some(address(3)), Source::Lan, 200);
+        assert_eq!(book.candidates(&node(1)), [address(3), address(1), address(2)]);
+        book.is_elsewhere(&node(1), address(3));
+        assert_eq!(book.candidates(&node(1)), [address(1), address(2)]);
+    }
+
+    #[test]
+    fn addresses_of_one_node_are_bounded_and_the_working_one_stays() {
+        let mut book = Book::default();
+        book.connected(node(1), Some(address(9)), Source::Remembered, 1);
+        for port in 1000..1100 {
+            book.learn(node(1), address(port), Source::Ticket);
+        }
+        assert_eq!(book.candidates(&node(1)).len(), MAX_ADDRESSES);
+        assert_eq!(book.candidates(&node(1))[0], address(9));
+    }
+
+    #[test]
+    fn nodes_are_bounded_and_strangers_make_room_first() {
+        let mut book = Book::default();
+        book.connected(node(0), Some(address(1)), Source::Ticket, 1);
+        book.set_blocked(node(1), true);
+        for number in 2..MAX_NODES as u32 + 100 {
+            book.learn(node(number), address(1), Source::Lan);
+        }
+        assert_eq!(book.iter().count(), MAX_NODES);
+        assert!(book.get(&node(0)).is_some() && book.is_blocked(&node(1)));
+        assert!(book.get(&node(2)).is_none() && book.get(&node(MAX_NODES as u32 + 99)).is_some());
+    }
+
+    #[test]
+    fn full_of_blocked_nodes_it_takes_nobody_else() {
+        let mut book = Book::default();
+        let blocked = (0..MAX_NODES as u32 + 10).filter(|number| book.set_blocked(node(*number), true)).count();
+        assert_eq!(blocked, MAX_NODES);
+        assert!(!book.learn(node(u32::MAX), address(1), Source::Ticket));
+    }
+
+    #[test]
+    fn forgotten_node_stays_blocked() {
+        let mut book = Book::default();
+        book.connected(node(1), Some(address(1)), Source::Ticket, 1);
+        book.set_blocked(node(1), true);
+        book.forget(&node(1));
+        assert!(book.is_blocked(&node(1)) && book.candidates(&node(1)).is_empty());
+        book.set_blocked(node(1), false);
+        book.forget(&node(1));
+        assert!(book.get(&node(1)).is_none());
+    }
+
+    #[test]
+    fn address_nobody_can_be_at_is_not_kept() {
+        let mut book = Book::default();
+        for text in ["0.0.0.0:1", "192.0.2.1:0", "224.0.0.1:5", "[::]:1", "[ff02::1]:1"] {
+            assert!(!book.learn(node(1), text.parse().expect("address"), Source::Ticket), "{text}");
+        }
+        assert!(book.get(&node(1)).is_none());
+    }
+}

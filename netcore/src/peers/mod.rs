@@ -1,0 +1,247 @@
+//! Who this node is connected to, and how it gets there: one connection per pair, dials, remembered peers, blocks.
+//!
+//! The gateway holds [`Peers`] and asks it for connections; each new one is handed to it once, through the callback
+//! given to [`Peers::bind`]. Below, [`crate::transport`] makes single attempts. Decisions are pure and in files of their
+//! own: [`book`] (what is known), [`plan`] (order of attempts), [`table`] (which connection is kept), [`redial`] (when to
+//! try again), [`trace`] (what went wrong). `shared` drives them: one lock around all of that state, never held across
+//! an await, and tasks on the caller's runtime; the endpoint has its own thread.
+//!
+//! Before anything else each connection carries the exchange of [`settle`] on its first bidirectional stream: by the
+//! time the callback sees a connection that stream is used up, and the other node has agreed to keep the connection.
+
+pub mod book;
+mod dialer;
+mod local;
+pub mod plan;
+pub mod redial;
+mod settle;
+mod shared;
+pub mod table;
+pub mod trace;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use polypeer_ipc_protocol::admin::{Cause, NetStatus, PeerRecord};
+use polypeer_ipc_protocol::error::{ErrorCode, Failure};
+use polypeer_ipc_protocol::ids::NodeId;
+use polypeer_ipc_protocol::ticket::Ticket;
+use tokio::sync::broadcast;
+
+use crate::identity::Identity;
+use crate::transport::{BindError, Choice, IDLE, PathHandle, Transport};
+use book::Source;
+use shared::Shared;
+
+/// The default port of a node.
+pub const DEFAULT_PORT: u16 = 7470;
+/// Events kept for a slow listener; one that misses some is told how many (`RecvError::Lagged`) and can read
+/// [`Peers::records`] instead.
+const MAX_EVENTS: usize = 1024;
+
+/// What a node's network side is made from.
+#[derive(Debug)]
+pub struct PeersConfig {
+    /// The node's folder; `peers.db` is kept there.
+    pub home: PathBuf,
+    /// Its key.
+    pub identity: Arc<Identity>,
+    /// Where to listen; empty: the default port of both families.
+    pub listen: Vec<SocketAddr>,
+    /// Whether a busy port is an error, rather than a reason to take the next one.
+    pub explicit_listen: bool,
+    /// Whether to look for nodes on the local network.
+    pub lan: bool,
+    /// Only nodes that name the same network find each other there.
+    pub network: String,
+    /// How long a silent connection lives; [`IDLE`] outside of tests.
+    pub idle: Duration,
+}
+
+impl PeersConfig {
+    /// The defaults: both families, local network on, network `main`.
+    pub fn new(home: PathBuf, identity: Arc<Identity>) -> Self {
+        let network = "main".to_owned();
+        Self { home, identity, listen: Vec::new(), explicit_listen: false, lan: true, network, idle: IDLE }
+    }
+}
+
+/// A new connection, as the rest of the node gets it.
+#[derive(Debug, Clone)]
+pub struct Established {
+    /// Who is at the other end.
+    pub node: NodeId,
+    /// The connection. Its first bidirectional stream is used up; nothing else was read or opened.
+    pub connection: quinn::Connection,
+    /// Whether this node dialed.
+    pub outgoing: bool,
+    /// How its packets travel, and the means to change that.
+    pub path: PathHandle,
+}
+
+/// What happens to peers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PeerEvent {
+    /// A connection is in use. Sent after the callback returned.
+    Up(NodeId),
+    /// It ended, and why. A connection replaced by a newer one sends `Down`, then `Up`.
+    Down(NodeId, Failure),
+}
+
+/// Why the network side of a node cannot start. Every text ends in what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No socket.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+}
+
+/// Called once for each connection kept, on the runtime that [`Peers::bind`] was called on; must not block. It returns
+/// before [`Peers::connect`] does for that connection.
+pub type OnEstablished = Arc<dyn Fn(Established) + Send + Sync>;
+
+/// A handle to all of it; cheap to clone. When the last one is dropped everything stops, without the goodbyes of
+/// [`Peers::close`].
+#[derive(Clone)]
+pub struct Peers {
+    shared: Arc<Shared>,
+    _owner: Arc<Owner>,
+}
+
+/// Stops the tasks, which hold `Shared` themselves, when the last handle is gone.
+struct Owner(Arc<Shared>);
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+impl Peers {
+    /// Binds the sockets and loads what is remembered. Accepts and dials nothing before [`Self::open`]. Must be called
+    /// within the runtime that the node's tasks are to run on.
+    pub async fn bind(config: PeersConfig, on_established: OnEstablished) -> Result<Self, StartError> {
+        let default = [SocketAddr::from(([0, 0, 0, 0], DEFAULT_PORT)), SocketAddr::from(([0u16; 8], DEFAULT_PORT))];
+        let listen = if config.listen.is_empty() { default.as_slice() } else { &config.listen };
+        let choice = if config.explicit_listen { Choice::Explicit } else { Choice::Default };
+        let (transport, warnings) = Transport::bind(&config.identity, listen, choice, config.idle)?;
+        let (events, _) = broadcast::channel(MAX_EVENTS);
+        let shared = Arc::new(Shared::new(config, transport, on_established, events, warnings));
+        Ok(Self { _owner: Arc::new(Owner(Arc::clone(&shared))), shared })
+    }
+
+    /// Starts accepting, discovery, and dialing remembered peers.
+    pub fn open(&self) {
+        self.shared.open();
+    }
+
+    /// This node.
+    pub fn node(&self) -> NodeId {
+        self.shared.me
+    }
+
+    /// The connection with `node`, made if there is none: at `hints` and wherever else it is known to be. All callers
+    /// share one dial; giving up on waiting does not end it.
+    ///
+    /// Fails with `unknown peer` (no address), `unreachable`, `blocked`, `timed out` (at `deadline`), `busy` (too many
+    /// peers or callers), `bad argument` (this very node) or `shutting down`.
+    pub async fn connect(
+        &self,
+        node: NodeId,
+        hints: &[SocketAddr],
+        deadline: Instant,
+    ) -> Result<quinn::Connection, Failure> {
+        let result = match self.shared.begin(node, hints)? {
+            shared::Begun::Live(connection) => return Ok(connection),
+            shared::Begun::Wait(result) => result,
+        };
+        match tokio::time::timeout_at(deadline.into(), result).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(Failure::from(ErrorCode::ShuttingDown)),
+            Err(_) => Err(self.shared.still_dialing(&node)),
+        }
+    }
+
+    /// The connection in use with `node`.
+    pub fn connection(&self, node: &NodeId) -> Option<quinn::Connection> {
+        self.shared.lock().table.live(node).map(|live| live.connection.clone())
+    }
+
+    /// Where `node` says it can be reached. Loopback addresses are believed only of a node that is connected over
+    /// loopback: another machine's loopback is ours.
+    pub fn learned(&self, node: NodeId, addresses: &[SocketAddr]) {
+        self.shared.learned(node, addresses);
+    }
+
+    /// A node was found at `address` by `source`, which may be wrong: dials it to see, unless enough peers are connected.
+    pub(crate) fn found(&self, node: NodeId, address: SocketAddr, source: Source) {
+        self.shared.found(node, address, source);
+    }
+
+    /// This node's ticket: its id and the addresses of this machine that it listens on.
+    pub fn ticket(&self) -> Ticket {
+        Ticket { node: self.shared.me, addresses: local::addresses(&self.shared.transport.local_addresses()) }
+    }
+
+    /// All peers: connected, known and blocked. `protocols` is left for the caller to fill in.
+    pub fn records(&self) -> Vec<PeerRecord> {
+        self.shared.records()
+    }
+
+    /// The network side's state.
+    pub fn status(&self) -> NetStatus {
+        self.shared.status()
+    }
+
+    /// Cuts `node` off for good: ends its connection, refuses it in both directions, also after a restart. Fails with
+    /// `busy` when thousands are blocked already.
+    pub async fn block(&self, node: NodeId) -> Result<(), Failure> {
+        self.shared.block(node)
+    }
+
+    /// Undoes [`Self::block`].
+    pub async fn unblock(&self, node: NodeId) -> Result<(), Failure> {
+        self.shared.unblock(node)
+    }
+
+    /// Ends the connection with `node` and drops all that is remembered of it, but a block.
+    pub async fn forget(&self, node: NodeId) -> Result<(), Failure> {
+        self.shared.forget(node)
+    }
+
+    /// Likely causes why `node` was not reached, ranked, then the trace, one line an attempt.
+    pub fn explain(&self, node: NodeId) -> (Vec<Cause>, Vec<String>) {
+        let state = self.shared.lock();
+        (state.traces.causes(&node), state.traces.lines(&node))
+    }
+
+    /// What happens from now on.
+    pub fn events(&self) -> broadcast::Receiver<PeerEvent> {
+        self.shared.events.subscribe()
+    }
+
+    /// The transport below, for paths through tunnels.
+    pub fn transport(&self) -> &Transport {
+        &self.shared.transport
+    }
+
+    /// Tells all peers, ends everything, returns when they were told or at `deadline`.
+    pub async fn close(&self, deadline: Instant) {
+        self.shared.stop();
+        let code = ErrorCode::ShuttingDown;
+        let limit = deadline.saturating_duration_since(Instant::now());
+        self.shared.transport.close(code.number(), code.text().as_bytes(), limit).await;
+    }
+
+    /// Datagrams that came and were nothing this node knows, and those no socket could send.
+    pub fn counters(&self) -> Vec<(String, u64)> {
+        let counters = self.shared.transport.counters();
+        vec![
+            ("strange datagrams".into(), counters.strange.load(Ordering::Relaxed)),
+            ("unroutable datagrams".into(), counters.unroutable.load(Ordering::Relaxed)),
+        ]
+    }
+}

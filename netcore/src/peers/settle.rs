@@ -1,0 +1,88 @@
+//! The first words on a connection: which of several is kept ([`super::table`] has the rule).
+//!
+//! They travel on the connection's first bidirectional stream, opened by the dialer, before anything else of either
+//! side is read:
+//!
+//! ```text
+//! dialer   → acceptor   tag of the dialer, u64 little-endian
+//! acceptor → dialer     tag of the acceptor, u64 little-endian
+//! decider  → follower   01, once both tags are known and it keeps the connection
+//! ```
+//!
+//! Both then finish the stream. The decider refuses by closing the connection with `superseded`; either side may refuse
+//! with `blocked`, `busy` or `shutting down` at any time. Established is a connection for the decider when it has
+//! written the 01, for the follower when it has read it.
+
+use std::time::Duration;
+
+use quinn::{Connection, ReadExactError, RecvStream, SendStream, WriteError};
+
+use crate::transport::DialError;
+
+/// For all of it: two round trips and some lost packets.
+pub(super) const LIMIT: Duration = Duration::from_secs(5);
+/// What the decider says when it keeps a connection.
+const KEPT: u8 = 1;
+
+/// Which end of a connection this node is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    Dialer,
+    Acceptor,
+}
+
+/// Exchanges tags. With the smaller id, `decide` is asked with the peer's tag, before the peer is told; otherwise it is
+/// asked when the peer has decided, and must agree. `false` when it did not keep the connection.
+pub(super) async fn settle(
+    connection: &Connection,
+    side: Side,
+    decider: bool,
+    tag: u64,
+    decide: impl FnOnce(u64) -> bool,
+) -> Result<bool, DialError> {
+    let (mut send, mut recv) = match side {
+        Side::Dialer => connection.open_bi().await?,
+        Side::Acceptor => connection.accept_bi().await?,
+    };
+    // The stream exists for the acceptor only once the dialer has written.
+    if side == Side::Dialer {
+        write(&mut send, &tag.to_le_bytes()).await?;
+    }
+    let mut peer_tag = [0; 8];
+    read(&mut recv, &mut peer_tag).await?;
+    let peer_tag = u64::from_le_bytes(peer_tag);
+    if side == Side::Acceptor {
+        write(&mut send, &tag.to_le_bytes()).await?;
+    }
+    let kept = if decider {
+        let kept = decide(peer_tag);
+        if kept {
+            write(&mut send, &[KEPT]).await?;
+        }
+        kept
+    } else {
+        let mut word = [0];
+        read(&mut recv, &mut word).await?;
+        if word != [KEPT] {
+            return Err(DialError::OtherProtocol { reason: "it neither kept nor closed the connection".into() });
+        }
+        decide(peer_tag)
+    };
+    // Fails only where the connection is gone, which whoever uses it next will see.
+    send.finish().ok();
+    Ok(kept)
+}
+
+async fn write(send: &mut SendStream, bytes: &[u8]) -> Result<(), DialError> {
+    send.write_all(bytes).await.map_err(|error| match error {
+        WriteError::ConnectionLost(error) => error.into(),
+        other => DialError::OtherProtocol { reason: other.to_string() },
+    })
+}
+
+async fn read(recv: &mut RecvStream, bytes: &mut [u8]) -> Result<(), DialError> {
+    recv.read_exact(bytes).await.map_err(|error| match error {
+        ReadExactError::ReadError(quinn::ReadError::ConnectionLost(error)) => error.into(),
+        other => DialError::OtherProtocol { reason: other.to_string() },
+    })
+}

@@ -1,0 +1,212 @@
+//! Nodes on loopback, over real QUIC: who gets connected to whom, who does not, and what is said about it.
+
+#![allow(clippy::expect_used, reason = "tests")]
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use polypeer_ipc_protocol::admin::PeerState;
+use polypeer_ipc_protocol::error::ErrorCode;
+use polypeer_ipc_protocol::ids::NodeId;
+use polypeer_netcore::identity::Identity;
+use polypeer_netcore::peers::{PeerEvent, Peers, PeersConfig};
+use tempfile::TempDir;
+
+/// Long enough for anything here on a busy machine; nothing waits for it to pass.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+struct Node {
+    peers: Peers,
+    established: Arc<AtomicUsize>,
+    _home: Option<TempDir>,
+}
+
+impl Node {
+    async fn start_with(change: impl FnOnce(&mut PeersConfig)) -> Self {
+        let home = tempfile::tempdir().expect("temporary folder");
+        let mut config = PeersConfig::new(home.path().to_owned(), Arc::new(Identity::generate()));
+        config.listen = vec!["127.0.0.1:0".parse().expect("address")];
+        config.explicit_listen = true;
+        config.lan = false;
+        change(&mut config);
+        let established = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&established);
+        let on_established = Arc::new(move |_| {
+            count.fetch_add(1, Ordering::SeqCst);
+        });
+        let peers = Peers::bind(config, on_established).await.expect("bind");
+        peers.open();
+        Self { peers, established, _home: Some(home) }
+    }
+
+    async fn start() -> Self {
+        Self::start_with(|_| ()).await
+    }
+
+    fn id(&self) -> NodeId {
+        self.peers.node()
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.peers.transport().local_addresses()[0]
+    }
+
+    async fn connect(&self, to: &Self) -> Result<quinn::Connection, polypeer_ipc_protocol::error::Failure> {
+        self.peers.connect(to.id(), &[to.address()], Instant::now() + PATIENCE).await
+    }
+
+    fn state(&self, of: &Self) -> Option<PeerState> {
+        self.peers.records().into_iter().find(|record| record.node == of.id()).map(|record| record.state)
+    }
+}
+
+/// Waits until `condition` holds.
+async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "gave up waiting: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Sends bytes over a new stream and checks that they come out at the other end.
+async fn exchange(from: &quinn::Connection, to: &quinn::Connection) {
+    let (mut send, _) = from.open_bi().await.expect("stream");
+    send.write_all(b"hello").await.expect("write");
+    send.finish().expect("finish");
+    let (_, mut recv) = to.accept_bi().await.expect("accept");
+    assert_eq!(recv.read_to_end(100).await.expect("read"), b"hello");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn both_sides_get_the_one_connection_and_streams_pass() {
+    let (a, b) = (Node::start().await, Node::start().await);
+    let at_a = a.connect(&b).await.expect("connected");
+    assert_eq!(a.established.load(Ordering::SeqCst), 1, "told before connect returned");
+    until("b is connected", || b.peers.connection(&a.id()).is_some()).await;
+    let at_b = b.connect(&a).await.expect("the same connection");
+    exchange(&at_a, &at_b).await;
+    exchange(&at_b, &at_a).await;
+    assert_eq!((a.established.load(Ordering::SeqCst), b.established.load(Ordering::SeqCst)), (1, 1));
+    assert_eq!((a.state(&b), b.state(&a)), (Some(PeerState::Connected), Some(PeerState::Connected)));
+}
+
+#[tokio::test]
+async fn another_key_at_the_address_is_refused_and_explained() {
+    let (a, b, other) = (Node::start().await, Node::start().await, Node::start().await);
+    let result = a.peers.connect(b.id(), &[other.address()], Instant::now() + PATIENCE).await;
+    let failure = result.expect_err("somebody else answered");
+    assert!(failure.is(ErrorCode::Unreachable), "{failure}");
+    assert!(failure.message.contains(&other.id().to_string()), "{failure}");
+    let (causes, trace) = a.peers.explain(b.id());
+    assert!(causes[0].cause.contains(&other.id().to_string()), "{causes:?}");
+    assert!(trace[0].contains(&other.address().to_string()), "{trace:?}");
+    assert_eq!(other.established.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn unknown_peer_and_own_id_are_told_apart() {
+    let a = Node::start().await;
+    let deadline = Instant::now() + PATIENCE;
+    let unknown = a.peers.connect(NodeId([3; 32]), &[], deadline).await.expect_err("nobody knows it");
+    assert!(unknown.is(ErrorCode::UnknownPeer), "{unknown}");
+    let own = a.peers.connect(a.id(), &[a.address()], deadline).await.expect_err("itself");
+    assert!(own.is(ErrorCode::BadArgument), "{own}");
+}
+
+#[tokio::test]
+async fn silence_is_unreachable_and_a_short_deadline_timed_out() {
+    let a = Node::start().await;
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").expect("bind");
+    let hint = [silent.local_addr().expect("address")];
+    let id = Identity::generate().node();
+    let early = a.peers.connect(id, &hint, Instant::now() + Duration::from_millis(50)).await.expect_err("silence");
+    assert!(early.is(ErrorCode::TimedOut), "{early}");
+    let late = a.peers.connect(id, &hint, Instant::now() + PATIENCE).await.expect_err("silence");
+    assert!(late.is(ErrorCode::Unreachable), "{late}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn garbage_on_the_port_changes_nothing() {
+    let (a, b) = (Node::start().await, Node::start().await);
+    let at_a = a.connect(&b).await.expect("connected");
+    until("b is connected", || b.peers.connection(&a.id()).is_some()).await;
+    let noise = std::net::UdpSocket::bind("127.0.0.1:0").expect("bind");
+    let mut strange = 0;
+    for number in 0..2000u32 {
+        let mut datagram = vec![(number % 256) as u8; (number % 1400) as usize];
+        datagram.extend(number.to_le_bytes());
+        strange += u64::from(datagram[0] & 0x40 == 0);
+        noise.send_to(&datagram, b.address()).expect("send");
+    }
+    exchange(&at_a, &b.peers.connection(&a.id()).expect("still connected")).await;
+    until("noise is counted", || b.peers.counters().iter().any(|(_, count)| (1..=strange).contains(count))).await;
+    let again = Node::start().await;
+    again.connect(&b).await.expect("still accepts");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn crossing_dials_leave_exactly_one_connection() {
+    for round in 0..60 {
+        let (a, b) = (Node::start().await, Node::start().await);
+        let (at_a, at_b) = tokio::join!(a.connect(&b), b.connect(&a));
+        let (at_a, at_b) = (at_a.expect("a connected"), at_b.expect("b connected"));
+        exchange(&at_a, &at_b).await;
+        exchange(&at_b, &at_a).await;
+        let counts = (a.established.load(Ordering::SeqCst), b.established.load(Ordering::SeqCst));
+        assert_eq!(counts, (1, 1), "round {round}");
+        assert!(at_a.close_reason().is_none() && at_b.close_reason().is_none(), "round {round}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_callers_share_one_connection() {
+    let (a, b) = (Node::start().await, Node::start().await);
+    let calls: Vec<_> = (0..200)
+        .map(|_| {
+            let (peers, id, address) = (a.peers.clone(), b.id(), b.address());
+            tokio::spawn(async move { peers.connect(id, &[address], Instant::now() + PATIENCE).await })
+        })
+        .collect();
+    let mut ids = std::collections::HashSet::new();
+    for call in calls {
+        ids.insert(call.await.expect("task").expect("connected").stable_id());
+    }
+    assert_eq!((ids.len(), a.established.load(Ordering::SeqCst)), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn blocked_peer_gets_neither_in_nor_is_it_dialed() {
+    let (a, b) = (Node::start().await, Node::start().await);
+    a.connect(&b).await.expect("connected");
+    until("b is connected", || b.peers.connection(&a.id()).is_some()).await;
+    let mut events = b.peers.events();
+    a.peers.block(b.id()).await.expect("blocked");
+    let down = tokio::time::timeout(PATIENCE, events.recv()).await.expect("in time").expect("event");
+    assert!(
+        matches!(&down, PeerEvent::Down(node, failure) if *node == a.id() && failure.is(ErrorCode::Blocked)),
+        "{down:?}"
+    );
+    let inward = b.connect(&a).await.expect_err("blocked there");
+    assert!(inward.is(ErrorCode::Blocked), "{inward}");
+    let outward = a.connect(&b).await.expect_err("blocked here");
+    assert!(outward.is(ErrorCode::Blocked) && outward.message.contains("unblock"), "{outward}");
+    assert_eq!(a.state(&b), Some(PeerState::Blocked));
+    a.peers.unblock(b.id()).await.expect("unblocked");
+    b.connect(&a).await.expect("let back in");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn closing_tells_the_peer() {
+    let (a, b) = (Node::start().await, Node::start().await);
+    a.connect(&b).await.expect("connected");
+    until("b is connected", || b.peers.connection(&a.id()).is_some()).await;
+    let mut events = b.peers.events();
+    a.peers.close(Instant::now() + PATIENCE).await;
+    let down = tokio::time::timeout(PATIENCE, events.recv()).await.expect("in time").expect("event");
+    assert!(matches!(&down, PeerEvent::Down(_, failure) if failure.is(ErrorCode::ShuttingDown)), "{down:?}");
+    let refused = a.connect(&b).await.expect_err("closed");
+    assert!(refused.is(ErrorCode::ShuttingDown), "{refused}");
+}
