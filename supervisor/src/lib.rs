@@ -4,6 +4,11 @@
 pub mod config;
 pub mod home;
 pub mod install;
+pub mod limits;
 pub mod manifest;
+pub mod netcore;
+pub mod process;
+pub mod reaper;
 pub mod store;
+pub mod supervise;
 pub mod toml_file;

@@ -1,2 +1,11 @@
 //! The polypeer command.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // Before anything else: these are single-threaded helpers of a running daemon.
+    if let Some(code) = polypeer_supervisor::process::internal_command() {
+        return code;
+    }
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,196 @@
+//! The group of one child: its limits, who is in it, what it uses, and its end. The only place that knows the names of
+//! the kernel's files (Linux documentation: admin-guide/cgroup-v1, admin-guide/cgroup-v2).
+
+use std::path::{Path, PathBuf};
+
+use super::files::{read_key, read_number, write, write_bytes, write_checked, write_exact};
+use super::{CgroupError, Controller, Version, kill};
+use crate::limits::{Measure, Resources, Usage};
+
+/// Our init, which is in the group too and must not eat into the plugin's number of processes.
+const INIT_PROCESSES: u32 = 1;
+/// Period of the processor ceiling, microseconds: the kernel's default.
+const PERIOD: u64 = 100_000;
+/// The smallest share of a period the kernel takes, microseconds.
+const SMALLEST_QUOTA: u64 = 1_000;
+
+/// One child's group, in as many hierarchies as there are.
+#[derive(Debug)]
+pub struct Leaf {
+    version: Version,
+    folders: Vec<(Controller, PathBuf)>,
+    bare: Option<PathBuf>,
+    why_not: Vec<(Controller, String)>,
+}
+
+impl Leaf {
+    pub(super) fn new(
+        version: Version,
+        folders: Vec<(Controller, PathBuf)>,
+        bare: Option<PathBuf>,
+        why_not: Vec<(Controller, String)>,
+    ) -> Self {
+        Self { version, folders, bare, why_not }
+    }
+
+    /// Whether the kernel counts this child's memory, so that nobody else has to.
+    pub fn has_memory(&self) -> bool {
+        self.folder(Controller::Memory).is_ok()
+    }
+
+    /// Every folder of it.
+    pub fn folders(&self) -> Vec<PathBuf> {
+        let mut folders: Vec<PathBuf> =
+            self.folders.iter().map(|(_, path)| path.clone()).chain(self.bare.clone()).collect();
+        folders.sort();
+        folders.dedup();
+        folders
+    }
+
+    fn folder(&self, controller: Controller) -> Result<&Path, String> {
+        match self.folders.iter().find(|(of, _)| *of == controller) {
+            Some((_, path)) => Ok(path),
+            None => Err(match self.why_not.iter().find(|(of, _)| *of == controller) {
+                Some((_, why)) => why.clone(),
+                None => format!("no {} controller", controller.name()),
+            }),
+        }
+    }
+
+    /// Writes the limits and reads each back; one measure for each that was asked for. May be called again while the
+    /// child runs.
+    pub fn apply(&self, resources: &Resources) -> Vec<Measure> {
+        let mut measures = Vec::new();
+        let mut add = |name: &str, controller: Controller, set: &dyn Fn(&Path) -> Result<(), CgroupError>| {
+            let result = self.folder(controller).and_then(|folder| set(folder).map_err(|error| error.to_string()));
+            measures.push(Measure::from_result(name, result));
+        };
+        if let Some(bytes) = resources.memory {
+            add("memory", Controller::Memory, &|folder| self.set_memory(folder, bytes, resources.swap));
+        }
+        if let Some(bytes) = resources.swap {
+            add("swap", Controller::Memory, &|folder| self.set_swap(folder, resources.memory, bytes));
+        }
+        if let Some(percent) = resources.cpu_percent {
+            add("cpu", Controller::Cpu, &|folder| self.set_cpu(folder, percent));
+        }
+        if let Some(weight) = resources.cpu_weight {
+            add("cpu_weight", Controller::Cpu, &|folder| self.set_cpu_weight(folder, weight));
+        }
+        if let Some(pids) = resources.pids {
+            let value = (pids.saturating_add(INIT_PROCESSES)).to_string();
+            add("pids", Controller::Pids, &|folder| write_exact(&folder.join("pids.max"), &value));
+        }
+        measures
+    }
+
+    fn set_memory(&self, folder: &Path, bytes: u64, swap: Option<u64>) -> Result<(), CgroupError> {
+        match self.version {
+            Version::V2 => write_bytes(&folder.join("memory.max"), bytes),
+            Version::V1 => {
+                // Memory with swap may never be below memory alone: to raise the limit, raise that first.
+                let both = folder.join("memory.memsw.limit_in_bytes");
+                if both.exists() && read_number(&both).is_some_and(|now| now < bytes) {
+                    write(&both, &bytes.saturating_add(swap.unwrap_or(0)).to_string())?;
+                }
+                write_bytes(&folder.join("memory.limit_in_bytes"), bytes)
+            }
+        }
+    }
+
+    fn set_swap(&self, folder: &Path, memory: Option<u64>, bytes: u64) -> Result<(), CgroupError> {
+        match (self.version, memory) {
+            (Version::V2, _) => write_bytes(&folder.join("memory.swap.max"), bytes),
+            (Version::V1, Some(memory)) => {
+                write_bytes(&folder.join("memory.memsw.limit_in_bytes"), memory.saturating_add(bytes))
+            }
+            // Without a limit on memory, version 1 can only be asked not to swap.
+            (Version::V1, None) => write_exact(&folder.join("memory.swappiness"), "0"),
+        }
+    }
+
+    fn set_cpu(&self, folder: &Path, percent: u32) -> Result<(), CgroupError> {
+        let quota = (u64::from(percent) * PERIOD / 100).max(SMALLEST_QUOTA);
+        match self.version {
+            Version::V2 => write_exact(&folder.join("cpu.max"), &format!("{quota} {PERIOD}")),
+            Version::V1 => {
+                write_exact(&folder.join("cpu.cfs_period_us"), &PERIOD.to_string())?;
+                write_exact(&folder.join("cpu.cfs_quota_us"), &quota.to_string())
+            }
+        }
+    }
+
+    fn set_cpu_weight(&self, folder: &Path, weight: u32) -> Result<(), CgroupError> {
+        match self.version {
+            Version::V2 => write_exact(&folder.join("cpu.weight"), &weight.to_string()),
+            Version::V1 => {
+                // 100 is ordinary to us and 1024 to version 1, whose least is 2.
+                let shares = (u64::from(weight) * 1024 / 100).max(2).to_string();
+                write_checked(&folder.join("cpu.shares"), &shares, |read| read == shares)
+            }
+        }
+    }
+
+    /// Moves a process in, before it has started anything.
+    pub fn join(&self, pid: u32) -> Result<(), CgroupError> {
+        self.folders().iter().try_for_each(|folder| write(&folder.join("cgroup.procs"), &pid.to_string()))
+    }
+
+    /// Whether anything can be found and killed through it.
+    pub fn can_kill(&self) -> bool {
+        !self.folders.is_empty() || self.bare.is_some()
+    }
+
+    /// What it uses now.
+    pub fn usage(&self) -> Usage {
+        let init = u64::from(INIT_PROCESSES);
+        let pids = self.folder(Controller::Pids).ok();
+        Usage {
+            memory_bytes: self.memory_bytes(),
+            cpu_us: self.cpu_us(),
+            pids: pids
+                .and_then(|folder| read_number(&folder.join("pids.current")))
+                .map(|pids| pids.saturating_sub(init)),
+        }
+    }
+
+    fn memory_bytes(&self) -> Option<u64> {
+        let folder = self.folder(Controller::Memory).ok()?;
+        let (total, cache) = match self.version {
+            Version::V2 => ("memory.current", "inactive_file"),
+            Version::V1 => ("memory.usage_in_bytes", "total_inactive_file"),
+        };
+        let cached = read_key(&folder.join("memory.stat"), cache).unwrap_or(0);
+        Some(read_number(&folder.join(total))?.saturating_sub(cached))
+    }
+
+    fn cpu_us(&self) -> Option<u64> {
+        match self.version {
+            Version::V2 => read_key(&self.bare.as_ref()?.join("cpu.stat"), "usage_usec"),
+            Version::V1 => {
+                let folder = self.folder(Controller::CpuAccounting).ok()?;
+                Some(read_number(&folder.join("cpuacct.usage"))? / 1_000)
+            }
+        }
+    }
+
+    /// How many processes in it the kernel has killed for want of memory.
+    pub fn out_of_memory_kills(&self) -> u64 {
+        let Ok(folder) = self.folder(Controller::Memory) else { return 0 };
+        let file = match self.version {
+            Version::V2 => "memory.events",
+            Version::V1 => "memory.oom_control",
+        };
+        read_key(&folder.join(file), "oom_kill").unwrap_or(0)
+    }
+
+    /// Kills all that is in it and removes it. Blocks, up to some seconds.
+    pub fn destroy(&self) -> Result<(), CgroupError> {
+        let folders = self.folders();
+        let killed = folders.iter().try_for_each(|folder| kill::kill_below(folder));
+        for folder in &folders {
+            kill::remove_below(folder);
+        }
+        killed
+    }
+}

@@ -1,0 +1,86 @@
+//! Version 2: our leaves lie in a folder under our own group. A group with processes cannot hand controllers to its
+//! children, so we first move down beside that folder: what systemd's `Delegate=` asks of a service.
+
+use std::path::{Path, PathBuf};
+
+use super::discover::Found;
+use super::{Controller, Tree, Version, files, folder_name};
+
+/// Where the supervisor itself (and its reaper) lives, beside the folders of its children.
+const SUPERVISOR: &str = "polypeer-supervisor";
+/// What we ask for; version 2 accounts processor time without asking.
+const WANTED: [Controller; 3] = [Controller::Memory, Controller::Cpu, Controller::Pids];
+
+pub(super) fn set_up(found: &Found, tag: &str) -> Tree {
+    let mut tree = Tree { version: Version::V2, folders: Vec::new(), bare: None, why_not: Vec::new() };
+    let Some(own) = &found.unified else {
+        let why = "this machine has no control groups mounted";
+        tree.why_not = WANTED.iter().map(|controller| (*controller, why.to_owned())).collect();
+        return tree;
+    };
+    // Started again from within the group an earlier supervisor moved to.
+    let base = match own.file_name() {
+        Some(name) if name == SUPERVISOR => own.parent().unwrap_or(own),
+        _ => own,
+    };
+    let folder = match files::make_folder(&base.join(folder_name(tag))) {
+        Ok(folder) => folder,
+        Err(error) => {
+            let why = format!("{error}; run it as a service, or under systemd-run --user --scope -p Delegate=yes");
+            tree.why_not = WANTED.iter().map(|controller| (*controller, why.clone())).collect();
+            return tree;
+        }
+    };
+    for controller in WANTED {
+        match enable(base, &folder, controller) {
+            Ok(()) => tree.folders.push((controller, folder.clone())),
+            Err(why) => tree.why_not.push((controller, why)),
+        }
+    }
+    tree.bare = Some(folder);
+    tree
+}
+
+/// Hands one controller down from `base` to the leaves in `folder`.
+fn enable(base: &Path, folder: &Path, controller: Controller) -> Result<(), String> {
+    let name = controller.name();
+    let has = |path: PathBuf| files::read(&path).is_ok_and(|text| text.split_whitespace().any(|word| word == name));
+    if !has(base.join("cgroup.controllers")) {
+        return Err(format!("the {name} controller is not delegated to {}", base.display()));
+    }
+    let value = format!("+{name}");
+    let control = base.join("cgroup.subtree_control");
+    if !has(control.clone()) && files::write(&control, &value).is_err() {
+        move_down(base).map_err(|error| error.to_string())?;
+        files::write(&control, &value).map_err(|error| {
+            format!("{error}; other processes share the group: run it as a service, or under systemd-run --scope -p Delegate=yes")
+        })?;
+    }
+    files::write(&folder.join("cgroup.subtree_control"), &value).map_err(|error| error.to_string())?;
+    match has(folder.join("cgroup.subtree_control")) {
+        true => Ok(()),
+        false => Err(format!("the {name} controller was handed down, and is not there")),
+    }
+}
+
+/// Moves this process into a group of its own, and where the whole group was delegated to us, the others in it too.
+fn move_down(base: &Path) -> Result<(), super::CgroupError> {
+    let group = files::make_folder(&base.join(SUPERVISOR))?.join("cgroup.procs");
+    files::write(&group, &std::process::id().to_string())?;
+    if is_delegated(base) {
+        for pid in files::read(&base.join("cgroup.procs"))?.lines() {
+            // One that ended meanwhile is no matter.
+            let _ = files::write(&group, pid);
+        }
+    }
+    Ok(())
+}
+
+/// Whether systemd marked the group as handed over whole (`user.delegate` or `trusted.delegate`), or we see it as the
+/// top of a control group namespace, which a container owns.
+fn is_delegated(base: &Path) -> bool {
+    let marked = crate::process::kernel::has_attribute;
+    let top_of_namespace = std::fs::read_to_string("/proc/self/cgroup").is_ok_and(|text| text.contains("0::/\n"))
+        && base.join("cgroup.type").exists();
+    top_of_namespace || marked(base, "user.delegate") || marked(base, "trusted.delegate")
+}

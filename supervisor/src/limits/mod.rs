@@ -1,0 +1,65 @@
+//! What a child may use, and what of it this machine could be made to enforce. Control groups do most of it
+//! ([`cgroup`]); where there are none, memory is sampled over the process tree ([`sampled`]). Called by
+//! [`crate::process`] before any code of a plugin runs.
+
+pub mod cgroup;
+pub mod sampled;
+
+use serde::{Deserialize, Serialize};
+
+/// Ceilings and weights of one child. `None` leaves that resource alone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Resources {
+    /// Memory, bytes.
+    pub memory: Option<u64>,
+    /// Swap beside the memory, bytes.
+    pub swap: Option<u64>,
+    /// Ceiling on processor time, percent of one core: 150 is one and a half.
+    pub cpu_percent: Option<u32>,
+    /// Share when the processor is contended; 100 is ordinary, 1 to 10,000.
+    pub cpu_weight: Option<u32>,
+    /// Processes and threads.
+    pub pids: Option<u32>,
+}
+
+/// One measure of confinement: whether it holds for a child and, if not, why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Measure {
+    /// A stable name: `memory`, `pid_namespace`, …
+    pub measure: String,
+    /// Whether it holds; for a limit, whether the kernel gave the value back when asked.
+    pub applied: bool,
+    /// Why it does not, or what there is instead.
+    pub why_not: Option<String>,
+}
+
+impl Measure {
+    /// It holds.
+    pub fn applied(measure: &str) -> Self {
+        Self { measure: measure.to_owned(), applied: true, why_not: None }
+    }
+
+    /// It does not hold.
+    pub fn missing(measure: &str, why_not: impl ToString) -> Self {
+        Self { measure: measure.to_owned(), applied: false, why_not: Some(why_not.to_string()) }
+    }
+
+    /// Holds or not, as `result` says.
+    pub fn from_result<E: std::fmt::Display>(measure: &str, result: Result<(), E>) -> Self {
+        match result {
+            Ok(()) => Self::applied(measure),
+            Err(error) => Self::missing(measure, error),
+        }
+    }
+}
+
+/// What a child uses now. `None`: not known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Memory without the file cache that can be dropped at once, bytes.
+    pub memory_bytes: Option<u64>,
+    /// Processor time since the start, microseconds.
+    pub cpu_us: Option<u64>,
+    /// Processes and threads, our own init not counted.
+    pub pids: Option<u64>,
+}

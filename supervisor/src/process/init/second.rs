@@ -1,0 +1,193 @@
+//! The second stage: set up, start the child, then serve until it or the supervisor ends.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::prctl;
+use nix::sys::signal::{SigSet, Signal, killpg};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{Pid, setsid};
+
+use super::{mounts, privileges, tree};
+use crate::limits::Measure;
+use crate::process::Outcome;
+use crate::process::channel::{receive, send, send_about};
+use crate::process::kernel::raise_loopback;
+use crate::process::message::{Order, Report, Setup};
+
+/// Names of the namespaces, as measures and as arguments from the first stage.
+pub(super) const USER: &str = "user_namespace";
+pub(super) const MOUNT: &str = "mount_namespace";
+pub(super) const PID: &str = "pid_namespace";
+pub(super) const NETWORK: &str = "network_namespace";
+
+/// Between two tries of the port that says the child is ready.
+const PROBE: Duration = Duration::from_millis(100);
+
+pub(super) fn run(socket: BorrowedFd<'_>, standing: &[String]) -> Result<(), String> {
+    let stands = |name: &str| standing.iter().any(|standing| standing == name);
+
+    // 1. What to do, and the child's descriptors. First, while nothing else is open: so they land at 3, 4, … where
+    //    the child expects them. Our socket itself must not reach the child.
+    let order = receive::<Setup>(socket).map_err(|error| format!("no order arrived: {error}"))?;
+    let Some(order) = order else { return Ok(()) };
+    let setup = order.message;
+    close_on_exec(socket, true)?;
+    for (place, descriptor) in (3..).zip(&order.descriptors) {
+        if descriptor.as_raw_fd() != place {
+            return Err(format!("descriptor {} is not where {place} should be", descriptor.as_raw_fd()));
+        }
+        close_on_exec(descriptor.as_fd(), false)?;
+    }
+
+    // 2. Signals arrive as readable events. Before anything is started, so that none is missed.
+    let mut awaited = SigSet::empty();
+    for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+        awaited.add(signal);
+    }
+    awaited.thread_block().map_err(|error| error.to_string())?;
+    let signals = SignalFd::with_flags(&awaited, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+        .map_err(|error| error.to_string())?;
+
+    // 3. A session of our own: the terminal's signals are the supervisor's business.
+    setsid().map_err(|error| format!("cannot start a session: {error}"))?;
+    if !stands(PID) {
+        prctl::set_child_subreaper(true).map_err(|error| format!("cannot become subreaper: {error}"))?;
+    }
+
+    // 4. The view of the file system, while we still may.
+    let mut measures = Vec::new();
+    if stands(MOUNT) {
+        measures.extend(mounts::arrange(&setup, stands(PID)));
+    } else {
+        measures.push(Measure::missing("hidden_home", "it takes a mount namespace"));
+    }
+    if stands(NETWORK) {
+        measures.push(Measure::from_result("own_loopback", raise_loopback()));
+    }
+
+    // 5. What cannot be got back, just before the child inherits it.
+    measures.extend(privileges::give_up(&setup));
+    for measure in measures {
+        send(socket, &Report::Measure(measure), &[]).map_err(|error| error.to_string())?;
+    }
+
+    // 6. The child.
+    let mut child = start(&setup)?;
+    drop(order.descriptors);
+    let pid = i32::try_from(child.id()).map_err(|error| error.to_string())?;
+    let told = match stands(PID) {
+        true => send_about(socket, &Report::Running { pid: None }, pid),
+        false => send(socket, &Report::Running { pid: Some(pid) }, &[]),
+    };
+    told.map_err(|error| format!("cannot report the pid: {error}"))?;
+
+    // 7. Nothing that follows needs rights.
+    privileges::give_up_own();
+    serve(socket, &signals, &mut child, setup.ready_port);
+    tree::take_down();
+    Ok(())
+}
+
+fn close_on_exec(descriptor: BorrowedFd<'_>, close: bool) -> Result<(), String> {
+    let flags = if close { FdFlag::FD_CLOEXEC } else { FdFlag::empty() };
+    fcntl(descriptor, FcntlArg::F_SETFD(flags)).map(drop).map_err(|error| error.to_string())
+}
+
+/// Starts the child with our descriptors 1 and 2 and `/dev/null` as 0.
+fn start(setup: &Setup) -> Result<Child, String> {
+    std::env::set_current_dir(&setup.folder)
+        .map_err(|error| format!("cannot enter {}: {error}", setup.folder.display()))?;
+    let (program, arguments) = setup.command.split_first().ok_or("the command is empty")?;
+    let mut command = Command::new(program);
+    command.args(arguments).env_clear().envs(setup.environment.iter().map(|(name, value)| (name, value)));
+    // A process group of its own: what is sent to it reaches shells and what they started, and not us.
+    command.stdin(Stdio::null()).process_group(0);
+    privileges::with_kill_order(|| command.spawn()).map_err(|error| format!("cannot run {program}: {error}"))
+}
+
+/// Until the child ended or the supervisor is gone.
+fn serve(socket: BorrowedFd<'_>, signals: &SignalFd, child: &mut Child, mut ready_port: Option<u16>) {
+    loop {
+        let mut events = [PollFd::new(socket, PollFlags::POLLIN), PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+        let timeout = match ready_port {
+            Some(_) => PollTimeout::from(u16::try_from(PROBE.as_millis()).unwrap_or(u16::MAX)),
+            None => PollTimeout::NONE,
+        };
+        match poll(&mut events, timeout) {
+            Err(Errno::EINTR) => continue,
+            Err(_) => return,
+            Ok(_) => {}
+        }
+        let [told, signalled] = events.map(|event| event.any().unwrap_or(true));
+        if told {
+            match receive::<Order>(socket) {
+                Ok(Some(order)) => match order.message {
+                    Order::Terminate => terminate(child),
+                },
+                // The supervisor is gone: so is the reason to be.
+                Ok(None) | Err(_) => return,
+            }
+        }
+        if signalled {
+            while let Ok(Some(signal)) = signals.read_signal() {
+                if signal.ssi_signo != Signal::SIGCHLD as u32 {
+                    terminate(child);
+                }
+            }
+            if let Some(outcome) = reap(child) {
+                let _ = send(socket, &Report::Ended(outcome), &[]);
+                return;
+            }
+        }
+        if ready_port.is_some_and(answers) {
+            ready_port = None;
+            let _ = send(socket, &Report::Ready, &[]);
+        }
+    }
+}
+
+fn terminate(child: &Child) {
+    if let Ok(pid) = i32::try_from(child.id()) {
+        let _ = killpg(Pid::from_raw(pid), Signal::SIGTERM);
+    }
+}
+
+/// Reaps all that ended; how the child did, if it is among them.
+fn reap(child: &mut Child) -> Option<Outcome> {
+    // The child first: the standard library tells every signal, the other one only those with a name.
+    let status = match child.try_wait() {
+        Ok(Some(status)) => {
+            Some(status.code().map_or_else(|| Outcome::Signalled(status.signal().unwrap_or_default()), Outcome::Exited))
+        }
+        _ => None,
+    };
+    loop {
+        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return status,
+            // The child ended just between.
+            Ok(ended) if ended.pid().is_some_and(|pid| u32::try_from(pid.as_raw()) == Ok(child.id())) => {
+                return status.or(Some(match ended {
+                    WaitStatus::Exited(_, status) => Outcome::Exited(status),
+                    WaitStatus::Signaled(_, signal, _) => Outcome::Signalled(signal as i32),
+                    _ => Outcome::InitLost,
+                }));
+            }
+            // A helper that ended, perhaps by a signal without a name.
+            Ok(_) | Err(_) => {}
+        }
+    }
+}
+
+fn answers(port: u16) -> bool {
+    [SocketAddr::from((Ipv4Addr::LOCALHOST, port)), SocketAddr::from((Ipv6Addr::LOCALHOST, port))]
+        .iter()
+        .any(|address| TcpStream::connect_timeout(address, PROBE).is_ok())
+}

@@ -1,0 +1,34 @@
+//! Taking everything down where no pid namespace does it: init is the subreaper, so whatever the child started, however
+//! it detached itself, is among its descendants.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{Pid, getpid};
+
+use crate::limits::sampled::{descendants, processes};
+
+/// How long to insist.
+const TIME: Duration = Duration::from_secs(2);
+
+/// Kills and reaps all descendants.
+pub(super) fn take_down() {
+    let deadline = Instant::now() + TIME;
+    while Instant::now() < deadline {
+        let left = descendants(&processes(), getpid().as_raw());
+        for process in left.iter().filter(|process| !process.dead) {
+            let _ = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
+        }
+        loop {
+            match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::StillAlive) => break,
+                Ok(_) => {}
+                // No children left.
+                Err(_) => return,
+            }
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+}

@@ -1,0 +1,50 @@
+//! The few system calls no safe crate we use wraps.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::path::Path;
+
+use nix::libc;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+
+/// Whether `path` carries this extended attribute with the value `1` (getxattr(2)).
+#[allow(unsafe_code, reason = "getxattr has no safe wrapper in the crates we use")]
+pub(crate) fn has_attribute(path: &Path, name: &str) -> bool {
+    let Ok(path) = CString::new(path.as_os_str().as_encoded_bytes()) else { return false };
+    let Ok(name) = CString::new(name) else { return false };
+    let mut value = [0u8; 8];
+    // SAFETY: both strings end in NUL and live through the call; `value` is writable for the length given with it.
+    let length = unsafe { libc::getxattr(path.as_ptr(), name.as_ptr(), value.as_mut_ptr().cast(), value.len()) };
+    length == 1 && value[0] == b'1'
+}
+
+/// Switches the loopback interface of this process's network namespace on (netdevice(7)).
+#[allow(unsafe_code, reason = "interface flags have no safe wrapper in the crates we use")]
+pub(crate) fn raise_loopback() -> io::Result<()> {
+    let socket: OwnedFd = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
+    // SAFETY: all zeroes is a valid `ifreq`: integers, and a union of integers and arrays of them.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
+        *to = *from as libc::c_char;
+    }
+    // SAFETY: the descriptor is open, and SIOCGIFFLAGS reads and writes one `ifreq`, which `request` is.
+    if unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFFLAGS as _, &raw mut request) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: after SIOCGIFFLAGS the union holds the flags; any bits are a valid integer.
+    let flags = unsafe { request.ifr_ifru.ifru_flags };
+    request.ifr_ifru.ifru_flags = flags | libc::IFF_UP as libc::c_short;
+    // SAFETY: as above; SIOCSIFFLAGS reads one `ifreq`.
+    if unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw mut request) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// Takes a descriptor over that the kernel has just handed to this process in a message.
+#[allow(unsafe_code, reason = "received descriptors arrive as plain numbers")]
+pub(crate) fn adopt(descriptor: RawFd) -> OwnedFd {
+    // SAFETY: recvmsg returned it as new and open, and nothing else owns it.
+    unsafe { OwnedFd::from_raw_fd(descriptor) }
+}

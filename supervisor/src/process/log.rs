@@ -1,0 +1,254 @@
+//! Log files of children: one thread writes them all, so that a slow or full disk holds up neither a plugin nor the
+//! supervisor; what cannot be kept is counted and told. Lines arrive from [`super::capture`].
+
+use std::collections::{HashMap, VecDeque};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Lines that may wait for the disk.
+const WAITING: usize = 4096;
+/// Size at which a file is put aside, bytes.
+pub(crate) const FILE_SIZE: u64 = 4 << 20;
+/// Files kept beside the current one: `ID.log.1` is the newest.
+pub(crate) const OLD_FILES: usize = 3;
+/// Last lines kept in memory per child, to say why it ended.
+const TAIL: usize = 8;
+
+enum Work {
+    Line { name: Arc<str>, line: String },
+    Flush(SyncSender<()>),
+}
+
+/// The log folder. Dropping the last handle writes what waits and ends the thread.
+#[derive(Clone)]
+pub(crate) struct Logs {
+    work: SyncSender<Work>,
+}
+
+/// Where one child's lines go. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Sink {
+    name: Arc<str>,
+    logs: Logs,
+    lost: Arc<AtomicU64>,
+    tail: Arc<Mutex<VecDeque<String>>>,
+}
+
+impl std::fmt::Debug for Sink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Sink({})", self.name)
+    }
+}
+
+impl Logs {
+    /// Starts the thread; files go to `folder`, which exists.
+    pub(crate) fn start(folder: PathBuf, file_size: u64, old_files: usize) -> io::Result<Self> {
+        let (work, waiting) = sync_channel(WAITING);
+        std::thread::Builder::new()
+            .name("logs".to_owned())
+            .spawn(move || write_all(&folder, file_size, old_files, &waiting))?;
+        Ok(Self { work })
+    }
+
+    /// A sink for `NAME.log`.
+    pub(crate) fn sink(&self, name: &str) -> Sink {
+        Sink { name: name.into(), logs: self.clone(), lost: Arc::default(), tail: Arc::default() }
+    }
+
+    /// Waits until everything handed in before is written. Blocks.
+    pub(crate) fn flush(&self) {
+        let (done, wait) = sync_channel(1);
+        if self.work.send(Work::Flush(done)).is_ok() {
+            let _ = wait.recv();
+        }
+    }
+}
+
+impl Sink {
+    /// Hands one line on, or counts it where too many wait. `from`: `out`, `err`, or `polypeer` for our own remarks.
+    pub(crate) fn line(&self, from: &str, text: &str) {
+        {
+            let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
+            if tail.len() == TAIL {
+                tail.pop_front();
+            }
+            tail.push_back(text.to_owned());
+        }
+        let lost = self.lost.load(Ordering::Relaxed);
+        let remark =
+            if lost > 0 { format!("[{lost} lines lost so far: the disk was too slow] ") } else { String::new() };
+        let line = format!("{} {from:>3} | {remark}{text}\n", timestamp(SystemTime::now()));
+        if self.logs.work.try_send(Work::Line { name: Arc::clone(&self.name), line }).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The last lines of this child, oldest first.
+    pub(crate) fn tail(&self) -> Vec<String> {
+        self.tail.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+}
+
+fn write_all(folder: &Path, file_size: u64, old_files: usize, waiting: &Receiver<Work>) {
+    let mut files: HashMap<Arc<str>, Rotating> = HashMap::new();
+    while let Ok(work) = waiting.recv() {
+        match work {
+            Work::Line { name, line } => {
+                let path = || folder.join(format!("{name}.log"));
+                let file =
+                    files.entry(Arc::clone(&name)).or_insert_with(|| Rotating::new(path(), file_size, old_files));
+                file.write(&line);
+            }
+            Work::Flush(done) => {
+                let _ = done.send(());
+            }
+        }
+    }
+}
+
+/// A file that is put aside at a size.
+struct Rotating {
+    path: PathBuf,
+    limit: u64,
+    keep: usize,
+    open: Option<(File, u64)>,
+    /// Lines that could not be written since the last one that could, and why.
+    failed: u64,
+    why: String,
+}
+
+impl Rotating {
+    fn new(path: PathBuf, limit: u64, keep: usize) -> Self {
+        Self { path, limit, keep, open: None, failed: 0, why: String::new() }
+    }
+
+    /// Writes, or counts what could not be.
+    fn write(&mut self, line: &str) {
+        let text = match self.failed {
+            0 => line.to_owned(),
+            failed => {
+                format!("{} [{failed} lines could not be written: {}]\n{line}", timestamp(SystemTime::now()), self.why)
+            }
+        };
+        match self.try_write(text.as_bytes()) {
+            Ok(()) => self.failed = 0,
+            Err(error) => {
+                // Opened anew next time: the folder may have come back, the disk may have space.
+                self.open = None;
+                if self.failed == 0 {
+                    tracing::warn!(path = %self.path.display(), "cannot write a log: {error}");
+                }
+                self.failed += 1;
+                self.why = error.to_string();
+            }
+        }
+    }
+
+    fn try_write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.open.as_ref().is_some_and(|(_, size)| *size + bytes.len() as u64 > self.limit) {
+            self.open = None;
+            self.rotate()?;
+        }
+        if self.open.is_none() {
+            let file = OpenOptions::new().create(true).append(true).open(&self.path)?;
+            let size = file.metadata()?.len();
+            self.open = Some((file, size));
+        }
+        let (file, size) = self.open.as_mut().expect("opened just above");
+        file.write_all(bytes)?;
+        *size += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn rotate(&self) -> io::Result<()> {
+        let aside = |number: usize| PathBuf::from(format!("{}.{number}", self.path.display()));
+        for number in (1..self.keep).rev() {
+            if aside(number).exists() {
+                fs::rename(aside(number), aside(number + 1))?;
+            }
+        }
+        if self.keep == 0 { fs::remove_file(&self.path) } else { fs::rename(&self.path, aside(1)) }
+    }
+}
+
+/// `2026-11-22T16:20:00.123Z` (RFC 3339). The date from the day count after Hinnant, "chrono-compatible low-level date
+/// algorithms", `civil_from_days`.
+pub(crate) fn timestamp(time: SystemTime) -> String {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let seconds = since.as_secs();
+    let days = seconds / 86_400 + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", since.subsec_millis())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn files_are_put_aside_at_their_size_and_the_oldest_dropped() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let logs = Logs::start(folder.path().to_owned(), 200, 2).expect("a thread");
+        let sink = logs.sink("chat");
+        for number in 0..40 {
+            sink.line("out", &format!("line {number:03} with some text"));
+        }
+        logs.flush();
+        let mut names: Vec<String> = fs::read_dir(folder.path())
+            .expect("readable")
+            .flatten()
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        assert_eq!(names, ["chat.log", "chat.log.1", "chat.log.2"]);
+        for name in &names {
+            assert!(fs::metadata(folder.path().join(name)).expect("there").len() <= 200, "{name}");
+        }
+        let newest = fs::read_to_string(folder.path().join("chat.log")).expect("readable");
+        assert!(newest.ends_with("out | line 039 with some text\n"), "{newest}");
+        assert_eq!(sink.tail().last().map(String::as_str), Some("line 039 with some text"));
+    }
+
+    #[test]
+    fn lines_that_cannot_be_written_are_counted_and_told_later() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let inside = folder.path().join("gone");
+        let mut file = Rotating::new(inside.join("chat.log"), 1000, 1);
+        file.write("one\n");
+        file.write("two\n");
+        fs::create_dir(&inside).expect("writable");
+        file.write("three\n");
+        let text = fs::read_to_string(inside.join("chat.log")).expect("readable");
+        assert!(text.contains("[2 lines could not be written: No such file"), "{text}");
+        assert!(text.ends_with("]\nthree\n"), "{text}");
+    }
+
+    #[test]
+    fn full_disk_is_counted_and_does_no_harm() {
+        let mut file = Rotating::new(PathBuf::from("/dev/full"), u64::MAX, 1);
+        file.write("one\n");
+        file.write("two\n");
+        assert_eq!(file.failed, 2);
+    }
+
+    #[test]
+    fn timestamps_are_those_of_the_calendar() {
+        let at = |seconds| timestamp(UNIX_EPOCH + Duration::from_secs(seconds));
+        assert_eq!(at(0), "1970-01-01T00:00:00.000Z");
+        assert_eq!(at(951_782_400), "2000-02-29T00:00:00.000Z");
+        assert_eq!(at(1_795_363_200), "2026-11-22T16:00:00.000Z");
+    }
+}

@@ -1,0 +1,34 @@
+//! Children: spawning them confined, watching them, and making sure that nothing of them stays.
+//!
+//! ```text
+//!  supervise ──► spawn ──► polypeer internal-init (1st stage: makes namespaces, exits)
+//!      ▲           │             └─► polypeer internal-init second (PID 1 there: mounts, limits, reaps)
+//!      │         watch ◄── reports ──────┤  socket pair: lifeline, orders, reports
+//!      └── ChildEvent                    └─► the plugin, or netcore
+//! ```
+//!
+//! A process with threads must not run much code between fork and exec, so everything beyond plain spawning is done
+//! by the init, a single-threaded program: this same binary.
+
+pub(crate) mod capture;
+pub(crate) mod channel;
+pub mod init;
+pub(crate) mod kernel;
+pub(crate) mod log;
+pub(crate) mod message;
+mod outcome;
+pub(crate) mod spawn;
+pub(crate) mod watch;
+
+pub use outcome::{Ended, Outcome};
+
+/// Runs the hidden subcommand this process was started as, if it was. To be called first in `main`, before any thread
+/// is started.
+pub fn internal_command() -> Option<std::process::ExitCode> {
+    let mut arguments = std::env::args_os().skip(1);
+    let first = arguments.next()?;
+    if first == init::SUBCOMMAND {
+        return Some(init::main(arguments));
+    }
+    (first == crate::reaper::SUBCOMMAND).then(|| crate::reaper::main(arguments))
+}

@@ -1,0 +1,92 @@
+//! The supervisor's side of starting a child, up to the point where an init has its orders. Blocks for some
+//! milliseconds (control groups are slow to join), so [`super::watch`] calls it off the runtime's threads.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+
+use super::channel;
+use super::init::SUBCOMMAND;
+use super::message::{Isolation, Setup};
+use crate::limits::cgroup::{Leaf, Tree};
+use crate::limits::{Measure, Resources};
+
+/// One child to be.
+#[derive(Debug)]
+pub(crate) struct Launch {
+    /// The name of its control group; used once.
+    pub(crate) name: String,
+    /// The `polypeer` binary, whose init it gets.
+    pub(crate) polypeer: PathBuf,
+    pub(crate) isolation: Isolation,
+    pub(crate) setup: Setup,
+    /// Its descriptors 3, 4, …
+    pub(crate) descriptors: Vec<OwnedFd>,
+    pub(crate) resources: Resources,
+}
+
+/// One that has begun: the init has its orders.
+#[derive(Debug)]
+pub(crate) struct Spawned {
+    /// The first stage, which exits as soon as it has started the second.
+    pub(crate) first_stage: Child,
+    /// Our end of its socket pair. Dropping it ends everything the init started.
+    pub(crate) socket: OwnedFd,
+    pub(crate) leaf: Arc<Leaf>,
+    pub(crate) measures: Vec<Measure>,
+}
+
+/// Why a child could not be started.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SpawnError {
+    #[error("cannot make a socket pair: {0}")]
+    Socket(#[source] io::Error),
+    #[error("cannot run {}: {source}", path.display())]
+    Init { path: PathBuf, source: io::Error },
+    #[error("{0}")]
+    Cgroup(#[from] crate::limits::cgroup::CgroupError),
+    #[error("cannot give the init its orders: {0}")]
+    Order(#[source] io::Error),
+}
+
+/// Does the steps in order; on failure nothing of it stays.
+pub(crate) fn spawn(launch: Launch, tree: &Tree) -> Result<Spawned, SpawnError> {
+    // 1. The group with its limits, so that they hold from the child's first instruction.
+    let leaf = Arc::new(tree.leaf(&launch.name));
+    let measures = leaf.apply(&launch.resources);
+
+    // 2. The init's first stage. It waits for orders, so it runs nothing of the plugin's yet. Its own process group
+    //    keeps the terminal's Ctrl-C from it.
+    let (ours, theirs) = channel::pair().map_err(SpawnError::Socket)?;
+    let mut first_stage = Command::new(&launch.polypeer)
+        .arg(SUBCOMMAND)
+        .env_clear()
+        .stdin(Stdio::from(theirs))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .map_err(|source| {
+            let _ = leaf.destroy();
+            SpawnError::Init { path: launch.polypeer.clone(), source }
+        })?;
+
+    // 3. Into the group, before it starts anything.
+    // 4. Its orders. The second message waits in the socket for the second stage.
+    let ordered = leaf.join(first_stage.id()).map_err(SpawnError::from).and_then(|()| {
+        let descriptors: Vec<_> = launch.descriptors.iter().map(AsFd::as_fd).collect();
+        channel::send(ours.as_fd(), &launch.isolation, &[]).map_err(SpawnError::Order)?;
+        channel::send(ours.as_fd(), &launch.setup, &descriptors).map_err(SpawnError::Order)
+    });
+    if let Err(error) = ordered {
+        drop(ours);
+        let _ = first_stage.kill();
+        let _ = first_stage.wait();
+        let _ = leaf.destroy();
+        return Err(error);
+    }
+    Ok(Spawned { first_stage, socket: ours, leaf, measures })
+}

@@ -1,0 +1,270 @@
+//! One task per child: starts it, passes orders down and events up, and does not report its end before nothing of it is
+//! left.
+
+use std::io;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::unistd::Pid;
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, interval, timeout};
+
+use super::capture::capture;
+use super::channel::Channel;
+use super::log::Sink;
+use super::message::{Order, Report};
+use super::outcome::{Ended, Outcome};
+use super::spawn::{Launch, Spawned, spawn};
+use crate::limits::cgroup::{Leaf, Tree};
+use crate::limits::{Measure, Resources, Usage, sampled};
+
+/// Orders that may wait: one to end, one to kill, and limits changed meanwhile.
+const ORDERS: usize = 16;
+/// How often memory is looked at where the kernel does not count it.
+const SAMPLE: Duration = Duration::from_millis(250);
+/// How long an init may take to end once everything in its group was killed.
+const END_TIME: Duration = Duration::from_secs(3);
+/// Measures one init may report: a plugin that took its init over must not fill our memory.
+const MAX_MEASURES: usize = 64;
+
+/// What becomes known of a child.
+#[derive(Debug)]
+pub(crate) enum ChildEvent {
+    /// It runs.
+    Running { pid: i32, measures: Vec<Measure> },
+    /// The port that says so answers.
+    Ready,
+    /// It and everything it started are gone. Always the last event, and always sent.
+    Ended(Ended),
+}
+
+#[derive(Debug)]
+enum Command {
+    Terminate,
+    Kill,
+    Limit(Resources),
+}
+
+/// A running child, or one about to run.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    commands: mpsc::Sender<Command>,
+    facts: Arc<OnceLock<Facts>>,
+}
+
+#[derive(Debug)]
+struct Facts {
+    leaf: Arc<Leaf>,
+    init: OnceLock<i32>,
+}
+
+impl Watched {
+    /// Asks it to end.
+    pub(crate) fn terminate(&self) {
+        let _ = self.commands.try_send(Command::Terminate);
+    }
+
+    /// Kills it and all it started.
+    pub(crate) fn kill(&self) {
+        let _ = self.commands.try_send(Command::Kill);
+    }
+
+    /// Changes its limits; the measures of these, or nothing while it is still being started.
+    pub(crate) fn limit(&self, resources: Resources) -> Vec<Measure> {
+        let _ = self.commands.try_send(Command::Limit(resources));
+        self.facts.get().map(|facts| facts.leaf.apply(&resources)).unwrap_or_default()
+    }
+
+    /// What it uses, for a thread that may block.
+    pub(crate) fn usage(&self) -> impl FnOnce() -> Usage + Send + 'static {
+        let facts = Arc::clone(&self.facts);
+        move || match facts.get() {
+            Some(facts) if facts.leaf.has_memory() => facts.leaf.usage(),
+            Some(facts) => facts.init.get().map(|init| sampled::usage(*init)).unwrap_or_default(),
+            None => Usage::default(),
+        }
+    }
+}
+
+/// A child and the task that looks after it, for the caller to spawn; `number` goes with each of its events.
+pub(crate) fn watch(
+    launch: Launch,
+    tree: Arc<Tree>,
+    sink: Sink,
+    events: mpsc::Sender<(u64, ChildEvent)>,
+    number: u64,
+) -> (Watched, impl Future<Output = ()> + Send + 'static) {
+    let (sender, receiver) = mpsc::channel(ORDERS);
+    let facts = Arc::new(OnceLock::new());
+    let watched = Watched { commands: sender, facts: Arc::clone(&facts) };
+    let task = async move {
+        let resources = launch.resources;
+        let spawned = spawn_blocking(move || spawn(launch, &tree)).await;
+        let ended = match spawned {
+            Ok(Ok(spawned)) => {
+                let task = Task { resources, facts, commands: receiver, events: &events, number };
+                task.run(spawned, sink).await
+            }
+            Ok(Err(error)) => Ended::not_started(error.to_string()),
+            Err(error) => Ended::not_started(format!("the thread that starts it failed: {error}")),
+        };
+        let _ = events.send((number, ChildEvent::Ended(ended))).await;
+    };
+    (watched, task)
+}
+
+struct Task<'a> {
+    resources: Resources,
+    facts: Arc<OnceLock<Facts>>,
+    commands: mpsc::Receiver<Command>,
+    events: &'a mpsc::Sender<(u64, ChildEvent)>,
+    number: u64,
+}
+
+impl Task<'_> {
+    async fn run(mut self, mut spawned: Spawned, sink: Sink) -> Ended {
+        let leaf = Arc::clone(&spawned.leaf);
+        let facts = Facts { leaf: Arc::clone(&leaf), init: OnceLock::new() };
+        let _ = self.facts.set(facts);
+        let mut logs = Vec::new();
+        if let Some(pipe) = spawned.first_stage.stdout.take() {
+            logs.push(tokio::spawn(capture(tokio::process::ChildStdout::from_std(pipe), sink.clone(), "out")));
+        }
+        if let Some(pipe) = spawned.first_stage.stderr.take() {
+            logs.push(tokio::spawn(capture(tokio::process::ChildStderr::from_std(pipe), sink, "err")));
+        }
+        let measures = std::mem::take(&mut spawned.measures);
+        // It ends by itself as soon as the second stage is started, or with it.
+        let mut first_stage = spawned.first_stage;
+        let reaped = spawn_blocking(move || first_stage.wait());
+
+        let outcome = match Channel::new(spawned.socket) {
+            Ok(channel) => self.serve(channel, measures, &leaf).await,
+            Err(error) => Outcome::NotStarted { reason: format!("cannot watch its init: {error}") },
+        };
+        let out_of_memory = leaf.out_of_memory_kills() > 0;
+
+        // Nothing of it may be left when its end is told.
+        let init = self.init();
+        let destroyed = spawn_blocking(move || {
+            let destroyed = leaf.destroy();
+            reap(init);
+            destroyed
+        });
+        if let Ok(Err(error)) = destroyed.await {
+            tracing::warn!("after its end, {error}");
+        }
+        let _ = timeout(END_TIME, reaped).await;
+        for log in logs {
+            let abort = log.abort_handle();
+            if timeout(END_TIME, log).await.is_err() {
+                abort.abort();
+            }
+        }
+        Ended { outcome, out_of_memory, memory_limit: self.resources.memory }
+    }
+
+    fn init(&self) -> Option<i32> {
+        self.facts.get().and_then(|facts| facts.init.get().copied())
+    }
+
+    /// Until the init is gone.
+    async fn serve(&mut self, channel: Channel, mut measures: Vec<Measure>, leaf: &Arc<Leaf>) -> Outcome {
+        let mut outcome = None;
+        let mut killed_at: Option<Instant> = None;
+        let mut samples = interval(SAMPLE);
+        let sampling = !leaf.has_memory();
+        loop {
+            tokio::select! {
+                report = channel.receive::<Report>() => match report {
+                    Ok(Some(received)) => match received.message {
+                        Report::Measure(measure) if measures.len() < MAX_MEASURES => measures.push(measure),
+                        Report::Measure(_) => {}
+                        Report::Init { pid } => {
+                            let _ = self.facts.get().map(|facts| facts.init.set(pid));
+                        }
+                        Report::Running { pid } => {
+                            let pid = pid.or(received.pid).unwrap_or_default();
+                            self.tell(ChildEvent::Running { pid, measures: std::mem::take(&mut measures) }).await;
+                        }
+                        Report::Ready => self.tell(ChildEvent::Ready).await,
+                        Report::Ended(how) => outcome = outcome.or(Some(how)),
+                        Report::Failed { reason } => outcome = Some(Outcome::NotStarted { reason }),
+                    },
+                    Ok(None) => break,
+                    Err(error) => {
+                        tracing::warn!("an init sent what is not a report: {error}");
+                        break;
+                    }
+                },
+                // All senders gone: the supervisor is going, and with it everything.
+                command = self.commands.recv() => match command {
+                    Some(Command::Terminate) => {
+                        let _ = channel.send(&Order::Terminate);
+                    }
+                    Some(Command::Limit(resources)) => self.resources = resources,
+                    Some(Command::Kill) | None if killed_at.is_none() => {
+                        killed_at = Some(Instant::now());
+                        outcome = outcome.or(Some(Outcome::Signalled(Signal::SIGKILL as i32)));
+                        self.kill(&channel, leaf).await;
+                    }
+                    Some(Command::Kill) | None => tokio::time::sleep(SAMPLE).await,
+                },
+                _ = samples.tick(), if sampling || killed_at.is_some() => {
+                    if killed_at.is_some_and(|at| at.elapsed() > END_TIME) {
+                        break;
+                    }
+                    if sampling && killed_at.is_none() && let Some(used) = self.over_limit().await {
+                        killed_at = Some(Instant::now());
+                        outcome = Some(Outcome::OverSampledLimit { used });
+                        self.kill(&channel, leaf).await;
+                    }
+                }
+            }
+        }
+        // One that is stopped, or stuck, hears no end of its socket.
+        if let Some(init) = self.init().filter(|_| killed_at.is_some()) {
+            let _ = kill(Pid::from_raw(init), Signal::SIGKILL);
+        }
+        outcome.unwrap_or(Outcome::InitLost)
+    }
+
+    async fn tell(&self, event: ChildEvent) {
+        let _ = self.events.send((self.number, event)).await;
+    }
+
+    /// The init takes everything down at the end of its socket; its group goes at once.
+    async fn kill(&self, channel: &Channel, leaf: &Arc<Leaf>) {
+        let _ = channel.shut_down();
+        let leaf = Arc::clone(leaf);
+        let _ = spawn_blocking(move || leaf.destroy()).await;
+    }
+
+    async fn over_limit(&self) -> Option<u64> {
+        let limit = self.resources.memory?;
+        let init = self.init()?;
+        let usage = spawn_blocking(move || sampled::usage(init)).await.ok()?;
+        usage.memory_bytes.filter(|used| *used > limit)
+    }
+}
+
+/// Reaps the init, which became our child when the first stage exited. Killed processes take a moment to end.
+fn reap(init: Option<i32>) {
+    let Some(pid) = init.map(Pid::from_raw) else { return };
+    let deadline = std::time::Instant::now() + END_TIME;
+    while let Ok(nix::sys::wait::WaitStatus::StillAlive) = waitpid(pid, Some(WaitPidFlag::WNOHANG)) {
+        if std::time::Instant::now() > deadline {
+            tracing::warn!(pid = pid.as_raw(), "an init does not end");
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Makes this process inherit what its children leave behind. Once per process.
+pub(crate) fn become_subreaper() -> io::Result<()> {
+    nix::sys::prctl::set_child_subreaper(true).map_err(io::Error::from)
+}

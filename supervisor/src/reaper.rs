@@ -1,0 +1,170 @@
+//! `polypeer internal-reaper`: outlives the supervisor by a moment to make sure that nothing else does. It holds a pipe
+//! from the supervisor; at the pipe's end, however that came, it kills every control group below ours, and where there
+//! are none, every process that carries our mark in its environment. [`sweep`] does the same at a start, for what an
+//! earlier supervisor and reaper left when both were killed.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, Read};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::unistd::Pid;
+use tokio::task::JoinHandle;
+
+use crate::limits::cgroup::kill::{KILL_TIME, kill_below, remove_below};
+
+/// The word after `polypeer` that leads here.
+pub const SUBCOMMAND: &str = "internal-reaper";
+/// Before a reaper that ended is started again, so that one that cannot run does not take the machine with it.
+const PAUSE: Duration = Duration::from_millis(500);
+/// How long it may take to end when the supervisor ends in order.
+const END_TIME: Duration = Duration::from_secs(5);
+
+/// What there is to kill.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Targets {
+    /// Our folders in the control group hierarchies.
+    pub roots: Vec<PathBuf>,
+    /// The folder all gateway sockets of this home are in. A process whose `POLYPEER_GATEWAY` lies there is ours; looked
+    /// for where `roots` is empty.
+    pub gateways: PathBuf,
+}
+
+/// Runs the reaper; `arguments` are those after [`SUBCOMMAND`].
+pub fn main(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let Some(gateways) = arguments.next() else { return ExitCode::from(2) };
+    let targets = Targets { gateways: gateways.into(), roots: arguments.map(PathBuf::from).collect() };
+    // What is meant for the supervisor must not end us before it.
+    let mut ignored = SigSet::empty();
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT] {
+        ignored.add(signal);
+    }
+    let _ = ignored.thread_block();
+    let _ = nix::unistd::setsid();
+    let mut nothing = [0; 64];
+    loop {
+        match io::stdin().read(&mut nothing) {
+            Ok(0) => break,
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => break,
+            _ => {}
+        }
+    }
+    sweep(&targets);
+    for root in &targets.roots {
+        remove_below(root);
+    }
+    ExitCode::SUCCESS
+}
+
+/// Kills all that `targets` names. Blocks, up to some seconds. What cannot be killed is returned in words.
+pub fn sweep(targets: &Targets) -> Vec<String> {
+    let mut problems = Vec::new();
+    for root in &targets.roots {
+        if let Err(error) = kill_below(root) {
+            problems.push(error.to_string());
+        }
+    }
+    if targets.roots.is_empty() {
+        let deadline = Instant::now() + KILL_TIME;
+        while kill_marked(&targets.gateways) > 0 {
+            if Instant::now() > deadline {
+                problems.push("processes of plugins outlive SIGKILL".to_owned());
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+    problems
+}
+
+/// Kills each process whose environment says it belongs to a plugin of this home; how many there were. A plugin that
+/// gives what it starts another environment hides it from this: it is the last resort.
+fn kill_marked(gateways: &Path) -> usize {
+    let Ok(entries) = fs::read_dir("/proc") else { return 0 };
+    let own = i32::try_from(std::process::id()).unwrap_or_default();
+    let mut found = 0;
+    for pid in entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok()) {
+        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        if pid != own && is_marked(&environment, gateways) {
+            found += usize::from(kill(Pid::from_raw(pid), Signal::SIGKILL).is_ok());
+        }
+    }
+    found
+}
+
+fn is_marked(environment: &[u8], gateways: &Path) -> bool {
+    environment.split(|byte| *byte == 0).any(|variable| {
+        let path = variable.strip_prefix(b"POLYPEER_GATEWAY=").and_then(|path| std::str::from_utf8(path).ok());
+        path.is_some_and(|path| Path::new(path).starts_with(gateways))
+    })
+}
+
+/// The supervisor's side: keeps one reaper running. Ends it, and what it sweeps, when dropped.
+#[derive(Debug)]
+pub struct Reaper {
+    task: JoinHandle<()>,
+    stop: tokio::sync::oneshot::Sender<()>,
+}
+
+impl Reaper {
+    /// Starts it and starts it again whenever it ends; must be called on the runtime.
+    ///
+    /// # Errors
+    /// When `polypeer`, the binary, cannot be run.
+    pub fn start(polypeer: PathBuf, targets: Targets) -> io::Result<Self> {
+        let mut child = spawn(&polypeer, &targets)?;
+        let (stop, mut stopped) = tokio::sync::oneshot::channel();
+        let task = tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    status = child.wait() => {
+                        tracing::warn!(?status, "the reaper ended; starting another");
+                        loop {
+                            tokio::time::sleep(PAUSE).await;
+                            match spawn(&polypeer, &targets) {
+                                Ok(next) => break child = next,
+                                Err(error) => tracing::error!("no reaper runs: {error}"),
+                            }
+                        }
+                    }
+                    _ = &mut stopped => {
+                        drop(child.stdin.take());
+                        let _ = tokio::time::timeout(END_TIME, child.wait()).await;
+                        return;
+                    }
+                }
+            }
+        });
+        Ok(Self { task, stop })
+    }
+
+    /// Ends it, after it has killed what is left.
+    pub async fn stop(self) {
+        let _ = self.stop.send(());
+        let _ = self.task.await;
+    }
+}
+
+fn spawn(polypeer: &Path, targets: &Targets) -> io::Result<tokio::process::Child> {
+    let mut command = std::process::Command::new(polypeer);
+    command.arg(SUBCOMMAND).arg(&targets.gateways).args(&targets.roots);
+    command.env_clear().stdin(Stdio::piped()).stdout(Stdio::null()).process_group(0);
+    tokio::process::Command::from(command).spawn()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_gateways_of_this_home_mark_a_process() {
+        let gateways = Path::new("/home/run/gateway");
+        assert!(is_marked(b"A=1\0POLYPEER_GATEWAY=/home/run/gateway/7/gateway.sock\0", gateways));
+        assert!(!is_marked(b"POLYPEER_GATEWAY=/home/run/gateways/7/gateway.sock\0", gateways));
+        assert!(!is_marked(b"XPOLYPEER_GATEWAY=/home/run/gateway/7\0", gateways));
+    }
+}

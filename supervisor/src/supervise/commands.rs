@@ -1,0 +1,299 @@
+//! The part of the supervisor's task that serves commands and drives plugins.
+
+use std::time::{Duration, Instant};
+
+use polypeer_ipc_protocol::admin::AdminRequest;
+use polypeer_ipc_protocol::error::{ErrorCode, Failure};
+use polypeer_ipc_protocol::ids::PluginId;
+use tokio::sync::oneshot;
+
+use super::control::{Command, Done};
+use super::gateway::Gateway;
+use super::lifecycle::{Action, Input, State};
+use super::network::operator_grants;
+use super::order::with_required;
+use super::plugin::{Plugin, Running, Want};
+use super::task::{Task, random};
+use super::{OperatorSession, PluginSpec, SupervisorEvent, launch};
+use crate::manifest::Start;
+use crate::process::watch::{ChildEvent, Watched, watch};
+
+/// Sessions the command line may have open at once.
+const MAX_OPERATORS: usize = 64;
+/// The built-in plugin the command line speaks as.
+const OPERATOR: &str = "operator";
+/// How long a plugin waits for those it requires to be ready before it is started all the same.
+const REQUIRED_WAIT: Duration = Duration::from_secs(30);
+
+impl Task {
+    pub(super) fn on_command(&mut self, command: Command) {
+        match command {
+            Command::Shutdown(grace, reply) => self.end(grace, Some(reply)),
+            Command::Plugins(reply) => {
+                let _ = reply.send(self.plugins.values().map(Plugin::status).collect());
+            }
+            Command::Netcore(reply) => {
+                let _ = reply.send(self.netcore_status());
+            }
+            Command::OperatorGone(number) => {
+                if self.operators.remove(&number).is_some() {
+                    self.tell_netcore(AdminRequest::RemoveLaunch { launch: number });
+                }
+            }
+            Command::Stop(id, done) => self.on_stop(&id, done),
+            Command::Remove(id, done) => {
+                if let Some(plugin) = self.plugins.get_mut(&id) {
+                    plugin.leaving = true;
+                }
+                self.on_stop(&id, done);
+            }
+            // What follows starts things.
+            Command::Add(_, done) | Command::Start(_, done) | Command::Restart(_, done) if self.is_ending() => {
+                let _ = done.send(Err(super::stopping()));
+            }
+            Command::Add(spec, done) => {
+                let _ = done.send(self.on_add(*spec));
+            }
+            Command::Start(id, done) => self.on_start(&id, done),
+            Command::Restart(id, done) => {
+                if self.plugins.get(&id).is_some_and(|plugin| plugin.running.is_none()) {
+                    return self.on_start(&id, done);
+                }
+                self.plugin_input(&id, Input::Restart);
+                self.wait_for(&id, Want::Up, done);
+            }
+            Command::SetLimits(id, limits, done) => {
+                let result = match self.plugins.get_mut(&id) {
+                    Some(plugin) => {
+                        plugin.spec.limits = *limits;
+                        plugin.apply_limits()
+                    }
+                    None => Err(unknown(&id)),
+                };
+                let _ = done.send(result);
+            }
+            Command::SetGrants(id, grants, reply) => {
+                let result = match self.plugins.get_mut(&id) {
+                    Some(plugin) => {
+                        plugin.spec.grants = *grants.clone();
+                        Ok(self.tell_netcore(AdminRequest::SetGrants { plugin: id, grants: *grants }))
+                    }
+                    None => Err(unknown(&id)),
+                };
+                let _ = reply.send(result);
+            }
+            Command::Operator(reply) => {
+                let _ = reply.send(self.on_operator());
+            }
+        }
+    }
+
+    fn on_add(&mut self, spec: PluginSpec) -> Result<(), Failure> {
+        let id = spec.id().clone();
+        if self.plugins.contains_key(&id) {
+            return Err(Failure::new(ErrorCode::BadArgument, format!("{id} is there already; remove it first")));
+        }
+        let starts = spec.enabled && spec.manifest.plugin.start == Start::Always;
+        self.plugins.insert(id.clone(), Plugin::new(spec));
+        if starts {
+            self.want_up(&id);
+        }
+        Ok(())
+    }
+
+    fn on_start(&mut self, id: &PluginId, done: Done) {
+        self.want_up(id);
+        self.start_waiting();
+        self.wait_for(id, Want::Up, done);
+    }
+
+    fn on_stop(&mut self, id: &PluginId, done: Done) {
+        if let Some(plugin) = self.plugins.get_mut(id) {
+            plugin.waits_until = None;
+        }
+        self.plugin_input(id, Input::Stop);
+        self.wait_for(id, Want::Down, done);
+    }
+
+    fn wait_for(&mut self, id: &PluginId, want: Want, done: Done) {
+        match self.plugins.get_mut(id) {
+            Some(plugin) => plugin.wait(want, done),
+            None => drop(done.send(Err(unknown(id)))),
+        }
+    }
+
+    fn on_operator(&mut self) -> Result<OperatorSession, Failure> {
+        if self.operators.len() >= MAX_OPERATORS {
+            let text = format!("{MAX_OPERATORS} commands already use the gateway; wait for one to end");
+            return Err(Failure::new(ErrorCode::Busy, text));
+        }
+        let number = self.number();
+        let plugin: PluginId = OPERATOR.parse().expect("a valid id");
+        let gateway = Gateway::open(&self.home.sockets(), number, plugin)
+            .map_err(|error| Failure::new(ErrorCode::Internal, format!("cannot make a gateway socket: {error}")))?;
+        self.announce(&gateway, &operator_grants());
+        let (alive, gone) = oneshot::channel::<()>();
+        let session = OperatorSession { gateway: gateway.socket(), token: gateway.token.clone(), _alive: alive };
+        self.operators.insert(number, gateway);
+        let commands = self.outlets.commands.clone();
+        self.children.spawn(async move {
+            let _ = gone.await;
+            if let Some(commands) = commands.upgrade() {
+                let _ = commands.send(Command::OperatorGone(number)).await;
+            }
+        });
+        Ok(session)
+    }
+
+    /// Netcore is ready for the first time.
+    pub(super) fn start_enabled(&mut self) {
+        let ids: Vec<PluginId> = self
+            .plugins
+            .values()
+            .filter(|plugin| plugin.spec.enabled && plugin.spec.manifest.plugin.start == Start::Always)
+            .map(|plugin| plugin.spec.id().clone())
+            .collect();
+        ids.iter().for_each(|id| self.want_up(id));
+    }
+
+    /// Marks a plugin and all it requires as to be started.
+    fn want_up(&mut self, id: &PluginId) {
+        let until = Instant::now() + REQUIRED_WAIT;
+        for id in with_required(&self.needs(), id) {
+            if let Some(plugin) = self.plugins.get_mut(&id)
+                && !matches!(plugin.life.state(), State::Starting | State::Ready)
+            {
+                plugin.waits_until = Some(until);
+            }
+        }
+    }
+
+    /// Starts those that wait and whose required plugins are ready, failed, or late.
+    pub(super) fn start_waiting(&mut self) {
+        let now = Instant::now();
+        let waiting: Vec<PluginId> =
+            self.plugins.iter().filter(|(_, plugin)| plugin.waits_until.is_some()).map(|(id, _)| id.clone()).collect();
+        for id in waiting {
+            let Some(plugin) = self.plugins.get(&id) else { continue };
+            let required = &plugin.spec.manifest.plugin.requires;
+            if let Some(missing) = required.iter().find(|one| !self.plugins.contains_key(one)) {
+                let reason = format!("it requires {missing}, which is not installed");
+                if let Some(plugin) = self.plugins.get_mut(&id) {
+                    plugin.waits_until = None;
+                    plugin.life.fail(reason);
+                }
+                continue;
+            }
+            let late = plugin.waits_until.is_some_and(|until| until <= now);
+            let pending = |one: &PluginId| {
+                self.plugins.get(one).is_some_and(|one| matches!(one.state(), State::Starting | State::Stopping))
+            };
+            if !late && required.iter().any(pending) {
+                continue;
+            }
+            if let Some(plugin) = self.plugins.get_mut(&id) {
+                plugin.waits_until = None;
+            }
+            self.plugin_input(&id, Input::Start);
+        }
+    }
+
+    /// Drives one plugin's life and does what comes of it.
+    pub(super) fn plugin_input(&mut self, id: &PluginId, input: Input) {
+        let Some(plugin) = self.plugins.get_mut(id) else { return };
+        let running = plugin.running.as_ref();
+        match plugin.life.handle(Instant::now(), random(), input) {
+            Some(Action::Spawn) => {
+                if let Err(error) = self.spawn_plugin(id) {
+                    let how = format!("could not be started: {error}");
+                    self.plugin_input(id, Input::Ended { how, success: false });
+                }
+            }
+            Some(Action::Terminate) => running.iter().for_each(|running| running.watched.terminate()),
+            Some(Action::Kill) => running.iter().for_each(|running| running.watched.kill()),
+            None => {}
+        }
+    }
+
+    fn spawn_plugin(&mut self, id: &PluginId) -> std::io::Result<()> {
+        let number = self.number();
+        let gateway = Gateway::open(&self.home.sockets(), number, id.clone())?;
+        let Some(plugin) = self.plugins.get(id) else { return Ok(()) };
+        let launch = launch::of_plugin(&plugin.spec, &gateway, &self.home, &self.programs)?;
+        self.announce(&gateway, &plugin.spec.grants);
+        let sink = self.logs.sink(id.as_str());
+        let (watched, task) = watch(launch, self.tree.clone(), sink, self.child_sender.clone(), number);
+        self.children.spawn(task);
+        if let Some(plugin) = self.plugins.get_mut(id) {
+            plugin.running = Some(Running { gateway, watched, pid: None });
+        }
+        Ok(())
+    }
+
+    /// What becomes known of a plugin's process.
+    pub(super) fn on_plugin_child(&mut self, number: u64, event: ChildEvent) {
+        let Some(plugin) = self.plugin_of(number) else { return };
+        let id = plugin.spec.id().clone();
+        match event {
+            ChildEvent::Running { pid, measures } => {
+                plugin.set_confinement(measures);
+                if let Some(running) = &mut plugin.running {
+                    running.pid = Some(pid);
+                }
+                self.logs.sink(id.as_str()).line("polypeer", &format!("started, pid {pid}"));
+                self.plugin_input(&id, Input::Running);
+            }
+            ChildEvent::Ready => self.plugin_input(&id, Input::Port),
+            ChildEvent::Ended(ended) => {
+                plugin.running = None;
+                plugin.meter.ended();
+                self.tell_netcore(AdminRequest::RemoveLaunch { launch: number });
+                let how = ended.to_string();
+                self.logs.sink(id.as_str()).line("polypeer", &how);
+                self.plugin_input(&id, Input::Ended { how, success: ended.is_success() });
+            }
+        }
+    }
+
+    /// A launch's session says something about its plugin.
+    pub(super) fn plugin_sign(&mut self, launch: u64, sign: Input) {
+        if let Some(id) = self.plugin_of(launch).map(|plugin| plugin.spec.id().clone()) {
+            self.plugin_input(&id, sign);
+        }
+    }
+
+    pub(super) fn plugin_of(&mut self, launch: u64) -> Option<&mut Plugin> {
+        self.plugins
+            .values_mut()
+            .find(|plugin| plugin.running.as_ref().is_some_and(|running| running.gateway.number == launch))
+    }
+
+    pub(super) fn kill_all(&mut self) {
+        self.plugins.values().filter_map(|plugin| plugin.running.as_ref()).for_each(|running| running.watched.kill());
+        self.netcore.watched.iter().for_each(Watched::kill);
+    }
+
+    /// Tells subscribers what changed, answers who waited, forgets who is to leave.
+    pub(super) fn tell_changes(&mut self) {
+        for (id, plugin) in &mut self.plugins {
+            let now = (plugin.state(), plugin.life.reason().map(str::to_owned));
+            if plugin.told.as_ref() != Some(&now) {
+                if plugin.told.is_some() || now.0 != State::Stopped {
+                    tracing::info!(plugin = %id, state = now.0.as_str(), reason = now.1.as_deref(), "plugin");
+                }
+                let (state, reason) = now.clone();
+                let _ = self.outlets.events.send(SupervisorEvent::Plugin { id: id.clone(), state, reason });
+                plugin.told = Some(now);
+            }
+            plugin.answer();
+        }
+        self.plugins.retain(|_, plugin| !(plugin.leaving && plugin.is_down()));
+    }
+}
+
+fn unknown(id: &PluginId) -> Failure {
+    Failure::new(
+        ErrorCode::BadArgument,
+        format!("there is no plugin {id}; `polypeer plugin list` shows those there are"),
+    )
+}

@@ -1,0 +1,33 @@
+//! Commands to the supervisor's task, each with the way back for its answer.
+
+use std::time::Duration;
+
+use polypeer_ipc_protocol::admin::AdminResponse;
+use polypeer_ipc_protocol::error::Failure;
+use polypeer_ipc_protocol::gateway::Grants;
+use polypeer_ipc_protocol::ids::PluginId;
+use tokio::sync::oneshot;
+
+use super::{NetcoreStatus, OperatorSession, PluginSpec, PluginStatus};
+use crate::manifest::Limits;
+
+pub(super) type Reply<T> = oneshot::Sender<T>;
+pub(super) type Done = Reply<Result<(), Failure>>;
+
+/// What the handle asks of the task.
+#[derive(Debug)]
+pub(super) enum Command {
+    Add(Box<PluginSpec>, Done),
+    Remove(PluginId, Done),
+    Start(PluginId, Done),
+    Stop(PluginId, Done),
+    Restart(PluginId, Done),
+    SetLimits(PluginId, Box<Limits>, Done),
+    /// Answers with what netcore will answer, if it is there.
+    SetGrants(PluginId, Box<Grants>, Reply<Result<Option<oneshot::Receiver<AdminResponse>>, Failure>>),
+    Plugins(Reply<Vec<PluginStatus>>),
+    Netcore(Reply<NetcoreStatus>),
+    Operator(Reply<Result<OperatorSession, Failure>>),
+    OperatorGone(u64),
+    Shutdown(Duration, Reply<()>),
+}

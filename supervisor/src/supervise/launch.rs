@@ -1,0 +1,149 @@
+//! What a plugin or netcore is started with: the one place that knows the environment, what is hidden, and which
+//! namespaces are asked for.
+
+use std::ffi::OsStr;
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use super::gateway::Gateway;
+use super::{PluginSpec, Programs};
+use crate::config::DaemonConfig;
+use crate::home::Home;
+use crate::limits::Resources;
+use crate::manifest::{Limits, Network, Ready};
+use crate::process::message::{Isolation, Kept, Setup};
+use crate::process::spawn::Launch;
+
+/// Open files of netcore: every peer, plugin and stream takes one or two.
+const NETCORE_OPEN_FILES: u64 = 65_536;
+
+/// What the kernel can enforce of a plugin's limits.
+pub(super) fn resources(limits: &Limits) -> Resources {
+    Resources {
+        memory: Some(limits.memory_bytes),
+        swap: Some(limits.swap_bytes),
+        cpu_percent: Some(limits.cpu_percent),
+        cpu_weight: Some(limits.cpu_weight),
+        pids: Some(limits.pids),
+    }
+}
+
+/// A plugin's launch. Makes its data folder.
+pub(super) fn of_plugin(spec: &PluginSpec, gateway: &Gateway, home: &Home, programs: &Programs) -> io::Result<Launch> {
+    let temporary = spec.data.join("tmp");
+    DirBuilder::new().recursive(true).mode(0o700).create(&temporary)?;
+    // The kernel's view of where things are; a link in a path would lead around what is hidden.
+    let folder = fs::canonicalize(&spec.folder)?;
+    let data = fs::canonicalize(&spec.data)?;
+    let sockets = fs::canonicalize(&gateway.folder)?;
+    let root = fs::canonicalize(home.root())?;
+    let mut hidden = vec![root.clone()];
+    let all_sockets = fs::canonicalize(home.sockets())?;
+    if !all_sockets.starts_with(&root) {
+        hidden.push(all_sockets);
+    }
+    let mut environment = inherited(&["LANG", "TZ"]);
+    environment.push(path());
+    let mut set = |name: &str, value: &OsStr| environment.push((name.to_owned(), value.to_string_lossy().into_owned()));
+    set("HOME", data.as_os_str());
+    set("TMPDIR", data.join("tmp").as_os_str());
+    set("POLYPEER_GATEWAY", sockets.join("gateway.sock").as_os_str());
+    set("POLYPEER_TOKEN", OsStr::new(&gateway.token.to_text()));
+    set("POLYPEER_PLUGIN", OsStr::new(spec.id().as_str()));
+    set("POLYPEER_DATA", data.as_os_str());
+    set("PYTHONUNBUFFERED", OsStr::new("1"));
+    if let Some(share) = &programs.share {
+        set("PYTHONPATH", share.join("sdk-python").as_os_str());
+    }
+    let keep = |path: &PathBuf, writable| Kept { path: path.clone(), writable };
+    Ok(Launch {
+        name: format!("{}-{}", spec.id(), gateway.number),
+        polypeer: programs.polypeer.clone(),
+        isolation: Isolation {
+            user: !nix::unistd::geteuid().is_root(),
+            process: true,
+            network: spec.manifest.permissions.network == Network::None,
+        },
+        setup: Setup {
+            command: spec.manifest.plugin.command.clone(),
+            kept: vec![keep(&folder, false), keep(&data, true), keep(&sockets, true)],
+            folder,
+            environment,
+            hidden,
+            open_files: spec.limits.open_files.into(),
+            low_ports: false,
+            ready_port: match spec.manifest.ready() {
+                Ready::Tcp(port) => Some(port),
+                Ready::Session | Ready::Notify | Ready::None => None,
+            },
+        },
+        descriptors: Vec::new(),
+        resources: resources(&spec.limits),
+    })
+}
+
+/// Netcore's launch; `admin` becomes its descriptor 3.
+pub(super) fn of_netcore(
+    number: u64,
+    admin: OwnedFd,
+    home: &Home,
+    config: &DaemonConfig,
+    programs: &Programs,
+) -> Launch {
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    let mut command = vec![text(&programs.netcore), "--home".to_owned(), text(home.root())];
+    for address in &config.listen {
+        command.extend(["--listen".to_owned(), address.to_string()]);
+    }
+    if !config.lan {
+        command.push("--no-lan".to_owned());
+    }
+    command.extend(["--network".to_owned(), config.network.clone()]);
+    let mut environment = inherited(&["LANG", "TZ", "RUST_LOG", "RUST_BACKTRACE"]);
+    environment.push(path());
+    Launch {
+        name: format!("netcore_-{number}"),
+        polypeer: programs.polypeer.clone(),
+        isolation: Isolation { user: false, process: false, network: false },
+        setup: Setup {
+            command,
+            folder: home.root().to_owned(),
+            environment,
+            hidden: Vec::new(),
+            kept: Vec::new(),
+            open_files: open_files_within(NETCORE_OPEN_FILES),
+            low_ports: true,
+            ready_port: None,
+        },
+        descriptors: vec![admin],
+        resources: Resources::default(),
+    }
+}
+
+fn inherited(names: &[&str]) -> Vec<(String, String)> {
+    names.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?))).collect()
+}
+
+fn path() -> (String, String) {
+    let usual = || "/usr/local/bin:/usr/bin:/bin".to_owned();
+    ("PATH".to_owned(), std::env::var("PATH").unwrap_or_else(|_| usual()))
+}
+
+/// As many as asked for, or as many as we may have ourselves.
+fn open_files_within(wanted: u64) -> u64 {
+    use nix::sys::resource::{Resource, getrlimit};
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(_, most)| most.min(wanted))
+}
+
+/// See [`super::Supervisor::is_confined`].
+pub(super) fn is_confined(pid: i32, tag: &str) -> bool {
+    let namespace = |of: &str| fs::read_link(format!("/proc/{of}/ns/pid"));
+    let groups = fs::read_to_string(format!("/proc/{pid}/cgroup"));
+    match (namespace("self"), namespace(&pid.to_string()), groups) {
+        (Ok(ours), Ok(theirs), Ok(groups)) => ours != theirs || groups.contains(&format!("/polypeer-{tag}/")),
+        _ => true,
+    }
+}

@@ -1,0 +1,128 @@
+use super::*;
+
+/// One child and a clock that only moves when told.
+struct World {
+    life: Lifecycle,
+    now: Instant,
+}
+
+impl World {
+    fn new(ready: Ready, policy: RestartPolicy) -> Self {
+        let habits = Habits { policy, gives_up: true, stop_timeout: Duration::from_secs(10), ready };
+        Self { life: Lifecycle::new(habits), now: Instant::now() }
+    }
+
+    fn input(&mut self, input: Input) -> Option<Action> {
+        self.life.handle(self.now, 0.5, input)
+    }
+
+    fn crash(&mut self) -> Option<Action> {
+        self.input(Input::Ended { how: "exited with status 3".to_owned(), success: false })
+    }
+
+    /// Moves on to the deadline.
+    fn wait(&mut self) -> Option<Action> {
+        self.now = self.life.deadline().expect("something is due");
+        self.input(Input::Tick)
+    }
+}
+
+#[test]
+fn ready_comes_with_the_sign_that_was_asked_for_and_no_other() {
+    for (ready, sign) in [
+        (Ready::None, Input::Running),
+        (Ready::Session, Input::Session),
+        (Ready::Notify, Input::Notified),
+        (Ready::Tcp(80), Input::Port),
+    ] {
+        let mut world = World::new(ready, RestartPolicy::OnFailure);
+        assert_eq!(world.input(Input::Start), Some(Action::Spawn));
+        for other in [Input::Running, Input::Session, Input::Notified, Input::Port] {
+            if other != sign {
+                world.input(other);
+                assert_eq!(world.life.state(), State::Starting, "{ready:?}");
+            }
+        }
+        world.input(sign);
+        assert_eq!(world.life.state(), State::Ready, "{ready:?}");
+    }
+}
+
+#[test]
+fn stop_terminates_then_kills_and_says_so() {
+    let mut world = World::new(Ready::None, RestartPolicy::Always);
+    world.input(Input::Start);
+    world.input(Input::Running);
+    assert_eq!(world.input(Input::Stop), Some(Action::Terminate));
+    assert_eq!(world.input(Input::Stop), None, "only once");
+    assert_eq!(world.wait(), Some(Action::Kill));
+    world.crash();
+    assert_eq!(world.life.state(), State::Stopped);
+    assert_eq!(world.life.reason(), Some("stopped by the operator; killed, as it did not end within 10 s"));
+}
+
+#[test]
+fn crash_loop_backs_off_and_is_given_up_with_the_last_reason() {
+    let mut world = World::new(Ready::None, RestartPolicy::OnFailure);
+    world.input(Input::Start);
+    for _ in 0..4 {
+        assert_eq!(world.crash(), None);
+        assert_eq!(world.life.state(), State::Backoff);
+        assert_eq!(world.life.reason(), Some("exited with status 3"));
+        assert_eq!(world.wait(), Some(Action::Spawn));
+    }
+    assert_eq!(world.crash(), None);
+    assert_eq!(world.life.state(), State::Failed);
+    assert_eq!(world.life.reason(), Some("gave up: 5 crashes in 60 s, last: exited with status 3"));
+    assert_eq!(world.life.restarts(), 4);
+    assert_eq!(world.input(Input::Start), Some(Action::Spawn), "the operator may try again");
+    assert_eq!(world.crash(), None);
+    assert_eq!(world.life.state(), State::Backoff, "with a clean history");
+}
+
+#[test]
+fn crash_after_a_long_life_restarts_at_once() {
+    let mut world = World::new(Ready::None, RestartPolicy::OnFailure);
+    world.input(Input::Start);
+    world.now += Duration::from_secs(10);
+    assert_eq!(world.crash(), Some(Action::Spawn));
+    assert_eq!((world.life.state(), world.life.restarts()), (State::Starting, 1));
+}
+
+#[test]
+fn restart_waits_for_the_end_of_the_old_one() {
+    let mut world = World::new(Ready::None, RestartPolicy::Never);
+    world.input(Input::Start);
+    assert_eq!(world.input(Input::Restart), Some(Action::Terminate));
+    assert_eq!(world.crash(), Some(Action::Spawn));
+    assert_eq!(world.life.restarts(), 0, "what the operator did is not a restart by itself");
+}
+
+#[test]
+fn start_while_stopping_starts_afterwards_and_stop_takes_it_back() {
+    let mut world = World::new(Ready::None, RestartPolicy::Never);
+    world.input(Input::Start);
+    world.input(Input::Stop);
+    assert_eq!(world.input(Input::Start), None);
+    world.input(Input::Stop);
+    assert_eq!(world.crash(), None);
+    assert_eq!(world.life.state(), State::Stopped);
+}
+
+#[test]
+fn stop_during_backoff_is_at_once() {
+    let mut world = World::new(Ready::None, RestartPolicy::Always);
+    world.input(Input::Start);
+    world.crash();
+    assert_eq!(world.input(Input::Stop), None);
+    assert_eq!((world.life.state(), world.life.deadline()), (State::Stopped, None));
+}
+
+#[test]
+fn success_rests_where_the_policy_says_so() {
+    let mut world = World::new(Ready::None, RestartPolicy::OnFailure);
+    world.input(Input::Start);
+    world.input(Input::Ended { how: "exited with status 0".to_owned(), success: true });
+    assert_eq!(world.life.state(), State::Stopped);
+    assert_eq!(world.life.reason(), Some("exited with status 0"));
+}

@@ -1,0 +1,195 @@
+//! The part of the supervisor's task that looks after netcore: starts it, tells it of every launch, starts it again.
+
+use std::time::{Duration, Instant};
+
+use polypeer_ipc_protocol::admin::{AdminEvent, AdminRequest, AdminResponse};
+use polypeer_ipc_protocol::error::{ErrorCode, Failure};
+use polypeer_ipc_protocol::gateway::{Grants, PeerScope};
+use tokio::sync::oneshot;
+
+use super::launch;
+use super::lifecycle::{Action, Habits, Input, Lifecycle, State};
+use super::task::Task;
+use super::{NetcoreStatus, StartError, SupervisorEvent};
+use crate::limits::sampled::resident_bytes;
+use crate::manifest::{Ready, RestartPolicy};
+use crate::netcore::{Link, NetEvent};
+use crate::process::log::Sink;
+use crate::process::watch::{ChildEvent, Watched, watch};
+
+/// The name of its log; no plugin can have it.
+pub(super) const LOG: &str = "netcore_";
+/// Between its last word and its end.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Netcore's process and session.
+#[derive(Debug)]
+pub(super) struct Netcore {
+    pub(super) life: Lifecycle,
+    /// Number of the launch and of the session.
+    pub(super) number: u64,
+    link: Option<Link>,
+    pub(super) watched: Option<Watched>,
+    pid: Option<i32>,
+    sink: Sink,
+    told: Option<State>,
+}
+
+impl Netcore {
+    pub(super) fn new(sink: Sink) -> Self {
+        let habits =
+            Habits { policy: RestartPolicy::Always, gives_up: false, stop_timeout: STOP_TIMEOUT, ready: Ready::Notify };
+        Self { life: Lifecycle::new(habits), number: 0, link: None, watched: None, pid: None, sink, told: None }
+    }
+
+    pub(super) fn is_down(&self) -> bool {
+        self.watched.is_none()
+    }
+}
+
+impl Task {
+    pub(super) fn netcore_status(&self) -> NetcoreStatus {
+        NetcoreStatus {
+            pid: self.netcore.pid,
+            state: self.netcore.life.state().as_str().to_owned(),
+            restarts: self.netcore.life.restarts(),
+            rss_bytes: self.netcore.pid.and_then(resident_bytes),
+            exit_reason: self.netcore.life.reason().map(str::to_owned),
+        }
+    }
+
+    /// Hands netcore a request whose answer nobody needs. One that is not there is told everything at its start.
+    pub(super) fn tell_netcore(&self, request: AdminRequest) -> Option<oneshot::Receiver<AdminResponse>> {
+        self.netcore.link.as_ref()?.post(request, None).inspect_err(|failure| tracing::error!("{failure}")).ok()
+    }
+
+    /// Tells netcore of a launch.
+    pub(super) fn announce(&self, gateway: &super::gateway::Gateway, grants: &Grants) {
+        let Some(link) = &self.netcore.link else { return };
+        let told = gateway.announcement(grants).map_err(|error| Failure::new(ErrorCode::Internal, error.to_string()));
+        if let Err(failure) = told.and_then(|(request, listener)| link.post(request, Some(listener))) {
+            tracing::error!(plugin = %gateway.plugin, "the network core cannot be told of a launch: {failure}");
+        }
+    }
+
+    pub(super) fn netcore_input(&mut self, input: Input) {
+        let action = self.netcore.life.handle(Instant::now(), super::task::random(), input);
+        match action {
+            Some(Action::Spawn) => self.spawn_netcore(),
+            Some(Action::Terminate) => self.netcore.watched.iter().for_each(Watched::terminate),
+            Some(Action::Kill) => self.netcore.watched.iter().for_each(Watched::kill),
+            None => {}
+        }
+        let state = self.netcore.life.state();
+        if self.netcore.told.replace(state) != Some(state) {
+            let _ = self.outlets.events.send(SupervisorEvent::Netcore { state });
+        }
+    }
+
+    fn spawn_netcore(&mut self) {
+        let number = self.number();
+        self.netcore.number = number;
+        let (link, theirs) = match Link::start(number, self.net_sender.clone()) {
+            Ok(started) => started,
+            Err(error) => {
+                let how = format!("no admin session: {error}");
+                return self.netcore_input(Input::Ended { how, success: false });
+            }
+        };
+        let launch = launch::of_netcore(number, theirs, &self.home, &self.config, &self.programs);
+        let sink = self.netcore.sink.clone();
+        let (watched, task) = watch(launch, self.tree.clone(), sink, self.child_sender.clone(), number);
+        self.children.spawn(task);
+        self.netcore.watched = Some(watched);
+        self.netcore.link = Some(link.clone());
+        for plugin in self.plugins.values() {
+            if let Some(running) = &plugin.running {
+                self.announce(&running.gateway, &plugin.spec.grants);
+            }
+        }
+        for operator in self.operators.values() {
+            self.announce(operator, &operator_grants());
+        }
+        let events = self.net_sender.clone();
+        let started = link.post(AdminRequest::Start, None);
+        self.children.spawn(async move {
+            let result = match started {
+                Ok(answer) => match answer.await {
+                    Ok(AdminResponse::Failed(failure)) => Err(failure),
+                    Ok(_) => Ok(()),
+                    Err(_dropped) => return,
+                },
+                Err(failure) => Err(failure),
+            };
+            let _ = events.send((number, NetEvent::Started(result))).await;
+        });
+    }
+
+    /// What netcore's session says. Only the newest session counts.
+    pub(super) fn on_net_event(&mut self, session: u64, event: NetEvent) {
+        if session != self.netcore.number {
+            return;
+        }
+        match event {
+            NetEvent::Started(Ok(())) => {
+                self.netcore_input(Input::Notified);
+                self.outlets.link.send_replace(self.netcore.link.clone());
+                if let Some(first) = self.outlets.started.take() {
+                    let _ = first.send(Ok(()));
+                    self.start_enabled();
+                }
+            }
+            NetEvent::Started(Err(failure)) => {
+                self.netcore.sink.line("polypeer", &format!("it cannot start: {failure}"));
+                self.netcore.watched.iter().for_each(Watched::kill);
+            }
+            NetEvent::Gone => {
+                self.outlets.link.send_replace(None);
+                self.netcore.link = None;
+                // It exits by itself when the session ends; one that does not is of no use.
+                self.netcore.watched.iter().for_each(Watched::terminate);
+            }
+            NetEvent::Said(event) => {
+                match &event {
+                    AdminEvent::SessionUp { launch } => self.plugin_sign(*launch, Input::Session),
+                    AdminEvent::Ready { launch } => self.plugin_sign(*launch, Input::Notified),
+                    AdminEvent::SessionDown { .. } | AdminEvent::PeerUp { .. } | AdminEvent::PeerDown { .. } => {}
+                }
+                let _ = self.outlets.events.send(SupervisorEvent::Network(event));
+            }
+        }
+    }
+
+    /// What becomes known of netcore's process.
+    pub(super) fn on_netcore_child(&mut self, event: ChildEvent) {
+        match event {
+            ChildEvent::Running { pid, .. } => {
+                self.netcore.pid = Some(pid);
+                self.netcore.sink.line("polypeer", &format!("started, pid {pid}"));
+            }
+            ChildEvent::Ready => {}
+            ChildEvent::Ended(ended) => {
+                self.netcore.pid = None;
+                self.netcore.watched = None;
+                self.netcore.link = None;
+                self.outlets.link.send_replace(None);
+                let lines = self.netcore.sink.tail();
+                self.netcore.sink.line("polypeer", &ended.to_string());
+                if let Some(first) = self.outlets.started.take() {
+                    // One that fails at the very first start is told to the operator, who is there.
+                    let _ = first.send(Err(StartError::Netcore { how: ended.to_string(), lines }));
+                    self.netcore.life.fail(ended.to_string());
+                    return;
+                }
+                tracing::warn!("the network core ended: {ended}");
+                self.netcore_input(Input::Ended { how: ended.to_string(), success: false });
+            }
+        }
+    }
+}
+
+/// The operator may do anything that a plugin can be granted.
+pub(super) fn operator_grants() -> Grants {
+    let all = || vec!["*".parse().expect("a valid pattern")];
+    Grants { serve: all(), dial: all(), serve_local: all(), peers: PeerScope::Any, ..Grants::default() }
+}

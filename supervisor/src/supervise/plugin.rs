@@ -1,0 +1,178 @@
+//! One plugin in the supervisor's task: what is installed, its life, its launch, and who waits for a change.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use polypeer_ipc_protocol::error::{ErrorCode, Failure};
+
+use super::control::Done;
+use super::gateway::Gateway;
+use super::launch::resources;
+use super::lifecycle::{Habits, Lifecycle, State};
+use super::usage::Meter;
+use super::{PluginSpec, PluginStatus};
+use crate::limits::Measure;
+use crate::manifest::{Network, Permissions};
+use crate::process::watch::Watched;
+
+/// Callers that may wait for one plugin to start or stop.
+const MAX_WAITING: usize = 32;
+
+/// What its process has while it is there.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) gateway: Gateway,
+    pub(super) watched: Watched,
+    pub(super) pid: Option<i32>,
+}
+
+/// For what somebody waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Want {
+    /// Its process runs.
+    Up,
+    /// Nothing of it is left.
+    Down,
+}
+
+#[derive(Debug)]
+pub(super) struct Plugin {
+    pub(super) spec: PluginSpec,
+    pub(super) life: Lifecycle,
+    pub(super) running: Option<Running>,
+    pub(super) confinement: Vec<Measure>,
+    pub(super) meter: Meter,
+    /// Shall start once what it requires is ready, at the latest at this time.
+    pub(super) waits_until: Option<Instant>,
+    /// Shall be forgotten once it is down.
+    pub(super) leaving: bool,
+    /// What subscribers were told last.
+    pub(super) told: Option<(State, Option<String>)>,
+    waiting: Vec<(Want, Done)>,
+}
+
+impl Plugin {
+    pub(super) fn new(spec: PluginSpec) -> Self {
+        let habits = Habits {
+            policy: spec.manifest.restart.policy,
+            gives_up: true,
+            stop_timeout: spec.manifest.health.stop_timeout,
+            ready: spec.manifest.ready(),
+        };
+        Self {
+            spec,
+            life: Lifecycle::new(habits),
+            running: None,
+            confinement: Vec::new(),
+            meter: Meter::default(),
+            waits_until: None,
+            leaving: false,
+            told: None,
+            waiting: Vec::new(),
+        }
+    }
+
+    /// Where it stands; one that waits for others is starting.
+    pub(super) fn state(&self) -> State {
+        if self.waits_until.is_some() { State::Starting } else { self.life.state() }
+    }
+
+    pub(super) fn is_down(&self) -> bool {
+        self.running.is_none() && !self.state().has_process()
+    }
+
+    pub(super) fn pid(&self) -> Option<i32> {
+        self.running.as_ref().and_then(|running| running.pid)
+    }
+
+    pub(super) fn status(&self) -> PluginStatus {
+        PluginStatus {
+            id: self.spec.id().clone(),
+            state: self.state(),
+            pid: self.pid(),
+            restarts: self.life.restarts(),
+            exit_reason: self.life.reason().map(str::to_owned),
+            usage: self.meter.status(),
+            confinement: self.confinement.clone(),
+        }
+    }
+
+    /// The measures of a start, with those this version does not take.
+    pub(super) fn set_confinement(&mut self, measures: Vec<Measure>) {
+        self.confinement = measures;
+        self.confinement.push(Measure::applied("clean_environment"));
+        self.confinement.push(Measure::applied("closed_descriptors"));
+        let Permissions { network, .. } = &self.spec.manifest.permissions;
+        if *network == Network::Internet {
+            let why =
+                "network = \"internet\" is the host's network in this version, loopback and private ranges included";
+            self.confinement.push(Measure::missing("network_namespace", why));
+        }
+        for (measure, why) in [
+            ("own_user", "this version runs plugins as the daemon's user"),
+            ("system_calls", "this version does not filter system calls"),
+            ("files", "this version hides only Polypeer's own files"),
+            ("disk", "this version measures the data folder and does not limit it"),
+        ] {
+            self.confinement.push(Measure::missing(measure, why));
+        }
+    }
+
+    /// Applies changed limits to what runs. The words of those that could not be.
+    pub(super) fn apply_limits(&mut self) -> Result<(), Failure> {
+        let Some(running) = &self.running else { return Ok(()) };
+        let measures = running.watched.limit(resources(&self.spec.limits));
+        let mut problems = Vec::new();
+        for measure in measures {
+            if let (false, Some(why)) = (measure.applied, &measure.why_not) {
+                problems.push(format!("{}: {why}", measure.measure));
+            }
+            match self.confinement.iter_mut().find(|old| old.measure == measure.measure) {
+                Some(old) => *old = measure,
+                None => self.confinement.push(measure),
+            }
+        }
+        if problems.is_empty() { Ok(()) } else { Err(Failure::new(ErrorCode::Internal, problems.join("; "))) }
+    }
+
+    pub(super) fn wait(&mut self, want: Want, done: Done) {
+        self.waiting.retain(|(_, done)| !done.is_closed());
+        if self.waiting.len() >= MAX_WAITING {
+            let text = format!("{MAX_WAITING} callers already wait for {}", self.spec.id());
+            let _ = done.send(Err(Failure::new(ErrorCode::Busy, text)));
+        } else {
+            self.waiting.push((want, done));
+        }
+    }
+
+    /// Answers those whose wait is over.
+    pub(super) fn answer(&mut self) {
+        let (up, down) = (self.pid().is_some() && !matches!(self.state(), State::Stopping), self.is_down());
+        if !up && !down {
+            return;
+        }
+        let trouble = match self.state() {
+            State::Backoff | State::Failed => Some(self.life.reason().unwrap_or("it failed").to_owned()),
+            // It came up and went down again, as it may.
+            _ => None,
+        };
+        for (want, done) in std::mem::take(&mut self.waiting) {
+            let result = match (want, up) {
+                (Want::Up, true) | (Want::Down, false) => Ok(()),
+                (Want::Up, false) => trouble.clone().map_or(Ok(()), |why| {
+                    Err(Failure::new(ErrorCode::Internal, format!("{} does not run: {why}", self.spec.id())))
+                }),
+                (Want::Down, true) => {
+                    self.waiting.push((want, done));
+                    continue;
+                }
+            };
+            let _ = done.send(result);
+        }
+    }
+
+    /// Its data folder.
+    pub(super) fn data(&self) -> PathBuf {
+        self.spec.data.clone()
+    }
+}

@@ -1,0 +1,139 @@
+//! When a child that ended is started again. Pure: time and randomness are arguments.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use crate::manifest::RestartPolicy;
+
+/// One that ran this long before it crashed is started again at once.
+pub const SETTLED: Duration = Duration::from_secs(10);
+/// Wait after the first crash of one that did not; doubles with each further one.
+pub const FIRST_WAIT: Duration = Duration::from_millis(500);
+/// The longest wait.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// This many crashes …
+pub const TOO_MANY: usize = 5;
+/// … within this time are given up on.
+pub const WINDOW: Duration = Duration::from_secs(60);
+/// Waits differ by up to this part, so that what fell together does not rise together.
+const JITTER: f64 = 0.25;
+
+/// What to do after an end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Start it again after this long.
+    Again(Duration),
+    /// It ended as it may.
+    Rest,
+    /// It crashes too often.
+    GiveUp {
+        /// `5 crashes in 60 s`.
+        why: String,
+    },
+}
+
+/// The history of one child's ends.
+#[derive(Debug, Clone)]
+pub struct Restarts {
+    policy: RestartPolicy,
+    /// Whether crashes are ever given up on: for plugins yes, for netcore no.
+    gives_up: bool,
+    in_a_row: u32,
+    recent: VecDeque<Instant>,
+}
+
+impl Restarts {
+    /// No history yet.
+    pub fn new(policy: RestartPolicy, gives_up: bool) -> Self {
+        Self { policy, gives_up, in_a_row: 0, recent: VecDeque::new() }
+    }
+
+    /// Forgets the past: the operator wants it tried.
+    pub fn reset(&mut self) {
+        self.in_a_row = 0;
+        self.recent.clear();
+    }
+
+    /// It ended by itself after running for `uptime`. `random` is from 0 to 1.
+    pub fn ended(&mut self, now: Instant, uptime: Duration, success: bool, random: f64) -> Verdict {
+        match (self.policy, success) {
+            (RestartPolicy::Never, _) | (RestartPolicy::OnFailure, true) => return Verdict::Rest,
+            (RestartPolicy::Always, _) | (RestartPolicy::OnFailure, false) => {}
+        }
+        while self.recent.front().is_some_and(|at| now.saturating_duration_since(*at) > WINDOW) {
+            self.recent.pop_front();
+        }
+        if self.recent.len() == TOO_MANY {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(now);
+        if self.gives_up && self.recent.len() == TOO_MANY {
+            return Verdict::GiveUp { why: format!("{TOO_MANY} crashes in {} s", WINDOW.as_secs()) };
+        }
+        if uptime >= SETTLED {
+            self.in_a_row = 0;
+            return Verdict::Again(Duration::ZERO);
+        }
+        let doubled = FIRST_WAIT.saturating_mul(1 << self.in_a_row.min(16));
+        self.in_a_row = self.in_a_row.saturating_add(1);
+        let factor = 1.0 + JITTER * (2.0 * random.clamp(0.0, 1.0) - 1.0);
+        Verdict::Again(doubled.min(LONGEST_WAIT).mul_f64(factor))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIDDLE: f64 = 0.5;
+
+    #[test]
+    fn settled_child_is_started_again_at_once_and_then_ever_later() {
+        let mut restarts = Restarts::new(RestartPolicy::OnFailure, true);
+        let mut now = Instant::now();
+        assert_eq!(restarts.ended(now, SETTLED, false, MIDDLE), Verdict::Again(Duration::ZERO));
+        for wait in [500, 1000, 2000] {
+            now += Duration::from_secs(3);
+            let verdict = restarts.ended(now, Duration::from_secs(1), false, MIDDLE);
+            assert_eq!(verdict, Verdict::Again(Duration::from_millis(wait)));
+        }
+        now += Duration::from_secs(3);
+        let verdict = restarts.ended(now, Duration::from_secs(1), false, MIDDLE);
+        assert_eq!(verdict, Verdict::GiveUp { why: "5 crashes in 60 s".to_owned() });
+    }
+
+    #[test]
+    fn rare_crashes_are_never_given_up_on() {
+        let mut restarts = Restarts::new(RestartPolicy::Always, true);
+        let mut now = Instant::now();
+        for _ in 0..100 {
+            now += Duration::from_secs(16);
+            assert_eq!(restarts.ended(now, Duration::from_secs(16), true, MIDDLE), Verdict::Again(Duration::ZERO));
+        }
+    }
+
+    #[test]
+    fn netcore_is_tried_for_ever_at_the_longest_wait() {
+        let mut restarts = Restarts::new(RestartPolicy::Always, false);
+        let now = Instant::now();
+        let last = (0..50).map(|_| restarts.ended(now, Duration::ZERO, false, MIDDLE)).last();
+        assert_eq!(last, Some(Verdict::Again(LONGEST_WAIT)));
+        assert_eq!(restarts.recent.len(), TOO_MANY, "history is bounded");
+    }
+
+    #[test]
+    fn waits_differ_by_a_quarter() {
+        let wait =
+            |random| Restarts::new(RestartPolicy::Always, true).ended(Instant::now(), Duration::ZERO, false, random);
+        assert_eq!(wait(0.0), Verdict::Again(Duration::from_millis(375)));
+        assert_eq!(wait(1.0), Verdict::Again(Duration::from_millis(625)));
+    }
+
+    #[test]
+    fn policies_decide_what_counts() {
+        let verdict = |policy, success| Restarts::new(policy, true).ended(Instant::now(), SETTLED, success, MIDDLE);
+        assert_eq!(verdict(RestartPolicy::OnFailure, true), Verdict::Rest);
+        assert_eq!(verdict(RestartPolicy::Never, false), Verdict::Rest);
+        assert_eq!(verdict(RestartPolicy::Always, true), Verdict::Again(Duration::ZERO));
+    }
+}

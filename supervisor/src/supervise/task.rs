@@ -1,0 +1,362 @@
+//! The one task that owns the children: takes commands and events, drives each life, and never waits for anything else.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use polypeer_ipc_protocol::admin::AdminRequest;
+use polypeer_ipc_protocol::ids::PluginId;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::task::{JoinSet, spawn_blocking};
+use tokio::time::MissedTickBehavior;
+
+use super::control::{Command, Reply};
+use super::gateway::{Gateway, folder_of_all};
+use super::lifecycle::Input;
+use super::network::{LOG, Netcore};
+use super::order::{Needs, stoppable};
+use super::plugin::Plugin;
+use super::usage::{DISK_EVERY, Look, PERIOD, disk_bytes};
+use super::{PluginSpec, Programs, StartError, SupervisorEvent};
+use crate::config::DaemonConfig;
+use crate::home::Home;
+use crate::limits::cgroup::{Tree, is_root_of};
+use crate::netcore::{Link, NetEvent};
+use crate::process::log::{FILE_SIZE, Logs, OLD_FILES};
+use crate::process::watch::{ChildEvent, become_subreaper};
+use crate::reaper::{Reaper, Targets, sweep};
+
+/// Events of children that may wait for the task.
+const CHILD_EVENTS: usize = 256;
+/// Of the time for a shutdown, what netcore gets at its end, at most.
+const NETCORE_GRACE: Duration = Duration::from_secs(2);
+/// After the time for a shutdown is up, until the task ends whatever is left.
+const LAST_CALL: Duration = Duration::from_secs(5);
+
+/// Where the task tells things.
+pub(super) struct Outlets {
+    pub(super) events: broadcast::Sender<SupervisorEvent>,
+    pub(super) link: watch::Sender<Option<Link>>,
+    /// To let go of an operator's launch; weak, so that the task ends when all handles are gone.
+    pub(super) commands: mpsc::WeakSender<Command>,
+    pub(super) started: Option<oneshot::Sender<Result<(), StartError>>>,
+}
+
+struct Ending {
+    deadline: Instant,
+    replies: Vec<Reply<()>>,
+    killed: bool,
+    netcore_told: bool,
+}
+
+/// See the module's text.
+pub(super) struct Task {
+    pub(super) home: Home,
+    pub(super) config: DaemonConfig,
+    pub(super) programs: Programs,
+    pub(super) tree: Arc<Tree>,
+    pub(super) logs: Logs,
+    pub(super) plugins: BTreeMap<PluginId, Plugin>,
+    pub(super) operators: BTreeMap<u64, Gateway>,
+    pub(super) netcore: Netcore,
+    pub(super) outlets: Outlets,
+    pub(super) child_sender: mpsc::Sender<(u64, ChildEvent)>,
+    pub(super) net_sender: mpsc::Sender<(u64, NetEvent)>,
+    /// Tasks that watch children, to be gone when this one is.
+    pub(super) children: JoinSet<()>,
+    reaper: Reaper,
+    commands: mpsc::Receiver<Command>,
+    child_events: mpsc::Receiver<(u64, ChildEvent)>,
+    net_events: mpsc::Receiver<(u64, NetEvent)>,
+    looks: JoinSet<Vec<(u64, Look)>>,
+    rounds: u64,
+    ending: Option<Ending>,
+    has_handles: bool,
+    next: u64,
+}
+
+/// Names a home in control groups: 16 hex digits.
+pub(super) fn tag_of(home: &Home) -> String {
+    let root = std::fs::canonicalize(home.root()).unwrap_or_else(|_| home.root().to_owned());
+    blake3::hash(root.as_os_str().as_encoded_bytes()).to_hex()[..16].to_owned()
+}
+
+/// From 0 to 1.
+pub(super) fn random() -> f64 {
+    let bits = getrandom::u32().unwrap_or(u32::MAX / 2);
+    f64::from(bits) / f64::from(u32::MAX)
+}
+
+impl Task {
+    /// Everything before netcore: leftovers are swept before anything is spawned, and the reaper comes first.
+    pub(super) async fn prepare(
+        home: Home,
+        config: DaemonConfig,
+        plugins: Vec<PluginSpec>,
+        programs: Programs,
+        commands: mpsc::Receiver<Command>,
+        outlets: Outlets,
+    ) -> Result<Self, StartError> {
+        let tag = tag_of(&home);
+        let record = home.run().join("cgroups");
+        let gateways = folder_of_all(&home.sockets());
+        let (tree, targets) = {
+            let (record, gateways) = (record.clone(), gateways.clone());
+            let prepared = spawn_blocking(move || set_up(&tag, &record, gateways)).await;
+            prepared.map_err(|error| StartError::Leftovers { problem: error.to_string() })??
+        };
+        let io = |action: &'static str, path: PathBuf| move |source| StartError::Io { action, path, source };
+        become_subreaper().map_err(io("become subreaper for", PathBuf::from("/proc/self")))?;
+        let reaper = Reaper::start(programs.polypeer.clone(), targets).map_err(io("run", programs.polypeer.clone()))?;
+        let logs = Logs::start(home.logs(), FILE_SIZE, OLD_FILES).map_err(io("write to", home.logs()))?;
+        let (child_sender, child_events) = mpsc::channel(CHILD_EVENTS);
+        let (net_sender, net_events) = mpsc::channel(CHILD_EVENTS);
+        let netcore = Netcore::new(logs.sink(LOG));
+        let plugins = plugins.into_iter().map(|spec| (spec.id().clone(), Plugin::new(spec))).collect();
+        Ok(Self {
+            home,
+            config,
+            programs,
+            tree: Arc::new(tree),
+            logs,
+            plugins,
+            operators: BTreeMap::new(),
+            netcore,
+            outlets,
+            child_sender,
+            net_sender,
+            children: JoinSet::new(),
+            reaper,
+            commands,
+            child_events,
+            net_events,
+            looks: JoinSet::new(),
+            rounds: 0,
+            ending: None,
+            has_handles: true,
+            next: 0,
+        })
+    }
+
+    /// A number never used before by this supervisor.
+    pub(super) fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    /// Runs until everything is down.
+    pub(super) async fn run(mut self) {
+        self.netcore_input(Input::Start);
+        let mut round = tokio::time::interval(PERIOD);
+        round.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            self.settle();
+            if self.is_over() {
+                break;
+            }
+            let due = self.due();
+            tokio::select! {
+                command = self.commands.recv(), if self.has_handles => match command {
+                    Some(command) => self.on_command(command),
+                    None => {
+                        self.has_handles = false;
+                        self.end(Duration::ZERO, None);
+                    }
+                },
+                Some((number, event)) = self.child_events.recv() => self.on_child_event(number, event),
+                Some((session, event)) = self.net_events.recv() => self.on_net_event(session, event),
+                _ = round.tick() => self.look_around(),
+                Some(looks) = self.looks.join_next() => self.on_looks(looks.unwrap_or_default()),
+                Some(_ended) = self.children.join_next() => {}
+                () = sleep_until(due) => self.on_time(),
+            }
+        }
+        self.finish().await;
+    }
+
+    /// When something is due by the clock.
+    fn due(&self) -> Option<Instant> {
+        let lives = self.plugins.values().filter_map(|plugin| plugin.life.deadline());
+        let waits = self.plugins.values().filter_map(|plugin| plugin.waits_until);
+        let ending = self
+            .ending
+            .as_ref()
+            .map(|ending| if ending.killed { ending.deadline + LAST_CALL } else { ending.deadline });
+        lives.chain(waits).chain(self.netcore.life.deadline()).chain(ending).min()
+    }
+
+    fn on_time(&mut self) {
+        self.netcore_input(Input::Tick);
+        let ids: Vec<PluginId> = self.plugins.keys().cloned().collect();
+        for id in ids {
+            self.plugin_input(&id, Input::Tick);
+        }
+        let now = Instant::now();
+        if let Some(ending) = self.ending.as_mut().filter(|ending| !ending.killed && ending.deadline <= now) {
+            ending.killed = true;
+            self.kill_all();
+        }
+    }
+
+    fn on_child_event(&mut self, number: u64, event: ChildEvent) {
+        if number == self.netcore.number {
+            self.on_netcore_child(event);
+        } else {
+            self.on_plugin_child(number, event);
+        }
+    }
+
+    /// Everything that follows from a change anywhere: starts that waited, the order of a shutdown, answers.
+    fn settle(&mut self) {
+        if self.ending.is_some() {
+            self.go_on_ending();
+        } else {
+            self.start_waiting();
+        }
+        self.tell_changes();
+    }
+
+    /// Begins to end, or adds one more who waits for it.
+    pub(super) fn end(&mut self, grace: Duration, reply: Option<Reply<()>>) {
+        let deadline = Instant::now() + grace;
+        let ending = self.ending.get_or_insert_with(|| Ending {
+            deadline,
+            replies: Vec::new(),
+            killed: false,
+            netcore_told: false,
+        });
+        ending.deadline = ending.deadline.min(deadline);
+        ending.replies.extend(reply);
+        self.plugins.values_mut().for_each(|plugin| plugin.waits_until = None);
+    }
+
+    pub(super) fn is_ending(&self) -> bool {
+        self.ending.is_some()
+    }
+
+    /// Stops what nothing that runs requires; when no plugin is left, netcore.
+    fn go_on_ending(&mut self) {
+        for plugin in self.plugins.values_mut().filter(|plugin| plugin.running.is_none()) {
+            // One that waits to be started again shall not.
+            plugin.life.handle(Instant::now(), 0.0, Input::Stop);
+        }
+        let running: BTreeSet<PluginId> = self
+            .plugins
+            .values()
+            .filter(|plugin| plugin.running.is_some())
+            .map(|plugin| plugin.spec.id().clone())
+            .collect();
+        for id in stoppable(&self.needs(), &running) {
+            self.plugin_input(&id, Input::Stop);
+        }
+        let Some(ending) = self.ending.as_mut().filter(|ending| running.is_empty() && !ending.netcore_told) else {
+            return;
+        };
+        ending.netcore_told = true;
+        self.operators.clear();
+        let grace = ending.deadline.saturating_duration_since(Instant::now()).min(NETCORE_GRACE);
+        let grace_ms = u32::try_from(grace.as_millis()).unwrap_or(u32::MAX);
+        // Its session ends after this, upon which it is terminated if it has not exited.
+        drop(self.tell_netcore(AdminRequest::Shutdown { grace_ms }));
+        if self.netcore.life.state() != super::State::Ready {
+            self.netcore_input(Input::Stop);
+        } else {
+            self.netcore.life.stopping(Instant::now() + grace + Duration::from_secs(1));
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        let Some(ending) = &self.ending else { return false };
+        let down = self.netcore.is_down() && self.plugins.values().all(|plugin| plugin.running.is_none());
+        down || Instant::now() > ending.deadline + LAST_CALL
+    }
+
+    async fn finish(mut self) {
+        self.outlets.link.send_replace(None);
+        self.children.abort_all();
+        self.reaper.stop().await;
+        let logs = self.logs.clone();
+        let (tree, gateways) = (Arc::clone(&self.tree), folder_of_all(&self.home.sockets()));
+        let record = self.home.run().join("cgroups");
+        let _ = spawn_blocking(move || {
+            tree.remove();
+            logs.flush();
+            let _ = std::fs::remove_dir(gateways);
+            let _ = std::fs::remove_file(record);
+        })
+        .await;
+        for reply in self.ending.into_iter().flat_map(|ending| ending.replies) {
+            let _ = reply.send(());
+        }
+    }
+
+    pub(super) fn needs(&self) -> Needs {
+        self.plugins.iter().map(|(id, plugin)| (id.clone(), plugin.spec.manifest.plugin.requires.clone())).collect()
+    }
+
+    /// Looks at what everything uses, on another thread.
+    fn look_around(&mut self) {
+        if !self.looks.is_empty() {
+            return;
+        }
+        let with_disk = self.rounds.is_multiple_of(DISK_EVERY);
+        self.rounds += 1;
+        let children: Vec<_> = self
+            .plugins
+            .values()
+            .filter_map(|plugin| {
+                let running = plugin.running.as_ref()?;
+                let data = (with_disk || !plugin.meter.knows_disk()).then(|| plugin.data());
+                Some((running.gateway.number, running.watched.usage(), data))
+            })
+            .collect();
+        if children.is_empty() {
+            return;
+        }
+        self.looks.spawn_blocking(move || {
+            let look = |(number, usage, data): (u64, _, Option<PathBuf>)| {
+                let usage: Box<dyn FnOnce() -> crate::limits::Usage> = Box::new(usage);
+                (number, Look { at: Instant::now(), usage: usage(), disk_bytes: data.map(|data| disk_bytes(&data)) })
+            };
+            children.into_iter().map(look).collect()
+        });
+    }
+
+    fn on_looks(&mut self, looks: Vec<(u64, Look)>) {
+        for (number, look) in looks {
+            if let Some(plugin) = self.plugin_of(number) {
+                plugin.meter.look(look);
+            }
+        }
+    }
+}
+
+async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Makes the control groups and kills what an earlier daemon left: in these, in those it recorded, and, without any,
+/// whatever carries our mark. Blocks.
+fn set_up(tag: &str, record: &Path, gateways: PathBuf) -> Result<(Tree, Targets), StartError> {
+    let recorded = std::fs::read_to_string(record).unwrap_or_default();
+    let mut old: Vec<PathBuf> = recorded.lines().map(PathBuf::from).filter(|path| is_root_of(path, tag)).collect();
+    let tree = Tree::set_up(tag);
+    let targets = Targets { roots: tree.roots(), gateways };
+    old.extend(targets.roots.iter().cloned());
+    let problems = sweep(&Targets { roots: old, gateways: targets.gateways.clone() });
+    if let Some(problem) = problems.into_iter().next() {
+        return Err(StartError::Leftovers { problem });
+    }
+    tree.clear();
+    let lines: String = targets.roots.iter().map(|root| format!("{}\n", root.display())).collect();
+    std::fs::write(record, lines).map_err(|source| StartError::Io {
+        action: "write",
+        path: record.to_owned(),
+        source,
+    })?;
+    Ok((tree, targets))
+}

@@ -1,0 +1,121 @@
+//! What plugins use, looked at every few seconds off the runtime's threads.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::UsageStatus;
+use crate::limits::Usage;
+
+/// Between two looks at memory, processor and processes.
+pub(super) const PERIOD: Duration = Duration::from_secs(2);
+/// Between two looks at a data folder, in periods.
+pub(super) const DISK_EVERY: u64 = 15;
+/// Files counted in a data folder; one with more shows what these take.
+const MAX_FILES: usize = 200_000;
+
+/// One look at one child.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Look {
+    pub(super) at: Instant,
+    pub(super) usage: Usage,
+    /// Only now and then.
+    pub(super) disk_bytes: Option<u64>,
+}
+
+/// The newest figures of one child.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Meter {
+    last: Option<Look>,
+    cpu_percent: Option<f64>,
+    disk_bytes: Option<u64>,
+}
+
+impl Meter {
+    /// Takes a look in.
+    pub(super) fn look(&mut self, look: Look) {
+        if let Some(last) = self.last
+            && let (Some(before), Some(now)) = (last.usage.cpu_us, look.usage.cpu_us)
+        {
+            let wall = look.at.saturating_duration_since(last.at).as_micros().max(1) as f64;
+            let percent = now.saturating_sub(before) as f64 * 100.0 / wall;
+            self.cpu_percent = Some((percent * 10.0).round() / 10.0);
+        }
+        self.disk_bytes = look.disk_bytes.or(self.disk_bytes);
+        self.last = Some(look);
+    }
+
+    /// Whether its folder was ever looked at.
+    pub(super) fn knows_disk(&self) -> bool {
+        self.disk_bytes.is_some()
+    }
+
+    /// The child ended: only its disk remains in use.
+    pub(super) fn ended(&mut self) {
+        self.last = None;
+        self.cpu_percent = None;
+    }
+
+    /// As it is shown; traffic is netcore's to add.
+    pub(super) fn status(&self) -> UsageStatus {
+        let usage = self.last.map(|last| last.usage).unwrap_or_default();
+        UsageStatus {
+            memory_bytes: usage.memory_bytes,
+            cpu_percent: self.cpu_percent,
+            pids: usage.pids,
+            disk_bytes: self.disk_bytes,
+            sent_bytes: None,
+            received_bytes: None,
+        }
+    }
+}
+
+/// Bytes on disk of everything below `folder`, without following links. Blocks.
+pub(super) fn disk_bytes(folder: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let mut sum = 0;
+    let mut files = 0;
+    let mut ahead = vec![folder.to_owned()];
+    while let Some(folder) = ahead.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let Ok(metadata) = entry.metadata() else { continue };
+            sum += metadata.blocks() * 512;
+            files += 1;
+            if files == MAX_FILES {
+                return sum;
+            }
+            if metadata.is_dir() {
+                ahead.push(entry.path());
+            }
+        }
+    }
+    sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processor_share_is_that_between_two_looks() {
+        let start = Instant::now();
+        let look = |seconds, cpu_us| Look {
+            at: start + Duration::from_secs(seconds),
+            usage: Usage { cpu_us: Some(cpu_us), ..Usage::default() },
+            disk_bytes: None,
+        };
+        let mut meter = Meter::default();
+        meter.look(look(0, 5_000_000));
+        assert_eq!(meter.status().cpu_percent, None);
+        meter.look(look(2, 6_000_000));
+        assert_eq!(meter.status().cpu_percent, Some(50.0));
+    }
+
+    #[test]
+    fn data_folder_is_measured_with_what_is_below() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        fs::create_dir(folder.path().join("deep")).expect("writable");
+        fs::write(folder.path().join("deep/file"), vec![1; 100_000]).expect("writable");
+        assert!(disk_bytes(folder.path()) >= 100_000);
+    }
+}

@@ -1,0 +1,87 @@
+#!/usr/bin/env python3
+"""A network core without a network: enough of the admin session for tests of the supervisor.
+
+Answers every admin command with Done. Once started, it accepts on every launch's listener, reports a session, and tells
+each caller in one line which launch it is and which process this is.
+"""
+
+import json
+import os
+import socket
+import struct
+import sys
+import threading
+
+home = sys.argv[sys.argv.index("--home") + 1]
+session = socket.socket(fileno=3)
+sending = threading.Lock()
+launches = {}
+started = False
+
+
+def send(body):
+    with sending:
+        session.sendall(struct.pack("<I", len(body)) + body)
+
+
+def record(event, **values):
+    with open(os.path.join(home, "netcore.events"), "a", encoding="utf-8") as file:
+        file.write(json.dumps({"event": event, "pid": os.getpid(), **values}) + "\n")
+
+
+def accept(launch, listener):
+    while True:
+        connection, _ = listener.accept()
+        send(struct.pack("<IIQ", 1, 0, launch))  # Event, SessionUp
+        connection.sendall(f"launch {launch} pid {os.getpid()}\n".encode())
+        threading.Thread(target=connection.recv, args=(1,), daemon=True).start()
+        launches[launch].append(connection)
+
+
+def serve(launch):
+    listener = launches[launch][0]
+    listener.setblocking(True)
+    threading.Thread(target=accept, args=(launch, listener), daemon=True).start()
+
+
+def main():
+    global started
+    if os.path.exists(os.path.join(home, "netcore.broken")):
+        print("the port is taken", file=sys.stderr)
+        sys.exit(4)
+    record("begin", arguments=sys.argv[1:], descriptors=sorted(int(name) for name in os.listdir("/proc/self/fd")))
+    buffer, descriptors = b"", []
+    while True:
+        data, received, _, _ = socket.recv_fds(session, 65536, 4)
+        if not data:
+            return
+        buffer += data
+        descriptors += received
+        while len(buffer) >= 4 and len(buffer) >= 4 + struct.unpack("<I", buffer[:4])[0]:
+            length = struct.unpack("<I", buffer[:4])[0]
+            body, buffer = buffer[4 : 4 + length], buffer[4 + length :]
+            identifier, tag = struct.unpack("<QI", body[:12])
+            answer = struct.pack("<I", 1)  # Done
+            if tag == 0:  # AddLaunch
+                launch = struct.unpack("<Q", body[12:20])[0]
+                launches[launch] = [socket.socket(fileno=descriptors.pop(0))]
+                record("add", launch=launch)
+                if started:
+                    serve(launch)
+            elif tag == 1:  # RemoveLaunch
+                record("remove", launch=struct.unpack("<Q", body[12:20])[0])
+            elif tag == 3:  # Start
+                started = True
+                record("start")
+                for launch in list(launches):
+                    serve(launch)
+            elif tag == 12:  # Traffic
+                answer = struct.pack("<IQ", 7, 0)
+            send(struct.pack("<IQ", 0, identifier) + answer)
+            if tag == 13:  # Shutdown
+                record("shutdown")
+                return
+
+
+main()
+os._exit(0)
