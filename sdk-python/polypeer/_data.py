@@ -92,28 +92,26 @@ class DataReceiver:
     def _begin(self, word: int, events: list[DataEvent]) -> None:
         kind, value = word >> 24, word & 0xFF_FFFF
         if kind == _STOP:
-            if self.stopped is None:
-                self.stopped = value
-                events.append(Stop(value))
-            return
-        if kind == _RESET and self.side is not Side.BROKEN:
-            # Also after the end: everything was written, but not everything arrived.
-            self.side = Side.BROKEN
-            events.append(Reset(value))
-            return
-        if self.side is not Side.OPEN:
+            if self.stopped is not None:
+                raise self._broken("a second stop")
+            self.stopped = value
+            events.append(Stop(value))
+        elif kind > _STOP:
+            raise self._broken(f"data frame of unknown kind {kind}")
+        elif kind == _DATA and not 1 <= value <= MAX_DATA:
+            raise self._broken(f"data frame of {value} bytes; expected 1 to {MAX_DATA}")
+        elif kind == _FIN and value != 0:
+            raise self._broken("end-of-stream frame with a value")
+        elif self.side is not Side.OPEN:
             raise self._broken(f"data frame of kind {kind} after the stream was {self.side.value}")
-        if kind == _DATA and 1 <= value <= MAX_DATA:
+        elif kind == _DATA:
             self._left = value
-        elif kind == _FIN and value == 0:
+        elif kind == _FIN:
             self.side = Side.FINISHED
             events.append(Fin())
-        elif kind == _DATA:
-            raise self._broken(f"data frame of {value} bytes; expected 1 to {MAX_DATA}")
-        elif kind == _FIN:
-            raise self._broken("end-of-stream frame with a value")
         else:
-            raise self._broken(f"data frame of unknown kind {kind}")
+            self.side = Side.BROKEN
+            events.append(Reset(value))
 
     def _broken(self, reason: str) -> ProtocolError:
         self.side = Side.BROKEN
@@ -148,8 +146,8 @@ class DataSender:
         return _WORD.pack(_FIN << 24)
 
     def reset(self, code: int) -> bytes:
-        """Gives up sending; empty if that is done. After :meth:`fin` it takes the end back as far as it can."""
-        if self.side is Side.BROKEN:
+        """Gives up sending; empty if the direction has ended."""
+        if self.side is not Side.OPEN:
             return b""
         self.side = Side.BROKEN
         return _WORD.pack(_RESET << 24 | _code(code))

@@ -12,10 +12,14 @@ from enum import Enum
 from typing import Union
 
 from . import _messages as m
-from ._errors import Busy, ErrorCode, ProtocolError, TooLarge
+from ._errors import Busy, ErrorCode, ProtocolError, TooLarge, Unsupported
 from ._limits import MAX_FRAME, MAX_PAYLOAD, MAX_REQUESTS, VERSION
 
 _LENGTH = struct.Struct("<I")
+_RESPONSES = 5
+"""Kinds of answers this version knows; a later one fails its request as ``unsupported``."""
+_EVENTS = 9
+"""Kinds of events this version knows; later ones are skipped and counted."""
 
 
 def frame(body: bytes) -> bytes:
@@ -106,7 +110,7 @@ class ControlMachine:
         self._next = 1
         self._unanswered: set[int] = set()
         self.skipped = 0
-        """Messages skipped because a later version of netcore sent them."""
+        """Events of a later version of netcore that were skipped."""
 
     @property
     def unanswered(self) -> int:
@@ -166,10 +170,16 @@ class ControlMachine:
             return self._opened(body)
         if self._state is not _State.OPEN:
             raise ProtocolError("netcore sent a frame where none is allowed")
+        tag = _word(body, 0)
+        if tag == 0 and len(body) >= 16 and _word(body, 12) >= _RESPONSES:
+            text = f"netcore gave an answer of kind {_word(body, 12)}, which this version does not know"
+            failed = m.ResponseFailed(m.Failure(ErrorCode.UNSUPPORTED, text))
+            return self._answered(int.from_bytes(body[4:12], "little"), failed)
+        if tag == 1 and len(body) >= 8 and _word(body, 4) >= _EVENTS:
+            self.skipped += 1
+            return None
         try:
             message = m.decode_server_frame(body)
-        except m.UnknownTag as error:
-            return self._unknown(body, error)
         except m.DecodeError as error:
             raise ProtocolError(f"bytes from netcore are not a message: {error}") from error
         if isinstance(message, m.ServerFrameEvent):
@@ -183,7 +193,8 @@ class ControlMachine:
             raise ProtocolError(f"netcore's answer to hello is not a message: {error}") from error
         if isinstance(reply, m.OpeningReplyWelcome):
             if reply.value.version != VERSION:
-                raise ProtocolError(f"netcore chose version {reply.value.version}, which was not offered")
+                text = f"netcore chose version {reply.value.version}, which was not offered"
+                raise Unsupported(text, ErrorCode.UNSUPPORTED_VERSION)
             self._state = _State.OPEN
             return Welcomed(reply.value)
         self._state = _State.OVER
@@ -197,13 +208,10 @@ class ControlMachine:
         self._unanswered.remove(id)
         return Answered(id, response)
 
-    def _unknown(self, body: bytes, error: m.UnknownTag) -> MachineEvent | None:
-        """A message of a later version: an answer still answers its request, everything else is skipped."""
-        self.skipped += 1
-        if len(body) >= 12 and body[:4] == b"\0\0\0\0":
-            id = int.from_bytes(body[4:12], "little")
-            return self._answered(id, m.ResponseFailed(m.Failure(ErrorCode.UNSUPPORTED, f"netcore's answer: {error}")))
-        return None
+
+def _word(body: bytes, at: int) -> int:
+    """The four bytes at ``at`` as a number; a short body is for the decoder to refuse."""
+    return int.from_bytes(body[at : at + 4], "little")
 
 
 def check_payload(payload: bytes) -> None:

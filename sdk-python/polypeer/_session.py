@@ -8,7 +8,7 @@ from typing import Callable, cast
 
 from . import _messages as m
 from . import _types
-from ._errors import ConnectionLost, PolypeerError, ProtocolError
+from ._errors import ConnectionLost, PolypeerError
 from ._limits import CONTROL_SEND_HIGH
 from ._protocol import Answered, ControlMachine, HelloRefused, Welcomed
 
@@ -106,7 +106,7 @@ class Session(asyncio.Protocol):
     def data_received(self, data: bytes | bytearray | memoryview) -> None:
         try:
             events = self._machine.receive(data)
-        except ProtocolError as error:
+        except PolypeerError as error:
             self._fail(error)
             return
         for event in events:
