@@ -16,10 +16,6 @@ from ._errors import Busy, ErrorCode, ProtocolError, TooLarge, Unsupported
 from ._limits import MAX_FRAME, MAX_PAYLOAD, MAX_REQUESTS, VERSION
 
 _LENGTH = struct.Struct("<I")
-_RESPONSES = 5
-"""Kinds of answers this version knows; a later one fails its request as ``unsupported``."""
-_EVENTS = 9
-"""Kinds of events this version knows; later ones are skipped and counted."""
 
 
 def frame(body: bytes) -> bytes:
@@ -170,16 +166,10 @@ class ControlMachine:
             return self._opened(body)
         if self._state is not _State.OPEN:
             raise ProtocolError("netcore sent a frame where none is allowed")
-        tag = _word(body, 0)
-        if tag == 0 and len(body) >= 16 and _word(body, 12) >= _RESPONSES:
-            text = f"netcore gave an answer of kind {_word(body, 12)}, which this version does not know"
-            failed = m.ResponseFailed(m.Failure(ErrorCode.UNSUPPORTED, text))
-            return self._answered(int.from_bytes(body[4:12], "little"), failed)
-        if tag == 1 and len(body) >= 8 and _word(body, 4) >= _EVENTS:
-            self.skipped += 1
-            return None
         try:
             message = m.decode_server_frame(body)
+        except m.UnknownTag as error:
+            return self._later(body, error)
         except m.DecodeError as error:
             raise ProtocolError(f"bytes from netcore are not a message: {error}") from error
         if isinstance(message, m.ServerFrameEvent):
@@ -208,10 +198,13 @@ class ControlMachine:
         self._unanswered.remove(id)
         return Answered(id, response)
 
-
-def _word(body: bytes, at: int) -> int:
-    """The four bytes at ``at`` as a number; a short body is for the decoder to refuse."""
-    return int.from_bytes(body[at : at + 4], "little")
+    def _later(self, body: bytes, error: m.UnknownTag) -> MachineEvent | None:
+        """A message of a later version: an answer (frame tag 0) fails its request, an event is skipped."""
+        if body[:4] == bytes(4):
+            failed = m.ResponseFailed(m.Failure(ErrorCode.UNSUPPORTED, f"netcore's answer: {error}"))
+            return self._answered(int.from_bytes(body[4:12], "little"), failed)
+        self.skipped += 1
+        return None
 
 
 def check_payload(payload: bytes) -> None:

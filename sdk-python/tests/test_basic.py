@@ -11,6 +11,7 @@ async def echo(stream: polypeer.Stream) -> None:
 
 async def test_echo(world: FakeNetcore) -> None:
     import asyncio
+
     a, b = world.launches
     async with polypeer.connect(a.path, a.token_text) as alpha, polypeer.connect(b.path, b.token_text) as beta:
         listener = await beta.listen("echo/1")
