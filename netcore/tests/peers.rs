@@ -210,3 +210,99 @@ async fn closing_tells_the_peer() {
     let refused = a.connect(&b).await.expect_err("closed");
     assert!(refused.is(ErrorCode::ShuttingDown), "{refused}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_on_loopback_find_each_other() {
+    let network = format!("test-{}", Identity::generate().node());
+    let lan = |config: &mut PeersConfig| {
+        config.lan = true;
+        config.network.clone_from(&network);
+    };
+    let stranger = Node::start_with(|config| {
+        config.lan = true;
+        config.network = format!("{network}-other");
+    })
+    .await;
+    let (a, b, c) = (Node::start_with(lan).await, Node::start_with(lan).await, Node::start_with(lan).await);
+    for (from, to) in [(&a, &b), (&b, &c), (&c, &a)] {
+        until("they meet", || from.peers.connection(&to.id()).is_some()).await;
+    }
+    assert_eq!(stranger.state(&a), None, "another network");
+    let record = a.peers.records().into_iter().find(|record| record.node == b.id()).expect("known");
+    assert!(record.sources.iter().any(|source| source == "lan" || source == "incoming"), "{record:?}");
+    let status = a.peers.status();
+    assert!(status.sources.iter().any(|source| source.name == "lan" && source.enabled), "{status:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn remembered_peer_is_dialed_again_after_a_restart_and_a_block_holds() {
+    let home = tempfile::tempdir().expect("temporary folder");
+    let identity = Arc::new(Identity::generate());
+    let same = |config: &mut PeersConfig| {
+        config.home = home.path().to_owned();
+        config.identity = Arc::clone(&identity);
+    };
+    let (friend, foe) = (Node::start().await, Node::start().await);
+    let first = Node::start_with(same).await;
+    first.connect(&friend).await.expect("connected");
+    first.connect(&foe).await.expect("connected");
+    first.peers.block(foe.id()).await.expect("blocked");
+    first.peers.close(Instant::now() + PATIENCE).await;
+    drop(first);
+    let second = Node::start_with(same).await;
+    until("the friend is dialed", || second.peers.connection(&friend.id()).is_some()).await;
+    assert_eq!(second.state(&foe), Some(PeerState::Blocked));
+    let refused = second.connect(&foe).await.expect_err("still blocked");
+    assert!(refused.is(ErrorCode::Blocked), "{refused}");
+    second.peers.forget(friend.id()).await.expect("forgotten");
+    until("nothing is left of it", || second.state(&friend).is_none()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn restarted_peer_replaces_its_old_connection() {
+    let identity = Arc::new(Identity::generate());
+    let b = Node::start().await;
+    for round in 0..3 {
+        let a = Node::start_with(|config| config.identity = Arc::clone(&identity)).await;
+        a.connect(&b).await.expect("connected");
+        until("b uses the new one", || b.established.load(Ordering::SeqCst) == round + 1).await;
+        let at_b = b.peers.connection(&a.id());
+        until("b uses it", || b.peers.connection(&a.id()).is_some_and(|it| it.close_reason().is_none())).await;
+        exchange(&b.peers.connection(&a.id()).or(at_b).expect("in use"), &a.connect(&b).await.expect("in use")).await;
+        // Without a goodbye, as a crash would; whether any is sent nevertheless does not matter.
+        drop(a);
+    }
+}
+
+/// Not a test of its own: the peer that the next test kills.
+#[tokio::test]
+async fn helper_peer_to_be_killed() {
+    let Ok(target) = std::env::var("POLYPEER_TEST_DIAL") else { return };
+    let (id, address) = target.split_once('@').expect("id@address");
+    let a = Node::start_with(|config| config.idle = Duration::from_secs(3)).await;
+    let (id, address) = (id.parse().expect("id"), address.parse().expect("address"));
+    a.peers.connect(id, &[address], Instant::now() + PATIENCE).await.expect("connected");
+    std::future::pending::<()>().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_peer_is_down() {
+    let b = Node::start_with(|config| config.idle = Duration::from_secs(3)).await;
+    let mut events = b.peers.events();
+    let mut child = std::process::Command::new(std::env::current_exe().expect("this program"))
+        .args(["--exact", "helper_peer_to_be_killed", "--nocapture"])
+        .env("POLYPEER_TEST_DIAL", format!("{}@{}", b.id(), b.address()))
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .expect("spawn");
+    let up = tokio::time::timeout(PATIENCE, events.recv()).await;
+    child.kill().expect("kill");
+    child.wait().expect("reap");
+    let PeerEvent::Up(node) = up.expect("in time").expect("event") else { panic!("it came up") };
+    let down = tokio::time::timeout(PATIENCE, events.recv()).await.expect("in time").expect("event");
+    assert!(
+        matches!(&down, PeerEvent::Down(who, failure) if *who == node && failure.is(ErrorCode::ConnectionLost)),
+        "{down:?}"
+    );
+    assert!(b.peers.connection(&node).is_none());
+}

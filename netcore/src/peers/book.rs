@@ -69,7 +69,7 @@ pub struct Entry {
     /// When it was connected last, Unix seconds.
     pub seen: Option<u64>,
     /// Counts up with every mention; says who was heard of least recently.
-    touched: u64,
+    pub(super) touched: u64,
 }
 
 impl Entry {

@@ -16,6 +16,7 @@ pub mod plan;
 pub mod redial;
 mod settle;
 mod shared;
+pub mod store;
 pub mod table;
 pub mod trace;
 
@@ -33,8 +34,8 @@ use tokio::sync::broadcast;
 
 use crate::identity::Identity;
 use crate::transport::{BindError, Choice, IDLE, PathHandle, Transport};
-use book::Source;
 use shared::Shared;
+use store::Store;
 
 /// The default port of a node.
 pub const DEFAULT_PORT: u16 = 7470;
@@ -97,6 +98,9 @@ pub enum StartError {
     /// No socket.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// The task that opens it did not finish: the runtime is shutting down.
+    #[error("open the peer store: this process is stopping")]
+    Store,
 }
 
 /// Called once for each connection kept, on the runtime that [`Peers::bind`] was called on; must not block. It returns
@@ -128,8 +132,11 @@ impl Peers {
         let listen = if config.listen.is_empty() { default.as_slice() } else { &config.listen };
         let choice = if config.explicit_listen { Choice::Explicit } else { Choice::Default };
         let (transport, warnings) = Transport::bind(&config.identity, listen, choice, config.idle)?;
-        let (events, _) = broadcast::channel(MAX_EVENTS);
-        let shared = Arc::new(Shared::new(config, transport, on_established, events, warnings));
+        let home = config.home.clone();
+        let mut loaded =
+            tokio::task::spawn_blocking(move || Store::open(&home)).await.map_err(|_| StartError::Store)?;
+        loaded.warnings.splice(0..0, warnings);
+        let shared = Arc::new(Shared::new(config, transport, on_established, loaded));
         Ok(Self { _owner: Arc::new(Owner(Arc::clone(&shared))), shared })
     }
 
@@ -176,11 +183,6 @@ impl Peers {
         self.shared.learned(node, addresses);
     }
 
-    /// A node was found at `address` by `source`, which may be wrong: dials it to see, unless enough peers are connected.
-    pub(crate) fn found(&self, node: NodeId, address: SocketAddr, source: Source) {
-        self.shared.found(node, address, source);
-    }
-
     /// This node's ticket: its id and the addresses of this machine that it listens on.
     pub fn ticket(&self) -> Ticket {
         Ticket { node: self.shared.me, addresses: local::addresses(&self.shared.transport.local_addresses()) }
@@ -197,19 +199,20 @@ impl Peers {
     }
 
     /// Cuts `node` off for good: ends its connection, refuses it in both directions, also after a restart. Fails with
-    /// `busy` when thousands are blocked already.
+    /// `busy` when thousands are blocked already, and with `internal error` when the block holds, but could not be
+    /// written to the peer store. The same is true of the next two.
     pub async fn block(&self, node: NodeId) -> Result<(), Failure> {
-        self.shared.block(node)
+        self.shared.block(node).await
     }
 
     /// Undoes [`Self::block`].
     pub async fn unblock(&self, node: NodeId) -> Result<(), Failure> {
-        self.shared.unblock(node)
+        self.shared.unblock(node).await
     }
 
     /// Ends the connection with `node` and drops all that is remembered of it, but a block.
     pub async fn forget(&self, node: NodeId) -> Result<(), Failure> {
-        self.shared.forget(node)
+        self.shared.forget(node).await
     }
 
     /// Likely causes why `node` was not reached, ranked, then the trace, one line an attempt.

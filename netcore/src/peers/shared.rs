@@ -13,12 +13,14 @@ use quinn::{Connection, ConnectionError, VarInt};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore, broadcast, mpsc, oneshot, watch};
 
-use super::book::{Book, Source};
+use super::book::{Book, Entry, Source};
 use super::redial::Redial;
 use super::settle::{self, Side};
+use super::store::{Loaded, Store, StoreError};
 use super::table::{Table, Verdict, Wanted};
 use super::trace::Traces;
-use super::{Established, OnEstablished, PeerEvent, PeersConfig, dialer};
+use super::{Established, MAX_EVENTS, OnEstablished, PeerEvent, PeersConfig, dialer};
+use crate::discovery::lan::{self, LanConfig, LanEvent};
 use crate::transport::path::plain;
 use crate::transport::{DialError, Link, Route, Transport};
 
@@ -70,6 +72,7 @@ pub(super) struct State {
     totals: HashMap<NodeId, (u64, u64)>,
     found: HashMap<Source, (u64, Instant)>,
     warnings: Vec<String>,
+    lan_problem: Option<String>,
     is_open: bool,
 }
 
@@ -77,6 +80,7 @@ pub(super) struct Shared {
     pub(super) me: NodeId,
     pub(super) transport: Transport,
     pub(super) events: broadcast::Sender<PeerEvent>,
+    store: Store,
     pub(super) config: PeersConfig,
     on_established: OnEstablished,
     runtime: Handle,
@@ -90,24 +94,36 @@ impl Shared {
         config: PeersConfig,
         transport: Transport,
         on_established: OnEstablished,
-        events: broadcast::Sender<PeerEvent>,
-        warnings: Vec<String>,
+        loaded: Loaded,
     ) -> Self {
+        let mut book = Book::default();
+        let mut redial = Redial::default();
+        let now = Instant::now();
+        // The most recently seen come first and are kept first.
+        for (node, entry) in loaded.peers.into_iter().rev() {
+            if entry.remembered && !entry.blocked {
+                redial.schedule(node, now, jitter());
+            }
+            book.restore(node, entry);
+        }
+        let warnings = loaded.warnings;
         let state = State {
             table: Table::new(),
-            book: Book::default(),
+            book,
             traces: Traces::default(),
-            redial: Redial::default(),
+            redial,
             dials: HashMap::new(),
             totals: HashMap::new(),
             found: HashMap::new(),
             warnings,
+            lan_problem: None,
             is_open: false,
         };
         Self {
             me: config.identity.node(),
             transport,
-            events,
+            events: broadcast::Sender::new(MAX_EVENTS),
+            store: loaded.store,
             config,
             on_established,
             runtime: Handle::current(),
@@ -128,6 +144,9 @@ impl Shared {
         self.transport.open();
         self.spawn(Self::accept_all);
         self.spawn(Self::redial_all);
+        if self.config.lan {
+            self.spawn(Self::look_around);
+        }
     }
 
     /// Runs `task` until it ends or everything stops.
@@ -272,6 +291,9 @@ impl Shared {
                 Route::Tunnel { .. } => None,
             };
             state.book.connected(node, address, source, unix_now());
+            if let Some(entry) = state.book.get(&node) {
+                self.store.put(node, entry.clone());
+            }
             state.redial.remove(&node);
             state.note_found(source);
             if let Some(dial) = state.dials.get(&node) {
@@ -431,13 +453,35 @@ impl Shared {
         }
     }
 
-    pub(super) fn found(self: &Arc<Self>, node: NodeId, address: SocketAddr, source: Source) {
+    /// Looks for nodes on the local network; each one found is dialed to see whether it is true.
+    async fn look_around(self: Arc<Self>) {
+        let bound = self.transport.local_addresses();
+        let config = LanConfig { node: self.me, network: self.config.network.clone(), bound };
+        let report = |event| match event {
+            LanEvent::Found(node, addresses) => self.found(node, &addresses, Source::Lan),
+            LanEvent::Problem(problem) => {
+                tracing::warn!(problem, "local network discovery");
+                self.lock().lan_problem = Some(problem);
+            }
+            LanEvent::Working => self.lock().lan_problem = None,
+        };
+        lan::run(config, report).await;
+    }
+
+    /// A node was found, which may be wrong: dials it to see, unless enough peers are connected.
+    fn found(self: &Arc<Self>, node: NodeId, addresses: &[SocketAddr], source: Source) {
+        let usable: Vec<_> = addresses.iter().copied().filter(|address| self.transport.reaches(*address)).collect();
         let dial = {
             let mut state = self.lock();
-            state.book.learn(node, address, source);
+            for address in &usable {
+                state.book.learn(node, *address, source);
+            }
             state.table.live(&node).is_none() && state.table.connected().count() < ENOUGH_PEERS
         };
-        if dial && let Err(error) = self.want(node, &[address], source, None) {
+        if dial
+            && !usable.is_empty()
+            && let Err(error) = self.want(node, &usable, source, None)
+        {
             tracing::debug!(%node, %error, "not dialing a node that was found");
         }
     }
@@ -458,35 +502,53 @@ impl Shared {
         }
     }
 
-    pub(super) fn block(&self, node: NodeId) -> Result<(), Failure> {
-        {
+    pub(super) async fn block(&self, node: NodeId) -> Result<(), Failure> {
+        let entry = {
             let mut state = self.lock();
             if !state.book.set_blocked(node, true) {
                 return Err(Failure::new(ErrorCode::Busy, "too many nodes are blocked; unblock some first"));
             }
             state.redial.remove(&node);
-        }
+            state.book.get(&node).cloned()
+        };
         self.cut_off(&node);
-        Ok(())
+        self.write(node, entry).await
     }
 
-    pub(super) fn unblock(&self, node: NodeId) -> Result<(), Failure> {
-        self.lock().book.set_blocked(node, false);
-        Ok(())
+    pub(super) async fn unblock(&self, node: NodeId) -> Result<(), Failure> {
+        let entry = {
+            let mut state = self.lock();
+            state.book.set_blocked(node, false);
+            state.book.get(&node).cloned()
+        };
+        self.write(node, entry).await
     }
 
-    pub(super) fn forget(&self, node: NodeId) -> Result<(), Failure> {
-        let live = {
+    pub(super) async fn forget(&self, node: NodeId) -> Result<(), Failure> {
+        let (entry, live) = {
             let mut state = self.lock();
             state.book.forget(&node);
             state.redial.remove(&node);
             state.traces.forget(&node);
-            state.table.live(&node).cloned()
+            (state.book.get(&node).cloned(), state.table.live(&node).cloned())
         };
         if let Some(live) = live {
             close(&live.connection, ErrorCode::Cancelled);
         }
-        Ok(())
+        self.write(node, entry).await
+    }
+
+    /// Writes what is known of `node` now, and waits for the disk. Without a usable store, which the status tells of,
+    /// the change holds until the process ends.
+    async fn write(&self, node: NodeId, entry: Option<Entry>) -> Result<(), Failure> {
+        let result = match entry {
+            Some(entry) => self.store.put_now(node, entry).await,
+            None => self.store.remove_now(node).await,
+        };
+        match result {
+            Ok(()) | Err(StoreError::Unavailable) => Ok(()),
+            Err(error) => Err(Failure::new(ErrorCode::Internal, format!("done, but failed to {error}"))),
+        }
     }
 
     pub(super) fn records(&self) -> Vec<PeerRecord> {
@@ -499,12 +561,12 @@ impl Shared {
 
     pub(super) fn status(&self) -> NetStatus {
         let state = self.lock();
-        let source = |source: Source, enabled| SourceStatus {
+        let source = |source: Source, enabled, problem: Option<&String>| SourceStatus {
             name: source.name().to_owned(),
             enabled,
             last_success_s: state.found.get(&source).map(|(_, at)| at.elapsed().as_secs()),
             found: state.found.get(&source).map_or(0, |(count, _)| *count),
-            problem: None,
+            problem: problem.cloned(),
         };
         let counters = self.transport.counters();
         let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
@@ -514,7 +576,10 @@ impl Shared {
             reach: "unknown".into(),
             connected: state.table.connected().count() as u64,
             known: state.book.iter().filter(|(_, entry)| !entry.blocked).count() as u64,
-            sources: vec![source(Source::Remembered, true), source(Source::Lan, self.config.lan)],
+            sources: vec![
+                source(Source::Remembered, true, self.store.problem().as_ref()),
+                source(Source::Lan, self.config.lan, state.lan_problem.as_ref()),
+            ],
             sent_bytes: count(&counters.sent_bytes),
             received_bytes: count(&counters.received_bytes),
             counters: vec![
@@ -539,7 +604,7 @@ impl State {
         let stats = live.map(|live| live.connection.stats());
         let (sent, received) = self.totals.get(node).copied().unwrap_or_default();
         let since_seen = || entry?.seen.map(|seen| unix_now().saturating_sub(seen));
-        let mut sources = entry.map(super::book::Entry::sources).unwrap_or_default();
+        let mut sources = entry.map(Entry::sources).unwrap_or_default();
         if let Some(name) = live.map(|live| live.source.name().to_owned()).filter(|name| !sources.contains(name)) {
             sources.push(name);
         }
