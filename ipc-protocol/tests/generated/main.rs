@@ -1,9 +1,10 @@
-//! `schema.json` and the message types of the Python and Go SDKs, made from the Rust types. Fails when a file is not
-//! what would be made now; `POLYPEER_BLESS=1 cargo test -p polypeer-ipc-protocol --test generated` makes them anew.
+//! `schema.json`, the accepting vectors and the message types of the Python and Go SDKs, made from the Rust types.
+//! Fails when a file is not what would be made now; `POLYPEER_BLESS=1 cargo test -p polypeer-ipc-protocol --test generated` makes them anew.
 
 mod go;
 mod python;
 mod schema;
+mod vectors;
 
 use std::path::{Path, PathBuf};
 
@@ -40,4 +41,14 @@ fn python_messages_are_those_of_the_schema() {
 #[test]
 fn go_messages_are_those_of_the_schema() {
     check("sdk-go/messages_generated.go", &go::generate(&Schema::trace()));
+}
+
+#[test]
+fn vectors_are_those_of_the_messages() {
+    check("ipc-protocol/vectors/v1/messages.json", &vectors::file());
+}
+
+#[test]
+fn vectors_hold_every_variant() {
+    assert!(Schema::of(&vectors::messages()) == Schema::trace(), "a variant has no vector");
 }

@@ -11,6 +11,8 @@ use polypeer_ipc_protocol::limits::MAX_VERSIONS;
 use polypeer_ipc_protocol::ticket::Ticket;
 use serde_reflection::{ContainerFormat, Format, Named, Registry, Samples, Tracer, TracerConfig, VariantFormat};
 
+use crate::vectors::Message;
+
 /// What travels as one frame's body.
 pub(crate) const ROOTS: [&str; 4] = ["Opening", "OpeningReply", "ClientFrame", "ServerFrame"];
 /// Enums that may grow within a version: an unknown tag is not an error of the session.
@@ -19,6 +21,7 @@ pub(crate) const GROWING: [&str; 3] = ["Request", "Response", "Event"];
 pub(crate) const NATURAL: [&str; 7] = ["NodeId", "Secret", "PluginId", "Protocol", "Pattern", "Ticket", "Payload"];
 
 /// Every type, by name.
+#[derive(PartialEq)]
 pub(crate) struct Schema(Registry);
 
 /// A struct's fields, an enum variant's fields, or a variant's one unnamed value under the name `value`.
@@ -59,6 +62,21 @@ impl Schema {
         types!(Target, PeerScope, Origin, Scope, CallMode, Path, Request, Response, Event);
         types!(Opening, OpeningReply, ClientFrame, ServerFrame);
         Self(tracer.registry().expect("every variant was traced"))
+    }
+
+    /// What shows in the given messages: the whole schema when every variant of every type is among them.
+    pub(crate) fn of(messages: &[(&str, Message)]) -> Self {
+        let (mut tracer, mut samples) = (Tracer::new(TracerConfig::default()), Samples::new());
+        for (name, message) in messages {
+            let traced = match message {
+                Message::Opening(message) => tracer.trace_value(&mut samples, message),
+                Message::Reply(message) => tracer.trace_value(&mut samples, message),
+                Message::Client(message) => tracer.trace_value(&mut samples, message),
+                Message::Server(message) => tracer.trace_value(&mut samples, message),
+            };
+            traced.unwrap_or_else(|error| unreachable!("{name} can be traced: {error}"));
+        }
+        Self(tracer.registry().expect("every list has an entry somewhere"))
     }
 
     pub(crate) fn to_json(&self) -> String {
