@@ -34,13 +34,13 @@ type Service struct {
 // HandleRequests answers the requests of peers for one protocol; it needs the grant `serve`. ctx bounds only the
 // registration; the handler runs until Close. Streams of the same protocol can be accepted by [Node.Listen] beside it.
 func (n *Node) HandleRequests(ctx context.Context, protocol string, handler Handler) (*Service, error) {
-	return n.handleRequests(ctx, listenKey{protocol, scopePeers}, handler)
+	return n.handleRequests(ctx, listenKey{protocol, msgScopePeers}, handler)
 }
 
 // HandleRequestsLocal answers the requests of plugins of this node and of the operator; it needs the grant
 // `serve_local`.
 func (n *Node) HandleRequestsLocal(ctx context.Context, protocol string, handler Handler) (*Service, error) {
-	return n.handleRequests(ctx, listenKey{protocol, scopeLocal}, handler)
+	return n.handleRequests(ctx, listenKey{protocol, msgScopeLocal}, handler)
 }
 
 func (n *Node) handleRequests(ctx context.Context, key listenKey, handler Handler) (*Service, error) {
@@ -91,11 +91,9 @@ func (s *Service) fail(err error) {
 }
 
 // called starts the handler of a call, or declines it.
-func (n *Node) called(s *session, event evCall) {
-	key := listenKey{event.protocol, scopePeers}
-	if event.origin.Local() {
-		key.scope = scopeLocal
-	}
+func (n *Node) called(s *session, event msgEventCall) {
+	origin := originOf(event.origin)
+	key := listenKey{event.protocol, origin.scope()}
 	n.mu.Lock()
 	r := n.listening[key]
 	var service *Service
@@ -104,13 +102,13 @@ func (n *Node) called(s *session, event evCall) {
 	}
 	n.mu.Unlock()
 	if service == nil {
-		s.trySend(frameDecline{event.call, newFailure(CodeRefused, "the plugin takes no requests of this protocol")})
+		s.trySend(msgClientFrameDecline{event.call, newFailure(CodeRefused, "the plugin takes no requests of this protocol")})
 		return
 	}
 	select {
 	case service.places <- struct{}{}:
 	default:
-		s.trySend(frameDecline{event.call, newFailure(CodeRefused, "the plugin is busy")})
+		s.trySend(msgClientFrameDecline{event.call, newFailure(CodeRefused, "the plugin is busy")})
 		return
 	}
 	ctx, cancel := context.WithCancel(s.ctx)
@@ -120,13 +118,13 @@ func (n *Node) called(s *session, event evCall) {
 	go func() {
 		defer func() { <-service.places }()
 		defer s.callGone(event.call)
-		reply, err := service.handler(ctx, &Call{event.origin, event.protocol, event.payload})
+		reply, err := service.handler(ctx, &Call{origin, event.protocol, event.payload})
 		if len(reply) > maxPayload {
 			err = &Error{Code: CodeTooLarge, Message: fmt.Sprintf("the reply has %d bytes; the limit is %d", len(reply), maxPayload)}
 		}
-		var answer message = frameAnswer{event.call, reply}
+		var answer msgValue = msgClientFrameAnswer{event.call, reply}
 		if err != nil {
-			answer = frameDecline{event.call, failure(err)}
+			answer = msgClientFrameDecline{event.call, failure(err)}
 		}
 		_ = s.send(s.ctx, answer) // fails only with the session, and then nobody waits
 	}()
@@ -144,8 +142,8 @@ func (s *session) callGone(call uint64) {
 }
 
 // trySend queues a frame if there is room; for the goroutine that reads, which never waits.
-func (s *session) trySend(m message) {
-	if out, err := frame(m.encode); err == nil {
+func (s *session) trySend(m msgValue) {
+	if out, err := frame(m); err == nil {
 		select {
 		case s.out <- out:
 		default:

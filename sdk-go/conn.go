@@ -50,6 +50,7 @@ type Conn struct {
 	buf          []byte
 	start, end   int // the bytes of buf not yet used
 	remaining    int // payload bytes of the current data frame not yet delivered
+	order        dataOrder
 	readDeadline deadline
 
 	writeLock     chan struct{}         // held while frames are written, by one writer or by the flusher

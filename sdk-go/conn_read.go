@@ -126,12 +126,12 @@ func (c *Conn) readFailed(err error) error {
 func (c *Conn) takeHeader() {
 	kind, value, err := parseHeader(c.buf[c.start:])
 	c.start += frameHeader
+	if err == nil {
+		err = c.order.next(kind)
+	}
 	switch {
 	case err != nil:
 		c.cut(err)
-		_ = c.raw.Close()
-	case kind == kindData && c.readState() == io.EOF:
-		c.cut(&Error{Code: CodeMalformed, Message: "data after the end of the stream"})
 		_ = c.raw.Close()
 	case kind == kindData:
 		c.remaining = int(value)

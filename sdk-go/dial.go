@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"time"
 )
 
@@ -24,10 +25,10 @@ func (n *Node) Dial(ctx context.Context, peer, protocol string) (*Conn, error) {
 
 // DialLocal opens a stream to the plugin of this node that serves the protocol locally.
 func (n *Node) DialLocal(ctx context.Context, protocol string) (*Conn, error) {
-	return n.dial(ctx, target{kind: targetLocal}, protocol)
+	return n.dial(ctx, msgTargetLocal{}, protocol)
 }
 
-func (n *Node) dial(ctx context.Context, to target, protocol string) (*Conn, error) {
+func (n *Node) dial(ctx context.Context, to msgTarget, protocol string) (*Conn, error) {
 	ctx, cancel, left := patience(ctx)
 	defer cancel()
 	conn, err := n.open(ctx, to, protocol, left)
@@ -35,10 +36,24 @@ func (n *Node) dial(ctx context.Context, to target, protocol string) (*Conn, err
 		if ctx.Err() != nil {
 			err = why(ctx)
 		}
-		addr := Addr{Origin: Origin{Peer: to.node}, Protocol: protocol}
-		return nil, &net.OpError{Op: "dial", Net: "polypeer", Addr: addr, Err: err}
+		return nil, &net.OpError{Op: "dial", Net: "polypeer", Addr: targetAddr(to, protocol), Err: err}
 	}
 	return conn, nil
+}
+
+// targetAddr is the far end of a stream that was not opened.
+func targetAddr(to msgTarget, protocol string) Addr {
+	addr := Addr{Protocol: protocol}
+	switch to := to.(type) {
+	case msgTargetNode:
+		addr.Origin.Peer = to.value
+	case msgTargetTicket:
+		text, _, _ := strings.Cut(strings.TrimPrefix(to.value, "polypeer:"), "@")
+		addr.Origin.Peer, _ = ParseNodeID(text)
+	default:
+		addr.Origin.Plugin = "any"
+	}
+	return addr
 }
 
 // settleTime is how long a dial that failed like a restart of netcore waits to see whether it was one.
@@ -46,13 +61,13 @@ const settleTime = time.Second
 
 // open opens a stream. Nothing was sent on it before it is open, so an opening that a restart of netcore cut is simply
 // tried again on the next session.
-func (n *Node) open(ctx context.Context, to target, protocol string, left func() uint32) (*Conn, error) {
+func (n *Node) open(ctx context.Context, to msgTarget, protocol string, left func() uint32) (*Conn, error) {
 	for {
 		s, err := n.current(ctx)
 		if err != nil {
 			return nil, err
 		}
-		conn, err := n.opened(ctx, s, openingOpen{s.secret, to, protocol, left()}, protocol)
+		conn, err := n.opened(ctx, s, msgOpeningOpen{s.secret, to, protocol, left()}, protocol)
 		if err == nil {
 			return conn, nil
 		}
@@ -85,10 +100,10 @@ func (n *Node) Request(ctx context.Context, peer, protocol string, payload []byt
 
 // RequestLocal is Request to the plugin of this node that serves the protocol locally.
 func (n *Node) RequestLocal(ctx context.Context, protocol string, payload []byte) ([]byte, error) {
-	return n.request(ctx, target{kind: targetLocal}, protocol, payload)
+	return n.request(ctx, msgTargetLocal{}, protocol, payload)
 }
 
-func (n *Node) request(ctx context.Context, to target, protocol string, payload []byte) ([]byte, error) {
+func (n *Node) request(ctx context.Context, to msgTarget, protocol string, payload []byte) ([]byte, error) {
 	if len(payload) > maxPayload {
 		return nil, &Error{Code: CodeTooLarge, Message: fmt.Sprintf("the payload has %d bytes; the limit is %d", len(payload), maxPayload)}
 	}
@@ -98,11 +113,11 @@ func (n *Node) request(ctx context.Context, to target, protocol string, payload 
 	if err != nil {
 		return nil, err
 	}
-	response, err := s.ask(ctx, reqCall{to, protocol, payload, left()})
+	response, err := s.ask(ctx, msgRequestCall{to, protocol, payload, left()})
 	if err != nil {
 		return nil, err
 	}
-	reply, ok := response.(respReply)
+	reply, ok := response.(msgResponseReply)
 	if !ok {
 		return nil, errUnexpected
 	}

@@ -1,6 +1,7 @@
 package polypeer
 
 import (
+	"context"
 	"errors"
 	"fmt"
 )
@@ -73,8 +74,15 @@ func (e *Error) Error() string {
 	return e.Code.String() + ": " + e.Message
 }
 
-// Is reports whether target is an [Error] of the same code.
+// Is reports whether target is an [Error] of the same code, or the context error that says the same: who waits with a
+// context need not know which of the two ends noticed first.
 func (e *Error) Is(target error) bool {
+	switch target {
+	case context.DeadlineExceeded:
+		return e.Code == CodeTimedOut
+	case context.Canceled:
+		return e.Code == CodeCancelled
+	}
 	other, ok := target.(*Error)
 	return ok && other.Code == e.Code
 }
@@ -140,7 +148,7 @@ func (e *StreamError) Is(target error) bool {
 func lost(why string) error { return &Error{Code: CodeConnectionLost, Message: why} }
 
 // failure turns what a handler returned into what crosses the wire: an application's code when it names one.
-func failure(err error) wireFailure {
+func failure(err error) msgFailure {
 	var e *Error
 	var s *StreamError
 	switch {

@@ -35,18 +35,18 @@ type fakeNode struct {
 	session   *fakeSession
 	sessions  int
 	unclaimed map[uint64]*fakeStream
-	calls     map[uint64]func(message)
+	calls     map[uint64]func(msgResponse)
 	next      uint64
-	refused   chan reqRefuse
-	requests  chan message // every request, if somebody listens
-	onHello   func() *wireFailure
+	refused   chan msgRequestRefuseStream
+	requests  chan msgRequest // every request, if somebody listens
+	onHello   func() *msgFailure
 }
 
 type fakeSession struct {
 	conn   net.Conn
 	mu     sync.Mutex
 	secret [32]byte
-	serves map[listenKey]uint32
+	serves map[listenKey]msgCallMode
 	watch  bool
 }
 
@@ -54,7 +54,7 @@ type fakeStream struct {
 	opener  net.Conn
 	origin  Origin
 	settled chan struct{} // claimed, refused or gone
-	refusal wireFailure
+	refusal msgFailure
 	claimer net.Conn
 }
 
@@ -64,8 +64,8 @@ func (w *fakeNet) node() *fakeNode {
 	n := &fakeNode{world: w, path: filepath.Join(w.t.TempDir(), "gateway"), grants: Grants{
 		Serve: []string{"*"}, Dial: []string{"*"}, ServeLocal: []string{"*"}, AnyPeer: true,
 	}}
-	n.conns, n.unclaimed, n.calls = map[net.Conn]struct{}{}, map[uint64]*fakeStream{}, map[uint64]func(message){}
-	n.refused = make(chan reqRefuse, 16)
+	n.conns, n.unclaimed, n.calls = map[net.Conn]struct{}{}, map[uint64]*fakeStream{}, map[uint64]func(msgResponse){}
+	n.refused = make(chan msgRequestRefuseStream, 16)
 	_, _ = rand.Read(n.id[:])
 	_, _ = rand.Read(n.token[:])
 	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: n.path, Net: "unix"})
@@ -146,37 +146,37 @@ func (n *fakeNode) serve(conn net.Conn) {
 	if err != nil {
 		return
 	}
-	opening, err := decodeOpening(body)
+	opening, err := decodeMsgOpening(body)
 	if err != nil {
 		n.refuse(conn, newFailure(CodeMalformed, err.Error()))
 		return
 	}
 	switch opening := opening.(type) {
-	case openingHello:
+	case msgOpeningHello:
 		n.control(conn, opening)
-	case openingOpen:
+	case msgOpeningOpen:
 		n.open(conn, opening)
-	case openingAccept:
+	case msgOpeningAccept:
 		n.claim(conn, opening)
 	}
 }
 
-func put(conn net.Conn, m message) {
-	out, err := frame(m.encode)
+func put(conn net.Conn, m msgValue) {
+	out, err := frame(m)
 	if err == nil {
 		_, _ = conn.Write(out)
 	}
 }
 
-func (n *fakeNode) refuse(conn net.Conn, f wireFailure) { put(conn, replyRefused{f}) }
+func (n *fakeNode) refuse(conn net.Conn, f msgFailure) { put(conn, msgOpeningReplyRefused{f}) }
 
-func (s *fakeSession) send(m message) {
+func (s *fakeSession) send(m msgValue) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	put(s.conn, m)
 }
 
-func (n *fakeNode) control(conn net.Conn, hello openingHello) {
+func (n *fakeNode) control(conn net.Conn, hello msgOpeningHello) {
 	n.mu.Lock()
 	if n.onHello != nil {
 		if f := n.onHello(); f != nil {
@@ -190,50 +190,50 @@ func (n *fakeNode) control(conn net.Conn, hello openingHello) {
 		n.refuse(conn, newFailure(CodeUnauthorised, "wrong token"))
 		return
 	}
-	s := &fakeSession{conn: conn, serves: map[listenKey]uint32{}}
+	s := &fakeSession{conn: conn, serves: map[listenKey]msgCallMode{}}
 	_, _ = rand.Read(s.secret[:])
 	old := n.session
 	n.session = s
 	n.sessions++
 	n.mu.Unlock()
 	if old != nil {
-		old.send(frameEvent{evClosing{newFailure(CodeSuperseded, "")}})
+		old.send(msgServerFrameEvent{msgEventClosing{newFailure(CodeSuperseded, "")}})
 		_ = old.conn.Close()
 	}
-	s.send(replyWelcome{1, n.id, "tester", n.grants, s.secret})
+	s.send(msgOpeningReplyWelcome{msgWelcome{1, n.id, "tester", n.grants.wire(), s.secret}})
 	for {
 		body, err := readFrame(conn, nil)
 		if err != nil {
 			return
 		}
-		m, err := decodeClientFrame(body)
+		m, err := decodeMsgClientFrame(body)
 		if err != nil {
-			s.send(frameEvent{evClosing{newFailure(CodeMalformed, err.Error())}})
+			s.send(msgServerFrameEvent{msgEventClosing{newFailure(CodeMalformed, err.Error())}})
 			return
 		}
 		n.frame(s, m)
 	}
 }
 
-func (n *fakeNode) frame(s *fakeSession, m message) {
+func (n *fakeNode) frame(s *fakeSession, m msgValue) {
 	switch m := m.(type) {
-	case frameRequest:
+	case msgClientFrameRequest:
 		if n.requests != nil {
 			n.requests <- m.request
 		}
 		go func() {
 			if response := n.request(s, m.request); response != nil {
-				s.send(frameResponse{m.id, response})
+				s.send(msgServerFrameResponse{m.id, response})
 			}
 		}()
-	case frameAnswer:
-		n.answered(m.call, respReply{m.payload})
-	case frameDecline:
-		n.answered(m.call, respFailed{m.failure})
+	case msgClientFrameAnswer:
+		n.answered(m.call, msgResponseReply{m.payload})
+	case msgClientFrameDecline:
+		n.answered(m.call, msgResponseFailed{m.failure})
 	}
 }
 
-func (n *fakeNode) answered(call uint64, response message) {
+func (n *fakeNode) answered(call uint64, response msgResponse) {
 	n.mu.Lock()
 	answer := n.calls[call]
 	delete(n.calls, call)
@@ -243,18 +243,18 @@ func (n *fakeNode) answered(call uint64, response message) {
 	}
 }
 
-func (n *fakeNode) request(s *fakeSession, request message) message {
+func (n *fakeNode) request(s *fakeSession, request msgRequest) msgResponse {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	switch request := request.(type) {
-	case reqListen:
+	case msgRequestListen:
 		if !n.grants.covers(listenKey{request.protocol, request.scope}) {
-			return respFailed{newFailure(CodeNotGranted, request.protocol)}
+			return msgResponseFailed{newFailure(CodeNotGranted, request.protocol)}
 		}
 		s.serves[listenKey{request.protocol, request.scope}] = request.calls
-	case reqUnlisten:
+	case msgRequestUnlisten:
 		delete(s.serves, listenKey{request.protocol, request.scope})
-	case reqRefuse:
+	case msgRequestRefuseStream:
 		if stream := n.unclaimed[request.stream]; stream != nil {
 			delete(n.unclaimed, request.stream)
 			stream.refusal = request.failure
@@ -264,67 +264,67 @@ func (n *fakeNode) request(s *fakeSession, request message) message {
 		case n.refused <- request:
 		default:
 		}
-	case reqCall:
+	case msgRequestCall:
 		return n.call(request)
-	case reqPeers:
-		return respPeers{[]wirePeer{{node: NodeID{1}, path: 1, rttUS: 1500, connectedMS: 2000, protocols: []string{"chat/1"}}}}
-	case reqNode:
-		return respNode{n.id, "polypeer:" + n.id.String(), "0.1.0", 5000}
-	case reqWatch:
+	case msgRequestPeers:
+		return msgResponsePeers{[]msgPeerInfo{{node: NodeID{1}, path: 1, rttUS: 1500, connectedMS: 2000, protocols: []string{"chat/1"}}}}
+	case msgRequestNode:
+		return msgResponseNode{msgNodeInfo{n.id, "polypeer:" + n.id.String(), "0.1.0", 5000}}
+	case msgRequestWatchPeers:
 		s.watch = request.on
-	case reqPing: // never answered when the protocol of the test says so
+	case msgRequestPing: // never answered when the protocol of the test says so
 		if n.grants.AnyPeer {
-			return respDone{}
+			return msgResponseDone{}
 		}
 		return nil
 	}
-	return respDone{}
+	return msgResponseDone{}
 }
 
 // target is the node and session a target means, and how the opener appears there; n.mu is held.
-func (n *fakeNode) target(t target) (*fakeNode, Origin, listenKey) {
-	if t.kind == targetLocal {
-		return n, Origin{Plugin: "operator"}, listenKey{scope: scopeLocal}
+func (n *fakeNode) target(t msgTarget) (*fakeNode, Origin, listenKey) {
+	if t == (msgTargetLocal{}) {
+		return n, Origin{Plugin: "operator"}, listenKey{scope: msgScopeLocal}
 	}
 	n.world.mu.Lock()
 	defer n.world.mu.Unlock()
-	return n.world.nodes[t.node], Origin{Peer: n.id}, listenKey{scope: scopePeers}
+	return n.world.nodes[targetAddr(t, "").Origin.Peer], Origin{Peer: n.id}, listenKey{scope: msgScopePeers}
 }
 
-func (n *fakeNode) call(request reqCall) message {
+func (n *fakeNode) call(request msgRequestCall) msgResponse {
 	other, origin, key := n.target(request.target)
 	if other == nil {
-		return respFailed{newFailure(CodeUnknownPeer, "")}
+		return msgResponseFailed{newFailure(CodeUnknownPeer, "")}
 	}
 	key.protocol = request.protocol
-	answer := make(chan message, 1)
+	answer := make(chan msgResponse, 1)
 	mine := other != n
 	if mine {
 		other.mu.Lock()
 	}
 	other.next++
 	id := other.next
-	other.calls[id] = func(m message) { answer <- m }
+	other.calls[id] = func(m msgResponse) { answer <- m }
 	session := other.session
 	if mine {
 		other.mu.Unlock()
 	}
-	if session == nil || session.serves[key] != callsEvents {
-		return respFailed{newFailure(CodeNotServed, request.protocol)}
+	if session == nil || session.serves[key] != msgCallModeEvents {
+		return msgResponseFailed{newFailure(CodeNotServed, request.protocol)}
 	}
-	session.send(frameEvent{evCall{id, origin, request.protocol, request.payload}})
+	session.send(msgServerFrameEvent{msgEventCall{id, origin.wire(), request.protocol, request.payload}})
 	n.mu.Unlock()
 	defer n.mu.Lock()
 	select {
 	case m := <-answer:
 		return m
 	case <-time.After(time.Duration(request.timeoutMS) * time.Millisecond):
-		session.send(frameEvent{evCallGone{id}})
-		return respFailed{newFailure(CodeTimedOut, "")}
+		session.send(msgServerFrameEvent{msgEventCallGone{id}})
+		return msgResponseFailed{newFailure(CodeTimedOut, "")}
 	}
 }
 
-func (n *fakeNode) open(conn net.Conn, opening openingOpen) {
+func (n *fakeNode) open(conn net.Conn, opening msgOpeningOpen) {
 	n.mu.Lock()
 	if n.session == nil || n.session.secret != opening.secret {
 		n.mu.Unlock()
@@ -354,7 +354,7 @@ func (n *fakeNode) open(conn net.Conn, opening openingOpen) {
 	id := other.next
 	other.unclaimed[id] = stream
 	other.mu.Unlock()
-	session.send(frameEvent{evStream{id, origin, opening.protocol}})
+	session.send(msgServerFrameEvent{msgEventStream{id, origin.wire(), opening.protocol}})
 	select {
 	case <-stream.settled:
 	case <-time.After(10 * time.Second):
@@ -369,12 +369,12 @@ func (n *fakeNode) open(conn net.Conn, opening openingOpen) {
 	if origin.Local() {
 		far = Origin{Plugin: "tester"}
 	}
-	put(conn, replyOpened{far, opening.protocol})
-	put(stream.claimer, replyOpened{origin, opening.protocol})
+	put(conn, msgOpeningReplyOpened{far.wire(), opening.protocol})
+	put(stream.claimer, msgOpeningReplyOpened{origin.wire(), opening.protocol})
 	splice(conn, stream.claimer)
 }
 
-func (n *fakeNode) claim(conn net.Conn, opening openingAccept) {
+func (n *fakeNode) claim(conn net.Conn, opening msgOpeningAccept) {
 	n.mu.Lock()
 	stream := n.unclaimed[opening.stream]
 	good := n.session != nil && n.session.secret == opening.secret
@@ -497,3 +497,18 @@ func rawServer(t *testing.T, serve func(net.Conn)) gateway {
 }
 
 func le32(v uint32) []byte { return binary.LittleEndian.AppendUint32(nil, v) }
+
+func (o Origin) wire() msgOrigin {
+	if o.Local() {
+		return msgOriginLocal{o.Plugin}
+	}
+	return msgOriginPeer{o.Peer}
+}
+
+func (g Grants) wire() msgGrants {
+	var peers msgPeerScope = msgPeerScopeAny{}
+	if !g.AnyPeer {
+		peers = msgPeerScopeList{}
+	}
+	return msgGrants{serve: g.Serve, dial: g.Dial, serveLocal: g.ServeLocal, peers: peers}
+}

@@ -28,9 +28,11 @@ func gatewayFromEnvironment() (gateway, error) {
 		return gateway{}, ErrNotAPlugin
 	}
 	g := gateway{path: path}
-	if n, err := hex.Decode(g.token[:], []byte(text[:min(len(text), 64)])); err != nil || n != 32 || len(text) != 64 {
+	token, err := hex.DecodeString(text)
+	if err != nil || len(token) != len(g.token) || strings.ToLower(text) != text {
 		return gateway{}, errors.New("POLYPEER_TOKEN is not 64 hexadecimal digits")
 	}
+	copy(g.token[:], token)
 	return g, nil
 }
 
@@ -60,10 +62,10 @@ func interruptible(conn net.Conn, contexts ...context.Context) (undo func() bool
 }
 
 // hello starts a control session.
-func (g gateway) hello(ctx context.Context) (net.Conn, replyWelcome, error) {
+func (g gateway) hello(ctx context.Context) (net.Conn, msgWelcome, error) {
 	conn, err := g.connect(ctx)
 	if err != nil {
-		return nil, replyWelcome{}, err
+		return nil, msgWelcome{}, err
 	}
 	undo := interruptible(conn, ctx)
 	welcome, err := g.greet(conn)
@@ -75,13 +77,13 @@ func (g gateway) hello(ctx context.Context) (net.Conn, replyWelcome, error) {
 		if ctx.Err() != nil {
 			err = ctx.Err()
 		}
-		return nil, replyWelcome{}, err
+		return nil, msgWelcome{}, err
 	}
 	return conn, welcome, nil
 }
 
-func (g gateway) greet(conn net.Conn) (welcome replyWelcome, err error) {
-	out, err := frame(openingHello{versions: []uint32{wireVersion}, token: g.token}.encode)
+func (g gateway) greet(conn net.Conn) (welcome msgWelcome, err error) {
+	out, err := frame(msgOpeningHello{versions: []uint32{protocolVersion}, token: g.token})
 	if err != nil {
 		return welcome, err
 	}
@@ -92,18 +94,18 @@ func (g gateway) greet(conn net.Conn) (welcome replyWelcome, err error) {
 	if err != nil {
 		return welcome, sessionFailure(err)
 	}
-	reply, err := decodeOpeningReply(body)
+	reply, err := decodeMsgOpeningReply(body)
 	if err != nil {
-		return welcome, err
+		return welcome, malformed(err)
 	}
 	switch reply := reply.(type) {
-	case replyWelcome:
-		if reply.version != wireVersion {
-			return welcome, &Error{Code: CodeUnsupportedVersion, Message: fmt.Sprintf("netcore chose version %d", reply.version)}
+	case msgOpeningReplyWelcome:
+		if version := reply.value.version; version != protocolVersion {
+			return welcome, &Error{Code: CodeUnsupportedVersion, Message: fmt.Sprintf("netcore chose version %d", version)}
 		}
-		return reply, nil
-	case replyRefused:
-		return welcome, reply.failure.error()
+		return reply.value, nil
+	case msgOpeningReplyRefused:
+		return welcome, reply.value.error()
 	}
 	return welcome, &Error{Code: CodeMalformed, Message: "a control session was answered like a stream"}
 }
@@ -122,7 +124,7 @@ func sessionFailure(err error) error {
 
 // opened makes a data connection: the opening frame out, the answer in. It fails with the session, whose secret it
 // shows.
-func (n *Node) opened(ctx context.Context, s *session, opening message, protocol string) (*Conn, error) {
+func (n *Node) opened(ctx context.Context, s *session, opening msgOpening, protocol string) (*Conn, error) {
 	raw, err := n.gateway.connect(ctx)
 	if err != nil {
 		return nil, err
@@ -147,8 +149,8 @@ func (n *Node) opened(ctx context.Context, s *session, opening message, protocol
 }
 
 // open shakes hands on a new data connection. What arrives behind the answer stays in the read buffer.
-func (c *Conn) open(opening message, protocol string) error {
-	out, err := frame(opening.encode)
+func (c *Conn) open(opening msgOpening, protocol string) error {
+	out, err := frame(opening)
 	if err != nil {
 		return err
 	}
@@ -168,17 +170,17 @@ func (c *Conn) open(opening message, protocol string) error {
 		}
 	}
 	c.start = length
-	reply, err := decodeOpeningReply(c.buf[frameHeader:length])
+	reply, err := decodeMsgOpeningReply(c.buf[frameHeader:length])
 	if err != nil {
-		return err
+		return malformed(err)
 	}
 	switch reply := reply.(type) {
-	case replyOpened:
-		c.remote = Addr{Origin: reply.origin, Protocol: reply.protocol}
+	case msgOpeningReplyOpened:
+		c.remote = Addr{Origin: originOf(reply.origin), Protocol: reply.protocol}
 		c.local = Addr{Origin: Origin{Peer: c.node.id}, Protocol: protocol}
 		return nil
-	case replyRefused:
-		return reply.failure.error()
+	case msgOpeningReplyRefused:
+		return reply.value.error()
 	}
 	return &Error{Code: CodeMalformed, Message: "a stream was answered like a control session"}
 }
@@ -208,14 +210,17 @@ func why(ctx context.Context) error {
 }
 
 // parseTarget reads a node id or a ticket.
-func parseTarget(peer string) (target, error) {
+func parseTarget(peer string) (msgTarget, error) {
 	peer = strings.TrimSpace(peer)
 	if strings.HasPrefix(peer, "polypeer:") {
-		return target{kind: targetTicket, ticket: peer}, nil
+		if !msgIsTicket(peer) {
+			return nil, &Error{Code: CodeBadArgument, Message: fmt.Sprintf("%.80q is not a ticket: expected polypeer:ID@ADDRESS,…", peer)}
+		}
+		return msgTargetTicket{peer}, nil
 	}
 	id, err := ParseNodeID(peer)
 	if err != nil {
-		return target{}, &Error{Code: CodeBadArgument, Message: err.Error() + ", or a ticket polypeer:…"}
+		return nil, &Error{Code: CodeBadArgument, Message: err.Error() + ", or a ticket polypeer:…"}
 	}
-	return target{kind: targetNode, node: id}, nil
+	return msgTargetNode{id}, nil
 }

@@ -14,7 +14,7 @@ const claimTime = 10 * time.Second
 // listenKey names a listener: a node has one for each protocol and scope.
 type listenKey struct {
 	protocol string
-	scope    uint32
+	scope    msgScope
 }
 
 // registration is what serves a protocol: a listener for streams, a service for calls, or both.
@@ -24,11 +24,11 @@ type registration struct {
 }
 
 // calls is how netcore should deliver calls: as events when somebody handles them, as streams otherwise.
-func (r *registration) calls() uint32 {
+func (r *registration) calls() msgCallMode {
 	if r.service != nil {
-		return callsEvents
+		return msgCallModeEvents
 	}
-	return callsStreams
+	return msgCallModeStreams
 }
 
 func (r *registration) fail(err error) {
@@ -64,13 +64,13 @@ type Listener struct {
 // the end; what is written back until CloseWrite is the reply), unless [Node.HandleRequests] is in use for the same
 // protocol. ctx bounds only the call itself.
 func (n *Node) Listen(ctx context.Context, protocol string) (*Listener, error) {
-	return n.listen(ctx, listenKey{protocol, scopePeers})
+	return n.listen(ctx, listenKey{protocol, msgScopePeers})
 }
 
 // ListenLocal serves a protocol to plugins of this node and the operator's commands, never to peers; it needs the
 // grant `serve_local`.
 func (n *Node) ListenLocal(ctx context.Context, protocol string) (*Listener, error) {
-	return n.listen(ctx, listenKey{protocol, scopeLocal})
+	return n.listen(ctx, listenKey{protocol, msgScopeLocal})
 }
 
 func (n *Node) listen(ctx context.Context, key listenKey) (*Listener, error) {
@@ -126,7 +126,7 @@ func (l *Listener) AcceptContext(ctx context.Context) (*Conn, error) {
 func (l *Listener) claim(a announcement) (*Conn, error) {
 	ctx, cancel := context.WithTimeout(l.ended, claimTime)
 	defer cancel()
-	return l.node.opened(ctx, a.session, openingAccept{a.session.secret, a.stream}, l.key.protocol)
+	return l.node.opened(ctx, a.session, msgOpeningAccept{a.session.secret, a.stream}, l.key.protocol)
 }
 
 // take is the stream that waited longest.
@@ -208,11 +208,8 @@ func (l *Listener) Addr() net.Addr {
 }
 
 // announced hands a stream to its listener, or turns it down.
-func (n *Node) announced(s *session, event evStream) {
-	key := listenKey{event.protocol, scopePeers}
-	if event.origin.Local() {
-		key.scope = scopeLocal
-	}
+func (n *Node) announced(s *session, event msgEventStream) {
+	key := listenKey{event.protocol, originOf(event.origin).scope()}
 	n.mu.Lock()
 	r := n.listening[key]
 	var l *Listener
@@ -241,7 +238,7 @@ func (n *Node) gone(s *session, stream uint64) {
 
 // refuse turns a stream down, without waiting: if the queue to netcore is full, its time to be claimed runs out.
 func (s *session) refuse(stream uint64, why string) {
-	s.trySend(frameRequest{s.number(), reqRefuse{stream, newFailure(CodeRefused, why)}})
+	s.trySend(msgClientFrameRequest{s.number(), msgRequestRefuseStream{stream, newFailure(CodeRefused, why)}})
 }
 
 // register adds what serves a protocol, and tells netcore. `put` puts it into the registration, and says whether the
@@ -297,9 +294,9 @@ func (n *Node) announceOn(ctx context.Context, s *session, key listenKey) error 
 		return s.ended()
 	}
 	n.mu.Lock()
-	var request message = reqUnlisten{key.protocol, key.scope}
+	var request msgRequest = msgRequestUnlisten{key.protocol, key.scope}
 	if r := n.listening[key]; r != nil {
-		request = reqListen{key.protocol, key.scope, r.calls()}
+		request = msgRequestListen{key.protocol, key.scope, r.calls()}
 	}
 	n.mu.Unlock()
 	_, err := s.ask(ctx, request)
@@ -340,7 +337,7 @@ func (n *Node) restore(s *session) {
 		n.restoreOne(s, key)
 	}
 	if watching {
-		_, _ = s.ask(s.ctx, reqWatch{true}) // fails only with the session
+		_, _ = s.ask(s.ctx, msgRequestWatchPeers{true}) // fails only with the session
 	}
 }
 

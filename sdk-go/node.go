@@ -68,9 +68,9 @@ func connect(ctx context.Context, g gateway) (*Node, error) {
 	}
 }
 
-func newNode(g gateway, conn net.Conn, welcome replyWelcome) *Node {
+func newNode(g gateway, conn net.Conn, welcome msgWelcome) *Node {
 	n := &Node{
-		gateway: g, id: welcome.node, plugin: welcome.plugin, grants: welcome.grants,
+		gateway: g, id: welcome.node, plugin: welcome.plugin, grants: grantsOf(welcome.grants),
 		changed: make(chan struct{}), done: make(chan struct{}), announcing: make(chan struct{}, 1),
 		listening: map[listenKey]*registration{}, watchers: map[*watcher]struct{}{}, conns: map[*Conn]struct{}{},
 	}
@@ -87,7 +87,7 @@ func (n *Node) run(s *session) {
 	for {
 		start := time.Now()
 		stop := context.AfterFunc(n.ctx, func() { s.end(net.ErrClosed) })
-		err := s.serve(func(event message) error { return n.handle(s, event) })
+		err := s.serve(func(event msgEvent) error { return n.handle(s, event) })
 		stop()
 		delays.stood(time.Since(start))
 		n.detach(s)
@@ -118,7 +118,7 @@ func (n *Node) reconnect() (*session, error) {
 	}
 	s := newSession(conn, welcome)
 	n.mu.Lock()
-	n.session, n.grants = s, welcome.grants
+	n.session, n.grants = s, grantsOf(welcome.grants)
 	n.change()
 	n.mu.Unlock()
 	go n.restore(s)
@@ -190,7 +190,7 @@ func (n *Node) current(ctx context.Context) (*session, error) {
 }
 
 // ask asks once, on the session there is; see [session.ask].
-func (n *Node) ask(ctx context.Context, request message) (message, error) {
+func (n *Node) ask(ctx context.Context, request msgRequest) (msgResponse, error) {
 	s, err := n.current(ctx)
 	if err != nil {
 		return nil, err
@@ -199,26 +199,26 @@ func (n *Node) ask(ctx context.Context, request message) (message, error) {
 }
 
 // handle acts on an event. It runs on the goroutine that reads, and so never waits.
-func (n *Node) handle(s *session, event message) error {
+func (n *Node) handle(s *session, event msgEvent) error {
 	switch event := event.(type) {
-	case evStream:
+	case msgEventStream:
 		n.announced(s, event)
-	case evStreamGone:
+	case msgEventStreamGone:
 		n.gone(s, event.stream)
-	case evCall:
+	case msgEventCall:
 		n.called(s, event)
-	case evCallGone:
+	case msgEventCallGone:
 		s.callGone(event.call)
-	case evPeerUp:
-		n.tell(PeerEvent{Kind: PeerUp, Node: event.peer.node, Info: event.peer.info()})
-	case evPeerDown:
+	case msgEventPeerUp:
+		n.tell(PeerEvent{Kind: PeerUp, Node: event.value.node, Info: event.value.info()})
+	case msgEventPeerDown:
 		n.tell(PeerEvent{Kind: PeerDown, Node: event.node, Err: event.failure.error()})
-	case evGrants:
-		n.granted(event.grants)
-	case evDropped:
+	case msgEventGrantsChanged:
+		n.granted(grantsOf(event.value))
+	case msgEventDropped:
 		n.tell(PeerEvent{Kind: PeersMissed})
-	case evClosing:
-		return event.failure.error()
+	case msgEventClosing:
+		return event.value.error()
 	default:
 		n.skipped.Add(1)
 	}

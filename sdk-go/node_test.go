@@ -428,7 +428,7 @@ func TestRestartOfNetcoreIsInvisibleToListeners(t *testing.T) {
 	session := y.session
 	y.mu.Unlock()
 	until(t, func() bool { y.mu.Lock(); defer y.mu.Unlock(); return session.watch })
-	session.send(frameEvent{evPeerUp{wirePeer{node: NodeID{5}, protocols: []string{}}}})
+	session.send(msgServerFrameEvent{msgEventPeerUp{msgPeerInfo{node: NodeID{5}, protocols: []string{}}}})
 	if event := <-events; event.Kind != PeerUp || event.Node != (NodeID{5}) {
 		t.Fatal(event)
 	}
@@ -491,7 +491,7 @@ func TestLostGrantEndsItsListener(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n.session.send(frameEvent{evGrants{Grants{ServeLocal: []string{"ec*"}}}})
+	n.session.send(msgServerFrameEvent{msgEventGrantsChanged{Grants{ServeLocal: []string{"ec*"}}.wire()}})
 	if _, err := ln.Accept(); !errors.Is(err, ErrNotGranted) {
 		t.Fatal(err)
 	}
@@ -524,7 +524,7 @@ func TestSlowWatcherIsToldThatItMissedEvents(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := 0; i < 3*watchQueue; i++ {
-		n.session.send(frameEvent{evPeerDown{NodeID{byte(i)}, newFailure(CodeConnectionLost, "")}})
+		n.session.send(msgServerFrameEvent{msgEventPeerDown{NodeID{byte(i)}, newFailure(CodeConnectionLost, "")}})
 	}
 	if err := node.Ping(within(t)); err != nil { // all of them were handled by then
 		t.Fatal(err)

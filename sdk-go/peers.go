@@ -40,7 +40,7 @@ type NodeInfo struct {
 	Uptime  time.Duration
 }
 
-func (p wirePeer) info() PeerInfo {
+func (p msgPeerInfo) info() PeerInfo {
 	return PeerInfo{
 		Node: p.node, Path: Path(p.path), Protocols: p.protocols,
 		RTT: time.Duration(p.rttUS) * time.Microsecond, Connected: time.Duration(p.connectedMS) * time.Millisecond,
@@ -49,16 +49,16 @@ func (p wirePeer) info() PeerInfo {
 
 // Peers is who is connected, as far as the grants let this plugin see.
 func (n *Node) Peers(ctx context.Context) ([]PeerInfo, error) {
-	response, err := n.askBounded(ctx, reqPeers{})
+	response, err := n.askBounded(ctx, msgRequestPeers{})
 	if err != nil {
 		return nil, err
 	}
-	answer, ok := response.(respPeers)
+	answer, ok := response.(msgResponsePeers)
 	if !ok {
 		return nil, errUnexpected
 	}
-	peers := make([]PeerInfo, 0, len(answer.peers))
-	for _, peer := range answer.peers {
+	peers := make([]PeerInfo, 0, len(answer.value))
+	for _, peer := range answer.value {
 		peers = append(peers, peer.info())
 	}
 	return peers, nil
@@ -66,33 +66,33 @@ func (n *Node) Peers(ctx context.Context) ([]PeerInfo, error) {
 
 // Info describes this node, its ticket included.
 func (n *Node) Info(ctx context.Context) (NodeInfo, error) {
-	response, err := n.askBounded(ctx, reqNode{})
+	response, err := n.askBounded(ctx, msgRequestNode{})
 	if err != nil {
 		return NodeInfo{}, err
 	}
-	answer, ok := response.(respNode)
+	answer, ok := response.(msgResponseNode)
 	if !ok {
 		return NodeInfo{}, errUnexpected
 	}
 	return NodeInfo{
-		Node: answer.node, Ticket: answer.ticket, Version: answer.version,
-		Uptime: time.Duration(answer.uptimeMS) * time.Millisecond,
+		Node: answer.value.node, Ticket: answer.value.ticket, Version: answer.value.version,
+		Uptime: time.Duration(answer.value.uptimeMS) * time.Millisecond,
 	}, nil
 }
 
 // Ready tells the supervisor that the plugin is ready to work (`health.ready = "notify"`).
 func (n *Node) Ready(ctx context.Context) error {
-	_, err := n.askBounded(ctx, reqReady{})
+	_, err := n.askBounded(ctx, msgRequestReady{})
 	return err
 }
 
 // Ping asks whether the network core is there.
 func (n *Node) Ping(ctx context.Context) error {
-	_, err := n.askBounded(ctx, reqPing{})
+	_, err := n.askBounded(ctx, msgRequestPing{})
 	return err
 }
 
-func (n *Node) askBounded(ctx context.Context, request message) (message, error) {
+func (n *Node) askBounded(ctx context.Context, request msgRequest) (msgResponse, error) {
 	ctx, cancel, _ := patience(ctx)
 	defer cancel()
 	return n.ask(ctx, request)
@@ -136,7 +136,7 @@ func (n *Node) WatchPeers(ctx context.Context) (<-chan PeerEvent, error) {
 	}
 	n.watchers[w] = struct{}{}
 	n.mu.Unlock()
-	if _, err := n.askBounded(ctx, reqWatch{true}); err != nil {
+	if _, err := n.askBounded(ctx, msgRequestWatchPeers{true}); err != nil {
 		n.unwatch(w)
 		return nil, err
 	}

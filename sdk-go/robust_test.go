@@ -113,7 +113,7 @@ func TestFullAcceptQueueTurnsStreamsDown(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := uint64(0); i <= maxUnclaimed; i++ {
-		n.session.send(frameEvent{evStream{1000 + i, Origin{Peer: NodeID{2}}, "echo/1"}})
+		n.session.send(msgServerFrameEvent{msgEventStream{1000 + i, msgOriginPeer{NodeID{2}}, "echo/1"}})
 	}
 	if refused := <-n.refused; refused.stream != 1000+maxUnclaimed || refused.failure.code != uint32(CodeRefused) {
 		t.Fatal(refused)
@@ -127,8 +127,8 @@ func TestStreamGoneIsNotAccepted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n.session.send(frameEvent{evStream{5, Origin{Peer: NodeID{2}}, "echo/1"}})
-	n.session.send(frameEvent{evStreamGone{5, newFailure(CodeCancelled, "")}})
+	n.session.send(msgServerFrameEvent{msgEventStream{5, msgOriginPeer{NodeID{2}}, "echo/1"}})
+	n.session.send(msgServerFrameEvent{msgEventStreamGone{5, newFailure(CodeCancelled, "")}})
 	if err := node.Ping(within(t)); err != nil {
 		t.Fatal(err)
 	}
@@ -278,10 +278,10 @@ func TestFailureTextIsCutAtACharacter(t *testing.T) {
 }
 
 func TestFrameOverTheLimitIsNotSent(t *testing.T) {
-	if _, err := frame(frameAnswer{1, make([]byte, maxFrame)}.encode); !errors.Is(err, ErrTooLarge) {
+	if _, err := frame(msgClientFrameAnswer{1, make([]byte, maxFrame)}); !errors.Is(err, ErrBadArgument) {
 		t.Fatal(err)
 	}
-	out, err := frame(frameCancel{1}.encode)
+	out, err := frame(msgClientFrameCancel{1})
 	if err != nil || binary.LittleEndian.Uint32(out) != uint32(len(out)-frameHeader) {
 		t.Fatal(out, err)
 	}

@@ -25,16 +25,16 @@ type session struct {
 
 	mu      sync.Mutex
 	next    uint64
-	pending map[uint64]chan message
+	pending map[uint64]chan msgResponse
 	calls   map[uint64]context.CancelFunc
 	err     error // why it ended
 }
 
-func newSession(conn net.Conn, welcome replyWelcome) *session {
+func newSession(conn net.Conn, welcome msgWelcome) *session {
 	s := &session{
 		conn: conn, secret: welcome.secret,
 		out: make(chan []byte, outQueue), slots: make(chan struct{}, maxRequests),
-		pending: map[uint64]chan message{}, calls: map[uint64]context.CancelFunc{},
+		pending: map[uint64]chan msgResponse{}, calls: map[uint64]context.CancelFunc{},
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	go s.write()
@@ -42,13 +42,13 @@ func newSession(conn net.Conn, welcome replyWelcome) *session {
 }
 
 // serve reads until the session ends and hands each event on; `handle` must not wait. It returns why it ended.
-func (s *session) serve(handle func(message) error) error {
+func (s *session) serve(handle func(msgEvent) error) error {
 	err := s.read(handle)
 	s.end(err)
 	return s.failure()
 }
 
-func (s *session) read(handle func(message) error) error {
+func (s *session) read(handle func(msgEvent) error) error {
 	reader := bufio.NewReaderSize(s.conn, 16<<10)
 	var buf []byte
 	for {
@@ -56,15 +56,15 @@ func (s *session) read(handle func(message) error) error {
 		if buf, err = readFrame(reader, buf); err != nil {
 			return sessionFailure(err)
 		}
-		in, err := decodeServerFrame(buf)
+		in, err := decodeMsgServerFrame(buf)
 		if err != nil {
-			return err
+			return malformed(err)
 		}
 		switch in := in.(type) {
-		case frameResponse:
+		case msgServerFrameResponse:
 			s.answer(in.id, in.response)
-		case frameEvent:
-			if err := handle(in.event); err != nil {
+		case msgServerFrameEvent:
+			if err := handle(in.value); err != nil {
 				return err
 			}
 		}
@@ -106,8 +106,8 @@ func (s *session) failure() error {
 }
 
 // send queues a frame.
-func (s *session) send(ctx context.Context, m message) error {
-	out, err := frame(m.encode)
+func (s *session) send(ctx context.Context, m msgValue) error {
+	out, err := frame(m)
 	if err != nil {
 		return err
 	}
@@ -140,7 +140,7 @@ func (s *session) number() uint64 {
 
 // ask sends a request and waits for its answer. When ctx ends first the request is cancelled, and its place is taken
 // until netcore has answered.
-func (s *session) ask(ctx context.Context, request message) (message, error) {
+func (s *session) ask(ctx context.Context, request msgRequest) (msgResponse, error) {
 	select {
 	case s.slots <- struct{}{}:
 	case <-ctx.Done():
@@ -148,13 +148,13 @@ func (s *session) ask(ctx context.Context, request message) (message, error) {
 	case <-s.ctx.Done():
 		return nil, s.ended()
 	}
-	answer := make(chan message, 1)
+	answer := make(chan msgResponse, 1)
 	id := s.number()
 	s.mu.Lock()
 	s.pending[id] = answer
 	s.mu.Unlock()
-	if err := s.send(ctx, frameRequest{id, request}); err != nil {
-		s.answer(id, respDone{})
+	if err := s.send(ctx, msgClientFrameRequest{id, request}); err != nil {
+		s.answer(id, msgResponseDone{})
 		return nil, err
 	}
 	select {
@@ -164,7 +164,7 @@ func (s *session) ask(ctx context.Context, request message) (message, error) {
 		go func() { // one at most for each request in flight
 			cancelling, stop := context.WithTimeout(context.Background(), 10*time.Second)
 			defer stop()
-			_ = s.send(cancelling, frameCancel{id})
+			_ = s.send(cancelling, msgClientFrameCancel{id})
 		}()
 		return nil, why(ctx)
 	case <-s.ctx.Done():
@@ -178,18 +178,18 @@ func (s *session) ask(ctx context.Context, request message) (message, error) {
 }
 
 // failed is the error in a response, if it is one.
-func failed(response message) error {
+func failed(response msgResponse) error {
 	switch response := response.(type) {
-	case respFailed:
-		return response.failure.error()
-	case respUnknown:
+	case msgResponseFailed:
+		return response.value.error()
+	case msgResponseUnknown:
 		return &Error{Code: CodeUnsupported, Message: "an answer of a later version"}
 	}
 	return nil
 }
 
 // answer gives a response to whoever waits, and frees its place.
-func (s *session) answer(id uint64, response message) {
+func (s *session) answer(id uint64, response msgResponse) {
 	s.mu.Lock()
 	waiting := s.pending[id]
 	delete(s.pending, id)
