@@ -1,0 +1,90 @@
+//! What happened, as numbers: things that go wrong too often or too cheaply to be logged each time. They are read by
+//! the admin session's `Status`; each is counted where it happens.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// One more.
+    pub fn count(&self) {
+        self.add(1);
+    }
+
+    /// `n` more.
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// How many so far.
+    pub fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+macro_rules! counters {
+    ($($(#[doc = $doc:literal])* $name:ident,)*) => {
+        /// The network core's counters, since it started.
+        #[derive(Debug, Default)]
+        pub struct Counters { $($(#[doc = $doc])* pub $name: Counter,)* }
+
+        impl Counters {
+            /// Every counter that is not zero, by name.
+            pub fn list(&self) -> Vec<(String, u64)> {
+                [$((stringify!($name), self.$name.value()),)*]
+                    .into_iter()
+                    .filter(|(_, value)| *value > 0)
+                    .map(|(name, value)| (name.to_owned(), value))
+                    .collect()
+            }
+        }
+    };
+}
+
+counters! {
+    /// Gateway connections with a wrong token or session secret.
+    gateway_unauthorised,
+    /// Gateway connections ended for bytes that break the specification.
+    gateway_malformed,
+    /// Gateway connections whose first frame did not arrive in time.
+    gateway_silent,
+    /// Requests of kinds this netcore does not know.
+    gateway_unsupported,
+    /// Events dropped because a plugin did not read.
+    events_dropped,
+    /// Streams and calls refused because their plugin had too much waiting.
+    refused_busy,
+    /// Streams refused for the limits on streams.
+    refused_too_many,
+    /// Requests and incoming streams refused for lack of a grant.
+    refused_not_granted,
+    /// Announced streams nobody claimed in time.
+    streams_unclaimed,
+    /// Connections closed because the peer broke the protocol.
+    peers_misbehaved,
+    /// Connections closed because the peer is of another network.
+    peers_other_network,
+    /// Frames of unknown kind from peers, skipped.
+    peer_frames_unknown,
+    /// Streams whose header did not arrive in time.
+    peer_headers_late,
+    /// Events for the supervisor dropped because it did not read.
+    admin_events_dropped,
+    /// Admin requests answered `busy`.
+    admin_busy,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_happened_is_listed() {
+        let counters = Counters::default();
+        counters.refused_busy.count();
+        counters.refused_busy.add(2);
+        assert_eq!(counters.list(), [("refused_busy".to_owned(), 3)]);
+    }
+}

@@ -1,0 +1,203 @@
+//! Which session serves which protocol: one listener per protocol and scope on a node. Pure; owned by the node behind
+//! one lock, asked for each incoming stream and call.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use polypeer_ipc_protocol::error::{ErrorCode, Failure};
+use polypeer_ipc_protocol::gateway::{CallMode, Scope};
+use polypeer_ipc_protocol::ids::{PluginId, Protocol};
+
+use crate::limits::RECENT;
+
+type Key = (Scope, Protocol);
+
+/// The table. `S` is what a listener is reached by.
+#[derive(Debug)]
+pub struct Router<S> {
+    listeners: HashMap<Key, Listener<S>>,
+    recent: HashMap<Key, Instant>,
+    hold: Duration,
+    all_held_until: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Listener<S> {
+    owner: u64,
+    plugin: PluginId,
+    calls: CallMode,
+    session: S,
+}
+
+/// Where a stream or call goes.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Route<S> {
+    /// To this session.
+    To(S, CallMode),
+    /// Nowhere yet: ask again when a listener came, at the latest then.
+    Hold(Instant),
+    /// Nowhere.
+    NotServed,
+}
+
+impl<S: Clone> Router<S> {
+    /// An empty table that holds streams for `hold` after their listener went.
+    pub fn new(hold: Duration) -> Self {
+        Self { listeners: HashMap::new(), recent: HashMap::new(), hold, all_held_until: None }
+    }
+
+    /// Netcore has just started: plugins that served before it did are on their way back, so every protocol that is
+    /// granted is held.
+    pub fn handle_start(&mut self, now: Instant) {
+        self.all_held_until = Some(now + self.hold);
+    }
+
+    /// Enters a listener of `owner`; again changes `calls`. Fails with `protocol already served`.
+    pub fn listen(
+        &mut self,
+        key: Key,
+        owner: u64,
+        plugin: &PluginId,
+        calls: CallMode,
+        session: S,
+    ) -> Result<(), Failure> {
+        if let Some(listener) = self.listeners.get(&key).filter(|listener| listener.owner != owner) {
+            let by = &listener.plugin;
+            let message = format!(
+                "{} is served by plugin {by} already; stop that one to serve it: polypeer plugin stop {by}",
+                key.1
+            );
+            return Err(Failure::new(ErrorCode::AlreadyServed, message));
+        }
+        self.recent.remove(&key);
+        self.listeners.insert(key, Listener { owner, plugin: plugin.clone(), calls, session });
+        Ok(())
+    }
+
+    /// Removes a listener of `owner` for good; whether there was one.
+    pub fn unlisten(&mut self, key: &Key, owner: u64) -> bool {
+        let owned = self.listeners.get(key).is_some_and(|listener| listener.owner == owner);
+        if owned {
+            self.listeners.remove(key);
+        }
+        owned
+    }
+
+    /// Removes all listeners of `owner`, whose session ended, and holds their protocols for a moment.
+    pub fn handle_session_ended(&mut self, owner: u64, now: Instant) {
+        self.recent.retain(|_, until| *until > now);
+        let keys: Vec<Key> =
+            self.listeners.iter().filter(|(_, listener)| listener.owner == owner).map(|(key, _)| key.clone()).collect();
+        for key in keys {
+            self.listeners.remove(&key);
+            if self.recent.len() < RECENT {
+                self.recent.insert(key, now + self.hold);
+            }
+        }
+    }
+
+    /// How many protocols `owner` listens on.
+    pub fn count(&self, owner: u64) -> usize {
+        self.listeners.values().filter(|listener| listener.owner == owner).count()
+    }
+
+    /// The listeners of `owner`.
+    pub fn of(&self, owner: u64) -> Vec<Key> {
+        self.listeners.iter().filter(|(_, listener)| listener.owner == owner).map(|(key, _)| key.clone()).collect()
+    }
+
+    /// Where something for `key` goes; `granted` says whether any plugin may serve it.
+    pub fn route(&self, key: &Key, granted: bool, now: Instant) -> Route<S> {
+        if let Some(listener) = self.listeners.get(key) {
+            return Route::To(listener.session.clone(), listener.calls);
+        }
+        let recent = self.recent.get(key).copied();
+        let started = self.all_held_until.filter(|_| granted);
+        match recent.max(started).filter(|until| *until > now) {
+            Some(until) => Route::Hold(until),
+            None => Route::NotServed,
+        }
+    }
+
+    /// What is served to peers, by whom, in order of name.
+    pub fn serving(&self) -> Vec<(Protocol, S)> {
+        let mut all: Vec<_> = self
+            .listeners
+            .iter()
+            .filter(|((scope, _), _)| *scope == Scope::Peers)
+            .map(|((_, protocol), listener)| (protocol.clone(), listener.session.clone()))
+            .collect();
+        all.sort_by(|a, b| a.0.cmp(&b.0));
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOLD: Duration = Duration::from_secs(3);
+
+    fn key(name: &str) -> Key {
+        (Scope::Peers, name.parse().unwrap())
+    }
+
+    fn listen(router: &mut Router<u64>, name: &str, owner: u64) -> Result<(), Failure> {
+        router.listen(key(name), owner, &format!("plugin-{owner}").parse().unwrap(), CallMode::Streams, owner)
+    }
+
+    #[test]
+    fn a_protocol_has_one_listener_per_scope() {
+        let mut router = Router::new(HOLD);
+        listen(&mut router, "chat/1", 1).unwrap();
+        let refused = listen(&mut router, "chat/1", 2).unwrap_err();
+        assert!(refused.is(ErrorCode::AlreadyServed) && refused.message.contains("plugin-1"), "{refused}");
+        let local = (Scope::Local, "chat/1".parse().unwrap());
+        router.listen(local, 2, &"other".parse().unwrap(), CallMode::Streams, 2).unwrap();
+        let now = Instant::now();
+        assert_eq!(router.route(&key("chat/1"), true, now), Route::To(1, CallMode::Streams));
+        router.listen(key("chat/1"), 1, &"plugin-1".parse().unwrap(), CallMode::Events, 1).unwrap();
+        assert_eq!(router.route(&key("chat/1"), true, now), Route::To(1, CallMode::Events));
+        assert_eq!(router.serving(), [("chat/1".parse().unwrap(), 1)]);
+    }
+
+    #[test]
+    fn what_was_served_a_moment_ago_is_held_unless_unlistened() {
+        let mut router = Router::new(HOLD);
+        let now = Instant::now();
+        listen(&mut router, "chat/1", 1).unwrap();
+        listen(&mut router, "files/1", 1).unwrap();
+        assert!(router.unlisten(&key("files/1"), 1) && !router.unlisten(&key("files/1"), 1));
+        router.handle_session_ended(1, now);
+        assert_eq!(router.route(&key("chat/1"), false, now), Route::Hold(now + HOLD));
+        assert_eq!(router.route(&key("files/1"), false, now), Route::NotServed);
+        assert_eq!(router.route(&key("chat/1"), false, now + HOLD), Route::NotServed);
+        listen(&mut router, "chat/1", 2).unwrap();
+        assert_eq!(router.route(&key("chat/1"), false, now), Route::To(2, CallMode::Streams));
+        assert_eq!((router.count(1), router.count(2)), (0, 1));
+    }
+
+    #[test]
+    fn after_the_start_what_is_granted_is_held() {
+        let mut router = Router::<u64>::new(HOLD);
+        let now = Instant::now();
+        assert_eq!(router.route(&key("chat/1"), true, now), Route::NotServed);
+        router.handle_start(now);
+        assert_eq!(router.route(&key("chat/1"), true, now), Route::Hold(now + HOLD));
+        assert_eq!(router.route(&key("chat/1"), false, now), Route::NotServed);
+        assert_eq!(router.route(&key("chat/1"), true, now + HOLD), Route::NotServed);
+    }
+
+    #[test]
+    fn memory_of_what_was_served_is_bounded() {
+        let mut router = Router::new(HOLD);
+        let now = Instant::now();
+        for n in 0..RECENT + 5 {
+            listen(&mut router, &format!("p{n}/1"), 1).unwrap();
+        }
+        router.handle_session_ended(1, now);
+        assert_eq!(router.recent.len(), RECENT);
+        router.handle_session_ended(1, now + HOLD);
+        assert!(router.recent.is_empty());
+    }
+}

@@ -1,0 +1,134 @@
+//! What a plugin may do: the checks, and the words for a refusal. Pure; called for each request of a plugin and for
+//! each stream or call that comes in for one.
+
+use polypeer_ipc_protocol::error::{ErrorCode, Failure};
+use polypeer_ipc_protocol::gateway::{Grants, Origin, Pattern, Scope};
+use polypeer_ipc_protocol::ids::{NodeId, PluginId, Protocol};
+
+/// Something a plugin does for as long as it lasts, checked at its start and again when the grants change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Use {
+    /// It listens.
+    Listen(Scope, Protocol),
+    /// It has a stream or call that somebody else opened.
+    Serve(Origin, Protocol),
+    /// It has a stream or call that it opened to a peer.
+    Dial(NodeId, Protocol),
+    /// It has a stream or call that it opened to a plugin of this node.
+    DialLocal(Protocol),
+}
+
+impl Use {
+    /// Whether `grants` of `plugin` cover it. Fails with `not granted` or `peer not allowed`.
+    pub fn check(&self, plugin: &PluginId, grants: &Grants) -> Result<(), Failure> {
+        match self {
+            Self::Listen(scope, protocol) => serve(plugin, grants, *scope, protocol),
+            Self::Serve(Origin::Local(_), protocol) => serve(plugin, grants, Scope::Local, protocol),
+            Self::Serve(Origin::Peer(node), protocol) => {
+                serve(plugin, grants, Scope::Peers, protocol)?;
+                peer(plugin, grants, node)
+            }
+            Self::Dial(node, protocol) => {
+                named(plugin, "dial", &grants.dial, protocol)?;
+                peer(plugin, grants, node)
+            }
+            Self::DialLocal(protocol) => named(plugin, "dial", &grants.dial, protocol),
+        }
+    }
+}
+
+fn serve(plugin: &PluginId, grants: &Grants, scope: Scope, protocol: &Protocol) -> Result<(), Failure> {
+    match scope {
+        Scope::Peers => named(plugin, "serve", &grants.serve, protocol),
+        Scope::Local => named(plugin, "serve_local", &grants.serve_local, protocol),
+    }
+}
+
+fn named(plugin: &PluginId, grant: &str, patterns: &[Pattern], protocol: &Protocol) -> Result<(), Failure> {
+    if patterns.iter().any(|pattern| pattern.allows(protocol.as_str())) {
+        return Ok(());
+    }
+    let has = match patterns {
+        [] => "nothing".to_owned(),
+        some => some.iter().take(8).map(Pattern::as_str).collect::<Vec<_>>().join(", "),
+    };
+    Err(Failure::new(
+        ErrorCode::NotGranted,
+        format!(
+            "plugin {plugin} asked to {grant} {protocol}, its grant {grant:?} allows {has}; \
+             see: polypeer plugin grants {plugin}"
+        ),
+    ))
+}
+
+fn peer(plugin: &PluginId, grants: &Grants, node: &NodeId) -> Result<(), Failure> {
+    if grants.peers.allows(node) {
+        return Ok(());
+    }
+    Err(Failure::new(
+        ErrorCode::PeerNotAllowed,
+        format!("the grant \"peers\" of plugin {plugin} does not include {node}; see: polypeer plugin grants {plugin}"),
+    ))
+}
+
+/// What a peer is told of a refusal made for the grants of this node's plugins: the code, not what they are.
+pub fn told_to_peer(failure: &Failure) -> Failure {
+    match ErrorCode::from_number(failure.code) {
+        Some(ErrorCode::NotGranted) => Failure::from(ErrorCode::NotServed),
+        Some(code @ ErrorCode::PeerNotAllowed) => Failure::new(code, "the other node's operator does not allow it"),
+        _ => failure.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use polypeer_ipc_protocol::gateway::PeerScope;
+
+    use super::*;
+
+    fn grants() -> (PluginId, Grants) {
+        let grants = Grants {
+            serve: vec!["chat/*".parse().unwrap()],
+            dial: vec!["chat/1".parse().unwrap()],
+            serve_local: vec!["chat-control/1".parse().unwrap()],
+            peers: PeerScope::List(vec![NodeId([1; 32])]),
+            ..Grants::default()
+        };
+        ("chat".parse().unwrap(), grants)
+    }
+
+    fn code(used: Use) -> Option<ErrorCode> {
+        let (plugin, grants) = grants();
+        used.check(&plugin, &grants).err().and_then(|failure| ErrorCode::from_number(failure.code))
+    }
+
+    #[test]
+    fn each_use_needs_its_own_grant() {
+        let protocol = |text: &str| text.parse::<Protocol>().unwrap();
+        let (friend, stranger) = (NodeId([1; 32]), NodeId([2; 32]));
+        assert_eq!(code(Use::Listen(Scope::Peers, protocol("chat/2"))), None);
+        assert_eq!(code(Use::Listen(Scope::Local, protocol("chat/2"))), Some(ErrorCode::NotGranted));
+        assert_eq!(code(Use::Listen(Scope::Local, protocol("chat-control/1"))), None);
+        assert_eq!(code(Use::Listen(Scope::Peers, protocol("chat-control/1"))), Some(ErrorCode::NotGranted));
+        assert_eq!(code(Use::Dial(friend, protocol("chat/1"))), None);
+        assert_eq!(code(Use::Dial(friend, protocol("chat/2"))), Some(ErrorCode::NotGranted));
+        assert_eq!(code(Use::Dial(stranger, protocol("chat/1"))), Some(ErrorCode::PeerNotAllowed));
+        assert_eq!(code(Use::DialLocal(protocol("chat/1"))), None);
+        assert_eq!(code(Use::Serve(Origin::Peer(friend), protocol("chat/2"))), None);
+        assert_eq!(code(Use::Serve(Origin::Peer(stranger), protocol("chat/2"))), Some(ErrorCode::PeerNotAllowed));
+        let operator = Origin::Local("operator".parse().unwrap());
+        assert_eq!(code(Use::Serve(operator.clone(), protocol("chat-control/1"))), None);
+        assert_eq!(code(Use::Serve(operator, protocol("chat/1"))), Some(ErrorCode::NotGranted));
+    }
+
+    #[test]
+    fn a_refusal_names_the_grant_its_present_value_and_the_command() {
+        let (plugin, grants) = grants();
+        let used = Use::Dial(NodeId([1; 32]), "files/1".parse().unwrap());
+        let failure = used.check(&plugin, &grants).unwrap_err();
+        for part in ["chat", "files/1", "\"dial\"", "chat/1", "polypeer plugin grants chat"] {
+            assert!(failure.message.contains(part), "{part:?} in {:?}", failure.message);
+        }
+        assert_eq!(told_to_peer(&failure), Failure::from(ErrorCode::NotServed));
+    }
+}

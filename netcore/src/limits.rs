@@ -1,0 +1,84 @@
+//! Every limit of the network core that is not part of the gateway's contract, with the reason for its value. The
+//! contract's own are in [`polypeer_ipc_protocol::limits`]; those between peers are also in `PROTOCOL.md`.
+
+use std::time::Duration;
+
+use polypeer_ipc_protocol::limits::{CLAIM_TIMEOUT, FIRST_FRAME_TIMEOUT, RESTART_HOLD};
+
+/// Streams and calls one plugin may have with one peer, both directions together: far more than a program needs that
+/// closes what it opens, and at 64 KiB each a stuck plugin costs a peer 8 MiB.
+pub const STREAMS_PER_PEER: usize = 128;
+/// Streams and calls one plugin may have in all: as many as its data connections.
+pub const STREAMS_PER_PLUGIN: usize = 1024;
+/// Data connections of one launch: with the control session's and those still opening, about one process's usual
+/// allowance of open files.
+pub const DATA_CONNECTIONS: usize = 1024;
+/// Connections of one launch whose first frame is not there yet; more wait in the listener's backlog.
+pub const OPENING_CONNECTIONS: usize = 32;
+/// Largest first frame: a `Hello` or `Open` is under 2 KiB; room for later kinds.
+pub const MAX_OPENING: usize = 64 << 10;
+/// Bytes of events that may wait for a plugin that does not read; what does not fit is refused or dropped.
+pub const EVENT_BACKLOG: usize = 1 << 20;
+/// Bytes of unread answers from which on no further requests are read.
+pub const RESPONSE_BACKLOG: usize = 256 << 10;
+/// Streams and calls that wait for a listener to come back, on the whole node.
+pub const HELD: usize = 1024;
+/// Protocols remembered as served a moment ago.
+pub const RECENT: usize = 1024;
+/// Bytes on the way from one half of a stream to the other inside netcore, beyond which reading stops.
+pub const SPLICE_BACKLOG: usize = 256 << 10;
+
+/// What each direction of a stream between peers may send before any credit arrives; a call's payload fits in it.
+pub const INITIAL_WINDOW: u64 = 64 << 10;
+/// Largest window of one direction: 8 MiB is 640 Mbit/s at 100 ms.
+pub const MAX_WINDOW: u64 = 8 << 20;
+/// Sum of the windows one plugin's streams may grow to.
+pub const WINDOW_POOL: u64 = 64 << 20;
+/// Unread bytes of one connection that QUIC itself may hold: streams are drained at once, so this bounds only what a
+/// peer sends that it was not allowed to.
+pub const CONNECTION_WINDOW: u32 = 32 << 20;
+/// Streams of one connection that a peer may open beyond those in use, so that a busy plugin never takes the last one.
+pub const FREE_STREAMS: usize = 256;
+/// Incoming streams of one connection whose header is not there yet: as many as may be open beyond those in use.
+pub const HEADERLESS: usize = FREE_STREAMS;
+/// Headers that may fail to arrive before the connection is closed.
+pub const LATE_HEADERS: u64 = 256;
+/// Largest header of a stream between peers, bytes.
+pub const MAX_HEADER: usize = 256;
+/// Largest frame on the control stream between peers, bytes: 256 protocols of 88 bytes and their company.
+pub const MAX_PEER_FRAME: usize = 32 << 10;
+/// Protocols a node tells a peer that it serves.
+pub const MAX_SERVING: usize = 256;
+/// Peers in one answer to a plugin; 1 MiB holds at least 40 with full lists.
+pub const MAX_PEERS_LISTED: usize = 1024;
+/// Events waiting for the supervisor.
+pub const ADMIN_EVENTS: usize = 4096;
+/// Admin requests in progress; the next is answered `busy`.
+pub const ADMIN_REQUESTS: usize = 64;
+
+/// The waiting times, apart so that tests can shorten them.
+#[derive(Debug, Clone, Copy)]
+pub struct Timings {
+    /// For the first frame of a gateway connection.
+    pub first_frame: Duration,
+    /// For an announced stream to be claimed.
+    pub claim: Duration,
+    /// For a protocol that was served a moment ago.
+    pub hold: Duration,
+    /// For the header of a stream between peers, and for a peer's `Hello`.
+    pub header: Duration,
+    /// For a connection's last frames to leave when netcore ends it.
+    pub linger: Duration,
+}
+
+impl Default for Timings {
+    fn default() -> Self {
+        Self {
+            first_frame: FIRST_FRAME_TIMEOUT,
+            claim: CLAIM_TIMEOUT,
+            hold: RESTART_HOLD,
+            header: Duration::from_secs(10),
+            linger: Duration::from_secs(1),
+        }
+    }
+}

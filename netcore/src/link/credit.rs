@@ -1,0 +1,160 @@
+//! Flow control of one direction of a stream between two plugins, pure. The receiving netcore grants credit, absolute
+//! counts of bytes; the sending one stays within it. QUIC's own windows never fill because of a plugin that does not
+//! read: everything received is taken out at once, and no more than the credit can be on its way.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::Notify;
+
+use crate::limits::{INITIAL_WINDOW, MAX_WINDOW};
+
+/// What the receiver of a stream has granted, as seen by its sender: set by the control stream, awaited by the pump.
+#[derive(Debug)]
+pub struct Credit {
+    limit: AtomicU64,
+    raised: Notify,
+}
+
+impl Default for Credit {
+    fn default() -> Self {
+        Self { limit: AtomicU64::new(INITIAL_WINDOW), raised: Notify::new() }
+    }
+}
+
+impl Credit {
+    /// Raises the limit; a lower one than before changes nothing.
+    pub fn raise(&self, limit: u64) {
+        if self.limit.fetch_max(limit, Ordering::AcqRel) < limit {
+            self.raised.notify_one();
+        }
+    }
+
+    /// How many of the stream's bytes may be sent in all.
+    pub fn limit(&self) -> u64 {
+        self.limit.load(Ordering::Acquire)
+    }
+
+    /// Waits until the limit is over `sent`. Nothing is lost when dropped.
+    pub async fn beyond(&self, sent: u64) {
+        while self.limit() <= sent {
+            self.raised.notified().await;
+        }
+    }
+}
+
+/// A sender that went over its credit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{received} bytes of a stream with a credit of {granted}")]
+pub struct OverCredit {
+    /// How many bytes came.
+    pub received: u64,
+    /// How many were allowed.
+    pub granted: u64,
+}
+
+/// The receiving side's account of one direction.
+#[derive(Debug)]
+pub struct ReceiveWindow {
+    granted: u64,
+    received: u64,
+    consumed: u64,
+    window: u64,
+}
+
+impl Default for ReceiveWindow {
+    fn default() -> Self {
+        Self { granted: INITIAL_WINDOW, received: 0, consumed: 0, window: INITIAL_WINDOW }
+    }
+}
+
+impl ReceiveWindow {
+    /// `bytes` came from the peer. Fails when they were not granted.
+    pub fn handle_received(&mut self, bytes: usize) -> Result<(), OverCredit> {
+        self.received += bytes as u64;
+        if self.received > self.granted {
+            return Err(OverCredit { received: self.received, granted: self.granted });
+        }
+        Ok(())
+    }
+
+    /// The plugin took `bytes`.
+    pub fn handle_consumed(&mut self, bytes: usize) {
+        self.consumed += bytes as u64;
+    }
+
+    /// The credit to tell the sender, once half of the window is used up. The window doubles as long as the plugin
+    /// keeps up, which is when little lies unread, and `grow` has room for the difference.
+    pub fn poll_credit(&mut self, grow: impl FnOnce(u64) -> bool) -> Option<u64> {
+        if self.granted - self.consumed > self.window / 2 {
+            return None;
+        }
+        let keeps_up = self.received - self.consumed <= self.window / 4;
+        if keeps_up && self.window < MAX_WINDOW && grow(self.window) {
+            self.window *= 2;
+        }
+        self.granted = self.consumed + self.window;
+        Some(self.granted)
+    }
+
+    /// Bytes that may be granted and unread at once.
+    pub fn window(&self) -> u64 {
+        self.window
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plugin_that_reads_gets_a_window_that_doubles_up_to_the_largest() {
+        let mut window = ReceiveWindow::default();
+        let mut granted = INITIAL_WINDOW;
+        for _ in 0..64 {
+            let chunk = (granted - window.received) as usize;
+            window.handle_received(chunk).unwrap();
+            window.handle_consumed(chunk);
+            granted = window.poll_credit(|_| true).unwrap();
+        }
+        assert_eq!(window.window(), MAX_WINDOW);
+        assert_eq!(granted, window.consumed + MAX_WINDOW);
+    }
+
+    #[test]
+    fn a_plugin_that_does_not_read_gets_no_more_than_the_initial_window() {
+        let mut window = ReceiveWindow::default();
+        window.handle_received(INITIAL_WINDOW as usize).unwrap();
+        assert_eq!(window.poll_credit(|_| true), None);
+        window.handle_consumed(10);
+        assert_eq!(window.poll_credit(|_| true), None);
+        assert_eq!(
+            window.handle_received(1),
+            Err(OverCredit { received: INITIAL_WINDOW + 1, granted: INITIAL_WINDOW })
+        );
+    }
+
+    #[test]
+    fn without_room_in_the_pool_credit_goes_on_at_the_same_window() {
+        let mut window = ReceiveWindow::default();
+        window.handle_received(40 << 10).unwrap();
+        window.handle_consumed(40 << 10);
+        assert_eq!(window.poll_credit(|_| false), Some((40 << 10) + INITIAL_WINDOW));
+        assert_eq!(window.window(), INITIAL_WINDOW);
+    }
+
+    #[tokio::test]
+    async fn credit_only_rises_and_wakes_the_sender() {
+        let credit = Credit::default();
+        credit.raise(1);
+        assert_eq!(credit.limit(), INITIAL_WINDOW);
+        let waiting = credit.beyond(INITIAL_WINDOW);
+        tokio::pin!(waiting);
+        assert!(std::future::Future::poll(waiting.as_mut(), &mut noop()).is_pending());
+        credit.raise(INITIAL_WINDOW + 1);
+        waiting.await;
+    }
+
+    fn noop() -> std::task::Context<'static> {
+        std::task::Context::from_waker(std::task::Waker::noop())
+    }
+}
