@@ -2,8 +2,8 @@
 //! each stream or call that comes in for one.
 
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
-use polypeer_ipc_protocol::gateway::{Grants, Origin, Pattern, Scope};
-use polypeer_ipc_protocol::ids::{NodeId, PluginId, Protocol};
+use polypeer_ipc_protocol::gateway::{Grants, Origin, Scope};
+use polypeer_ipc_protocol::ids::{NodeId, Pattern, PluginId, Protocol};
 
 /// Something a plugin does for as long as it lasts, checked at its start and again when the grants change.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,120 @@
-//! The network core.
+//! The network core: finds peers, keeps links to them, and serves plugins. `../PROTOCOL.md` says what travels between
+//! two of them; the gateway's and the admin session's messages are in `polypeer-ipc-protocol`.
+//!
+//! ```text
+//!            supervisor                       plugins
+//!                │ admin session                 │ one socket per launch
+//!          ┌─────▼─────┐                   ┌─────▼─────┐
+//!          │  admin    ├──► node ◄─────────┤  gateway  │  sessions, data connections, routing, local streams
+//!          └─────┬─────┘    (state)        └─────┬─────┘
+//!                │                               │ streams and calls
+//!          ┌─────▼─────┐   Established     ┌─────▼─────┐
+//!          │  peers    ├──────────────────►│   link    │  control stream, credit, streams on a connection
+//!          └─────┬─────┘                   └─────┬─────┘
+//!                │ dials, keeps                  │ quinn
+//!          ┌─────▼───────────────────────────────▼─────┐
+//!          │                transport                  │  one endpoint, sockets whose paths can change
+//!          └───────────────────────────────────────────┘
+//! ```
+//!
+//! [`grants`], [`account`] and [`counters`] hold what plugins may do, what they use, and what went wrong; [`limits`] has
+//! every bound. [`run`] is the whole process but its command line.
 
+pub mod account;
+pub mod admin;
+pub mod counters;
 pub mod discovery;
+pub mod gateway;
+pub mod grants;
 pub mod identity;
+pub mod limits;
+pub mod link;
+pub mod node;
 pub mod peers;
 pub mod transport;
+
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use polypeer_ipc_protocol::transport::unix::AdminChannel;
+
+use admin::AdminError;
+use identity::{Identity, IdentityError};
+use limits::Timings;
+use link::Links;
+use node::Node;
+use peers::{Peers, PeersConfig, StartError};
+
+/// What a network core is started with.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The node's folder: its key and what it remembers of peers.
+    pub home: PathBuf,
+    /// Where to listen; empty for the default port of both families, or the next free one.
+    pub listen: Vec<SocketAddr>,
+    /// Whether to look for peers on the local network.
+    pub lan: bool,
+    /// The network's name: nodes of others are not talked to.
+    pub network: String,
+    /// How long a connection to a silent peer lives.
+    pub idle: Duration,
+    /// The other waiting times.
+    pub timings: Timings,
+}
+
+impl Options {
+    /// The defaults, for a node in `home`.
+    pub fn new(home: PathBuf) -> Self {
+        Self {
+            home,
+            listen: Vec::new(),
+            lan: true,
+            network: "main".to_owned(),
+            idle: transport::IDLE,
+            timings: Timings::default(),
+        }
+    }
+}
+
+/// Why a network core did not start, or stopped by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// No key.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// No network.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// No supervisor.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
+}
+
+/// Runs a network core whose supervisor is at the other end of `admin`, until that session ends. Must be called within
+/// a multi-threaded runtime.
+pub async fn run(options: Options, admin: OwnedFd) -> Result<(), RunError> {
+    let channel = AdminChannel::from_descriptor(admin).map_err(|error| AdminError::Transport(error.into()))?;
+    let identity = Arc::new(Identity::load_or_create(&options.home.join("identity.key"))?);
+    let (node, events) = Node::new(identity.node(), options.network.clone(), options.timings);
+    let config = PeersConfig {
+        explicit_listen: !options.listen.is_empty(),
+        listen: options.listen,
+        lan: options.lan,
+        network: options.network,
+        idle: options.idle,
+        ..PeersConfig::new(options.home, identity)
+    };
+    let established = Arc::clone(&node);
+    let peers = Peers::bind(config, Arc::new(move |connection| Links::establish(&established, connection))).await?;
+    node.join(peers.clone());
+    tracing::info!(node = %node.id, "network core is up; waiting for the supervisor");
+    let ended = admin::run(node, channel, events).await;
+    peers.close(Instant::now() + GOODBYE).await;
+    Ok(ended?)
+}
+
+/// For telling peers that this node goes, when the supervisor has gone without asking for an ordered end.
+const GOODBYE: Duration = Duration::from_millis(300);

@@ -1,2 +1,81 @@
-//! The network core process.
-fn main() {}
+//! `polypeer-netcore`, the network core's process. Started by `polypeer`, which speaks to it on descriptor 3; it writes
+//! its log to stderr and exits when the supervisor goes.
+
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use polypeer_ipc_protocol::transport::unix::inherited;
+use polypeer_netcore::Options;
+use tracing_subscriber::EnvFilter;
+
+/// The descriptor of the admin session.
+const ADMIN: i32 = 3;
+
+/// The network core of Polypeer. Not for use by hand: `polypeer run` starts it.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    /// The node's folder
+    #[arg(long, value_name = "DIR")]
+    home: PathBuf,
+    /// Where to listen, IP:PORT; port 0 takes any. Without it: the default port, or the next free one
+    #[arg(long, value_name = "ADDR")]
+    listen: Vec<SocketAddr>,
+    /// Do not look for peers on the local network
+    #[arg(long)]
+    no_lan: bool,
+    /// The network's name; nodes of others are not talked to
+    #[arg(long, value_name = "NAME", default_value = "main")]
+    network: String,
+}
+
+fn main() -> ExitCode {
+    // First of all, while nothing else can have opened a descriptor of that number.
+    let admin = inherited(ADMIN);
+    let arguments = Arguments::parse();
+    let filter = EnvFilter::try_from_env("POLYPEER_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    match admin.context(
+        "descriptor 3 is not the supervisor's admin session: this program is started by polypeer; run: polypeer run",
+    ) {
+        Ok(admin) => match run(arguments, admin) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => failed(&error, 1),
+        },
+        Err(error) => failed(&error, 2),
+    }
+}
+
+fn failed(error: &anyhow::Error, code: u8) -> ExitCode {
+    eprintln!("polypeer-netcore: {error:#}");
+    ExitCode::from(code)
+}
+
+fn run(arguments: Arguments, admin: OwnedFd) -> anyhow::Result<()> {
+    raise_open_files();
+    let options = Options {
+        listen: arguments.listen,
+        lan: !arguments.no_lan,
+        network: arguments.network,
+        ..Options::new(arguments.home)
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("gateway").build()?;
+    let ended = runtime.block_on(polypeer_netcore::run(options, admin));
+    runtime.shutdown_background();
+    Ok(ended?)
+}
+
+/// Every data connection of every plugin is an open file of this process: takes as many as it is allowed.
+fn raise_open_files() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, most)| setrlimit(Resource::RLIMIT_NOFILE, most, most).map(|()| most));
+    match raised {
+        Ok(most) => tracing::debug!(most, "open files allowed"),
+        Err(error) => tracing::warn!(%error, "cannot raise the number of open files; many streams may be refused"),
+    }
+}

@@ -221,7 +221,8 @@ mod tests {
         assert_eq!(read_header(&[2, 0, 0, 0]).unwrap(), None);
         assert!(read_header(&[0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, b'x']).is_err(), "a name without a version");
         assert!(header_length([0, 0]).is_err() && header_length([1, 1]).is_err());
-        let long = StreamHeader { kind: StreamKind::Stream, protocol: format!("{}/1", "x".repeat(78)).parse().unwrap() };
+        let long =
+            StreamHeader { kind: StreamKind::Stream, protocol: format!("{}/1", "x".repeat(78)).parse().unwrap() };
         assert!(header_bytes(&long).len() - 2 <= MAX_HEADER);
     }
 

@@ -1,0 +1,231 @@
+//! The admin session: what the supervisor asks, done one after the other where order matters (launches, grants, start)
+//! and side by side where something is waited for. The only way into netcore that is trusted, and its life line: netcore
+//! exits when the session ends.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use polypeer_ipc_protocol::admin::{AdminCommand, AdminEvent, AdminFrame, AdminRequest, AdminResponse, NetStatus};
+use polypeer_ipc_protocol::error::{ErrorCode, Failure};
+use polypeer_ipc_protocol::ticket::Ticket;
+use polypeer_ipc_protocol::transport::TransportError;
+use polypeer_ipc_protocol::transport::unix::{AdminChannel, AdminSender};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
+
+use crate::gateway;
+use crate::gateway::requests::timeout_of;
+use crate::limits::{ADMIN_EVENTS, ADMIN_REQUESTS};
+use crate::link;
+use crate::node::{Node, Phase};
+
+/// Why the admin session failed.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    /// The session cannot be read or written any more.
+    #[error("admin session failed")]
+    Transport(#[from] TransportError),
+    /// Thousands of answers wait.
+    #[error("the supervisor does not read the admin session")]
+    NotRead,
+}
+
+/// What a command leads to.
+enum Outcome {
+    Answer(AdminResponse),
+    /// Answer, then exit.
+    Last(AdminResponse),
+}
+
+/// Serves the admin session until it ends or asks for the end.
+pub(crate) async fn run(
+    node: Arc<Node>,
+    channel: AdminChannel,
+    mut events: mpsc::Receiver<AdminEvent>,
+) -> Result<(), AdminError> {
+    let (sender, mut receiver) = channel.split();
+    let (out, frames) = mpsc::channel(ADMIN_EVENTS);
+    let mut writer = tokio::spawn(write(sender, frames));
+    let mut session = Session { node, launches: JoinSet::new(), work: JoinSet::new(), out };
+    loop {
+        tokio::select! {
+            received = receiver.recv::<AdminCommand>() => match received? {
+                Some((command, descriptors)) => session.handle(command, descriptors)?,
+                None => return Ok(()),
+            },
+            Some(event) = events.recv() => session.send(AdminFrame::Event(event))?,
+            Some(done) = session.work.join_next(), if !session.work.is_empty() => match done {
+                Ok((id, Outcome::Answer(response))) => session.send(AdminFrame::Response { id, response })?,
+                Ok((id, Outcome::Last(response))) => {
+                    session.send(AdminFrame::Response { id, response })?;
+                    drop(session);
+                    let _ = writer.await;
+                    return Ok(());
+                }
+                Err(error) => tracing::error!(%error, "an admin request failed"),
+            },
+            Some(ended) = session.launches.join_next(), if !session.launches.is_empty() => {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "a gateway socket's task failed");
+                }
+            }
+            written = &mut writer => {
+                return written.unwrap_or(Err(AdminError::NotRead));
+            }
+        }
+    }
+}
+
+async fn write(mut sender: AdminSender, mut frames: mpsc::Receiver<AdminFrame>) -> Result<(), AdminError> {
+    while let Some(frame) = frames.recv().await {
+        sender.send(&frame, None).await?;
+    }
+    Ok(())
+}
+
+struct Session {
+    node: Arc<Node>,
+    launches: JoinSet<()>,
+    work: JoinSet<(u64, Outcome)>,
+    out: mpsc::Sender<AdminFrame>,
+}
+
+impl Session {
+    fn send(&self, frame: AdminFrame) -> Result<(), AdminError> {
+        self.out.try_send(frame).map_err(|_| AdminError::NotRead)
+    }
+
+    fn handle(&mut self, command: AdminCommand, descriptors: Vec<OwnedFd>) -> Result<(), AdminError> {
+        let AdminCommand { id, request } = command;
+        let response = match request {
+            AdminRequest::AddLaunch { launch, plugin, token, grants } => {
+                let mut descriptors = descriptors.into_iter();
+                done(match (descriptors.next(), descriptors.next()) {
+                    (Some(listener), None) => {
+                        gateway::add_launch(&self.node, &mut self.launches, launch, &plugin, token, grants, listener)
+                    }
+                    _ => Err(Failure::new(ErrorCode::BadArgument, "a launch comes with exactly one descriptor")),
+                })
+            }
+            AdminRequest::RemoveLaunch { launch } => done(gateway::remove_launch(&self.node, launch)),
+            AdminRequest::SetGrants { plugin, grants } => {
+                gateway::set_grants(&self.node, &plugin, &grants);
+                AdminResponse::Done
+            }
+            AdminRequest::Start => {
+                self.node.enter(Phase::Open);
+                if let Ok(peers) = self.node.peers() {
+                    peers.open();
+                }
+                AdminResponse::Done
+            }
+            other if self.work.len() < ADMIN_REQUESTS => {
+                let node = Arc::clone(&self.node);
+                self.work.spawn(async move { (id, Box::pin(answer(&node, other)).await) });
+                return Ok(());
+            }
+            _ => {
+                self.node.counters.admin_busy.count();
+                AdminResponse::Failed(Failure::new(
+                    ErrorCode::Busy,
+                    format!("{ADMIN_REQUESTS} admin requests are in progress already"),
+                ))
+            }
+        };
+        self.send(AdminFrame::Response { id, response })
+    }
+}
+
+fn done(result: Result<(), Failure>) -> AdminResponse {
+    result.map_or_else(AdminResponse::Failed, |()| AdminResponse::Done)
+}
+
+async fn answer(node: &Arc<Node>, request: AdminRequest) -> Outcome {
+    if let AdminRequest::Shutdown { grace_ms } = request {
+        shut_down(node, Duration::from_millis(grace_ms.into())).await;
+        return Outcome::Last(AdminResponse::Done);
+    }
+    Outcome::Answer(query(node, request).await.unwrap_or_else(AdminResponse::Failed))
+}
+
+async fn query(node: &Arc<Node>, request: AdminRequest) -> Result<AdminResponse, Failure> {
+    let peers = node.peers()?;
+    Ok(match request {
+        AdminRequest::Status => AdminResponse::Status(status(node, peers.status())),
+        AdminRequest::Peers => {
+            let mut records = peers.records();
+            for record in &mut records {
+                record.protocols = node.links.protocols(&record.node);
+            }
+            AdminResponse::Peers(records)
+        }
+        AdminRequest::Ticket => AdminResponse::Ticket(peers.ticket()),
+        AdminRequest::AddPeer { ticket, timeout_ms } | AdminRequest::Ping { ticket, timeout_ms } => {
+            ping(node, &ticket, timeout_of(timeout_ms)).await?
+        }
+        AdminRequest::Block { node: peer } => done(peers.block(peer).await),
+        AdminRequest::Unblock { node: peer } => done(peers.unblock(peer).await),
+        AdminRequest::Forget { node: peer } => done(peers.forget(peer).await),
+        AdminRequest::Explain { node: peer } => {
+            let (causes, trace) = peers.explain(peer);
+            AdminResponse::Explanation { causes, trace }
+        }
+        AdminRequest::Traffic => {
+            AdminResponse::Traffic(node.accounts.all().iter().map(|account| account.traffic()).collect())
+        }
+        AdminRequest::AddLaunch { .. }
+        | AdminRequest::RemoveLaunch { .. }
+        | AdminRequest::SetGrants { .. }
+        | AdminRequest::Start
+        | AdminRequest::Shutdown { .. } => unreachable!("done before"),
+    })
+}
+
+fn status(node: &Node, mut status: NetStatus) -> NetStatus {
+    status.counters.extend(node.counters.list());
+    for account in node.accounts.all() {
+        let (now, peak) = account.windows();
+        if peak > 0 {
+            status.counters.push((format!("window_bytes.{}", account.plugin), now));
+            status.counters.push((format!("window_bytes_peak.{}", account.plugin), peak));
+        }
+    }
+    status
+}
+
+async fn ping(node: &Arc<Node>, ticket: &Ticket, limit: Duration) -> Result<AdminResponse, Failure> {
+    if ticket.node == node.id {
+        return Err(Failure::new(ErrorCode::BadArgument, "this is the own node"));
+    }
+    let deadline = Instant::now() + limit;
+    let work = link::ping(node, ticket.node, &ticket.addresses, deadline);
+    let rtt = timeout_at(deadline, work).await.unwrap_or_else(|_| {
+        Err(Failure::new(ErrorCode::TimedOut, format!("no answer within {} s", limit.as_secs_f32())))
+    })?;
+    Ok(AdminResponse::Pong { node: ticket.node, rtt_us: rtt.as_micros() as u64 })
+}
+
+/// Nothing new from here on; what runs may end within `grace`, then it is reset, then peers are told.
+async fn shut_down(node: &Arc<Node>, grace: Duration) {
+    node.enter(Phase::Stopping);
+    for session in node.sessions() {
+        session.end(Failure::new(ErrorCode::ShuttingDown, "the node is stopping"));
+    }
+    let idle = async {
+        while node.launches().values().any(|launch| launch.active() > 0) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::pin!(idle);
+    if tokio::time::timeout(grace, &mut idle).await.is_err() {
+        for launch in node.launches().values() {
+            launch.revoke_all(ErrorCode::ShuttingDown);
+        }
+        let _ = tokio::time::timeout(node.timings.linger, idle).await;
+    }
+    if let Ok(peers) = node.peers() {
+        peers.close(std::time::Instant::now() + node.timings.linger).await;
+    }
+}

@@ -1,0 +1,187 @@
+//! One launch's socket: accepts connections, reads the first frame of each, and starts what it asks for. All tasks of
+//! a launch end with it.
+
+use std::sync::Arc;
+
+use bytes::{Buf, BytesMut};
+use polypeer_ipc_protocol::error::{ErrorCode, Failure};
+use polypeer_ipc_protocol::gateway::Origin;
+use polypeer_ipc_protocol::ids::{Protocol, Secret};
+use polypeer_ipc_protocol::session::server::{ServerEvent, ServerSession};
+use tokio::io::AsyncReadExt;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::data::{DataConnection, DataReader, DataWriter};
+use super::launch::Launch;
+use super::socket::{Listener, ReadHalf, Stream, WriteHalf};
+use super::{control, open};
+use crate::limits::{DATA_CONNECTIONS, MAX_OPENING};
+use crate::node::{Node, Phase};
+
+/// Accepts connections once the node is open, until the launch is over or the node stops.
+pub(crate) async fn run(node: Arc<Node>, launch: Arc<Launch>, listener: Listener) {
+    let mut phase = node.phase();
+    tokio::select! {
+        _ = phase.wait_for(|phase| *phase >= Phase::Open) => {}
+        () = launch.ended() => return,
+    }
+    let mut tasks = JoinSet::new();
+    loop {
+        tokio::select! {
+            (stream, permit) = next(&listener, &launch) => {
+                tasks.spawn(serve(Arc::clone(&node), Arc::clone(&launch), stream, permit));
+            }
+            Some(_) = tasks.join_next() => {}
+            () = launch.ended() => break,
+        }
+    }
+    drop(listener);
+    let _ = timeout(node.timings.linger, async { while tasks.join_next().await.is_some() {} }).await;
+}
+
+async fn next(listener: &Listener, launch: &Launch) -> (Stream, OwnedSemaphorePermit) {
+    loop {
+        let permit = Arc::clone(&launch.opening).acquire_owned().await.expect("the semaphore is never closed");
+        match listener.accept().await {
+            Ok((stream, _)) => return (stream, permit),
+            Err(error) => {
+                // Out of descriptors or memory; the connect waits in the backlog meanwhile.
+                tracing::warn!(plugin = %launch.plugin, %error, "cannot accept a gateway connection");
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+/// A connection whose first frame was read.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) reader: ReadHalf,
+    pub(crate) writer: WriteHalf,
+    pub(crate) buffer: BytesMut,
+    pub(crate) server: ServerSession,
+    pub(crate) out: Vec<u8>,
+}
+
+impl Connection {
+    /// Sends what is in `out`, within the time a closing connection gets, and closes.
+    pub(crate) async fn close(mut self, node: &Node) {
+        use tokio::io::AsyncWriteExt;
+        let _ = timeout(node.timings.linger, self.writer.write_all(&self.out)).await;
+    }
+
+    /// Refuses what the first frame asked for.
+    pub(crate) async fn refuse(mut self, node: &Node, failure: Failure) {
+        self.server.refuse(failure, &mut self.out);
+        self.close(node).await;
+    }
+}
+
+async fn serve(node: Arc<Node>, launch: Arc<Launch>, stream: Stream, permit: OwnedSemaphorePermit) {
+    let (reader, writer) = stream.into_split();
+    let mut connection =
+        Connection { reader, writer, buffer: BytesMut::new(), server: ServerSession::default(), out: Vec::new() };
+    let event = match timeout(node.timings.first_frame, first(&mut connection)).await {
+        Ok(Some(event)) => event,
+        Ok(None) => return,
+        Err(_) => {
+            node.counters.gateway_silent.count();
+            let failure = Failure::new(ErrorCode::TimedOut, "the first frame did not arrive in time");
+            return connection.refuse(&node, failure).await;
+        }
+    };
+    drop(permit);
+    match event {
+        ServerEvent::Hello { version, token } => control::run(node, launch, connection, version, token).await,
+        ServerEvent::Open { secret, target, protocol, timeout_ms } => {
+            if let Some(opening) = opening(&node, &launch, connection, &secret).await {
+                Box::pin(open::open(node, launch, opening, target, protocol, timeout_ms)).await;
+            }
+        }
+        ServerEvent::Accept { secret, stream } => {
+            if let Some(opening) = opening(&node, &launch, connection, &secret).await {
+                open::claim(&node, &launch, opening, stream).await;
+            }
+        }
+        ServerEvent::Ended(failure) => {
+            tracing::debug!(plugin = %launch.plugin, %failure, "gateway connection refused");
+            node.counters.gateway_malformed.count();
+            connection.close(&node).await;
+        }
+        _ => unreachable!("the first frame is an opening"),
+    }
+}
+
+async fn first(connection: &mut Connection) -> Option<ServerEvent> {
+    let Connection { reader, buffer, server, out, .. } = connection;
+    loop {
+        let mut input = &buffer[..];
+        let event = server.read(&mut input, out);
+        let used = buffer.len() - input.len();
+        buffer.advance(used);
+        if event.is_some() {
+            return event;
+        }
+        if buffer.len() > MAX_OPENING {
+            let failure = Failure::new(ErrorCode::Malformed, format!("first frame of over {MAX_OPENING} bytes"));
+            server.refuse(failure.clone(), out);
+            return Some(ServerEvent::Ended(failure));
+        }
+        buffer.reserve(1024);
+        match reader.read_buf(buffer).await {
+            Ok(0) | Err(_) => return None,
+            Ok(_) => {}
+        }
+    }
+}
+
+/// A data connection that waits for its answer.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    pub(crate) data: DataConnection,
+    server: ServerSession,
+    out: Vec<u8>,
+}
+
+impl Opening {
+    /// It is open; the answer goes out with the first bytes written.
+    pub(crate) fn opened(mut self, origin: Origin, protocol: Protocol) -> DataConnection {
+        self.server.opened(origin, protocol, &mut self.out);
+        self.data.writer.push_reply(&self.out);
+        self.data
+    }
+
+    /// It is not.
+    pub(crate) async fn refuse(mut self, node: &Node, failure: Failure) {
+        self.server.refuse(failure, &mut self.out);
+        self.data.writer.push_reply(&self.out);
+        let _ = timeout(node.timings.linger, self.data.writer.flush()).await;
+    }
+}
+
+/// Checks the session secret and the number of data connections; refuses if one is wrong.
+async fn opening(node: &Node, launch: &Launch, connection: Connection, secret: &Secret) -> Option<Opening> {
+    if !launch.session().is_some_and(|session| session.secret.matches(secret)) {
+        node.counters.gateway_unauthorised.count();
+        let failure = Failure::new(
+            ErrorCode::Unauthorised,
+            "the session secret is not that of this launch's newest session: connect again with Hello",
+        );
+        connection.refuse(node, failure).await;
+        return None;
+    }
+    let Ok(permit) = Arc::clone(&launch.data).try_acquire_owned() else {
+        node.counters.refused_too_many.count();
+        let failure = Failure::new(
+            ErrorCode::TooManyStreams,
+            format!("plugin {} has {DATA_CONNECTIONS} data connections open, which is the limit", launch.plugin),
+        );
+        connection.refuse(node, failure).await;
+        return None;
+    };
+    let Connection { reader, writer, buffer, server, out } = connection;
+    let data = DataConnection { reader: DataReader::new(reader, buffer), writer: DataWriter::new(writer), permit };
+    Some(Opening { data, server, out })
+}

@@ -1,0 +1,94 @@
+//! Calls: one message there and one back, each at most 64 KiB. Made by plugins on their control session; a listener that
+//! wants calls as streams gets one over a data connection.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use polypeer_ipc_protocol::error::{ErrorCode, Failure, describe};
+use polypeer_ipc_protocol::gateway::{Origin, Payload, Target};
+use polypeer_ipc_protocol::ids::Protocol;
+use polypeer_ipc_protocol::limits::MAX_PAYLOAD;
+use tokio::time::{Instant, timeout_at};
+
+use super::data::{DataConnection, Input};
+use super::deliver::{self, Claimed};
+use super::launch::Launch;
+use super::open::{Destination, timed_out};
+use crate::link;
+use crate::node::Node;
+
+/// Makes a call for a plugin and waits for the reply, `timeout` in all.
+pub(crate) async fn call(
+    node: &Arc<Node>,
+    launch: &Arc<Launch>,
+    target: Target,
+    protocol: Protocol,
+    payload: Payload,
+    timeout: Duration,
+) -> Result<Payload, Failure> {
+    let deadline = Instant::now() + timeout;
+    node.check_running()?;
+    let destination = Destination::of(node, target)?;
+    let mut active = launch.begin(&node.counters, destination.used(&protocol))?;
+    let work = async {
+        match destination {
+            Destination::Local => {
+                let origin = Origin::Local(launch.plugin.clone());
+                deliver::call(node, &origin, &protocol, payload).await.map(|(reply, _)| reply)
+            }
+            Destination::Peer(peer, hints) => {
+                link::call(node, &launch.account, peer, &hints, &protocol, payload, deadline).await
+            }
+        }
+    };
+    tokio::select! {
+        result = timeout_at(deadline, work) => result.unwrap_or_else(|_| Err(timed_out(timeout))),
+        code = active.revoked() => Err(code.into()),
+    }
+}
+
+/// Delivers a call over a claimed stream: the payload and its end, then everything written back until its end.
+pub(crate) async fn over_stream(
+    claimed: Claimed,
+    origin: &Origin,
+    protocol: &Protocol,
+    payload: Payload,
+) -> Result<Payload, Failure> {
+    let Claimed { opening, mut active } = claimed;
+    let mut data = opening.opened(origin.clone(), protocol.clone());
+    data.writer.push(payload.0);
+    data.writer.finish();
+    let mut reply = BytesMut::new();
+    let outcome = loop {
+        tokio::select! {
+            input = data.reader.next() => match input {
+                Input::Data(bytes) if reply.len() + bytes.len() > MAX_PAYLOAD => {
+                    break Err(Failure::new(ErrorCode::TooLarge, "the reply is over 64 KiB: use a stream"));
+                }
+                Input::Data(bytes) => reply.extend_from_slice(&bytes),
+                Input::Fin => break Ok(Payload(reply.freeze())),
+                Input::Reset(code) => break Err(Failure { code, message: format!("the other plugin gave up: {}", describe(code)) }),
+                Input::Stop(_) => {}
+                Input::Closed | Input::Malformed(_) => {
+                    break Err(Failure::new(ErrorCode::ConnectionLost, "the plugin that was asked went away"));
+                }
+            },
+            flushed = data.writer.flush_some(), if data.writer.is_pending() => if flushed.is_err() {
+                break Err(Failure::new(ErrorCode::ConnectionLost, "the plugin that was asked went away"));
+            },
+            code = active.revoked() => break Err(code.into()),
+        }
+    };
+    if let Err(failure) = &outcome {
+        abandon(&mut data, failure.code).await;
+    }
+    outcome
+}
+
+/// Tells the plugin that the stream is over, as far as it takes it at once.
+async fn abandon(data: &mut DataConnection, code: u32) {
+    data.writer.reset(code);
+    data.writer.stop(code);
+    let _ = tokio::time::timeout(Duration::from_millis(100), data.writer.flush()).await;
+}

@@ -1,0 +1,195 @@
+//! The task of a control session: the only one that reads and writes its connection and knows its requests. While the
+//! plugin does not read its answers, no more requests are taken from it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::{Buf, BytesMut};
+use polypeer_ipc_protocol::admin::AdminEvent;
+use polypeer_ipc_protocol::error::{ErrorCode, Failure};
+use polypeer_ipc_protocol::gateway::{Grants, Response, Welcome};
+use polypeer_ipc_protocol::ids::Secret;
+use polypeer_ipc_protocol::session::server::{ServerEvent, ServerSession};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+
+use super::accept::Connection;
+use super::launch::Launch;
+use super::requests::{self, Handled};
+use super::session::Session;
+use crate::limits::{EVENT_BACKLOG, RESPONSE_BACKLOG};
+use crate::node::Node;
+
+/// Runs a session from its `Hello` to its end.
+pub(crate) async fn run(node: Arc<Node>, launch: Arc<Launch>, mut connection: Connection, version: u32, token: Secret) {
+    let session = match begin(&node, &launch, &mut connection, version, &token) {
+        Ok(session) => session,
+        Err(failure) => return connection.refuse(&node, failure).await,
+    };
+    let mut task = Control {
+        node: Arc::clone(&node),
+        session: Arc::clone(&session),
+        calls: JoinSet::new(),
+        cancels: HashMap::new(),
+    };
+    let ended = Box::pin(task.run(&mut connection)).await;
+    drop(task);
+    node.counters.gateway_unsupported.add(connection.server.unsupported());
+    end(&node, &session, ended.clone());
+    if ended.is_some() {
+        connection.close(&node).await;
+    }
+}
+
+fn begin(
+    node: &Arc<Node>,
+    launch: &Arc<Launch>,
+    connection: &mut Connection,
+    version: u32,
+    token: &Secret,
+) -> Result<Arc<Session>, Failure> {
+    if !launch.is_token(token) {
+        node.counters.gateway_unauthorised.count();
+        tracing::warn!(plugin = %launch.plugin, "a connection to this plugin's gateway socket showed a wrong token");
+        return Err(Failure::new(ErrorCode::Unauthorised, "the token is not the one this launch was given"));
+    }
+    node.check_running()?;
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).map_err(|error| Failure::new(ErrorCode::Internal, error.to_string()))?;
+    let session = Arc::new(Session::new(node.number(), Arc::clone(launch), Secret(secret)));
+    let welcome = Welcome {
+        version,
+        node: node.id,
+        plugin: launch.plugin.clone(),
+        grants: Grants::clone(&launch.grants()),
+        secret: session.secret.clone(),
+    };
+    let superseded = launch.begin_session(Arc::clone(&session))?;
+    connection.server.welcome(welcome, &mut connection.out).map_err(|_| {
+        launch.end_session(&session);
+        Failure::new(ErrorCode::Internal, "the grants of this plugin do not fit in a frame: shorten its lists")
+    })?;
+    if let Some(old) = superseded {
+        retire(node, &old);
+        old.end(Failure::new(ErrorCode::Superseded, "a newer session of the same launch took over"));
+    }
+    node.tell(AdminEvent::SessionUp { launch: launch.number });
+    Ok(session)
+}
+
+/// Takes a session's listeners away; their protocols are held for the next session.
+fn retire(node: &Node, session: &Session) {
+    node.router().handle_session_ended(session.id, std::time::Instant::now());
+    session.ended();
+    node.listeners_changed();
+}
+
+fn end(node: &Node, session: &Arc<Session>, failure: Option<Failure>) {
+    retire(node, session);
+    if session.launch.end_session(session) {
+        node.tell(AdminEvent::SessionDown { launch: session.launch.number, failure });
+    }
+}
+
+struct Control {
+    node: Arc<Node>,
+    session: Arc<Session>,
+    calls: JoinSet<(u64, Response)>,
+    cancels: HashMap<u64, oneshot::Sender<()>>,
+}
+
+impl Control {
+    /// Until the plugin goes (`None`) or netcore ends the session, with the reason in `out`.
+    async fn run(&mut self, connection: &mut Connection) -> Option<Failure> {
+        let Connection { reader, writer, buffer, server, out } = connection;
+        let session = Arc::clone(&self.session);
+        let ending = session.ending();
+        tokio::pin!(ending);
+        loop {
+            let mut hungry = false;
+            while out.len() < RESPONSE_BACKLOG && !hungry {
+                match next_event(buffer, server, out) {
+                    Some(ServerEvent::Ended(failure)) => {
+                        self.node.counters.gateway_malformed.count();
+                        return Some(failure);
+                    }
+                    Some(event) => self.handle(event, server, out),
+                    None => hungry = true,
+                }
+            }
+            let room = out.len() < RESPONSE_BACKLOG;
+            tokio::select! {
+                failure = &mut ending => {
+                    server.close(failure.clone(), out);
+                    return Some(failure);
+                }
+                read = read_some(reader, buffer), if hungry => read.map(drop)?,
+                Some(done) = self.calls.join_next(), if room && !self.calls.is_empty() => {
+                    if let Ok((id, response)) = done {
+                        self.cancels.remove(&id);
+                        respond(server, id, response, out);
+                    }
+                }
+                () = session.outbox.added(), if out.len() < EVENT_BACKLOG => session.outbox.take(out),
+                written = writer.write(out), if !out.is_empty() => match written {
+                    Ok(count) if count > 0 => drop(out.drain(..count)),
+                    _ => return None,
+                },
+            }
+            tokio::task::coop::consume_budget().await;
+        }
+    }
+
+    fn handle(&mut self, event: ServerEvent, server: &mut ServerSession, out: &mut Vec<u8>) {
+        match event {
+            ServerEvent::Request { id, request } => match requests::handle(&self.node, &self.session, request) {
+                Handled::Now(response) => respond(server, id, response, out),
+                Handled::Later(work) => {
+                    let (cancel, cancelled) = oneshot::channel();
+                    self.cancels.insert(id, cancel);
+                    self.calls.spawn(async move {
+                        tokio::select! {
+                            response = work => (id, response),
+                            Ok(()) = cancelled => (id, Response::Failed(ErrorCode::Cancelled.into())),
+                        }
+                    });
+                }
+            },
+            ServerEvent::Cancel { id } => {
+                if let Some(cancel) = self.cancels.remove(&id) {
+                    let _ = cancel.send(());
+                }
+            }
+            ServerEvent::Answer { call, payload } => self.session.answer(call, Ok(payload)),
+            ServerEvent::Decline { call, failure } => self.session.answer(call, Err(failure)),
+            ServerEvent::Hello { .. }
+            | ServerEvent::Open { .. }
+            | ServerEvent::Accept { .. }
+            | ServerEvent::Ended(_) => unreachable!("not events of a running session"),
+        }
+    }
+}
+
+fn next_event(buffer: &mut BytesMut, server: &mut ServerSession, out: &mut Vec<u8>) -> Option<ServerEvent> {
+    let mut input = &buffer[..];
+    let event = server.read(&mut input, out);
+    let used = buffer.len() - input.len();
+    buffer.advance(used);
+    event
+}
+
+async fn read_some(reader: &mut super::socket::ReadHalf, buffer: &mut BytesMut) -> Option<usize> {
+    if buffer.is_empty() && buffer.capacity() > 64 << 10 {
+        *buffer = BytesMut::new();
+    }
+    buffer.reserve(4 << 10);
+    reader.read_buf(buffer).await.ok().filter(|count| *count > 0)
+}
+
+fn respond(server: &mut ServerSession, id: u64, response: Response, out: &mut Vec<u8>) {
+    if server.respond(id, response, out).is_err() {
+        let failure = Failure::new(ErrorCode::Internal, "the answer does not fit in a frame");
+        server.respond(id, Response::Failed(failure), out).expect("a failure is small");
+    }
+}

@@ -1,0 +1,156 @@
+//! Hands streams and calls to the plugin that serves their protocol: finds its session, waiting a moment for one that is
+//! on its way back; checks the grants; announces; waits for the claim or the answer. Used for what comes from peers and
+//! from plugins of this node alike; whoever drops the future takes it back.
+
+use std::sync::Arc;
+
+use polypeer_ipc_protocol::error::{ErrorCode, Failure};
+use polypeer_ipc_protocol::gateway::{CallMode, Origin, Payload};
+use polypeer_ipc_protocol::ids::Protocol;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::accept::Opening;
+use super::call;
+use super::launch::ActiveUse;
+use super::router::Route;
+use super::session::{NotTaken, Session};
+use crate::account::Account;
+use crate::grants::Use;
+use crate::node::{Node, scope_for};
+
+/// A stream the serving plugin has claimed.
+#[derive(Debug)]
+pub(crate) struct Claimed {
+    /// The connection it claimed it with, which waits for its answer.
+    pub(crate) opening: Box<Opening>,
+    /// What it does, on its side.
+    pub(crate) active: ActiveUse,
+}
+
+/// Waits until the plugin that serves `protocol` has claimed a stream from `origin`. Fails with `protocol not served`,
+/// `not granted`, `peer not allowed`, `too many streams`, `busy`, `timed out`, or as the plugin turns it down.
+pub(crate) async fn stream(node: &Node, origin: &Origin, protocol: &Protocol) -> Result<Claimed, Failure> {
+    let deadline = Instant::now() + node.timings.claim;
+    loop {
+        let (session, _) = route(node, origin, protocol).await?;
+        if let Some(claimed) = announce(node, &session, origin, protocol, deadline).await? {
+            return Ok(claimed);
+        }
+    }
+}
+
+/// Announces to one session; `None` when it has ended meanwhile.
+async fn announce(
+    node: &Node,
+    session: &Arc<Session>,
+    origin: &Origin,
+    protocol: &Protocol,
+    deadline: Instant,
+) -> Result<Option<Claimed>, Failure> {
+    let mut active = session.launch.begin(&node.counters, Use::Serve(origin.clone(), protocol.clone()))?;
+    let (announced, claim) = match session.announce(node.number(), origin.clone(), protocol.clone()) {
+        Ok(announced) => announced,
+        Err(NotTaken::Ended) => return Ok(None),
+        Err(NotTaken::Busy(failure)) => {
+            node.counters.refused_busy.count();
+            return Err(failure);
+        }
+    };
+    tokio::select! {
+        claim = timeout_at(deadline, claim) => match claim {
+            Ok(Ok(Ok(opening))) => Ok(Some(Claimed { opening, active })),
+            Ok(Ok(Err(failure))) => Err(failure),
+            Ok(Err(_)) => Ok(None),
+            Err(_) => {
+                node.counters.streams_unclaimed.count();
+                let plugin = &session.launch.plugin;
+                let waited = node.timings.claim.as_secs_f32();
+                let why = format!("plugin {plugin} did not claim the stream within {waited} s");
+                let failure = Failure::new(ErrorCode::TimedOut, why);
+                announced.withdraw(failure.clone());
+                Err(failure)
+            }
+        },
+        code = active.revoked() => {
+            announced.withdraw(code.into());
+            Err(code.into())
+        }
+    }
+}
+
+/// Waits for the answer of the plugin that serves `protocol`; with it, that plugin's account. Fails as [`stream`] does, or as the plugin declines.
+pub(crate) async fn call(
+    node: &Node,
+    origin: &Origin,
+    protocol: &Protocol,
+    payload: Payload,
+) -> Result<(Payload, Arc<Account>), Failure> {
+    let deadline = Instant::now() + node.timings.claim;
+    loop {
+        let (session, mode) = route(node, origin, protocol).await?;
+        match mode {
+            CallMode::Streams => {
+                if let Some(claimed) = announce(node, &session, origin, protocol, deadline).await? {
+                    let reply = call::over_stream(claimed, origin, protocol, payload).await?;
+                    return Ok((reply, Arc::clone(&session.launch.account)));
+                }
+            }
+            CallMode::Events => {
+                let mut active = session.launch.begin(&node.counters, Use::Serve(origin.clone(), protocol.clone()))?;
+                let (_announced, answer) =
+                    match session.call(node.number(), origin.clone(), protocol.clone(), payload.clone()) {
+                        Ok(announced) => announced,
+                        Err(NotTaken::Ended) => continue,
+                        Err(NotTaken::Busy(failure)) => {
+                            node.counters.refused_busy.count();
+                            return Err(failure);
+                        }
+                    };
+                let reply = tokio::select! {
+                    answer = answer => answer.unwrap_or_else(|_| Err(session_ended()))?,
+                    code = active.revoked() => return Err(code.into()),
+                };
+                return Ok((reply, Arc::clone(&session.launch.account)));
+            }
+        }
+    }
+}
+
+fn session_ended() -> Failure {
+    Failure::new(ErrorCode::ConnectionLost, "the plugin that was asked went away before it answered")
+}
+
+async fn route(node: &Node, origin: &Origin, protocol: &Protocol) -> Result<(Arc<Session>, CallMode), Failure> {
+    node.check_running()?;
+    let key = (scope_for(origin), protocol.clone());
+    let mut held = None;
+    loop {
+        let changed = node.routes_changed.notified();
+        tokio::pin!(changed);
+        changed.as_mut().enable();
+        let granted = node.may_be_served(origin, protocol);
+        let route = node.router().route(&key, granted, std::time::Instant::now());
+        match route {
+            Route::To(session, calls) => return Ok((session, calls)),
+            Route::NotServed => {
+                return Err(Failure::new(ErrorCode::NotServed, format!("nothing serves {protocol} there")));
+            }
+            Route::Hold(until) => {
+                if held.is_none() {
+                    let permit = node.held.try_acquire();
+                    held = Some(permit.map_err(|_| {
+                        node.counters.refused_busy.count();
+                        Failure::new(
+                            ErrorCode::Busy,
+                            format!("{protocol} is being restarted and too much waits for it"),
+                        )
+                    })?);
+                }
+                tokio::select! {
+                    () = changed => {}
+                    () = sleep_until(until.into()) => {}
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! One launch of a plugin: its token, its grants, the newest session, and everything it does that grants cover. Made and
+//! ended by the admin session; its sockets' tasks are in [`super::accept`].
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use polypeer_ipc_protocol::error::{ErrorCode, Failure};
+use polypeer_ipc_protocol::gateway::{Grants, Origin};
+use polypeer_ipc_protocol::ids::{PluginId, Secret};
+use tokio::sync::{Semaphore, watch};
+
+use super::session::Session;
+use crate::account::{Account, Slot};
+use crate::counters::Counters;
+use crate::grants::Use;
+use crate::limits::{DATA_CONNECTIONS, OPENING_CONNECTIONS};
+
+/// One launch of a plugin.
+#[derive(Debug)]
+pub struct Launch {
+    /// Its number, given by the supervisor.
+    pub number: u64,
+    /// Whose.
+    pub plugin: PluginId,
+    /// What the plugin uses, over all its launches.
+    pub account: Arc<Account>,
+    /// Free places for data connections.
+    pub(crate) data: Arc<Semaphore>,
+    /// Free places for connections whose first frame is not there.
+    pub(crate) opening: Arc<Semaphore>,
+    token: Secret,
+    state: Mutex<State>,
+    ended: watch::Sender<bool>,
+}
+
+#[derive(Debug)]
+struct State {
+    grants: Arc<Grants>,
+    session: Option<Arc<Session>>,
+    uses: HashMap<u64, (Use, watch::Sender<Option<ErrorCode>>)>,
+    last_use: u64,
+    ended: bool,
+}
+
+impl Launch {
+    /// A launch with no session.
+    pub fn new(number: u64, account: Arc<Account>, token: Secret, grants: Grants) -> Self {
+        let state = State { grants: Arc::new(grants), session: None, uses: HashMap::new(), last_use: 0, ended: false };
+        Self {
+            number,
+            plugin: account.plugin.clone(),
+            account,
+            data: Arc::new(Semaphore::new(DATA_CONNECTIONS)),
+            opening: Arc::new(Semaphore::new(OPENING_CONNECTIONS)),
+            token,
+            state: Mutex::new(state),
+            ended: watch::Sender::new(false),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What it may do.
+    pub fn grants(&self) -> Arc<Grants> {
+        Arc::clone(&self.state().grants)
+    }
+
+    /// Whether this is the token it was launched with.
+    pub fn is_token(&self, token: &Secret) -> bool {
+        self.token.matches(token)
+    }
+
+    /// The newest session, if it stands.
+    pub(crate) fn session(&self) -> Option<Arc<Session>> {
+        self.state().session.clone()
+    }
+
+    /// Makes `session` the newest; returns the one it supersedes. Fails when the launch is over.
+    pub(crate) fn begin_session(&self, session: Arc<Session>) -> Result<Option<Arc<Session>>, Failure> {
+        let mut state = self.state();
+        if state.ended {
+            return Err(over());
+        }
+        Ok(state.session.replace(session))
+    }
+
+    /// Forgets `session` if it is the newest; whether it was.
+    pub(crate) fn end_session(&self, session: &Arc<Session>) -> bool {
+        let mut state = self.state();
+        let newest = state.session.as_ref().is_some_and(|newest| Arc::ptr_eq(newest, session));
+        if newest {
+            state.session = None;
+        }
+        newest
+    }
+
+    /// Checks that the grants cover `used` and enters it until the result is dropped; it takes the place of a stream.
+    pub(crate) fn begin(self: &Arc<Self>, counters: &Counters, used: Use) -> Result<ActiveUse, Failure> {
+        let mut state = self.state();
+        if state.ended {
+            return Err(over());
+        }
+        self.counted(counters, used.check(&self.plugin, &state.grants))?;
+        let peer = match &used {
+            Use::Dial(node, _) | Use::Serve(Origin::Peer(node), _) => Some(*node),
+            Use::DialLocal(_) | Use::Serve(Origin::Local(_), _) | Use::Listen(..) => None,
+        };
+        let slot = self.account.slot(peer).inspect_err(|_| counters.refused_too_many.count())?;
+        let (revoke, revoked) = watch::channel(None);
+        state.last_use += 1;
+        let number = state.last_use;
+        state.uses.insert(number, (used, revoke));
+        Ok(ActiveUse { launch: Arc::clone(self), number, revoked, _slot: slot })
+    }
+
+    /// Checks that the grants cover `used`, which holds no place.
+    pub(crate) fn check(&self, counters: &Counters, used: &Use) -> Result<(), Failure> {
+        self.counted(counters, used.check(&self.plugin, &self.grants()))
+    }
+
+    fn counted(&self, counters: &Counters, checked: Result<(), Failure>) -> Result<(), Failure> {
+        checked.inspect_err(|_| {
+            self.account.refused.count();
+            counters.refused_not_granted.count();
+        })
+    }
+
+    /// Replaces the grants; what they do not cover any more is revoked.
+    pub(crate) fn set_grants(&self, grants: Grants) {
+        let mut state = self.state();
+        state.grants = Arc::new(grants);
+        let State { grants, uses, session, .. } = &mut *state;
+        for (used, revoke) in uses.values() {
+            if let Err(failure) = used.check(&self.plugin, grants) {
+                revoke.send_replace(ErrorCode::from_number(failure.code));
+            }
+        }
+        if let Some(session) = session {
+            session.outbox.grants_changed(Grants::clone(grants));
+        }
+    }
+
+    /// The launch is over: its streams are cut, its session ends.
+    pub(crate) fn end(&self) {
+        let mut state = self.state();
+        state.ended = true;
+        for (_, revoke) in state.uses.values() {
+            revoke.send_replace(Some(ErrorCode::ConnectionLost));
+        }
+        if let Some(session) = &state.session {
+            session.end(over());
+        }
+        self.ended.send_replace(true);
+    }
+
+    /// Revokes what is open, because the node stops.
+    pub(crate) fn revoke_all(&self, code: ErrorCode) {
+        for (_, revoke) in self.state().uses.values() {
+            revoke.send_replace(Some(code));
+        }
+    }
+
+    /// Streams and calls it has.
+    pub(crate) fn active(&self) -> usize {
+        self.state().uses.len()
+    }
+
+    /// Waits until the launch is over.
+    pub(crate) async fn ended(&self) {
+        let _ = self.ended.subscribe().wait_for(|ended| *ended).await;
+    }
+}
+
+fn over() -> Failure {
+    Failure::new(ErrorCode::ShuttingDown, "this launch of the plugin is over")
+}
+
+/// Something the grants cover, for as long as this lives.
+#[derive(Debug)]
+pub struct ActiveUse {
+    launch: Arc<Launch>,
+    number: u64,
+    revoked: watch::Receiver<Option<ErrorCode>>,
+    _slot: Slot,
+}
+
+impl ActiveUse {
+    /// Whose it is.
+    pub fn launch(&self) -> &Arc<Launch> {
+        &self.launch
+    }
+
+    /// Waits until it must end, and says why.
+    pub async fn revoked(&mut self) -> ErrorCode {
+        match self.revoked.wait_for(Option::is_some).await {
+            Ok(code) => code.unwrap_or(ErrorCode::Internal),
+            Err(_) => ErrorCode::Internal,
+        }
+    }
+}
+
+impl Drop for ActiveUse {
+    fn drop(&mut self) {
+        self.launch.state().uses.remove(&self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use polypeer_ipc_protocol::gateway::PeerScope;
+    use polypeer_ipc_protocol::ids::NodeId;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_change_of_grants_revokes_what_they_cover_no_more() {
+        let all = Grants { dial: vec!["*".parse().unwrap()], peers: PeerScope::Any, ..Grants::default() };
+        let account = Arc::new(Account::new("chat".parse().unwrap()));
+        let launch = Arc::new(Launch::new(1, account, Secret([0; 32]), all));
+        let counters = Counters::default();
+        let dial = |name: &str| Use::Dial(NodeId([1; 32]), name.parse().unwrap());
+        let mut chat = launch.begin(&counters, dial("chat/1")).unwrap();
+        let files = launch.begin(&counters, dial("files/1")).unwrap();
+        let only = Grants { dial: vec!["files/*".parse().unwrap()], peers: PeerScope::Any, ..Grants::default() };
+        launch.set_grants(only);
+        assert_eq!(chat.revoked().await, ErrorCode::NotGranted);
+        assert!(files.revoked.borrow().is_none());
+        assert!(launch.begin(&counters, dial("chat/1")).unwrap_err().is(ErrorCode::NotGranted));
+        assert_eq!((counters.refused_not_granted.value(), launch.account.refused.value()), (1, 1));
+        drop(chat);
+        assert_eq!(launch.active(), 1);
+        launch.end();
+        assert_eq!({ files }.revoked().await, ErrorCode::ConnectionLost);
+        assert!(launch.begin(&counters, dial("files/1")).unwrap_err().is(ErrorCode::ShuttingDown));
+    }
+}

@@ -1,0 +1,120 @@
+//! What each request of a control session does. Everything but a call is done at once.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use polypeer_ipc_protocol::admin::AdminEvent;
+use polypeer_ipc_protocol::error::{ErrorCode, Failure};
+use polypeer_ipc_protocol::gateway::{CallMode, NodeInfo, Request, Response, Scope};
+use polypeer_ipc_protocol::ids::Protocol;
+use polypeer_ipc_protocol::limits::{DEFAULT_TIMEOUT, MAX_LISTENERS};
+use polypeer_ipc_protocol::ticket::Ticket;
+
+use super::call;
+use super::session::Session;
+use crate::grants::Use;
+use crate::limits::MAX_PEERS_LISTED;
+use crate::node::Node;
+
+/// A request that is answered, or work that ends in its answer.
+pub(crate) enum Handled {
+    Now(Response),
+    Later(Pin<Box<dyn Future<Output = Response> + Send>>),
+}
+
+/// What `timeout_ms` means.
+pub(crate) fn timeout_of(timeout_ms: u32) -> Duration {
+    if timeout_ms == 0 { DEFAULT_TIMEOUT } else { Duration::from_millis(timeout_ms.into()) }
+}
+
+/// Does what a plugin asks for.
+pub(crate) fn handle(node: &Arc<Node>, session: &Arc<Session>, request: Request) -> Handled {
+    Handled::Now(match request {
+        Request::Listen { protocol, scope, calls } => done(listen(node, session, protocol, scope, calls)),
+        Request::Unlisten { protocol, scope } => done(unlisten(node, session, protocol, scope)),
+        Request::Call { target, protocol, payload, timeout_ms } => {
+            let (node, launch) = (Arc::clone(node), Arc::clone(&session.launch));
+            return Handled::Later(Box::pin(async move {
+                match call::call(&node, &launch, target, protocol, payload, timeout_of(timeout_ms)).await {
+                    Ok(payload) => Response::Reply { payload },
+                    Err(failure) => Response::Failed(failure),
+                }
+            }));
+        }
+        Request::RefuseStream { stream, failure } => match session.claim(stream, Err(failure)) {
+            None => Response::Done,
+            Some(_) => Response::Failed(no_such_stream(stream)),
+        },
+        Request::Peers => {
+            let grants = session.launch.grants();
+            Response::Peers(node.links.infos(|peer| grants.peers.allows(peer), MAX_PEERS_LISTED))
+        }
+        Request::Node => Response::Node(node_info(node)),
+        Request::WatchPeers { on } => {
+            session.watches_peers.store(on, Ordering::Relaxed);
+            Response::Done
+        }
+        Request::Ready => {
+            node.tell(AdminEvent::Ready { launch: session.launch.number });
+            Response::Done
+        }
+        Request::Ping => Response::Done,
+    })
+}
+
+fn done(result: Result<(), Failure>) -> Response {
+    match result {
+        Ok(()) => Response::Done,
+        Err(failure) => Response::Failed(failure),
+    }
+}
+
+/// Why a claim or a refusal comes to nothing.
+pub(crate) fn no_such_stream(stream: u64) -> Failure {
+    Failure::new(
+        ErrorCode::NoSuchStream,
+        format!("stream {stream} does not wait to be claimed: it is gone, claimed already, or was never announced"),
+    )
+}
+
+fn listen(
+    node: &Node,
+    session: &Arc<Session>,
+    protocol: Protocol,
+    scope: Scope,
+    calls: CallMode,
+) -> Result<(), Failure> {
+    node.check_running()?;
+    let launch = &session.launch;
+    launch.check(&node.counters, &Use::Listen(scope, protocol.clone()))?;
+    let mut router = node.router();
+    let count = router.count(session.id);
+    if count >= MAX_LISTENERS && !router.of(session.id).contains(&(scope, protocol.clone())) {
+        let message = format!("plugin {} listens on {count} protocols, which is the limit", launch.plugin);
+        return Err(Failure::new(ErrorCode::Busy, message));
+    }
+    router.listen((scope, protocol), session.id, &launch.plugin, calls, Arc::clone(session))?;
+    drop(router);
+    node.listeners_changed();
+    Ok(())
+}
+
+fn unlisten(node: &Node, session: &Session, protocol: Protocol, scope: Scope) -> Result<(), Failure> {
+    if !node.router().unlisten(&(scope, protocol.clone()), session.id) {
+        return Err(Failure::new(ErrorCode::BadArgument, format!("this session does not listen on {protocol}")));
+    }
+    node.listeners_changed();
+    Ok(())
+}
+
+fn node_info(node: &Node) -> NodeInfo {
+    let ticket = node.peers().map_or(Ticket { node: node.id, addresses: Vec::new() }, |peers| peers.ticket());
+    NodeInfo {
+        node: node.id,
+        ticket,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        uptime_ms: node.started.elapsed().as_millis() as u64,
+    }
+}

@@ -1,0 +1,208 @@
+//! A control session, as the rest of netcore sees it: where events for the plugin go, and what waits for its answer.
+//! The task that reads and writes is in [`super::control`].
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use polypeer_ipc_protocol::error::{ErrorCode, Failure};
+use polypeer_ipc_protocol::gateway::{Event, Origin, Payload};
+use polypeer_ipc_protocol::ids::{Protocol, Secret};
+use polypeer_ipc_protocol::limits::{MAX_CALLS, MAX_UNCLAIMED};
+use tokio::sync::{oneshot, watch};
+
+use super::accept::Opening;
+use super::launch::Launch;
+use super::outbox::Outbox;
+
+/// What a plugin does with an announced stream: the connection it claims it with, or why not.
+pub(crate) type Claim = Result<Box<Opening>, Failure>;
+/// What a plugin does with a call.
+pub(crate) type Answer = Result<Payload, Failure>;
+
+/// A control session.
+#[derive(Debug)]
+pub struct Session {
+    /// Its number on this node.
+    pub id: u64,
+    /// Whose.
+    pub launch: Arc<Launch>,
+    /// Opens data connections.
+    pub(crate) secret: Secret,
+    /// Events for the plugin.
+    pub(crate) outbox: Outbox,
+    /// Whether it wants to hear of peers.
+    pub(crate) watches_peers: AtomicBool,
+    waiting: Mutex<Waiting>,
+    end: watch::Sender<Option<Failure>>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    ended: bool,
+    streams: HashMap<u64, oneshot::Sender<Claim>>,
+    calls: HashMap<u64, oneshot::Sender<Answer>>,
+}
+
+/// Why something could not be handed to a session.
+#[derive(Debug)]
+pub(crate) enum NotTaken {
+    /// The session has just ended; another one may come.
+    Ended,
+    /// It has too much waiting already.
+    Busy(Failure),
+}
+
+impl Session {
+    /// A session that stands.
+    pub(crate) fn new(id: u64, launch: Arc<Launch>, secret: Secret) -> Self {
+        Self {
+            id,
+            launch,
+            secret,
+            outbox: Outbox::default(),
+            watches_peers: AtomicBool::new(false),
+            waiting: Mutex::default(),
+            end: watch::Sender::new(None),
+        }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn busy(&self, what: &str, count: usize) -> NotTaken {
+        let plugin = &self.launch.plugin;
+        NotTaken::Busy(Failure::new(ErrorCode::Busy, format!("plugin {plugin} has {count} {what} waiting already")))
+    }
+
+    /// Announces a stream under a number not used before. The claim comes by the receiver, which fails when the
+    /// session ends.
+    pub(crate) fn announce(
+        self: &Arc<Self>,
+        stream: u64,
+        origin: Origin,
+        protocol: Protocol,
+    ) -> Result<(Announced, oneshot::Receiver<Claim>), NotTaken> {
+        let mut waiting = self.waiting();
+        if waiting.ended {
+            return Err(NotTaken::Ended);
+        }
+        let count = waiting.streams.len();
+        if count >= MAX_UNCLAIMED || !self.outbox.offer(Event::Stream { stream, origin, protocol }) {
+            return Err(self.busy("streams", count));
+        }
+        let (sender, receiver) = oneshot::channel();
+        waiting.streams.insert(stream, sender);
+        let why = Failure::from(ErrorCode::Cancelled);
+        Ok((Announced { session: Arc::clone(self), number: stream, kind: Kind::Stream, why }, receiver))
+    }
+
+    /// Hands over a call under a number not used before. The answer comes by the receiver, which fails when the session
+    /// ends.
+    pub(crate) fn call(
+        self: &Arc<Self>,
+        call: u64,
+        origin: Origin,
+        protocol: Protocol,
+        payload: Payload,
+    ) -> Result<(Announced, oneshot::Receiver<Answer>), NotTaken> {
+        let mut waiting = self.waiting();
+        if waiting.ended {
+            return Err(NotTaken::Ended);
+        }
+        let count = waiting.calls.len();
+        if count >= MAX_CALLS || !self.outbox.offer(Event::Call { call, origin, protocol, payload }) {
+            return Err(self.busy("calls", count));
+        }
+        let (sender, receiver) = oneshot::channel();
+        waiting.calls.insert(call, sender);
+        let why = Failure::from(ErrorCode::Cancelled);
+        Ok((Announced { session: Arc::clone(self), number: call, kind: Kind::Call, why }, receiver))
+    }
+
+    /// The plugin claims a stream or turns it down. Gives the claim back when no such stream waits.
+    pub(crate) fn claim(&self, stream: u64, claim: Claim) -> Option<Claim> {
+        match self.waiting().streams.remove(&stream) {
+            Some(waiting) => waiting.send(claim).err(),
+            None => Some(claim),
+        }
+    }
+
+    /// The plugin answers a call; ignored when no such call waits.
+    pub(crate) fn answer(&self, call: u64, answer: Answer) {
+        if let Some(waiting) = self.waiting().calls.remove(&call) {
+            let _ = waiting.send(answer);
+        }
+    }
+
+    /// Ends the session: the plugin is told why.
+    pub(crate) fn end(&self, why: Failure) {
+        self.end.send_if_modified(|end| {
+            let first = end.is_none();
+            if first {
+                *end = Some(why);
+            }
+            first
+        });
+    }
+
+    /// Waits for [`Session::end`].
+    pub(crate) async fn ending(&self) -> Failure {
+        let mut end = self.end.subscribe();
+        let why = end.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
+        why.unwrap_or_else(|| ErrorCode::Internal.into())
+    }
+
+    /// Its task is done: whoever waits for its answers learns that it is gone.
+    pub(crate) fn ended(&self) {
+        let mut waiting = self.waiting();
+        waiting.ended = true;
+        waiting.streams.clear();
+        waiting.calls.clear();
+    }
+
+    /// Tells of a peer, if the plugin asked to hear of them.
+    pub(crate) fn tell_peer(&self, event: Event) -> bool {
+        !self.watches_peers.load(Ordering::Relaxed) || self.outbox.offer_or_drop(event)
+    }
+}
+
+#[derive(Debug)]
+enum Kind {
+    Stream,
+    Call,
+}
+
+/// A stream or call that a plugin knows of and has not dealt with; takes it back when dropped.
+#[derive(Debug)]
+pub(crate) struct Announced {
+    session: Arc<Session>,
+    number: u64,
+    kind: Kind,
+    why: Failure,
+}
+
+impl Announced {
+    /// Takes it back for a reason.
+    pub(crate) fn withdraw(mut self, why: Failure) {
+        self.why = why;
+    }
+}
+
+impl Drop for Announced {
+    fn drop(&mut self) {
+        let number = self.number;
+        let mut waiting = self.session.waiting();
+        match self.kind {
+            Kind::Stream if waiting.streams.remove(&number).is_some() => {
+                let failure = std::mem::replace(&mut self.why, ErrorCode::Cancelled.into());
+                self.session.outbox.withdraw(Event::StreamGone { stream: number, failure });
+            }
+            Kind::Call if waiting.calls.remove(&number).is_some() => {
+                self.session.outbox.withdraw(Event::CallGone { call: number });
+            }
+            Kind::Stream | Kind::Call => {}
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! The control stream of each side: one sends, one receives. The first frame both ways is `Hello`; nothing else happens
+//! on the connection before it has come.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::{Buf, BytesMut};
+use polypeer_ipc_protocol::error::ErrorCode;
+use polypeer_ipc_protocol::ids::Protocol;
+use polypeer_ipc_protocol::limits::MAX_TICKET_ADDRESSES;
+use quinn::RecvStream;
+use tokio::time::timeout;
+
+use super::wire::{self, ControlFrame, Found};
+use super::{Link, Stage, tell_up};
+use crate::limits::MAX_SERVING;
+use crate::node::Node;
+
+/// Why a control stream ended.
+enum Ended {
+    /// The connection is closed, or will be for its own reasons.
+    Lost,
+    /// The peer broke a rule.
+    Misbehaved(String),
+}
+
+/// Serves both control streams until the connection is closed; closes it when the peer breaks the protocol.
+pub(super) async fn run(node: Arc<Node>, link: Arc<Link>) {
+    let ended = tokio::select! {
+        ended = send(&node, &link) => ended,
+        ended = receive(&node, &link) => ended,
+    };
+    match ended {
+        Ended::Lost => {}
+        Ended::Misbehaved(reason) => link.misbehaved(&node, &reason),
+    }
+}
+
+async fn send(node: &Node, link: &Link) -> Ended {
+    let Ok(mut stream) = link.connection.open_uni().await else { return Ended::Lost };
+    let _ = stream.set_priority(1); // credit goes before the bytes of streams
+    let mut serving_changed = node.serving_changed.subscribe();
+    serving_changed.borrow_and_update();
+    let mut serving = node.serving(&link.peer);
+    let mut out = Vec::new();
+    wire::write_frame(&hello(node, serving.clone()), &mut out);
+    loop {
+        if stream.write_all(&out).await.is_err() {
+            return Ended::Lost;
+        }
+        out.clear();
+        while out.is_empty() {
+            tokio::select! {
+                () = link.to_send.notified() => take_frames(link, &mut out),
+                Ok(()) = serving_changed.changed() => {
+                    let now = node.serving(&link.peer);
+                    if now != serving {
+                        serving.clone_from(&now);
+                        wire::write_frame(&ControlFrame::Serving { protocols: now }, &mut out);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn hello(node: &Node, serving: Vec<Protocol>) -> ControlFrame {
+    let addresses = node.peers().map(|peers| peers.ticket().addresses).unwrap_or_default();
+    ControlFrame::Hello {
+        version: wire::VERSION,
+        agent: concat!("polypeer/", env!("CARGO_PKG_VERSION")).to_owned(),
+        network: node.network.clone(),
+        serving,
+        addresses: addresses.iter().take(MAX_TICKET_ADDRESSES).map(SocketAddr::to_string).collect(),
+    }
+}
+
+fn take_frames(link: &Link, out: &mut Vec<u8>) {
+    let mut state = link.state();
+    if let Some(nonce) = state.pong.take() {
+        wire::write_frame(&ControlFrame::Pong { nonce }, out);
+    }
+    let newest = state.last_ping;
+    if state.pinged < newest && state.pings.contains_key(&newest) {
+        wire::write_frame(&ControlFrame::Ping { nonce: newest }, out);
+    }
+    state.pinged = newest;
+    for (stream, limit) in state.credits.drain() {
+        wire::write_frame(&ControlFrame::Credit { stream, limit }, out);
+    }
+}
+
+async fn receive(node: &Node, link: &Link) -> Ended {
+    let mut buffer = BytesMut::new();
+    let hello = timeout(node.timings.header, async {
+        let mut stream = link.connection.accept_uni().await.map_err(|_| Ended::Lost)?;
+        let frame = next(node, &mut stream, &mut buffer).await?;
+        Ok((stream, frame))
+    });
+    let (mut stream, frame) = match hello.await {
+        Ok(Ok(received)) => received,
+        Ok(Err(ended)) => return ended,
+        Err(_) => return Ended::Misbehaved("no Hello in time".to_owned()),
+    };
+    if let Err(ended) = greet(node, link, frame) {
+        return ended;
+    }
+    loop {
+        match next(node, &mut stream, &mut buffer).await {
+            Ok(frame) => {
+                if let Err(ended) = handle(link, frame) {
+                    return ended;
+                }
+            }
+            Err(ended) => return ended,
+        }
+    }
+}
+
+/// The next known frame.
+async fn next(node: &Node, stream: &mut RecvStream, buffer: &mut BytesMut) -> Result<ControlFrame, Ended> {
+    loop {
+        let (found, used) = wire::read_frame(buffer).map_err(|error| Ended::Misbehaved(error.to_string()))?;
+        buffer.advance(used);
+        match found {
+            Found::Frame(frame) => return Ok(frame),
+            Found::Unknown => node.counters.peer_frames_unknown.count(),
+            Found::Incomplete => match stream.read_chunk(16 << 10, true).await {
+                Ok(Some(chunk)) => buffer.extend_from_slice(&chunk.bytes),
+                Ok(None) => return Err(Ended::Misbehaved("the control stream ended".to_owned())),
+                Err(quinn::ReadError::Reset(_)) => {
+                    return Err(Ended::Misbehaved("the control stream was reset".to_owned()));
+                }
+                Err(_) => return Err(Ended::Lost),
+            },
+        }
+        tokio::task::coop::consume_budget().await;
+    }
+}
+
+fn greet(node: &Node, link: &Link, frame: ControlFrame) -> Result<(), Ended> {
+    let ControlFrame::Hello { agent, network, serving, addresses, .. } = frame else {
+        return Err(Ended::Misbehaved("the first frame is not Hello".to_owned()));
+    };
+    if network != node.network {
+        node.counters.peers_other_network.count();
+        tracing::info!(peer = %link.peer, ours = node.network, "the peer is of another network; closing the connection");
+        link.close(ErrorCode::Refused, "other network");
+        return Err(Ended::Lost);
+    }
+    check_serving(&serving)?;
+    tracing::debug!(peer = %link.peer, agent = %agent.chars().take(64).collect::<String>(), "peer is ready");
+    let addresses: Vec<SocketAddr> =
+        addresses.iter().take(MAX_TICKET_ADDRESSES).filter_map(|text| text.parse().ok()).collect();
+    if let Ok(peers) = node.peers() {
+        peers.learned(link.peer, &addresses);
+    }
+    link.state().serving = serving;
+    link.stage.send_replace(Stage::Ready);
+    tell_up(node, link);
+    Ok(())
+}
+
+fn check_serving(protocols: &[Protocol]) -> Result<(), Ended> {
+    if protocols.len() > MAX_SERVING {
+        return Err(Ended::Misbehaved(format!("{} protocols served; the limit is {MAX_SERVING}", protocols.len())));
+    }
+    Ok(())
+}
+
+fn handle(link: &Link, frame: ControlFrame) -> Result<(), Ended> {
+    match frame {
+        ControlFrame::Hello { .. } => return Err(Ended::Misbehaved("a second Hello".to_owned())),
+        ControlFrame::Credit { stream, limit } => {
+            let credit = link.state().streams.get(&stream).cloned();
+            if let Some(credit) = credit {
+                credit.raise(limit); // for a stream that has just ended there is nothing to do
+            }
+        }
+        ControlFrame::Serving { protocols } => {
+            check_serving(&protocols)?;
+            link.state().serving = protocols;
+        }
+        ControlFrame::Ping { nonce } => {
+            link.state().pong = Some(nonce);
+            link.to_send.notify_one();
+        }
+        ControlFrame::Pong { nonce } => {
+            // Only the newest of several pings need be answered, and its answer answers those before it.
+            let mut state = link.state();
+            let answered: Vec<u64> = state.pings.keys().copied().filter(|ping| *ping <= nonce).collect();
+            for ping in answered {
+                if let Some(waiting) = state.pings.remove(&ping) {
+                    let _ = waiting.send(());
+                }
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,127 @@
+//! Streams and calls that a peer opens, from their header to their end.
+
+use std::sync::Arc;
+
+use polypeer_ipc_protocol::error::{ErrorCode, Failure};
+use polypeer_ipc_protocol::gateway::{Origin, Payload};
+use polypeer_ipc_protocol::ids::Protocol;
+use polypeer_ipc_protocol::limits::MAX_PAYLOAD;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::stream::{Broken, PeerStream};
+use super::wire::{self, StreamKind};
+use super::{Link, pump};
+use crate::gateway::deliver::{self, Claimed};
+use crate::grants::told_to_peer;
+use crate::limits::{HEADERLESS, LATE_HEADERS};
+use crate::node::Node;
+
+/// Accepts streams until the connection is closed; returns those that are still being served.
+pub(super) async fn run(node: &Arc<Node>, link: &Arc<Link>) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    if link.ready().await.is_err() {
+        return tasks;
+    }
+    let headerless = Arc::new(Semaphore::new(HEADERLESS));
+    loop {
+        let next = async {
+            let permit = Arc::clone(&headerless).acquire_owned().await.expect("the semaphore is never closed");
+            link.connection.accept_bi().await.map(|halves| (halves, permit))
+        };
+        tokio::select! {
+            accepted = next => match accepted {
+                Ok(((send, recv), permit)) => {
+                    let stream = PeerStream::new(Arc::clone(link), send, recv);
+                    tasks.spawn(serve(Arc::clone(node), stream, permit));
+                }
+                Err(_) => return tasks,
+            },
+            Some(_) = tasks.join_next() => {}
+            _ = link.connection.closed() => return tasks,
+        }
+    }
+}
+
+async fn serve(node: Arc<Node>, mut stream: PeerStream, permit: OwnedSemaphorePermit) {
+    let header = match timeout(node.timings.header, stream.header()).await {
+        Ok(Ok(header)) => header,
+        Ok(Err(broken)) => return gone(&node, &stream, broken),
+        Err(_) => {
+            node.counters.peer_headers_late.count();
+            if stream.link.header_late() > LATE_HEADERS {
+                stream.link.misbehaved(&node, "too many streams without a header");
+            }
+            return;
+        }
+    };
+    let Some(header) = header else {
+        let failure = Failure::new(ErrorCode::Unsupported, "this node knows no streams of this kind");
+        return stream.refuse(&failure).await;
+    };
+    match header.kind {
+        StreamKind::Stream => {
+            drop(permit);
+            let _in_use = stream.link.stream_in_use();
+            Box::pin(serve_stream(node, stream, header.protocol)).await;
+        }
+        StreamKind::Call => {
+            // A call is in use once it is there whole, so that half of one does not count as a plugin's.
+            let payload = match timeout(node.timings.claim, stream.read_all(MAX_PAYLOAD)).await {
+                Ok(Ok(payload)) => Payload(payload),
+                Ok(Err(broken)) => return gone(&node, &stream, broken),
+                Err(_) => return,
+            };
+            drop(permit);
+            let _in_use = stream.link.stream_in_use();
+            Box::pin(serve_call(node, stream, header.protocol, payload)).await;
+        }
+    }
+}
+
+fn gone(node: &Node, stream: &PeerStream, broken: Broken) {
+    if let Broken::Rule(reason) = broken {
+        stream.link.misbehaved(node, &reason);
+    }
+}
+
+async fn serve_stream(node: Arc<Node>, mut stream: PeerStream, protocol: Protocol) {
+    let origin = Origin::Peer(stream.peer());
+    let claimed = tokio::select! {
+        claimed = deliver::stream(&node, &origin, &protocol) => claimed,
+        broken = stream.given_up() => return gone(&node, &stream, broken),
+    };
+    let Claimed { opening, active } = match claimed {
+        Ok(claimed) => claimed,
+        Err(failure) => return stream.refuse(&told_to_peer(&failure)).await,
+    };
+    if stream.send.write_all(&[wire::ACCEPTED]).await.is_err() {
+        return opening.refuse(&node, Failure::from(ErrorCode::Cancelled)).await;
+    }
+    stream.abandon = ErrorCode::ConnectionLost;
+    let data = opening.opened(origin, protocol);
+    Box::pin(pump(node, stream, data, active)).await;
+}
+
+async fn serve_call(node: Arc<Node>, mut stream: PeerStream, protocol: Protocol, payload: Payload) {
+    let origin = Origin::Peer(stream.peer());
+    let length = payload.0.len() as u64;
+    let stopped = stream.send.stopped();
+    let answered = tokio::select! {
+        answered = deliver::call(&node, &origin, &protocol, payload) => answered,
+        _ = stopped => return,
+    };
+    let (reply, account) = match answered {
+        Ok(answered) => answered,
+        Err(failure) => return stream.refuse(&told_to_peer(&failure)).await,
+    };
+    account.received.add(length);
+    let mut bytes = Vec::with_capacity(1 + reply.0.len());
+    bytes.push(wire::ACCEPTED);
+    bytes.extend_from_slice(&reply.0);
+    if stream.send.write_all(&bytes).await.is_ok() {
+        stream.finish();
+        account.sent.add(reply.0.len() as u64);
+    }
+}

@@ -1,0 +1,322 @@
+//! Connections to peers, from their first frame to their last: the control stream, and the streams of plugins on them.
+//! [`crate::peers`] makes a connection and hands it over; `PROTOCOL.md` says what travels on it.
+//!
+//! ```text
+//! peers ──Established──► Links ──► Link ──► control (Hello, Serving, Credit, Ping)
+//!                                   ├─────► incoming ──► crate::gateway::deliver ──► pump
+//! crate::gateway::open, call ──► outgoing ┘                                           ▲
+//!                                   └──────────────── PeerStream ─────────────────────┘
+//! ```
+
+mod control;
+mod credit;
+mod incoming;
+mod outgoing;
+mod pump;
+mod stream;
+pub mod wire;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use polypeer_ipc_protocol::admin::AdminEvent;
+use polypeer_ipc_protocol::error::{ErrorCode, Failure};
+use polypeer_ipc_protocol::gateway::{Event, PeerInfo};
+use polypeer_ipc_protocol::ids::{NodeId, Protocol};
+use quinn::{ConnectionError, VarInt};
+use tokio::sync::{Notify, oneshot, watch};
+
+pub(crate) use outgoing::{call, open, ping};
+pub(crate) use pump::pump;
+pub(crate) use stream::PeerStream;
+
+use crate::counters::Counter;
+use crate::limits::{CONNECTION_WINDOW, FREE_STREAMS};
+use crate::node::Node;
+use crate::peers::Established;
+use crate::transport::PathHandle;
+use credit::Credit;
+
+/// How far a link has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// The peer's `Hello` has not come.
+    New,
+    /// Streams may be opened.
+    Ready,
+    /// The connection is closed.
+    Over,
+}
+
+/// One connection to one peer.
+#[derive(Debug)]
+pub struct Link {
+    /// Who is at the other end.
+    pub peer: NodeId,
+    pub(crate) connection: quinn::Connection,
+    path: PathHandle,
+    since: Instant,
+    stage: watch::Sender<Stage>,
+    state: Mutex<State>,
+    /// Signalled when the control stream has something to send.
+    to_send: Notify,
+    /// Streams the peer opened that have their header.
+    in_use: AtomicUsize,
+    /// Streams the peer opened whose header did not come in time.
+    late: Counter,
+    /// Payload bytes in each direction.
+    sent: Counter,
+    received: Counter,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    serving: Vec<Protocol>,
+    /// What may be sent on each stream, by QUIC stream id.
+    streams: HashMap<u64, Arc<Credit>>,
+    /// Credit to be told to the peer: the newest of each stream.
+    credits: HashMap<u64, u64>,
+    /// Who waits for which ping's answer.
+    pings: HashMap<u64, oneshot::Sender<()>>,
+    /// The newest ping made, and the newest sent.
+    last_ping: u64,
+    pinged: u64,
+    /// The ping to answer.
+    pong: Option<u64>,
+    /// Streams the peer has been allowed to have open.
+    allowed_streams: usize,
+}
+
+impl Link {
+    fn new(established: Established) -> Self {
+        let Established { node: peer, connection, path, .. } = established;
+        connection.set_receive_window(VarInt::from_u32(CONNECTION_WINDOW));
+        connection.set_max_concurrent_uni_streams(VarInt::from_u32(1));
+        Self {
+            peer,
+            connection,
+            path,
+            since: Instant::now(),
+            stage: watch::Sender::new(Stage::New),
+            state: Mutex::default(),
+            to_send: Notify::new(),
+            in_use: AtomicUsize::new(0),
+            late: Counter::default(),
+            sent: Counter::default(),
+            received: Counter::default(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn stage(&self) -> Stage {
+        *self.stage.borrow()
+    }
+
+    /// Waits until streams may be opened.
+    pub(crate) async fn ready(&self) -> Result<(), Failure> {
+        let mut stage = self.stage.subscribe();
+        match stage.wait_for(|stage| *stage != Stage::New).await.map(|stage| *stage) {
+            Ok(Stage::Ready) => Ok(()),
+            _ => Err(self.why_closed()),
+        }
+    }
+
+    /// Why the connection is closed, in words.
+    pub(crate) fn why_closed(&self) -> Failure {
+        let text = match self.connection.close_reason() {
+            Some(ConnectionError::ApplicationClosed(close)) => {
+                let code = code_of(close.error_code);
+                if let Some(code) = ErrorCode::from_number(code) {
+                    return Failure::new(code, "the peer closed the connection");
+                }
+                "the peer closed the connection".to_owned()
+            }
+            Some(ConnectionError::TimedOut) => "the peer fell silent".to_owned(),
+            Some(ConnectionError::Reset) => "the peer was restarted".to_owned(),
+            Some(ConnectionError::LocallyClosed) => "this node closed the connection".to_owned(),
+            Some(other) => other.to_string(),
+            None => "the connection is closing".to_owned(),
+        };
+        Failure::new(ErrorCode::ConnectionLost, text)
+    }
+
+    /// The peer broke the protocol: it is counted and cut off.
+    pub(crate) fn misbehaved(&self, node: &Node, reason: &str) {
+        if self.connection.close_reason().is_some() {
+            return;
+        }
+        node.counters.peers_misbehaved.count();
+        tracing::warn!(peer = %self.peer, reason, "the peer broke the protocol; closing the connection");
+        self.close(ErrorCode::PeerMisbehaved, reason);
+    }
+
+    /// Closes the connection with a code.
+    pub(crate) fn close(&self, code: ErrorCode, reason: &str) {
+        self.connection.close(VarInt::from_u32(code.number()), reason.as_bytes());
+    }
+
+    /// What plugins see of the peer.
+    pub(crate) fn info(&self) -> PeerInfo {
+        PeerInfo {
+            node: self.peer,
+            path: self.path.route().kind(),
+            rtt_us: self.connection.rtt().as_micros() as u64,
+            connected_ms: self.since.elapsed().as_millis() as u64,
+            protocols: self.state().serving.clone(),
+        }
+    }
+
+    /// Enters a stream, so that credit for it is known.
+    fn register(&self, stream: u64) -> Arc<Credit> {
+        Arc::clone(self.state().streams.entry(stream).or_default())
+    }
+
+    fn unregister(&self, stream: u64) {
+        let mut state = self.state();
+        state.streams.remove(&stream);
+        state.credits.remove(&stream);
+    }
+
+    /// Tells the peer that it may send up to `limit` bytes of a stream.
+    fn grant(&self, stream: u64, limit: u64) {
+        self.state().credits.insert(stream, limit);
+        self.to_send.notify_one();
+    }
+
+    /// One more stream of the peer's is in use, until the result is dropped: it may open as many more as before.
+    fn stream_in_use(self: &Arc<Self>) -> InUse {
+        let in_use = self.in_use.fetch_add(1, Ordering::Relaxed) + 1;
+        self.allow_streams(in_use + FREE_STREAMS);
+        InUse(Arc::clone(self))
+    }
+
+    fn allow_streams(&self, count: usize) {
+        let mut state = self.state();
+        if state.allowed_streams < count {
+            state.allowed_streams = count;
+            self.connection.set_max_concurrent_bi_streams(VarInt::from_u32(count as u32));
+        }
+    }
+
+    /// One more stream had no header in time; how many so far.
+    fn header_late(&self) -> u64 {
+        self.late.count();
+        self.late.value()
+    }
+
+    /// Measures a round trip between the two netcores.
+    pub(crate) async fn ping(&self) -> Result<Duration, Failure> {
+        self.ready().await?;
+        let started = Instant::now();
+        let (answered, answer) = oneshot::channel();
+        {
+            let mut state = self.state();
+            state.last_ping += 1;
+            let nonce = state.last_ping;
+            state.pings.retain(|_, waiting| !waiting.is_closed());
+            state.pings.insert(nonce, answered);
+        }
+        self.to_send.notify_one();
+        answer.await.map_err(|_| self.why_closed())?;
+        Ok(started.elapsed())
+    }
+}
+
+struct InUse(Arc<Link>);
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        self.0.in_use.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A QUIC error code as one of ours: those have 24 bits.
+fn code_of(code: VarInt) -> u32 {
+    u32::try_from(code.into_inner()).ok().filter(|code| *code < 1 << 24).unwrap_or(ErrorCode::Internal.number())
+}
+
+/// All connections, by peer.
+#[derive(Debug, Default)]
+pub struct Links(Mutex<HashMap<NodeId, Arc<Link>>>);
+
+impl Links {
+    fn all(&self) -> MutexGuard<'_, HashMap<NodeId, Arc<Link>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a connection over, on the runtime this is called on. Called by `peers` before anybody can use it.
+    pub(crate) fn establish(node: &Arc<Node>, established: Established) {
+        let link = Arc::new(Link::new(established));
+        link.allow_streams(FREE_STREAMS);
+        node.links.all().insert(link.peer, Arc::clone(&link));
+        tokio::spawn(run(Arc::clone(node), link));
+    }
+
+    /// The link of a connection.
+    pub(crate) fn of(&self, peer: &NodeId, connection: &quinn::Connection) -> Option<Arc<Link>> {
+        self.all().get(peer).filter(|link| link.connection.stable_id() == connection.stable_id()).cloned()
+    }
+
+    /// Connected peers as a plugin sees them, at most `limit`.
+    pub(crate) fn infos(&self, allowed: impl Fn(&NodeId) -> bool, limit: usize) -> Vec<PeerInfo> {
+        let links: Vec<_> = {
+            let all = self.all();
+            all.values().filter(|link| link.stage() == Stage::Ready && allowed(&link.peer)).cloned().collect()
+        };
+        let mut infos: Vec<_> = links.iter().take(limit).map(|link| link.info()).collect();
+        infos.sort_by_key(|info| info.node);
+        infos
+    }
+
+    /// What a peer says it serves, while it is connected.
+    pub(crate) fn protocols(&self, peer: &NodeId) -> Vec<Protocol> {
+        self.all().get(peer).map(|link| link.state().serving.clone()).unwrap_or_default()
+    }
+
+    fn remove(&self, link: &Arc<Link>) -> bool {
+        let mut all = self.all();
+        let newest = all.get(&link.peer).is_some_and(|newest| Arc::ptr_eq(newest, link));
+        if newest {
+            all.remove(&link.peer);
+        }
+        newest
+    }
+}
+
+/// Serves a connection to its end.
+async fn run(node: Arc<Node>, link: Arc<Link>) {
+    let control = tokio::spawn(control::run(Arc::clone(&node), Arc::clone(&link)));
+    let mut streams = incoming::run(&node, &link).await;
+    control.abort();
+    let was_ready = link.stage.send_replace(Stage::Over) == Stage::Ready;
+    let newest = node.links.remove(&link);
+    if was_ready && newest {
+        tell_down(&node, &link);
+    }
+    while streams.join_next().await.is_some() {}
+}
+
+fn tell_up(node: &Node, link: &Link) {
+    node.tell(AdminEvent::PeerUp { node: link.peer });
+    for session in node.sessions() {
+        if session.launch.grants().peers.allows(&link.peer) && !session.tell_peer(Event::PeerUp(link.info())) {
+            node.counters.events_dropped.count();
+        }
+    }
+}
+
+fn tell_down(node: &Node, link: &Link) {
+    node.tell(AdminEvent::PeerDown { node: link.peer });
+    let failure = link.why_closed();
+    for session in node.sessions() {
+        let event = Event::PeerDown { node: link.peer, failure: failure.clone() };
+        if session.launch.grants().peers.allows(&link.peer) && !session.tell_peer(event) {
+            node.counters.events_dropped.count();
+        }
+    }
+}

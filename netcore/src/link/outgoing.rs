@@ -1,0 +1,112 @@
+//! Streams and calls this node's plugins open to peers.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use polypeer_ipc_protocol::error::{ErrorCode, Failure, describe};
+use polypeer_ipc_protocol::gateway::Payload;
+use polypeer_ipc_protocol::ids::{NodeId, Protocol};
+use polypeer_ipc_protocol::limits::MAX_PAYLOAD;
+use tokio::time::Instant;
+
+use super::stream::{Broken, PeerStream};
+use super::wire::{StreamHeader, StreamKind, header_bytes};
+use crate::account::Account;
+use crate::node::Node;
+
+/// Opens a stream: returns once the plugin at the other end has claimed it. Fails with the codes of dialing, or as the
+/// peer refuses it.
+pub(crate) async fn open(
+    node: &Arc<Node>,
+    peer: NodeId,
+    hints: &[SocketAddr],
+    protocol: &Protocol,
+    deadline: Instant,
+) -> Result<PeerStream, Failure> {
+    let header = StreamHeader { kind: StreamKind::Stream, protocol: protocol.clone() };
+    let mut stream = start(node, peer, hints, &header, &[], deadline).await?;
+    stream.status(node).await?;
+    stream.abandon = ErrorCode::ConnectionLost;
+    Ok(stream)
+}
+
+/// Sends a payload of at most 64 KiB and waits for the reply.
+pub(crate) async fn call(
+    node: &Arc<Node>,
+    account: &Account,
+    peer: NodeId,
+    hints: &[SocketAddr],
+    protocol: &Protocol,
+    payload: Payload,
+    deadline: Instant,
+) -> Result<Payload, Failure> {
+    let header = StreamHeader { kind: StreamKind::Call, protocol: protocol.clone() };
+    let mut stream = start(node, peer, hints, &header, &payload.0, deadline).await?;
+    stream.finish();
+    account.sent.add(payload.0.len() as u64);
+    stream.status(node).await?;
+    let reply = match stream.read_all(MAX_PAYLOAD).await {
+        Ok(reply) => reply,
+        Err(Broken::Lost) => return Err(stream.link.why_closed()),
+        Err(Broken::Gone(code)) => return Err(Failure { code, message: format!("the peer said: {}", describe(code)) }),
+        Err(Broken::Rule(reason)) => {
+            stream.link.misbehaved(node, &reason);
+            return Err(Failure::new(ErrorCode::PeerMisbehaved, reason));
+        }
+    };
+    account.received.add(reply.len() as u64);
+    Ok(Payload(reply))
+}
+
+/// Finds a connection, makes one if there is none, and sends the header on a new stream. A connection that turns out
+/// to be dead is replaced once.
+async fn start(
+    node: &Arc<Node>,
+    peer: NodeId,
+    hints: &[SocketAddr],
+    header: &StreamHeader,
+    payload: &[u8],
+    deadline: Instant,
+) -> Result<PeerStream, Failure> {
+    let mut retried = false;
+    loop {
+        let connection = node.peers()?.connect(peer, hints, deadline.into_std()).await?;
+        let gone = match node.links.of(&peer, &connection) {
+            Some(link) => match link.ready().await {
+                Ok(()) => match link.connection.open_bi().await {
+                    Ok((send, recv)) => {
+                        let mut stream = PeerStream::new(Arc::clone(&link), send, recv);
+                        let mut bytes = header_bytes(header);
+                        bytes.extend_from_slice(payload);
+                        // Stopped already means refused already: the status says why.
+                        return match stream.send.write_all(&bytes).await {
+                            Ok(()) | Err(quinn::WriteError::Stopped(_)) => Ok(stream),
+                            Err(_) => Err(link.why_closed()),
+                        };
+                    }
+                    Err(_) => link.why_closed(),
+                },
+                Err(failure) => failure,
+            },
+            None => Failure::new(ErrorCode::ConnectionLost, "the connection was closed as soon as it stood"),
+        };
+        if std::mem::replace(&mut retried, true) || !gone.is(ErrorCode::ConnectionLost) {
+            return Err(gone);
+        }
+    }
+}
+
+/// Connects if need be and measures a round trip.
+pub(crate) async fn ping(
+    node: &Arc<Node>,
+    peer: NodeId,
+    hints: &[SocketAddr],
+    deadline: Instant,
+) -> Result<Duration, Failure> {
+    let connection = node.peers()?.connect(peer, hints, deadline.into_std()).await?;
+    match node.links.of(&peer, &connection) {
+        Some(link) => link.ping().await,
+        None => Err(Failure::new(ErrorCode::ConnectionLost, "the connection was closed as soon as it stood")),
+    }
+}

@@ -1,0 +1,333 @@
+//! Plays the supervisor for a real network core: starts it with its admin session, mints launches with their sockets,
+//! and hands out plugins that speak to it through the gateway's client.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use polypeer_ipc_protocol::admin::{AdminCommand, AdminEvent, AdminFrame, AdminRequest, AdminResponse, NetStatus};
+use polypeer_ipc_protocol::client::{Client, Events};
+use polypeer_ipc_protocol::gateway::{Event, Grants, Origin, PeerScope, Target};
+use polypeer_ipc_protocol::ids::{NodeId, PluginId, Protocol, Secret};
+use polypeer_ipc_protocol::ticket::Ticket;
+use polypeer_ipc_protocol::transport::unix::{AdminChannel, AdminSender};
+use polypeer_netcore::Options;
+use polypeer_netcore::limits::Timings;
+use tempfile::TempDir;
+use tokio::sync::{Notify, oneshot};
+
+/// How long anything may take before a test has failed.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Waits for something that must happen.
+pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(DEADLINE, future).await {
+        Ok(result) => result,
+        Err(_) => panic!("{what} did not happen within {DEADLINE:?}"),
+    }
+}
+
+/// Polls until `check` gives something.
+pub async fn until<T>(what: &str, mut check: impl AsyncFnMut() -> Option<T>) -> T {
+    within(what, async {
+        loop {
+            if let Some(result) = check().await {
+                return result;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await
+}
+
+enum Running {
+    Process(Child),
+    Task(tokio::task::JoinHandle<()>),
+}
+
+/// A network core and this test's end of its admin session.
+pub struct Netcore {
+    running: Running,
+    sender: tokio::sync::Mutex<AdminSender>,
+    answers: Arc<Answers>,
+    pub home: Arc<TempDir>,
+    next: AtomicU64,
+}
+
+#[derive(Default)]
+struct Answers {
+    waiting: Mutex<HashMap<u64, oneshot::Sender<AdminResponse>>>,
+    events: Mutex<Vec<AdminEvent>>,
+    changed: Notify,
+    ended: Mutex<bool>,
+}
+
+impl Netcore {
+    /// A process in a home of its own, started.
+    pub async fn start() -> Self {
+        let netcore = Self::spawn(Arc::new(TempDir::new().unwrap()), "main");
+        assert_eq!(netcore.ask(AdminRequest::Start).await, AdminResponse::Done);
+        netcore
+    }
+
+    /// A process in `home` that waits for `Start`.
+    pub fn spawn(home: Arc<TempDir>, network: &str) -> Self {
+        let (channel, far) = AdminChannel::pair().unwrap();
+        // The shell moves the socket from its standard input to descriptor 3.
+        let child = Command::new("sh")
+            .args(["-c", "exec 3<&0 </dev/null; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_polypeer-netcore")])
+            .args(["--no-lan", "--listen", "127.0.0.1:0", "--network", network, "--home"])
+            .arg(home.path())
+            .stdin(Stdio::from(far))
+            .spawn()
+            .unwrap();
+        Self::new(Running::Process(child), channel, home)
+    }
+
+    /// A network core inside the test, for times shorter than the real ones.
+    pub async fn inside(timings: Timings, idle: Duration) -> Self {
+        let home = Arc::new(TempDir::new().unwrap());
+        let (channel, far) = AdminChannel::pair().unwrap();
+        let options = Options {
+            listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
+            lan: false,
+            idle,
+            timings,
+            ..Options::new(home.path().to_owned())
+        };
+        let task = tokio::spawn(async move {
+            if let Err(error) = polypeer_netcore::run(options, far).await {
+                eprintln!("netcore inside the test: {error}");
+            }
+        });
+        let netcore = Self::new(Running::Task(task), channel, home);
+        assert_eq!(netcore.ask(AdminRequest::Start).await, AdminResponse::Done);
+        netcore
+    }
+
+    fn new(running: Running, channel: AdminChannel, home: Arc<TempDir>) -> Self {
+        let (sender, mut receiver) = channel.split();
+        let answers = Arc::new(Answers::default());
+        let shared = Arc::clone(&answers);
+        tokio::spawn(async move {
+            while let Ok(Some((frame, _))) = receiver.recv::<AdminFrame>().await {
+                match frame {
+                    AdminFrame::Response { id, response } => {
+                        if let Some(waiting) = shared.waiting.lock().unwrap().remove(&id) {
+                            let _ = waiting.send(response);
+                        }
+                    }
+                    AdminFrame::Event(event) => shared.events.lock().unwrap().push(event),
+                }
+                shared.changed.notify_waiters();
+            }
+            *shared.ended.lock().unwrap() = true;
+            shared.waiting.lock().unwrap().clear();
+            shared.changed.notify_waiters();
+        });
+        Self { running, sender: tokio::sync::Mutex::new(sender), answers, home, next: AtomicU64::new(1) }
+    }
+
+    pub async fn ask(&self, request: AdminRequest) -> AdminResponse {
+        self.ask_with(request, None).await
+    }
+
+    pub async fn ask_with(&self, request: AdminRequest, descriptor: Option<&OwnedFd>) -> AdminResponse {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let (answered, answer) = oneshot::channel();
+        self.answers.waiting.lock().unwrap().insert(id, answered);
+        let command = AdminCommand { id, request };
+        self.sender.lock().await.send(&command, descriptor.map(AsFd::as_fd)).await.unwrap();
+        within("an admin answer", answer).await.expect("the admin session stands")
+    }
+
+    pub async fn ticket(&self) -> Ticket {
+        match self.ask(AdminRequest::Ticket).await {
+            AdminResponse::Ticket(ticket) => ticket,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub async fn status(&self) -> NetStatus {
+        match self.ask(AdminRequest::Status).await {
+            AdminResponse::Status(status) => status,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// A counter of `Status`; 0 when it is not there.
+    pub async fn counter(&self, name: &str) -> u64 {
+        self.status().await.counters.into_iter().find(|(found, _)| found == name).map_or(0, |(_, value)| value)
+    }
+
+    /// Waits for an event.
+    pub async fn event(&self, expected: &AdminEvent) {
+        until("an admin event", async || self.answers.events.lock().unwrap().contains(expected).then_some(())).await;
+    }
+
+    pub fn events(&self) -> Vec<AdminEvent> {
+        self.answers.events.lock().unwrap().clone()
+    }
+
+    /// Waits until the admin session has ended.
+    pub async fn ended(&self) {
+        until("the end of the admin session", async || self.answers.ended.lock().unwrap().then_some(())).await;
+    }
+
+    /// A launch with its own socket.
+    pub async fn launch(&self, plugin: &str, grants: Grants) -> Launch {
+        let launch = Launch::new(plugin, grants);
+        launch.add_to(self).await;
+        launch
+    }
+
+    /// A launch and its session.
+    pub async fn plugin(&self, plugin: &str, grants: Grants) -> Plugin {
+        self.launch(plugin, grants).await.connect().await
+    }
+
+    pub fn pid(&self) -> u32 {
+        match &self.running {
+            Running::Process(child) => child.id(),
+            Running::Task(_) => panic!("no process"),
+        }
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        match &mut self.running {
+            Running::Process(child) => {
+                child.kill().unwrap();
+                child.wait().unwrap();
+            }
+            Running::Task(_) => panic!("no process"),
+        }
+    }
+
+    /// Waits for the process to exit by itself.
+    pub async fn exit(&mut self) -> std::process::ExitStatus {
+        let Running::Process(child) = &mut self.running else { panic!("no process") };
+        until("the exit of netcore", async || child.try_wait().unwrap()).await
+    }
+}
+
+impl Drop for Netcore {
+    fn drop(&mut self) {
+        match &mut self.running {
+            Running::Process(child) => {
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+            Running::Task(task) => task.abort(),
+        }
+    }
+}
+
+/// What the supervisor knows of a launch: it keeps the listening descriptor.
+pub struct Launch {
+    pub number: u64,
+    pub id: PluginId,
+    pub token: Secret,
+    pub grants: Grants,
+    pub socket: PathBuf,
+    listener: OwnedFd,
+    _folder: TempDir,
+}
+
+impl Launch {
+    pub fn new(plugin: &str, grants: Grants) -> Self {
+        static NUMBER: AtomicU64 = AtomicU64::new(1);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let folder = TempDir::new().unwrap();
+        let socket = folder.path().join("gateway.sock");
+        let listener = UnixListener::bind(&socket).unwrap().into();
+        let mut token = [7; 32];
+        token[..8].copy_from_slice(&number.to_le_bytes());
+        Self { number, id: plugin.parse().unwrap(), token: Secret(token), grants, socket, listener, _folder: folder }
+    }
+
+    pub async fn add_to(&self, netcore: &Netcore) {
+        let request = AdminRequest::AddLaunch {
+            launch: self.number,
+            plugin: self.id.clone(),
+            token: self.token.clone(),
+            grants: self.grants.clone(),
+        };
+        assert_eq!(netcore.ask_with(request, Some(&self.listener)).await, AdminResponse::Done);
+    }
+
+    pub async fn connect(self) -> Plugin {
+        let (client, events) =
+            within("a session", Client::connect(&self.socket, self.token.clone())).await.expect("a session");
+        Plugin { client, events, launch: self }
+    }
+}
+
+/// A plugin with its session.
+pub struct Plugin {
+    pub client: Client,
+    pub events: Events,
+    pub launch: Launch,
+}
+
+impl Plugin {
+    /// The next event.
+    pub async fn event(&mut self) -> Event {
+        within("an event", self.events.next()).await.expect("the session stands")
+    }
+
+    /// The next announced stream, claimed.
+    pub async fn accept(&mut self) -> polypeer_ipc_protocol::client::DataStream {
+        match self.event().await {
+            Event::Stream { stream, .. } => within("a claim", self.client.accept(stream)).await.expect("claimed"),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+pub fn protocol(name: &str) -> Protocol {
+    name.parse().unwrap()
+}
+
+/// Everything, with every peer.
+pub fn all() -> Grants {
+    Grants {
+        serve: vec!["*".parse().unwrap()],
+        dial: vec!["*".parse().unwrap()],
+        serve_local: vec!["*".parse().unwrap()],
+        peers: PeerScope::Any,
+        ..Grants::default()
+    }
+}
+
+/// The target for a netcore of this test.
+pub async fn target(netcore: &Netcore) -> Target {
+    Target::Ticket(netcore.ticket().await)
+}
+
+pub fn peer_of(origin: &Origin) -> NodeId {
+    match origin {
+        Origin::Peer(node) => *node,
+        Origin::Local(_) => panic!("a local origin"),
+    }
+}
+
+/// Bytes that differ everywhere, by a seed.
+pub fn bytes(seed: u64, length: usize) -> Vec<u8> {
+    let mut state = seed | 1;
+    let mut bytes = Vec::with_capacity(length + 8);
+    while bytes.len() < length {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(length);
+    bytes
+}
