@@ -1,0 +1,7 @@
+"""Takes memory until it is stopped."""
+
+import os
+
+held = []
+while True:
+    held.append(os.urandom(1 << 20))
