@@ -116,7 +116,7 @@ impl Reaper {
     /// # Errors
     /// When `polypeer`, the binary, cannot be run.
     pub fn start(polypeer: PathBuf, targets: Targets) -> io::Result<Self> {
-        let mut child = spawn(&polypeer, &targets)?;
+        let (mut child, mut lifeline) = spawn(&polypeer, &targets)?;
         let (stop, mut stopped) = tokio::sync::oneshot::channel();
         let task = tokio::spawn(async move {
             loop {
@@ -126,13 +126,13 @@ impl Reaper {
                         loop {
                             tokio::time::sleep(PAUSE).await;
                             match spawn(&polypeer, &targets) {
-                                Ok(next) => break child = next,
+                                Ok(next) => break (child, lifeline) = next,
                                 Err(error) => tracing::error!("no reaper runs: {error}"),
                             }
                         }
                     }
                     _ = &mut stopped => {
-                        drop(child.stdin.take());
+                        drop(lifeline);
                         let _ = tokio::time::timeout(END_TIME, child.wait()).await;
                         return;
                     }
@@ -149,11 +149,17 @@ impl Reaper {
     }
 }
 
-fn spawn(polypeer: &Path, targets: &Targets) -> io::Result<tokio::process::Child> {
+/// The process and its pipe, apart: waiting for a process closes a pipe that is still with it.
+fn spawn(
+    polypeer: &Path,
+    targets: &Targets,
+) -> io::Result<(tokio::process::Child, Option<tokio::process::ChildStdin>)> {
     let mut command = std::process::Command::new(polypeer);
     command.arg(SUBCOMMAND).arg(&targets.gateways).args(&targets.roots);
     command.env_clear().stdin(Stdio::piped()).stdout(Stdio::null()).process_group(0);
-    tokio::process::Command::from(command).spawn()
+    let mut child = tokio::process::Command::from(command).spawn()?;
+    let lifeline = child.stdin.take();
+    Ok((child, lifeline))
 }
 
 #[cfg(test)]

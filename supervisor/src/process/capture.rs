@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use super::log::Sink;
+use super::log::{OWN, Sink};
 
 /// Bytes kept of a line.
 pub(crate) const MAX_LINE: usize = 8 << 10;
@@ -23,7 +23,7 @@ const TELL_AFTER: Duration = Duration::from_secs(1);
 pub(crate) async fn capture(mut pipe: std::io::Result<impl AsyncRead + Unpin>, sink: Sink, from: &'static str) {
     let pipe = match &mut pipe {
         Ok(pipe) => pipe,
-        Err(error) => return sink.line("polypeer", &format!("its output cannot be read: {error}")),
+        Err(error) => return sink.line(OWN, &format!("its output cannot be read: {error}")),
     };
     let mut lines = Lines::default();
     let mut allowance = Allowance::new(Instant::now());
@@ -62,7 +62,7 @@ fn keep(line: &str, allowance: &mut Allowance, sink: &Sink, from: &str) {
 fn tell(allowance: &mut Allowance, sink: &Sink) {
     let dropped = std::mem::take(&mut allowance.dropped);
     if dropped > 0 {
-        sink.line("polypeer", &format!("[{dropped} lines dropped: over {LINES_A_SECOND} a second]"));
+        sink.line(OWN, &format!("[{dropped} lines dropped: over {LINES_A_SECOND} a second]"));
     }
 }
 

@@ -10,6 +10,8 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+/// Where lines are from that are our own remarks.
+pub(crate) const OWN: &str = "polypeer";
 /// Lines that may wait for the disk.
 const WAITING: usize = 4096;
 /// Size at which a file is put aside, bytes.
@@ -70,9 +72,9 @@ impl Logs {
 }
 
 impl Sink {
-    /// Hands one line on, or counts it where too many wait. `from`: `out`, `err`, or `polypeer` for our own remarks.
+    /// Hands one line on, or counts it where too many wait. `from`: `out`, `err`, or [`OWN`].
     pub(crate) fn line(&self, from: &str, text: &str) {
-        {
+        if from != OWN {
             let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
             if tail.len() == TAIL {
                 tail.pop_front();

@@ -16,6 +16,7 @@ use super::plugin::{Plugin, Running, Want};
 use super::task::{Task, random};
 use super::{OperatorSession, PluginSpec, SupervisorEvent, launch};
 use crate::manifest::Start;
+use crate::process::log::OWN;
 use crate::process::watch::{ChildEvent, Watched, watch};
 
 /// Sessions the command line may have open at once.
@@ -240,7 +241,7 @@ impl Task {
                 if let Some(running) = &mut plugin.running {
                     running.pid = Some(pid);
                 }
-                self.logs.sink(id.as_str()).line("polypeer", &format!("started, pid {pid}"));
+                self.logs.sink(id.as_str()).line(OWN, &format!("started, pid {pid}"));
                 self.plugin_input(&id, Input::Running);
             }
             ChildEvent::Ready => self.plugin_input(&id, Input::Port),
@@ -249,7 +250,7 @@ impl Task {
                 plugin.meter.ended();
                 self.tell_netcore(AdminRequest::RemoveLaunch { launch: number });
                 let how = ended.to_string();
-                self.logs.sink(id.as_str()).line("polypeer", &how);
+                self.logs.sink(id.as_str()).line(OWN, &how);
                 self.plugin_input(&id, Input::Ended { how, success: ended.is_success() });
             }
         }

@@ -14,7 +14,7 @@ use super::{NetcoreStatus, StartError, SupervisorEvent};
 use crate::limits::sampled::resident_bytes;
 use crate::manifest::{Ready, RestartPolicy};
 use crate::netcore::{Link, NetEvent};
-use crate::process::log::Sink;
+use crate::process::log::{OWN, Sink};
 use crate::process::watch::{ChildEvent, Watched, watch};
 
 /// The name of its log; no plugin can have it.
@@ -140,7 +140,7 @@ impl Task {
                 }
             }
             NetEvent::Started(Err(failure)) => {
-                self.netcore.sink.line("polypeer", &format!("it cannot start: {failure}"));
+                self.netcore.sink.line(OWN, &format!("it cannot start: {failure}"));
                 self.netcore.watched.iter().for_each(Watched::kill);
             }
             NetEvent::Gone => {
@@ -165,7 +165,7 @@ impl Task {
         match event {
             ChildEvent::Running { pid, .. } => {
                 self.netcore.pid = Some(pid);
-                self.netcore.sink.line("polypeer", &format!("started, pid {pid}"));
+                self.netcore.sink.line(OWN, &format!("started, pid {pid}"));
             }
             ChildEvent::Ready => {}
             ChildEvent::Ended(ended) => {
@@ -174,7 +174,7 @@ impl Task {
                 self.netcore.link = None;
                 self.outlets.link.send_replace(None);
                 let lines = self.netcore.sink.tail();
-                self.netcore.sink.line("polypeer", &ended.to_string());
+                self.netcore.sink.line(OWN, &ended.to_string());
                 if let Some(first) = self.outlets.started.take() {
                     // One that fails at the very first start is told to the operator, who is there.
                     let _ = first.send(Err(StartError::Netcore { how: ended.to_string(), lines }));

@@ -75,10 +75,10 @@ def main():
                 record("start")
                 for launch in list(launches):
                     serve(launch)
-            elif tag == 12:  # Traffic
+            elif tag == 13:  # Traffic
                 answer = struct.pack("<IQ", 7, 0)
             send(struct.pack("<IQ", 0, identifier) + answer)
-            if tag == 13:  # Shutdown
+            if tag == 14:  # Shutdown
                 record("shutdown")
                 return
 
