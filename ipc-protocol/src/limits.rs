@@ -6,6 +6,8 @@ use std::time::Duration;
 pub const VERSION: u32 = 1;
 /// Largest body of a control or admin frame, bytes. Big enough for a full list of peers, small enough to buffer.
 pub const MAX_FRAME: usize = 1 << 20;
+/// Largest body of the first frame on a connection, bytes: a `Hello` or `Open` is under 2 KiB; room for later kinds.
+pub const MAX_OPENING: usize = 64 << 10;
 /// Largest payload of one data frame, bytes: a receiver needs one buffer of this size and no more.
 pub const MAX_DATA: usize = 256 << 10;
 /// Largest request or reply payload, bytes. More than this belongs on a stream.

@@ -4,7 +4,7 @@
 use crate::codec::{self, CodecError};
 use crate::error::{ErrorCode, Failure};
 use crate::gateway::{ClientFrame, Opening, OpeningReply, ServerFrame};
-use crate::limits::{MAX_PAYLOAD, MAX_VERSIONS};
+use crate::limits::{MAX_OPENING, MAX_PAYLOAD, MAX_VERSIONS};
 
 /// Variants of [`crate::gateway::Request`]; tags from here on are unknown to this version.
 pub const REQUESTS: u32 = 9;
@@ -67,6 +67,9 @@ impl From<Undecodable> for Failure {
 
 /// Reads the first frame of a connection to the gateway.
 pub fn opening(body: &[u8]) -> Result<Opening, Undecodable> {
+    if body.len() > MAX_OPENING {
+        return Err(Undecodable::OverLimit { what: "first frame", size: body.len(), limit: MAX_OPENING });
+    }
     let opening = codec::decode(body)?;
     match &opening {
         Opening::Hello { versions, .. } if versions.len() > MAX_VERSIONS => {

@@ -21,7 +21,7 @@ use crate::gateway::{
     ClientFrame, Event, Opening, OpeningReply, Origin, Payload, Request, Response, ServerFrame, Target, Welcome,
 };
 use crate::ids::{Protocol, Secret};
-use crate::limits::{MAX_REQUESTS, VERSION};
+use crate::limits::{MAX_OPENING, MAX_REQUESTS, VERSION};
 
 /// What a plugin's bytes mean.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,6 +131,10 @@ impl ServerSession {
         while matches!(self.state, State::New | State::Running) {
             let body = match frame::split(input) {
                 Ok(Some(body)) => body,
+                Ok(None) if self.state == State::New && announced(input) > MAX_OPENING => {
+                    let text = format!("first frame of {} bytes; the limit is {MAX_OPENING}", announced(input));
+                    return Some(self.end(Failure::new(ErrorCode::Malformed, text), out));
+                }
                 Ok(None) => return None,
                 Err(error) => return Some(self.end(Failure::new(ErrorCode::Malformed, error.to_string()), out)),
             };
@@ -297,4 +301,9 @@ impl ServerSession {
     fn send<T: Serialize>(&self, message: &T, out: &mut Vec<u8>) -> Result<(), CodecError> {
         frame::write(message, out)
     }
+}
+
+/// The length that the header at the front of `input` tells; 0 while it is not there.
+fn announced(input: &[u8]) -> usize {
+    input.first_chunk().map_or(0, |header| u32::from_le_bytes(*header) as usize)
 }

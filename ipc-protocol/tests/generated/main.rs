@@ -1,9 +1,10 @@
-//! `schema.json`, the accepting vectors and the message types of the Python and Go SDKs, made from the Rust types.
+//! `schema.json`, the accepting vectors, the hex in `SPEC.md` and the message types of the Python and Go SDKs, made from the Rust types.
 //! Fails when a file is not what would be made now; `POLYPEER_BLESS=1 cargo test -p polypeer-ipc-protocol --test generated` makes them anew.
 
 mod go;
 mod python;
 mod schema;
+mod spec;
 mod vectors;
 
 use std::path::{Path, PathBuf};
@@ -51,4 +52,9 @@ fn vectors_are_those_of_the_messages() {
 #[test]
 fn vectors_hold_every_variant() {
     assert!(Schema::of(&vectors::messages()) == Schema::trace(), "a variant has no vector");
+}
+
+#[test]
+fn hex_in_the_specification_is_that_of_the_messages() {
+    check("ipc-protocol/SPEC.md", &spec::with_hex(&Schema::trace()));
 }
