@@ -199,15 +199,18 @@ class Listener:
     # The end.
 
     async def close(self) -> None:
-        """Stops serving the protocol; streams that were accepted go on. Closing again changes nothing. Raises nothing
-        and waits for nothing."""
-        self.end_serving()
+        """Stops serving the protocol; streams that were accepted go on. When this returns another plugin may serve it.
+        Closing again changes nothing. Raises nothing; a cancel leaves the listener closed and netcore told."""
+        if self._closed:
+            return
+        self.end(NodeClosed(f"the listener for {self.protocol} is closed"))
+        await self._node.unregister(self)
 
     def end_serving(self) -> None:
-        """For servers: as :meth:`close`."""
+        """For servers: as :meth:`close`, without waiting."""
         if not self._closed:
             self.end(NodeClosed(f"the listener for {self.protocol} is closed"))
-            self._node.unregister(self)
+            self._node.unregister_soon(self)
 
     def end(self, reason: PolypeerError) -> None:
         """For the node: nothing more will arrive, for this reason."""

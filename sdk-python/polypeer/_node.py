@@ -144,7 +144,7 @@ class Node:
             await self.register(listener, timeout)
         except BaseException:
             listener.end(NodeClosed("listening failed"))
-            self.unregister(listener)
+            self.unregister_soon(listener)
             raise
         return listener
 
@@ -169,13 +169,25 @@ class Node:
         if self._keeper.current is not None:
             self._keeper.current.tell(_listen(listener))
 
-    def unregister(self, listener: Listener) -> None:
-        """For listeners: tells netcore that it is over."""
-        if self._listeners.get((listener.protocol, listener.local)) is not listener:
-            return
-        del self._listeners[listener.protocol, listener.local]
-        if self._keeper.current is not None:
-            self._keeper.current.tell(m.RequestUnlisten(listener.protocol, _scope(listener.local)))
+    async def unregister(self, listener: Listener) -> None:
+        """For listeners: tells netcore that it is over, and waits until it knows."""
+        if self._forget(listener) and self._keeper.current is not None:
+            try:
+                await self._keeper.current.ask(_unlisten(listener))
+            except PolypeerError:
+                return  # the session is over, and with it what it served
+
+    def unregister_soon(self, listener: Listener) -> None:
+        """As :meth:`unregister`, without waiting."""
+        if self._forget(listener) and self._keeper.current is not None:
+            self._keeper.current.tell(_unlisten(listener))
+
+    def _forget(self, listener: Listener) -> bool:
+        key = (listener.protocol, listener.local)
+        if self._listeners.get(key) is not listener:
+            return False
+        del self._listeners[key]
+        return True
 
     async def claim(self, session: Session, event: m.EventStream) -> Stream:
         """For listeners: accepts an announced stream."""
@@ -487,6 +499,10 @@ def _scope(local: bool) -> m.Scope:
 def _listen(listener: Listener) -> m.RequestListen:
     calls: m.CallMode = m.CallModeEvents() if listener.calls_as_events else m.CallModeStreams()
     return m.RequestListen(listener.protocol, _scope(listener.local), calls)
+
+
+def _unlisten(listener: Listener) -> m.RequestUnlisten:
+    return m.RequestUnlisten(listener.protocol, _scope(listener.local))
 
 
 def _milliseconds(timeout: float) -> int:

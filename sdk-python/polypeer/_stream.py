@@ -229,10 +229,10 @@ class Stream:
         self._channel.fin()
 
     def _check_writable(self) -> None:
+        if self._channel.send_side is Side.FINISHED:
+            raise RuntimeError("the stream's sending direction is finished")
         if self._write_error is not None:
             raise self._write_error
-        if self._channel.send_side is not Side.OPEN:
-            raise RuntimeError("the stream's sending direction is ended")
 
     async def _drained(self) -> None:
         if not self._room.is_set():

@@ -1,51 +1,108 @@
-"""Fixtures: a world with a fake network core, and asynchronous tests without a plugin for them."""
+"""Fixtures: worlds with network cores in them, and asynchronous tests without a plugin for them."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import pytest
+import real_netcore
 from fake_netcore import FakeNetcore
 
-TEST_LIMIT = 60
+import polypeer
+
+TEST_LIMIT = 120
 """Seconds after which a hanging test fails."""
+T = TypeVar("T")
+
+
+class LaunchLike(Protocol):
+    """What a plugin launch is to a test."""
+
+    node: bytes
+    plugin: str
+    path: str
+
+    @property
+    def token_text(self) -> str: ...
+
+
+class World(Protocol):
+    """Two nodes: launches 0 and 2 are plugins of the first, launch 1 of the second."""
+
+    @property
+    def launches(self) -> Any: ...
+    async def start(self) -> None: ...
+    async def stop(self) -> None: ...
+    async def start_node(self, node: bytes) -> None: ...
+    async def kill_node(self, node: bytes) -> None: ...
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> object:
-    """Runs `async def` tests, each in a loop of its own; the `world` fixture is started and stopped inside it."""
+    """Runs `async def` tests, each in a loop of its own; worlds are started and stopped inside it."""
     if not inspect.iscoroutinefunction(pyfuncitem.obj):
         return None
     names = inspect.signature(pyfuncitem.obj).parameters
     arguments: dict[str, Any] = {name: pyfuncitem.funcargs[name] for name in names}
+    world: World | None = arguments.get("world") or arguments.get("any_world")
 
     async def run() -> None:
-        world = arguments.get("world")
-        if isinstance(world, FakeNetcore):
+        if world is not None:
             await world.start()
         try:
             await asyncio.wait_for(pyfuncitem.obj(**arguments), TEST_LIMIT)
         finally:
-            if isinstance(world, FakeNetcore):
+            if world is not None:
                 await world.stop()
 
     asyncio.run(run())
     return True
 
 
+def fake(folder: Path) -> FakeNetcore:
+    core = FakeNetcore(folder)
+    for node, plugin in ((1, "alpha"), (2, "beta"), (1, "gamma")):
+        core.launch(node, plugin)
+    return core
+
+
 @pytest.fixture
-def world() -> Any:
-    """A fake network core with two launches on two nodes: `world.launches[0]` and `[1]`."""
+def world() -> Iterator[FakeNetcore]:
+    """A world with the fake network core."""
     with tempfile.TemporaryDirectory(prefix="pp-") as folder:
-        core = FakeNetcore(Path(folder))
-        core.launch(1, "alpha")
-        core.launch(2, "beta")
-        yield core
+        yield fake(Path(folder))
+
+
+@pytest.fixture
+def real_world() -> Iterator[real_netcore.RealWorld]:
+    """A world of real network cores; skipped where none is built."""
+    binary = real_netcore.binary()
+    if binary is None:
+        pytest.skip("polypeer-netcore is not built")
+    with tempfile.TemporaryDirectory(prefix="pp-") as folder:
+        yield real_netcore.RealWorld(binary, Path(folder))
+
+
+@pytest.fixture(params=["fake", "real"])
+def any_world(request: pytest.FixtureRequest) -> World:
+    """Each kind of world."""
+    made: World = request.getfixturevalue("world" if request.param == "fake" else "real_world")
+    return made
+
+
+@contextlib.asynccontextmanager
+async def join_two(world: World) -> AsyncIterator[tuple[polypeer.Node, polypeer.Node]]:
+    """The plugins of the two nodes, connected."""
+    first, second = world.launches[:2]
+    async with polypeer.connect(first.path, first.token_text) as alpha:
+        async with polypeer.connect(second.path, second.token_text) as beta:
+            yield alpha, beta
 
 
 async def eventually(condition: Callable[[], object], what: str = "condition") -> None:
@@ -56,6 +113,6 @@ async def eventually(condition: Callable[[], object], what: str = "condition") -
         await asyncio.sleep(0.005)
 
 
-async def soon(awaitable: Awaitable[Any], seconds: float = 10) -> Any:
+async def soon(awaitable: Awaitable[T], seconds: float = 10) -> T:
     """The result, or a failure when it takes unreasonably long."""
     return await asyncio.wait_for(awaitable, seconds)

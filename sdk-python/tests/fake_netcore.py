@@ -13,6 +13,7 @@ import secrets
 import socket
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from polypeer import ErrorCode
 from polypeer import _messages as m
@@ -59,7 +60,8 @@ class Launch:
 class Connection:
     """One accepted connection."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, launch: Launch, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.launch = launch
         self.reader = reader
         self.writer = writer
         self.frames = FrameBuffer()
@@ -111,9 +113,8 @@ class FakeNetcore:
         self.pending: dict[int, Pending] = {}
         self.calls: dict[int, tuple[Connection, int]] = {}
         self.numbers = itertools.count(1)
-        self.servers: list[asyncio.AbstractServer] = []
+        self.servers: list[tuple[Launch, asyncio.AbstractServer]] = []
         self.tasks: set[asyncio.Task[None]] = set()
-        self.running = False
         self.refuse_hello: m.Failure | None = None
 
     # Scenery.
@@ -129,38 +130,45 @@ class FakeNetcore:
         return launch
 
     async def start(self) -> None:
+        """Starts every node."""
+        for node in {launch.node for launch in self.launches}:
+            await self.start_node(node)
+
+    async def start_node(self, node: bytes) -> None:
         """Accepts connections; sessions and streams begin from nothing."""
-        self.running = True
         for launch in self.launches:
+            if launch.node == node:
+                await self._listen(launch)
 
-            async def serve(
-                reader: asyncio.StreamReader, writer: asyncio.StreamWriter, launch: Launch = launch
-            ) -> None:
-                await self._serve(launch, Connection(reader, writer))
+    async def _listen(self, launch: Launch) -> None:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await self._serve(launch, Connection(launch, reader, writer))
 
-            self.servers.append(await asyncio.start_unix_server(serve, sock=launch.listening.dup()))
+        server = await asyncio.start_unix_server(serve, sock=launch.listening.dup())
+        self.servers.append((launch, server))
 
-    async def kill(self) -> None:
+    async def kill_node(self, node: bytes) -> None:
         """As `kill -9`: connections break at once. The listening sockets stay, as the supervisor keeps them."""
-        self.running = False
-        for server in self.servers:
-            server.close()
-        self.servers.clear()
+        for launch, server in self.servers:
+            if launch.node == node:
+                server.close()
+        self.servers = [(launch, server) for launch, server in self.servers if launch.node != node]
         for connection in list(self.connections):
-            connection.abort()
-        for task in list(self.tasks):
-            task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
-        self.pending.clear()
-        self.calls.clear()
+            if connection.launch.node == node:
+                connection.abort()
         for launch in self.launches:
-            launch.session = None
-            launch.listeners.clear()
-            launch.watching = False
+            if launch.node == node:
+                launch.session = None
+                launch.listeners.clear()
+                launch.watching = False
 
     async def stop(self) -> None:
         """The end of the test."""
-        await self.kill()
+        for launch in self.launches:
+            await self.kill_node(launch.node)
+        for task in list(self.tasks):
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
         for launch in self.launches:
             launch.listening.close()
 
@@ -244,8 +252,9 @@ class FakeNetcore:
                         if other.session is not None:
                             other.session.event(m.EventCallGone(call))
         else:
-            caller, id = self.calls.pop(message.call, (None, 0))
-            if caller is not None:
+            waiting = self.calls.pop(message.call, None)
+            if waiting is not None:
+                caller, id = waiting
                 done: m.Response
                 if isinstance(message, m.ClientFrameAnswer):
                     done = m.ResponseReply(message.payload)
@@ -316,9 +325,8 @@ class FakeNetcore:
             assert acceptor.session is not None
             acceptor.session.event(m.EventStream(number, origin, opening.protocol))
             gone = asyncio.ensure_future(connection.reader.read(1))
-            done, _ = await asyncio.wait(
-                {claimed, gone}, timeout=opening.timeout_ms / 1000, return_when=asyncio.FIRST_COMPLETED
-            )
+            waited: list[asyncio.Future[Any]] = [claimed, gone]
+            done, _ = await asyncio.wait(waited, timeout=opening.timeout_ms / 1000, return_when=asyncio.FIRST_COMPLETED)
             if claimed not in done:
                 self.pending.pop(number, None)
                 gone.cancel()
@@ -437,13 +445,17 @@ async def join(first: Connection, second: Connection) -> None:
             if kind in (1, 2):
                 over[number].set()
 
-    carriers = [asyncio.ensure_future(carry(number)) for number in (0, 1)]
-    finished = asyncio.gather(*(each.wait() for each in over))
-    await asyncio.wait({*carriers, finished}, return_when=asyncio.FIRST_COMPLETED)
+    async def finish() -> None:
+        for each in over:
+            await each.wait()
+
+    finished = asyncio.ensure_future(finish())
+    tasks: list[asyncio.Future[None]] = [asyncio.ensure_future(carry(0)), asyncio.ensure_future(carry(1)), finished]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     in_order = finished.done()
-    for each in (*carriers, finished):
+    for each in tasks:
         each.cancel()
-    await asyncio.gather(*carriers, finished, return_exceptions=True)
+    await asyncio.gather(*tasks, return_exceptions=True)
     for number, end in enumerate(ends):
         if not in_order:
             lost = int(ErrorCode.CONNECTION_LOST)
