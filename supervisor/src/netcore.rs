@@ -43,6 +43,8 @@ pub enum NetEvent {
     Started(Result<(), Failure>),
     /// The session is over.
     Gone,
+    /// The session has been over for some time, and the process may still be there.
+    Stuck,
 }
 
 struct Ask {

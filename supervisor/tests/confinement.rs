@@ -61,6 +61,7 @@ async fn fork_bomb_is_bounded_by_the_number_of_processes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn environment_and_descriptors_are_those_we_gave() {
     let script = "tr '\\0' '\\n' < /proc/$$/environ | cut -d= -f1 > \"$HOME/env\"\n\
+        grep -E 'Sig(Blk|Ign)' /proc/$$/status > \"$HOME/signals\"\n\
         exec python3 -c 'import os, time\n\
 fds = sorted(int(fd) for fd in os.listdir(\"/proc/self/fd\"))\n\
 open(os.environ[\"HOME\"] + \"/fds\", \"w\").write(repr([os.readlink(f\"/proc/self/fd/{fd}\") for fd in fds[:-1]]) + \"\\n\")\n\
@@ -86,6 +87,12 @@ time.sleep(1000)'\n";
     let names: Vec<&str> = names.split_whitespace().collect();
     assert!(names.iter().all(|name| allowed.contains(name)), "{names:?}");
     assert!(names.contains(&"POLYPEER_TOKEN") && names.contains(&"POLYPEER_GATEWAY"));
+    let signals = world.file("look", "signals").await;
+    for line in signals.lines() {
+        let bits = line.split('\t').nth(1).and_then(|bits| u64::from_str_radix(bits, 16).ok()).expect("hex");
+        // From 32 on are those the C library keeps for itself.
+        assert_eq!(bits & 0x7fff_ffff, 0, "{signals}");
+    }
     let links = world.file("look", "fds").await;
     assert!(!links.contains("/dev/zero") && !links.contains("socket:"), "{links}");
     assert!(links.starts_with("['/dev/null', 'pipe:") && links.matches(',').count() == 2, "{links}");

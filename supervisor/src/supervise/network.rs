@@ -22,6 +22,9 @@ pub(super) const LOG: &str = "netcore_";
 /// Between its last word and its end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long it may take to exit once its session has ended.
+const EXIT_TIME: Duration = Duration::from_secs(2);
+
 /// Netcore's process and session.
 #[derive(Debug)]
 pub(super) struct Netcore {
@@ -147,8 +150,13 @@ impl Task {
                 self.outlets.link.send_replace(None);
                 self.netcore.link = None;
                 // It exits by itself when the session ends; one that does not is of no use.
-                self.netcore.watched.iter().for_each(Watched::terminate);
+                let events = self.net_sender.clone();
+                self.children.spawn(async move {
+                    tokio::time::sleep(EXIT_TIME).await;
+                    let _ = events.send((session, NetEvent::Stuck)).await;
+                });
             }
+            NetEvent::Stuck => self.netcore.watched.iter().for_each(Watched::kill),
             NetEvent::Said(event) => {
                 match &event {
                     AdminEvent::SessionUp { launch } => self.plugin_sign(*launch, Input::Session),

@@ -79,8 +79,12 @@ pub(super) fn run(socket: BorrowedFd<'_>, standing: &[String]) -> Result<(), Str
         send(socket, &Report::Measure(measure), &[]).map_err(|error| error.to_string())?;
     }
 
-    // 6. The child.
-    let mut child = start(&setup)?;
+    // 6. The child. It inherits what signals are blocked, so for this moment none is; a SIGCHLD that is missed is made
+    //    up for by looking once at the start of serving.
+    SigSet::empty().thread_set_mask().map_err(|error| error.to_string())?;
+    let started = start(&setup);
+    awaited.thread_block().map_err(|error| error.to_string())?;
+    let mut child = started?;
     drop(order.descriptors);
     let pid = i32::try_from(child.id()).map_err(|error| error.to_string())?;
     let told = match stands(PID) {
@@ -116,6 +120,10 @@ fn start(setup: &Setup) -> Result<Child, String> {
 /// Until the child ended or the supervisor is gone.
 fn serve(socket: BorrowedFd<'_>, signals: &SignalFd, child: &mut Child, mut ready_port: Option<u16>) {
     loop {
+        if let Some(outcome) = reap(child) {
+            let _ = send(socket, &Report::Ended(outcome), &[]);
+            return;
+        }
         let mut events = [PollFd::new(socket, PollFlags::POLLIN), PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
         let timeout = match ready_port {
             Some(_) => PollTimeout::from(u16::try_from(PROBE.as_millis()).unwrap_or(u16::MAX)),
@@ -141,10 +149,6 @@ fn serve(socket: BorrowedFd<'_>, signals: &SignalFd, child: &mut Child, mut read
                 if signal.ssi_signo != Signal::SIGCHLD as u32 {
                     terminate(child);
                 }
-            }
-            if let Some(outcome) = reap(child) {
-                let _ = send(socket, &Report::Ended(outcome), &[]);
-                return;
             }
         }
         if ready_port.is_some_and(answers) {
