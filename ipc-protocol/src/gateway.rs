@@ -11,6 +11,7 @@ use std::fmt;
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::codec::list;
 use crate::error::Failure;
 use crate::ids::{NodeId, Pattern, PluginId, Protocol, Secret};
 use crate::ticket::Ticket;
@@ -62,6 +63,7 @@ pub enum Opening {
     /// Starts the control session of this launch; replaces an earlier one, which is told `superseded`.
     Hello {
         /// Versions the plugin speaks, best first; at most 32.
+        #[serde(deserialize_with = "list")]
         versions: Vec<u32>,
         /// `POLYPEER_TOKEN`.
         token: Secret,
@@ -132,18 +134,24 @@ pub struct Welcome {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Grants {
     /// Protocols it may serve to peers.
+    #[serde(deserialize_with = "list")]
     pub serve: Vec<Pattern>,
     /// Protocols it may open, to peers and to plugins of this node.
+    #[serde(deserialize_with = "list")]
     pub dial: Vec<Pattern>,
     /// Protocols it may serve to plugins of this node and the operator.
+    #[serde(deserialize_with = "list")]
     pub serve_local: Vec<Pattern>,
     /// The peers it may deal with, in both directions.
     pub peers: PeerScope,
     /// Gossip topics.
+    #[serde(deserialize_with = "list")]
     pub topics: Vec<Pattern>,
     /// Names of DHT records.
+    #[serde(deserialize_with = "list")]
     pub dht: Vec<Pattern>,
     /// Key-based routing names.
+    #[serde(deserialize_with = "list")]
     pub routes: Vec<Pattern>,
 }
 
@@ -151,7 +159,7 @@ pub struct Grants {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PeerScope {
     /// Only these. The default is a list of none.
-    List(Vec<NodeId>),
+    List(#[serde(deserialize_with = "list")] Vec<NodeId>),
     /// Every peer.
     Any,
 }
@@ -310,7 +318,7 @@ pub enum Response {
         payload: Payload,
     },
     /// The peers this plugin may see.
-    Peers(Vec<PeerInfo>),
+    Peers(#[serde(deserialize_with = "list")] Vec<PeerInfo>),
     /// This node.
     Node(NodeInfo),
 }
@@ -327,6 +335,7 @@ pub struct PeerInfo {
     /// How long the connection has stood, milliseconds.
     pub connected_ms: u64,
     /// What the peer says it serves.
+    #[serde(deserialize_with = "list")]
     pub protocols: Vec<Protocol>,
 }
 
