@@ -6,7 +6,8 @@ import os
 from collections.abc import Generator
 from types import TracebackType
 
-from ._errors import NotStartedByPolypeer
+from ._errors import BadArgument, NotStartedByPolypeer, PolypeerError
+from ._ids import secret_bytes
 from ._limits import DEFAULT_TIMEOUT
 from ._node import Node
 
@@ -61,20 +62,15 @@ class Connecting:
         if not text:
             raise NotStartedByPolypeer(f"POLYPEER_TOKEN is not set; {_HINT}")
         try:
-            token = bytes.fromhex(text)
-        except ValueError:
-            token = b""
-        if len(token) != 32:
-            raise NotStartedByPolypeer(f"POLYPEER_TOKEN is not 64 hexadecimal digits; {_HINT}")
+            token = secret_bytes(text)
+        except BadArgument:
+            raise NotStartedByPolypeer(f"POLYPEER_TOKEN is not 64 hexadecimal digits; {_HINT}") from None
         node = Node(path, token)
         try:
             await node._start(self._timeout)
-        except (FileNotFoundError, PermissionError) as error:
+        except BaseException as error:
             await node.close()
-            if isinstance(error, FileNotFoundError) or error.errno is not None:
+            if isinstance(error, OSError) and not isinstance(error, PolypeerError):
                 raise NotStartedByPolypeer(f"the gateway socket {path} is not usable ({error}); {_HINT}") from error
-            raise
-        except BaseException:
-            await node.close()
             raise
         return node

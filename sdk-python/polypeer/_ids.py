@@ -15,6 +15,8 @@ _VALUES = {symbol: value for value, symbol in enumerate(_ALPHABET)}
 _TEXT = 52
 _PROTOCOL = re.compile(r"[a-z0-9._-]+/[a-z0-9._-]+\Z")
 
+_SECRET = re.compile(r"[0-9a-f]{64}\Z")
+
 TICKET_PREFIX = "polypeer:"
 
 
@@ -38,17 +40,28 @@ def node_bytes(text: str) -> bytes:
     return (number >> 4).to_bytes(32, "big")
 
 
+def secret_bytes(text: str) -> bytes:
+    """The 32 bytes of a token. Raises :class:`BadArgument` for anything but 64 lower-case hexadecimal digits."""
+    if not _SECRET.match(text):
+        raise BadArgument("expected 64 hexadecimal digits")
+    return bytes.fromhex(text)
+
+
 def target(peer: str) -> m.Target:
     """Whom a node id or a ticket means. Raises :class:`BadArgument`."""
     text = peer.strip()
     if not text.startswith(TICKET_PREFIX):
         return m.TargetNode(node_bytes(text))
-    body = text[len(TICKET_PREFIX) :].split(";", 1)[0]
-    node, _, addresses = body.partition("@")
-    node_bytes(node)
-    if len(text) > MAX_TICKET or addresses.count(",") >= MAX_TICKET_ADDRESSES:
-        raise BadArgument(f"a ticket has at most {MAX_TICKET} bytes and {MAX_TICKET_ADDRESSES} addresses")
-    return m.TargetTicket(text)
+    ticket_node(text)
+    found = m.TargetTicket(text)
+    try:
+        m.encode_opening(m.OpeningOpen(bytes(32), found, "any/1", 0))
+    except ValueError:
+        raise BadArgument(
+            f"{text[:80]!r} is not a ticket: expected {TICKET_PREFIX}ID@IP:PORT,IP:PORT…, "
+            f"at most {MAX_TICKET} bytes and {MAX_TICKET_ADDRESSES} addresses"
+        ) from None
+    return found
 
 
 def ticket_node(peer: str) -> str:

@@ -114,8 +114,8 @@ class Keeper:
             self._set(session)
 
     async def _again(self, tries: int = 0, *, first: bool = False) -> Session:
-        """A new session with everything restored. Raises only what is final, and for the ``first`` the errors that show
-        a wrong path."""
+        """A new session with everything restored. Raises only what is final (:class:`NodeClosed` when this plugin is
+        to stop), and for the ``first`` the errors that show a wrong path."""
         while True:
             delay = RECONNECT_DELAYS[min(tries, len(RECONNECT_DELAYS) - 1)]
             await asyncio.sleep(delay * random.uniform(0.75, 1.25))
@@ -125,6 +125,8 @@ class Keeper:
             except PolypeerError as error:
                 if is_final(error):
                     raise
+                if error.code == ErrorCode.SHUTTING_DOWN:
+                    raise NodeClosed(error.message) from error
                 log.debug("no session with the network core yet: %s", error)
             except OSError as error:
                 if first and isinstance(error, (FileNotFoundError, PermissionError)):

@@ -28,8 +28,11 @@ FIRST_CODE = 0x1_0000
 DEFAULT_TIMEOUT = 30.0
 """Seconds an operation takes at most when nothing else is said."""
 
-CALLS_IN_FLIGHT = MAX_REQUESTS - 16
-"""Calls by this plugin in flight; more wait here. The rest of MAX_REQUESTS stays free for listening and asking."""
+MAX_STREAMS_PER_PEER = 128
+"""Streams and calls a plugin may have open with one peer."""
+CALLS_IN_FLIGHT = MAX_STREAMS_PER_PEER - 32
+"""Calls by this plugin in flight; more wait here. Less than one peer allows, so that many calls at once to one peer do
+not use up its streams; and far less than MAX_REQUESTS, which leaves room for listening and asking."""
 TIMEOUT_GRACE = 1.0
 """Seconds netcore's own timeout gets before the SDK gives up by itself."""
 RECEIVE_HIGH = 512 << 10

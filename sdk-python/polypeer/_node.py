@@ -266,7 +266,7 @@ class Node:
         """Sends one message of at most 64 KiB to a peer and returns its answer of at most as much.
 
         Raises as :meth:`open_stream`, and :class:`TooLarge`. A cancel gives up on the answer; the other end may have
-        seen the request. 240 may be under way at once; more wait here for their turn, within their ``timeout``.
+        seen the request. 96 may be under way at once; more wait here for their turn, within their ``timeout``.
         """
         return await self._call(_ids.target(peer), protocol, payload, timeout)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Union
 
 from . import _messages as m
-from ._errors import PolypeerError, from_code
+from ._errors import PolypeerError, cut, from_code
 from ._ids import node_text
 
 
@@ -136,4 +136,4 @@ def node_info(value: m.NodeInfo) -> NodeInfo:
 
 def failure(value: m.Failure) -> PolypeerError:
     """From the wire."""
-    return from_code(value.code, value.message)
+    return from_code(value.code, cut(value.message))
