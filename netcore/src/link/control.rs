@@ -145,7 +145,7 @@ fn greet(node: &Node, link: &Link, frame: ControlFrame) -> Result<(), Ended> {
     if network != node.network {
         node.counters.peers_other_network.count();
         tracing::info!(peer = %link.peer, ours = node.network, "the peer is of another network; closing the connection");
-        link.close(ErrorCode::Refused, "other network");
+        link.close(ErrorCode::Refused, "it is of another network");
         return Err(Ended::Lost);
     }
     check_serving(&serving)?;

@@ -18,7 +18,7 @@ pub mod wire;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use polypeer_ipc_protocol::admin::AdminEvent;
@@ -59,6 +59,8 @@ pub struct Link {
     path: PathHandle,
     since: Instant,
     stage: watch::Sender<Stage>,
+    /// Why this side closed the connection.
+    closed_for: OnceLock<Failure>,
     state: Mutex<State>,
     /// Signalled when the control stream has something to send.
     to_send: Notify,
@@ -100,6 +102,7 @@ impl Link {
             path,
             since: Instant::now(),
             stage: watch::Sender::new(Stage::New),
+            closed_for: OnceLock::new(),
             state: Mutex::default(),
             to_send: Notify::new(),
             in_use: AtomicUsize::new(0),
@@ -117,24 +120,33 @@ impl Link {
         *self.stage.borrow()
     }
 
-    /// Waits until streams may be opened.
+    /// Waits until streams may be opened. Fails with the reason when the connection is closed instead.
     pub(crate) async fn ready(&self) -> Result<(), Failure> {
         let mut stage = self.stage.subscribe();
-        match stage.wait_for(|stage| *stage != Stage::New).await.map(|stage| *stage) {
-            Ok(Stage::Ready) => Ok(()),
-            _ => Err(self.why_closed()),
+        tokio::select! {
+            biased;
+            stage = stage.wait_for(|stage| *stage != Stage::New) => match stage.map(|stage| *stage) {
+                Ok(Stage::Ready) => Ok(()),
+                _ => Err(self.why_closed()),
+            },
+            _ = self.connection.closed() => Err(self.why_closed()),
         }
     }
 
     /// Why the connection is closed, in words.
     pub(crate) fn why_closed(&self) -> Failure {
+        if let Some(failure) = self.closed_for.get() {
+            return failure.clone();
+        }
         let text = match self.connection.close_reason() {
             Some(ConnectionError::ApplicationClosed(close)) => {
-                let code = code_of(close.error_code);
-                if let Some(code) = ErrorCode::from_number(code) {
-                    return Failure::new(code, "the peer closed the connection");
+                let reason: String =
+                    String::from_utf8_lossy(&close.reason).chars().filter(|c| !c.is_control()).collect();
+                let text = format!("the peer closed the connection: {reason}");
+                match ErrorCode::from_number(code_of(close.error_code)) {
+                    Some(code) => return Failure::new(code, text),
+                    None => text,
                 }
-                "the peer closed the connection".to_owned()
             }
             Some(ConnectionError::TimedOut) => "the peer fell silent".to_owned(),
             Some(ConnectionError::Reset) => "the peer was restarted".to_owned(),
@@ -157,6 +169,7 @@ impl Link {
 
     /// Closes the connection with a code.
     pub(crate) fn close(&self, code: ErrorCode, reason: &str) {
+        let _ = self.closed_for.set(Failure::new(code, reason));
         self.connection.close(VarInt::from_u32(code.number()), reason.as_bytes());
     }
 

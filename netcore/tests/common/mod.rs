@@ -12,7 +12,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use polypeer_ipc_protocol::admin::{AdminCommand, AdminEvent, AdminFrame, AdminRequest, AdminResponse, NetStatus};
-use polypeer_ipc_protocol::client::{Client, Events};
+use polypeer_ipc_protocol::client::{Client, ClientError, DataStream, Events, StreamError};
+use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::gateway::{Event, Grants, Origin, PeerScope, Target};
 use polypeer_ipc_protocol::ids::{NodeId, PluginId, Protocol, Secret};
 use polypeer_ipc_protocol::ticket::Ticket;
@@ -20,6 +21,7 @@ use polypeer_ipc_protocol::transport::unix::{AdminChannel, AdminSender};
 use polypeer_netcore::Options;
 use polypeer_netcore::limits::Timings;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Notify, oneshot};
 
 /// How long anything may take before a test has failed.
@@ -54,7 +56,8 @@ enum Running {
 /// A network core and this test's end of its admin session.
 pub struct Netcore {
     running: Running,
-    sender: tokio::sync::Mutex<AdminSender>,
+    sender: tokio::sync::Mutex<Option<AdminSender>>,
+    receiving: tokio::task::JoinHandle<()>,
     answers: Arc<Answers>,
     pub home: Arc<TempDir>,
     next: AtomicU64,
@@ -115,7 +118,7 @@ impl Netcore {
         let (sender, mut receiver) = channel.split();
         let answers = Arc::new(Answers::default());
         let shared = Arc::clone(&answers);
-        tokio::spawn(async move {
+        let receiving = tokio::spawn(async move {
             while let Ok(Some((frame, _))) = receiver.recv::<AdminFrame>().await {
                 match frame {
                     AdminFrame::Response { id, response } => {
@@ -131,7 +134,14 @@ impl Netcore {
             shared.waiting.lock().unwrap().clear();
             shared.changed.notify_waiters();
         });
-        Self { running, sender: tokio::sync::Mutex::new(sender), answers, home, next: AtomicU64::new(1) }
+        Self {
+            running,
+            sender: tokio::sync::Mutex::new(Some(sender)),
+            receiving,
+            answers,
+            home,
+            next: AtomicU64::new(1),
+        }
     }
 
     pub async fn ask(&self, request: AdminRequest) -> AdminResponse {
@@ -143,7 +153,10 @@ impl Netcore {
         let (answered, answer) = oneshot::channel();
         self.answers.waiting.lock().unwrap().insert(id, answered);
         let command = AdminCommand { id, request };
-        self.sender.lock().await.send(&command, descriptor.map(AsFd::as_fd)).await.unwrap();
+        let mut sender = self.sender.lock().await;
+        let sent = sender.as_mut().expect("the session stands").send(&command, descriptor.map(AsFd::as_fd));
+        sent.await.unwrap();
+        drop(sender);
         within("an admin answer", answer).await.expect("the admin session stands")
     }
 
@@ -199,6 +212,12 @@ impl Netcore {
         }
     }
 
+    /// The supervisor goes.
+    pub fn close_admin(&mut self) {
+        self.receiving.abort();
+        *self.sender.get_mut() = None;
+    }
+
     /// `kill -9`.
     pub fn kill(&mut self) {
         match &mut self.running {
@@ -236,7 +255,7 @@ pub struct Launch {
     pub token: Secret,
     pub grants: Grants,
     pub socket: PathBuf,
-    listener: OwnedFd,
+    pub listener: OwnedFd,
     _folder: TempDir,
 }
 
@@ -283,7 +302,7 @@ impl Plugin {
     }
 
     /// The next announced stream, claimed.
-    pub async fn accept(&mut self) -> polypeer_ipc_protocol::client::DataStream {
+    pub async fn accept(&mut self) -> DataStream {
         match self.event().await {
             Event::Stream { stream, .. } => within("a claim", self.client.accept(stream)).await.expect("claimed"),
             other => panic!("{other:?}"),
@@ -330,4 +349,52 @@ pub fn bytes(seed: u64, length: usize) -> Vec<u8> {
     }
     bytes.truncate(length);
     bytes
+}
+
+/// Opens a stream from one plugin to another, which listens: both ends.
+pub async fn stream_between(near: &Plugin, far: &mut Plugin, target: Target, name: &str) -> (DataStream, DataStream) {
+    let opened = near.client.open(target, protocol(name), None);
+    let (opened, accepted) = within("a stream", async { tokio::join!(opened, far.accept()) }).await;
+    (opened.expect("opened"), accepted)
+}
+
+/// Reads until the stream fails, which it must: the code it failed with. An end of file is a failed test.
+pub async fn read_code(stream: &mut DataStream) -> u32 {
+    let mut buffer = vec![0; 64 << 10];
+    within("an error at the reader", async {
+        loop {
+            match stream.read(&mut buffer).await {
+                Ok(0) => panic!("an end of file where the stream was cut"),
+                Ok(_) => {}
+                Err(error) => match StreamError::of(&error) {
+                    Some(StreamError::Reset { code }) => return *code,
+                    Some(StreamError::Lost) => return ErrorCode::ConnectionLost.number(),
+                    other => panic!("{other:?} of {error}"),
+                },
+            }
+        }
+    })
+    .await
+}
+
+/// Writes until the stream fails, which it must: the code it failed with.
+pub async fn write_code(stream: &mut DataStream) -> u32 {
+    let chunk = [0; 16 << 10];
+    within("an error at the writer", async {
+        loop {
+            if let Err(error) = stream.write_all(&chunk).await {
+                match StreamError::of(&error) {
+                    Some(StreamError::Stopped { code } | StreamError::Reset { code }) => return *code,
+                    Some(StreamError::Lost) => return ErrorCode::ConnectionLost.number(),
+                    other => panic!("{other:?} of {error}"),
+                }
+            }
+        }
+    })
+    .await
+}
+
+/// The code a request was refused with.
+pub fn refusal<T: std::fmt::Debug>(result: Result<T, ClientError>) -> Failure {
+    result.expect_err("it had to be refused").failure()
 }

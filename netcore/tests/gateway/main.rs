@@ -7,4 +7,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod ends;
+mod hostile;
+mod refused;
+mod restart;
 mod streams;
