@@ -19,14 +19,15 @@ const WINDOW: u32 = 16 << 20;
 const STREAMS: u32 = 256;
 /// Unidirectional streams: one carries control, the rest is room for later versions.
 const UNI_STREAMS: u32 = 8;
-/// How often a larger packet size is tried where the path did not take the largest. quinn's 10 minutes are for paths
-/// that stay; after a move from a tunnel the larger packets of the direct path should come soon. Costs at most a dozen
-/// probes each time, and only where something is being sent anyway.
-const MTU_INTERVAL: Duration = Duration::from_secs(5);
+/// How often a larger packet size is tried where the path did not take the largest, and how long after one that used to
+/// pass stopped passing. quinn's 10 minutes and 1 minute are for paths that stay; after a move from a tunnel the larger
+/// packets of the direct path should come soon. Costs at most a dozen probes each time, and only where something is
+/// being sent anyway.
+const MTU_INTERVAL: Duration = Duration::from_secs(10);
 
 pub(super) fn transport(switches: Arc<Switches>, idle: Duration) -> TransportConfig {
     let mut mtu = MtuDiscoveryConfig::default();
-    mtu.interval(MTU_INTERVAL);
+    mtu.interval(MTU_INTERVAL).black_hole_cooldown(MTU_INTERVAL);
     let mut config = TransportConfig::default();
     config
         // Three chances within the idle time.

@@ -132,3 +132,72 @@ impl Controller for PathAware {
         self
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn controller(start: Instant) -> (Arc<Switches>, Box<dyn Controller>) {
+        let switches = Arc::new(Switches::new(start));
+        let config = Arc::new(PathAwareConfig::new(Arc::clone(&switches)));
+        (switches, config.build(start, 1200))
+    }
+
+    const STEP: Duration = Duration::from_millis(10);
+
+    #[test]
+    fn window_starts_anew_after_a_switch_and_what_is_under_way_does_not_count() {
+        let start = Instant::now();
+        let (switches, mut control) = controller(start);
+        let initial = control.window();
+        control.on_sent(start, 8000, 1);
+        control.on_congestion_event(start + STEP, start, false, 1000);
+        assert!(control.window() < initial);
+        switches.switched(start + 2 * STEP);
+        assert_eq!(control.window(), initial + 7000, "at once");
+        control.on_sent(start + 3 * STEP, 1000, 2);
+        assert_eq!(control.window(), initial + 7000, "8000 are in flight, 7000 of them on the old path");
+    }
+
+    #[test]
+    fn losses_of_the_old_path_do_not_shrink_the_window_and_those_of_the_new_one_do() {
+        let start = Instant::now();
+        let (switches, mut control) = controller(start);
+        let initial = control.window();
+        control.on_sent(start, 8000, 1);
+        switches.switched(start + STEP);
+        control.on_congestion_event(start + 2 * STEP, start, true, 8000);
+        assert_eq!(control.window(), initial);
+        control.on_sent(start + 2 * STEP, 1000, 2);
+        control.on_congestion_event(start + 3 * STEP, start + 2 * STEP, false, 1000);
+        assert!(control.window() < initial);
+    }
+
+    #[test]
+    fn in_flight_of_the_old_path_is_never_more_than_all_in_flight() {
+        let start = Instant::now();
+        let (switches, mut control) = controller(start);
+        let initial = control.window();
+        control.on_sent(start, 8000, 1);
+        switches.switched(start + STEP);
+        control.on_end_acks(start + 2 * STEP, 3000, false, Some(1));
+        assert_eq!(control.window(), initial + 3000);
+        control.on_end_acks(start + 3 * STEP, 0, false, Some(1));
+        assert_eq!(control.window(), initial);
+    }
+
+    #[test]
+    fn controller_made_after_a_switch_is_no_older_than_it() {
+        let start = Instant::now();
+        let switches = Arc::new(Switches::new(start));
+        switches.switched(start + STEP);
+        let mut control = Arc::new(PathAwareConfig::new(Arc::clone(&switches))).build(start + STEP, 1200);
+        let initial = control.window();
+        control.on_sent(start + 2 * STEP, 5000, 1);
+        assert_eq!(control.window(), initial);
+        control.on_congestion_event(start + 3 * STEP, start + 2 * STEP, false, 5000);
+        assert!(control.clone_box().window() < initial);
+    }
+}

@@ -5,7 +5,7 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::expect_used, clippy::print_stderr, reason = "tests")]
 
-mod relay;
+mod hop;
 mod world;
 
 use std::net::SocketAddr;
@@ -13,11 +13,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use hop::{Hop, Quality};
+use polypeer_ipc_protocol::gateway::Path;
 use polypeer_netcore::identity::Identity;
 use polypeer_netcore::peers::{Established, Peers, PeersConfig};
 use polypeer_netcore::transport::{PathHandle, Route};
 use quinn::{RecvStream, SendStream};
-use relay::Relay;
 use ring::digest::{Context, SHA256};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -25,6 +26,11 @@ use world::{Place, World};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const PORT: u16 = 7470;
+/// The tunnel: slow, with a queue that fills.
+const TUNNEL: Quality = Quality { rate: 1e6, delay: Duration::from_millis(20), queue: Duration::from_millis(100) };
+/// The direct path: what it holds (a round trip of 30 ms at 100 Mbit/s) is several times what the tunnel holds, so that a
+/// window grown in the tunnel is far too small for it.
+const DIRECT: Quality = Quality { rate: 12.5e6, delay: Duration::from_millis(15), queue: Duration::from_millis(30) };
 /// What the tunnel has carried when the switch comes.
 const BEFORE: u64 = 2_000_000;
 /// How long bytes flow after the switch.
@@ -107,6 +113,8 @@ async fn receive_all(mut stream: RecvStream, progress: Arc<Mutex<Progress>>) -> 
 struct Run {
     progress: Arc<Mutex<Progress>>,
     switched: Instant,
+    /// Bytes that passed the relay in this direction and back, before the switch and after it.
+    relayed: (u64, u64),
 }
 
 impl Run {
@@ -124,7 +132,7 @@ impl Run {
 
 /// Moves both ends, each when the other already listens on the new path.
 fn switch(a: &PathHandle, b: &PathHandle) {
-    let (to_b, to_a) = (SocketAddr::from(([10, 77, 3, 2], PORT)), SocketAddr::from(([10, 77, 3, 1], PORT)));
+    let (to_b, to_a) = (SocketAddr::from(([10, 77, 3, 9], PORT)), SocketAddr::from(([10, 77, 4, 9], PORT)));
     a.accept_from(Route::Direct(to_b)).expect("room");
     b.accept_from(Route::Direct(to_a)).expect("room");
     a.switch_to(Route::Direct(to_b)).expect("room");
@@ -139,7 +147,12 @@ async fn connection_moves_to_the_direct_path_under_load() {
     };
     let at = |text: &str| -> SocketAddr { format!("{text}:{PORT}").parse().expect("address") };
     let (relay_a, relay_b) = (at("10.77.1.9"), at("10.77.2.9"));
-    let relay = world.inside(Place::Relay, || Relay::start((relay_a, relay_b), (at("10.77.1.1"), at("10.77.2.2"))));
+    let (relay, _direct) = world.inside(Place::Between, || {
+        (
+            Hop::start(TUNNEL, (relay_a, relay_b), (at("10.77.1.1"), at("10.77.2.2"))),
+            Hop::start(DIRECT, (at("10.77.3.9"), at("10.77.4.9")), (at("10.77.3.1"), at("10.77.4.2"))),
+        )
+    });
     let (a, mut b) = (start(&world, Place::A), start(&world, Place::B));
 
     b.peers.transport().tunnel(relay_b, 7).expect("tunnel");
@@ -154,7 +167,7 @@ async fn connection_moves_to_the_direct_path_under_load() {
         // Back to the tunnel, for the second direction.
         at_a.path.switch_to(Route::Tunnel { relay: relay_a, id: 7 }).expect("room");
         at_b.path.switch_to(Route::Tunnel { relay: relay_b, id: 7 }).expect("room");
-        let run = transfer(from, to, || switch(&at_a.path, &at_b.path)).await;
+        let run = transfer(&relay, from, to, || switch(&at_a.path, &at_b.path)).await;
         let (tunnel, second, steady) = (run.rate(-1.0, 0.0), run.rate(1.0, 2.0), run.rate(3.0, 5.0));
         let first: Vec<String> = (0..10).map(|i| f64::from(i) / 10.0).map(|t| mbit(run.rate(t, t + 0.1))).collect();
         let path = from.connection.stats().path;
@@ -167,15 +180,19 @@ async fn connection_moves_to_the_direct_path_under_load() {
             path.current_mtu,
             path.lost_packets,
         );
-        let passed = relay.passed.load(Ordering::Relaxed);
-        assert!(passed >= BEFORE, "the tunnel was in use: {passed}");
+        let (through_relay, after_switch) = run.relayed;
+        assert!(through_relay >= BEFORE, "{name}: the tunnel was in use: {through_relay}");
+        // What it held: rate times delay and queue, and once more for what was on its way there.
+        assert!(after_switch < BEFORE / 4, "{name}: the tunnel was left: {after_switch}");
         assert!(second > 4.0 * tunnel, "{name}: no faster than the tunnel");
         assert!(second > 0.5 * steady, "{name}: the direct path's throughput is not there after a second");
-        assert_eq!(from.path.route().kind(), polypeer_ipc_protocol::gateway::Path::Direct);
+        assert_eq!(from.path.route().kind(), Path::Direct);
     }
 }
 
-async fn transfer(from: &Established, to: &Established, switch: impl FnOnce()) -> Run {
+async fn transfer(relay: &Hop, from: &Established, to: &Established, switch: impl FnOnce()) -> Run {
+    let passed = || relay.passed.load(Ordering::Relaxed);
+    let start = passed();
     let (sending, _) = from.connection.open_bi().await.expect("stream");
     let stop = Arc::new(AtomicBool::new(false));
     let sender = tokio::spawn(send_all(sending, Arc::clone(&stop)));
@@ -187,14 +204,14 @@ async fn transfer(from: &Established, to: &Established, switch: impl FnOnce()) -
         assert!(Instant::now() < deadline, "the tunnel carries nothing");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    let switched = Instant::now();
+    let (switched, middle) = (Instant::now(), passed());
     switch();
     // The measurement itself: bytes flow for this long.
     tokio::time::sleep(AFTER).await;
     stop.store(true, Ordering::Relaxed);
     let (sent, received) = (sender.await.expect("sender"), receiver.await.expect("receiver"));
     assert_eq!(sent, received, "bytes lost or changed");
-    Run { progress, switched }
+    Run { progress, switched, relayed: (middle - start, passed() - middle) }
 }
 
 fn mbit(rate: f64) -> String {

@@ -1,8 +1,9 @@
-//! Three network namespaces: two nodes, joined by a direct link and each with a link to a relay in the third.
+//! Three network namespaces: two nodes, and what is between them. Links are as good as the kernel makes them; the hops
+//! that run in the middle make them a slow relay and a fast, but long, direct path.
 //!
 //! ```text
-//!   a ── 10.77.3.1 ══════ direct: fast ══════ 10.77.3.2 ── b
-//!   └── 10.77.1.1 ── 10.77.1.9  r  10.77.2.9 ── 10.77.2.2 ──┘
+//!   a ── 10.77.1.1 ───── .9  relay   10.77.2.9 ───── 10.77.2.2 ── b     packets of 1300 bytes
+//!   └─── 10.77.3.1 ───── .9  direct  10.77.4.9 ───── 10.77.4.2 ───┘     packets of 1500 bytes
 //! ```
 
 use std::fs::File;
@@ -11,9 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nix::sched::{CloneFlags, setns};
 
-/// What the direct link carries: well below what the processor manages, so that the figures are those of the path, and
-/// well above the relay's. It queues up to 20 ms of it, then drops.
-pub(crate) const DIRECT: [&str; 6] = ["rate", "200mbit", "burst", "64kb", "latency", "20ms"];
+/// Packet size on the links of the relay, so that the direct path also takes larger packets.
+const TUNNEL_MTU: &str = "1300";
 
 /// Namespaces that go away with this.
 pub(crate) struct World {
@@ -25,7 +25,7 @@ pub(crate) struct World {
 pub(crate) enum Place {
     A,
     B,
-    Relay,
+    Between,
 }
 
 impl World {
@@ -37,17 +37,24 @@ impl World {
         }
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let world = Self { prefix: format!("pp{}-{number}", std::process::id()) };
-        for place in [Place::A, Place::B, Place::Relay] {
+        for place in [Place::A, Place::B, Place::Between] {
             run("ip", &["netns", "add", &world.name(place)])?;
             run("ip", &["-n", &world.name(place), "link", "set", "lo", "up"])?;
         }
-        world.link(Place::A, "10.77.1.1/24", Place::Relay, "10.77.1.9/24", "left")?;
-        world.link(Place::B, "10.77.2.2/24", Place::Relay, "10.77.2.9/24", "right")?;
-        world.link(Place::A, "10.77.3.1/24", Place::B, "10.77.3.2/24", "direct")?;
-        for place in [Place::A, Place::B] {
-            let name = world.name(place);
-            let shape = ["-n", &name, "qdisc", "add", "dev", "direct", "root", "tbf"];
-            run("tc", &[&shape[..], &DIRECT].concat())?;
+        for (place, end, middle, name, mtu) in [
+            (Place::A, "10.77.1.1/24", "10.77.1.9/24", "relay-a", TUNNEL_MTU),
+            (Place::B, "10.77.2.2/24", "10.77.2.9/24", "relay-b", TUNNEL_MTU),
+            (Place::A, "10.77.3.1/24", "10.77.3.9/24", "direct-a", "1500"),
+            (Place::B, "10.77.4.2/24", "10.77.4.9/24", "direct-b", "1500"),
+        ] {
+            let (place, between) = (world.name(place), world.name(Place::Between));
+            let pair =
+                ["link", "add", "name", name, "netns", &place, "type", "veth", "peer", "name", name, "netns", &between];
+            run("ip", &pair)?;
+            for (place, address) in [(&place, end), (&between, middle)] {
+                run("ip", &["-n", place, "address", "add", address, "dev", name])?;
+                run("ip", &["-n", place, "link", "set", name, "up", "mtu", mtu])?;
+            }
         }
         Ok(world)
     }
@@ -56,20 +63,9 @@ impl World {
         let letter = match place {
             Place::A => "a",
             Place::B => "b",
-            Place::Relay => "r",
+            Place::Between => "m",
         };
         format!("{}{letter}", self.prefix)
-    }
-
-    fn link(&self, one: Place, address: &str, other: Place, other_address: &str, name: &str) -> Result<(), String> {
-        let (one, other) = (self.name(one), self.name(other));
-        let pair = ["link", "add", "name", name, "netns", &one, "type", "veth", "peer", "name", name, "netns", &other];
-        run("ip", &pair)?;
-        for (place, address) in [(&one, address), (&other, other_address)] {
-            run("ip", &["-n", place, "address", "add", address, "dev", name])?;
-            run("ip", &["-n", place, "link", "set", name, "up"])?;
-        }
-        Ok(())
     }
 
     /// Runs `task` on a thread in the namespace; sockets and threads it makes stay there.
@@ -87,7 +83,7 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        for place in [Place::A, Place::B, Place::Relay] {
+        for place in [Place::A, Place::B, Place::Between] {
             run("ip", &["netns", "del", &self.name(place)]).ok();
         }
     }
