@@ -149,9 +149,17 @@ async fn garbage_on_the_port_changes_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn crossing_dials_leave_exactly_one_connection() {
-    for round in 0..60 {
+    for round in 0..100 {
         let (a, b) = (Node::start().await, Node::start().await);
-        let (at_a, at_b) = tokio::join!(a.connect(&b), b.connect(&a));
+        // The head start of one over the other goes through a handshake's length, forth and back.
+        let head_start = Duration::from_micros(50 * (round % 30));
+        let (late, early) = if round % 2 == 0 { (&a, &b) } else { (&b, &a) };
+        let second = async {
+            tokio::time::sleep(head_start).await;
+            late.connect(early).await
+        };
+        let (at_early, at_late) = tokio::join!(early.connect(late), second);
+        let (at_a, at_b) = if round % 2 == 0 { (at_late, at_early) } else { (at_early, at_late) };
         let (at_a, at_b) = (at_a.expect("a connected"), at_b.expect("b connected"));
         exchange(&at_a, &at_b).await;
         exchange(&at_b, &at_a).await;
@@ -305,4 +313,35 @@ async fn killed_peer_is_down() {
         "{down:?}"
     );
     assert!(b.peers.connection(&node).is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn node_on_both_families_is_reached_on_each() {
+    let both = |config: &mut PeersConfig| {
+        config.listen.push("[::1]:0".parse().expect("address"));
+    };
+    if std::net::UdpSocket::bind("[::1]:0").is_err() {
+        return eprintln!("skipped: this machine has no IPv6");
+    }
+    let node = Node::start_with(both).await;
+    for address in node.peers.transport().local_addresses() {
+        let other = Node::start_with(both).await;
+        let connection =
+            other.peers.connect(node.id(), &[address], Instant::now() + PATIENCE).await.expect("connected");
+        until("it is known", || node.peers.connection(&other.id()).is_some()).await;
+        exchange(&connection, &node.peers.connection(&other.id()).expect("connected")).await;
+        let record = node.peers.records().into_iter().find(|record| record.node == other.id()).expect("known");
+        let seen: SocketAddr = record.address.expect("address").parse().expect("address");
+        assert_eq!(seen.is_ipv4(), address.is_ipv4());
+        assert!(other.peers.transport().local_addresses().contains(&seen), "it dials from where it listens: {seen}");
+    }
+}
+
+#[tokio::test]
+async fn address_that_does_not_answer_delays_but_does_not_prevent() {
+    let (a, b) = (Node::start().await, Node::start().await);
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").expect("bind").local_addr().expect("address");
+    let hints =
+        [silent, "192.0.2.1:9".parse().expect("address"), "[2001:db8::1]:9".parse().expect("address"), b.address()];
+    a.peers.connect(b.id(), &hints, Instant::now() + PATIENCE).await.expect("the last one answers");
 }

@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 
 use polypeer_ipc_protocol::ids::NodeId;
 
+use crate::transport::path::is_synthetic;
+
 /// Nodes known at once; the one heard of least recently makes room. About 2 MiB at most.
 pub const MAX_NODES: usize = 4096;
 /// Addresses of one node; the least promising makes room.
@@ -193,7 +195,7 @@ impl Book {
 /// Whether a node can be there at all.
 fn dialable(address: SocketAddr) -> bool {
     let ip = address.ip();
-    address.port() != 0 && !ip.is_unspecified() && !ip.is_multicast()
+    address.port() != 0 && !ip.is_unspecified() && !ip.is_multicast() && !is_synthetic(address)
 }
 
 #[cfg(test)]
@@ -271,7 +273,7 @@ mod tests {
     #[test]
     fn address_nobody_can_be_at_is_not_kept() {
         let mut book = Book::default();
-        for text in ["0.0.0.0:1", "192.0.2.1:0", "224.0.0.1:5", "[::]:1", "[ff02::1]:1"] {
+        for text in ["0.0.0.0:1", "192.0.2.1:0", "224.0.0.1:5", "[::]:1", "[ff02::1]:1", "[fd70:6f6c:7970::5]:1"] {
             assert!(!book.learn(node(1), text.parse().expect("address"), Source::Ticket), "{text}");
         }
         assert!(book.get(&node(1)).is_none());

@@ -237,6 +237,8 @@ impl Peers {
         let code = ErrorCode::ShuttingDown;
         let limit = deadline.saturating_duration_since(Instant::now());
         self.shared.transport.close(code.number(), code.text().as_bytes(), limit).await;
+        let limit = deadline.saturating_duration_since(Instant::now());
+        tokio::time::timeout(limit, self.shared.flush()).await.ok();
     }
 
     /// Datagrams that came and were nothing this node knows, and those no socket could send.

@@ -30,6 +30,9 @@ const MAX_HANDSHAKES: usize = 256;
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Peers dialed by ourselves (remembered, found) only while fewer than this are connected.
 const ENOUGH_PEERS: usize = 128;
+/// Dials under way beyond which nobody who was found is dialed: anybody on the local network can announce any number of
+/// nodes. Those announced again later are.
+const MAX_FOUND_DIALS: usize = 32;
 /// How long the path of an ended connection is kept for its last packets.
 const LINGER: Duration = Duration::from_secs(3);
 /// What a running dial may be told before it looks.
@@ -197,12 +200,14 @@ impl Shared {
                 let from = incoming.remote_address();
                 match tokio::time::timeout(HANDSHAKE, shared.transport.accept(incoming)).await {
                     Ok(Ok(link)) => {
-                        drop(permit);
-                        shared.settle(link, Side::Acceptor, Source::Incoming).await.ok();
+                        if let Err(error) = shared.settle(link, Side::Acceptor, Source::Incoming).await {
+                            tracing::debug!(%from, %error, "incoming connection not kept");
+                        }
                     }
                     Ok(Err(error)) => tracing::debug!(%from, %error, "incoming connection failed"),
                     Err(_) => tracing::debug!(%from, "incoming connection took too long"),
                 }
+                drop(permit);
             });
         }
     }
@@ -476,7 +481,9 @@ impl Shared {
             for address in &usable {
                 state.book.learn(node, *address, source);
             }
-            state.table.live(&node).is_none() && state.table.connected().count() < ENOUGH_PEERS
+            state.table.live(&node).is_none()
+                && state.dials.len() < MAX_FOUND_DIALS
+                && state.table.connected().count() < ENOUGH_PEERS
         };
         if dial
             && !usable.is_empty()
@@ -490,8 +497,12 @@ impl Shared {
         let mut state = self.lock();
         let live = state.table.live(&node).map(|live| live.connection.remote_address());
         let local = live.is_some_and(|address| plain(address).ip().is_loopback());
+        let mut changed = false;
         for address in addresses.iter().filter(|address| local || !address.ip().is_loopback()) {
-            state.book.learn(node, *address, Source::Peer);
+            changed |= state.book.learn(node, *address, Source::Peer);
+        }
+        if changed && let Some(entry) = state.book.get(&node).filter(|entry| entry.remembered) {
+            self.store.put(node, entry.clone());
         }
     }
 
@@ -536,6 +547,11 @@ impl Shared {
             close(&live.connection, ErrorCode::Cancelled);
         }
         self.write(node, entry).await
+    }
+
+    /// Returns when what was to be written is written.
+    pub(super) async fn flush(&self) {
+        self.store.flush().await;
     }
 
     /// Writes what is known of `node` now, and waits for the disk. Without a usable store, which the status tells of,

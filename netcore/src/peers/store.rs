@@ -56,6 +56,8 @@ pub enum StoreError {
 enum Change {
     Put(NodeId, Entry),
     Remove(NodeId),
+    /// For the answer alone.
+    Nothing,
 }
 
 struct Job {
@@ -139,6 +141,11 @@ impl Store {
         self.wait(Change::Remove(node)).await
     }
 
+    /// Returns once everything put before is in the file, or has failed.
+    pub async fn flush(&self) {
+        self.wait(Change::Nothing).await.ok();
+    }
+
     /// What is wrong at present: the error of the last write.
     pub fn problem(&self) -> Option<String> {
         lock(&self.problem).clone()
@@ -189,6 +196,7 @@ fn write_all(database: &Connection, mut inbox: mpsc::Receiver<Job>, problem: &Mu
 fn apply(database: &Connection, change: &Change) -> rusqlite::Result<()> {
     let transaction = database.unchecked_transaction()?;
     match change {
+        Change::Nothing => {}
         Change::Remove(node) => {
             transaction.execute("DELETE FROM peers WHERE node = ?1", params![node.0])?;
         }

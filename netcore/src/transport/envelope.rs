@@ -102,6 +102,22 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn runs_of_any_bytes_cover_them_all_and_unwrap(bytes: Vec<u8>, stride in 1..200usize) {
+            let mut rest = bytes;
+            while !rest.is_empty() {
+                let (kind, run) = first_run(&rest, stride);
+                assert!(run > 0 && run <= rest.len());
+                let after = rest.split_off(run);
+                if matches!(kind, Kind::Tunnel(_)) {
+                    assert_eq!(unwrap(&mut rest, stride), run - run.div_ceil(stride) * OVERHEAD);
+                }
+                rest = after;
+            }
+        }
+    }
+
     #[test]
     fn run_ends_where_the_kind_changes() {
         let mut mixed = vec![0x40; 30];

@@ -190,7 +190,8 @@ fn synthetic(number: u64) -> SocketAddr {
     SocketAddr::V6(SocketAddrV6::new(Ipv6Addr::new(a, b, c, 0, part(0), part(2), part(4), part(6)), 1, 0, 0))
 }
 
-fn is_synthetic(address: SocketAddr) -> bool {
+/// Whether the address stands for a path of this node, and means nothing to another.
+pub(crate) fn is_synthetic(address: SocketAddr) -> bool {
     matches!(address, SocketAddr::V6(v6) if v6.ip().segments()[..3] == SYNTHETIC)
 }
 
