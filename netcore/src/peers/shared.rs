@@ -111,7 +111,7 @@ impl Shared {
         }
         let warnings = loaded.warnings;
         let state = State {
-            table: Table::new(),
+            table: Table::default(),
             book,
             traces: Traces::default(),
             redial,

@@ -75,12 +75,13 @@ pub struct Table<C, W> {
     numbers: u64,
 }
 
-impl<C: Clone, W> Table<C, W> {
-    /// An empty table.
-    pub fn new() -> Self {
+impl<C, W> Default for Table<C, W> {
+    fn default() -> Self {
         Self { slots: HashMap::new(), numbers: 0 }
     }
+}
 
+impl<C: Clone, W> Table<C, W> {
     fn slot(&mut self, node: NodeId, fresh: u64) -> Option<&mut Slot<C, W>> {
         if !self.slots.contains_key(&node) && self.slots.len() >= MAX_SLOTS {
             return None;
@@ -211,7 +212,7 @@ mod tests {
 
     #[test]
     fn crossing_dials_leave_the_first_that_works() {
-        let mut table = Test::new();
+        let mut table = Test::default();
         assert_eq!(table.want(PEER, Some("me"), 7), Wanted::Dial);
         assert_eq!((table.enter(PEER, 8), table.enter(PEER, 9)), (Some(7), Some(7)), "one tag for both");
         assert_eq!(table.decide(PEER, 5, 100, |_| true), Verdict::Kept { number: 1, replaced: None });
@@ -224,7 +225,7 @@ mod tests {
 
     #[test]
     fn late_dial_is_superfluous_and_one_of_a_restarted_peer_is_not() {
-        let mut table = Test::new();
+        let mut table = Test::default();
         settled(&mut table, 5, 100);
         assert_eq!(settled(&mut table, 5, 200), Verdict::Superfluous);
         assert_eq!(settled(&mut table, 6, 300), Verdict::Kept { number: 2, replaced: Some(100) });
@@ -234,7 +235,7 @@ mod tests {
 
     #[test]
     fn dead_connection_does_not_stand_in_the_way() {
-        let mut table = Test::new();
+        let mut table = Test::default();
         settled(&mut table, 5, 100);
         table.enter(PEER, 7).expect("room");
         assert_eq!(table.decide(PEER, 5, 200, |_| false), Verdict::Kept { number: 2, replaced: Some(100) });
@@ -242,7 +243,7 @@ mod tests {
 
     #[test]
     fn tag_changes_when_a_connection_ends() {
-        let mut table = Test::new();
+        let mut table = Test::default();
         assert_eq!(table.want(PEER, None, 1), Wanted::Dial);
         table.enter(PEER, 2).expect("room");
         table.keep(PEER, 5, 100);
@@ -253,7 +254,7 @@ mod tests {
 
     #[test]
     fn many_callers_share_one_dial_and_hear_of_its_end() {
-        let mut table = Test::new();
+        let mut table = Test::default();
         assert_eq!(table.want(PEER, Some("a"), 1), Wanted::Dial);
         assert_eq!(table.want(PEER, Some("b"), 1), Wanted::Waiting);
         assert_eq!(table.dial_ended(&PEER), ["a", "b"]);
@@ -263,7 +264,7 @@ mod tests {
 
     #[test]
     fn peers_and_waiters_are_bounded() {
-        let mut table = Test::new();
+        let mut table = Test::default();
         for _ in 0..MAX_WAITERS {
             table.want(PEER, Some("w"), 1);
         }
