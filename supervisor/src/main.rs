@@ -7,5 +7,5 @@ fn main() -> ExitCode {
     if let Some(code) = polypeer_supervisor::process::internal_command() {
         return code;
     }
-    ExitCode::SUCCESS
+    polypeer_supervisor::cli::main()
 }

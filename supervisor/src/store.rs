@@ -151,6 +151,21 @@ impl Store {
         Ok(store)
     }
 
+    /// Looks whether a database is sound, without changing it; a daemon may be using it.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub fn check(path: &Path) -> Result<(), StoreError> {
+        let fail = |source| told(path, source);
+        let flags =
+            OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+        let connection = Connection::open_with_flags(path, flags).map_err(fail)?;
+        match text_of(&connection, "quick_check").map_err(fail)? {
+            sound if sound == "ok" => Ok(()),
+            what => Err(StoreError::Damaged { path: path.into(), what }),
+        }
+    }
+
     fn prepare(&mut self) -> Result<(), StoreError> {
         let path = self.path.clone();
         let fail = |source| told(&path, source);
@@ -168,7 +183,7 @@ impl Store {
         connection.pragma_update(None, "journal_mode", "wal").map_err(fail)?;
         connection.pragma_update(None, "synchronous", "full").map_err(fail)?;
         connection.pragma_update(None, "foreign_keys", true).map_err(fail)?;
-        let sound: String = number_text(connection, "quick_check").map_err(fail)?;
+        let sound: String = text_of(connection, "quick_check").map_err(fail)?;
         if sound != "ok" {
             return Err(StoreError::Damaged { path, what: sound });
         }
@@ -311,7 +326,7 @@ impl Store {
     }
 }
 
-fn number_text(connection: &Connection, name: &str) -> rusqlite::Result<String> {
+fn text_of(connection: &Connection, name: &str) -> rusqlite::Result<String> {
     connection.pragma_query_value(None, name, |row| row.get(0))
 }
 

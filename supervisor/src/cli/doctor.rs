@@ -1,0 +1,64 @@
+//! `polypeer doctor`: what is wrong, and what to do. Some checks need no daemon and are made here; the daemon adds what
+//! only it knows, netcore what it knows of a peer.
+
+use super::args::Peer;
+use super::output::clean;
+use super::{Context, unexpected};
+use crate::config::DaemonConfig;
+use crate::control::documents::{Check, DoctorDocument, Verdict};
+use crate::control::{Answer, Request};
+use crate::daemon::checks;
+use crate::trouble::{Exit, Trouble};
+
+pub(super) async fn run(context: &Context, peer: Option<Peer>) -> Result<(), Trouble> {
+    let mut found = DoctorDocument { checks: checks::of_home(&context.home), ..Default::default() };
+    found.checks.push(match DaemonConfig::load(&context.home) {
+        Ok(_) => checks::ok("configuration", "valid"),
+        Err(error) => checks::problem("configuration", error.to_string(), error.hint()),
+    });
+    let node = peer.as_ref().map(Peer::node);
+    match context.ask(Request::Doctor { peer: node }).await {
+        Ok(Answer::Doctor(theirs)) => {
+            found.checks.push(checks::ok("daemon", "runs and answers"));
+            found.checks.extend(theirs.checks);
+            found.causes = theirs.causes;
+            found.trace = theirs.trace;
+        }
+        Ok(other) => return Err(unexpected(&other)),
+        Err(trouble) if trouble.exit == Exit::NotRunning && peer.is_some() => return Err(trouble),
+        Err(trouble) => found.checks.push(checks::problem("daemon", trouble.message, trouble.hint)),
+    }
+    context.printer.either(&found, || text(context, &found, peer.is_some()))?;
+    let problems = found.checks.iter().filter(|check| check.result == Verdict::Problem).count();
+    match problems {
+        0 => Ok(()),
+        1 => Err(Trouble::failed("1 problem was found", "do what is said above, then run it again")),
+        many => Err(Trouble::failed(format!("{many} problems were found"), "do what is said above, then run it again")),
+    }
+}
+
+fn text(context: &Context, found: &DoctorDocument, about_peer: bool) -> String {
+    let width = found.checks.iter().map(|check| check.name.chars().count()).max().unwrap_or(0);
+    let line = |check: &Check| {
+        let verdict = match check.result {
+            Verdict::Ok => "ok     ",
+            Verdict::Warning => "warning",
+            Verdict::Problem => "PROBLEM",
+        };
+        let remedy = check.remedy.as_ref().map(|remedy| format!("\n{:9}-> {}", "", clean(remedy))).unwrap_or_default();
+        format!("{verdict}  {:width$}  {}{remedy}", check.name, clean(&check.found))
+    };
+    let mut lines: Vec<String> = found.checks.iter().map(line).collect();
+    if about_peer {
+        lines.push(String::new());
+        lines.push(context.printer.heading("The peer"));
+        if found.causes.is_empty() {
+            lines.push("nothing is known to be wrong with it".into());
+        }
+        for (number, cause) in found.causes.iter().enumerate() {
+            lines.push(format!("{}. {}\n   -> {}", number + 1, clean(&cause.cause), clean(&cause.remedy)));
+        }
+        lines.extend(found.trace.iter().map(|line| format!("   {}", clean(line))));
+    }
+    lines.join("\n")
+}

@@ -1,0 +1,131 @@
+//! The command line: `polypeer` is daemon and client. Data goes to stdout, talk to stderr; every error ends in a hint;
+//! exit codes are those of [`Exit`]. `run` becomes [`crate::daemon`]; everything else asks it over
+//! [`crate::control`], and [`crate::operator`] moves bytes through the gateway.
+
+pub mod args;
+mod doctor;
+mod node;
+pub mod output;
+mod plugin;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::config::DaemonConfig;
+use crate::control::client::Control;
+use crate::control::{Answer, Request};
+use crate::daemon;
+use crate::home::Home;
+use crate::operator;
+use crate::trouble::{Exit, Trouble};
+use args::{Cli, Command, Config};
+use output::Printer;
+
+/// What a command needs to know beside its own arguments.
+pub struct Context {
+    /// Which node.
+    pub home: Home,
+    /// How to talk.
+    pub printer: Printer,
+}
+
+impl Context {
+    /// A connection to the daemon.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn control(&self) -> Result<Control, Trouble> {
+        Control::connect(&self.home).await
+    }
+
+    /// One request to the daemon, on a connection of its own.
+    ///
+    /// # Errors
+    /// When there is no daemon, or it says what is wrong.
+    pub async fn ask(&self, request: Request) -> Result<Answer, Trouble> {
+        self.control().await?.request(&request).await
+    }
+}
+
+/// Does what the arguments of this process say.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let printer = Printer::new(&cli.global);
+    log_to_stderr(&cli);
+    let done = Home::find(cli.global.home.as_deref()).map_err(Trouble::from).and_then(|home| {
+        let runtime = tokio::runtime::Runtime::new().map_err(|error| {
+            Trouble::failed(format!("failed to start: {error}"), "check the limits on processes and open files")
+        })?;
+        let done = runtime.block_on(Box::pin(run(cli.command, Context { home, printer: printer.clone() })));
+        // A thread may be in a read of stdin that never ends.
+        runtime.shutdown_background();
+        done
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(trouble) => {
+            printer.trouble(&trouble);
+            ExitCode::from(trouble.exit.code())
+        }
+    }
+}
+
+async fn run(command: Command, context: Context) -> Result<(), Trouble> {
+    match command {
+        Command::Run(options) => daemon::run(context, options).await,
+        Command::Status => node::status(&context).await,
+        Command::Id => node::id(&context).await,
+        Command::Ticket => node::ticket(&context).await,
+        Command::Peers { command } => node::peers(&context, command).await,
+        Command::Plugin { command } => plugin::run(&context, command).await,
+        Command::Pipe { peer, protocol } => operator::pipe::run(&context, peer.0, protocol).await,
+        Command::Serve { protocol, command } => operator::serve::run(&context, protocol, command).await,
+        Command::Send { files } => operator::send::run(&context, &files).await,
+        Command::Get(options) => operator::get::run(&context, options).await,
+        Command::Chat { peer } => operator::chat::run(&context, peer.0).await,
+        Command::Doctor { peer } => doctor::run(&context, peer).await,
+        Command::Config { command: Config::Check } => check_config(&context),
+        Command::Shutdown => node::shutdown(&context).await,
+    }
+}
+
+fn check_config(context: &Context) -> Result<(), Trouble> {
+    let path = context.home.config_file();
+    let there = path.exists();
+    DaemonConfig::load(&context.home)?;
+    let found = serde_json::json!({ "path": path, "exists": there, "valid": true });
+    context.printer.either(&found, || match there {
+        true => format!("{} is valid", path.display()),
+        false => format!("{} does not exist: the defaults apply", path.display()),
+    })
+}
+
+/// What the daemon must never answer to a request.
+pub(crate) fn unexpected(answer: &Answer) -> Trouble {
+    Trouble::new(
+        Exit::Failed,
+        format!("the daemon answered something else than what was asked: {answer:?}")
+            .chars()
+            .take(300)
+            .collect::<String>(),
+        "restart the daemon: it may be of another version",
+    )
+}
+
+/// Own remarks and those of the parts below, on stderr. The daemon tells what an operator wants to know by default,
+/// the other commands only what went wrong.
+fn log_to_stderr(cli: &Cli) {
+    use std::io::IsTerminal;
+    let usual = if matches!(cli.command, Command::Run(_)) { 2 } else { 1 };
+    let level = if cli.global.quiet { 0 } else { usual + cli.global.verbose };
+    let level = ["error", "warn", "info", "debug", "trace"][usize::from(level.min(4))];
+    let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let filter = tracing_subscriber::EnvFilter::new(level);
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(color)
+        .with_target(false)
+        .init();
+}

@@ -1,0 +1,179 @@
+//! Where output goes: data to stdout, talk to stderr, both as the options, the terminal and `NO_COLOR` want it.
+
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde::Serialize;
+
+use crate::cli::args::Global;
+use crate::trouble::Trouble;
+
+/// How to talk to whoever typed the command.
+#[derive(Debug, Clone)]
+pub struct Printer {
+    /// Data as one JSON document.
+    pub json: bool,
+    quiet: bool,
+    color: bool,
+    /// Whether the one document of `--json` is out.
+    documented: Arc<AtomicBool>,
+}
+
+impl Printer {
+    /// As the options say.
+    pub fn new(global: &Global) -> Self {
+        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        Self {
+            json: global.json,
+            quiet: global.quiet,
+            color: !plain && io::stdout().is_terminal(),
+            documented: Arc::default(),
+        }
+    }
+
+    /// Text to stdout, and a line break. A reader that went away is no error: it has what it wanted.
+    ///
+    /// # Errors
+    /// When stdout cannot be written for another reason, such as a full disk.
+    pub fn data(&self, text: &str) -> Result<(), Trouble> {
+        let mut stdout = io::stdout().lock();
+        match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                Err(Trouble::failed(format!("failed to write the output: {error}"), "check where the output goes"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// One JSON document to stdout.
+    ///
+    /// # Errors
+    /// As [`Self::data`].
+    pub fn document(&self, document: &impl Serialize) -> Result<(), Trouble> {
+        self.documented.store(true, Ordering::Relaxed);
+        self.data(&serde_json::to_string_pretty(document).expect("our documents have text keys"))
+    }
+
+    /// A document with `--json`, else text.
+    ///
+    /// # Errors
+    /// As [`Self::data`].
+    pub fn either(&self, document: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), Trouble> {
+        if self.json { self.document(document) } else { self.data(&text()) }
+    }
+
+    /// Talk to stderr, unless `--quiet`.
+    pub fn say(&self, text: impl AsRef<str>) {
+        if !self.quiet {
+            eprintln!("{}", text.as_ref());
+        }
+    }
+
+    /// An error and its hint to stderr; with `--json` a document to stdout too, unless there was one.
+    pub fn trouble(&self, trouble: &Trouble) {
+        if self.json && !self.documented.load(Ordering::Relaxed) {
+            let error = serde_json::json!({ "exit_code": trouble.exit.code(), "message": trouble.message, "hint": trouble.hint });
+            let _ = self.document(&serde_json::json!({ "error": error })); // There is nowhere else to tell it.
+        }
+        eprintln!("error: {}\nhint: {}", trouble.message, trouble.hint);
+    }
+
+    /// Whether progress can be shown.
+    pub fn shows_progress(&self) -> bool {
+        !self.quiet && io::stderr().is_terminal()
+    }
+
+    /// Asks a question that is answered by yes or no. Without a terminal there is nobody to ask: `None`.
+    pub fn confirm(&self, question: &str) -> Option<bool> {
+        if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+            return None;
+        }
+        eprint!("{question} [y/N] ");
+        let mut line = String::new();
+        let read = io::stdin().lock().read_line(&mut line);
+        Some(read.is_ok() && matches!(line.trim().to_lowercase().as_str(), "y" | "yes"))
+    }
+
+    /// `text` as a heading.
+    pub fn heading(&self, text: &str) -> String {
+        if self.color { format!("\x1b[1m{text}\x1b[0m") } else { text.into() }
+    }
+
+    /// Columns under headings, aligned, two spaces apart.
+    pub fn table(&self, headings: &[&str], rows: &[Vec<String>]) -> String {
+        let width = |column: usize| {
+            let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
+            cells.chain([headings[column].chars().count()]).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..headings.len()).map(width).collect();
+        let line = |cells: &mut dyn Iterator<Item = &str>| {
+            let padded: Vec<String> = cells.zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+            padded.join("  ").trim_end().to_owned()
+        };
+        let mut lines = vec![self.heading(&line(&mut headings.iter().copied()))];
+        lines.extend(rows.iter().map(|row| line(&mut row.iter().map(String::as_str))));
+        lines.join("\n")
+    }
+
+    /// Names and values, the values aligned.
+    pub fn pairs(&self, pairs: &[(&str, String)]) -> String {
+        let width = pairs.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+        let lines = pairs.iter().map(|(name, value)| {
+            let indent = format!("\n{:width$}  ", "");
+            format!("{}  {}", self.heading(&format!("{name:<width$}")), value.replace('\n', &indent))
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// A duration as people say it: `45s`, `3m`, `2h 5m`, `4d 1h`.
+pub fn duration(seconds: u64) -> String {
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    match () {
+        () if days > 0 => format!("{days}d {}h", hours % 24),
+        () if hours > 0 => format!("{hours}h {}m", minutes % 60),
+        () if minutes > 0 => format!("{minutes}m {}s", seconds % 60),
+        () => format!("{seconds}s"),
+    }
+}
+
+/// A value that may not be known.
+pub fn known(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "-".into(), |value| value.to_string())
+}
+
+/// What came from outside, for a terminal: control characters as `\u{…}`.
+pub fn clean(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() && c != '\t' { c.escape_default().to_string() } else { c.to_string() })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plain() -> Printer {
+        Printer { json: false, quiet: false, color: false, documented: Arc::default() }
+    }
+
+    #[test]
+    fn tables_are_aligned_without_trailing_space() {
+        let rows = [vec!["chat".into(), "ready".into()], vec!["é".into(), "x".into()]];
+        assert_eq!(plain().table(&["ID", "STATE"], &rows), "ID    STATE\nchat  ready\né     x");
+        assert_eq!(plain().pairs(&[("a", "1\n2".into()), ("long", "3".into())]), "a     1\n      2\nlong  3");
+    }
+
+    #[test]
+    fn durations_have_two_units_at_most() {
+        for (seconds, text) in [(5, "5s"), (65, "1m 5s"), (7500, "2h 5m"), (90_000, "1d 1h")] {
+            assert_eq!(duration(seconds), text);
+        }
+    }
+
+    #[test]
+    fn control_characters_do_not_reach_a_terminal() {
+        assert_eq!(clean("a\x1b[2Jb\n"), "a\\u{1b}[2Jb\\n");
+    }
+}

@@ -1,0 +1,99 @@
+//! The commands' side of the control socket.
+
+use std::io;
+use std::time::Duration;
+
+use polypeer_ipc_protocol::ids::Secret;
+use tokio::net::UnixStream;
+
+use super::frames::{self, MAX_DOCUMENT};
+use super::{Answer, Hello, Request, VERSION};
+use crate::home::Home;
+use crate::trouble::{Exit, Trouble};
+
+/// How long the daemon has to accept a connection. It answers requests as long as they take.
+const GREETING: Duration = Duration::from_secs(10);
+
+/// A connection to the daemon.
+#[derive(Debug)]
+pub struct Control {
+    stream: UnixStream,
+}
+
+impl Control {
+    /// Connects to the daemon of `home`.
+    ///
+    /// # Errors
+    /// [`Exit::NotRunning`] when there is none; [`Exit::Failed`] when it does not let us in.
+    pub async fn connect(home: &Home) -> Result<Self, Trouble> {
+        let secret = match std::fs::read_to_string(home.control_key()) {
+            Ok(text) => text.trim().parse::<Secret>().map_err(|_| not_running(home))?,
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                return Err(Trouble::failed(
+                    format!("{} belongs to another user", home.root().display()),
+                    "run the command as the user who runs the daemon, or give your own --home",
+                ));
+            }
+            Err(_) => return Err(not_running(home)),
+        };
+        // Before the secret is sent to whatever listens there.
+        home.check_sockets()?;
+        let stream = UnixStream::connect(home.control_socket()).await.map_err(|_| not_running(home))?;
+        let mut control = Self { stream };
+        let hello = async {
+            frames::write(&mut control.stream, &Hello { secret, version: VERSION }).await?;
+            frames::read::<Answer>(&mut control.stream, MAX_DOCUMENT).await
+        };
+        match tokio::time::timeout(GREETING, hello).await {
+            Ok(Ok(Some(Answer::Done))) => Ok(control),
+            Ok(Ok(Some(Answer::Trouble(trouble)))) => Err(trouble),
+            Ok(_) => Err(Trouble::failed(
+                "the daemon closed the connection",
+                "commands cannot be run from inside a plugin; else try again, or restart the daemon",
+            )),
+            Err(_) => Err(Trouble::failed("the daemon does not answer", "look at its log; restart it if it hangs")),
+        }
+    }
+
+    /// Asks, and waits for the answer, which is never [`Answer::Trouble`].
+    ///
+    /// # Errors
+    /// What the daemon says is wrong, or that it went away.
+    pub async fn request(&mut self, request: &Request) -> Result<Answer, Trouble> {
+        frames::write(&mut self.stream, request).await.map_err(gone)?;
+        self.next().await
+    }
+
+    /// The next answer to a request that has several.
+    ///
+    /// # Errors
+    /// As [`Self::request`].
+    pub async fn next(&mut self) -> Result<Answer, Trouble> {
+        match frames::read(&mut self.stream, MAX_DOCUMENT).await.map_err(gone)? {
+            Some(Answer::Trouble(trouble)) => Err(trouble),
+            Some(answer) => Ok(answer),
+            None => Err(gone(io::ErrorKind::UnexpectedEof.into())),
+        }
+    }
+
+    /// Waits until the daemon ends the connection.
+    pub async fn ended(&mut self) {
+        while let Ok(Some(_)) = frames::read::<Answer>(&mut self.stream, MAX_DOCUMENT).await {}
+    }
+}
+
+fn not_running(home: &Home) -> Trouble {
+    Trouble::new(
+        Exit::NotRunning,
+        format!("no daemon runs on {}", home.root().display()),
+        "start one with `polypeer run`, or name another home with --home DIR",
+    )
+}
+
+fn gone(error: io::Error) -> Trouble {
+    Trouble::new(
+        Exit::NotRunning,
+        format!("the daemon went away: {error}"),
+        "it may be stopping; see its output, or start it again with `polypeer run`",
+    )
+}

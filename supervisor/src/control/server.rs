@@ -1,0 +1,180 @@
+//! The daemon's side of the control socket: lets callers in, reads their requests, hands them to a [`Handler`].
+//! Garbage ends the connection it came on and nothing else.
+
+use std::io;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::sync::Arc;
+use std::time::Duration;
+
+use polypeer_ipc_protocol::ids::Secret;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::caller;
+use super::frames;
+use super::{Answer, Hello, Request, VERSION};
+use crate::home::Home;
+use crate::trouble::Trouble;
+
+/// Connections at a time; one beyond waits in the kernel's queue. Each command uses one.
+pub const MAX_CONNECTIONS: usize = 64;
+/// Largest request, bytes.
+pub const MAX_REQUEST: usize = 64 << 10;
+/// How long a caller has for its first frame, and between two requests.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a caller may take to read an answer.
+const WRITE_TIME: Duration = Duration::from_secs(30);
+/// Answers of one request on their way to the caller.
+const ANSWERS: usize = 64;
+
+/// What answers requests: the daemon.
+pub trait Handler: Send + Sync + 'static {
+    /// Answers one request with one answer or, for logs, many. Dropped when the caller goes away, so what a request
+    /// holds (an operator session) ends with the connection.
+    fn handle(&self, request: Request, answers: mpsc::Sender<Answer>) -> impl Future<Output = ()> + Send;
+
+    /// Whether a process is, or may be, a plugin's.
+    fn is_confined(&self, pid: i32) -> bool;
+}
+
+/// A listening control socket.
+#[derive(Debug)]
+pub struct Server {
+    listener: UnixListener,
+    secret: Secret,
+}
+
+impl Server {
+    /// Makes a new secret and listens. The home must be locked: what is at the socket's place is a leftover.
+    ///
+    /// # Errors
+    /// When the secret cannot be stored or the socket cannot be made.
+    pub fn bind(home: &Home) -> io::Result<Self> {
+        let mut bytes = [0; 32];
+        getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
+        let secret = Secret(bytes);
+        write_key(home, &secret)?;
+        let path = home.control_socket();
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let listener = UnixListener::bind(&path)?;
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600))?;
+        Ok(Self { listener, secret })
+    }
+
+    /// Serves until dropped.
+    pub async fn run(self, handler: Arc<impl Handler>) {
+        let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let mut connections = JoinSet::new();
+        loop {
+            let slot = slots.clone().acquire_owned().await.expect("the semaphore is never closed");
+            let stream = match self.listener.accept().await {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "failed to accept a control connection");
+                    tokio::time::sleep(Duration::from_millis(100)).await; // Out of descriptors: do not spin.
+                    continue;
+                }
+            };
+            let (secret, handler) = (self.secret.clone(), handler.clone());
+            connections.spawn(async move {
+                let _slot = slot;
+                if let Err(error) = serve(stream, &secret, &*handler).await {
+                    tracing::debug!(%error, "control connection ended");
+                }
+            });
+            while connections.try_join_next().is_some() {}
+        }
+    }
+}
+
+fn write_key(home: &Home, secret: &Secret) -> io::Result<()> {
+    use std::io::Write;
+    let path = home.control_key();
+    let fresh = path.with_extension("new");
+    match std::fs::remove_file(&fresh) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
+    writeln!(file, "{}", secret.to_text())?;
+    file.sync_all()?;
+    std::fs::rename(&fresh, &path)
+}
+
+async fn serve(mut stream: UnixStream, secret: &Secret, handler: &impl Handler) -> io::Result<()> {
+    if let Err(refused) = caller::check(&stream, |pid| handler.is_confined(pid)) {
+        tracing::warn!(%refused, "refused on the control socket");
+        let trouble = Trouble::failed(
+            "this process may not use the control socket",
+            "run the command from a shell of the operator, not from inside a plugin",
+        );
+        return answer(&mut stream, &trouble.into()).await;
+    }
+    let Some(hello) = patiently(frames::read::<Hello>(&mut stream, MAX_REQUEST)).await? else { return Ok(()) };
+    if !hello.secret.matches(secret) {
+        tracing::warn!("refused on the control socket: wrong secret");
+        let trouble =
+            Trouble::failed("the control secret is wrong", "the daemon was restarted a moment ago: try again");
+        return answer(&mut stream, &trouble.into()).await;
+    }
+    if hello.version != VERSION {
+        let trouble = Trouble::failed(
+            "the daemon was started from another version of polypeer",
+            "restart the daemon: `polypeer shutdown` of the other version, then `polypeer run`",
+        );
+        return answer(&mut stream, &trouble.into()).await;
+    }
+    answer(&mut stream, &Answer::Done).await?;
+    while let Some(request) = patiently(frames::read::<Request>(&mut stream, MAX_REQUEST)).await? {
+        let (sender, mut answers) = mpsc::channel(ANSWERS);
+        let handling = handler.handle(request, sender);
+        let mut handling = std::pin::pin!(handling);
+        let mut handled = false;
+        loop {
+            tokio::select! {
+                () = &mut handling, if !handled => handled = true,
+                next = answers.recv() => match next {
+                    Some(next) => answer(&mut stream, &next).await?,
+                    None if handled => break,
+                    // The handler let go of its sender and still holds something for the caller.
+                    None => {
+                        tokio::select! {
+                            () = &mut handling => break,
+                            () = hung_up(&stream) => return Ok(()),
+                        }
+                    }
+                },
+                () = hung_up(&stream) => return Ok(()),
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn patiently<T>(work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    tokio::time::timeout(PATIENCE, work).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+async fn answer(stream: &mut UnixStream, answer: &Answer) -> io::Result<()> {
+    let written = tokio::time::timeout(WRITE_TIME, frames::write(stream, answer)).await;
+    written.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+/// Waits until the caller has closed its end. A caller that sends before it has its answer breaks the protocol, and
+/// is treated alike.
+async fn hung_up(stream: &UnixStream) {
+    while stream.readable().await.is_ok() {
+        match stream.try_read(&mut [0]) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            _ => return,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,175 @@
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::oneshot;
+
+use super::*;
+use crate::control::client::Control;
+use crate::control::frames::MAX_DOCUMENT;
+
+/// Takes every caller for the operator. Answers `Id` with a text and `PluginList` never, but tells when that is dropped.
+struct Fake {
+    dropped: std::sync::Mutex<Option<oneshot::Sender<()>>>,
+    confines: Option<i32>,
+}
+
+impl Handler for Fake {
+    async fn handle(&self, request: Request, answers: mpsc::Sender<Answer>) {
+        match request {
+            Request::PluginList => {
+                let _held = self.dropped.lock().expect("not poisoned").take();
+                std::future::pending::<()>().await;
+            }
+            Request::Status => {
+                for line in 0..200 {
+                    let _ = answers.send(Answer::Line(line.to_string())).await;
+                }
+                let _ = answers.send(Answer::Done).await;
+            }
+            _ => {
+                let _ = answers.send(Answer::Text("me".into())).await;
+            }
+        }
+    }
+
+    fn is_confined(&self, pid: i32) -> bool {
+        self.confines == Some(pid)
+    }
+}
+
+struct World {
+    _folder: tempfile::TempDir,
+    home: Home,
+    dropped: oneshot::Receiver<()>,
+}
+
+fn world() -> World {
+    world_that_confines(None)
+}
+
+fn world_that_confines(confines: Option<i32>) -> World {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let home = Home::at(folder.path());
+    home.prepare().expect("a home");
+    let (sender, dropped) = oneshot::channel();
+    let server = Server::bind(&home).expect("a server");
+    tokio::spawn(server.run(Arc::new(Fake { dropped: std::sync::Mutex::new(Some(sender)), confines })));
+    World { _folder: folder, home, dropped }
+}
+
+impl World {
+    async fn raw(&self) -> UnixStream {
+        UnixStream::connect(self.home.control_socket()).await.expect("it listens")
+    }
+
+    async fn works(&self) {
+        let mut control = Control::connect(&self.home).await.expect("let in");
+        assert_eq!(control.request(&Request::Id).await.expect("answered"), Answer::Text("me".into()));
+    }
+}
+
+async fn told(stream: &mut UnixStream) -> String {
+    match frames::read::<Answer>(stream, MAX_DOCUMENT).await {
+        Ok(Some(Answer::Trouble(trouble))) => trouble.message,
+        other => panic!("expected trouble, got {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn requests_are_answered_one_after_the_other() {
+    let world = world();
+    let mut control = Control::connect(&world.home).await.expect("let in");
+    for _ in 0..3 {
+        assert_eq!(control.request(&Request::Id).await.expect("answered"), Answer::Text("me".into()));
+    }
+    let mut lines = 0;
+    let mut answer = control.request(&Request::Status).await.expect("answered");
+    while let Answer::Line(line) = answer {
+        assert_eq!(line, lines.to_string());
+        lines += 1;
+        answer = control.next().await.expect("more");
+    }
+    assert_eq!((lines, answer), (200, Answer::Done));
+    assert_eq!(control.request(&Request::Id).await.expect("answered"), Answer::Text("me".into()));
+}
+
+#[tokio::test]
+async fn wrong_secret_and_other_version_are_refused() {
+    let world = world();
+    let mut stream = world.raw().await;
+    frames::write(&mut stream, &Hello { secret: Secret([0; 32]), version: VERSION }).await.expect("sent");
+    assert!(told(&mut stream).await.contains("secret is wrong"));
+    let secret = std::fs::read_to_string(world.home.control_key()).expect("a key").trim().parse().expect("a secret");
+    let mut stream = world.raw().await;
+    frames::write(&mut stream, &Hello { secret, version: VERSION + 1 }).await.expect("sent");
+    assert!(told(&mut stream).await.contains("another version"));
+}
+
+#[tokio::test]
+async fn process_of_a_plugin_is_refused_although_it_knows_the_secret() {
+    let world = world_that_confines(i32::try_from(std::process::id()).ok());
+    let trouble = Control::connect(&world.home).await.expect_err("refused");
+    assert!(trouble.message.contains("may not use the control socket"), "{trouble}");
+    assert!(trouble.hint.contains("not from inside a plugin"));
+}
+
+#[tokio::test]
+async fn garbage_ends_its_connection_and_no_other() {
+    let world = world();
+    let mut good = Control::connect(&world.home).await.expect("let in");
+    for garbage in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[4, 0, 0, 0, b'n', b'o', b'n', b'e'], &[0xff; 64], &[0; 4]] {
+        let mut stream = world.raw().await;
+        stream.write_all(garbage).await.expect("sent");
+        let mut rest = Vec::new();
+        let _ = stream.read_to_end(&mut rest).await; // Ended, or reset when garbage was left unread.
+        assert!(rest.is_empty(), "{garbage:?}");
+    }
+    let mut half = world.raw().await;
+    half.write_all(&[200, 0, 0]).await.expect("sent");
+    drop(half);
+    assert_eq!(good.request(&Request::Id).await.expect("answered"), Answer::Text("me".into()));
+    world.works().await;
+}
+
+#[tokio::test]
+async fn request_in_progress_is_dropped_when_its_caller_goes() {
+    let world = world();
+    let mut control = Control::connect(&world.home).await.expect("let in");
+    let asking = tokio::time::timeout(Duration::from_millis(50), control.request(&Request::PluginList)).await;
+    assert!(asking.is_err(), "it is never answered");
+    drop(control);
+    assert!(world.dropped.await.is_err(), "its sender is dropped with the request");
+}
+
+#[tokio::test]
+async fn key_is_private_and_new_at_each_start() {
+    let world = world();
+    let first = std::fs::read_to_string(world.home.control_key()).expect("a key");
+    let mode = std::fs::metadata(world.home.control_key()).expect("a key").permissions().mode() & 0o777;
+    assert_eq!(mode, 0o600);
+    let _second = Server::bind(&world.home).expect("another server");
+    assert_ne!(std::fs::read_to_string(world.home.control_key()).expect("a key"), first);
+}
+
+#[tokio::test]
+async fn without_a_daemon_commands_say_so() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let trouble = Control::connect(&Home::at(folder.path())).await.expect_err("nobody there");
+    assert_eq!(trouble.exit.code(), 3);
+    assert!(trouble.hint.contains("polypeer run"));
+}
+
+#[tokio::test]
+async fn connections_beyond_the_limit_wait_for_a_place() {
+    let world = world();
+    let mut held = Vec::new();
+    for _ in 0..MAX_CONNECTIONS {
+        held.push(Control::connect(&world.home).await.expect("let in"));
+    }
+    let waiting = world.raw();
+    let mut waiting = waiting.await;
+    let secret = std::fs::read_to_string(world.home.control_key()).expect("a key").trim().parse().expect("a secret");
+    frames::write(&mut waiting, &Hello { secret, version: VERSION }).await.expect("sent");
+    let early = tokio::time::timeout(Duration::from_millis(100), waiting.readable()).await;
+    assert!(early.is_err(), "not served yet");
+    held.pop();
+    assert_eq!(frames::read::<Answer>(&mut waiting, MAX_DOCUMENT).await.expect("served"), Some(Answer::Done));
+}

@@ -1,0 +1,67 @@
+//! The apps that ship beside the core: installed once into a new home, with what their manifests ask for. One that is
+//! removed stays away; one that was not built yet is looked for again at the next start.
+
+use std::path::Path;
+
+use polypeer_ipc_protocol::ids::PluginId;
+
+use crate::cli::output::Printer;
+use crate::home::Home;
+use crate::install;
+use crate::store::{Installed, Store};
+use crate::supervise::Programs;
+use crate::trouble::Trouble;
+
+/// What ships.
+pub(super) const APPS: &[&str] = &["chat", "files"];
+/// What [`Installed::source`] says of them.
+const SOURCE: &str = "bundled";
+
+/// Installs what is not there and was not removed.
+pub(super) fn install(home: &Home, store: &mut Store, printer: &Printer) -> Result<(), Trouble> {
+    let share = Programs::find().ok().and_then(|programs| programs.share);
+    for name in APPS {
+        let id: PluginId = name.parse().expect("an id of ours");
+        let note = format!("bundled {id}");
+        if store.note(&note)?.is_some() || store.plugin(&id)?.is_some() {
+            continue;
+        }
+        let Some(folder) = share.as_ref().map(|share| share.join("contrib/apps").join(name)) else {
+            printer
+                .say(format!("the bundled app {id} is not installed: no folder of shared files beside this program"));
+            continue;
+        };
+        match install_one(home, store, &folder) {
+            Ok(words) => {
+                store.set_note(&note, "installed")?;
+                printer.say(format!("installed the bundled app {id}; it may {}", words.join("; ")));
+            }
+            Err(trouble) => printer.say(format!("the bundled app {id} is not installed: {trouble}")),
+        }
+    }
+    Ok(())
+}
+
+fn install_one(home: &Home, store: &mut Store, folder: &Path) -> Result<Vec<String>, Trouble> {
+    let candidate = install::inspect(folder)?;
+    let swapped = install::swap_in(home, &candidate)?;
+    let installed = Installed {
+        id: candidate.manifest.plugin.id.clone(),
+        manifest: candidate.text,
+        digest: candidate.digest,
+        enabled: true,
+        source: SOURCE.into(),
+    };
+    match store.install(&installed) {
+        Ok(()) => {
+            swapped.keep();
+            Ok(candidate.manifest.permissions.in_words())
+        }
+        Err(error) => {
+            if let Err(left) = swapped.take_back() {
+                tracing::warn!("{left}; the next start removes it");
+            }
+            Err(error.into())
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! From what the parts know to the documents of `--json`.
+
+use polypeer_ipc_protocol::admin::{NetStatus, PeerRecord, PeerState};
+use polypeer_ipc_protocol::gateway::{Grants, Path, PeerScope};
+use polypeer_ipc_protocol::ids::Pattern;
+
+use super::state::Recorded;
+use crate::control::documents::{
+    GrantsDocument, NetcoreDocument, PeerCounts, PeerDocument, PluginDocument, PluginLine, SourceDocument,
+    StatusDocument, TrafficDocument, UsageDocument,
+};
+use crate::manifest::{Manifest, Network};
+use crate::supervise::{NetcoreStatus, PluginStatus, UsageStatus};
+
+/// What a plugin's state is when the supervisor does not run it at all.
+const NOT_RUN: &str = "failed";
+
+pub(super) fn peer(record: PeerRecord) -> PeerDocument {
+    let state = match record.state {
+        PeerState::Connected => "connected",
+        PeerState::Known => "known",
+        PeerState::Blocked => "blocked",
+    };
+    let path = record.path.map(|path| match path {
+        Path::Direct => "direct",
+        Path::Relayed => "relayed",
+    });
+    PeerDocument {
+        node_id: record.node,
+        state: state.into(),
+        path: path.map(Into::into),
+        address: record.address,
+        rtt_ms: record.rtt_us.map(milliseconds),
+        since_s: record.since_s,
+        sources: record.sources,
+        protocols: record.protocols,
+        sent_bytes: record.sent_bytes,
+        received_bytes: record.received_bytes,
+    }
+}
+
+/// Microseconds as milliseconds.
+pub(super) fn milliseconds(microseconds: u64) -> f64 {
+    microseconds as f64 / 1000.0
+}
+
+/// Fills in what netcore knows.
+pub(super) fn add_network(status: &mut StatusDocument, network: NetStatus) {
+    status.node_id = Some(network.node);
+    status.listen = Some(network.listen);
+    status.reach = network.reach;
+    status.peers = Some(PeerCounts { connected: network.connected, known: network.known });
+    status.traffic = Some(TrafficDocument { sent_bytes: network.sent_bytes, received_bytes: network.received_bytes });
+    let sources = network.sources.into_iter().map(|source| SourceDocument {
+        name: source.name,
+        enabled: source.enabled,
+        last_success_s: source.last_success_s,
+        found: source.found,
+        problem: source.problem,
+    });
+    status.sources = Some(sources.collect());
+    status.warnings.extend(network.warnings);
+}
+
+pub(super) fn netcore(netcore: NetcoreStatus) -> NetcoreDocument {
+    NetcoreDocument {
+        pid: netcore.pid.and_then(|pid| u32::try_from(pid).ok()),
+        state: netcore.state,
+        restarts: netcore.restarts.into(),
+        rss_bytes: netcore.rss_bytes,
+    }
+}
+
+pub(super) fn line(recorded: &Recorded, status: Option<&PluginStatus>) -> PluginLine {
+    let manifest = &recorded.spec.manifest;
+    PluginLine {
+        id: recorded.installed.id.clone(),
+        name: manifest.shown_name().into(),
+        version: manifest.plugin.version.to_string(),
+        state: status.map_or(NOT_RUN, |status| status.state.as_str()).into(),
+        enabled: recorded.installed.enabled,
+        pid: status.and_then(pid),
+        restarts: status.map_or(0, |status| status.restarts.into()),
+        memory_bytes: status.and_then(|status| status.usage.memory_bytes),
+    }
+}
+
+fn pid(status: &PluginStatus) -> Option<u32> {
+    status.pid.and_then(|pid| u32::try_from(pid).ok())
+}
+
+pub(super) fn plugin(recorded: Recorded, status: Option<PluginStatus>) -> PluginDocument {
+    let Recorded { installed, spec, overrides } = recorded;
+    let manifest = spec.manifest;
+    let status = status.as_ref();
+    PluginDocument {
+        version: manifest.plugin.version.to_string(),
+        state: status.map_or(NOT_RUN, |status| status.state.as_str()).into(),
+        pid: status.and_then(pid),
+        restarts: status.map_or(0, |status| status.restarts.into()),
+        exit_reason: status.and_then(|status| status.exit_reason.clone()),
+        grants: grants(&manifest, &spec.grants),
+        limits: serde_json::to_value(&spec.limits).expect("limits are plain data"),
+        overrides: overrides.into_iter().collect(),
+        usage: status.map(|status| usage(status.usage)).unwrap_or_default(),
+        confinement: status.map(|status| status.confinement.clone()).unwrap_or_default(),
+        not_enforced: manifest.not_enforced(),
+        name: manifest.shown_name().into(),
+        description: manifest.plugin.description,
+        enabled: installed.enabled,
+        source: installed.source,
+        id: installed.id,
+    }
+}
+
+fn usage(usage: UsageStatus) -> UsageDocument {
+    UsageDocument {
+        memory_bytes: usage.memory_bytes,
+        cpu_percent: usage.cpu_percent,
+        pids: usage.pids,
+        disk_bytes: usage.disk_bytes,
+        sent_bytes: usage.sent_bytes,
+        received_bytes: usage.received_bytes,
+    }
+}
+
+fn grants(manifest: &Manifest, grants: &Grants) -> GrantsDocument {
+    let texts = |patterns: &[Pattern]| patterns.iter().map(ToString::to_string).collect();
+    let mut in_words = manifest.permissions.in_words();
+    let peers = match &grants.peers {
+        PeerScope::Any => "any".into(),
+        PeerScope::List(peers) => {
+            in_words.extend(peers.iter().map(|peer| format!("the list of peers has {peer}")));
+            serde_json::to_value(peers).expect("node ids are text")
+        }
+    };
+    GrantsDocument {
+        serve: texts(&grants.serve),
+        dial: texts(&grants.dial),
+        serve_local: texts(&grants.serve_local),
+        peers,
+        topics: texts(&grants.topics),
+        dht: texts(&grants.dht),
+        routes: texts(&grants.routes),
+        network: match manifest.permissions.network {
+            Network::None => "none",
+            Network::Internet => "internet",
+        }
+        .into(),
+        in_words,
+    }
+}

@@ -1,0 +1,157 @@
+//! `polypeer run`: takes the home, brings everything up, answers the control socket, and takes everything down again.
+//! Children are [`crate::supervise`]'s; what is installed is [`crate::store`]'s; this joins them.
+
+mod bundle;
+pub mod checks;
+mod describe;
+mod logs;
+mod notify;
+mod plugins;
+mod requests;
+mod state;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use polypeer_ipc_protocol::admin::{AdminRequest, AdminResponse};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Mutex;
+
+use crate::cli::Context;
+use crate::cli::args::Run;
+use crate::config::DaemonConfig;
+use crate::control::server::Server;
+use crate::home::Home;
+use crate::install;
+use crate::store::Store;
+use crate::supervise::{StartError, Supervisor};
+use crate::trouble::Trouble;
+use state::State;
+
+/// How long everything together may take to stop in order; then it is killed.
+const GRACE: Duration = Duration::from_secs(20);
+
+/// Everything a request may need.
+pub(crate) struct Daemon {
+    home: Home,
+    config: DaemonConfig,
+    supervisor: Supervisor,
+    state: State,
+    /// Installing, removing and changing plugins: one at a time, so that store, files and children agree.
+    changes: Mutex<()>,
+    started: Instant,
+    node: polypeer_ipc_protocol::ids::NodeId,
+    stop: tokio::sync::Notify,
+}
+
+impl From<StartError> for Trouble {
+    fn from(error: StartError) -> Self {
+        Self::failed(error.to_string(), error.hint())
+    }
+}
+
+/// Runs until it is told to stop.
+pub(crate) async fn run(context: Context, options: Run) -> Result<(), Trouble> {
+    let home = context.home;
+    home.prepare()?;
+    let config = configure(&home, &options)?;
+    let _lock = home.lock()?;
+    // From here on we are the only daemon of this home.
+    let mut store = Store::open(&home.state_db())?;
+    let recorded: Vec<_> = store.plugins()?.into_iter().map(|plugin| (plugin.id, plugin.digest)).collect();
+    install::sweep(&home, &recorded)?;
+    if config.bundled_apps {
+        bundle::install(&home, &mut store, &context.printer)?;
+    }
+    let state = State::new(home.clone(), config.clone(), store);
+    let specs = state.specs().await?;
+    // Registered early, so that a signal during a slow start is not lost.
+    let mut interrupt = listen_for(SignalKind::interrupt())?;
+    let mut terminate = listen_for(SignalKind::terminate())?;
+    let mut hangup = listen_for(SignalKind::hangup())?;
+    let starting = Supervisor::start(home.clone(), config.clone(), specs);
+    let (supervisor, mut ended) = tokio::select! {
+        started = Box::pin(starting) => started?,
+        _ = interrupt.recv() => return Ok(()),
+        _ = terminate.recv() => return Ok(()),
+    };
+
+    let outcome = async {
+        let status =
+            match supervisor.admin(AdminRequest::Status).await.map_err(|failure| Trouble::from_failure(&failure))? {
+                AdminResponse::Status(status) => status,
+                other => return Err(requests::unexpected(&other)),
+            };
+        let server = Server::bind(&home).map_err(|error| {
+            let message = format!("failed to listen on {}: {error}", home.control_socket().display());
+            Trouble::failed(message, "check the permissions of the folder and that the disk is not full")
+        })?;
+        let daemon = Arc::new(Daemon {
+            home: home.clone(),
+            config,
+            supervisor: supervisor.clone(),
+            state,
+            changes: Mutex::new(()),
+            started: Instant::now(),
+            node: status.node,
+            stop: tokio::sync::Notify::new(),
+        });
+        let serving = tokio::spawn(server.run(daemon.clone()));
+        context.printer.say(format!(
+            "polypeer {} is ready; Ctrl-C stops it\n  node     {}\n  listens  {}\n  home     {}",
+            env!("CARGO_PKG_VERSION"),
+            status.node,
+            status.listen.join(", "),
+            home.root().display()
+        ));
+        for warning in &status.warnings {
+            tracing::warn!("{warning}");
+        }
+        notify::tell("READY=1");
+        let orderly = tokio::select! {
+            _ = interrupt.recv() => true,
+            _ = terminate.recv() => true,
+            _ = hangup.recv() => true,
+            () = daemon.stop.notified() => true,
+            _ = &mut ended => false,
+        };
+        if orderly {
+            Ok(serving)
+        } else {
+            Err(Trouble::failed("the supervisor's task ended", "this is a bug; see the output above"))
+        }
+    }
+    .await;
+
+    notify::tell("STOPPING=1");
+    if outcome.is_ok() {
+        context.printer.say("stopping; once more to stop at once");
+    }
+    tokio::select! {
+        () = supervisor.shutdown(GRACE) => {}
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    // Commands that wait for the end see it when the process ends: after this.
+    for path in [home.control_key(), home.control_socket()] {
+        let _ = std::fs::remove_file(path); // The next start replaces it.
+    }
+    outcome.map(|serving| serving.abort())
+}
+
+/// The configuration with the options over it.
+fn configure(home: &Home, options: &Run) -> Result<DaemonConfig, Trouble> {
+    let mut config = DaemonConfig::load(home)?;
+    if options.listen.len() > crate::config::MAX_LISTEN {
+        return Err(Trouble::usage("too many addresses to listen on", "use 0.0.0.0 and [::] for every interface"));
+    }
+    if !options.listen.is_empty() {
+        config.listen.clone_from(&options.listen);
+    }
+    config.lan &= !options.no_lan;
+    Ok(config)
+}
+
+fn listen_for(kind: SignalKind) -> Result<tokio::signal::unix::Signal, Trouble> {
+    signal(kind).map_err(|error| Trouble::failed(format!("failed to listen for signals: {error}"), "try again"))
+}

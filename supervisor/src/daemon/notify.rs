@@ -1,0 +1,23 @@
+//! Tells the service manager how far we are (sd_notify(3)): one datagram to the socket named in `NOTIFY_SOCKET`.
+
+use std::os::unix::net::UnixDatagram;
+
+/// Sends `state`, such as `READY=1`; does nothing where nobody asked for it.
+pub(super) fn tell(state: &str) {
+    let Some(name) = std::env::var_os("NOTIFY_SOCKET") else { return };
+    let send = || {
+        let socket = UnixDatagram::unbound()?;
+        match name.as_encoded_bytes().strip_prefix(b"@") {
+            #[cfg(target_os = "linux")]
+            Some(name) => {
+                use std::os::linux::net::SocketAddrExt;
+                let address = std::os::unix::net::SocketAddr::from_abstract_name(name)?;
+                socket.send_to_addr(state.as_bytes(), &address)
+            }
+            _ => socket.send_to(state.as_bytes(), &name),
+        }
+    };
+    if let Err(error) = send() {
+        tracing::warn!(%error, "failed to tell the service manager {state}");
+    }
+}

@@ -1,0 +1,284 @@
+//! Installing, changing and running plugins, as the operator asks. Order of every change: the store first where a crash
+//! in between must not forget it, the children after; what cannot be done is put back.
+
+use std::path::Path;
+use std::time::Duration;
+
+use polypeer_ipc_protocol::error::Failure;
+use polypeer_ipc_protocol::ids::{NodeId, PluginId};
+use tokio::sync::broadcast::error::RecvError;
+
+use super::describe;
+use super::state::Recorded;
+use super::{Daemon, state};
+use crate::control::documents::{PluginDocument, PluginLine};
+use crate::install::{self, InstallError};
+use crate::manifest::{LimitSettings, Mode, Peers};
+use crate::store::{Installed, MAX_PEER_LIST};
+use crate::supervise::{PluginStatus, State, SupervisorEvent};
+use crate::trouble::{Exit, Trouble};
+
+/// How long a command waits for a plugin to be ready; it is told the state then.
+const READY_TIME: Duration = Duration::from_secs(30);
+
+fn trouble(failure: Failure) -> Trouble {
+    Trouble::from_failure(&failure)
+}
+
+impl Daemon {
+    pub(super) async fn plugin_list(&self) -> Result<Vec<PluginLine>, Trouble> {
+        let statuses = self.supervisor.plugins().await;
+        let mut lines = Vec::new();
+        for installed in self.state.with(|store| store.plugins()).await? {
+            let status = statuses.iter().find(|status| status.id == installed.id);
+            match self.state.recorded(&installed.id).await {
+                Ok(recorded) => lines.push(describe::line(&recorded, status)),
+                Err(trouble) => tracing::warn!("{trouble}"),
+            }
+        }
+        Ok(lines)
+    }
+
+    pub(super) async fn plugin(&self, id: &PluginId) -> Result<Box<PluginDocument>, Trouble> {
+        let recorded = self.state.recorded(id).await?;
+        let status = self.supervisor.plugin(id).await;
+        Ok(Box::new(describe::plugin(recorded, status)))
+    }
+
+    pub(super) async fn install(
+        &self,
+        folder: &str,
+        digest: &str,
+        start: bool,
+    ) -> Result<Box<PluginDocument>, Trouble> {
+        let _one_at_a_time = self.changes.lock().await;
+        let folder = Path::new(folder).to_path_buf();
+        let source = folder.display().to_string();
+        let inspected = blocking(move || install::inspect(&folder)).await?;
+        if inspected.digest != digest {
+            return Err(InstallError::Changed { path: inspected.folder }.into());
+        }
+        let id = inspected.manifest.plugin.id.clone();
+        let wanted = id.clone();
+        let before = self.state.with(move |store| store.plugin(&wanted)).await?;
+        let installed = Installed {
+            id: id.clone(),
+            manifest: inspected.text.clone(),
+            digest: inspected.digest.clone(),
+            enabled: start,
+            source,
+        };
+        if before.as_ref().is_none_or(|before| before.digest != digest || before.manifest != installed.manifest) {
+            self.replace(before, installed, inspected).await?;
+        }
+        if start {
+            let wanted = id.clone();
+            self.state.with(move |store| store.set_enabled(&wanted, true)).await?;
+            self.start_and_wait(&id).await?;
+        }
+        self.plugin(&id).await
+    }
+
+    /// Puts a new version in the place of the one before; on failure puts that one back.
+    async fn replace(
+        &self,
+        before: Option<Installed>,
+        installed: Installed,
+        new: install::Candidate,
+    ) -> Result<(), Trouble> {
+        let id = installed.id.clone();
+        let was_running = match self.supervisor.plugin(&id).await {
+            Some(status) => {
+                self.supervisor.remove(id.clone()).await.map_err(trouble)?;
+                status.state.has_process()
+            }
+            None => false,
+        };
+        let home = self.home.clone();
+        let stored = async {
+            let swapped = blocking(move || install::swap_in(&home, &new)).await?;
+            match self.state.with(move |store| store.install(&installed)).await {
+                Ok(()) => {
+                    blocking(move || {
+                        swapped.keep();
+                        Ok(())
+                    })
+                    .await
+                }
+                Err(trouble) => {
+                    blocking(move || swapped.take_back()).await?;
+                    Err(trouble)
+                }
+            }
+        };
+        let stored = stored.await;
+        if stored.is_err() && before.is_none() {
+            return stored;
+        }
+        // Not enabled here: whether it starts is decided by who asked for the installation.
+        let mut spec = self.state.recorded(&id).await?.spec;
+        spec.enabled = stored.is_err() && was_running;
+        self.supervisor.add(spec).await.map_err(trouble)?;
+        stored
+    }
+
+    pub(super) async fn start(&self, id: &PluginId) -> Result<Box<PluginDocument>, Trouble> {
+        self.start_and_wait(id).await?;
+        self.plugin(id).await
+    }
+
+    async fn start_and_wait(&self, id: &PluginId) -> Result<(), Trouble> {
+        let recorded = self.state.recorded(id).await?;
+        can_run(&recorded)?;
+        let mut events = self.supervisor.subscribe();
+        self.supervisor.start_plugin(id.clone()).await.map_err(|failure| not_started(id, &failure.message))?;
+        let settled = async {
+            loop {
+                if let Some(status) = self.supervisor.plugin(id).await.filter(|status| status.state != State::Starting)
+                {
+                    return Some(status);
+                }
+                loop {
+                    match events.recv().await {
+                        Ok(SupervisorEvent::Plugin { id: of, .. }) if of == *id => break,
+                        Ok(_) => {}
+                        Err(RecvError::Lagged(_)) => break,
+                        Err(RecvError::Closed) => return None,
+                    }
+                }
+            }
+        };
+        match tokio::time::timeout(READY_TIME, settled).await {
+            Ok(Some(status)) => started(id, &status),
+            Ok(None) => Err(Trouble::failed("the daemon is stopping", "start it again with `polypeer run`")),
+            Err(_) => Ok(()), // Still starting, which the answer says.
+        }
+    }
+
+    pub(super) async fn stop(&self, id: &PluginId) -> Result<Box<PluginDocument>, Trouble> {
+        self.state.recorded(id).await?;
+        self.supervisor.stop_plugin(id.clone()).await.map_err(trouble)?;
+        self.plugin(id).await
+    }
+
+    pub(super) async fn restart(&self, id: &PluginId) -> Result<Box<PluginDocument>, Trouble> {
+        self.stop(id).await?;
+        self.start(id).await
+    }
+
+    pub(super) async fn enable(&self, id: &PluginId, enabled: bool) -> Result<Box<PluginDocument>, Trouble> {
+        let wanted = id.clone();
+        if !self.state.with(move |store| store.set_enabled(&wanted, enabled)).await? {
+            return Err(state::no_such_plugin(id));
+        }
+        if enabled { self.start(id).await } else { self.stop(id).await }
+    }
+
+    pub(super) async fn remove(&self, id: &PluginId, data: bool) -> Result<(), Trouble> {
+        let _one_at_a_time = self.changes.lock().await;
+        let wanted = id.clone();
+        if self.state.with(move |store| store.plugin(&wanted)).await?.is_none() {
+            return Err(state::no_such_plugin(id));
+        }
+        if self.supervisor.plugin(id).await.is_some() {
+            self.supervisor.remove(id.clone()).await.map_err(trouble)?;
+        }
+        let (wanted, home, id) = (id.clone(), self.home.clone(), id.clone());
+        self.state.with(move |store| store.remove(&wanted)).await?;
+        blocking(move || {
+            install::delete(&home, &id)?;
+            match data.then(|| std::fs::remove_dir_all(home.data(&id))) {
+                Some(Err(source)) if source.kind() != std::io::ErrorKind::NotFound => {
+                    Err(InstallError::Io { action: "remove", path: home.data(&id), source })
+                }
+                _ => Ok(()),
+            }
+        })
+        .await
+    }
+
+    pub(super) async fn limit(
+        &self,
+        id: &PluginId,
+        limits: Vec<(String, Option<String>)>,
+    ) -> Result<Box<PluginDocument>, Trouble> {
+        let _one_at_a_time = self.changes.lock().await;
+        self.state.recorded(id).await?;
+        for (key, value) in limits.iter().filter_map(|(key, value)| value.as_ref().map(|value| (key, value))) {
+            LimitSettings::from_text(key, value)
+                .map_err(|what| Trouble::usage(what, "see docs/design.md, section 6"))?;
+        }
+        if !limits.is_empty() {
+            let wanted = id.clone();
+            self.state.with(move |store| store.set_limits(&wanted, &limits)).await?;
+            let limits = self.state.recorded(id).await?.spec.limits;
+            self.supervisor.set_limits(id.clone(), limits).await.map_err(trouble)?;
+        }
+        self.plugin(id).await
+    }
+
+    pub(super) async fn peer_list(
+        &self,
+        id: &PluginId,
+        add: Vec<NodeId>,
+        remove: Vec<NodeId>,
+    ) -> Result<Box<PluginDocument>, Trouble> {
+        let _one_at_a_time = self.changes.lock().await;
+        let recorded = self.state.recorded(id).await?;
+        if !(add.is_empty() && remove.is_empty()) {
+            if recorded.spec.manifest.permissions.peers != Peers::List {
+                let message = format!("{id} has no list of peers: its manifest does not say peers = \"list\"");
+                return Err(Trouble::usage(message, "cut a single peer off with `polypeer peers block PEER`"));
+            }
+            let wanted = id.clone();
+            let length = self.state.with(move |store| store.peer_list(&wanted).map(|list| list.len())).await?;
+            if length + add.len() > MAX_PEER_LIST {
+                let message = format!("a list has at most {MAX_PEER_LIST} peers");
+                return Err(Trouble::new(Exit::Refused, message, "take some off with --remove-peer"));
+            }
+            let wanted = id.clone();
+            self.state.with(move |store| store.change_peer_list(&wanted, &add, &remove)).await?;
+            let grants = self.state.recorded(id).await?.spec.grants;
+            self.supervisor.set_grants(id.clone(), grants).await.map_err(trouble)?;
+        }
+        self.plugin(id).await
+    }
+}
+
+/// Whether this version can run such a plugin at all.
+fn can_run(recorded: &Recorded) -> Result<(), Trouble> {
+    let mode = match recorded.spec.manifest.plugin.mode {
+        Mode::Native => return Ok(()),
+        Mode::Stdio => "stdio",
+        Mode::Service => "service",
+    };
+    let message = format!("{} has mode = {mode:?}, which this version installs and cannot run", recorded.installed.id);
+    Err(Trouble::failed(message, "update Polypeer, or install a version of the plugin with mode = \"native\""))
+}
+
+fn started(id: &PluginId, status: &PluginStatus) -> Result<(), Trouble> {
+    match status.state {
+        State::Failed | State::Backoff => Err(not_started(id, status.exit_reason.as_deref().unwrap_or("it ended"))),
+        State::Stopped => match &status.exit_reason {
+            Some(reason) => Err(not_started(id, reason)),
+            None => Ok(()),
+        },
+        _ => Ok(()),
+    }
+}
+
+fn not_started(id: &PluginId, reason: &str) -> Trouble {
+    Trouble::failed(
+        format!("{id} did not start: {reason}"),
+        format!("see what it said with `polypeer plugin logs {id}`"),
+    )
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, InstallError> + Send + 'static,
+) -> Result<T, Trouble> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => Ok(done?),
+        Err(_) => Err(Trouble::failed("the work was given up", "the daemon is stopping, or has a bug: see its output")),
+    }
+}

@@ -1,0 +1,180 @@
+//! Answering the control socket.
+
+use std::time::Duration;
+
+use polypeer_ipc_protocol::admin::{AdminRequest, AdminResponse};
+use polypeer_ipc_protocol::ids::{NodeId, PluginId};
+use tokio::sync::mpsc;
+
+use super::{Daemon, checks, describe, logs};
+use crate::control::documents::{CauseDocument, DoctorDocument, PingDocument, PluginState, StatusDocument};
+use crate::control::server::Handler;
+use crate::control::{Answer, Request};
+use crate::trouble::Trouble;
+
+/// How long `status` waits for netcore: it must tell that netcore is away rather than wait for it.
+const STATUS_TIME: Duration = Duration::from_secs(2);
+
+impl Handler for Daemon {
+    async fn handle(&self, request: Request, answers: mpsc::Sender<Answer>) {
+        let answer = match request {
+            Request::PluginLogs { id, lines, follow } => match self.logs(&id, lines, follow, answers.clone()).await {
+                Ok(()) => return,
+                Err(trouble) => trouble.into(),
+            },
+            Request::Operator => match self.supervisor.operator().await {
+                Ok(session) => {
+                    let gateway = session.gateway.display().to_string();
+                    let _ = answers.send(Answer::Operator { gateway, token: session.token.clone() }).await;
+                    // The launch lives as long as the connection: this is dropped with it.
+                    return std::future::pending().await;
+                }
+                Err(failure) => Trouble::from_failure(&failure).into(),
+            },
+            Request::Shutdown => {
+                let _ = answers.send(Answer::Done).await;
+                self.stop.notify_one();
+                // The caller sees the end of the connection when the daemon is gone.
+                return std::future::pending().await;
+            }
+            request => self.answer(request).await.unwrap_or_else(Answer::Trouble),
+        };
+        let _ = answers.send(answer).await; // The caller may be gone.
+    }
+
+    fn is_confined(&self, pid: i32) -> bool {
+        self.supervisor.is_confined(pid)
+    }
+}
+
+impl Daemon {
+    async fn answer(&self, request: Request) -> Result<Answer, Trouble> {
+        Ok(match request {
+            Request::Status => Answer::Status(Box::new(self.status().await)),
+            Request::Id => Answer::Text(self.node.to_string()),
+            Request::Ticket => match self.admin(AdminRequest::Ticket).await? {
+                AdminResponse::Ticket(ticket) => Answer::Text(ticket.to_string()),
+                other => return Err(unexpected(&other)),
+            },
+            Request::Peers => match self.admin(AdminRequest::Peers).await? {
+                AdminResponse::Peers(peers) => Answer::Peers(peers.into_iter().map(describe::peer).collect()),
+                other => return Err(unexpected(&other)),
+            },
+            Request::AddPeer { ticket, timeout_ms } => self.reach(AdminRequest::AddPeer { ticket, timeout_ms }).await?,
+            Request::Ping { ticket, timeout_ms } => self.reach(AdminRequest::Ping { ticket, timeout_ms }).await?,
+            Request::Block { node } => self.done(AdminRequest::Block { node }).await?,
+            Request::Unblock { node } => self.done(AdminRequest::Unblock { node }).await?,
+            Request::Forget { node } => self.done(AdminRequest::Forget { node }).await?,
+            Request::PluginList => Answer::Plugins(self.plugin_list().await?),
+            Request::PluginInfo { id } => Answer::Plugin(self.plugin(&id).await?),
+            Request::PluginInstall { folder, digest, start } => {
+                Answer::Plugin(self.install(&folder, &digest, start).await?)
+            }
+            Request::PluginStart { id } => Answer::Plugin(self.start(&id).await?),
+            Request::PluginStop { id } => Answer::Plugin(self.stop(&id).await?),
+            Request::PluginRestart { id } => Answer::Plugin(self.restart(&id).await?),
+            Request::PluginEnable { id } => Answer::Plugin(self.enable(&id, true).await?),
+            Request::PluginDisable { id } => Answer::Plugin(self.enable(&id, false).await?),
+            Request::PluginRemove { id, data } => {
+                self.remove(&id, data).await?;
+                Answer::Done
+            }
+            Request::PluginLimit { id, limits } => Answer::Plugin(self.limit(&id, limits).await?),
+            Request::PluginPeers { id, add, remove } => Answer::Plugin(self.peer_list(&id, add, remove).await?),
+            Request::Doctor { peer } => Answer::Doctor(self.doctor(peer).await?),
+            Request::PluginLogs { .. } | Request::Operator | Request::Shutdown => {
+                unreachable!("answered by the caller of this")
+            }
+        })
+    }
+
+    async fn admin(&self, request: AdminRequest) -> Result<AdminResponse, Trouble> {
+        match self.supervisor.admin(request).await {
+            Ok(AdminResponse::Failed(failure)) | Err(failure) => Err(Trouble::from_failure(&failure)),
+            Ok(response) => Ok(response),
+        }
+    }
+
+    async fn done(&self, request: AdminRequest) -> Result<Answer, Trouble> {
+        match self.admin(request).await? {
+            AdminResponse::Done => Ok(Answer::Done),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn reach(&self, request: AdminRequest) -> Result<Answer, Trouble> {
+        match self.admin(request).await? {
+            AdminResponse::Pong { node, rtt_us } => {
+                Ok(Answer::Ping(PingDocument { node_id: node, rtt_ms: describe::milliseconds(rtt_us) }))
+            }
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn status(&self) -> StatusDocument {
+        let plugins = self.supervisor.plugin_states().await;
+        let mut status = StatusDocument {
+            node_id: Some(self.node),
+            version: env!("CARGO_PKG_VERSION").into(),
+            uptime_s: self.started.elapsed().as_secs(),
+            listen: None,
+            reach: "unknown".into(),
+            netcore: describe::netcore(self.supervisor.netcore().await),
+            peers: None,
+            sources: None,
+            traffic: None,
+            plugins: plugins.into_iter().map(|(id, state)| PluginState { id, state: state.as_str().into() }).collect(),
+            warnings: Vec::new(),
+        };
+        match tokio::time::timeout(STATUS_TIME, self.supervisor.admin(AdminRequest::Status)).await {
+            Ok(Ok(AdminResponse::Status(network))) => describe::add_network(&mut status, network),
+            _ => status.warnings.push("the network core does not answer; see `polypeer doctor`".into()),
+        }
+        status
+    }
+
+    async fn logs(
+        &self,
+        id: &PluginId,
+        lines: u32,
+        follow: bool,
+        answers: mpsc::Sender<Answer>,
+    ) -> Result<(), Trouble> {
+        self.state.recorded(id).await?;
+        logs::send(self.home.log(id), lines as usize, follow, answers).await
+    }
+
+    async fn doctor(&self, peer: Option<NodeId>) -> Result<DoctorDocument, Trouble> {
+        let mut found = DoctorDocument::default();
+        let status = self.status().await;
+        found.checks.extend(checks::of_network(&status));
+        for app in super::bundle::APPS {
+            let id: PluginId = app.parse().expect("an id of ours");
+            found.checks.push(checks::of_app(&id, self.plugin(&id).await.ok().as_deref(), self.config.bundled_apps));
+        }
+        found.checks.extend(checks::of_plugins(&self.supervisor.plugins().await));
+        if let Some(node) = peer {
+            match self.admin(AdminRequest::Explain { node }).await? {
+                AdminResponse::Explanation { causes, trace } => {
+                    let cause = |one: polypeer_ipc_protocol::admin::Cause| CauseDocument {
+                        cause: one.cause,
+                        remedy: one.remedy,
+                    };
+                    found.causes = causes.into_iter().map(cause).collect();
+                    found.trace = trace;
+                }
+                other => return Err(unexpected(&other)),
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// What netcore must never answer to a request.
+pub(super) fn unexpected(response: &AdminResponse) -> Trouble {
+    let text: String = format!("{response:?}").chars().take(200).collect();
+    Trouble::failed(
+        format!("the network core answered something else than what was asked: {text}"),
+        "this is a bug; restart the daemon",
+    )
+}

@@ -1,0 +1,101 @@
+//! What is installed, as the supervisor wants it: the store's rows become [`PluginSpec`]s. SQLite blocks, so every
+//! access runs on a thread for that.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use polypeer_ipc_protocol::ids::PluginId;
+
+use crate::config::DaemonConfig;
+use crate::home::Home;
+use crate::manifest::{FILE_NAME, LimitSettings, Limits, Manifest};
+use crate::store::{Installed, Store, StoreError};
+use crate::supervise::PluginSpec;
+use crate::trouble::{Exit, Trouble};
+
+/// A handle to the store.
+#[derive(Clone)]
+pub(super) struct State {
+    home: Home,
+    config: DaemonConfig,
+    store: Arc<Mutex<Store>>,
+}
+
+/// A plugin as the store has it.
+pub(super) struct Recorded {
+    pub(super) installed: Installed,
+    pub(super) spec: PluginSpec,
+    /// Limits the operator set, as typed.
+    pub(super) overrides: Vec<(String, String)>,
+}
+
+impl State {
+    pub(super) fn new(home: Home, config: DaemonConfig, store: Store) -> Self {
+        Self { home, config, store: Arc::new(Mutex::new(store)) }
+    }
+
+    /// Uses the store.
+    pub(super) async fn with<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, Trouble> {
+        let store = self.store.clone();
+        // A transaction that panicked was rolled back, so the store is as it was.
+        let work = move || work(&mut store.lock().unwrap_or_else(PoisonError::into_inner));
+        match tokio::task::spawn_blocking(work).await {
+            Ok(done) => Ok(done?),
+            Err(_) => {
+                Err(Trouble::failed("the work was given up", "the daemon is stopping, or has a bug: see its output"))
+            }
+        }
+    }
+
+    /// All plugins that can be run. One whose stored manifest this version refuses is left out, and said.
+    pub(super) async fn specs(&self) -> Result<Vec<PluginSpec>, Trouble> {
+        let mut specs = Vec::new();
+        for installed in self.with(|store| store.plugins()).await? {
+            let id = installed.id.clone();
+            match self.recorded_from(installed).await {
+                Ok(recorded) => specs.push(recorded.spec),
+                Err(trouble) => tracing::error!("the plugin {id} is not run: {trouble}"),
+            }
+        }
+        Ok(specs)
+    }
+
+    /// One plugin.
+    pub(super) async fn recorded(&self, id: &PluginId) -> Result<Recorded, Trouble> {
+        let wanted = id.clone();
+        match self.with(move |store| store.plugin(&wanted)).await? {
+            Some(installed) => self.recorded_from(installed).await,
+            None => Err(no_such_plugin(id)),
+        }
+    }
+
+    async fn recorded_from(&self, installed: Installed) -> Result<Recorded, Trouble> {
+        let path = self.home.plugin(&installed.id).join(FILE_NAME);
+        let manifest = Manifest::parse(&path, &installed.manifest)?;
+        let id = installed.id.clone();
+        let (overrides, peers) = self.with(move |store| Ok((store.limits(&id)?, store.peer_list(&id)?))).await?;
+        let mut set = LimitSettings::default();
+        for (key, value) in &overrides {
+            match LimitSettings::from_text(key, value) {
+                Ok(one) => set = set.overlaid(&one),
+                Err(what) => tracing::error!(plugin = %installed.id, "a stored limit is not applied: {what}"),
+            }
+        }
+        let spec = PluginSpec {
+            folder: self.home.plugin(&installed.id),
+            data: self.home.data(&installed.id),
+            limits: Limits::resolve(&[&self.config.limits, &manifest.limits, &set]),
+            grants: manifest.permissions.grants(&peers),
+            enabled: installed.enabled,
+            manifest,
+        };
+        Ok(Recorded { installed, spec, overrides })
+    }
+}
+
+/// The trouble of an id nothing is installed under.
+pub(super) fn no_such_plugin(id: &PluginId) -> Trouble {
+    Trouble::new(Exit::Usage, format!("no plugin {id} is installed"), "see what is with `polypeer plugin list`")
+}

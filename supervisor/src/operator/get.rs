@@ -1,0 +1,220 @@
+//! `polypeer get LINK`: fetches a file by its content. Bytes go to `NAME.part`, hashed on the way; only a file whose
+//! hash is the link's gets its name. Run again after an interruption, it goes on where `NAME.part` ends.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
+
+use super::link::Link;
+use super::send::{APP, PROTOCOL, progress_bar};
+use super::{Session, file_trouble, lines};
+use crate::cli::Context;
+use crate::cli::args::Get;
+use crate::trouble::{Exit, Trouble, of_stream};
+
+/// Bytes moved at a time.
+const CHUNK: usize = 256 << 10;
+
+/// The app's first line in answer to `get`.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Found {
+    Failed { error: String },
+    Size { size: u64 },
+}
+
+/// What the app answers to `why`.
+#[derive(Debug, Deserialize)]
+struct Why {
+    error: String,
+}
+
+/// How one attempt ended.
+enum Attempt {
+    /// The file is whole and its hash is right.
+    Whole(u64),
+    /// It is whole and is not what the link says.
+    OtherContent,
+}
+
+pub(crate) async fn run(context: &Context, options: Get) -> Result<(), Trouble> {
+    let Get { link, output, force } = options;
+    let output = match output {
+        Some(path) if path.is_dir() => path.join(&link.name),
+        Some(path) => path,
+        None => PathBuf::from(&link.name),
+    };
+    may_write(context, &output, force)?;
+    let part = part_of(&output);
+    let session = Session::open(context).await?;
+    let mut resumed = part.metadata().is_ok_and(|part| part.len() > 0);
+    let size = loop {
+        match attempt(context, &session, &link, &part).await? {
+            Attempt::Whole(size) => break size,
+            // What an earlier run left may have been of another file.
+            Attempt::OtherContent => {
+                std::fs::remove_file(&part).map_err(|error| file_trouble("remove", &part, &error))?;
+                if !resumed {
+                    let message = "what arrived is not what the link names";
+                    return Err(Trouble::failed(message, "get the link again from who offers the file"));
+                }
+                context.printer.say(format!("{} was of another file; starting over", part.display()));
+                resumed = false;
+            }
+        }
+    };
+    put_in_place(&part, &output, force)?;
+    let document = json!({ "path": output, "hash": link.hash, "size_bytes": size });
+    context.printer.either(&document, || output.display().to_string())
+}
+
+fn part_of(output: &Path) -> PathBuf {
+    let mut part = output.as_os_str().to_owned();
+    part.push(".part");
+    part.into()
+}
+
+/// Whether the operator wants what is there replaced.
+fn may_write(context: &Context, output: &Path, force: bool) -> Result<(), Trouble> {
+    if force || !output.exists() {
+        return Ok(());
+    }
+    match context.printer.confirm(&format!("{} exists. Replace it?", output.display())) {
+        Some(true) => Ok(()),
+        _ => Err(exists(output)),
+    }
+}
+
+fn exists(output: &Path) -> Trouble {
+    let message = format!("{} exists already", output.display());
+    Trouble::new(Exit::Refused, message, "replace it with --force, or choose another name with --output PATH")
+}
+
+async fn attempt(context: &Context, session: &Session, link: &Link, part: &Path) -> Result<Attempt, Trouble> {
+    let told = |error: &std::io::Error| file_trouble("write", part, error);
+    let mut file =
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(part).map_err(|e| told(&e))?;
+    let mut hasher = blake3::Hasher::new();
+    let most = link.size.unwrap_or(u64::MAX);
+    if file.metadata().map_err(|error| told(&error))?.len() > most {
+        file.set_len(0).map_err(|error| told(&error))?;
+    }
+    let offset = tokio::task::block_in_place(|| hash_all(&mut file, &mut hasher)).map_err(|error| told(&error))?;
+    let from: Vec<String> = link.from.iter().map(ToString::to_string).collect();
+    let request = json!({ "op": "get", "hash": link.hash, "size": link.size, "from": from, "offset": offset });
+
+    let mut stream = session.app(context, APP, PROTOCOL).await?;
+    lines::write(&mut stream, &request).await.map_err(|error| of_stream(&error))?;
+    stream.shutdown().await.map_err(|error| of_stream(&error))?;
+    let mut stream = BufReader::with_capacity(CHUNK, stream);
+    let size = match lines::read::<Found>(&mut stream).await.map_err(|error| of_stream(&error))? {
+        Some(Found::Size { size }) => size,
+        Some(Found::Failed { error }) => return Err(not_fetched(&error, part, offset)),
+        None => {
+            return Err(Trouble::failed(format!("the app {APP} did not answer"), "see `polypeer plugin logs files`"));
+        }
+    };
+    let bar = progress_bar(context, size, offset, &link.name);
+    let mut done = offset;
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        let read = match stream.read(&mut buffer).await {
+            Ok(0) => break,
+            Ok(read) => read,
+            Err(error) => {
+                bar.abandon();
+                let kept = file.sync_all().map_or(0, |()| done);
+                return Err(match why(context, session, &link.hash).await {
+                    Some(reason) => not_fetched(&reason, part, kept),
+                    None => not_fetched(&error.to_string(), part, kept),
+                });
+            }
+        };
+        tokio::task::block_in_place(|| {
+            hasher.update(&buffer[..read]);
+            file.write_all(&buffer[..read])
+        })
+        .map_err(|error| told(&error))?;
+        done += read as u64;
+        bar.set_position(done);
+    }
+    bar.finish_and_clear();
+    if done < size {
+        return Err(not_fetched("the app ended the stream early", part, done));
+    }
+    file.sync_all().map_err(|error| told(&error))?;
+    let right = hasher.finalize().to_hex().as_str() == link.hash;
+    Ok(if right { Attempt::Whole(done) } else { Attempt::OtherContent })
+}
+
+/// Hashes what is there and leaves the file at its end.
+fn hash_all(file: &mut File, hasher: &mut blake3::Hasher) -> std::io::Result<u64> {
+    file.seek(SeekFrom::Start(0))?;
+    hasher.update_reader(&mut *file)?;
+    file.seek(SeekFrom::End(0))
+}
+
+/// Asks the app why it gave up.
+async fn why(context: &Context, session: &Session, hash: &str) -> Option<String> {
+    let mut stream = session.app(context, APP, PROTOCOL).await.ok()?;
+    lines::write(&mut stream, &json!({ "op": "why", "hash": hash })).await.ok()?;
+    stream.shutdown().await.ok()?;
+    let answer: Option<Why> = lines::read(&mut BufReader::new(stream)).await.ok()?;
+    answer.map(|answer| answer.error).filter(|error| !error.is_empty())
+}
+
+fn not_fetched(reason: &str, part: &Path, done: u64) -> Trouble {
+    let hint = match done {
+        0 => "check that who offers the file is online, then run the same command again".to_owned(),
+        done => format!("run the same command again: it goes on after the {done} bytes in {}", part.display()),
+    };
+    Trouble::failed(format!("the file did not arrive: {reason}"), hint)
+}
+
+/// Gives the finished file its name. Without `force`, never over another one, even one that came up meanwhile.
+fn put_in_place(part: &Path, output: &Path, force: bool) -> Result<(), Trouble> {
+    let told = |error: std::io::Error| file_trouble("write", output, &error);
+    if !force && !output.exists() {
+        match std::fs::hard_link(part, output) {
+            Ok(()) => return std::fs::remove_file(part).map_err(told),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return Err(exists(output)),
+            Err(_) => {} // A file system without hard links.
+        }
+    }
+    std::fs::rename(part, output).map_err(told)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finished_file_gets_its_name_and_replaces_only_when_told() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (part, output) = (folder.path().join("a.part"), folder.path().join("a"));
+        std::fs::write(&part, "new").expect("written");
+        put_in_place(&part, &output, false).expect("in place");
+        assert!(!part.exists() && std::fs::read(&output).expect("there") == b"new");
+        std::fs::write(&part, "newer").expect("written");
+        put_in_place(&part, &output, true).expect("replaced");
+        assert_eq!(std::fs::read(&output).expect("there"), b"newer");
+    }
+
+    #[test]
+    fn what_is_there_is_hashed_and_appended_to() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("a.part");
+        std::fs::write(&path, "hello ").expect("written");
+        let mut file = OpenOptions::new().read(true).write(true).open(&path).expect("opened");
+        let mut hasher = blake3::Hasher::new();
+        assert_eq!(hash_all(&mut file, &mut hasher).expect("hashed"), 6);
+        file.write_all(b"world").expect("appended");
+        hasher.update(b"world");
+        assert_eq!(hasher.finalize(), blake3::hash(b"hello world"));
+        assert_eq!(std::fs::read(&path).expect("read"), b"hello world");
+    }
+}

@@ -1,0 +1,106 @@
+//! What the operator does with streams: `pipe serve send get chat`. These commands speak to the gateway themselves, as
+//! the built-in plugin `operator`; the daemon mints them a launch and takes it back when the control connection, which
+//! is its lease, ends. File contents travel over streams to the bundled apps; paths never do.
+
+pub mod chat;
+pub mod get;
+pub mod lines;
+pub mod link;
+pub mod pipe;
+pub mod send;
+pub mod serve;
+
+use std::path::PathBuf;
+
+use polypeer_ipc_protocol::client::{Client, ClientError, DataStream, Events};
+use polypeer_ipc_protocol::error::ErrorCode;
+use polypeer_ipc_protocol::gateway::Target;
+use polypeer_ipc_protocol::ids::{PluginId, Protocol, Secret};
+use polypeer_ipc_protocol::ticket::Ticket;
+
+use crate::cli::{Context, unexpected};
+use crate::control::client::Control;
+use crate::control::{Answer, Request};
+use crate::trouble::{Exit, Trouble};
+
+/// A session on the gateway.
+pub(crate) struct Session {
+    /// What opens streams.
+    pub(crate) client: Client,
+    /// What arrives.
+    pub(crate) events: Events,
+    gateway: PathBuf,
+    token: Secret,
+    /// The launch ends with it.
+    _lease: Control,
+}
+
+impl Session {
+    /// Asks the daemon for a launch and starts its session.
+    pub(crate) async fn open(context: &Context) -> Result<Self, Trouble> {
+        let mut lease = context.control().await?;
+        let (gateway, token) = match lease.request(&Request::Operator).await? {
+            Answer::Operator { gateway, token } => (PathBuf::from(gateway), token),
+            other => return Err(unexpected(&other)),
+        };
+        let (client, events) = Client::connect(&gateway, token.clone()).await?;
+        Ok(Self { client, events, gateway, token, _lease: lease })
+    }
+
+    /// Starts a new session on the same launch, after netcore ended the old one.
+    pub(crate) async fn reconnect(&mut self) -> Result<(), ClientError> {
+        (self.client, self.events) = Client::connect(&self.gateway, self.token.clone()).await?;
+        Ok(())
+    }
+
+    /// Opens a stream to a bundled app of this node.
+    pub(crate) async fn app(&self, context: &Context, id: &str, protocol: &str) -> Result<DataStream, Trouble> {
+        let protocol: Protocol = protocol.parse().expect("a protocol of ours");
+        match self.client.open(Target::Local, protocol, None).await {
+            Ok(stream) => Ok(stream),
+            Err(error) => Err(app_trouble(context, id, &error).await),
+        }
+    }
+}
+
+/// Why an app does not answer: not installed, not running, or what the gateway says.
+async fn app_trouble(context: &Context, id: &str, error: &ClientError) -> Trouble {
+    if !error.failure().is(ErrorCode::NotServed) && !error.failure().is(ErrorCode::TimedOut) {
+        return Trouble::from_failure(&error.failure());
+    }
+    let plugin: PluginId = id.parse().expect("an id of ours");
+    match context.ask(Request::PluginInfo { id: plugin }).await {
+        Ok(Answer::Plugin(plugin)) if plugin.state == "ready" => Trouble::failed(
+            format!("the app {id} runs and does not answer"),
+            format!("see `polypeer plugin logs {id}`"),
+        ),
+        Ok(Answer::Plugin(plugin)) => {
+            let reason = plugin.exit_reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+            let message = format!("the app {id} is not running: it is {}{reason}", plugin.state);
+            Trouble::failed(
+                message,
+                format!("start it with `polypeer plugin start {id}`, see `polypeer plugin logs {id}`"),
+            )
+        }
+        _ => Trouble::failed(
+            format!("the app {id} is not installed"),
+            format!("install it with `polypeer plugin install contrib/apps/{id}`, from where Polypeer is installed"),
+        ),
+    }
+}
+
+/// Whom a ticket means: without addresses, the node as far as it is known.
+pub(crate) fn target(ticket: Ticket) -> Target {
+    if ticket.addresses.is_empty() { Target::Node(ticket.node) } else { Target::Ticket(ticket) }
+}
+
+/// The trouble of a local file.
+pub(crate) fn file_trouble(action: &str, path: &std::path::Path, error: &std::io::Error) -> Trouble {
+    let exit = if error.kind() == std::io::ErrorKind::NotFound { Exit::Usage } else { Exit::Failed };
+    let hint = match error.kind() {
+        std::io::ErrorKind::StorageFull => "make room on the disk, then run the command again",
+        std::io::ErrorKind::NotFound => "check the path",
+        _ => "check the path and its permissions",
+    };
+    Trouble::new(exit, format!("failed to {action} {}: {error}", path.display()), hint)
+}

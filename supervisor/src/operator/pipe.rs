@@ -1,0 +1,74 @@
+//! `polypeer pipe PEER PROTOCOL`: stdin and stdout over a stream. Each direction ends on its own; the command ends when
+//! both have, and fails when one was cut or reset.
+
+use polypeer_ipc_protocol::client::StreamError;
+use polypeer_ipc_protocol::ids::Protocol;
+use polypeer_ipc_protocol::ticket::Ticket;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use super::{Session, target};
+use crate::cli::Context;
+use crate::trouble::{Trouble, of_stream};
+
+/// Bytes moved at a time.
+const CHUNK: usize = 128 << 10;
+
+pub(crate) async fn run(context: &Context, peer: Ticket, protocol: Protocol) -> Result<(), Trouble> {
+    let session = Session::open(context).await?;
+    let stream = session.client.open(target(peer), protocol, None).await?;
+    let (mut from_peer, mut to_peer) = tokio::io::split(stream);
+    let sending = async {
+        match copy(&mut tokio::io::stdin(), &mut to_peer).await {
+            // It has read all it wants; what it answers may still come.
+            Err(CopyError::Write(error)) if StreamError::of(&error) == Some(&StreamError::Stopped { code: 0 }) => {
+                Ok(())
+            }
+            Err(error) => Err(error.trouble("stdin")),
+            Ok(_) => to_peer.shutdown().await.map_err(|error| of_stream(&error)),
+        }
+    };
+    let receiving = async {
+        let mut stdout = tokio::io::stdout();
+        copy(&mut from_peer, &mut stdout).await.map_err(|error| error.trouble("stdout"))
+    };
+    tokio::try_join!(sending, receiving)?;
+    match from_peer.unsplit(to_peer).closed().await {
+        Ok(()) | Err(StreamError::Stopped { code: 0 }) => Ok(()),
+        Err(error) => Err(of_stream(&error.into())),
+    }
+}
+
+/// Which side of a copy failed.
+pub(super) enum CopyError {
+    Read(std::io::Error),
+    Write(std::io::Error),
+}
+
+impl CopyError {
+    /// In words, where one side is a stream and the other is `local`.
+    fn trouble(self, local: &str) -> Trouble {
+        let (Self::Read(error) | Self::Write(error)) = self;
+        match StreamError::of(&error) {
+            Some(_) => of_stream(&error),
+            None => Trouble::failed(format!("failed to use {local}: {error}"), "check what it is connected to"),
+        }
+    }
+}
+
+/// Copies to the end of `from`, flushing whenever nothing more is there at once.
+pub(super) async fn copy(
+    from: &mut (impl AsyncRead + Unpin),
+    to: &mut (impl AsyncWrite + Unpin),
+) -> Result<u64, CopyError> {
+    let mut buffer = vec![0; CHUNK];
+    let mut total = 0;
+    loop {
+        let read = from.read(&mut buffer).await.map_err(CopyError::Read)?;
+        if read == 0 {
+            return Ok(total);
+        }
+        to.write_all(&buffer[..read]).await.map_err(CopyError::Write)?;
+        to.flush().await.map_err(CopyError::Write)?;
+        total += read as u64;
+    }
+}

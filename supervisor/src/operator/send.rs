@@ -1,0 +1,125 @@
+//! `polypeer send FILE…`: hands the contents to the app `files` and prints a link for each.
+
+use std::path::Path;
+
+use indicatif::ProgressBar;
+use polypeer_ipc_protocol::client::StreamError;
+use serde::Deserialize;
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
+
+use super::link::{Link, is_safe_name};
+use super::{Session, file_trouble, lines};
+use crate::cli::Context;
+use crate::trouble::{Trouble, of_stream};
+
+/// The app that stores and serves files, and what it speaks to the operator.
+pub(super) const APP: &str = "files";
+pub(super) const PROTOCOL: &str = "files-control/1";
+/// Bytes moved at a time.
+const CHUNK: usize = 256 << 10;
+
+/// What the app answers to `add`, one document a line.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Added {
+    Failed { error: String },
+    Done { hash: String, size: u64, name: String },
+    Progress { progress: u64 },
+}
+
+pub(crate) async fn run(context: &Context, files: &[std::path::PathBuf]) -> Result<(), Trouble> {
+    let session = Session::open(context).await?;
+    let ticket = session.client.node().await?.ticket;
+    let mut sent = Vec::new();
+    for file in files {
+        let link = Link { from: vec![ticket.clone()], ..send(context, &session, file).await? };
+        if !context.printer.json {
+            context.printer.data(&link.to_string())?;
+        }
+        sent.push(json!({ "link": link.to_string(), "name": link.name, "hash": link.hash, "size_bytes": link.size }));
+    }
+    if context.printer.json { context.printer.document(&sent) } else { Ok(()) }
+}
+
+async fn send(context: &Context, session: &Session, path: &Path) -> Result<Link, Trouble> {
+    let told = |error: std::io::Error| file_trouble("read", path, &error);
+    let mut file = tokio::fs::File::open(path).await.map_err(told)?;
+    let metadata = file.metadata().await.map_err(told)?;
+    let name = path.file_name().and_then(|name| name.to_str()).filter(|name| is_safe_name(name));
+    let (true, Some(name)) = (metadata.is_file(), name) else {
+        let message = format!("{} is not a regular file with a plain name", path.display());
+        return Err(Trouble::usage(message, "give the path of a file; pack a folder first, such as with tar"));
+    };
+    let stream = session.app(context, APP, PROTOCOL).await?;
+    let (from_app, mut to_app) = tokio::io::split(stream);
+    let mut from_app = BufReader::new(from_app);
+    let size = metadata.len();
+    let bar = progress_bar(context, size, 0, name);
+    let writing = async {
+        lines::write(&mut to_app, &json!({ "op": "add", "name": name, "size": size }))
+            .await
+            .map_err(|_| Stopped::Stream)?;
+        let mut buffer = vec![0; CHUNK];
+        let mut left = size;
+        while left > 0 {
+            let room = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            let read = file.read(&mut buffer[..room]).await.map_err(|error| Stopped::Other(told(error)))?;
+            if read == 0 {
+                let message = format!("{} became shorter while it was read", path.display());
+                return Err(Stopped::Other(Trouble::failed(message, "try again when it is not being written to")));
+            }
+            to_app.write_all(&buffer[..read]).await.map_err(|_| Stopped::Stream)?;
+            left -= read as u64;
+            bar.inc(read as u64);
+        }
+        to_app.shutdown().await.map_err(|_| Stopped::Stream)
+    };
+    let reading = async {
+        loop {
+            match lines::read::<Added>(&mut from_app).await {
+                Ok(Some(Added::Progress { progress })) => bar.set_position(progress.max(bar.position())),
+                Ok(Some(Added::Done { hash, size, name })) => {
+                    return Ok(Link { hash, name, size: Some(size), from: vec![] });
+                }
+                Ok(Some(Added::Failed { error })) => {
+                    return Err(Trouble::failed(
+                        format!("the app {APP} did not take {name}: {error}"),
+                        "see `polypeer plugin logs files`",
+                    ));
+                }
+                Ok(None) => return Err(of_stream(&StreamError::Lost.into())),
+                Err(error) => return Err(of_stream(&error)),
+            }
+        }
+    };
+    // When the app refuses in the middle, writing fails and what it says is the better answer.
+    let mut reading = std::pin::pin!(reading);
+    let link = tokio::select! {
+        link = &mut reading => link,
+        written = writing => match written {
+            Err(Stopped::Other(trouble)) => Err(trouble),
+            Ok(()) | Err(Stopped::Stream) => reading.await,
+        },
+    };
+    bar.finish_and_clear();
+    link
+}
+
+/// Why writing ended early.
+enum Stopped {
+    /// The app went away or wants no more: what it says, or the end of it, is the reason.
+    Stream,
+    /// The file could not be read.
+    Other(Trouble),
+}
+
+/// A progress bar on a terminal; otherwise one that nobody sees.
+pub(super) fn progress_bar(context: &Context, size: u64, done: u64, name: &str) -> ProgressBar {
+    if !context.printer.shows_progress() {
+        return ProgressBar::hidden();
+    }
+    let template = "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
+    let style = indicatif::ProgressStyle::with_template(template).expect("a template of ours");
+    ProgressBar::new(size).with_style(style).with_message(name.to_owned()).with_position(done)
+}

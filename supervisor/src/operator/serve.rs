@@ -1,0 +1,154 @@
+//! `polypeer serve PROTOCOL -- CMD…`: a process for each stream that peers open, the stream being its stdin and stdout.
+//! The processes are this command's own children: not confined, and gone when it ends.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use polypeer_ipc_protocol::client::{Client, DataStream};
+use polypeer_ipc_protocol::error::{ErrorCode, Failure};
+use polypeer_ipc_protocol::gateway::{CallMode, Event, Origin, Scope};
+use polypeer_ipc_protocol::ids::Protocol;
+use tokio::process::Command;
+use tokio::task::JoinSet;
+
+use super::Session;
+use super::pipe::copy;
+use crate::cli::Context;
+use crate::trouble::{Exit, Trouble};
+
+/// Processes at a time; a stream beyond is turned down.
+const MAX_CHILDREN: usize = 64;
+/// Attempts to get the session back after netcore ended, and the pause between them.
+const RECONNECTS: usize = 50;
+const PAUSE: Duration = Duration::from_millis(200);
+/// What the opener of a stream gets when the process failed: the exit status is not its business.
+const COMMAND_FAILED: u32 = 1;
+
+pub(crate) async fn run(context: &Context, protocol: Protocol, command: Vec<String>) -> Result<(), Trouble> {
+    let mut session = Session::open(context).await?;
+    listen(&session.client, &protocol).await?;
+    context.printer.say(format!(
+        "serving {protocol} to any peer with {:?}, which is not confined: it may do what you may. Ctrl-C ends it.",
+        command.join(" ")
+    ));
+    let mut children = JoinSet::new();
+    loop {
+        let event = session.events.next().await;
+        while children.try_join_next().is_some() {}
+        match event {
+            Some(Event::Stream { stream, origin, .. }) if children.len() >= MAX_CHILDREN => {
+                context.printer.say(format!("turned down {}: {MAX_CHILDREN} processes run", name(&origin)));
+                let busy = Failure::new(ErrorCode::Refused, format!("{MAX_CHILDREN} streams are served already"));
+                let _ = session.client.refuse(stream, busy).await; // It may be gone by now.
+            }
+            Some(Event::Stream { stream, origin, protocol }) => {
+                let (client, printer, command) = (session.client.clone(), context.printer.clone(), command.clone());
+                children.spawn(async move {
+                    let who = name(&origin);
+                    let ended = match client.accept(stream).await {
+                        Ok(stream) => serve(stream, &origin, &protocol, &command).await,
+                        Err(error) => Err(error.failure().to_string()),
+                    };
+                    match ended {
+                        Ok(()) => printer.say(format!("served {who}")),
+                        Err(problem) => printer.say(format!("failed to serve {who}: {problem}")),
+                    }
+                });
+            }
+            Some(Event::Closing(failure)) => {
+                context.printer.say(format!("the session ended ({failure}); trying to get it back"));
+                reconnect(&mut session, &protocol, &failure).await?;
+                context.printer.say(format!("serving {protocol} again"));
+            }
+            Some(_) => {}
+            None => return Err(Trouble::from_failure(&ErrorCode::ConnectionLost.into())),
+        }
+    }
+}
+
+async fn listen(client: &Client, protocol: &Protocol) -> Result<(), Trouble> {
+    client.listen(protocol.clone(), Scope::Peers, CallMode::Streams).await.map_err(Trouble::from)
+}
+
+async fn reconnect(session: &mut Session, protocol: &Protocol, why: &Failure) -> Result<(), Trouble> {
+    for _ in 0..RECONNECTS {
+        tokio::time::sleep(PAUSE).await;
+        if session.reconnect().await.is_ok() && listen(&session.client, protocol).await.is_ok() {
+            return Ok(());
+        }
+    }
+    Err(Trouble::new(Exit::Failed, format!("the session ended: {why}"), "check `polypeer status`, then run it again"))
+}
+
+fn name(origin: &Origin) -> String {
+    match origin {
+        Origin::Peer(node) => node.to_string(),
+        Origin::Local(plugin) => format!("the plugin {plugin}"),
+    }
+}
+
+/// Runs one process on one stream, to the end of both.
+async fn serve(mut stream: DataStream, origin: &Origin, protocol: &Protocol, command: &[String]) -> Result<(), String> {
+    let spawned = Command::new(&command[0])
+        .args(&command[1..])
+        .env("POLYPEER_PEER", name(origin))
+        .env("POLYPEER_PROTOCOL", protocol.as_str())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn();
+    let mut child = match spawned {
+        Ok(child) => child,
+        Err(error) => {
+            let _ = stream.reset(COMMAND_FAILED).await; // The other side may be gone.
+            return Err(format!("{} cannot be run: {error}", command[0]));
+        }
+    };
+    let mut stdin = child.stdin.take().expect("asked for above");
+    let mut stdout = child.stdout.take().expect("asked for above");
+    let (mut from_peer, mut to_peer) = tokio::io::split(stream);
+    let feeding = async {
+        // A process that reads no more is no error; one whose input was cut must not take it for the end.
+        match copy(&mut from_peer, &mut stdin).await {
+            Err(super::pipe::CopyError::Read(error)) => Err(error.to_string()),
+            _ => {
+                drop(stdin);
+                Ok(())
+            }
+        }
+    };
+    let answering = async {
+        match copy(&mut stdout, &mut to_peer).await {
+            Ok(_) => child.wait().await.map_err(|error| error.to_string()),
+            Err(super::pipe::CopyError::Read(error) | super::pipe::CopyError::Write(error)) => Err(error.to_string()),
+        }
+    };
+    let (fed, status) = {
+        let (mut feeding, mut answering) = (std::pin::pin!(feeding), std::pin::pin!(answering));
+        let mut fed = false;
+        let status = loop {
+            tokio::select! {
+                done = &mut feeding, if !fed => match done {
+                    Ok(()) => fed = true,
+                    Err(problem) => break Err(problem),
+                },
+                done = &mut answering => break done,
+            }
+        };
+        (fed, status)
+    };
+    let mut stream = from_peer.unsplit(to_peer);
+    match status {
+        Ok(status) if status.success() && fed => stream.closed().await.map_err(|error| error.to_string()),
+        Ok(status) if status.success() => {
+            // It has answered without reading everything: that is its right.
+            stream.finish().await.map_err(|error| error.to_string())?;
+            stream.stop(0).await.map_err(|error| error.to_string())
+        }
+        failed => {
+            let _ = stream.reset(COMMAND_FAILED).await; // The other side may be gone.
+            let _ = stream.stop(COMMAND_FAILED).await;
+            Err(failed.map_or_else(|problem| problem, |status| format!("{} ended with {status}", command[0])))
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! What goes wrong, as the person at the keyboard gets it: one text, one hint, one exit code. Every error of this crate
+//! becomes a [`Trouble`] before it reaches a terminal or the control socket.
+
+use std::fmt;
+
+use polypeer_ipc_protocol::client::{ClientError, StreamError};
+use polypeer_ipc_protocol::error::{ErrorCode, Failure};
+use serde::{Deserialize, Serialize};
+
+use crate::home::HomeError;
+use crate::install::InstallError;
+use crate::store::StoreError;
+use crate::toml_file::FileError;
+
+/// How a command ended: its exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Exit {
+    /// 1: it did not work.
+    Failed,
+    /// 2: wrong usage or bad input.
+    Usage,
+    /// 3: the daemon is not running.
+    NotRunning,
+    /// 4: refused by a grant, a limit, a block or the operator.
+    Refused,
+    /// 5: the peer cannot be reached.
+    Unreachable,
+}
+
+impl Exit {
+    /// The number.
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::NotRunning => 3,
+            Self::Refused => 4,
+            Self::Unreachable => 5,
+        }
+    }
+}
+
+/// Something that went wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trouble {
+    /// The exit code.
+    pub exit: Exit,
+    /// What went wrong.
+    pub message: String,
+    /// The next thing to try.
+    pub hint: String,
+}
+
+impl Trouble {
+    /// Any trouble.
+    pub fn new(exit: Exit, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { exit, message: message.into(), hint: hint.into() }
+    }
+
+    /// It did not work.
+    pub fn failed(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::new(Exit::Failed, message, hint)
+    }
+
+    /// What was given makes no sense.
+    pub fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, message, hint)
+    }
+
+    /// A failure that crossed a process, with what to do about its code.
+    pub fn from_failure(failure: &Failure) -> Self {
+        let known = ErrorCode::from_number(failure.code);
+        Self::new(exit_of(known), failure.to_string(), hint_for(known))
+    }
+}
+
+fn exit_of(code: Option<ErrorCode>) -> Exit {
+    match code {
+        Some(
+            ErrorCode::NotGranted
+            | ErrorCode::PeerNotAllowed
+            | ErrorCode::Blocked
+            | ErrorCode::TooManyStreams
+            | ErrorCode::Busy
+            | ErrorCode::TooLarge
+            | ErrorCode::Refused,
+        ) => Exit::Refused,
+        Some(ErrorCode::UnknownPeer | ErrorCode::Unreachable | ErrorCode::TimedOut) => Exit::Unreachable,
+        Some(ErrorCode::BadArgument) => Exit::Usage,
+        _ => Exit::Failed,
+    }
+}
+
+fn hint_for(code: Option<ErrorCode>) -> &'static str {
+    match code {
+        Some(ErrorCode::NotGranted | ErrorCode::PeerNotAllowed) => {
+            "see what is allowed with `polypeer plugin grants ID`, here and on the other node"
+        }
+        Some(ErrorCode::Blocked) => "undo a block with `polypeer peers unblock PEER`, or ask the other operator to",
+        Some(ErrorCode::UnknownPeer) => "ask the other side for its ticket (`polypeer ticket`) and use that",
+        Some(ErrorCode::Unreachable | ErrorCode::TimedOut) => {
+            "check that the other node runs; `polypeer doctor PEER` says what was tried"
+        }
+        Some(ErrorCode::NotServed) => {
+            "nothing serves this there: check the plugin with `polypeer plugin list` on the other side"
+        }
+        Some(ErrorCode::AlreadyServed) => "stop the other one that serves it, or choose another protocol",
+        Some(ErrorCode::TooManyStreams | ErrorCode::Busy) => "try again in a moment",
+        Some(ErrorCode::ConnectionLost) => "try again; `polypeer status` shows whether the network core runs",
+        Some(ErrorCode::ShuttingDown) => "start the daemon again with `polypeer run`",
+        Some(ErrorCode::Internal) => "see `polypeer doctor` and the log of the daemon",
+        Some(ErrorCode::Refused) => "the other side declined; ask its operator",
+        Some(ErrorCode::BadArgument) => "check what was given",
+        _ => "run `polypeer doctor`",
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Trouble {}
+
+impl From<HomeError> for Trouble {
+    fn from(error: HomeError) -> Self {
+        let exit =
+            if matches!(error, HomeError::Nowhere | HomeError::Foreign { .. }) { Exit::Usage } else { Exit::Failed };
+        Self::new(exit, error.to_string(), error.hint())
+    }
+}
+
+impl From<FileError> for Trouble {
+    fn from(error: FileError) -> Self {
+        Self::usage(error.to_string(), error.hint())
+    }
+}
+
+impl From<InstallError> for Trouble {
+    fn from(error: InstallError) -> Self {
+        let exit = match error {
+            InstallError::Io { .. } => Exit::Failed,
+            InstallError::Changed { .. } => Exit::Refused,
+            _ => Exit::Usage,
+        };
+        Self::new(exit, error.to_string(), error.hint())
+    }
+}
+
+impl From<StoreError> for Trouble {
+    fn from(error: StoreError) -> Self {
+        Self::failed(error.to_string(), error.hint())
+    }
+}
+
+impl From<ClientError> for Trouble {
+    fn from(error: ClientError) -> Self {
+        Self::from_failure(&error.failure())
+    }
+}
+
+/// The trouble of a stream that failed while it was read or written.
+pub fn of_stream(error: &std::io::Error) -> Trouble {
+    let code = match StreamError::of(error) {
+        Some(StreamError::Reset { code } | StreamError::Stopped { code }) => ErrorCode::from_number(*code),
+        Some(StreamError::Lost) => Some(ErrorCode::ConnectionLost),
+        _ => None,
+    };
+    Trouble::new(exit_of(code), error.to_string(), hint_for(code))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_become_the_documented_exit_codes() {
+        for (code, exit) in [
+            (ErrorCode::NotGranted, 4),
+            (ErrorCode::Blocked, 4),
+            (ErrorCode::Unreachable, 5),
+            (ErrorCode::UnknownPeer, 5),
+            (ErrorCode::BadArgument, 2),
+            (ErrorCode::NotServed, 1),
+            (ErrorCode::ConnectionLost, 1),
+        ] {
+            let trouble = Trouble::from_failure(&code.into());
+            assert_eq!(trouble.exit.code(), exit, "{code}");
+            assert!(!trouble.hint.is_empty());
+        }
+    }
+
+    #[test]
+    fn every_code_has_a_hint() {
+        for code in ErrorCode::ALL {
+            assert!(!hint_for(Some(*code)).is_empty(), "{code}");
+        }
+    }
+}
