@@ -38,6 +38,7 @@ class Keeper:
         self._restore = restore
         self._on_lost = on_lost
         self._session: Session | None = None
+        self._skipped = 0  # by sessions that are over
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.ended: asyncio.Future[PolypeerError] = asyncio.get_running_loop().create_future()
@@ -50,6 +51,11 @@ class Keeper:
         self._set(session)
         self._task = asyncio.ensure_future(self._keep(session))
         return session
+
+    @property
+    def skipped(self) -> int:
+        """Events that all sessions skipped."""
+        return self._skipped + (0 if self._session is None else self._session.skipped)
 
     @property
     def current(self) -> Session | None:
@@ -83,6 +89,8 @@ class Keeper:
             session.close()
 
     def _set(self, session: Session | None) -> None:
+        if self._session is not None:
+            self._skipped += self._session.skipped
         self._session = session
         if session is not None or self.ended.done():
             self._changed.set()

@@ -73,8 +73,6 @@ class Node:
         self._up: dict[str, PeerInfo] = {}
         self._is_ready = False
         self._calls = asyncio.Semaphore(CALLS_IN_FLIGHT)
-        self.events_skipped = 0
-        """Events a later version of netcore sent and this SDK does not know, in sessions that are over."""
 
     async def _start(self, timeout: float) -> None:
         async with Deadline(timeout, f"reaching the network core at {self._path}"):
@@ -102,6 +100,11 @@ class Node:
     def connected(self) -> bool:
         """Whether netcore is there now."""
         return self._keeper.current is not None
+
+    @property
+    def events_skipped(self) -> int:
+        """Events of a later version of netcore that this SDK does not know and skipped."""
+        return self._keeper.skipped
 
     def _welcomed(self) -> m.Welcome:
         assert self._welcome is not None, "connect() waits for the welcome"
