@@ -96,7 +96,7 @@ struct Shared {
 
 impl Client {
     /// Connects to the gateway socket at `path` and starts the control session of the launch that `token` belongs to,
-    /// replacing an earlier one.
+    /// replacing an earlier one. Waits while netcore is being started again.
     pub async fn connect(path: &Path, token: Secret) -> Result<(Self, Events), ClientError> {
         let stream = transport::connect(path).await?;
         let (read, write) = transport::split(stream);

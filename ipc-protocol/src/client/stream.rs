@@ -17,6 +17,8 @@ use crate::transport::LocalStream;
 
 /// Bytes read ahead, at most: what a Unix socket holds by default, so that one read empties it.
 const READ_AHEAD: usize = 256 << 10;
+/// Bytes read ahead at first; doubled while reads fill what is there, so that a quiet stream stays small.
+const FIRST_READ: usize = 8 << 10;
 
 /// How a stream ended, other than by its clean end. Inside the [`io::Error`] of reads and writes; see
 /// [`StreamError::of`].
@@ -83,7 +85,8 @@ pub struct DataStream {
     /// RESET was sent.
     abandoned: bool,
     wakers: Arc<Wakers>,
-    /// Wakes whoever reads and whoever writes: either may be waiting for what the other one polled for.
+    /// Wakes whoever reads and whoever writes: either may be waiting for what the other one polled for. What is waited
+    /// for becomes usable only with the wake, so that nobody can take it from under the other.
     waker: Waker,
 }
 
@@ -149,15 +152,19 @@ impl Incoming {
             self.scouted -= self.start;
             self.start = 0;
         }
-        if self.buffer.len() < READ_AHEAD {
-            self.buffer.resize(READ_AHEAD, 0);
+        if self.end == self.buffer.len() {
+            self.buffer.resize((2 * self.end).clamp(FIRST_READ, READ_AHEAD), 0);
         }
         let mut room = ReadBuf::new(&mut self.buffer[self.end..]);
         match ready!(Pin::new(io).poll_read(cx, &mut room)) {
             Ok(()) if room.filled().is_empty() => self.closed = Some(StreamError::Lost),
             Ok(()) => {
-                self.end += room.filled().len();
+                let (read, filled) = (room.filled().len(), room.remaining() == 0);
+                self.end += read;
                 self.scout();
+                if filled && self.buffer.len() < READ_AHEAD {
+                    self.buffer.resize((2 * self.buffer.len()).min(READ_AHEAD), 0);
+                }
             }
             Err(_) => self.closed = Some(StreamError::Lost),
         }
