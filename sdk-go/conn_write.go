@@ -8,9 +8,13 @@ import (
 )
 
 // Write writes all of p, or says what was in the way. What was counted as written arrives unless the stream is cut.
+// An empty write sends nothing; it finds out whether the other end still reads.
 func (c *Conn) Write(p []byte) (total int, err error) {
 	if err := c.lockWrite(); err != nil {
 		return 0, c.wrap("write", err)
+	}
+	if len(p) == 0 {
+		c.poll()
 	}
 	if err = c.mayWrite(); err == nil {
 		for len(p) > 0 && err == nil {

@@ -1,0 +1,309 @@
+package share
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"time"
+
+	polypeer "github.com/polypeer/polypeer/sdk-go"
+
+	"github.com/polypeer/polypeer/contrib/apps/files/internal/store"
+	"github.com/polypeer/polypeer/contrib/apps/files/internal/tree"
+)
+
+const (
+	// lookEvery is how often one who waits looks whether the operator's command is still there.
+	lookEvery = 500 * time.Millisecond
+	// tellEvery is between two lines of progress of an `add`.
+	tellEvery = 100 * time.Millisecond
+)
+
+// Control answers the operator.
+type Control struct {
+	store     *store.Store
+	downloads *Downloads
+	places    chan struct{}
+}
+
+// NewControl makes the operator's side.
+func NewControl(s *store.Store, d *Downloads) *Control {
+	return &Control{s, d, make(chan struct{}, maxServing)}
+}
+
+// Serve accepts streams until the listener ends, and returns why it did.
+func (c *Control) Serve(ln net.Listener) error { return serve(ln, c.places, c.handle) }
+
+type controlRequest struct {
+	Op     string   `json:"op"`
+	Name   string   `json:"name"`
+	Hash   string   `json:"hash"`
+	Size   *int64   `json:"size"`
+	From   []string `json:"from"`
+	Offset int64    `json:"offset"`
+}
+
+func (c *Control) handle(conn Conn) {
+	_ = conn.SetReadDeadline(time.Now().Add(lineTime))
+	in := bufio.NewReaderSize(conn, 64<<10)
+	var request controlRequest
+	err := readLine(in, maxLine, &request)
+	_ = conn.SetReadDeadline(time.Time{})
+	if err == nil {
+		err = c.answer(conn, in, request)
+	}
+	switch {
+	case err == nil:
+		_ = conn.Close()
+	case errors.As(err, &begun{}):
+		_ = conn.Reset(problemOf(err).Code)
+	default:
+		refuse(conn, err)
+	}
+}
+
+// begun marks a failure after the answer was begun, which only a reset can tell.
+type begun struct{ error }
+
+func (b begun) Unwrap() error { return b.error }
+
+func (c *Control) answer(conn Conn, in *bufio.Reader, request controlRequest) error {
+	if request.Op == "list" {
+		return c.list(conn)
+	}
+	if request.Op == "add" {
+		return c.add(conn, in, request)
+	}
+	hash, err := tree.ParseHash(request.Hash)
+	if err != nil {
+		return fmt.Errorf("%w: %v", errBadRequest, err)
+	}
+	switch request.Op {
+	case "get":
+		return c.get(conn, in, hash, request)
+	case "why":
+		reason, known := c.downloads.Why(hash)
+		if !known {
+			reason = "nothing is known to have failed"
+		}
+		return writeLine(conn, map[string]string{"error": reason})
+	case "remove":
+		c.downloads.Forget(hash)
+		if err := c.store.Remove(hash); err != nil {
+			return err
+		}
+		return writeLine(conn, struct{}{})
+	}
+	return fmt.Errorf("%w: unknown operation %.40q", errBadRequest, request.Op)
+}
+
+type listed struct {
+	Hash     string `json:"hash"`
+	Name     string `json:"name"`
+	Size     int64  `json:"size"`
+	Complete bool   `json:"complete"`
+}
+
+func (c *Control) list(conn Conn) error {
+	files := []listed{}
+	for _, info := range c.store.List() {
+		files = append(files, listed{info.Hash.String(), info.Name, info.Size, info.Complete()})
+	}
+	return writeLine(conn, map[string]any{"files": files})
+}
+
+// add takes a file from the operator.
+func (c *Control) add(conn Conn, in *bufio.Reader, request controlRequest) error {
+	if request.Size == nil {
+		return fmt.Errorf("%w: the size is missing", errBadRequest)
+	}
+	size := *request.Size
+	incoming, err := c.store.Add(size)
+	if err != nil {
+		return err
+	}
+	told, buf := time.Now(), make([]byte, tree.Group)
+	for number := int64(0); number < tree.Groups(size); number++ {
+		group := buf[:tree.Length(size, number)]
+		if _, err = io.ReadFull(in, group); err != nil {
+			break
+		}
+		if err = incoming.Write(group); err != nil {
+			break
+		}
+		if time.Since(told) >= tellEvery {
+			told = time.Now()
+			_ = conn.SetWriteDeadline(told.Add(stallTime))
+			if err = writeLine(conn, map[string]int64{"progress": number*tree.Group + int64(len(group))}); err != nil {
+				break
+			}
+		}
+	}
+	if err == nil {
+		if _, more := in.ReadByte(); more != io.EOF {
+			err = fmt.Errorf("%w: more than the %d bytes announced, or no end", store.ErrSize, size)
+		}
+	} else if err == io.EOF || err == io.ErrUnexpectedEOF {
+		err = fmt.Errorf("%w: fewer than the %d bytes announced came", store.ErrSize, size)
+	}
+	if err != nil {
+		incoming.Discard()
+		return err
+	}
+	info, err := incoming.Finish(request.Name)
+	if err != nil {
+		return err
+	}
+	return writeLine(conn, map[string]any{"hash": info.Hash.String(), "size": info.Size, "name": request.Name})
+}
+
+// get gives a file to the operator while it arrives.
+func (c *Control) get(conn Conn, in *bufio.Reader, hash tree.Hash, request controlRequest) error {
+	if request.Size == nil || *request.Size < 0 || request.Offset < 0 || request.Offset > *request.Size {
+		return fmt.Errorf("%w: it needs a size, and an offset within it", errBadRequest)
+	}
+	if len(request.From) > maxSources {
+		request.From = request.From[:maxSources]
+	}
+	err := c.deliver(conn, in, hash, request)
+	if err != nil {
+		c.downloads.remember(hash, err)
+	}
+	return err
+}
+
+func (c *Control) deliver(conn Conn, in *bufio.Reader, hash tree.Hash, request controlRequest) error {
+	size := *request.Size
+	if size == 0 && hash != tree.Whole(nil) {
+		return fmt.Errorf("%w: only one hash belongs to no bytes", store.ErrSize)
+	}
+	file, err := c.store.Expect(hash, size, request.Name)
+	if err != nil {
+		return err
+	}
+	f := follower{conn: conn, file: file, gone: watch(in)}
+	if !file.Info().Complete() {
+		dl, leave, err := c.downloads.join(file, request.From)
+		if err != nil {
+			return err
+		}
+		defer leave()
+		f.download = dl
+		if err := f.started(); err != nil {
+			return err
+		}
+	}
+	if err := writeLine(conn, map[string]int64{"size": size, "have": file.Info().Have}); err != nil {
+		return begun{err}
+	}
+	if err := f.copy(request.Offset); err != nil {
+		return begun{err}
+	}
+	return nil
+}
+
+// watch reads on, to notice when the other end is cut off; what it sends is of no interest.
+func watch(in io.Reader) <-chan struct{} {
+	gone := make(chan struct{})
+	go func() {
+		if _, err := io.Copy(io.Discard, in); err != nil {
+			close(gone)
+		}
+	}()
+	return gone
+}
+
+// follower gives one operator's command what a file has, and waits for the rest.
+type follower struct {
+	conn     Conn
+	file     *store.File
+	download *download // nil when the file is complete
+	gone     <-chan struct{}
+}
+
+// wait waits for progress of the download.
+func (f *follower) wait(moved <-chan struct{}) error {
+	ticker := time.NewTicker(lookEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-moved:
+			return nil
+		case <-f.gone:
+			return polypeer.ErrConnectionLost
+		case <-ticker.C:
+			if _, err := f.conn.Write(nil); err != nil { // an empty write looks whether anybody still reads
+				return err
+			}
+		}
+	}
+}
+
+// started waits until there is something to give, or the download has failed.
+func (f *follower) started() error {
+	first := f.file.Info().Have
+	for {
+		ended, err, moved := f.download.state()
+		if ended || f.file.Info().Have > first {
+			if err != nil && !f.file.Info().Complete() {
+				return err
+			}
+			return nil
+		}
+		if err := f.wait(moved); err != nil {
+			return err
+		}
+	}
+}
+
+// copy writes the file from an offset on, each group checked as it is read.
+func (f *follower) copy(offset int64) error {
+	var reader *store.Reader
+	defer func() {
+		if reader != nil {
+			reader.Close()
+		}
+	}()
+	for size := f.file.Info().Size; offset < size; {
+		var ended bool
+		var failed error
+		var moved <-chan struct{}
+		if f.download != nil {
+			ended, failed, moved = f.download.state()
+		}
+		if have := f.file.Info().Have; have <= offset {
+			switch {
+			case f.download == nil:
+				return store.ErrDamaged
+			case ended && failed != nil:
+				return failed
+			case ended:
+				return store.ErrDamaged
+			}
+			if err := f.wait(moved); err != nil {
+				return err
+			}
+			continue
+		}
+		if reader == nil {
+			var err error
+			if reader, err = f.file.Read(); err != nil {
+				return err
+			}
+		}
+		number := offset / tree.Group
+		group, err := reader.Group(number)
+		if err != nil {
+			return err
+		}
+		_ = f.conn.SetWriteDeadline(time.Now().Add(stallTime))
+		n, err := f.conn.Write(group[offset-number*tree.Group:])
+		offset += int64(n)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,291 @@
+// Package store keeps files by their content hash in the plugin's data folder, whole ones and partly fetched ones.
+//
+//	files/<hash>/meta   JSON: name, size, how much is there (a prefix, whole groups or everything)
+//	files/<hash>/list   the chaining values of the groups, checked against the hash before it gets this name
+//	files/<hash>/data   the content
+//	incoming/<number>/  a file whose hash is not known yet; swept at start
+//
+// What survives a crash: meta is replaced by rename, after the data it speaks of was synced, so that it never says
+// more than there is. It is trusted to say how much is there; the bytes themselves are checked against the list every
+// time they are read, and a damaged file goes back to the part before the damage. Names given by people are kept in
+// meta only, and never become paths.
+package store
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sort"
+	"sync"
+	"syscall"
+
+	"github.com/polypeer/polypeer/contrib/apps/files/internal/tree"
+)
+
+// What the store holds at most. The plugin's limit `disk` holds besides.
+const (
+	MaxFiles = 4096
+	MaxBytes = 64 << 30
+	MaxName  = 1024 // bytes of a name
+	// syncEvery is how much may have to be fetched again after a crash.
+	syncEvery = 16 << 20
+)
+
+// Failures that callers tell apart.
+var (
+	ErrUnknown = errors.New("no such file here")
+	ErrFull    = errors.New("the store is full, remove files first")
+	ErrDisk    = errors.New("disk full")
+	ErrDamaged = errors.New("the stored copy is damaged")
+	ErrSize    = errors.New("the size does not belong to this file")
+)
+
+// Info describes one file.
+type Info struct {
+	Hash tree.Hash
+	Name string
+	Size int64
+	Have int64 // bytes from the start that are here
+}
+
+// Complete reports whether everything is here.
+func (i Info) Complete() bool { return i.Have == i.Size }
+
+type meta struct {
+	Version int    `json:"version"`
+	Name    string `json:"name"`
+	Size    int64  `json:"size"`
+	Have    int64  `json:"have"`
+}
+
+// Store is the folder. It is safe for use by several goroutines.
+type Store struct {
+	dir string
+
+	mu        sync.Mutex
+	files     map[tree.Hash]*File
+	incoming  map[*Incoming]struct{}
+	next      int
+	most      int64 // MaxBytes, less in tests
+	mostFiles int   // MaxFiles, fewer in tests
+}
+
+// Open reads the store in a folder, which it makes when it is not there. Folders whose meta cannot be read are set
+// aside by name, and named in `problems`.
+func Open(dir string) (s *Store, problems []string, err error) {
+	s = &Store{dir: dir, files: map[tree.Hash]*File{}, incoming: map[*Incoming]struct{}{}, most: MaxBytes, mostFiles: MaxFiles}
+	if err := os.RemoveAll(filepath.Join(dir, "incoming")); err != nil {
+		return nil, nil, fmt.Errorf("the store cannot be cleaned: %w", err)
+	}
+	for _, folder := range []string{"files", "incoming"} {
+		if err := os.MkdirAll(filepath.Join(dir, folder), 0o700); err != nil {
+			return nil, nil, fmt.Errorf("the store cannot be made: %w", err)
+		}
+	}
+	entries, err := os.ReadDir(filepath.Join(dir, "files"))
+	if err != nil {
+		return nil, nil, fmt.Errorf("the store cannot be read: %w", err)
+	}
+	for _, entry := range entries {
+		hash, err := tree.ParseHash(entry.Name())
+		if err != nil {
+			continue // set aside before
+		}
+		f, err := s.load(hash)
+		if err != nil {
+			problems = append(problems, fmt.Sprintf("%s was set aside: %v", hash, err))
+			from := filepath.Join(dir, "files", entry.Name())
+			_ = os.Rename(from, from+".damaged")
+			continue
+		}
+		s.files[hash] = f
+	}
+	return s, problems, nil
+}
+
+func (s *Store) folder(hash tree.Hash) string { return filepath.Join(s.dir, "files", hash.String()) }
+
+func (s *Store) load(hash tree.Hash) (*File, error) {
+	folder := s.folder(hash)
+	text, err := os.ReadFile(filepath.Join(folder, "meta"))
+	if err != nil {
+		return nil, err
+	}
+	var m meta
+	if err := json.Unmarshal(text, &m); err != nil {
+		return nil, err
+	}
+	if m.Version != 1 || m.Size < 0 || m.Have < 0 || m.Have > m.Size || m.Have%tree.Group != 0 && m.Have != m.Size {
+		return nil, fmt.Errorf("%s makes no sense", text)
+	}
+	f := &File{store: s, folder: folder, info: Info{Hash: hash, Name: m.Name, Size: m.Size, Have: m.Have}, synced: m.Have}
+	// A list or data shorter than meta says cannot come from a crash; what is there is as good as its checks.
+	list, data := length(filepath.Join(folder, "list")), length(filepath.Join(folder, "data"))
+	switch {
+	case m.Have > 0 && list != tree.ListSize(m.Size):
+		return nil, fmt.Errorf("the list has %d bytes", list)
+	case data < m.Have:
+		f.info.Have = data - data%tree.Group
+	}
+	f.listed = list == tree.ListSize(m.Size)
+	return f, nil
+}
+
+func length(path string) int64 {
+	if info, err := os.Stat(path); err == nil {
+		return info.Size()
+	}
+	return 0
+}
+
+// Get finds a file.
+func (s *Store) Get(hash tree.Hash) (*File, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f := s.files[hash]; f != nil {
+		return f, nil
+	}
+	return nil, ErrUnknown
+}
+
+// List is all files, by hash.
+func (s *Store) List() []Info {
+	s.mu.Lock()
+	files := make([]*File, 0, len(s.files))
+	for _, f := range s.files {
+		files = append(files, f)
+	}
+	s.mu.Unlock()
+	out := make([]Info, 0, len(files))
+	for _, f := range files {
+		out = append(out, f.Info())
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i].Hash.String() < out[j].Hash.String() })
+	return out
+}
+
+// Remove forgets a file. Those who read it go on reading.
+func (s *Store) Remove(hash tree.Hash) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f := s.files[hash]
+	if f == nil {
+		return ErrUnknown
+	}
+	delete(s.files, hash)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.removed = true
+	return os.RemoveAll(f.folder)
+}
+
+// reserved is what everything here will take when it is complete; s.mu is held.
+func (s *Store) reserved() (total int64) {
+	for _, f := range s.files {
+		total += f.Info().Size
+	}
+	for in := range s.incoming {
+		total += in.size
+	}
+	return total
+}
+
+// room makes sure that a file of this size may come in; s.mu is held.
+func (s *Store) room(size int64) error {
+	if size < 0 || size > s.most {
+		return fmt.Errorf("%w: a file may have at most %d bytes", ErrSize, s.most)
+	}
+	if len(s.files)+len(s.incoming) >= s.mostFiles {
+		return fmt.Errorf("%w: it holds %d files", ErrFull, s.mostFiles)
+	}
+	if used := s.reserved(); used+size > s.most {
+		return fmt.Errorf("%w: %d of %d bytes are taken", ErrFull, used, s.most)
+	}
+	return nil
+}
+
+// Expect finds a file, or makes a place for one that is to be fetched.
+func (s *Store) Expect(hash tree.Hash, size int64, name string) (*File, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f := s.files[hash]; f != nil {
+		if f.Info().Size == size {
+			return f, nil
+		}
+		if f.isListed() || f.Info().Complete() {
+			return nil, fmt.Errorf("%w: it has %d bytes", ErrSize, f.Info().Size)
+		}
+		f.mu.Lock()
+		f.removed = true // nothing was ever checked: the size was only claimed
+		f.mu.Unlock()
+		delete(s.files, hash)
+		_ = os.RemoveAll(f.folder)
+	}
+	if err := s.room(size); err != nil {
+		return nil, err
+	}
+	f := &File{store: s, folder: s.folder(hash), info: Info{Hash: hash, Name: cutName(name), Size: size}}
+	f.listed = tree.ListSize(size) == 0
+	if err := os.MkdirAll(f.folder, 0o700); err != nil {
+		return nil, disk(err)
+	}
+	if err := f.save(); err != nil {
+		_ = os.RemoveAll(f.folder)
+		return nil, err
+	}
+	s.files[hash] = f
+	return f, nil
+}
+
+func cutName(name string) string {
+	return name[:min(len(name), MaxName)]
+}
+
+// writeFile replaces a file as a whole: whoever reads it after a crash sees the old or the new content.
+func writeFile(path string, content []byte) error {
+	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return disk(err)
+	}
+	_, err = f.Write(content)
+	if err == nil {
+		err = f.Sync()
+	}
+	if closed := f.Close(); err == nil {
+		err = closed
+	}
+	if err == nil {
+		err = os.Rename(path+".new", path)
+	}
+	if err == nil {
+		err = syncFolder(filepath.Dir(path))
+	}
+	if err != nil {
+		_ = os.Remove(path + ".new")
+	}
+	return disk(err)
+}
+
+func syncFolder(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Sync()
+}
+
+// disk marks an error that means there is no space.
+func disk(err error) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG) {
+		var path *fs.PathError
+		if errors.As(err, &path) {
+			err = path.Err // the path is of no use to people
+		}
+		return fmt.Errorf("%w (%v)", ErrDisk, err)
+	}
+	return err
+}
