@@ -3,16 +3,19 @@
 //! The gateway holds [`Peers`] and asks it for connections; each new one is handed to it once, through the callback
 //! given to [`Peers::bind`]. Below, [`crate::transport`] makes single attempts. Decisions are pure and in files of their
 //! own: [`book`] (what is known), [`plan`] (order of attempts), [`table`] (which connection is kept), [`redial`] (when to
-//! try again), [`trace`] (what went wrong). `shared` drives them: one lock around all of that state, never held across
-//! an await, and tasks on the caller's runtime; the endpoint has its own thread.
+//! try again), [`trace`] (what went wrong). `reach`, `keep` and `manage` drive them, through `shared`: one lock around
+//! all of that state, never held across an await, and tasks on the caller's runtime; the endpoint has its own thread.
 //!
 //! Before anything else each connection carries the exchange of [`settle`] on its first bidirectional stream: by the
 //! time the callback sees a connection that stream is used up, and the other node has agreed to keep the connection.
 
 pub mod book;
 mod dialer;
+mod keep;
 mod local;
+mod manage;
 pub mod plan;
+mod reach;
 pub mod redial;
 mod settle;
 mod shared;
@@ -174,7 +177,7 @@ impl Peers {
 
     /// The connection in use with `node`.
     pub fn connection(&self, node: &NodeId) -> Option<quinn::Connection> {
-        self.shared.lock().table.live(node).map(|live| live.connection.clone())
+        self.shared.lock().table.live(node).map(|live| live.link.connection.clone())
     }
 
     /// Where `node` says it can be reached. Loopback addresses are believed only of a node that is connected over

@@ -1,0 +1,146 @@
+//! What the operator asks for and wants to know: blocks, forgetting, lists and states.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use polypeer_ipc_protocol::admin::{NetStatus, PeerRecord, PeerState, SourceStatus};
+use polypeer_ipc_protocol::error::{ErrorCode, Failure};
+use polypeer_ipc_protocol::ids::NodeId;
+
+use super::book::{Entry, Source};
+use super::shared::{Shared, State, close, unix_now};
+use super::store::StoreError;
+
+impl Shared {
+    pub(super) fn cut_off(&self, node: &NodeId) {
+        let live = self.lock().table.live(node).cloned();
+        if let Some(live) = live {
+            close(&live.link.connection, ErrorCode::Blocked);
+        }
+    }
+
+    pub(super) async fn block(&self, node: NodeId) -> Result<(), Failure> {
+        let entry = {
+            let mut state = self.lock();
+            if !state.book.set_blocked(node, true) {
+                return Err(Failure::new(ErrorCode::Busy, "too many nodes are blocked; unblock some first"));
+            }
+            state.redial.remove(&node);
+            state.book.get(&node).cloned()
+        };
+        self.cut_off(&node);
+        self.write(node, entry).await
+    }
+
+    pub(super) async fn unblock(&self, node: NodeId) -> Result<(), Failure> {
+        let entry = {
+            let mut state = self.lock();
+            state.book.set_blocked(node, false);
+            state.book.get(&node).cloned()
+        };
+        self.write(node, entry).await
+    }
+
+    pub(super) async fn forget(&self, node: NodeId) -> Result<(), Failure> {
+        let (entry, live) = {
+            let mut state = self.lock();
+            state.book.forget(&node);
+            state.redial.remove(&node);
+            state.traces.forget(&node);
+            (state.book.get(&node).cloned(), state.table.live(&node).cloned())
+        };
+        if let Some(live) = live {
+            close(&live.link.connection, ErrorCode::Cancelled);
+        }
+        self.write(node, entry).await
+    }
+
+    /// Returns when what was to be written is written.
+    pub(super) async fn flush(&self) {
+        self.store.flush().await;
+    }
+
+    /// Writes what is known of `node` now, and waits for the disk. Without a usable store, which the status tells of,
+    /// the change holds until the process ends.
+    async fn write(&self, node: NodeId, entry: Option<Entry>) -> Result<(), Failure> {
+        let result = match entry {
+            Some(entry) => self.store.put_now(node, entry).await,
+            None => self.store.remove_now(node).await,
+        };
+        match result {
+            Ok(()) | Err(StoreError::Unavailable) => Ok(()),
+            Err(error) => Err(Failure::new(ErrorCode::Internal, format!("done, but failed to {error}"))),
+        }
+    }
+
+    pub(super) fn records(&self) -> Vec<PeerRecord> {
+        let state = self.lock();
+        let mut nodes: Vec<NodeId> = state.book.iter().map(|(node, _)| *node).collect();
+        nodes.extend(state.table.connected().map(|(node, _)| *node).filter(|node| state.book.get(node).is_none()));
+        nodes.sort();
+        nodes.iter().map(|node| state.record(node)).collect()
+    }
+
+    pub(super) fn status(&self) -> NetStatus {
+        let state = self.lock();
+        let source = |source: Source, enabled, problem: Option<&String>| SourceStatus {
+            name: source.name().to_owned(),
+            enabled,
+            last_success_s: state.found.get(&source).map(|(_, at)| at.elapsed().as_secs()),
+            found: state.found.get(&source).map_or(0, |(count, _)| *count),
+            problem: problem.cloned(),
+        };
+        let counters = self.transport.counters();
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        NetStatus {
+            node: self.me,
+            listen: self.transport.local_addresses().iter().map(ToString::to_string).collect(),
+            reach: "unknown".into(),
+            connected: state.table.connected().count() as u64,
+            known: state.book.iter().filter(|(_, entry)| !entry.blocked).count() as u64,
+            sources: vec![
+                source(Source::Remembered, true, self.store.problem().as_ref()),
+                source(Source::Lan, self.config.lan, state.lan_problem.as_ref()),
+            ],
+            sent_bytes: count(&counters.sent_bytes),
+            received_bytes: count(&counters.received_bytes),
+            counters: vec![
+                ("strange datagrams".into(), count(&counters.strange)),
+                ("unroutable datagrams".into(), count(&counters.unroutable)),
+            ],
+            warnings: state.warnings.clone(),
+        }
+    }
+}
+
+impl State {
+    fn record(&self, node: &NodeId) -> PeerRecord {
+        let entry = self.book.get(node);
+        let live = self.table.live(node);
+        let stats = live.map(|live| live.link.connection.stats());
+        let (sent, received) = self.totals.get(node).copied().unwrap_or_default();
+        let since_seen = || entry?.seen.map(|seen| unix_now().saturating_sub(seen));
+        let mut sources = entry.map(Entry::sources).unwrap_or_default();
+        if let Some(name) = live.map(|live| live.source.name().to_owned()).filter(|name| !sources.contains(name)) {
+            sources.push(name);
+        }
+        PeerRecord {
+            node: *node,
+            state: match (live, entry.is_some_and(|entry| entry.blocked)) {
+                (_, true) => PeerState::Blocked,
+                (Some(_), false) => PeerState::Connected,
+                (None, false) => PeerState::Known,
+            },
+            path: live.map(|live| live.link.path.route().kind()),
+            address: match live {
+                Some(live) => Some(live.link.path.route().address().to_string()),
+                None => entry.and_then(|entry| entry.addresses.first()).map(|known| known.address.to_string()),
+            },
+            rtt_us: live.map(|live| live.link.connection.rtt().as_micros() as u64),
+            since_s: live.map(|live| live.since.elapsed().as_secs()).or_else(since_seen),
+            sources,
+            protocols: Vec::new(),
+            sent_bytes: sent + stats.map_or(0, |stats| stats.udp_tx.bytes),
+            received_bytes: received + stats.map_or(0, |stats| stats.udp_rx.bytes),
+        }
+    }
+}
