@@ -2,7 +2,8 @@
 //!
 //! Each node announces one instance of `_polypeer._udp.local.` per port, named after its id, with TXT `id=` (node id)
 //! and `net=` (network name). It announces and browses on the interfaces it listens on and no others: a node on
-//! 127.0.0.1 meets those of its own machine and sends nothing elsewhere. Anybody can announce anything, so what is found
+//! 127.0.0.1 meets those of its own machine and sends nothing elsewhere (but for the kernel's membership reports, IGMP and
+//! MLD: mdns-sd joins the multicast groups everywhere before it can be told where to stay). Anybody can announce anything, so what is found
 //! counts as a rumour. The daemon's thread is mdns-sd's; its sockets share port 5353 with other responders.
 
 use std::net::{IpAddr, SocketAddr};
