@@ -35,6 +35,7 @@ class StreamTransport(asyncio.Transport):
         self._protocol: AnyProtocol = protocol
         self._closing = False
         self._lost = False
+        self._error: BaseException | None = None  # why this end gave up, once it has
         self._reading = True
         self._full = False
         self._stopped: PolypeerError | None = None
@@ -174,18 +175,19 @@ class StreamTransport(asyncio.Transport):
 
     def _give_up(self, error: BaseException | None) -> None:
         code = int(ErrorCode.REFUSED)
+        self._error = self._error or error
         self._closing = True
         self._channel.reset(code)
         self._channel.stop(code)
         self._channel.resume()
         self._channel.linger()
-        self._loop.call_soon(self._finish, error)
+        self._loop.call_soon(self._finish, None)
 
     def _finish(self, error: BaseException | None) -> None:
         if self._lost:
             return
         self._lost = True
-        self._protocol.connection_lost(cast("Exception | None", error))
+        self._protocol.connection_lost(cast("Exception | None", self._error or error))
 
     def _broken_protocol(self, error: Exception) -> None:
         self._loop.call_exception_handler(

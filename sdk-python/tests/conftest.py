@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import pytest
-import real_netcore
-from fake_netcore import FakeNetcore
 
 import polypeer
+import real_netcore
+from fake_netcore import FakeNetcore
 
 TEST_LIMIT = 120
 """Seconds after which a hanging test fails."""

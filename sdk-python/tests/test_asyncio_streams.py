@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 
-import polypeer
 import pytest
+
+import polypeer
 from conftest import World, join_two, soon
 
 BODY = bytes(range(256)) * 4096  # 1 MiB

@@ -7,8 +7,9 @@ import contextlib
 import logging
 from typing import Any
 
-import polypeer
 import pytest
+
+import polypeer
 from conftest import eventually, join_two, soon
 from fake_netcore import FakeNetcore, failure
 from polypeer import ErrorCode
@@ -28,7 +29,7 @@ async def test_program_started_by_hand_is_told_so(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(polypeer.NotStartedByPolypeer, match="64 hexadecimal"):
         await polypeer.connect()
     monkeypatch.setenv("POLYPEER_TOKEN", "00" * 32)
-    with pytest.raises(polypeer.NotStartedByPolypeer, match="/nowhere/gateway.sock"):
+    with pytest.raises(polypeer.NotStartedByPolypeer, match="gateway socket"):
         await polypeer.connect()
 
 
