@@ -2,13 +2,14 @@
 #![allow(clippy::panic, reason = "helpers of tests fail the test")]
 
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
-use polypeer_ipc_protocol::frame;
+use polypeer_ipc_protocol::frame::{self, DataHeader};
 use polypeer_ipc_protocol::gateway::{
     ClientFrame, Event, Grants, Opening, OpeningReply, Payload, Request, Response, ServerFrame, Target, Welcome,
 };
 use polypeer_ipc_protocol::ids::{NodeId, Secret};
 use polypeer_ipc_protocol::limits::{MAX_MESSAGE, MAX_PAYLOAD, MAX_REQUESTS};
 use polypeer_ipc_protocol::session::client::{ClientEvent, ClientSession, CommandError};
+use polypeer_ipc_protocol::session::data::{Received, Receiver};
 use polypeer_ipc_protocol::session::server::{ServerEvent, ServerSession};
 
 fn welcome() -> Welcome {
@@ -296,7 +297,43 @@ mod properties {
         events
     }
 
+    /// Bytes that look like data frames more often than chance would have it.
+    fn data_stream() -> impl Strategy<Value = Vec<u8>> {
+        let data = (proptest::collection::vec(any::<u8>(), 1..30))
+            .prop_map(|payload| [&DataHeader::Data(payload.len()).to_bytes()[..], &payload].concat());
+        let other = (any::<u8>(), any::<u16>())
+            .prop_map(|(kind, value)| (u32::from(value % 3) | u32::from(kind % 5) << 24).to_le_bytes().to_vec());
+        proptest::collection::vec(prop_oneof![2 => data, 1 => other], 0..10).prop_map(|frames| frames.concat())
+    }
+
     proptest! {
+        #[test]
+        fn data_connection_says_the_same_however_bytes_are_cut(
+            bytes in data_stream(),
+            cuts in proptest::collection::vec(0..30usize, 0..10),
+            limit in 1..40usize,
+        ) {
+            let say = |cuts: &[usize], limit| {
+                let (mut receiver, mut broken, mut data) = (Receiver::default(), false, Vec::new());
+                let ends = in_pieces(&bytes, cuts, |input| {
+                    while !broken {
+                        match receiver.next(input, limit) {
+                            Ok(Some(Received::Data(bytes))) => data.extend_from_slice(bytes),
+                            Ok(Some(other)) => return Some(format!("{other:?}")),
+                            Ok(None) => return None,
+                            Err(error) => {
+                                broken = true;
+                                return Some(error.to_string());
+                            }
+                        }
+                    }
+                    None
+                });
+                (ends, data)
+            };
+            prop_assert_eq!(say(&[], usize::MAX), say(&cuts, limit));
+        }
+
         #[test]
         fn netcore_says_the_same_however_bytes_are_cut(
             bytes in stream(),

@@ -170,5 +170,5 @@ fn transport_failure(error: &TransportError) -> Failure {
         TransportError::Io(_) | TransportError::Cut => ErrorCode::ConnectionLost,
         TransportError::TooLarge(_) | TransportError::Codec(_) | TransportError::Descriptors => ErrorCode::Malformed,
     };
-    Failure::new(code, error.to_string())
+    Failure::new(code, super::with_sources(error))
 }

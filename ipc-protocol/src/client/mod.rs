@@ -9,6 +9,7 @@
 //! ```
 
 mod driver;
+mod incoming;
 mod stream;
 
 use std::collections::HashMap;
@@ -33,7 +34,8 @@ use crate::session::decode;
 use crate::transport::{self, FrameReader, FrameWriter, TransportError};
 use driver::{Command, Driver};
 
-pub use stream::{DataStream, StreamError};
+pub use incoming::StreamError;
+pub use stream::DataStream;
 
 /// Commands on their way to the driver; more callers wait.
 const COMMANDS: usize = 64;
@@ -71,8 +73,7 @@ impl ClientError {
         match self {
             Self::Refused(failure) | Self::Ended(failure) => failure.clone(),
             Self::Environment { .. } => Failure::new(ErrorCode::BadArgument, self.to_string()),
-            Self::Connect(error) => Failure::new(ErrorCode::ConnectionLost, error.to_string()),
-            Self::Transport(error) => Failure::new(ErrorCode::ConnectionLost, error.to_string()),
+            Self::Connect(_) | Self::Transport(_) => Failure::new(ErrorCode::ConnectionLost, with_sources(self)),
         }
     }
 }
@@ -363,4 +364,10 @@ fn milliseconds(timeout: Option<Duration>) -> u32 {
 fn unexpected(response: Response) -> ClientError {
     let text = format!("netcore answered something else than what was asked: {response:?}");
     ClientError::Refused(Failure::new(ErrorCode::Malformed, text))
+}
+
+/// An error's text with that of everything it came from.
+fn with_sources(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

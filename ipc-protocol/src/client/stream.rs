@@ -7,64 +7,13 @@ use std::task::{Context, Poll, Wake, Waker, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
-use crate::error::describe;
+use super::incoming::{Incoming, StreamError};
 use crate::frame::DataHeader;
 use crate::gateway::Origin;
 use crate::ids::Protocol;
 use crate::limits::MAX_DATA;
-use crate::session::data::{DataError, Received, Receiver, Sender};
+use crate::session::data::Sender;
 use crate::transport::LocalStream;
-
-/// Bytes read ahead, at most: what a Unix socket holds by default, so that one read empties it.
-const READ_AHEAD: usize = 256 << 10;
-/// Bytes read ahead at first; doubled while reads fill what is there, so that a quiet stream stays small.
-const FIRST_READ: usize = 8 << 10;
-
-/// How a stream ended, other than by its clean end. Inside the [`io::Error`] of reads and writes; see
-/// [`StreamError::of`].
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum StreamError {
-    /// The connection ended and the stream had not: what was read is not all of it.
-    #[error("connection lost: the stream was cut before its end")]
-    Lost,
-    /// The other side gave up on what it was sending.
-    #[error("stream reset: {}", describe(*code))]
-    Reset {
-        /// Its code, or one of [`crate::error::ErrorCode`].
-        code: u32,
-    },
-    /// The other side reads no more of what is sent to it.
-    #[error("stream stopped by its reader: {}", describe(*code))]
-    Stopped {
-        /// Its code, or one of [`crate::error::ErrorCode`].
-        code: u32,
-    },
-    /// Netcore broke the rules of a data connection.
-    #[error("malformed data connection")]
-    Malformed(#[from] DataError),
-    /// This side had ended the direction already.
-    #[error("the stream was already ended on this side")]
-    Ended,
-}
-
-impl StreamError {
-    /// What a read or write of a [`DataStream`] failed with; `None` for failures of the socket itself.
-    pub fn of(error: &io::Error) -> Option<&Self> {
-        error.get_ref().and_then(|source| source.downcast_ref())
-    }
-}
-
-impl From<StreamError> for io::Error {
-    fn from(error: StreamError) -> Self {
-        let kind = match error {
-            StreamError::Lost => io::ErrorKind::ConnectionAborted,
-            StreamError::Reset { .. } => io::ErrorKind::ConnectionReset,
-            StreamError::Stopped { .. } | StreamError::Ended => io::ErrorKind::BrokenPipe,
-            StreamError::Malformed(_) => io::ErrorKind::InvalidData,
-        };
-        Self::new(kind, error)
-    }
-}
 
 /// A reliable ordered byte pipe to a plugin of a peer or of this node; either half closes on its own.
 ///
@@ -88,25 +37,6 @@ pub struct DataStream {
     /// Wakes whoever reads and whoever writes: either may be waiting for what the other one polled for. What is waited
     /// for becomes usable only with the wake, so that nobody can take it from under the other.
     waker: Waker,
-}
-
-#[derive(Debug)]
-struct Incoming {
-    buffer: Vec<u8>,
-    /// The part of `buffer` not handed out yet.
-    start: usize,
-    end: usize,
-    /// Takes out of the buffer what is read.
-    receiver: Receiver,
-    /// Looks at everything as it arrives, so that a STOP behind unread data is seen.
-    scout: Receiver,
-    scouted: usize,
-    reset: Option<u32>,
-    stopped: Option<u32>,
-    /// The connection's end, or why nothing more can be read from it.
-    closed: Option<StreamError>,
-    /// STOP was sent.
-    unwanted: bool,
 }
 
 #[derive(Debug, Default)]
@@ -140,105 +70,12 @@ impl Wake for Wakers {
     }
 }
 
-impl Incoming {
-    /// Reads once into the buffer. Ready when something changed: bytes, or the connection's end.
-    fn poll_fill(&mut self, io: &mut LocalStream, cx: &mut Context<'_>) -> Poll<()> {
-        if self.closed.is_some() {
-            return Poll::Ready(());
-        }
-        if self.start > 0 && (self.start == self.end || self.start >= READ_AHEAD / 2) {
-            self.buffer.copy_within(self.start..self.end, 0);
-            self.end -= self.start;
-            self.scouted -= self.start;
-            self.start = 0;
-        }
-        if self.end == self.buffer.len() {
-            self.buffer.resize((2 * self.end).clamp(FIRST_READ, READ_AHEAD), 0);
-        }
-        let mut room = ReadBuf::new(&mut self.buffer[self.end..]);
-        match ready!(Pin::new(io).poll_read(cx, &mut room)) {
-            Ok(()) if room.filled().is_empty() => self.closed = Some(StreamError::Lost),
-            Ok(()) => {
-                let (read, filled) = (room.filled().len(), room.remaining() == 0);
-                self.end += read;
-                self.scout();
-                if filled && self.buffer.len() < READ_AHEAD {
-                    self.buffer.resize((2 * self.buffer.len()).min(READ_AHEAD), 0);
-                }
-            }
-            Err(_) => self.closed = Some(StreamError::Lost),
-        }
-        Poll::Ready(())
-    }
-
-    fn has_room(&self) -> bool {
-        self.closed.is_none() && (self.end < READ_AHEAD || self.start >= READ_AHEAD / 2)
-    }
-
-    fn scout(&mut self) {
-        let mut view = &self.buffer[self.scouted..self.end];
-        loop {
-            match self.scout.next(&mut view, usize::MAX) {
-                Ok(Some(Received::Stop(code))) => self.stopped = Some(code),
-                Ok(Some(_)) => {}
-                Ok(None) => break,
-                Err(error) => {
-                    self.closed = Some(error.into());
-                    break;
-                }
-            }
-        }
-        self.scouted = self.end - view.len();
-    }
-
-    /// Hands out what is in the buffer. `Some(Ok(()))` when `out` got bytes or the stream is at its end; `None` when
-    /// more must be read first.
-    fn take(&mut self, out: &mut ReadBuf<'_>) -> Option<Result<(), StreamError>> {
-        let before = out.filled().len();
-        let mut view = &self.buffer[self.start..self.end];
-        let problem = loop {
-            if out.remaining() == 0 || self.receiver.is_ended() {
-                break None;
-            }
-            match self.receiver.next(&mut view, out.remaining()) {
-                Ok(Some(Received::Data(bytes))) => out.put_slice(bytes),
-                Ok(Some(Received::Reset(code))) => self.reset = Some(code),
-                Ok(Some(Received::Fin | Received::Stop(_))) => {}
-                Ok(None) => break self.closed.clone(),
-                Err(error) => break Some(error.into()),
-            }
-        };
-        self.start = self.end - view.len();
-        if out.filled().len() > before {
-            return Some(Ok(()));
-        }
-        match (self.reset, problem) {
-            (Some(code), _) => Some(Err(StreamError::Reset { code })),
-            (None, Some(problem)) => Some(Err(problem)),
-            (None, None) if self.receiver.is_ended() || out.remaining() == 0 => Some(Ok(())),
-            (None, None) => None,
-        }
-    }
-}
-
 impl DataStream {
     /// A stream on a connection that has just been answered with `Opened`; `rest` was read after that.
     pub(super) fn new(io: LocalStream, rest: Vec<u8>, origin: Origin, protocol: Protocol) -> Self {
         let wakers = Arc::new(Wakers::default());
         let waker = Waker::from(wakers.clone());
-        let mut incoming = Incoming {
-            start: 0,
-            end: rest.len(),
-            buffer: rest,
-            receiver: Receiver::default(),
-            scout: Receiver::default(),
-            scouted: 0,
-            reset: None,
-            stopped: None,
-            closed: None,
-            unwanted: false,
-        };
-        incoming.scout();
+        let incoming = Incoming::new(rest);
         let (output, sender) = (Vec::new(), Sender::default());
         Self { io, origin, protocol, incoming, output, sent: 0, sender, abandoned: false, wakers, waker }
     }
