@@ -194,7 +194,12 @@ impl Store {
                 transaction.pragma_update(None, "user_version", SCHEMA_VERSION)
             })?;
         }
-        Ok(())
+        self.settle()
+    }
+
+    /// Writes everything into the one file, so that a copy of it is whole. Called at the start and at an orderly stop.
+    pub fn settle(&self) -> Result<(), StoreError> {
+        self.read(|connection| connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())))
     }
 
     /// All or nothing.

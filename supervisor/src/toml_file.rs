@@ -142,6 +142,9 @@ fn explain(message: &str) -> (String, String) {
     }
     if let Some(key) = message.strip_prefix("missing field `") {
         let key = key.trim_end_matches('`');
+        if key == "plugin" {
+            return ("the section [plugin] is missing".into(), "begin the file with [plugin]".into());
+        }
         return (format!("the key {key:?} is missing"), format!("add {key} = …"));
     }
     (message.trim().replace('\n', "; "), "correct the file and try again".into())

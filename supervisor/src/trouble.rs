@@ -4,7 +4,7 @@
 use std::fmt;
 
 use polypeer_ipc_protocol::client::{ClientError, StreamError};
-use polypeer_ipc_protocol::error::{ErrorCode, Failure};
+use polypeer_ipc_protocol::error::{ErrorCode, FIRST_CODE, Failure};
 use serde::{Deserialize, Serialize};
 
 use crate::home::HomeError;
@@ -168,7 +168,13 @@ pub fn of_stream(error: &std::io::Error) -> Trouble {
         Some(StreamError::Lost) => Some(ErrorCode::ConnectionLost),
         _ => None,
     };
-    Trouble::new(exit_of(code), error.to_string(), hint_for(code))
+    let hint = match StreamError::of(error) {
+        Some(StreamError::Reset { code } | StreamError::Stopped { code }) if *code < FIRST_CODE => {
+            "the program at the other end gave up, for a reason of its own; what it wrote to its log says more"
+        }
+        _ => hint_for(code),
+    };
+    Trouble::new(exit_of(code), error.to_string(), hint)
 }
 
 #[cfg(test)]

@@ -87,8 +87,19 @@ async fn install(context: &Context, folder: &std::path::Path, yes: bool, start: 
     // Before anything is asked: without a daemon the answer would be for nothing.
     let mut control = context.control().await?;
     let id = &candidate.manifest.plugin.id;
-    context.printer.say(permissions_text(context, &candidate)?);
-    agree(context, yes, &format!("Install {id} and allow this?"))?;
+    match control.request(&Request::PluginInfo { id: id.clone() }).await {
+        Ok(Answer::Plugin(plugin)) if plugin.digest == candidate.digest => {
+            context.printer.say(format!("{id} {} is already installed", plugin.version));
+        }
+        before => {
+            if let Ok(Answer::Plugin(before)) = before {
+                let version = &candidate.manifest.plugin.version;
+                context.printer.say(format!("This replaces {id} {} by {version}.", before.version));
+            }
+            context.printer.say(permissions_text(context, &candidate)?);
+            agree(context, yes, &format!("Install {id} and allow this?"))?;
+        }
+    }
     let folder = folder
         .to_str()
         .ok_or_else(|| Trouble::usage(format!("{} is not UTF-8", folder.display()), "rename the folder"))?;
@@ -109,13 +120,18 @@ fn permissions_text(context: &Context, candidate: &Candidate) -> Result<String, 
     }
     text += "\nIt asks to be allowed to:\n";
     text += &words(&manifest.permissions.in_words());
-    text += "\nIt may use at most:\n";
-    text += &words(&[
-        format!("{} of memory and {} of swap", shown_size(limits.memory_bytes), shown_size(limits.swap_bytes)),
-        format!("{} % of one processor core, {} processes and threads", limits.cpu_percent, limits.pids),
-        format!("{} on disk, {} open files", shown_size(limits.disk_bytes), limits.open_files),
-        format!("{} up, {} down", limits.upload, limits.download),
-    ]);
+    text += &format!(
+        "\nIt may use at most: {} of memory, {} of swap, {} % of one processor core, {} processes and threads, {} open files, \
+         {} on disk, traffic: {} up, {} down",
+        shown_size(limits.memory_bytes),
+        shown_size(limits.swap_bytes),
+        limits.cpu_percent,
+        limits.pids,
+        limits.open_files,
+        shown_size(limits.disk_bytes),
+        limits.upload,
+        limits.download,
+    );
     if manifest.permissions.peers == Peers::List {
         text += &format!(
             "\nIts list of peers is empty; add to it with `polypeer plugin grants {} --add-peer PEER`",

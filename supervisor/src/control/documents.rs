@@ -198,6 +198,8 @@ pub struct PluginDocument {
     pub enabled: bool,
     /// Where it was installed from.
     pub source: String,
+    /// BLAKE3 of the installed folder, hex.
+    pub digest: String,
 }
 
 /// What the operator allowed a plugin; absent is denied.

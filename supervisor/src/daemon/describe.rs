@@ -109,6 +109,7 @@ pub(super) fn plugin(recorded: Recorded, status: Option<PluginStatus>) -> Plugin
         description: manifest.plugin.description,
         enabled: installed.enabled,
         source: installed.source,
+        digest: installed.digest,
         id: installed.id,
     }
 }

@@ -90,7 +90,7 @@ pub(crate) async fn run(context: Context, options: Run) -> Result<(), Trouble> {
             home: home.clone(),
             config,
             supervisor: supervisor.clone(),
-            state,
+            state: state.clone(),
             changes: Mutex::new(()),
             started: Instant::now(),
             node: status.node,
@@ -131,6 +131,9 @@ pub(crate) async fn run(context: Context, options: Run) -> Result<(), Trouble> {
         () = supervisor.shutdown(GRACE) => {}
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
+    }
+    if let Err(trouble) = state.with(|store| store.settle()).await {
+        tracing::warn!("{trouble}");
     }
     // Commands that wait for the end see it when the process ends: after this.
     for path in [home.control_key(), home.control_socket()] {

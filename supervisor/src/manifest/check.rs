@@ -165,7 +165,7 @@ fn broken_tunnel(manifest: &Manifest, tunnel: &Tunnel) -> Option<Contradiction> 
                 let what = "peer belongs to a [[tunnel]] with dial";
                 return Some(wrong("tunnel", what, "remove peer; who may reach it is permissions.peers"));
             }
-            (!asked.serve.contains(protocol)).then(|| {
+            (!allowed(&asked.serve, protocol)).then(|| {
                 let what = format!("the [[tunnel]] serves {protocol}, which permissions.serve does not ask for");
                 wrong("tunnel", what, format!("add {protocol:?} to serve in [permissions]"))
             })

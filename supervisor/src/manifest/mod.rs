@@ -59,6 +59,7 @@ pub struct Plugin {
     /// Its name on this node.
     pub id: PluginId,
     /// Of the plugin, semver.
+    #[serde(deserialize_with = "version")]
     pub version: semver::Version,
     /// For people; at most 80 characters. Default: the id.
     #[serde(default)]
@@ -293,6 +294,14 @@ fn inside<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Erro
         "{:?} leaves the plugin's folder; expected a relative path without \"..\"",
         path.display().to_string()
     )))
+}
+
+fn version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<semver::Version, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let told = |error| {
+        D::Error::custom(format!("{text:?} is not a version ({error}); expected three numbers such as \"1.2.0\""))
+    };
+    text.parse().map_err(told)
 }
 
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {

@@ -15,11 +15,14 @@ use super::values::{self, MappedPort, shown_size};
 #[serde(deny_unknown_fields, default)]
 pub struct Permissions {
     /// Protocols it may accept from peers.
-    pub serve: Vec<Protocol>,
+    #[serde(deserialize_with = "protocols")]
+    pub serve: Vec<Pattern>,
     /// Protocols it may open.
+    #[serde(deserialize_with = "protocols")]
     pub dial: Vec<Pattern>,
     /// Protocols for plugins of this node and the operator only.
-    pub serve_local: Vec<Protocol>,
+    #[serde(deserialize_with = "protocols")]
+    pub serve_local: Vec<Pattern>,
     /// The peers it may deal with.
     pub peers: Peers,
     /// Gossip topics.
@@ -122,6 +125,20 @@ pub enum Access {
     Write,
 }
 
+/// Protocols, or patterns of them; a pattern without `*` must be a protocol.
+fn protocols<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Pattern>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    let parse = |text: &String| {
+        let pattern: Option<Pattern> = text.parse().ok();
+        pattern.filter(|_| text.ends_with('*') || text.parse::<Protocol>().is_ok()).ok_or_else(|| {
+            D::Error::custom(format!(
+                "{text:?} is not a protocol; expected name/version such as \"chat/1\", or a pattern such as \"chat/*\""
+            ))
+        })
+    };
+    texts.iter().map(parse).collect()
+}
+
 fn host_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
     let text = String::deserialize(deserializer)?;
     let upward = text.split('/').any(|part| part == "..");
@@ -134,13 +151,10 @@ fn host_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::E
 impl Permissions {
     /// What netcore enforces of these. `list` is the operator's list for `peers = "list"`.
     pub fn grants(&self, list: &[NodeId]) -> Grants {
-        let exact = |protocols: &[Protocol]| {
-            protocols.iter().map(|one| one.as_str().parse().expect("a protocol is a pattern of itself")).collect()
-        };
         Grants {
-            serve: exact(&self.serve),
+            serve: self.serve.clone(),
             dial: self.dial.clone(),
-            serve_local: exact(&self.serve_local),
+            serve_local: self.serve_local.clone(),
             peers: match &self.peers {
                 Peers::None | Peers::Group(_) => PeerScope::List(Vec::new()),
                 Peers::Any => PeerScope::Any,

@@ -126,7 +126,7 @@ fn bad_values_say_what_was_expected() {
         ("[health]\nstop_timeout = \"1\"", "10s"),
         ("[restart]\npolicy = \"sometimes\"", "on-failure"),
         ("[permissions]\nserve = [\"Chat\"]", "name/version"),
-        ("[permissions]\nserve = [\"chat/*\"]\npeers = \"any\"", "name/version"),
+        ("[permissions]\nserve = [\"chat\"]\npeers = \"any\"", "name/version"),
         ("[permissions]\npeers = \"some\"", "any, list or group:ID"),
         ("[permissions]\nserve = \"chat/1\"", "sequence"),
         ("[permissions]\nfiles = [{ path = \"Downloads\", access = \"read\" }]", "/… or ~/…"),
@@ -134,10 +134,12 @@ fn bad_values_say_what_was_expected() {
         let told = error(&format!("{MINIMAL}\n{extra}\n"));
         assert!(told.contains(expected), "{extra}: {told}");
     }
+    assert!(error(&MINIMAL.replace("\"1.0.0\"", "1")).contains("expected a string"));
+    assert!(error(&MINIMAL.replace("1.0.0", "one")).contains("three numbers"));
     assert!(error("[plugin]\nid = \"x\"\n").contains("2 to 40"));
     assert!(error("[plugin]\nid = \"chat\"\n").contains("\"version\" is missing"));
     assert!(error("[plugin\n").starts_with("plugin.toml:1:"));
-    assert!(error("").contains("\"plugin\" is missing"));
+    assert!(error("").contains("[plugin] is missing"));
 }
 
 #[test]

@@ -90,3 +90,15 @@ fn change_without_room_fails_whole_and_leaves_the_state() {
     assert_eq!(store.plugins().expect("read"), [chat()]);
     assert_eq!(store.note("much").expect("read"), None);
 }
+
+#[test]
+fn settled_store_is_whole_in_one_file() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("state.db");
+    let mut store = Store::open(&path).expect("a new store");
+    store.install(&chat()).expect("installed");
+    store.settle().expect("settled");
+    let copy = folder.path().join("copy.db");
+    std::fs::copy(&path, &copy).expect("copied");
+    assert_eq!(Store::open(&copy).expect("the copy").plugins().expect("read"), [chat()]);
+}
