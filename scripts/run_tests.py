@@ -101,7 +101,8 @@ def suites() -> list[Suite]:
     found = [Suite("rust", ["cargo", "test", "--workspace", "--locked", "--no-fail-fast"], ROOT, cargo_counts)]
     for name, folder in [("python-sdk", "sdk-python"), ("chat", "contrib/apps/chat")]:
         found.append(pytest_suite(name, ROOT / folder))
-    for name, folder in [("go-sdk", "sdk-go"), ("files", "contrib/apps/files")]:
+    go = [("go-sdk", "sdk-go"), ("go-conformance", "sdk-go/internal/conformance"), ("files", "contrib/apps/files")]
+    for name, folder in go:
         found.append(Suite(name, ["go", "test", "-json", "./..."], ROOT / folder, go_counts))
     found.append(pytest_suite("end-to-end", ROOT / "tests"))
     return [suite for suite in found if any(has_tests(suite.folder))]
