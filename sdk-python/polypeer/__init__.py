@@ -41,6 +41,7 @@ from ._errors import (
     Unsupported,
 )
 from ._events import Events
+from ._ids import peer_id
 from ._listener import Call, Listener
 from ._node import Node
 from ._server import StreamServer
@@ -105,4 +106,5 @@ __all__ = [
     "Unreachable",
     "Unsupported",
     "connect",
+    "peer_id",
 ]

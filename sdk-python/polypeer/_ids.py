@@ -52,7 +52,7 @@ def target(peer: str) -> m.Target:
     text = peer.strip()
     if not text.startswith(TICKET_PREFIX):
         return m.TargetNode(node_bytes(text))
-    ticket_node(text)
+    peer_id(text)
     found = m.TargetTicket(text)
     try:
         m.encode_opening(m.OpeningOpen(bytes(32), found, "any/1", 0))
@@ -64,8 +64,8 @@ def target(peer: str) -> m.Target:
     return found
 
 
-def ticket_node(peer: str) -> str:
-    """The node id in a node id or a ticket. Raises :class:`BadArgument`."""
+def peer_id(peer: str) -> str:
+    """The node id that a node id or a ticket names, 52 characters. Raises :class:`BadArgument`."""
     text = peer.strip()
     if text.startswith(TICKET_PREFIX):
         text = text[len(TICKET_PREFIX) :].split(";", 1)[0].partition("@")[0]

@@ -133,7 +133,7 @@ def test_text(case: Any) -> None:
     if kind == "node id":
         assert _ids.node_text(parsed) == text
     if kind == "ticket":
-        assert _ids.node_bytes(_ids.ticket_node(text)) == unhex(case["bytes"])
+        assert _ids.node_bytes(_ids.peer_id(text)) == unhex(case["bytes"])
 
 
 def ticket(text: str) -> m.TargetTicket:
