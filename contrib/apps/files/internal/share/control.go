@@ -161,21 +161,59 @@ func (c *Control) add(conn Conn, in *bufio.Reader, request controlRequest) error
 
 // get gives a file to the operator while it arrives.
 func (c *Control) get(conn Conn, in *bufio.Reader, hash tree.Hash, request controlRequest) error {
-	if request.Size == nil || *request.Size < 0 || request.Offset < 0 || request.Offset > *request.Size {
-		return fmt.Errorf("%w: it needs a size, and an offset within it", errBadRequest)
+	if request.Offset < 0 {
+		return fmt.Errorf("%w: an offset below 0", errBadRequest)
 	}
 	if len(request.From) > maxSources {
 		request.From = request.From[:maxSources]
 	}
-	err := c.deliver(conn, in, hash, request)
+	gone := watch(in)
+	sizes := c.sizes(hash, request)
+	err := fmt.Errorf("%w: none of those in the link tells its size", errNoSource)
+	for size, ok := sizes(); ok; size, ok = sizes() {
+		if err = c.deliver(conn, gone, hash, size, request); err == nil || errors.As(err, &begun{}) {
+			break
+		}
+	}
 	if err != nil {
 		c.downloads.remember(hash, err)
 	}
 	return err
 }
 
-func (c *Control) deliver(conn Conn, in *bufio.Reader, hash tree.Hash, request controlRequest) error {
-	size := *request.Size
+// sizes gives the sizes to try: the one the link names, or the one known here, or else what each source says, one
+// after the other. A wrong one is found out as soon as something is checked.
+func (c *Control) sizes(hash tree.Hash, request controlRequest) (next func() (int64, bool)) {
+	known, sources := request.Size, request.From
+	if file, err := c.store.Get(hash); known == nil && err == nil {
+		size := file.Info().Size
+		known = &size
+	}
+	if known != nil {
+		sources = nil
+	}
+	tried := map[int64]bool{}
+	return func() (int64, bool) {
+		if size := known; size != nil {
+			known = nil
+			return *size, true
+		}
+		for len(sources) > 0 {
+			source := sources[0]
+			sources = sources[1:]
+			if size, err := c.downloads.askSize(source, hash); err == nil && !tried[size] {
+				tried[size] = true
+				return size, true
+			}
+		}
+		return 0, false
+	}
+}
+
+func (c *Control) deliver(conn Conn, gone <-chan struct{}, hash tree.Hash, size int64, request controlRequest) error {
+	if size < 0 || request.Offset > size {
+		return fmt.Errorf("%w: an offset of %d in a file of %d bytes", errBadRequest, request.Offset, size)
+	}
 	if size == 0 && hash != tree.Whole(nil) {
 		return fmt.Errorf("%w: only one hash belongs to no bytes", store.ErrSize)
 	}
@@ -183,7 +221,7 @@ func (c *Control) deliver(conn Conn, in *bufio.Reader, hash tree.Hash, request c
 	if err != nil {
 		return err
 	}
-	f := follower{conn: conn, file: file, gone: watch(in)}
+	f := follower{conn: conn, file: file, gone: gone}
 	if !file.Info().Complete() {
 		dl, leave, err := c.downloads.join(file, request.From)
 		if err != nil {

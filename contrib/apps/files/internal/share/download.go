@@ -77,9 +77,13 @@ func (d *Downloads) join(file *store.File, sources []string) (dl *download, leav
 		return nil, nil, errStopped
 	}
 	dl = d.active[hash]
-	if dl != nil && !dl.abandoned {
+	if dl != nil && dl.file == file && !dl.abandoned {
 		dl.add(sources)
 	} else {
+		if dl != nil {
+			dl.abandoned = true // of the same hash, and another size
+			dl.cancel()
+		}
 		if dl == nil && len(d.active) >= maxDownloads {
 			return nil, nil, errBusy
 		}

@@ -17,32 +17,55 @@ var errLied = errors.New("it sent content that does not match the hash; it is no
 
 // fetchFrom appends to a file what one source has, until it is complete. `moved` is called after every group.
 func fetchFrom(ctx context.Context, dialer Dialer, source string, file *store.File, moved func()) error {
-	conn, err := dialer.Dial(ctx, source, PeerProtocol)
+	info := file.Info()
+	request := peerRequest{Op: "get", Hash: info.Hash.String(), Group: info.Have / tree.Group, List: file.NeedsList()}
+	conn, in, answer, err := ask(ctx, dialer, source, request)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
-
-	info := file.Info()
-	request := peerRequest{Op: "get", Hash: info.Hash.String(), Group: info.Have / tree.Group, List: file.NeedsList()}
-	_ = conn.SetDeadline(time.Now().Add(stallTime))
-	if err := writeLine(conn, request); err != nil {
-		return err
-	}
-	in := bufio.NewReaderSize(conn, 32<<10)
-	var answer peerAnswer
-	if err := readLine(in, maxAnswer, &answer); err != nil {
-		return err
-	}
-	if answer.Error != "" {
-		return fmt.Errorf("it answered: %.200q", answer.Error)
-	}
 	if answer.Size != info.Size {
 		return fmt.Errorf("%w (it says the file has %d bytes)", errLied, answer.Size)
 	}
 	return receive(groupReader{conn, in}, file, request, moved)
+}
+
+// ask opens a stream, asks one question and reads the line that answers it.
+func ask(ctx context.Context, dialer Dialer, source string, request peerRequest) (Conn, *bufio.Reader, peerAnswer, error) {
+	var answer peerAnswer
+	conn, err := dialer.Dial(ctx, source, PeerProtocol)
+	if err != nil {
+		return nil, nil, answer, err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	defer stop()
+	_ = conn.SetDeadline(time.Now().Add(stallTime))
+	in := bufio.NewReaderSize(conn, 32<<10)
+	if err = writeLine(conn, request); err == nil {
+		err = readLine(in, maxAnswer, &answer)
+	}
+	if err == nil && answer.Error != "" {
+		err = fmt.Errorf("it answered: %.200q", answer.Error)
+	}
+	if err != nil {
+		_ = conn.Close()
+		return nil, nil, answer, err
+	}
+	return conn, in, answer, nil
+}
+
+// askSize is the size of a file as one source tells it.
+func (d *Downloads) askSize(source string, hash tree.Hash) (int64, error) {
+	ctx, cancel := context.WithTimeout(d.ctx, stallTime)
+	defer cancel()
+	conn, _, answer, err := ask(ctx, d.dialer, source, peerRequest{Op: "get", Hash: hash.String(), List: true})
+	if err != nil {
+		return 0, err
+	}
+	_ = conn.Reset(codeBusy) // the content is not wanted yet
+	return answer.Size, nil
 }
 
 // receive takes the list and the groups. Nothing is kept before it was checked.

@@ -150,6 +150,25 @@ func TestPeerThatSaysAnotherSizeIsNotBelieved(t *testing.T) {
 	}
 }
 
+func TestLinkWithoutASizeAsksTheSourcesAndChecksWhatTheySay(t *testing.T) {
+	const size = 3*tree.Group + 17
+	data, o := content(size), newOverlay()
+	server, hash := seed(t, data)
+	claims := func(size int64) func(*stream) {
+		return func(s *stream) { _ = writeLine(s, peerAnswer{Size: size}); _, _ = s.Write(data); _ = s.Close() }
+	}
+	o.peers["long"], o.peers["short"], o.peers["one-off"] = claims(1<<33), claims(9), claims(size-1)
+	o.peers["honest"] = func(s *stream) { server.handle(s) }
+	a := newApp(t, t.TempDir(), o)
+	conn := a.ask(map[string]any{"op": "get", "hash": hash.String(), "size": nil, "from": []string{"long", "short", "gone", "one-off", "honest"}, "offset": 5})
+	if g, body, err := answer(conn); err != nil || g.Size != size || !bytes.Equal(body, data[5:]) {
+		t.Fatal(g, len(body), err)
+	}
+	if g, _, _ := answer(a.ask(map[string]any{"op": "get", "hash": tree.Hash{1}.String(), "from": []string{"gone"}})); g.Code != codeNoSource {
+		t.Fatal(g)
+	}
+}
+
 // counting is an honest peer that is cut after so many bytes; it counts what it sent.
 func counting(server *Server, most int, sent *int) func(*stream) {
 	return func(s *stream) {
@@ -347,7 +366,7 @@ func TestNonsenseIsRefused(t *testing.T) {
 	for _, request := range []any{
 		map[string]any{"op": "fly"}, map[string]any{"op": "get", "hash": "zz"}, "text", 7,
 		map[string]any{"op": "get", "hash": tree.Hash{}.String(), "size": 5, "offset": 6},
-		map[string]any{"op": "get", "hash": tree.Hash{}.String()},
+		map[string]any{"op": "get", "hash": tree.Hash{}.String(), "offset": -1},
 		map[string]any{"op": "add", "name": "x"}, map[string]any{"op": "add", "size": -1},
 		map[string]any{"op": "list", "name": strings.Repeat("x", maxLine)},
 	} {

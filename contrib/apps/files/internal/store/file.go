@@ -37,6 +37,13 @@ func (f *File) isListed() bool {
 	return f.listed
 }
 
+// hasList reports whether there is a checked list, which the smallest files never have.
+func (f *File) hasList() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.listed && tree.ListSize(f.info.Size) > 0
+}
+
 // NeedsList reports whether the list must come before the first group.
 func (f *File) NeedsList() bool { return !f.isListed() }
 

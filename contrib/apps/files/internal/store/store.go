@@ -215,14 +215,7 @@ func (s *Store) Expect(hash tree.Hash, size int64, name string) (*File, error) {
 		if f.Info().Size == size {
 			return f, nil
 		}
-		if f.isListed() || f.Info().Complete() {
-			return nil, fmt.Errorf("%w: it has %d bytes", ErrSize, f.Info().Size)
-		}
-		f.mu.Lock()
-		f.removed = true // nothing was ever checked: the size was only claimed
-		f.mu.Unlock()
-		delete(s.files, hash)
-		_ = os.RemoveAll(f.folder)
+		return s.resize(f, size)
 	}
 	if err := s.room(size); err != nil {
 		return nil, err
@@ -238,6 +231,30 @@ func (s *Store) Expect(hash tree.Hash, size int64, name string) (*File, error) {
 	}
 	s.files[hash] = f
 	return f, nil
+}
+
+// resize replaces a part whose size was only claimed, and is claimed differently now; s.mu is held. A checked list
+// proves the number of groups, but the length of the last one only the last group proves.
+func (s *Store) resize(f *File, size int64) (*File, error) {
+	info := f.Info()
+	if info.Complete() || f.hasList() && tree.Groups(info.Size) != tree.Groups(size) {
+		return nil, fmt.Errorf("%w: it has %d bytes", ErrSize, info.Size)
+	}
+	delete(s.files, info.Hash)
+	if err := s.room(size); err != nil {
+		s.files[info.Hash] = f
+		return nil, err
+	}
+	f.mu.Lock()
+	f.removed = true // who still appends to it learns so
+	f.mu.Unlock()
+	info.Size = size
+	next := &File{store: s, folder: f.folder, info: info, listed: f.hasList() || tree.ListSize(size) == 0}
+	if err := next.save(); err != nil {
+		return nil, err
+	}
+	s.files[info.Hash] = next
+	return next, nil
 }
 
 func cutName(name string) string {

@@ -237,9 +237,22 @@ func TestSizeThatWasOnlyClaimedCanBeCorrected(t *testing.T) {
 	if _, err := s.Expect(hash, 99*tree.Group, ""); err != nil {
 		t.Fatal(err)
 	}
-	partly(t, s, data, 1)
-	if _, err := s.Expect(hash, 99*tree.Group, ""); !errors.Is(err, ErrSize) {
-		t.Fatal("a checked size was given up:", err)
+	old := partly(t, s, data, 1)
+	for _, size := range []int64{99 * tree.Group, 2*tree.Group + 1, tree.Group, 1} {
+		if _, err := s.Expect(hash, size, ""); !errors.Is(err, ErrSize) {
+			t.Fatal("a checked size was given up:", size, err)
+		}
+	}
+	// another length of the last group is possible until that group was checked; what is there stays
+	f, err := s.Expect(hash, 2*tree.Group-1, "")
+	if err != nil || f.Info().Have != tree.Group || f.NeedsList() {
+		t.Fatal(f, err)
+	}
+	if w, err := old.Append(); err != nil || w.Sync() == nil {
+		t.Fatal("the old size can still be written:", err)
+	}
+	if g := partly(t, s, data, 0); g.Info().Have != tree.Group || g.Info().Size != int64(len(data)) {
+		t.Fatal(g.Info())
 	}
 }
 
