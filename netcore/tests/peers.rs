@@ -12,6 +12,7 @@ use polypeer_ipc_protocol::error::ErrorCode;
 use polypeer_ipc_protocol::ids::NodeId;
 use polypeer_netcore::identity::Identity;
 use polypeer_netcore::peers::{PeerEvent, Peers, PeersConfig};
+use polypeer_netcore::transport::{Choice, IDLE, Transport};
 use tempfile::TempDir;
 
 /// Long enough for anything here on a busy machine; nothing waits for it to pass.
@@ -202,6 +203,8 @@ async fn blocked_peer_gets_neither_in_nor_is_it_dialed() {
     let outward = a.connect(&b).await.expect_err("blocked here");
     assert!(outward.is(ErrorCode::Blocked) && outward.message.contains("unblock"), "{outward}");
     assert_eq!(a.state(&b), Some(PeerState::Blocked));
+    assert!(a.peers.explain(b.id()).0[0].cause.contains("blocked on this node"));
+    assert!(b.peers.explain(a.id()).0[0].cause.contains("has blocked this node"));
     a.peers.unblock(b.id()).await.expect("unblocked");
     b.connect(&a).await.expect("let back in");
 }
@@ -344,4 +347,58 @@ async fn address_that_does_not_answer_delays_but_does_not_prevent() {
     let hints =
         [silent, "192.0.2.1:9".parse().expect("address"), "[2001:db8::1]:9".parse().expect("address"), b.address()];
     a.peers.connect(b.id(), &hints, Instant::now() + PATIENCE).await.expect("the last one answers");
+}
+
+/// A node that does handshakes and nothing else.
+fn mute(identity: &Identity) -> Transport {
+    let listen = ["127.0.0.1:0".parse().expect("address")];
+    let (transport, _) = Transport::bind(identity, &listen, Choice::Explicit, IDLE).expect("bind");
+    transport.open();
+    transport
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stranger_who_says_nothing_after_the_handshake_is_never_a_peer() {
+    let b = Node::start().await;
+    let identity = Identity::generate();
+    let stranger = mute(&identity);
+    let link = stranger.dial(b.address(), b.id()).await.expect("handshake");
+    let end = tokio::time::timeout(PATIENCE, link.connection.closed()).await.expect("b ends it");
+    assert!(matches!(end, quinn::ConnectionError::ApplicationClosed(_)), "{end}");
+    assert_eq!(b.established.load(Ordering::SeqCst), 0);
+    assert!(b.peers.connection(&identity.node()).is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn peer_that_never_agrees_to_a_connection_is_unreachable() {
+    let a = Node::start().await;
+    let identity = Identity::generate();
+    let mute = mute(&identity);
+    let hints = mute.local_addresses();
+    let accept = async {
+        let incoming = mute.incoming().await.expect("dialed");
+        mute.accept(incoming).await.expect("handshake")
+    };
+    let connect = a.peers.connect(identity.node(), &hints, Instant::now() + PATIENCE);
+    let (_link, result) = tokio::join!(accept, connect);
+    let failure = result.expect_err("it never agreed");
+    assert!(failure.is(ErrorCode::Unreachable), "{failure}");
+    assert_eq!(a.established.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nonsense_in_the_first_words_ends_the_connection_and_nothing_else() {
+    let (b, friend) = (Node::start().await, Node::start().await);
+    let at_friend = friend.connect(&b).await.expect("connected");
+    for words in [&b""[..], b"short", b"0123456789 and much more than a tag", &[0xff; 4096]] {
+        let stranger = mute(&Identity::generate());
+        let link = stranger.dial(b.address(), b.id()).await.expect("handshake");
+        let (mut send, _recv) = link.connection.open_bi().await.expect("stream");
+        send.write_all(words).await.ok();
+        send.finish().ok();
+        // Whoever decides, by the ids: either b ends it for the missing word, or keeps it and this side goes.
+        link.connection.close(0u32.into(), b"");
+    }
+    until("only the friend is left", || b.peers.status().connected == 1).await;
+    exchange(&at_friend, &b.peers.connection(&friend.id()).expect("undisturbed")).await;
 }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use polypeer_ipc_protocol::admin::{NetStatus, PeerRecord, PeerState, SourceStatus};
+use polypeer_ipc_protocol::admin::{Cause, NetStatus, PeerRecord, PeerState, SourceStatus};
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::ids::NodeId;
 
@@ -78,6 +78,16 @@ impl Shared {
         nodes.extend(state.table.connected().map(|(node, _)| *node).filter(|node| state.book.get(node).is_none()));
         nodes.sort();
         nodes.iter().map(|node| state.record(node)).collect()
+    }
+
+    pub(super) fn explain(&self, node: &NodeId) -> (Vec<Cause>, Vec<String>) {
+        let state = self.lock();
+        let mut causes = state.traces.causes(node);
+        if state.book.is_blocked(node) {
+            let remedy = format!("if that is not wanted any more, run: polypeer peers unblock {node}");
+            causes.insert(0, Cause { cause: "the peer is blocked on this node".into(), remedy });
+        }
+        (causes, state.traces.lines(node))
     }
 
     pub(super) fn status(&self) -> NetStatus {

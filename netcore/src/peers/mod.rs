@@ -220,8 +220,7 @@ impl Peers {
 
     /// Likely causes why `node` was not reached, ranked, then the trace, one line an attempt.
     pub fn explain(&self, node: NodeId) -> (Vec<Cause>, Vec<String>) {
-        let state = self.shared.lock();
-        (state.traces.causes(&node), state.traces.lines(&node))
+        self.shared.explain(&node)
     }
 
     /// What happens from now on.

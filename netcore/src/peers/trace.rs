@@ -166,6 +166,9 @@ pub fn failure(node: &NodeId, attempts: &[Attempt]) -> Failure {
         Some((7, _)) => ErrorCode::ShuttingDown,
         _ => ErrorCode::Unreachable,
     };
+    if causes.is_empty() {
+        return Failure::new(code, format!("{node}: it answered, and kept no connection; try again"));
+    }
     let told: Vec<_> = causes.iter().take(3).map(|(_, told)| told.cause.as_str()).collect();
     let remedy = causes.first().map(|(_, told)| told.remedy.as_str()).unwrap_or("try again");
     Failure::new(code, format!("{node}: {}; {remedy}", told.join("; ")))
@@ -210,6 +213,7 @@ mod tests {
         assert_eq!(code(&[no_answer, attempt(2, Outcome::Failed(blocked))]), ErrorCode::Blocked.number());
         let unknown = Attempt { address: None, ..attempt(1, Outcome::NoAddress) };
         assert_eq!(code(&[unknown]), ErrorCode::UnknownPeer.number());
+        assert_eq!(code(&[attempt(1, Outcome::Superseded)]), ErrorCode::Unreachable.number());
     }
 
     #[test]

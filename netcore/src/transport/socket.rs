@@ -325,3 +325,7 @@ impl UdpPoller for Writable {
         Poll::Ready(result)
     }
 }
+
+#[cfg(test)]
+#[path = "socket/tests.rs"]
+mod tests;
