@@ -38,6 +38,8 @@ pub(crate) struct Setup {
     pub(crate) kept: Vec<Kept>,
     /// Most open descriptors.
     pub(crate) open_files: u64,
+    /// Most processes and threads, for where a user namespace can enforce it: there the kernel counts for it alone.
+    pub(crate) processes: Option<u32>,
     /// Whether it may bind ports below 1024; all other capabilities are always dropped.
     pub(crate) low_ports: bool,
     /// Report ready once this loopback port answers.

@@ -181,7 +181,7 @@ impl Task<'_> {
             tokio::select! {
                 report = channel.receive::<Report>() => match report {
                     Ok(Some(received)) => match received.message {
-                        Report::Measure(measure) if measures.len() < MAX_MEASURES => measures.push(measure),
+                        Report::Measure(measure) if measures.len() < MAX_MEASURES => note(&mut measures, measure),
                         Report::Measure(_) => {}
                         Report::Init { pid } => {
                             let _ = self.facts.get().map(|facts| facts.init.set(pid));
@@ -248,6 +248,15 @@ impl Task<'_> {
         let init = self.init()?;
         let usage = spawn_blocking(move || sampled::usage(init)).await.ok()?;
         usage.memory_bytes.filter(|used| *used > limit)
+    }
+}
+
+/// What one means could not apply, another may.
+fn note(measures: &mut Vec<Measure>, new: Measure) {
+    match measures.iter_mut().find(|old| old.measure == new.measure) {
+        Some(old) if old.applied => {}
+        Some(old) => *old = new,
+        None => measures.push(new),
     }
 }
 

@@ -74,6 +74,7 @@ pub(super) fn of_plugin(spec: &PluginSpec, gateway: &Gateway, home: &Home, progr
             environment,
             hidden,
             open_files: spec.limits.open_files.into(),
+            processes: Some(spec.limits.pids),
             low_ports: false,
             ready_port: match spec.manifest.ready() {
                 Ready::Tcp(port) => Some(port),
@@ -115,6 +116,7 @@ pub(super) fn of_netcore(
             hidden: Vec::new(),
             kept: Vec::new(),
             open_files: open_files_within(NETCORE_OPEN_FILES),
+            processes: None,
             low_ports: true,
             ready_port: None,
         },

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
 /// How long anything may take. An emulated machine is slow; a healthy one never gets near it.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 pub fn id(name: &str) -> PluginId {
     name.parse().expect("a valid id")

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use caps::CapSet;
+use caps::errors::CapsError;
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{getegid, geteuid};
 
@@ -45,5 +47,14 @@ fn user() -> Result<(), String> {
     };
     write("uid_map", format!("{uid} {uid} 1"))?;
     write("setgroups", "deny".to_owned())?;
-    write("gid_map", format!("{gid} {gid} 1"))
+    write("gid_map", format!("{gid} {gid} 1"))?;
+    keep_rights().map_err(|error| format!("cannot keep the rights over it: {error}"))
+}
+
+/// Lets the second stage have what we may do in the new namespace: for an ordinary user, exec keeps only what is
+/// ambient. It is taken from the child again.
+fn keep_rights() -> Result<(), CapsError> {
+    let held = caps::read(None, CapSet::Permitted)?;
+    caps::set(None, CapSet::Inheritable, &held)?;
+    caps::set(None, CapSet::Ambient, &held)
 }

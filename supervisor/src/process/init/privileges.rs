@@ -13,13 +13,20 @@ use crate::process::message::Setup;
 const KILL_FIRST: &str = "500";
 
 /// Set on init itself, for the child to inherit.
-pub(super) fn give_up(setup: &Setup) -> Vec<Measure> {
-    vec![
+pub(super) fn give_up(setup: &Setup, own_user: bool) -> Vec<Measure> {
+    let mut measures = vec![
         Measure::from_result("open_files", setrlimit(Resource::RLIMIT_NOFILE, setup.open_files, setup.open_files)),
         Measure::from_result("no_core_dumps", setrlimit(Resource::RLIMIT_CORE, 0, 0)),
         Measure::from_result("no_new_privileges", prctl::set_no_new_privs()),
         Measure::from_result("capabilities", limit_capabilities(setup)),
-    ]
+    ];
+    if let Some(processes) = setup.processes.filter(|_| own_user) {
+        // Init counts as well. Linux 5.14 counts each user namespace by itself.
+        let most = u64::from(processes) + 1;
+        let limited = setrlimit(Resource::RLIMIT_NPROC, most, most);
+        measures.push(Measure::from_result("pids", limited));
+    }
+    measures
 }
 
 /// What the bounding set does not hold, a program of root does not get (capabilities(7)). Init's own stay for now.

@@ -74,7 +74,7 @@ pub(super) fn run(socket: BorrowedFd<'_>, standing: &[String]) -> Result<(), Str
     }
 
     // 5. What cannot be got back, just before the child inherits it.
-    measures.extend(privileges::give_up(&setup));
+    measures.extend(privileges::give_up(&setup, stands(USER)));
     for measure in measures {
         send(socket, &Report::Measure(measure), &[]).map_err(|error| error.to_string())?;
     }
