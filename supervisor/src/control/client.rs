@@ -60,8 +60,16 @@ impl Control {
     /// # Errors
     /// What the daemon says is wrong, or that it went away.
     pub async fn request(&mut self, request: &Request) -> Result<Answer, Trouble> {
-        frames::write(&mut self.stream, request).await.map_err(gone)?;
+        self.send(request).await?;
         self.next().await
+    }
+
+    /// Asks without waiting for the answer.
+    ///
+    /// # Errors
+    /// That the daemon went away.
+    pub async fn send(&mut self, request: &Request) -> Result<(), Trouble> {
+        frames::write(&mut self.stream, request).await.map_err(gone)
     }
 
     /// The next answer to a request that has several.

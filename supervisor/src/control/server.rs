@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use polypeer_ipc_protocol::ids::Secret;
+use tokio::io::AsyncWrite;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc;
@@ -130,50 +132,80 @@ async fn serve(mut stream: UnixStream, secret: &Secret, handler: &impl Handler) 
         return answer(&mut stream, &trouble.into()).await;
     }
     answer(&mut stream, &Answer::Done).await?;
-    while let Some(request) = patiently(frames::read::<Request>(&mut stream, MAX_REQUEST)).await? {
-        let (sender, mut answers) = mpsc::channel(ANSWERS);
-        let handling = handler.handle(request, sender);
-        let mut handling = std::pin::pin!(handling);
-        let mut handled = false;
-        loop {
-            tokio::select! {
-                () = &mut handling, if !handled => handled = true,
-                next = answers.recv() => match next {
-                    Some(next) => answer(&mut stream, &next).await?,
-                    None if handled => break,
-                    // The handler let go of its sender and still holds something for the caller.
-                    None => {
-                        tokio::select! {
-                            () = &mut handling => break,
-                            () = hung_up(&stream) => return Ok(()),
-                        }
-                    }
-                },
-                () = hung_up(&stream) => return Ok(()),
-            }
+    let (reader, mut writer) = stream.into_split();
+    let (sender, mut requests) = mpsc::channel(1);
+    // A task of its own, so that a frame is not lost when something else happens while it arrives.
+    let mut reading = JoinSet::new();
+    reading.spawn(read_requests(reader, sender));
+    let mut ahead = None;
+    loop {
+        let request = match ahead.take() {
+            Some(request) => Some(request),
+            None => patiently(async { requests.recv().await.transpose() }).await?,
+        };
+        let Some(request) = request else { return Ok(()) };
+        match respond(request, handler, &mut writer, &mut requests).await? {
+            Responded::Completely { next } => ahead = next,
+            Responded::CallerGone => return Ok(()),
         }
     }
-    Ok(())
+}
+
+/// How answering one request ended.
+enum Responded {
+    /// It is answered; the caller may have sent its next request already.
+    Completely { next: Option<Request> },
+    /// Nobody waits for the answer any more.
+    CallerGone,
+}
+
+/// Answers one request, watching for the caller to go away meanwhile.
+async fn respond(
+    request: Request,
+    handler: &impl Handler,
+    writer: &mut OwnedWriteHalf,
+    requests: &mut mpsc::Receiver<io::Result<Request>>,
+) -> io::Result<Responded> {
+    let (sender, mut answers) = mpsc::channel(ANSWERS);
+    let mut handling = std::pin::pin!(handler.handle(request, sender));
+    let (mut handled, mut drained, mut next) = (false, false, None);
+    while !(handled && drained) {
+        tokio::select! {
+            () = &mut handling, if !handled => handled = true,
+            one = answers.recv(), if !drained => match one {
+                Some(one) => answer(writer, &one).await?,
+                None => drained = true,
+            },
+            early = requests.recv() => match early.transpose()? {
+                // It has its answer and is quicker than the handler, which is about to end.
+                Some(request) if next.is_none() => next = Some(request),
+                Some(_) => return Err(io::Error::new(io::ErrorKind::InvalidData, "requests before their answers")),
+                None => return Ok(Responded::CallerGone),
+            },
+        }
+    }
+    Ok(Responded::Completely { next })
+}
+
+/// Reads requests until the end of the connection or the first that is wrong. Waits while one is not taken yet.
+async fn read_requests(mut reader: OwnedReadHalf, requests: mpsc::Sender<io::Result<Request>>) {
+    loop {
+        let read = frames::read::<Request>(&mut reader, MAX_REQUEST).await.transpose();
+        let Some(read) = read else { return };
+        let last = read.is_err();
+        if requests.send(read).await.is_err() || last {
+            return;
+        }
+    }
 }
 
 async fn patiently<T>(work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     tokio::time::timeout(PATIENCE, work).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
-async fn answer(stream: &mut UnixStream, answer: &Answer) -> io::Result<()> {
-    let written = tokio::time::timeout(WRITE_TIME, frames::write(stream, answer)).await;
+async fn answer(writer: &mut (impl AsyncWrite + Unpin), answer: &Answer) -> io::Result<()> {
+    let written = tokio::time::timeout(WRITE_TIME, frames::write(writer, answer)).await;
     written.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-}
-
-/// Waits until the caller has closed its end. A caller that sends before it has its answer breaks the protocol, and
-/// is treated alike.
-async fn hung_up(stream: &UnixStream) {
-    while stream.readable().await.is_ok() {
-        match stream.try_read(&mut [0]) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            _ => return,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -26,6 +26,8 @@ impl Handler for Fake {
             }
             _ => {
                 let _ = answers.send(Answer::Text("me".into())).await;
+                // The caller is quicker than what is left to do here.
+                tokio::time::sleep(Duration::from_millis(1)).await;
             }
         }
     }
@@ -77,7 +79,7 @@ async fn told(stream: &mut UnixStream) -> String {
 async fn requests_are_answered_one_after_the_other() {
     let world = world();
     let mut control = Control::connect(&world.home).await.expect("let in");
-    for _ in 0..3 {
+    for _ in 0..50 {
         assert_eq!(control.request(&Request::Id).await.expect("answered"), Answer::Text("me".into()));
     }
     let mut lines = 0;
@@ -137,6 +139,22 @@ async fn request_in_progress_is_dropped_when_its_caller_goes() {
     assert!(asking.is_err(), "it is never answered");
     drop(control);
     assert!(world.dropped.await.is_err(), "its sender is dropped with the request");
+}
+
+#[tokio::test]
+async fn caller_that_floods_requests_is_cut_off() {
+    let world = world();
+    let mut control = Control::connect(&world.home).await.expect("let in");
+    let flood = async {
+        for _ in 0..5 {
+            let _ = control.send(&Request::PluginList).await; // The connection may be gone already.
+        }
+    };
+    flood.await;
+    control.ended().await;
+    assert!(world.dropped.await.is_err(), "the first request went with it");
+    let mut control = Control::connect(&world.home).await.expect("others are let in");
+    assert_eq!(control.request(&Request::Id).await.expect("answered"), Answer::Text("me".into()));
 }
 
 #[tokio::test]
