@@ -51,12 +51,14 @@ class Listener:
     """Serves one protocol, to peers or (``local``) to plugins of this node. Made by :meth:`Node.listen`; survives
     restarts of netcore. Use :meth:`accept`, iteration or :meth:`serve`; :meth:`close` stops serving."""
 
-    def __init__(self, node: Node, protocol: str, local: bool) -> None:
+    def __init__(self, node: Node, protocol: str, local: bool, *, requests_only: bool = False) -> None:
         self.protocol = protocol
         """What is served."""
         self.local = local
         """Whether it is served to plugins of this node instead of peers."""
-        self.calls_as_events = False
+        self.calls_as_events = requests_only
+        """For the node: how calls are to arrive."""
+        self._requests_only = requests_only
         self._node = node
         self._streams: Mailbox[_Announced] = Mailbox(MAX_UNCLAIMED)
         self._calls: Mailbox[_Called] = Mailbox(MAX_CALLS)
@@ -162,15 +164,17 @@ class Listener:
 
     async def serve_requests(self, handler: CallHandler, *, concurrency: int = SERVE_CONCURRENCY) -> None:
         """Answers each request with what ``handler(call)`` returns, at most 64 KiB. While this runs, requests do not
-        arrive as streams; :meth:`serve` may run beside it for streams. A handler that raises :class:`Refused` declines
+        arrive as streams; :meth:`serve` runs beside it for streams. (Without streams, use :meth:`Node.handle`, which
+        has no moment in which a request may arrive as a stream.) A handler that raises :class:`Refused` declines
         with its code, below 65,536, and message; any other exception is logged and declines as ``refused``.
 
         Returns when the listener is closed; raises as :meth:`accept`, and what registering raises. A cancel cancels the
         handlers, whose callers are declined.
         """
-        self.calls_as_events = True
         try:
-            await self._node.register(self)
+            if not self.calls_as_events:
+                self.calls_as_events = True
+                await self._node.register(self)
 
             async def run(called: _Called) -> None:
                 session, event = called
@@ -184,10 +188,11 @@ class Listener:
 
             await self._each(self._calls, run, concurrency)
         finally:
-            self.calls_as_events = False
             self._decline_waiting("this plugin stopped answering")
-            if not self._closed:
-                self._node.register_again(self)
+            if not self._requests_only:
+                self.calls_as_events = False
+                if not self._closed:
+                    self._node.register_again(self)
 
     def _decline_waiting(self, message: str) -> None:
         while True:
@@ -234,9 +239,13 @@ class Listener:
 
     def on_stream(self, session: Session, event: m.EventStream) -> None:
         """A stream is announced."""
-        if not self._streams.put((session, event)):
-            busy = m.Failure(ErrorCode.REFUSED, "too many streams wait to be accepted")
-            session.tell(m.RequestRefuseStream(event.stream, busy))
+        if self._requests_only:
+            refusal = m.Failure(ErrorCode.REFUSED, "only requests are answered here, no streams")
+        elif self._streams.put((session, event)):
+            return
+        else:
+            refusal = m.Failure(ErrorCode.REFUSED, "too many streams wait to be accepted")
+        session.tell(m.RequestRefuseStream(event.stream, refusal))
 
     def on_stream_gone(self, stream: int) -> None:
         """An announced stream is gone, if it is one of this listener's."""

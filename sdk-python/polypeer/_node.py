@@ -138,7 +138,10 @@ class Node:
         protocol, :class:`BadArgument` for a name that is no protocol, :class:`TimedOut`. A cancel leaves nothing
         registered.
         """
-        listener = Listener(self, _ids.protocol(protocol), local)
+        return await self._listen(Listener(self, _ids.protocol(protocol), local), timeout)
+
+    async def _listen(self, listener: Listener, timeout: float) -> Listener:
+        protocol, local = listener.protocol, listener.local
         if (protocol, local) in self._listeners:
             raise AlreadyServed(f"this plugin has a listener for {protocol}; close it first")
         self._raise_if_ended()
@@ -152,9 +155,10 @@ class Node:
         return listener
 
     async def handle(self, protocol: str, handler: CallHandler, *, local: bool = False) -> None:
-        """Answers requests until cancelled or the node is closed: :meth:`listen` and
-        :meth:`Listener.serve_requests` in one. Streams that others open find nobody."""
-        async with await self.listen(protocol, local=local) as listener:
+        """Answers requests, and only requests, until cancelled or the node is closed; see
+        :meth:`Listener.serve_requests`. Streams that others open are refused. Raises as :meth:`listen`."""
+        listener = Listener(self, _ids.protocol(protocol), local, requests_only=True)
+        async with await self._listen(listener, DEFAULT_TIMEOUT):
             await listener.serve_requests(handler)
 
     async def start_server(

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _READ_ALL_LIMIT = 64 << 20
 """What `read()` takes up to the end when nothing else is said, bytes: the peer must not decide what it costs."""
+_SMALL = 512
+"""Unread pieces of less than this are joined, bytes: the other end must not decide how many objects they become."""
 _LINE_LIMIT = 64 << 10
 """Longest line, as in asyncio's own streams."""
 
@@ -313,7 +315,10 @@ class Stream:
     def on_data(self, view: memoryview) -> None:
         if self._discard:
             return
-        self._chunks.append(bytes(view))
+        if self._reader is None and len(view) < _SMALL and self._chunks and len(self._chunks[-1]) < _SMALL:
+            self._chunks[-1] += view
+        else:
+            self._chunks.append(bytes(view))
         self._size += len(view)
         if self._size >= RECEIVE_HIGH and not self._paused and self._reader is None:
             self._paused = True

@@ -11,6 +11,7 @@ import pytest
 
 import polypeer
 from conftest import World, eventually, join_two, soon
+from fake_netcore import FakeNetcore
 
 PROTOCOL = "test/1"
 
@@ -46,7 +47,7 @@ async def test_both_ends_know_each_other(any_world: World) -> None:
 
 
 async def test_bytes_arrive_in_order_both_ways_at_once_and_end_cleanly(any_world: World) -> None:
-    size = 20 << 20
+    size = 8 << 20 if isinstance(any_world, FakeNetcore) else 200 << 20
     seeds = random.Random(7)
     blocks = [seeds.randbytes(1 << 20), seeds.randbytes(300_001), seeds.randbytes(3)]
 
@@ -176,6 +177,8 @@ async def test_requests_are_answered_by_streams_and_by_calls(any_world: World) -
             await soon(alpha.request(ticket, "shout/1", b"bug"))
         many = await soon(asyncio.gather(*(alpha.request(ticket, "shout/1", b"%d" % n) for n in range(600))), 30)
         assert many == [b"%d" % n + alpha.id.encode() for n in range(600)]
+        with pytest.raises(polypeer.Refused, match="only requests"):
+            await soon(alpha.open_stream(ticket, "shout/1"))
         handling.cancel()
         with pytest.raises(polypeer.TooLarge):
             await alpha.request(ticket, "shout/1", bytes(65537))

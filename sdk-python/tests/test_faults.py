@@ -222,6 +222,23 @@ async def test_unread_stream_holds_a_bounded_amount(world: FakeNetcore) -> None:
         await soon(writing)
 
 
+async def test_trickle_of_single_bytes_costs_little_and_reads_whole(world: FakeNetcore) -> None:
+    async with join_two(world) as (alpha, beta):
+        two = await pair(alpha, beta)
+        text = b"".join(b"%d\n" % number for number in range(700))
+        for byte in text:
+            await two.here.write(bytes([byte]))
+        await eventually(lambda: two.there._size == len(text))
+        assert len(two.there._chunks) <= len(text) // 512 + 1
+        for number in range(700):
+            assert await soon(two.there.readline()) == b"%d\n" % number
+        reading = asyncio.ensure_future(two.there.readline())
+        for byte in b"slow\n":
+            await two.here.write(bytes([byte]))
+            await asyncio.sleep(0)
+        assert await soon(reading) == b"slow\n"
+
+
 async def test_read_to_the_end_and_lines_have_limits(world: FakeNetcore) -> None:
     async with join_two(world) as (alpha, beta):
         two = await pair(alpha, beta)
