@@ -164,6 +164,8 @@ func (n *Netcore) Connect(name string) *polypeer.Node {
 		}
 		environment.Lock()
 		defer environment.Unlock()
+		defer os.Unsetenv("POLYPEER_TOKEN")
+		defer os.Unsetenv("POLYPEER_GATEWAY")
 		_ = os.Setenv("POLYPEER_GATEWAY", p.path)
 		_ = os.Setenv("POLYPEER_TOKEN", hex.EncodeToString(p.token[:]))
 		ctx, cancel := context.WithTimeout(context.Background(), Limit)
