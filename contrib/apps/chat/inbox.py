@@ -50,7 +50,6 @@ class Inbox:
             except asyncio.TimeoutError:
                 return
             if not data:
-                await stream.finish()
                 return
             await stream.write(line(self._take(data, peer)))
             count += 1

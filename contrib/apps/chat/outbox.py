@@ -108,6 +108,7 @@ class Outbox:
                 answer = await asyncio.wait_for(stream.readline(limit=MAX_LINE), ANSWER_TIMEOUT)
                 self._answered(message, answer)
             await stream.finish()
+            await asyncio.wait_for(stream.read(limit=MAX_LINE), ANSWER_TIMEOUT)  # the other side ends in order, too
 
     def _answered(self, message: Message, data: bytes) -> None:
         if not data:
