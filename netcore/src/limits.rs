@@ -41,8 +41,9 @@ pub const CONNECTION_WINDOW: u32 = 32 << 20;
 pub const FREE_STREAMS: usize = 256;
 /// Incoming streams of one connection whose header is not there yet: as many as may be open beyond those in use.
 pub const HEADERLESS: usize = FREE_STREAMS;
-/// Headers that may fail to arrive before the connection is closed.
-pub const LATE_HEADERS: u64 = 256;
+/// Headers of one connection that may fail to arrive in time before it is closed: no honest peer comes near, and one that
+/// is not reaches it with the streams it may have open at once.
+pub const LATE_HEADERS: u64 = 128;
 /// Largest header of a stream between peers, bytes.
 pub const MAX_HEADER: usize = 256;
 /// Largest frame on the control stream between peers, bytes: 256 protocols of 88 bytes and their company.

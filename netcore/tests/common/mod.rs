@@ -95,6 +95,8 @@ impl Netcore {
 
     /// A network core inside the test, for times shorter than the real ones.
     pub async fn inside(timings: Timings, idle: Duration) -> Self {
+        let log = tracing_subscriber::fmt().with_test_writer().with_ansi(false).with_max_level(tracing::Level::WARN);
+        let _ = log.try_init(); // another test of this process may have been first
         let home = Arc::new(TempDir::new().unwrap());
         let (channel, far) = AdminChannel::pair().unwrap();
         let options = Options {

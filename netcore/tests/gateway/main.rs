@@ -9,6 +9,8 @@ mod common;
 
 mod ends;
 mod hostile;
+mod liar;
 mod refused;
 mod restart;
+mod shared;
 mod streams;

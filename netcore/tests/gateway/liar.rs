@@ -1,0 +1,276 @@
+//! Peers that break the protocol: real keys, a real connection, and then anything. They are counted and cut off, and
+//! honest peers go on.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use polypeer_ipc_protocol::error::ErrorCode;
+use polypeer_ipc_protocol::gateway::{CallMode, Event, Scope, Target};
+use polypeer_ipc_protocol::ticket::Ticket;
+use polypeer_netcore::identity::Identity;
+use polypeer_netcore::limits::{LATE_HEADERS, MAX_SERVING, Timings};
+use polypeer_netcore::link::wire::{self, ControlFrame, StreamHeader, StreamKind};
+use polypeer_netcore::peers::{Peers, PeersConfig};
+use quinn::{Connection, ConnectionError, RecvStream, SendStream};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+
+use crate::common::{Netcore, Plugin, all, protocol, target, within};
+
+/// The end of a connection that speaks for itself.
+struct Liar {
+    connection: Connection,
+    _peers: Peers,
+    _home: TempDir,
+}
+
+impl Liar {
+    async fn connect(to: &Ticket) -> Self {
+        let home = TempDir::new().unwrap();
+        let config = PeersConfig {
+            listen: vec!["127.0.0.1:0".parse().unwrap()],
+            explicit_listen: true,
+            lan: false,
+            ..PeersConfig::new(home.path().to_owned(), Arc::new(Identity::generate()))
+        };
+        let peers = Peers::bind(config, Arc::new(|_| {})).await.unwrap();
+        peers.open();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let connection = peers.connect(to.node, &to.addresses, deadline).await.unwrap();
+        Self { connection, _peers: peers, _home: home }
+    }
+
+    /// The first frame as it should be.
+    async fn greet(&self) -> SendStream {
+        self.control(&[hello()]).await
+    }
+
+    async fn control(&self, frames: &[ControlFrame]) -> SendStream {
+        let mut bytes = Vec::new();
+        frames.iter().for_each(|frame| wire::write_frame(frame, &mut bytes));
+        self.raw_control(&bytes).await
+    }
+
+    async fn raw_control(&self, bytes: &[u8]) -> SendStream {
+        let mut stream = self.connection.open_uni().await.unwrap();
+        stream.write_all(bytes).await.unwrap();
+        stream
+    }
+
+    async fn stream(&self, bytes: &[u8]) -> (SendStream, RecvStream) {
+        let (mut send, recv) = self.connection.open_bi().await.unwrap();
+        send.write_all(bytes).await.unwrap();
+        (send, recv)
+    }
+
+    /// The code it is cut off with.
+    async fn cut_off(&self) -> u64 {
+        match within("the end of the connection", self.connection.closed()).await {
+            ConnectionError::ApplicationClosed(close) => close.error_code.into_inner(),
+            other => panic!("{other}"),
+        }
+    }
+}
+
+fn hello() -> ControlFrame {
+    ControlFrame::Hello {
+        version: 1,
+        agent: "liar/1".into(),
+        network: "main".into(),
+        serving: vec![],
+        addresses: vec!["not an address".into()],
+    }
+}
+
+fn header(kind: StreamKind, name: &str) -> Vec<u8> {
+    wire::header_bytes(&StreamHeader { kind, protocol: protocol(name) })
+}
+
+/// A node under attack, and an honest peer whose calls must go on.
+struct World {
+    node: Netcore,
+    _honest: Netcore,
+    caller: Plugin,
+    target: Target,
+    server: JoinHandle<()>,
+    ticket: Ticket,
+    cut: u64,
+}
+
+impl World {
+    async fn new(timings: Timings) -> Self {
+        let node = Netcore::inside(timings, Duration::from_secs(30)).await;
+        let honest = Netcore::start().await;
+        let caller = honest.plugin("caller", all()).await;
+        let server = node.plugin("server", all()).await;
+        for name in ["honest/1", "lazy/1"] {
+            server.client.listen(protocol(name), Scope::Peers, CallMode::Events).await.unwrap();
+        }
+        let server = tokio::spawn(async move {
+            let (mut server, mut kept) = (server, Vec::new());
+            while let Some(event) = server.events.next().await {
+                match event {
+                    Event::Call { call, payload, .. } => server.client.answer(call, payload.0).await.unwrap(),
+                    // Taken and never read.
+                    Event::Stream { stream, .. } => kept.push(server.client.accept(stream).await),
+                    _ => {}
+                }
+            }
+        });
+        let (target, ticket) = (target(&node).await, node.ticket().await);
+        Self { node, _honest: honest, caller, target, server, ticket, cut: 0 }
+    }
+
+    async fn honest_goes_on(&self) {
+        for n in 0..20u8 {
+            let call = self.caller.client.call(self.target.clone(), protocol("honest/1"), vec![n; 2000], None);
+            assert_eq!(within("an honest call", call).await.unwrap(), vec![n; 2000]);
+        }
+    }
+
+    /// A liar that does `what` is counted and cut off.
+    async fn cuts_off<T>(&mut self, name: &str, what: impl AsyncFnOnce(&Liar) -> T) {
+        let liar = Liar::connect(&self.ticket).await;
+        let _kept = what(&liar).await;
+        assert_eq!(liar.cut_off().await, u64::from(ErrorCode::PeerMisbehaved.number()), "{name}");
+        self.cut += 1;
+        assert_eq!(self.node.counter("peers_misbehaved").await, self.cut, "{name}");
+        self.honest_goes_on().await;
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lies_on_the_control_stream() {
+    let mut world = World::new(Timings::default()).await;
+    world.cuts_off("garbage", async |liar| liar.raw_control(&[0xa5; 100]).await).await;
+    world.cuts_off("a frame over the limit", async |liar| liar.raw_control(&[0, 0, 1, 0]).await).await;
+    world.cuts_off("no Hello", async |liar| liar.control(&[ControlFrame::Ping { nonce: 1 }]).await).await;
+    world.cuts_off("two Hellos", async |liar| liar.control(&[hello(), hello()]).await).await;
+    let half = [4, 0, 0, 0, 1, 0, 0, 0];
+    world.cuts_off("half a credit", async |liar| (liar.greet().await.write_all(&half).await, ())).await;
+    let many = (0..MAX_SERVING + 1).map(|n| protocol(&format!("p/{n}"))).collect();
+    let many = ControlFrame::Serving { protocols: many };
+    world.cuts_off("too many protocols", async |liar| liar.control(&[hello(), many]).await).await;
+    let bad_name = [20, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0];
+    world.cuts_off("a bad name", async |liar| (liar.greet().await.write_all(&bad_name).await, ())).await;
+    world.cuts_off("the end of the control stream", async |liar| liar.greet().await.finish()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lies_on_streams() {
+    let mut world = World::new(Timings::default()).await;
+    world
+        .cuts_off("a header over the limit", async |liar| (liar.greet().await, liar.stream(&[0xff, 0xff]).await))
+        .await;
+    world.cuts_off("a garbage header", async |liar| (liar.greet().await, liar.stream(&[4, 0, 0, 0, 0, 0]).await)).await;
+    world
+        .cuts_off("half a header", async |liar| {
+            let (mut send, recv) = liar.stream(&[40, 0, 1]).await;
+            send.finish().unwrap();
+            (liar.greet().await, recv)
+        })
+        .await;
+    world
+        .cuts_off("bytes before the stream is accepted", async |liar| {
+            let bytes = [header(StreamKind::Stream, "lazy/1"), vec![1; 70_000]].concat();
+            (liar.greet().await, liar.connection.open_bi().await.unwrap().0.write_all(&bytes).await)
+        })
+        .await;
+    world
+        .cuts_off("bytes beyond the credit", async |liar| {
+            let control = liar.greet().await;
+            let (mut send, mut recv) = liar.stream(&header(StreamKind::Stream, "lazy/1")).await;
+            let mut status = [9];
+            recv.read_exact(&mut status).await.unwrap();
+            if status != [wire::ACCEPTED] {
+                let rest = recv.read_to_end(2000).await.unwrap();
+                panic!("refused: {}", wire::read_failure(&rest[2..]).unwrap());
+            }
+            // Nobody reads, so the credit ends soon; this goes on.
+            while send.write_all(&[7; 64 << 10]).await.is_ok() {}
+            (control, recv)
+        })
+        .await;
+    world
+        .cuts_off("a call over the limit", async |liar| {
+            let bytes = [header(StreamKind::Call, "honest/1"), vec![1; 65_537]].concat();
+            (liar.greet().await, liar.stream(&bytes).await)
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn floods_of_streams_without_a_header_or_without_a_server() {
+    let timings = Timings { header: Duration::from_millis(300), ..Timings::default() };
+    let mut world = World::new(timings).await;
+    // Valid, and for nothing: each is refused.
+    let liar = Liar::connect(&world.ticket).await;
+    let control = liar.greet().await;
+    for _ in 0..1000 {
+        let (_send, mut recv) = liar.stream(&header(StreamKind::Stream, "nothing/1")).await;
+        let answer = within("an answer", recv.read_to_end(2000)).await.unwrap();
+        assert_eq!(answer[0], wire::REFUSED);
+        let failure = wire::read_failure(&answer[3..]).unwrap();
+        assert!(failure.is(ErrorCode::NotServed), "{failure}");
+    }
+    assert!(liar.connection.close_reason().is_none(), "it broke no rule");
+    world.honest_goes_on().await;
+    liar.connection.close(0u32.into(), b"");
+    drop((control, liar)); // with it goes what would dial again
+
+    world
+        .cuts_off("streams without a header", async |liar| {
+            let control = liar.greet().await;
+            let mut streams = Vec::new();
+            for _ in 0..=LATE_HEADERS {
+                streams.push(liar.stream(&[40]).await);
+            }
+            (control, streams)
+        })
+        .await;
+    assert!(world.node.counter("peer_headers_late").await >= LATE_HEADERS);
+
+    // A connection that never says Hello is not kept.
+    world.cuts_off("silence", async |_| ()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn frames_and_streams_of_later_versions_are_no_lies() {
+    let world = World::new(Timings::default()).await;
+    let liar = Liar::connect(&world.ticket).await;
+    let mut control = liar.greet().await;
+    control.write_all(&[6, 0, 0, 0, 77, 0, 0, 0, 1, 2]).await.unwrap();
+    let (_send, mut recv) = liar.stream(&[4, 0, 9, 0, 0, 0]).await;
+    let answer = within("an answer", recv.read_to_end(2000)).await.unwrap();
+    assert!(wire::read_failure(&answer[3..]).unwrap().is(ErrorCode::Unsupported));
+    // Credit for streams there are none of, and less than before, mean nothing.
+    let mut bytes = Vec::new();
+    wire::write_frame(&ControlFrame::Credit { stream: 4000, limit: u64::MAX }, &mut bytes);
+    wire::write_frame(&ControlFrame::Ping { nonce: 5 }, &mut bytes);
+    control.write_all(&bytes).await.unwrap();
+    let mut theirs = within("their control stream", liar.connection.accept_uni()).await.unwrap();
+    let mut received = Vec::new();
+    let pong = within("a pong", async {
+        loop {
+            let chunk = theirs.read_chunk(1000, true).await.unwrap().expect("no end");
+            received.extend_from_slice(&chunk.bytes);
+            let mut rest = &received[..];
+            while let (wire::Found::Frame(frame), used) = wire::read_frame(rest).unwrap() {
+                if let ControlFrame::Pong { nonce } = frame {
+                    return nonce;
+                }
+                rest = &rest[used..];
+            }
+        }
+    })
+    .await;
+    assert_eq!(pong, 5);
+    assert_eq!(world.node.counter("peer_frames_unknown").await, 1);
+    assert_eq!(world.node.counter("peers_misbehaved").await, 0);
+}
