@@ -103,8 +103,9 @@ impl Shared {
             }
             (Err(error), kept) => {
                 close(&link.connection, ErrorCode::TimedOut);
-                if let Some((number, _)) = kept {
+                if let Some((number, replaced)) = kept {
                     self.lock().table.ended(&node, number, random_tag());
+                    self.drop_replaced(&node, replaced);
                 }
                 Err(error)
             }
@@ -116,12 +117,7 @@ impl Shared {
     /// Tells everybody of a connection that both sides keep.
     fn establish(self: &Arc<Self>, link: &Link, side: Side, source: Source, number: u64, replaced: Option<Live>) {
         let node = link.node;
-        if let Some(replaced) = replaced {
-            self.count(&node, &replaced.link.connection);
-            close(&replaced.link.connection, ErrorCode::Superseded);
-            let failure = Failure::new(ErrorCode::ConnectionLost, format!("{node} connected anew"));
-            self.events.send(PeerEvent::Down(node, failure)).ok();
-        }
+        self.drop_replaced(&node, replaced);
         (self.on_established)(Established {
             node,
             connection: link.connection.clone(),
@@ -156,6 +152,15 @@ impl Shared {
             // The operator was faster than the peer.
             self.cut_off(&node);
         }
+    }
+
+    /// Ends the connection that another one took the place of; its peer has lost it already.
+    fn drop_replaced(&self, node: &NodeId, replaced: Option<Live>) {
+        let Some(Live { link, .. }) = replaced else { return };
+        self.count(node, &link.connection);
+        close(&link.connection, ErrorCode::Superseded);
+        let failure = Failure::new(ErrorCode::ConnectionLost, format!("{node} connected anew"));
+        self.events.send(PeerEvent::Down(*node, failure)).ok();
     }
 
     /// Waits for the end of a connection and tells of it.
