@@ -7,8 +7,11 @@ from __future__ import annotations
 import asyncio
 import sys
 from enum import IntEnum
+from typing import TypeVar
 
 from ._limits import FIRST_CODE, MAX_MESSAGE
+
+_T = TypeVar("_T")
 
 
 class ErrorCode(IntEnum):
@@ -230,3 +233,10 @@ def reset_from_code(code: int) -> StreamLost:
     if code == ErrorCode.CONNECTION_LOST:
         return StreamLost("the stream was cut", code)
     return StreamReset("the stream was reset", code)
+
+
+def expect(response: object, kind: type[_T]) -> _T:
+    """``response`` if it is of this kind. Raises :class:`ProtocolError`: netcore answered something else."""
+    if not isinstance(response, kind):
+        raise ProtocolError(f"netcore answered with {type(response).__name__}")
+    return response

@@ -8,45 +8,31 @@ Node ──► Keeper ──► Session ──► ControlMachine      one contro
 from __future__ import annotations
 
 import asyncio
-import weakref
 from collections.abc import Awaitable
 from types import TracebackType
-from typing import (
-    TYPE_CHECKING,
-    Callable,
-    TypeVar,
-    cast,
-)
+from typing import TYPE_CHECKING, cast
 
 from . import _ids, _types
 from . import _messages as m
 from ._channel import Channel, MakeSink, Sink
 from ._deadline import Deadline
-from ._errors import (
-    AlreadyServed,
-    ConnectionLost,
-    ErrorCode,
-    NodeClosed,
-    NotAllowed,
-    PolypeerError,
-    Unauthorised,
-)
+from ._errors import ConnectionLost, ErrorCode, NodeClosed, PolypeerError, Unauthorised, expect
 from ._events import Events
 from ._keeper import Keeper
 from ._limits import CALLS_IN_FLIGHT, CLOSE_GRACE, DEFAULT_TIMEOUT, TIMEOUT_GRACE
 from ._listener import CallHandler, Listener
 from ._protocol import check_payload
+from ._registry import Registry, listen_request, unlisten_request
 from ._server import ConnectionHandler, StreamServer
 from ._sockets import connect as connect_socket
 from ._stream import Stream
 from ._transport import AnyProtocol, StreamTransport
 from ._types import Event, Grants, NodeInfo, PeerEvent, PeerInfo
+from ._watch import Watch
 
 if TYPE_CHECKING:
     from ._session import Session
 
-_T = TypeVar("_T")
-_ListenerKey = tuple[str, bool]
 _STREAM_LIMIT = 64 << 10
 """Buffer limit of asyncio's own stream readers, bytes: asyncio's default."""
 
@@ -64,13 +50,10 @@ class Node:
         self._keeper = Keeper(path, token, self._on_event, self._restore, self._on_lost)
         self._welcome: m.Welcome | None = None
         self._grants: Grants | None = None
-        self._listeners: dict[_ListenerKey, Listener] = {}
+        self._registry = Registry()
+        self._watch = Watch(self._keeper.session)
         self._channels: set[Channel] = set()
         self._background: set[asyncio.Task[None]] = set()
-        self._watchers: weakref.WeakSet[Events[PeerEvent]] = weakref.WeakSet()
-        self._hearers: weakref.WeakSet[Events[Event]] = weakref.WeakSet()
-        self._watching = False
-        self._up: dict[str, PeerInfo] = {}
         self._is_ready = False
         self._calls = asyncio.Semaphore(CALLS_IN_FLIGHT)
 
@@ -113,12 +96,12 @@ class Node:
     async def info(self, *, timeout: float = DEFAULT_TIMEOUT) -> NodeInfo:
         """The node's ticket and version. Raises :class:`ConnectionLost`, :class:`TimedOut`. A cancel leaves nothing."""
         response = await self._ask(m.RequestNode(), timeout, again=True)
-        return _types.node_info(_expect(response, m.ResponseNode).value)
+        return _types.node_info(expect(response, m.ResponseNode).value)
 
     async def peers(self, *, timeout: float = DEFAULT_TIMEOUT) -> list[PeerInfo]:
         """The connected peers this plugin may see. Raises as :meth:`info`."""
         response = await self._ask(m.RequestPeers(), timeout, again=True)
-        return [_types.peer_info(each) for each in _expect(response, m.ResponsePeers).value]
+        return [_types.peer_info(each) for each in expect(response, m.ResponsePeers).value]
 
     async def ping(self, *, timeout: float = DEFAULT_TIMEOUT) -> None:
         """Asks whether netcore answers. Raises as :meth:`info`."""
@@ -141,11 +124,8 @@ class Node:
         return await self._listen(Listener(self, _ids.protocol(protocol), local), timeout)
 
     async def _listen(self, listener: Listener, timeout: float) -> Listener:
-        protocol, local = listener.protocol, listener.local
-        if (protocol, local) in self._listeners:
-            raise AlreadyServed(f"this plugin has a listener for {protocol}; close it first")
         self._raise_if_ended()
-        self._listeners[protocol, local] = listener
+        self._registry.add(listener)
         try:
             await self.register(listener, timeout)
         except BaseException:
@@ -169,32 +149,25 @@ class Node:
 
     async def register(self, listener: Listener, timeout: float = DEFAULT_TIMEOUT) -> None:
         """For listeners: tells netcore, in the way calls are wanted now."""
-        await self._ask(_listen(listener), timeout, again=True)
+        await self._ask(listen_request(listener), timeout, again=True)
 
     def register_again(self, listener: Listener) -> None:
         """For listeners: as :meth:`register`, without waiting; a session that comes later is told anyway."""
         if self._keeper.current is not None:
-            self._keeper.current.tell(_listen(listener))
+            self._keeper.current.tell(listen_request(listener))
 
     async def unregister(self, listener: Listener) -> None:
         """For listeners: tells netcore that it is over, and waits until it knows."""
-        if self._forget(listener) and self._keeper.current is not None:
+        if self._registry.remove(listener) and self._keeper.current is not None:
             try:
-                await self._keeper.current.ask(_unlisten(listener))
+                await self._keeper.current.ask(unlisten_request(listener))
             except PolypeerError:
                 return  # the session is over, and with it what it served
 
     def unregister_soon(self, listener: Listener) -> None:
         """As :meth:`unregister`, without waiting."""
-        if self._forget(listener) and self._keeper.current is not None:
-            self._keeper.current.tell(_unlisten(listener))
-
-    def _forget(self, listener: Listener) -> bool:
-        key = (listener.protocol, listener.local)
-        if self._listeners.get(key) is not listener:
-            return False
-        del self._listeners[key]
-        return True
+        if self._registry.remove(listener) and self._keeper.current is not None:
+            self._keeper.current.tell(unlisten_request(listener))
 
     async def claim(self, session: Session, event: m.EventStream) -> Stream:
         """For listeners: accepts an announced stream."""
@@ -246,7 +219,7 @@ class Node:
         _ids.protocol(protocol)
         async with Deadline(timeout + TIMEOUT_GRACE, f"opening {protocol}"):
             while True:
-                session = await self._session(timeout)
+                session = await self._keeper.session()
                 try:
                     opening = m.OpeningOpen(session.secret, target, protocol, _milliseconds(timeout))
                     return await self._open_channel(opening, make_sink)
@@ -285,15 +258,15 @@ class Node:
         check_payload(payload)
         request = m.RequestCall(target, _ids.protocol(protocol), bytes(payload), _milliseconds(timeout))
         async with Deadline(timeout + TIMEOUT_GRACE, f"asking {protocol}"), self._calls:
-            session = await self._session(timeout)
-            return _expect(await session.ask(request), m.ResponseReply).payload
+            session = await self._keeper.session()
+            return expect(await session.ask(request), m.ResponseReply).payload
 
     async def _ask(self, request: m.Request, timeout: float, *, again: bool = False) -> m.Response:
         """Asks netcore itself; ``again``: asking twice does no harm, so a restart of netcore is not the caller's
         problem."""
         async with Deadline(timeout, "asking the network core"):
             while True:
-                session = await self._session(timeout)
+                session = await self._keeper.session()
                 try:
                     return await session.ask(request)
                 except ConnectionLost:
@@ -301,141 +274,59 @@ class Node:
                         raise
                 await asyncio.sleep(0)  # lets the keeper see the end of the session
 
-    async def _session(self, timeout: float) -> Session:
-        del timeout  # the caller's deadline applies; named here so that every caller has one
-        return await self._keeper.session()
-
     # Events.
 
     def watch_peers(self) -> Events[PeerEvent]:
         """:class:`PeerUp` and :class:`PeerDown` as they happen, beginning with the peers that are connected now. After
         a restart of netcore it tells what changed."""
-        return Events(self._watch)
+        return self._watch.peers()
 
     def events(self) -> Events[Event]:
         """Everything that happens to this node: what :meth:`watch_peers` tells, and :class:`GrantsChanged`,
         :class:`SessionLost`, :class:`SessionRestored`."""
-        return Events(self._hear)
-
-    async def _watch(self, events: Events[PeerEvent]) -> None:
-        await self._begin(events, self._watchers)
-
-    async def _hear(self, events: Events[Event]) -> None:
-        await self._begin(cast("Events[PeerEvent]", events), cast("weakref.WeakSet[Events[PeerEvent]]", self._hearers))
-
-    async def _begin(self, events: Events[PeerEvent], group: weakref.WeakSet[Events[PeerEvent]]) -> None:
-        self._raise_if_ended()
-        for info in self._up.values():
-            events.put(_types.PeerUp(info))
-        group.add(events)
-        if not self._watching:
-            self._watching = True
-            async with Deadline(DEFAULT_TIMEOUT, "watching peers"):
-                session = await self._keeper.session()
-            try:
-                await self._sync_peers(session)
-            except ConnectionLost:
-                return  # the next session is told
-
-    async def _sync_peers(self, session: Session) -> None:
-        """Learns who is connected now, and tells the watchers what is new."""
-        await session.ask(m.RequestWatchPeers(True))
-        now = _expect(await session.ask(m.RequestPeers()), m.ResponsePeers).value
-        present = {info.node: info for info in map(_types.peer_info, now)}
-        for node in [node for node in self._up if node not in present]:
-            self._peer_down(node, ConnectionLost("the peer was gone when the network core was back"))
-        for node, info in present.items():
-            if node not in self._up:
-                self._peer_up(info)
-
-    def _peer_up(self, info: PeerInfo) -> None:
-        self._up[info.node] = info
-        self._tell_watchers(_types.PeerUp(info))
-
-    def _peer_down(self, node: str, reason: PolypeerError) -> None:
-        if self._up.pop(node, None) is not None:
-            self._tell_watchers(_types.PeerDown(node, reason))
-
-    def _tell_watchers(self, event: PeerEvent) -> None:
-        for watcher in list(self._watchers):
-            watcher.put(event)
-        self._tell(event)
-
-    def _tell(self, event: Event) -> None:
-        for hearer in list(self._hearers):
-            hearer.put(event)
+        return self._watch.everything()
 
     # What the session tells.
 
     def _on_event(self, session: Session, event: m.Event) -> None:
         if isinstance(event, (m.EventStream, m.EventCall)):
-            self._arrived(session, event)
+            self._registry.arrived(session, event)
         elif isinstance(event, m.EventStreamGone):
-            for listener in self._listeners.values():
-                listener.on_stream_gone(event.stream)
+            self._registry.stream_gone(event.stream)
         elif isinstance(event, m.EventCallGone):
-            for listener in self._listeners.values():
-                listener.on_call_gone(event.call)
+            self._registry.call_gone(event.call)
         elif isinstance(event, m.EventPeerUp):
-            self._peer_up(_types.peer_info(event.value))
+            self._watch.peer_up(_types.peer_info(event.value))
         elif isinstance(event, m.EventPeerDown):
-            self._peer_down(_ids.node_text(event.node), _types.failure(event.failure))
+            self._watch.peer_down(_ids.node_text(event.node), _types.failure(event.failure))
         elif isinstance(event, m.EventGrantsChanged):
-            self._grants_changed(_types.grants(event.value))
+            self._grants = _types.grants(event.value)
+            self._registry.grants_changed(self._grants)
+            self._watch.tell(_types.GrantsChanged(self._grants))
         elif isinstance(event, m.EventDropped):
-            self._tell_watchers(_types.Dropped(event.count))
-            if self._watching:
-                self._in_background(self._sync_peers(session))
-
-    def _arrived(self, session: Session, event: m.EventStream | m.EventCall) -> None:
-        listener = self._listeners.get((event.protocol, isinstance(event.origin, m.OriginLocal)))
-        nobody = m.Failure(ErrorCode.REFUSED, "nobody listens any more")
-        if isinstance(event, m.EventStream):
-            if listener is None:
-                session.tell(m.RequestRefuseStream(event.stream, nobody))
-            else:
-                listener.on_stream(session, event)
-        elif listener is None:
-            session.decline(event.call, nobody)
-        else:
-            listener.on_call(session, event)
-
-    def _grants_changed(self, grants: Grants) -> None:
-        self._grants = grants
-        for key, listener in list(self._listeners.items()):
-            allowed = grants.serve_local if listener.local else grants.serve
-            if not any(_allows(pattern, listener.protocol) for pattern in allowed):
-                del self._listeners[key]
-                listener.end(NotAllowed(f"the operator withdrew the grant to serve {listener.protocol}"))
-        self._tell(_types.GrantsChanged(grants))
+            self._watch.dropped(event.count)
+            if self._watch.on:
+                self._in_background(self._watch.sync(session))
 
     async def _restore(self, session: Session) -> None:
         """Makes a new session what the one before was."""
         first = self._welcome is None
         self._welcome = session.welcomed.result()
         self._grants = _types.grants(self._welcome.grants)
-        for key, listener in list(self._listeners.items()):
-            try:
-                await session.ask(_listen(listener))
-            except ConnectionLost:
-                raise
-            except PolypeerError as error:
-                self._listeners.pop(key, None)
-                listener.end(error)
+        await self._registry.restore(session)
         if self._is_ready:
             await session.ask(m.RequestReady())
-        if self._watching:
-            await self._sync_peers(session)
+        if self._watch.on:
+            await self._watch.sync(session)
         if not first:
-            self._tell(_types.SessionRestored())
+            self._watch.tell(_types.SessionRestored())
 
     def _on_lost(self, reason: PolypeerError) -> None:
         if self._keeper.ended.done():
             self._end(self._keeper.ended.result())
             return
-        for listener in self._listeners.values():
-            listener.on_session_lost()
-        self._tell(_types.SessionLost(reason))
+        self._registry.session_lost()
+        self._watch.tell(_types.SessionLost(reason))
 
     def _in_background(self, work: Awaitable[None]) -> None:
         async def run() -> None:
@@ -475,13 +366,8 @@ class Node:
             await self._keeper.close()
 
     def _end(self, reason: PolypeerError) -> None:
-        for listener in self._listeners.values():
-            listener.end(reason)
-        self._listeners.clear()
-        for watcher in list(self._watchers):
-            watcher.end(reason)
-        for hearer in list(self._hearers):
-            hearer.end(reason)
+        self._registry.end(reason)
+        self._watch.end(reason)
 
     def _raise_if_ended(self) -> None:
         if self._keeper.ended.done():
@@ -499,28 +385,5 @@ class Node:
         await self.close()
 
 
-def _scope(local: bool) -> m.Scope:
-    return m.ScopeLocal() if local else m.ScopePeers()
-
-
-def _listen(listener: Listener) -> m.RequestListen:
-    calls: m.CallMode = m.CallModeEvents() if listener.calls_as_events else m.CallModeStreams()
-    return m.RequestListen(listener.protocol, _scope(listener.local), calls)
-
-
-def _unlisten(listener: Listener) -> m.RequestUnlisten:
-    return m.RequestUnlisten(listener.protocol, _scope(listener.local))
-
-
 def _milliseconds(timeout: float) -> int:
     return max(1, min(int(timeout * 1000), 0xFFFF_FFFF))
-
-
-def _allows(pattern: str, name: str) -> bool:
-    return name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern
-
-
-def _expect(response: m.Response, kind: Callable[..., _T]) -> _T:
-    if not isinstance(response, cast("type[_T]", kind)):
-        raise PolypeerError(f"netcore answered with {type(response).__name__}", ErrorCode.MALFORMED)
-    return response

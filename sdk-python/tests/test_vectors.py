@@ -11,8 +11,8 @@ import pytest
 from polypeer import BadArgument, PolypeerError, ProtocolError, _ids
 from polypeer import _messages as m
 from polypeer._data import Data, DataReceiver, Fin, Reset
-from polypeer._node import _allows
 from polypeer._protocol import FrameBuffer
+from polypeer._registry import allows
 
 VECTORS = Path(__file__).resolve().parents[2] / "ipc-protocol/vectors/v1"
 DECODE: dict[str, Callable[[bytes], Any]] = {
@@ -149,7 +149,7 @@ def serving(pattern: str) -> m.Grants:
 
 @cases("patterns")
 def test_pattern(case: Any) -> None:
-    assert _allows(case["pattern"], case["name"]) is case["allows"]
+    assert allows(case["pattern"], case["name"]) is case["allows"]
 
 
 def test_errors_of_this_package_share_a_base() -> None:

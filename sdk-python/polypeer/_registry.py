@@ -1,0 +1,110 @@
+"""The listeners of a node: what arrives is handed to the right one, and each session is told of all."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from . import _messages as m
+from ._errors import AlreadyServed, ConnectionLost, ErrorCode, NotAllowed, PolypeerError
+from ._types import Grants
+
+if TYPE_CHECKING:
+    from ._listener import Listener
+    from ._session import Session
+
+
+class Registry:
+    """One listener at most for each protocol and scope."""
+
+    def __init__(self) -> None:
+        self._listeners: dict[tuple[str, bool], Listener] = {}
+
+    def add(self, listener: Listener) -> None:
+        """Raises :class:`AlreadyServed`."""
+        key = (listener.protocol, listener.local)
+        if key in self._listeners:
+            raise AlreadyServed(f"this plugin has a listener for {listener.protocol}; close it first")
+        self._listeners[key] = listener
+
+    def remove(self, listener: Listener) -> bool:
+        """Whether it was there."""
+        key = (listener.protocol, listener.local)
+        if self._listeners.get(key) is not listener:
+            return False
+        del self._listeners[key]
+        return True
+
+    async def restore(self, session: Session) -> None:
+        """Registers everything in a new session; a listener that is refused now ends with the reason. Raises
+        :class:`ConnectionLost` when the session ends."""
+        for listener in list(self._listeners.values()):
+            try:
+                await session.ask(listen_request(listener))
+            except ConnectionLost:
+                raise
+            except PolypeerError as error:
+                self.remove(listener)
+                listener.end(error)
+
+    def arrived(self, session: Session, event: m.EventStream | m.EventCall) -> None:
+        """A stream or call came."""
+        listener = self._listeners.get((event.protocol, isinstance(event.origin, m.OriginLocal)))
+        nobody = m.Failure(ErrorCode.REFUSED, "nobody listens any more")
+        if isinstance(event, m.EventStream):
+            if listener is None:
+                session.tell(m.RequestRefuseStream(event.stream, nobody))
+            else:
+                listener.on_stream(session, event)
+        elif listener is None:
+            session.decline(event.call, nobody)
+        else:
+            listener.on_call(session, event)
+
+    def stream_gone(self, stream: int) -> None:
+        """An announced stream is gone."""
+        for listener in self._listeners.values():
+            listener.on_stream_gone(stream)
+
+    def call_gone(self, call: int) -> None:
+        """A caller gave up."""
+        for listener in self._listeners.values():
+            listener.on_call_gone(call)
+
+    def session_lost(self) -> None:
+        """What was announced is gone."""
+        for listener in self._listeners.values():
+            listener.on_session_lost()
+
+    def grants_changed(self, grants: Grants) -> None:
+        """Ends the listeners that are not covered any more."""
+        for listener in list(self._listeners.values()):
+            allowed = grants.serve_local if listener.local else grants.serve
+            if not any(allows(pattern, listener.protocol) for pattern in allowed):
+                self.remove(listener)
+                listener.end(NotAllowed(f"the operator withdrew the grant to serve {listener.protocol}"))
+
+    def end(self, reason: PolypeerError) -> None:
+        """Ends all."""
+        for listener in self._listeners.values():
+            listener.end(reason)
+        self._listeners.clear()
+
+
+def _scope(listener: Listener) -> m.Scope:
+    return m.ScopeLocal() if listener.local else m.ScopePeers()
+
+
+def listen_request(listener: Listener) -> m.RequestListen:
+    """What registers a listener, with calls as it wants them now."""
+    calls: m.CallMode = m.CallModeEvents() if listener.calls_as_events else m.CallModeStreams()
+    return m.RequestListen(listener.protocol, _scope(listener), calls)
+
+
+def unlisten_request(listener: Listener) -> m.RequestUnlisten:
+    """What ends it."""
+    return m.RequestUnlisten(listener.protocol, _scope(listener))
+
+
+def allows(pattern: str, name: str) -> bool:
+    """Whether a grant's pattern covers a name."""
+    return name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern

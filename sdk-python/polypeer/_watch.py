@@ -1,0 +1,108 @@
+"""Who wants to know what happens, and which peers are up. Owned by the node; `Events` are what it fills."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Callable, cast
+
+from . import _messages as m
+from . import _types
+from ._deadline import Deadline
+from ._errors import ConnectionLost, PolypeerError, expect
+from ._events import Events
+from ._limits import DEFAULT_TIMEOUT
+from ._types import Event, PeerEvent, PeerInfo
+
+if TYPE_CHECKING:
+    from ._session import Session
+
+CurrentSession = Callable[[], Awaitable["Session"]]
+
+
+class Watch:
+    """Tells events to those who iterate over them, and knows which peers are up once somebody asked. Iterators that
+    are dropped are forgotten."""
+
+    def __init__(self, session: CurrentSession) -> None:
+        self._session = session
+        self._watchers: weakref.WeakSet[Events[PeerEvent]] = weakref.WeakSet()
+        self._hearers: weakref.WeakSet[Events[Event]] = weakref.WeakSet()
+        self._up: dict[str, PeerInfo] = {}
+        self.on = False
+        """Whether netcore is to tell about peers."""
+
+    def peers(self) -> Events[PeerEvent]:
+        """A new iterator over what peers do."""
+        return Events(self._begin_peers)
+
+    def everything(self) -> Events[Event]:
+        """A new iterator over all events."""
+        return Events(self._begin_everything)
+
+    async def _begin_peers(self, events: Events[PeerEvent]) -> None:
+        await self._begin(events)
+        self._watchers.add(events)
+
+    async def _begin_everything(self, events: Events[Event]) -> None:
+        await self._begin(cast("Events[PeerEvent]", events))
+        self._hearers.add(events)
+
+    async def _begin(self, events: Events[PeerEvent]) -> None:
+        """Makes sure that it is known who is up, and tells `events`."""
+        async with Deadline(DEFAULT_TIMEOUT, "watching peers"):
+            session = await self._session()
+            if not self.on:
+                self.on = True
+                try:
+                    await self.sync(session)
+                except ConnectionLost:
+                    pass  # the next session is told
+                except BaseException:
+                    self.on = False
+                    raise
+        for info in self._up.values():
+            events.put(_types.PeerUp(info))
+
+    async def sync(self, session: Session) -> None:
+        """Turns the watch on in a session, learns who is up, and tells what is new."""
+        await session.ask(m.RequestWatchPeers(True))
+        now = expect(await session.ask(m.RequestPeers()), m.ResponsePeers).value
+        present = {info.node: info for info in map(_types.peer_info, now)}
+        for node in [node for node in self._up if node not in present]:
+            self.peer_down(node, ConnectionLost("the peer was gone when the network core was back"))
+        for info in present.values():
+            self.peer_up(info)
+
+    def peer_up(self, info: PeerInfo) -> None:
+        """A peer is connected; told unless it was known."""
+        new = info.node not in self._up
+        self._up[info.node] = info
+        if new:
+            self._tell_peers(_types.PeerUp(info))
+
+    def peer_down(self, node: str, reason: PolypeerError) -> None:
+        """A peer is not connected any more; told unless that was known."""
+        if self._up.pop(node, None) is not None:
+            self._tell_peers(_types.PeerDown(node, reason))
+
+    def dropped(self, count: int) -> None:
+        """Netcore dropped events."""
+        self._tell_peers(_types.Dropped(count))
+
+    def _tell_peers(self, event: PeerEvent) -> None:
+        for watcher in list(self._watchers):
+            watcher.put(event)
+        self.tell(event)
+
+    def tell(self, event: Event) -> None:
+        """Something happened to the node."""
+        for hearer in list(self._hearers):
+            hearer.put(event)
+
+    def end(self, reason: PolypeerError) -> None:
+        """Nothing more will happen."""
+        for watcher in list(self._watchers):
+            watcher.end(reason)
+        for hearer in list(self._hearers):
+            hearer.end(reason)
