@@ -135,7 +135,9 @@ impl Shared {
                 self.store.put(node, entry.clone());
             }
             state.redial.remove(&node);
-            state.note_found(source);
+            let known = state.book.get(&node).and_then(|entry| entry.addresses.iter().map(|known| known.source).min());
+            // One that was found and dialed first is found nevertheless.
+            state.note_found(if source == Source::Incoming { known.unwrap_or(source) } else { source });
             if let Some(dial) = state.dials.get(&node) {
                 // Full only if it has not looked for a long time, and then it will end by itself.
                 dial.try_send(DialMessage::Connected).ok();

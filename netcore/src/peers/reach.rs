@@ -150,8 +150,13 @@ impl Shared {
         let usable: Vec<_> = addresses.iter().copied().filter(|address| self.transport.reaches(*address)).collect();
         let dial = {
             let mut state = self.lock();
+            let mut new = false;
             for address in &usable {
-                state.book.learn(node, *address, source);
+                new |= state.book.learn(node, *address, source);
+            }
+            // It was faster than its announcement, which is thereby verified.
+            if new && state.table.live(&node).is_some() {
+                state.note_found(source);
             }
             state.table.live(&node).is_none()
                 && state.dials.len() < MAX_FOUND_DIALS
