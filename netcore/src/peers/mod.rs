@@ -6,7 +6,7 @@
 //! try again), [`trace`] (what went wrong). `reach`, `keep` and `manage` drive them, through `shared`: one lock around
 //! all of that state, never held across an await, and tasks on the caller's runtime; the endpoint has its own thread.
 //!
-//! Before anything else each connection carries the exchange of [`settle`] on its first bidirectional stream: by the
+//! Before anything else each connection carries the exchange of `settle` on its first bidirectional stream: by the
 //! time the callback sees a connection that stream is used up, and the other node has agreed to keep the connection.
 
 pub mod book;

@@ -39,7 +39,7 @@ pub enum BindError {
         #[source]
         source: io::Error,
     },
-    /// No address, or more than [`MAX_LISTEN`].
+    /// No address, or more than `MAX_LISTEN`.
     #[error("listen on {count} addresses: between 1 and {MAX_LISTEN} are possible; change --listen")]
     Count {
         /// How many were asked for.

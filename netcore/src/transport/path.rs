@@ -2,8 +2,8 @@
 //!
 //! quinn holds one remote address per connection. For a connection made directly that is the peer's address; for one
 //! made through a tunnel it is a *synthetic* address of our own. Either stays what it is while [`PathHandle::switch_to`]
-//! moves the packets elsewhere: [`super::socket`] looks each destination up here on the way out, and each source on the
-//! way in. A switch also tells the connection's congestion controller ([`super::congestion`]).
+//! moves the packets elsewhere: `socket` looks each destination up here on the way out, and each source on the
+//! way in. A switch also tells the connection's congestion controller (`congestion`).
 
 use std::collections::HashMap;
 use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
@@ -56,7 +56,7 @@ impl Route {
 /// Why a path cannot be set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PathError {
-    /// [`MAX_ENTRIES`] or [`MAX_SOURCES`] is reached.
+    /// `MAX_ENTRIES` or `MAX_SOURCES` is reached.
     #[error("set a path: too many paths in use")]
     Full,
 }
