@@ -66,7 +66,7 @@ impl Printer {
     /// Talk to stderr, unless `--quiet`.
     pub fn say(&self, text: impl AsRef<str>) {
         if !self.quiet {
-            eprintln!("{}", text.as_ref());
+            to_stderr(text.as_ref());
         }
     }
 
@@ -76,7 +76,7 @@ impl Printer {
             let error = serde_json::json!({ "exit_code": trouble.exit.code(), "message": trouble.message, "hint": trouble.hint });
             let _ = self.document(&serde_json::json!({ "error": error })); // There is nowhere else to tell it.
         }
-        eprintln!("error: {}\nhint: {}", trouble.message, trouble.hint);
+        to_stderr(&format!("error: {}\nhint: {}", trouble.message, trouble.hint));
     }
 
     /// Whether progress can be shown.
@@ -125,6 +125,11 @@ impl Printer {
         });
         lines.collect::<Vec<_>>().join("\n")
     }
+}
+
+/// A line to stderr. Where that is closed there is nobody to tell, and a daemon goes on.
+fn to_stderr(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
 /// A duration as people say it: `45s`, `3m`, `2h 5m`, `4d 1h`.

@@ -7,7 +7,7 @@ use polypeer_ipc_protocol::ids::PluginId;
 
 use crate::config::DaemonConfig;
 use crate::home::Home;
-use crate::manifest::{FILE_NAME, LimitSettings, Limits, Manifest};
+use crate::manifest::{FILE_NAME, LimitSettings, Limits, Manifest, Mode};
 use crate::store::{Installed, Store, StoreError};
 use crate::supervise::PluginSpec;
 use crate::trouble::{Exit, Trouble};
@@ -55,7 +55,12 @@ impl State {
         for installed in self.with(|store| store.plugins()).await? {
             let id = installed.id.clone();
             match self.recorded_from(installed).await {
-                Ok(recorded) => specs.push(recorded.spec),
+                Ok(recorded) => {
+                    let mut spec = recorded.spec;
+                    // Modes of later versions are kept, and not run as if they were native.
+                    spec.enabled &= spec.manifest.plugin.mode == Mode::Native;
+                    specs.push(spec);
+                }
                 Err(trouble) => tracing::error!("the plugin {id} is not run: {trouble}"),
             }
         }

@@ -1,0 +1,227 @@
+//! Commands that a daemon answers.
+
+use std::fs;
+use std::os::unix::net::UnixDatagram;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use crate::world::World;
+
+/// Node id of the fake network core: 32 zero bytes.
+const NODE: &str = "yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy";
+/// A plugin that is ready at once and runs until it is told to end.
+const SLEEPER: &str = "echo hello from the plugin\nexec sleep 1000\n";
+const READY: &str = "[health]\nready = \"none\"\n";
+
+fn keys(value: &Value) -> Vec<&str> {
+    value.as_object().expect("an object").keys().map(String::as_str).collect()
+}
+
+#[test]
+fn node_is_described_as_text_and_as_documented_json() {
+    let mut world = World::new();
+    world.start();
+    assert_eq!(world.run(&["id"]).snapshot(), format!("0\n--- out\n{NODE}\n--- err\n"));
+    assert_eq!(world.run(&["ticket"]).snapshot(), format!("0\n--- out\npolypeer:{NODE}\n--- err\n"));
+    let done = world.run(&["peers"]);
+    assert_eq!(done.snapshot(), "0\n--- out\n--- err\nno peers yet; add one with `polypeer peers add TICKET`\n");
+    assert_eq!(world.run(&["peers", "--json"]).out, "[]\n");
+
+    let done = world.run(&["status"]);
+    let firsts: Vec<_> = done.out.lines().map(|line| line.split("  ").next().unwrap_or_default()).collect();
+    let expected = [
+        "node",
+        "home",
+        "version",
+        "running for",
+        "network core",
+        "listens on",
+        "reach",
+        "peers",
+        "sources",
+        "traffic",
+        "plugins",
+    ];
+    assert_eq!((done.code, firsts), (0, expected.to_vec()), "{done:?}");
+    assert!(!done.out.contains('\x1b'), "no colours into a pipe");
+
+    let status = world.run(&["--json", "status"]).json();
+    let expected =
+        ["listen", "netcore", "node_id", "peers", "plugins", "reach", "sources", "traffic", "uptime_s", "version"];
+    assert_eq!(keys(&status), expected);
+    assert_eq!(keys(&status["netcore"]), ["pid", "restarts", "rss_bytes", "state"]);
+    assert_eq!(status["traffic"], serde_json::json!({ "sent_bytes": 5, "received_bytes": 7 }));
+    assert_eq!(status["listen"], serde_json::json!(["127.0.0.1:7470"]));
+}
+
+#[test]
+fn plugin_is_installed_run_changed_and_removed() {
+    let mut world = World::new();
+    world.start();
+    let folder = world.plugin("app", SLEEPER, &format!("{READY}[permissions]\ndial = [\"echo/*\"]\ndht = [\"a/*\"]\n"));
+
+    let asked = world.run(&["plugin", "install", &folder]);
+    asked.refused(4, &["--yes"]);
+    for line in [
+        "open connections to plugins of this node: echo/*",
+        "256 MiB of memory",
+        "Not enforced by this version: permissions.dht",
+    ] {
+        assert!(asked.err.contains(line), "{line} in {asked:?}");
+    }
+    assert_eq!(world.run(&["plugin", "list", "--json"]).json(), serde_json::json!([]), "nothing was installed");
+
+    let done = world.run(&["plugin", "install", &folder, "--yes"]);
+    assert_eq!((done.code, done.err.lines().last()), (0, Some("app is ready")), "{done:?}");
+    let again = world.run(&["plugin", "install", &folder]);
+    assert_eq!(again.snapshot(), "0\n--- out\n--- err\napp 1.2.3 is already installed\napp is ready\n");
+
+    let info = world.run(&["plugin", "info", "app", "--json"]).json();
+    for key in ["id", "version", "state", "pid", "restarts", "grants", "limits", "usage", "confinement"] {
+        assert!(info.get(key).is_some(), "{key} in {info}");
+    }
+    assert_eq!((&info["version"], &info["state"]), (&"1.2.3".into(), &"ready".into()));
+    assert_eq!(info["not_enforced"], serde_json::json!(["permissions.dht"]));
+    assert_eq!(info["grants"]["dial"], serde_json::json!(["echo/*"]));
+    assert_eq!(info["limits"]["memory_bytes"], 256 << 20);
+    assert!(info["confinement"].as_array().is_some_and(|measures| {
+        measures.iter().all(|measure| measure["applied"] == true || measure["why_not"].is_string())
+    }));
+
+    let logs = world.run(&["plugin", "logs", "app", "-n", "1"]);
+    assert!(logs.out.ends_with("out | hello from the plugin\n") && logs.out.lines().count() == 1, "{logs:?}");
+
+    for (verb, state) in
+        [("start", "ready"), ("stop", "stopped"), ("stop", "stopped"), ("start", "ready"), ("restart", "ready")]
+    {
+        let done = world.run(&["plugin", verb, "app"]);
+        assert_eq!(done.snapshot(), format!("0\n--- out\n--- err\napp is {state}\n"), "{verb}");
+    }
+
+    let limits = world.run(&["plugin", "limit", "app", "memory=512MiB", "pids=9", "--json"]).json();
+    assert_eq!((&limits["limits"]["memory_bytes"], &limits["limits"]["pids"]), (&(512 << 20).into(), &9.into()));
+    let limits = world.run(&["plugin", "limit", "app", "pids=default", "--json"]).json();
+    assert_eq!(limits["overrides"], serde_json::json!({ "memory": "512MiB" }));
+    world.run(&["plugin", "limit", "app", "memry=1MiB"]).refused(2, &["did you mean \"memory\"?"]);
+    world.run(&["plugin", "grants", "app", "--add-peer", NODE]).refused(2, &["peers = \"list\""]);
+
+    world.run(&["plugin", "remove", "app"]).refused(4, &["--yes"]);
+    assert_eq!(world.run(&["plugin", "remove", "app", "-y"]).snapshot(), "0\n--- out\n--- err\nremoved app\n");
+    world.run(&["plugin", "info", "app"]).refused(2, &["no plugin app is installed", "polypeer plugin list"]);
+    assert!(!world.home.join("plugins/app").exists() && world.home.join("data/app").exists());
+}
+
+#[test]
+fn state_survives_the_end_of_the_daemon_however_it_ends() {
+    let mut world = World::new();
+    world.start();
+    let (on, off) = (world.plugin("on", SLEEPER, READY), world.plugin("off", SLEEPER, READY));
+    assert_eq!(world.run(&["plugin", "install", &on, "--yes"]).code, 0);
+    assert_eq!(world.run(&["plugin", "install", &off, "--yes", "--no-start"]).code, 0);
+    assert_eq!(world.run(&["plugin", "limit", "on", "pids=20"]).code, 0);
+    for signal in [Signal::SIGKILL, Signal::SIGTERM, Signal::SIGINT] {
+        kill(Pid::from_raw(world.pid()), signal).expect("it runs");
+        let code = world.wait();
+        assert_eq!(code, if signal == Signal::SIGKILL { None } else { Some(0) }, "{}", world.log());
+        world.start();
+        let plugins = world.run(&["plugin", "list", "--json"]).json();
+        let states: Vec<_> =
+            plugins.as_array().expect("a list").iter().map(|plugin| (&plugin["id"], &plugin["enabled"])).collect();
+        assert_eq!(states, [(&"off".into(), &false.into()), (&"on".into(), &true.into())]);
+        assert_eq!(world.run(&["plugin", "info", "on", "--json"]).json()["limits"]["pids"], 20);
+        assert_eq!(world.run(&["plugin", "start", "on"]).code, 0);
+        assert_eq!(world.run(&["plugin", "info", "off", "--json"]).json()["state"], "stopped");
+    }
+    let done = world.run(&["shutdown"]);
+    assert_eq!(done.snapshot(), "0\n--- out\n--- err\nthe daemon has stopped\n");
+    assert_eq!(world.wait(), Some(0));
+    world.run(&["status"]).refused(3, &["no daemon runs"]);
+}
+
+#[test]
+fn second_daemon_on_a_home_names_the_first() {
+    let mut world = World::new();
+    world.start();
+    let pid = format!("(pid {})", world.pid());
+    world.run(&["run"]).refused(1, &["already runs on FOLDER/home", &pid, "polypeer shutdown"]);
+    assert_eq!(world.run(&["id"]).code, 0, "the first goes on");
+}
+
+#[test]
+fn plugin_that_ends_at_once_is_told_with_its_reason() {
+    let mut world = World::new();
+    world.start();
+    let folder = world.plugin("app", "exit 7\n", "[restart]\npolicy = \"never\"\n");
+    let done = world.run(&["plugin", "install", &folder, "--yes"]);
+    assert_eq!(done.code, 1, "{done:?}");
+    assert!(done.err.contains("app did not start: exited with status 7"), "{done:?}");
+    assert!(done.err.ends_with("hint: see what it said with `polypeer plugin logs app`\n"), "{done:?}");
+    let info = world.run(&["plugin", "info", "app", "--json"]).json();
+    assert_eq!((&info["state"], info["enabled"].as_bool()), (&"failed".into(), Some(true)));
+}
+
+#[test]
+fn new_version_replaces_the_old_one_and_keeps_what_the_operator_set() {
+    let mut world = World::new();
+    world.start();
+    let folder = world.plugin("app", SLEEPER, READY);
+    assert_eq!(world.run(&["plugin", "install", &folder, "--yes"]).code, 0);
+    assert_eq!(world.run(&["plugin", "limit", "app", "pids=20"]).code, 0);
+    let before = world.run(&["plugin", "info", "app", "--json"]).json();
+    fs::write(format!("{folder}/more"), "more").expect("written");
+    let done = world.run(&["plugin", "install", &folder, "--yes"]);
+    assert!(done.code == 0 && done.err.starts_with("This replaces app 1.2.3 by 1.2.3."), "{done:?}");
+    let after = world.run(&["plugin", "info", "app", "--json"]).json();
+    assert_ne!((&before["pid"], &before["digest"]), (&after["pid"], &after["digest"]));
+    assert_eq!(after["limits"]["pids"], 20);
+    assert!(world.home.join("plugins/app/more").exists());
+}
+
+#[test]
+fn modes_of_later_versions_are_installed_and_not_started() {
+    let mut world = World::new();
+    world.start();
+    let folder = world.plugin("app", SLEEPER, "mode = \"stdio\"\n");
+    let done = world.run(&["plugin", "install", &folder, "--yes"]);
+    assert!(done.code == 1 && done.err.contains("installs and cannot run"), "{done:?}");
+    for _ in 0..2 {
+        assert_eq!(world.run(&["plugin", "info", "app", "--json"]).json()["state"], "stopped");
+        assert_eq!(world.run(&["shutdown"]).code, 0);
+        world.wait();
+        world.start();
+    }
+}
+
+#[test]
+fn service_manager_is_told_when_the_daemon_is_ready_and_when_it_stops() {
+    let mut world = World::new();
+    let path = world.folder.path().join("notify");
+    let socket = UnixDatagram::bind(&path).expect("a socket");
+    world.start_with(|command| {
+        command.env("NOTIFY_SOCKET", &path);
+    });
+    let mut buffer = [0; 64];
+    let mut told = || {
+        let length = socket.recv(&mut buffer).expect("a datagram");
+        String::from_utf8_lossy(&buffer[..length]).into_owned()
+    };
+    assert_eq!(told(), "READY=1");
+    assert_eq!(world.run(&["shutdown", "--quiet"]).snapshot(), "0\n--- out\n--- err\n");
+    assert_eq!(told(), "STOPPING=1");
+}
+
+#[test]
+fn home_of_200_characters_just_works() {
+    let mut world = World::new();
+    world.home = world.folder.path().join("x".repeat(200));
+    world.start();
+    assert_eq!(world.run(&["id"]).code, 0);
+    // The daemon's environment and a later command's may differ.
+    let output = world.command(&["id"]).env("XDG_RUNTIME_DIR", "/nowhere").output().expect("it runs");
+    assert_eq!(world.finish(output).code, 0);
+    let sockets = fs::read_to_string(world.home.join("run/sockets.path")).expect("a pointer");
+    assert_eq!(world.run(&["shutdown"]).code, 0);
+    fs::remove_dir_all(sockets).expect("cleaned up");
+}
