@@ -101,7 +101,13 @@ func (n *Netcore) plugin(launch uint64, name string) *Plugin {
 // Run starts the process, after Kill for instance, tells it the launches, and lets it begin.
 func (n *Netcore) Run() {
 	n.t.Helper()
-	ends, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	syscall.ForkLock.RLock() // no child of another test may inherit the descriptors
+	ends, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
+	if err == nil {
+		syscall.CloseOnExec(ends[0])
+		syscall.CloseOnExec(ends[1])
+	}
+	syscall.ForkLock.RUnlock()
 	if err != nil {
 		n.t.Fatal(err)
 	}

@@ -1,0 +1,182 @@
+package polypeer
+
+import (
+	"context"
+	"errors"
+)
+
+// listenKey names a listener: a node has one for each protocol and scope.
+type listenKey struct {
+	protocol string
+	scope    msgScope
+}
+
+// registration is what serves a protocol: a listener for streams, a service for calls, or both.
+type registration struct {
+	listener *Listener
+	service  *Service
+}
+
+// calls is how netcore should deliver calls: as events when somebody handles them, as streams otherwise.
+func (r *registration) calls() msgCallMode {
+	if r.service != nil {
+		return msgCallModeEvents
+	}
+	return msgCallModeStreams
+}
+
+func (r *registration) fail(err error) {
+	if r.listener != nil {
+		r.listener.fail(err)
+	}
+	if r.service != nil {
+		r.service.fail(err)
+	}
+}
+
+// register adds what serves a protocol, and tells netcore. `put` puts it into the registration, and says whether the
+// place was free; `undo` takes it out again.
+func (n *Node) register(ctx context.Context, key listenKey, put func(*registration) bool, undo func(*registration)) error {
+	ctx, cancel, _ := patience(ctx)
+	defer cancel()
+	n.mu.Lock()
+	if n.err != nil {
+		defer n.mu.Unlock()
+		return n.err
+	}
+	r := n.listening[key]
+	if r == nil {
+		r = &registration{}
+		n.listening[key] = r
+	}
+	if !put(r) {
+		defer n.mu.Unlock()
+		return &Error{Code: CodeAlreadyServed, Message: key.protocol + " is already served by this plugin"}
+	}
+	n.mu.Unlock()
+	err := n.announce(ctx, key)
+	if err != nil {
+		n.unregister(key, func(r *registration) bool { undo(r); return true })
+	}
+	return err
+}
+
+// announce tells netcore how a protocol is served now. A session that ends meanwhile is followed to the next.
+func (n *Node) announce(ctx context.Context, key listenKey) error {
+	for {
+		s, err := n.current(ctx)
+		if err != nil {
+			return err
+		}
+		err = n.announceOn(ctx, s, key)
+		if err == nil || s.ctx.Err() == nil || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+// announceOn tells netcore on one session how a protocol is served now. One at a time, so that what is said last is
+// what holds.
+func (n *Node) announceOn(ctx context.Context, s *session, key listenKey) error {
+	select {
+	case n.announcing <- struct{}{}:
+		defer func() { <-n.announcing }()
+	case <-ctx.Done():
+		return why(ctx)
+	case <-s.ctx.Done():
+		return s.ended()
+	}
+	n.mu.Lock()
+	var request msgRequest = msgRequestUnlisten{key.protocol, key.scope}
+	if r := n.listening[key]; r != nil {
+		request = msgRequestListen{key.protocol, key.scope, r.calls()}
+	}
+	n.mu.Unlock()
+	_, err := s.ask(ctx, request)
+	return err
+}
+
+// unregister takes something out of a registration, as `take` does it, and tells netcore what is left.
+func (n *Node) unregister(key listenKey, take func(*registration) bool) {
+	n.mu.Lock()
+	r := n.listening[key]
+	if r == nil || !take(r) {
+		n.mu.Unlock()
+		return
+	}
+	if r.listener == nil && r.service == nil {
+		delete(n.listening, key)
+	}
+	s := n.session
+	n.mu.Unlock()
+	if s == nil {
+		return // a new session starts with what is registered then
+	}
+	ctx, cancel := context.WithTimeout(n.ctx, closeTime)
+	defer cancel()
+	_ = n.announce(ctx, key)
+}
+
+// restore registers everything on a new session.
+func (n *Node) restore(s *session) {
+	n.mu.Lock()
+	keys := make([]listenKey, 0, len(n.listening))
+	for key := range n.listening {
+		keys = append(keys, key)
+	}
+	watching := len(n.watchers) > 0
+	n.mu.Unlock()
+	for _, key := range keys {
+		n.restoreOne(s, key)
+	}
+	if watching {
+		_, _ = s.ask(s.ctx, msgRequestWatchPeers{true}) // fails only with the session
+	}
+}
+
+// restoreOne registers one protocol again. What cannot be any more ends its listener, with the reason; a passing
+// problem is tried again as long as the session stands.
+func (n *Node) restoreOne(s *session, key listenKey) {
+	var delays backoff
+	for sleep(s.ctx, delays.wait()) {
+		ctx, cancel := context.WithTimeout(s.ctx, defaultTimeout)
+		err := n.announceOn(ctx, s, key)
+		cancel()
+		switch {
+		case err == nil || s.ctx.Err() != nil:
+			return
+		case errors.Is(err, ErrBusy), errors.Is(err, ErrInternal), errors.Is(err, ErrTimedOut), errors.Is(err, context.DeadlineExceeded):
+			continue
+		}
+		n.drop(key, err)
+		return
+	}
+}
+
+// drop ends what served a protocol.
+func (n *Node) drop(key listenKey, err error) {
+	n.mu.Lock()
+	r := n.listening[key]
+	delete(n.listening, key)
+	n.mu.Unlock()
+	if r != nil {
+		r.fail(err)
+	}
+}
+
+// granted takes new grants, and ends the listeners they do not cover any more, as netcore did.
+func (n *Node) granted(grants Grants) {
+	n.mu.Lock()
+	n.grants = grants
+	var ended []*registration
+	for key, r := range n.listening {
+		if !grants.covers(key) {
+			ended = append(ended, r)
+			delete(n.listening, key)
+		}
+	}
+	n.mu.Unlock()
+	for _, r := range ended {
+		r.fail(&Error{Code: CodeNotGranted, Message: "the operator changed the grants"})
+	}
+}
