@@ -10,6 +10,8 @@
 
 mod control;
 mod credit;
+#[cfg(test)]
+mod examples;
 mod incoming;
 mod outgoing;
 mod pump;
@@ -144,8 +146,8 @@ impl Link {
                     String::from_utf8_lossy(&close.reason).chars().filter(|c| !c.is_control()).collect();
                 let text = format!("the peer closed the connection: {reason}");
                 match ErrorCode::from_number(code_of(close.error_code)) {
-                    Some(code) => return Failure::new(code, text),
-                    None => text,
+                    Some(code) if CLOSE_CODES.contains(&code) => return Failure::new(code, text),
+                    _ => text,
                 }
             }
             Some(ConnectionError::TimedOut) => "the peer fell silent".to_owned(),
@@ -247,6 +249,10 @@ impl Drop for InUse {
         self.0.in_use.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+/// Codes of a closed connection that say more to a plugin than that it is gone.
+const CLOSE_CODES: &[ErrorCode] =
+    &[ErrorCode::Blocked, ErrorCode::Refused, ErrorCode::PeerMisbehaved, ErrorCode::ShuttingDown];
 
 /// A QUIC error code as one of ours: those have 24 bits.
 fn code_of(code: VarInt) -> u32 {

@@ -381,7 +381,7 @@ pub async fn read_code(stream: &mut DataStream) -> u32 {
 
 /// Writes until the stream fails, which it must: the code it failed with.
 pub async fn write_code(stream: &mut DataStream) -> u32 {
-    let chunk = [0; 16 << 10];
+    let chunk = vec![0; 16 << 10];
     within("an error at the writer", async {
         loop {
             if let Err(error) = stream.write_all(&chunk).await {

@@ -3,6 +3,7 @@
 
 #![allow(unreachable_pub, dead_code, reason = "the harness serves several test programs")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::large_futures, reason = "a test may have a large stack")]
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -1,0 +1,67 @@
+//! The examples of `PROTOCOL.md` are what the code sends and takes.
+
+use std::collections::BTreeMap;
+
+use polypeer_ipc_protocol::error::{ErrorCode, Failure};
+use polypeer_ipc_protocol::ids::Protocol;
+
+use super::wire::{self, ControlFrame, Found, StreamHeader, StreamKind};
+
+/// The blocks ```` ```hex NAME ````: their bytes, without what follows `#`.
+fn examples() -> BTreeMap<&'static str, Vec<u8>> {
+    let text = include_str!("../../PROTOCOL.md");
+    let mut examples = BTreeMap::new();
+    for block in text.split("```hex ").skip(1) {
+        let (name, rest) = block.split_once('\n').unwrap();
+        let (body, _) = rest.split_once("```").unwrap();
+        let digits: String = body.lines().flat_map(|line| line.split('#').next()).collect();
+        let bytes = digits.split_whitespace().map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect();
+        assert!(examples.insert(name.trim(), bytes).is_none(), "{name} twice");
+    }
+    examples
+}
+
+fn chat() -> Protocol {
+    "chat/1".parse().unwrap()
+}
+
+#[test]
+fn examples_are_what_the_code_sends_and_takes() {
+    let mut examples = examples();
+    let mut check = |name: &str, ours: &[u8]| {
+        let example = examples.remove(name).unwrap_or_else(|| panic!("PROTOCOL.md has no example {name}"));
+        assert!(example == ours, "{name}: the code has\n{ours:02x?}\nPROTOCOL.md has\n{example:02x?}");
+    };
+    let frames = [
+        (
+            "hello",
+            ControlFrame::Hello {
+                version: wire::VERSION,
+                agent: "polypeer/0.1.0".into(),
+                network: "main".into(),
+                serving: vec![chat()],
+                addresses: vec!["192.0.2.7:7470".into()],
+            },
+        ),
+        ("credit", ControlFrame::Credit { stream: 8, limit: 196_608 }),
+        ("serving", ControlFrame::Serving { protocols: vec![chat()] }),
+        ("ping", ControlFrame::Ping { nonce: 5 }),
+        ("pong", ControlFrame::Pong { nonce: 5 }),
+    ];
+    for (name, frame) in frames {
+        let mut bytes = Vec::new();
+        wire::write_frame(&frame, &mut bytes);
+        assert_eq!(wire::read_frame(&bytes).unwrap(), (Found::Frame(frame), bytes.len()));
+        check(name, &bytes);
+    }
+    check("stream-header", &wire::header_bytes(&StreamHeader { kind: StreamKind::Stream, protocol: chat() }));
+    let mut call = wire::header_bytes(&StreamHeader { kind: StreamKind::Call, protocol: chat() });
+    call.extend_from_slice(b"hi");
+    check("call", &call);
+    let refused = Failure::new(ErrorCode::NotServed, "nothing serves chat/1 there");
+    check("refused", &wire::refusal_bytes(&refused));
+    let seed: Vec<u8> = (0x20..0x40).collect();
+    let key = [&[48, 42, 48, 5, 6, 3, 43, 101, 112, 3, 33, 0][..], &seed].concat();
+    check("subject-public-key-info", &key);
+    assert!(examples.is_empty(), "not checked: {:?}", examples.keys());
+}
