@@ -143,7 +143,8 @@ async fn garbage_on_the_port_changes_nothing() {
         noise.send_to(&datagram, b.address()).expect("send");
     }
     exchange(&at_a, &b.peers.connection(&a.id()).expect("still connected")).await;
-    until("noise is counted", || b.peers.counters().iter().any(|(_, count)| (1..=strange).contains(count))).await;
+    until("noise is counted", || b.peers.status().counters.iter().any(|(_, count)| (1..=strange).contains(count)))
+        .await;
     let again = Node::start().await;
     again.connect(&b).await.expect("still accepts");
 }

@@ -26,7 +26,6 @@ pub mod trace;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use polypeer_ipc_protocol::admin::{Cause, NetStatus, PeerRecord};
@@ -241,14 +240,5 @@ impl Peers {
         self.shared.transport.close(code.number(), code.text().as_bytes(), limit).await;
         let limit = deadline.saturating_duration_since(Instant::now());
         tokio::time::timeout(limit, self.shared.flush()).await.ok();
-    }
-
-    /// Datagrams that came and were nothing this node knows, and those no socket could send.
-    pub fn counters(&self) -> Vec<(String, u64)> {
-        let counters = self.shared.transport.counters();
-        vec![
-            ("strange datagrams".into(), counters.strange.load(Ordering::Relaxed)),
-            ("unroutable datagrams".into(), counters.unroutable.load(Ordering::Relaxed)),
-        ]
     }
 }
