@@ -11,6 +11,7 @@ import contextlib
 import itertools
 import secrets
 import socket
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -144,7 +145,8 @@ class FakeNetcore:
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await self._serve(launch, Connection(launch, reader, writer))
 
-        server = await asyncio.start_unix_server(serve, sock=launch.listening.dup())
+        keep: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
+        server = await asyncio.start_unix_server(serve, sock=launch.listening.dup(), **keep)
         self.servers.append((launch, server))
 
     async def kill_node(self, node: bytes) -> None:
