@@ -273,6 +273,7 @@ impl Manifest {
         say(!self.tunnel.is_empty(), "tunnel");
         say(self.socks5.is_some(), "socks5");
         say(self.ui.is_some(), "ui");
+        say(self.health.live.is_some(), "health.live");
         found.extend(self.permissions.not_enforced().iter().map(|key| format!("permissions.{key}")));
         found.extend(self.limits.not_enforced().iter().map(|key| format!("limits.{key}")));
         found

@@ -176,7 +176,7 @@ impl Task<'_> {
         let mut outcome = None;
         let mut killed_at: Option<Instant> = None;
         let mut samples = interval(SAMPLE);
-        let sampling = !leaf.has_memory();
+        let sampling = self.samples(&mut measures);
         loop {
             tokio::select! {
                 report = channel.receive::<Report>() => match report {
@@ -230,6 +230,16 @@ impl Task<'_> {
             let _ = kill(Pid::from_raw(init), Signal::SIGKILL);
         }
         outcome.unwrap_or(Outcome::InitLost)
+    }
+
+    /// Whether memory has to be sampled, as nothing else limits it; then the measure says so.
+    fn samples(&self, measures: &mut [Measure]) -> bool {
+        let memory = measures.iter_mut().find(|measure| measure.measure == "memory" && !measure.applied);
+        if let Some(why) = memory.and_then(|measure| measure.why_not.as_mut()) {
+            why.push_str(&format!("; sampled over the process tree every {} ms instead", SAMPLE.as_millis()));
+            return true;
+        }
+        false
     }
 
     async fn tell(&self, event: ChildEvent) {

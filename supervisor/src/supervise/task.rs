@@ -1,21 +1,21 @@
 //! The one task that owns the children: takes commands and events, drives each life, and never waits for anything else.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use polypeer_ipc_protocol::admin::AdminRequest;
 use polypeer_ipc_protocol::ids::PluginId;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::MissedTickBehavior;
 
-use super::control::{Command, Reply};
+use super::control::Command;
+use super::ending::Ending;
 use super::gateway::{Gateway, folder_of_all};
 use super::lifecycle::Input;
 use super::network::{LOG, Netcore};
-use super::order::{Needs, stoppable};
+use super::order::Needs;
 use super::plugin::Plugin;
 use super::usage::{DISK_EVERY, Look, PERIOD, disk_bytes};
 use super::{PluginSpec, Programs, StartError, SupervisorEvent};
@@ -29,11 +29,6 @@ use crate::reaper::{Reaper, Targets, sweep};
 
 /// Events of children that may wait for the task.
 const CHILD_EVENTS: usize = 256;
-/// Of the time for a shutdown, what netcore gets at its end, at most.
-const NETCORE_GRACE: Duration = Duration::from_secs(2);
-/// After the time for a shutdown is up, until the task ends whatever is left.
-const LAST_CALL: Duration = Duration::from_secs(5);
-
 /// Where the task tells things.
 pub(super) struct Outlets {
     pub(super) events: broadcast::Sender<SupervisorEvent>,
@@ -41,13 +36,6 @@ pub(super) struct Outlets {
     /// To let go of an operator's launch; weak, so that the task ends when all handles are gone.
     pub(super) commands: mpsc::WeakSender<Command>,
     pub(super) started: Option<oneshot::Sender<Result<(), StartError>>>,
-}
-
-struct Ending {
-    deadline: Instant,
-    replies: Vec<Reply<()>>,
-    killed: bool,
-    netcore_told: bool,
 }
 
 /// See the module's text.
@@ -65,13 +53,13 @@ pub(super) struct Task {
     pub(super) net_sender: mpsc::Sender<(u64, NetEvent)>,
     /// Tasks that watch children, to be gone when this one is.
     pub(super) children: JoinSet<()>,
-    reaper: Reaper,
+    pub(super) reaper: Reaper,
     commands: mpsc::Receiver<Command>,
     child_events: mpsc::Receiver<(u64, ChildEvent)>,
     net_events: mpsc::Receiver<(u64, NetEvent)>,
     looks: JoinSet<Vec<(u64, Look)>>,
     rounds: u64,
-    ending: Option<Ending>,
+    pub(super) ending: Option<Ending>,
     has_handles: bool,
     next: u64,
 }
@@ -179,10 +167,7 @@ impl Task {
     fn due(&self) -> Option<Instant> {
         let lives = self.plugins.values().filter_map(|plugin| plugin.life.deadline());
         let waits = self.plugins.values().filter_map(|plugin| plugin.waits_until);
-        let ending = self
-            .ending
-            .as_ref()
-            .map(|ending| if ending.killed { ending.deadline + LAST_CALL } else { ending.deadline });
+        let ending = self.ending.as_ref().map(|ending| ending.due());
         lives.chain(waits).chain(self.netcore.life.deadline()).chain(ending).min()
     }
 
@@ -215,80 +200,6 @@ impl Task {
             self.start_waiting();
         }
         self.tell_changes();
-    }
-
-    /// Begins to end, or adds one more who waits for it.
-    pub(super) fn end(&mut self, grace: Duration, reply: Option<Reply<()>>) {
-        let deadline = Instant::now() + grace;
-        let ending = self.ending.get_or_insert_with(|| Ending {
-            deadline,
-            replies: Vec::new(),
-            killed: false,
-            netcore_told: false,
-        });
-        ending.deadline = ending.deadline.min(deadline);
-        ending.replies.extend(reply);
-        self.plugins.values_mut().for_each(|plugin| plugin.waits_until = None);
-    }
-
-    pub(super) fn is_ending(&self) -> bool {
-        self.ending.is_some()
-    }
-
-    /// Stops what nothing that runs requires; when no plugin is left, netcore.
-    fn go_on_ending(&mut self) {
-        for plugin in self.plugins.values_mut().filter(|plugin| plugin.running.is_none()) {
-            // One that waits to be started again shall not.
-            plugin.life.handle(Instant::now(), 0.0, Input::Stop);
-        }
-        let running: BTreeSet<PluginId> = self
-            .plugins
-            .values()
-            .filter(|plugin| plugin.running.is_some())
-            .map(|plugin| plugin.spec.id().clone())
-            .collect();
-        for id in stoppable(&self.needs(), &running) {
-            self.plugin_input(&id, Input::Stop);
-        }
-        let Some(ending) = self.ending.as_mut().filter(|ending| running.is_empty() && !ending.netcore_told) else {
-            return;
-        };
-        ending.netcore_told = true;
-        self.operators.clear();
-        let grace = ending.deadline.saturating_duration_since(Instant::now()).min(NETCORE_GRACE);
-        let grace_ms = u32::try_from(grace.as_millis()).unwrap_or(u32::MAX);
-        // Its session ends after this, upon which it is terminated if it has not exited.
-        drop(self.tell_netcore(AdminRequest::Shutdown { grace_ms }));
-        if self.netcore.life.state() != super::State::Ready {
-            self.netcore_input(Input::Stop);
-        } else {
-            self.netcore.life.stopping(Instant::now() + grace + Duration::from_secs(1));
-        }
-    }
-
-    fn is_over(&self) -> bool {
-        let Some(ending) = &self.ending else { return false };
-        let down = self.netcore.is_down() && self.plugins.values().all(|plugin| plugin.running.is_none());
-        down || Instant::now() > ending.deadline + LAST_CALL
-    }
-
-    async fn finish(mut self) {
-        self.outlets.link.send_replace(None);
-        self.children.abort_all();
-        self.reaper.stop().await;
-        let logs = self.logs.clone();
-        let (tree, gateways) = (Arc::clone(&self.tree), folder_of_all(&self.home.sockets()));
-        let record = self.home.run().join("cgroups");
-        let _ = spawn_blocking(move || {
-            tree.remove();
-            logs.flush();
-            let _ = std::fs::remove_dir(gateways);
-            let _ = std::fs::remove_file(record);
-        })
-        .await;
-        for reply in self.ending.into_iter().flat_map(|ending| ending.replies) {
-            let _ = reply.send(());
-        }
     }
 
     pub(super) fn needs(&self) -> Needs {

@@ -1,0 +1,114 @@
+//! The part of the supervisor's task that takes everything down: plugins before what they require, then netcore, then
+//! what is left, each with a limit in time.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use polypeer_ipc_protocol::admin::AdminRequest;
+use polypeer_ipc_protocol::ids::PluginId;
+use tokio::task::spawn_blocking;
+
+use super::State;
+use super::control::Reply;
+use super::gateway::folder_of_all;
+use super::lifecycle::Input;
+use super::order::stoppable;
+use super::task::Task;
+
+/// Of the time for a shutdown, what netcore gets at its end, at most.
+const NETCORE_GRACE: Duration = Duration::from_secs(2);
+/// After the time for a shutdown is up, until the task ends whatever is left.
+const LAST_CALL: Duration = Duration::from_secs(5);
+
+/// A shutdown under way.
+#[derive(Debug)]
+pub(super) struct Ending {
+    pub(super) deadline: Instant,
+    replies: Vec<Reply<()>>,
+    pub(super) killed: bool,
+    netcore_told: bool,
+}
+
+impl Ending {
+    /// When something has to be done about it.
+    pub(super) fn due(&self) -> Instant {
+        if self.killed { self.deadline + LAST_CALL } else { self.deadline }
+    }
+}
+
+impl Task {
+    /// Begins to end, or adds one more who waits for it.
+    pub(super) fn end(&mut self, grace: Duration, reply: Option<Reply<()>>) {
+        let deadline = Instant::now() + grace;
+        let ending = self.ending.get_or_insert_with(|| Ending {
+            deadline,
+            replies: Vec::new(),
+            killed: false,
+            netcore_told: false,
+        });
+        ending.deadline = ending.deadline.min(deadline);
+        ending.replies.extend(reply);
+        self.plugins.values_mut().for_each(|plugin| plugin.waits_until = None);
+    }
+
+    pub(super) fn is_ending(&self) -> bool {
+        self.ending.is_some()
+    }
+
+    /// Stops what nothing that runs requires; when no plugin is left, netcore.
+    pub(super) fn go_on_ending(&mut self) {
+        for plugin in self.plugins.values_mut().filter(|plugin| plugin.running.is_none()) {
+            // One that waits to be started again shall not.
+            plugin.life.handle(Instant::now(), 0.0, Input::Stop);
+        }
+        let running: BTreeSet<PluginId> = self
+            .plugins
+            .values()
+            .filter(|plugin| plugin.running.is_some())
+            .map(|plugin| plugin.spec.id().clone())
+            .collect();
+        for id in stoppable(&self.needs(), &running) {
+            self.plugin_input(&id, Input::Stop);
+        }
+        let Some(ending) = self.ending.as_mut().filter(|ending| running.is_empty() && !ending.netcore_told) else {
+            return;
+        };
+        ending.netcore_told = true;
+        self.operators.clear();
+        let grace = ending.deadline.saturating_duration_since(Instant::now()).min(NETCORE_GRACE);
+        let grace_ms = u32::try_from(grace.as_millis()).unwrap_or(u32::MAX);
+        // Its session ends after this, upon which it is terminated if it has not exited.
+        drop(self.tell_netcore(AdminRequest::Shutdown { grace_ms }));
+        if self.netcore.life.state() != State::Ready {
+            self.netcore_input(Input::Stop);
+        } else {
+            self.netcore.life.stopping(Instant::now() + grace + Duration::from_secs(1));
+        }
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        let Some(ending) = &self.ending else { return false };
+        let down = self.netcore.is_down() && self.plugins.values().all(|plugin| plugin.running.is_none());
+        down || Instant::now() > ending.deadline + LAST_CALL
+    }
+
+    pub(super) async fn finish(mut self) {
+        self.outlets.link.send_replace(None);
+        self.children.abort_all();
+        self.reaper.stop().await;
+        let logs = self.logs.clone();
+        let (tree, gateways) = (Arc::clone(&self.tree), folder_of_all(&self.home.sockets()));
+        let record = self.home.run().join("cgroups");
+        let _ = spawn_blocking(move || {
+            tree.remove();
+            logs.flush();
+            let _ = std::fs::remove_dir(gateways);
+            let _ = std::fs::remove_file(record);
+        })
+        .await;
+        for reply in self.ending.into_iter().flat_map(|ending| ending.replies) {
+            let _ = reply.send(());
+        }
+    }
+}
