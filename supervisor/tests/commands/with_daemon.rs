@@ -90,8 +90,10 @@ fn plugin_is_installed_run_changed_and_removed() {
         measures.iter().all(|measure| measure["applied"] == true || measure["why_not"].is_string())
     }));
 
-    let logs = world.run(&["plugin", "logs", "app", "-n", "1"]);
-    assert!(logs.out.ends_with("out | hello from the plugin\n") && logs.out.lines().count() == 1, "{logs:?}");
+    // It is ready as soon as it is started, which may be before it has said anything.
+    let logs = world.until(&["plugin", "logs", "app"], |logs| logs.out.ends_with("out | hello from the plugin\n"));
+    assert!(logs.out.contains("polypeer | started"), "{logs:?}");
+    assert_eq!(world.run(&["plugin", "logs", "app", "-n", "1"]).out.lines().count(), 1);
 
     for (verb, state) in
         [("start", "ready"), ("stop", "stopped"), ("stop", "stopped"), ("start", "ready"), ("restart", "ready")]

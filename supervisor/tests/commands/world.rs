@@ -77,6 +77,18 @@ impl World {
         self.finish(self.command(arguments).output().expect("the program runs"))
     }
 
+    /// Runs a command again and again until what it does is as it should be.
+    pub(crate) fn until(&self, arguments: &[&str], right: impl Fn(&Done) -> bool) -> Done {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let done = self.run(arguments);
+            if right(&done) {
+                return done;
+            }
+            assert!(Instant::now() < deadline, "{done:?}");
+        }
+    }
+
     /// As [`Self::run`], for a command made by [`Self::command`].
     pub(crate) fn finish(&self, output: Output) -> Done {
         let text = |bytes: Vec<u8>| {
