@@ -139,6 +139,7 @@ func (c *Conn) takeHeader() {
 		c.endRead(io.EOF)
 	case kind == kindReset:
 		c.endRead(&StreamError{Code: ErrorCode(value)})
+	case kind == kindStop && ErrorCode(value) == CodeComplete: // nothing is left to write
 	case kind == kindStop:
 		c.endWrite(&StreamError{Code: ErrorCode(value), Stop: true})
 	}

@@ -15,6 +15,7 @@ const firstCode ErrorCode = 0x1_0000
 
 // The codes of Polypeer. The names are those of SPEC.md.
 const (
+	CodeComplete           = firstCode // no failure: everything written, and its end, has arrived at the other node
 	CodeMalformed          = firstCode + 1
 	CodeUnauthorised       = firstCode + 2
 	CodeUnsupportedVersion = firstCode + 3
@@ -42,7 +43,7 @@ const (
 )
 
 var codeTexts = [...]string{
-	1: "malformed", "unauthorised", "unsupported version", "unsupported", "not granted", "peer not allowed",
+	"complete", "malformed", "unauthorised", "unsupported version", "unsupported", "not granted", "peer not allowed",
 	"blocked", "unknown peer", "unreachable", "protocol not served", "protocol already served",
 	"too many streams", "busy", "too large", "timed out", "cancelled", "connection lost", "superseded",
 	"no such stream", "shutting down", "refused", "internal error", "bad argument", "peer misbehaved",
@@ -53,7 +54,7 @@ func (c ErrorCode) String() string {
 	switch {
 	case c < firstCode:
 		return fmt.Sprintf("application code %d", uint32(c))
-	case c > firstCode && int(c-firstCode) < len(codeTexts):
+	case c >= firstCode && int(c-firstCode) < len(codeTexts):
 		return codeTexts[c-firstCode]
 	}
 	return fmt.Sprintf("unknown code %d", uint32(c))

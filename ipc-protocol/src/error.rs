@@ -35,6 +35,8 @@ macro_rules! codes {
 }
 
 codes! {
+    /// No failure: netcore stops a writer with it when everything it wrote, and its end, has arrived at the other node.
+    Complete = 0, "complete";
     /// A frame or message that breaks the specification; ends the session.
     Malformed = 1, "malformed";
     /// Wrong token or session secret.

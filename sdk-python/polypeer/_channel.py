@@ -235,10 +235,10 @@ class Channel(asyncio.BufferedProtocol):
         if self._sink is None:
             return ConnectionLost("the network core went away before the stream was open")
         received = self._receiver.side is Side.FINISHED or self._sender.stopped
-        sent = self._receiver.stopped is None and self._sender.side is Side.FINISHED
+        sent = self._receiver.stopped == ErrorCode.COMPLETE and self._sender.side is Side.FINISHED
         if (received and sent) or self._sender.side is Side.BROKEN:
             return None
-        if self._receiver.stopped is not None:
+        if self._receiver.stopped not in (None, ErrorCode.COMPLETE):
             return stopped_from_code(self._receiver.stopped)
         if self._receiver.side is Side.BROKEN:
             return StreamLost("the other end gave the stream up")
@@ -266,7 +266,7 @@ class Channel(asyncio.BufferedProtocol):
                 sink.on_fin()
             elif isinstance(event, Reset):
                 sink.on_reset(reset_from_code(event.code))
-            else:
+            elif event.code != ErrorCode.COMPLETE:
                 sink.on_stop(stopped_from_code(event.code))
 
     def _reply(self, body: bytes) -> None:

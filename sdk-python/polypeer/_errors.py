@@ -17,6 +17,8 @@ _T = TypeVar("_T")
 class ErrorCode(IntEnum):
     """The stable numbers of ``ipc-protocol/SPEC.md``. Codes below ``0x10000`` belong to applications."""
 
+    COMPLETE = FIRST_CODE
+    """No failure: netcore's word that everything written, and its end, has arrived at the other node."""
     MALFORMED = FIRST_CODE + 1
     UNAUTHORISED = FIRST_CODE + 2
     UNSUPPORTED_VERSION = FIRST_CODE + 3

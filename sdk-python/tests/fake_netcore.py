@@ -444,6 +444,8 @@ async def join(first: Connection, second: Connection) -> None:
             if not (stopped and kind == 0):
                 sink.writer.write(word.to_bytes(4, "little") + data)
                 await sink.writer.drain()
+            if kind == 1:
+                ends[number].connection.writer.write((3 << 24 | int(ErrorCode.COMPLETE)).to_bytes(4, "little"))
             if kind in (1, 2):
                 over[number].set()
 

@@ -435,7 +435,7 @@ async def test_bad_arguments_are_told_before_anything_is_sent(world: FakeNetcore
             await node.listen(PROTOCOL)
 
 
-@pytest.mark.parametrize("code", list(ErrorCode))
+@pytest.mark.parametrize("code", [code for code in ErrorCode if code is not ErrorCode.COMPLETE])
 def test_each_code_has_an_exception_that_keeps_it(code: ErrorCode) -> None:
     from polypeer._errors import from_code
 

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, ReadBuf};
 
-use crate::error::describe;
+use crate::error::{ErrorCode, describe};
 use crate::session::data::{DataError, Received, Receiver};
 use crate::transport::LocalStream;
 
@@ -74,6 +74,8 @@ pub(super) struct Incoming {
     scouted: usize,
     pub(super) reset: Option<u32>,
     pub(super) stopped: Option<u32>,
+    /// Everything sent, and its end, has arrived.
+    pub(super) complete: bool,
     /// The connection's end, or why nothing more can be read from it.
     pub(super) closed: Option<StreamError>,
     /// STOP was sent.
@@ -92,6 +94,7 @@ impl Incoming {
             scouted: 0,
             reset: None,
             stopped: None,
+            complete: false,
             closed: None,
             unwanted: false,
         };
@@ -138,6 +141,7 @@ impl Incoming {
         let mut view = &self.buffer[self.scouted..self.end];
         loop {
             match self.scout.next(&mut view, usize::MAX) {
+                Ok(Some(Received::Stop(code))) if code == ErrorCode::Complete.number() => self.complete = true,
                 Ok(Some(Received::Stop(code))) => self.stopped = Some(code),
                 Ok(Some(_)) => {}
                 Ok(None) => break,

@@ -149,15 +149,14 @@ impl DataStream {
                     None => {}
                 }
             }
-            match &self.incoming.closed {
-                Some(StreamError::Lost) if self.incoming.reset.is_none() && self.incoming.receiver.is_ended() => {
-                    return Poll::Ready(Ok(()));
-                }
-                Some(error) => return Poll::Ready(Err(error.clone())),
-                None => {}
-            }
             if let Some(code) = self.incoming.reset {
                 return Poll::Ready(Err(StreamError::Reset { code }));
+            }
+            if self.incoming.complete && self.incoming.receiver.is_ended() {
+                return Poll::Ready(Ok(()));
+            }
+            if let Some(error) = &self.incoming.closed {
+                return Poll::Ready(Err(error.clone()));
             }
             ready!(self.incoming.poll_fill(&mut self.io, &mut Context::from_waker(&self.waker)));
         }

@@ -33,7 +33,10 @@ async fn stream_carries_both_directions_and_ends_cleanly() {
                     io.read_exact(&mut payload).await.expect("payload");
                     send(&mut io, DataHeader::Data(length), &payload).await;
                 }
-                DataHeader::Fin => return send(&mut io, DataHeader::Fin, b"").await,
+                DataHeader::Fin => {
+                    send(&mut io, DataHeader::Stop(ErrorCode::Complete.number()), b"").await;
+                    return send(&mut io, DataHeader::Fin, b"").await;
+                }
                 other => panic!("unexpected {other:?}"),
             }
         }
@@ -78,15 +81,21 @@ async fn cut_stream_is_an_error_never_an_end() {
 
 #[tokio::test]
 async fn end_of_connection_before_everything_is_acknowledged_is_an_error() {
-    let world = World::new();
-    let (client, _events, _session) = world.session().await;
-    let (mut stream, mut io) = world.stream(&client).await;
-    send(&mut io, DataHeader::Fin, b"").await;
-    send(&mut io, DataHeader::Stop(ErrorCode::ConnectionLost.number()), b"").await;
-    drop(io);
-    assert_eq!(stream.read(&mut [0; 8]).await.expect("clean end"), 0);
-    let expected = StreamError::Stopped { code: ErrorCode::ConnectionLost.number() };
-    assert_eq!(stream.closed().await, Err(expected));
+    let lost = ErrorCode::ConnectionLost.number();
+    for (last_word, expected) in [(Some(lost), StreamError::Stopped { code: lost }), (None, StreamError::Lost)] {
+        let world = World::new();
+        let (client, _events, _session) = world.session().await;
+        let (mut stream, mut io) = world.stream(&client).await;
+        stream.finish().await.expect("sent");
+        assert_eq!(header(&mut io).await, DataHeader::Fin);
+        send(&mut io, DataHeader::Fin, b"").await;
+        if let Some(code) = last_word {
+            send(&mut io, DataHeader::Stop(code), b"").await;
+        }
+        drop(io);
+        assert_eq!(stream.read(&mut [0; 8]).await.expect("clean end"), 0);
+        assert_eq!(stream.closed().await, Err(expected));
+    }
 }
 
 #[tokio::test]

@@ -29,8 +29,22 @@ pub(crate) async fn run(
     let DataConnection { reader: near_reader, writer: near_writer, permit: _near } = near;
     let DataConnection { reader: far_reader, writer: far_writer, permit: _far } = far;
     let mut splice = Splice {
-        near: End { reader: near_reader, writer: near_writer, sends: Direction::Open, deaf: false, gone: false },
-        far: End { reader: far_reader, writer: far_writer, sends: Direction::Open, deaf: false, gone: false },
+        near: End {
+            reader: near_reader,
+            writer: near_writer,
+            sends: Direction::Open,
+            deaf: false,
+            gone: false,
+            finished: false,
+        },
+        far: End {
+            reader: far_reader,
+            writer: far_writer,
+            sends: Direction::Open,
+            deaf: false,
+            gone: false,
+            finished: false,
+        },
     };
     splice.run(&node.counters, near_use, far_use).await;
 }
@@ -50,6 +64,8 @@ struct End {
     deaf: bool,
     /// Nothing more comes from it.
     gone: bool,
+    /// It has written everything, and was not yet told that all of it arrived.
+    finished: bool,
 }
 
 impl Splice {
@@ -57,6 +73,8 @@ impl Splice {
         loop {
             let open = self.is_open();
             let Self { near, far } = self;
+            confirm(near, far);
+            confirm(far, near);
             let (near_told, far_told) = (near.is_told(), far.is_told());
             if !open && near_told && far_told {
                 return;
@@ -81,6 +99,15 @@ impl Splice {
     fn cut(&mut self, code: ErrorCode) {
         end(&mut self.near, &mut self.far, code);
         end(&mut self.far, &mut self.near, code);
+    }
+}
+
+/// Tells `from` that all it wrote has arrived, once `to` has been given the last of it.
+fn confirm(from: &mut End, to: &End) {
+    if from.finished && to.is_told() {
+        let code = if to.deaf { ErrorCode::ConnectionLost } else { ErrorCode::Complete };
+        from.writer.stop(code.number());
+        from.finished = false;
     }
 }
 
@@ -116,6 +143,7 @@ fn pass(counters: &Counters, from: &mut End, to: &mut End, input: Input) {
             if from.sends == Direction::Open {
                 to.writer.finish();
                 from.sends = Direction::Over;
+                from.finished = true;
             }
         }
         Input::Reset(code) => {

@@ -184,7 +184,10 @@ impl Pump {
     /// The peer reads no more, has acknowledged everything, or is gone.
     fn stopped(&mut self, stop: Result<Option<VarInt>, StoppedError>) {
         match stop {
-            Ok(None) if self.up == Up::Ending => self.up = Up::Over,
+            Ok(None) if self.up == Up::Ending => {
+                self.writer.stop(ErrorCode::Complete.number());
+                self.up = Up::Over;
+            }
             Ok(None) => {}
             Ok(Some(code)) if self.up != Up::Over => {
                 self.stream.reset(code_of(code));
