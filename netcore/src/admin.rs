@@ -51,9 +51,10 @@ pub(crate) async fn run(
     let mut session = Session { node, launches: JoinSet::new(), work: JoinSet::new(), out };
     loop {
         tokio::select! {
-            received = receiver.recv::<AdminCommand>() => match received? {
-                Some((command, descriptors)) => session.handle(command, descriptors)?,
-                None => return Ok(()),
+            received = receiver.recv::<AdminCommand>() => match received {
+                Ok(Some((command, descriptors))) => session.handle(command, descriptors)?,
+                Ok(None) => return Ok(()),
+                Err(error) => return ended(error),
             },
             Some(event) = events.recv() => session.send(AdminFrame::Event(event))?,
             Some(done) = session.work.join_next(), if !session.work.is_empty() => match done {
@@ -71,14 +72,23 @@ pub(crate) async fn run(
                     tracing::error!(%error, "a gateway socket's task failed");
                 }
             }
-            written = &mut writer => {
-                return written.unwrap_or(Err(AdminError::NotRead));
-            }
+            written = &mut writer => return match written {
+                Ok(Err(error)) => ended(error),
+                Ok(Ok(())) | Err(_) => Ok(()),
+            },
         }
     }
 }
 
-async fn write(mut sender: AdminSender, mut frames: mpsc::Receiver<AdminFrame>) -> Result<(), AdminError> {
+/// A supervisor that is gone has ended the session, however that shows; anything else is a bug of one side.
+fn ended(error: TransportError) -> Result<(), AdminError> {
+    match error {
+        TransportError::Io(_) | TransportError::Cut => Ok(()),
+        other => Err(other.into()),
+    }
+}
+
+async fn write(mut sender: AdminSender, mut frames: mpsc::Receiver<AdminFrame>) -> Result<(), TransportError> {
     while let Some(frame) = frames.recv().await {
         sender.send(&frame, None).await?;
     }

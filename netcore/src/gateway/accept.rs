@@ -8,7 +8,7 @@ use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::gateway::Origin;
 use polypeer_ipc_protocol::ids::{Protocol, Secret};
 use polypeer_ipc_protocol::session::server::{ServerEvent, ServerSession};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -66,10 +66,20 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Sends what is in `out`, within the time a closing connection gets, and closes.
-    pub(crate) async fn close(mut self, node: &Node) {
-        use tokio::io::AsyncWriteExt;
-        let _ = timeout(node.timings.linger, self.writer.write_all(&self.out)).await;
+    /// Sends what is in `out` and closes, within the time a closing connection gets. What still comes is read first: a
+    /// socket closed over unread bytes would make the plugin's next read or write fail before it has seen the reason.
+    pub(crate) async fn close(self, node: &Node) {
+        let Self { mut reader, mut writer, mut buffer, out, .. } = self;
+        let closing = async {
+            writer.write_all(&out).await?;
+            writer.shutdown().await?;
+            buffer.clear();
+            while reader.read_buf(&mut buffer).await? > 0 {
+                buffer.clear();
+            }
+            Ok::<_, std::io::Error>(())
+        };
+        let _ = timeout(node.timings.linger, closing).await;
     }
 
     /// Refuses what the first frame asked for.

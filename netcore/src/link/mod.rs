@@ -18,7 +18,7 @@ mod pump;
 mod stream;
 pub mod wire;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -137,26 +137,7 @@ impl Link {
 
     /// Why the connection is closed, in words.
     pub(crate) fn why_closed(&self) -> Failure {
-        if let Some(failure) = self.closed_for.get() {
-            return failure.clone();
-        }
-        let text = match self.connection.close_reason() {
-            Some(ConnectionError::ApplicationClosed(close)) => {
-                let reason: String =
-                    String::from_utf8_lossy(&close.reason).chars().filter(|c| !c.is_control()).collect();
-                let text = format!("the peer closed the connection: {reason}");
-                match ErrorCode::from_number(code_of(close.error_code)) {
-                    Some(code) if CLOSE_CODES.contains(&code) => return Failure::new(code, text),
-                    _ => text,
-                }
-            }
-            Some(ConnectionError::TimedOut) => "the peer fell silent".to_owned(),
-            Some(ConnectionError::Reset) => "the peer was restarted".to_owned(),
-            Some(ConnectionError::LocallyClosed) => "this node closed the connection".to_owned(),
-            Some(other) => other.to_string(),
-            None => "the connection is closing".to_owned(),
-        };
-        Failure::new(ErrorCode::ConnectionLost, text)
+        self.closed_for.get().cloned().unwrap_or_else(|| why_closed(&self.connection))
     }
 
     /// The peer broke the protocol: it is counted and cut off.
@@ -250,6 +231,26 @@ impl Drop for InUse {
     }
 }
 
+/// Why a connection is closed, as far as QUIC knows.
+fn why_closed(connection: &quinn::Connection) -> Failure {
+    let text = match connection.close_reason() {
+        Some(ConnectionError::ApplicationClosed(close)) => {
+            let reason: String = String::from_utf8_lossy(&close.reason).chars().filter(|c| !c.is_control()).collect();
+            let text = format!("the peer closed the connection: {reason}");
+            match ErrorCode::from_number(code_of(close.error_code)) {
+                Some(code) if CLOSE_CODES.contains(&code) => return Failure::new(code, text),
+                _ => text,
+            }
+        }
+        Some(ConnectionError::TimedOut) => "the peer fell silent".to_owned(),
+        Some(ConnectionError::Reset) => "the peer was restarted".to_owned(),
+        Some(ConnectionError::LocallyClosed) => "this node closed the connection".to_owned(),
+        Some(other) => other.to_string(),
+        None => "the connection is closing".to_owned(),
+    };
+    Failure::new(ErrorCode::ConnectionLost, text)
+}
+
 /// Codes of a closed connection that say more to a plugin than that it is gone.
 const CLOSE_CODES: &[ErrorCode] =
     &[ErrorCode::Blocked, ErrorCode::Refused, ErrorCode::PeerMisbehaved, ErrorCode::ShuttingDown];
@@ -259,12 +260,22 @@ fn code_of(code: VarInt) -> u32 {
     u32::try_from(code.into_inner()).ok().filter(|code| *code < 1 << 24).unwrap_or(ErrorCode::Internal.number())
 }
 
+/// Reasons of ended connections kept for those who were about to use one.
+const ENDED: usize = 64;
+
 /// All connections, by peer.
 #[derive(Debug, Default)]
-pub struct Links(Mutex<HashMap<NodeId, Arc<Link>>>);
+pub struct Links(Mutex<All>);
+
+#[derive(Debug, Default)]
+struct All {
+    standing: HashMap<NodeId, Arc<Link>>,
+    /// Why the latest ones ended, by quinn's number for the connection.
+    ended: VecDeque<(usize, Failure)>,
+}
 
 impl Links {
-    fn all(&self) -> MutexGuard<'_, HashMap<NodeId, Arc<Link>>> {
+    fn all(&self) -> MutexGuard<'_, All> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -272,20 +283,28 @@ impl Links {
     pub(crate) fn establish(node: &Arc<Node>, established: Established) {
         let link = Arc::new(Link::new(established));
         link.allow_streams(FREE_STREAMS);
-        node.links.all().insert(link.peer, Arc::clone(&link));
+        node.links.all().standing.insert(link.peer, Arc::clone(&link));
         tokio::spawn(run(Arc::clone(node), link));
     }
 
-    /// The link of a connection.
-    pub(crate) fn of(&self, peer: &NodeId, connection: &quinn::Connection) -> Option<Arc<Link>> {
-        self.all().get(peer).filter(|link| link.connection.stable_id() == connection.stable_id()).cloned()
+    /// The link of a connection. Fails with the reason when it has ended.
+    pub(crate) fn of(&self, peer: &NodeId, connection: &quinn::Connection) -> Result<Arc<Link>, Failure> {
+        let all = self.all();
+        let number = connection.stable_id();
+        match all.standing.get(peer).filter(|link| link.connection.stable_id() == number) {
+            Some(link) => Ok(Arc::clone(link)),
+            None => {
+                let ended = all.ended.iter().find(|(ended, _)| *ended == number);
+                Err(ended.map_or_else(|| why_closed(connection), |(_, failure)| failure.clone()))
+            }
+        }
     }
 
     /// Connected peers as a plugin sees them, at most `limit`.
     pub(crate) fn infos(&self, allowed: impl Fn(&NodeId) -> bool, limit: usize) -> Vec<PeerInfo> {
         let links: Vec<_> = {
             let all = self.all();
-            all.values().filter(|link| link.stage() == Stage::Ready && allowed(&link.peer)).cloned().collect()
+            all.standing.values().filter(|link| link.stage() == Stage::Ready && allowed(&link.peer)).cloned().collect()
         };
         let mut infos: Vec<_> = links.iter().take(limit).map(|link| link.info()).collect();
         infos.sort_by_key(|info| info.node);
@@ -294,14 +313,18 @@ impl Links {
 
     /// What a peer says it serves, while it is connected.
     pub(crate) fn protocols(&self, peer: &NodeId) -> Vec<Protocol> {
-        self.all().get(peer).map(|link| link.state().serving.clone()).unwrap_or_default()
+        self.all().standing.get(peer).map(|link| link.state().serving.clone()).unwrap_or_default()
     }
 
     fn remove(&self, link: &Arc<Link>) -> bool {
         let mut all = self.all();
-        let newest = all.get(&link.peer).is_some_and(|newest| Arc::ptr_eq(newest, link));
+        if all.ended.len() == ENDED {
+            all.ended.pop_front();
+        }
+        all.ended.push_back((link.connection.stable_id(), link.why_closed()));
+        let newest = all.standing.get(&link.peer).is_some_and(|newest| Arc::ptr_eq(newest, link));
         if newest {
-            all.remove(&link.peer);
+            all.standing.remove(&link.peer);
         }
         newest
     }

@@ -73,7 +73,7 @@ async fn start(
     loop {
         let connection = node.peers()?.connect(peer, hints, deadline.into_std()).await?;
         let gone = match node.links.of(&peer, &connection) {
-            Some(link) => match link.ready().await {
+            Ok(link) => match link.ready().await {
                 Ok(()) => match link.connection.open_bi().await {
                     Ok((send, recv)) => {
                         let mut stream = PeerStream::new(Arc::clone(&link), send, recv);
@@ -89,7 +89,7 @@ async fn start(
                 },
                 Err(failure) => failure,
             },
-            None => Failure::new(ErrorCode::ConnectionLost, "the connection was closed as soon as it stood"),
+            Err(failure) => failure,
         };
         if std::mem::replace(&mut retried, true) || !gone.is(ErrorCode::ConnectionLost) {
             return Err(gone);
@@ -105,8 +105,5 @@ pub(crate) async fn ping(
     deadline: Instant,
 ) -> Result<Duration, Failure> {
     let connection = node.peers()?.connect(peer, hints, deadline.into_std()).await?;
-    match node.links.of(&peer, &connection) {
-        Some(link) => link.ping().await,
-        None => Err(Failure::new(ErrorCode::ConnectionLost, "the connection was closed as soon as it stood")),
-    }
+    node.links.of(&peer, &connection)?.ping().await
 }

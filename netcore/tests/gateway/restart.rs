@@ -166,8 +166,10 @@ async fn ordered_end_lets_streams_finish_and_cuts_those_that_do_not() {
         assert!(heard == said, "what began before the end is said to its end");
         short_far.finish().await.unwrap();
         writing.await.unwrap();
-        let ending = ErrorCode::ShuttingDown.number();
-        assert_eq!((read_code(&mut long_near).await, read_code(&mut long_far).await), (ending, ending));
+        assert_eq!(read_code(&mut long_near).await, ErrorCode::ShuttingDown.number());
+        // The end of the connection may overtake the reset of the stream.
+        let far_code = ErrorCode::from_number(read_code(&mut long_far).await);
+        assert!(matches!(far_code, Some(ErrorCode::ShuttingDown | ErrorCode::ConnectionLost)), "{far_code:?}");
         // A plugin that tries again meanwhile is told.
         let again = Client::connect(&near.launch.socket, near.launch.token.clone()).await;
         assert!(again.is_err());
