@@ -41,6 +41,8 @@ pub enum NetEvent {
     Said(AdminEvent),
     /// It answered [`AdminRequest::Start`].
     Started(Result<(), Failure>),
+    /// The addresses it listens on, `IP:PORT`.
+    Listens(Vec<String>),
     /// The session is over.
     Gone,
     /// The session has been over for some time, and the process may still be there.

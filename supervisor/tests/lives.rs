@@ -169,7 +169,10 @@ async fn killed_netcore_is_started_again_and_learns_every_launch() {
     assert_eq!((after.restarts, after.exit_reason.as_deref()), (1, Some("killed by signal 9 (SIGKILL)")));
     assert_eq!(world.status("chat").await.pid, plugin, "plugins keep running");
     let answer = world.supervisor.admin(AdminRequest::Peers).await.expect("it answers again");
-    assert_eq!(answer, AdminResponse::Done, "what the fake says to everything");
+    assert_eq!(answer, AdminResponse::Peers(Vec::new()));
+    let events = std::fs::read_to_string(world.home.root().join("netcore.events")).expect("it records");
+    let begins: Vec<&str> = events.lines().filter(|line| line.contains("begin")).collect();
+    assert!(!begins[0].contains("7470") && begins[1].contains("\"--listen\", \"127.0.0.1:7470\""), "{begins:?}");
     drop(operator);
     until("the operator's launch is over", || {
         let events = std::fs::read_to_string(world.home.root().join("netcore.events")).unwrap_or_default();

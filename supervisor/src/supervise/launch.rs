@@ -4,6 +4,7 @@
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder};
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -86,17 +87,18 @@ pub(super) fn of_plugin(spec: &PluginSpec, gateway: &Gateway, home: &Home, progr
     })
 }
 
-/// Netcore's launch; `admin` becomes its descriptor 3.
+/// Netcore's launch; `admin` becomes its descriptor 3. `listen` goes before what `config` says of it.
 pub(super) fn of_netcore(
     number: u64,
     admin: OwnedFd,
+    listen: &[SocketAddr],
     home: &Home,
     config: &DaemonConfig,
     programs: &Programs,
 ) -> Launch {
     let text = |path: &Path| path.to_string_lossy().into_owned();
     let mut command = vec![text(&programs.netcore), "--home".to_owned(), text(home.root())];
-    for address in &config.listen {
+    for address in listen {
         command.extend(["--listen".to_owned(), address.to_string()]);
     }
     if !config.lan {

@@ -1,5 +1,6 @@
 //! The part of the supervisor's task that looks after netcore: starts it, tells it of every launch, starts it again.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use polypeer_ipc_protocol::admin::{AdminEvent, AdminRequest, AdminResponse};
@@ -36,13 +37,24 @@ pub(super) struct Netcore {
     pid: Option<i32>,
     sink: Sink,
     told: Option<State>,
+    /// Where the last one listened: its successor does the same, so that peers find it where they left it.
+    listened: Vec<SocketAddr>,
 }
 
 impl Netcore {
     pub(super) fn new(sink: Sink) -> Self {
         let habits =
             Habits { policy: RestartPolicy::Always, gives_up: false, stop_timeout: STOP_TIMEOUT, ready: Ready::Notify };
-        Self { life: Lifecycle::new(habits), number: 0, link: None, watched: None, pid: None, sink, told: None }
+        Self {
+            life: Lifecycle::new(habits),
+            number: 0,
+            link: None,
+            watched: None,
+            pid: None,
+            sink,
+            told: None,
+            listened: Vec::new(),
+        }
     }
 
     pub(super) fn is_down(&self) -> bool {
@@ -99,7 +111,8 @@ impl Task {
                 return self.netcore_input(Input::Ended { how, success: false });
             }
         };
-        let launch = launch::of_netcore(number, theirs, &self.home, &self.config, &self.programs);
+        let listen = if self.netcore.listened.is_empty() { &self.config.listen } else { &self.netcore.listened };
+        let launch = launch::of_netcore(number, theirs, listen, &self.home, &self.config, &self.programs);
         let sink = self.netcore.sink.clone();
         let (watched, task) = watch(launch, self.tree.clone(), sink, self.child_sender.clone(), number);
         self.children.spawn(task);
@@ -115,6 +128,7 @@ impl Task {
         }
         let events = self.net_sender.clone();
         let started = link.post(AdminRequest::Start, None);
+        let status = link.post(AdminRequest::Status, None);
         self.children.spawn(async move {
             let result = match started {
                 Ok(answer) => match answer.await {
@@ -125,6 +139,11 @@ impl Task {
                 Err(failure) => Err(failure),
             };
             let _ = events.send((number, NetEvent::Started(result))).await;
+            if let Ok(status) = status
+                && let Ok(AdminResponse::Status(status)) = status.await
+            {
+                let _ = events.send((number, NetEvent::Listens(status.listen))).await;
+            }
         });
     }
 
@@ -155,6 +174,9 @@ impl Task {
                     tokio::time::sleep(EXIT_TIME).await;
                     let _ = events.send((session, NetEvent::Stuck)).await;
                 });
+            }
+            NetEvent::Listens(addresses) => {
+                self.netcore.listened = addresses.iter().filter_map(|address| address.parse().ok()).collect();
             }
             NetEvent::Stuck => self.netcore.watched.iter().for_each(Watched::kill),
             NetEvent::Said(event) => {
@@ -190,6 +212,10 @@ impl Task {
                     return;
                 }
                 tracing::warn!("the network core ended: {ended}");
+                if self.netcore.life.state() == State::Starting {
+                    // Perhaps because somebody else took its port meanwhile.
+                    self.netcore.listened.clear();
+                }
                 self.netcore_input(Input::Ended { how: ended.to_string(), success: false });
             }
         }
