@@ -235,11 +235,12 @@ class Channel(asyncio.BufferedProtocol):
         if self._sink is None:
             return ConnectionLost("the network core went away before the stream was open")
         received = self._receiver.side is Side.FINISHED or self._sender.stopped
-        sent = self._receiver.stopped == ErrorCode.COMPLETE and self._sender.side is Side.FINISHED
+        stopped = self._receiver.stopped
+        sent = stopped == ErrorCode.COMPLETE and self._sender.side is Side.FINISHED
         if (received and sent) or self._sender.side is Side.BROKEN:
             return None
-        if self._receiver.stopped not in (None, ErrorCode.COMPLETE):
-            return stopped_from_code(self._receiver.stopped)
+        if stopped is not None and stopped != ErrorCode.COMPLETE:
+            return stopped_from_code(stopped)
         if self._receiver.side is Side.BROKEN:
             return StreamLost("the other end gave the stream up")
         return StreamLost("the stream was cut" + (f" ({exc})" if exc is not None else ""))
