@@ -1,7 +1,7 @@
 //! A temporary installation (the program, a fake network core beside it) and homes to run commands on.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -49,20 +49,21 @@ pub(crate) struct World {
     pub(crate) home: PathBuf,
     program: PathBuf,
     daemon: Option<Child>,
+    _bin: TempDir,
 }
 
 impl World {
     pub(crate) fn new() -> Self {
         let folder = tempfile::Builder::new().prefix("pp-").tempdir().expect("a temporary folder");
-        let bin = folder.path().join("bin");
-        fs::create_dir(&bin).expect("a folder");
-        let program = bin.join("polypeer");
-        fs::copy(env!("CARGO_BIN_EXE_polypeer"), &program).expect("the program");
+        // A link and no copy: a program that was written a moment ago may be open for writing in another test's child,
+        // and then cannot be run. In the folder of the build, as links do not cross file systems.
+        let bin = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary folder");
+        let program = bin.path().join("polypeer");
+        fs::hard_link(env!("CARGO_BIN_EXE_polypeer"), &program).expect("the program");
         let fake = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/fake_netcore.py");
-        fs::copy(fake, bin.join("polypeer-netcore")).expect("the fake network core");
-        fs::set_permissions(bin.join("polypeer-netcore"), PermissionsExt::from_mode(0o755)).expect("rights");
+        symlink(fake, bin.path().join("polypeer-netcore")).expect("the fake network core");
         let home = folder.path().join("home");
-        Self { folder, home, program, daemon: None }
+        Self { folder, home, program, daemon: None, _bin: bin }
     }
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {

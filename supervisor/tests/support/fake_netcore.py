@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """A network core without a network: enough of the admin session for tests of the supervisor.
 
-Answers every admin command with Done. Once started, it accepts on every launch's listener, reports a session, and tells
+Answers what asks for the state with an empty one, every other admin command with Done. Once started, it accepts on
+every launch's listener, reports a session, and tells
 each caller in one line which launch it is and which process this is.
 """
 
