@@ -16,6 +16,7 @@ use nix::unistd::Pid;
 use tokio::task::JoinHandle;
 
 use crate::limits::cgroup::kill::{KILL_TIME, kill_below, remove_below};
+use crate::process::init::SUBCOMMAND as INIT;
 
 /// The word after `polypeer` that leads here.
 pub const SUBCOMMAND: &str = "internal-reaper";
@@ -29,8 +30,8 @@ const END_TIME: Duration = Duration::from_secs(5);
 pub struct Targets {
     /// Our folders in the control group hierarchies.
     pub roots: Vec<PathBuf>,
-    /// The folder all gateway sockets of this home are in. A process whose `POLYPEER_GATEWAY` lies there is ours; looked
-    /// for where `roots` is empty.
+    /// The folder all gateway sockets of this home are in. A process whose `POLYPEER_GATEWAY` lies there is ours, and an
+    /// init whose last argument does; looked for where `roots` is empty.
     pub gateways: PathBuf,
 }
 
@@ -88,8 +89,8 @@ fn kill_marked(gateways: &Path) -> usize {
     let own = i32::try_from(std::process::id()).unwrap_or_default();
     let mut found = 0;
     for pid in entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok()) {
-        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        if pid != own && is_marked(&environment, gateways) {
+        let read = |file: &str| fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+        if pid != own && (is_marked(&read("environ"), gateways) || is_init(&read("cmdline"), gateways)) {
             found += usize::from(kill(Pid::from_raw(pid), Signal::SIGKILL).is_ok());
         }
     }
@@ -101,6 +102,13 @@ fn is_marked(environment: &[u8], gateways: &Path) -> bool {
         let path = variable.strip_prefix(b"POLYPEER_GATEWAY=").and_then(|path| std::str::from_utf8(path).ok());
         path.is_some_and(|path| Path::new(path).starts_with(gateways))
     })
+}
+
+/// Whether this is the command line of one of our inits: `polypeer internal-init … <folder of a gateway>`.
+fn is_init(line: &[u8], gateways: &Path) -> bool {
+    let mut words = line.split(|byte| *byte == 0).filter(|word| !word.is_empty()).skip(1);
+    let is_ours = |mark: &[u8]| std::str::from_utf8(mark).is_ok_and(|mark| Path::new(mark).starts_with(gateways));
+    words.next() == Some(INIT.as_bytes()) && words.last().is_some_and(is_ours)
 }
 
 /// The supervisor's side: keeps one reaper running. Ends it, and what it sweeps, when dropped.
@@ -171,6 +179,9 @@ mod tests {
         let gateways = Path::new("/home/run/gateway");
         assert!(is_marked(b"A=1\0POLYPEER_GATEWAY=/home/run/gateway/7/gateway.sock\0", gateways));
         assert!(!is_marked(b"POLYPEER_GATEWAY=/home/run/gateways/7/gateway.sock\0", gateways));
+        assert!(is_init(b"/proc/self/exe\0internal-init\0second\0pid\0/home/run/gateway/7\0", gateways));
+        assert!(!is_init(b"/proc/self/exe\0internal-init\0second\0pid\0/home2/run/gateway/7\0", gateways));
+        assert!(!is_init(b"vi\0/home/run/gateway/7\0", gateways));
         assert!(!is_marked(b"XPOLYPEER_GATEWAY=/home/run/gateway/7\0", gateways));
     }
 }

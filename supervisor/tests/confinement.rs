@@ -62,7 +62,7 @@ async fn fork_bomb_is_bounded_by_the_number_of_processes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn environment_and_descriptors_are_those_we_gave() {
     let script = "tr '\\0' '\\n' < /proc/$$/environ | cut -d= -f1 > \"$HOME/env\"\n\
-        grep -E 'Sig(Blk|Ign)' /proc/$$/status > \"$HOME/signals\"\n\
+        grep -E 'Sig(Blk|Ign)' /proc/self/status > \"$HOME/signals\"\n\
         exec python3 -c 'import os, time\n\
 fds = sorted(int(fd) for fd in os.listdir(\"/proc/self/fd\"))\n\
 open(os.environ[\"HOME\"] + \"/fds\", \"w\").write(repr([os.readlink(f\"/proc/self/fd/{fd}\") for fd in fds[:-1]]) + \"\\n\")\n\

@@ -21,6 +21,8 @@ pub(crate) struct Launch {
     pub(crate) name: String,
     /// The `polypeer` binary, whose init it gets.
     pub(crate) polypeer: PathBuf,
+    /// A path in the command line of its init, by which the reaper knows it as ours where there are no control groups.
+    pub(crate) mark: PathBuf,
     pub(crate) isolation: Isolation,
     pub(crate) setup: Setup,
     /// Its descriptors 3, 4, …
@@ -63,6 +65,7 @@ pub(crate) fn spawn(launch: Launch, tree: &Tree) -> Result<Spawned, SpawnError> 
     let (ours, theirs) = channel::pair().map_err(SpawnError::Socket)?;
     let mut first_stage = Command::new(&launch.polypeer)
         .arg(SUBCOMMAND)
+        .arg(&launch.mark)
         .env_clear()
         .stdin(Stdio::from(theirs))
         .stdout(Stdio::piped())

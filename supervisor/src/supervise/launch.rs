@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use super::gateway::Gateway;
+use super::gateway::{Gateway, folder_of_all};
 use super::{PluginSpec, Programs};
 use crate::config::DaemonConfig;
 use crate::home::Home;
@@ -63,6 +63,7 @@ pub(super) fn of_plugin(spec: &PluginSpec, gateway: &Gateway, home: &Home, progr
     Ok(Launch {
         name: format!("{}-{}", spec.id(), gateway.number),
         polypeer: programs.polypeer.clone(),
+        mark: gateway.folder.clone(),
         isolation: Isolation {
             user: !nix::unistd::geteuid().is_root(),
             process: true,
@@ -110,6 +111,7 @@ pub(super) fn of_netcore(
     Launch {
         name: format!("netcore_-{number}"),
         polypeer: programs.polypeer.clone(),
+        mark: folder_of_all(&home.sockets()).join("netcore"),
         isolation: Isolation { user: false, process: false, network: false },
         setup: Setup {
             command,

@@ -22,7 +22,8 @@ use super::message::{Isolation, Report};
 
 /// The word after `polypeer` that leads here.
 pub const SUBCOMMAND: &str = "internal-init";
-/// The argument that makes it the second stage; the namespaces that stand follow.
+/// The argument that makes it the second stage; the namespaces that stand follow, then the mark. The first stage has
+/// the mark alone.
 const SECOND: &str = "second";
 
 /// Runs the stage that `arguments`, those after [`SUBCOMMAND`], say. Must be called before any thread is started.
@@ -33,7 +34,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let socket = stdin.as_fd();
     let result = match arguments.split_first() {
         Some((stage, standing)) if stage == SECOND => second::run(socket, standing),
-        _ => first(socket),
+        mark => first(socket, mark.map(|(mark, _)| mark.as_str()).unwrap_or_default()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -55,7 +56,7 @@ fn close_inherited() {
     }
 }
 
-fn first(socket: BorrowedFd<'_>) -> Result<(), String> {
+fn first(socket: BorrowedFd<'_>, mark: &str) -> Result<(), String> {
     let isolation = receive::<Isolation>(socket).map_err(|error| format!("no order arrived: {error}"))?;
     let Some(isolation) = isolation else { return Ok(()) };
     let (standing, measures) = namespaces::leave(isolation.message);
@@ -65,6 +66,7 @@ fn first(socket: BorrowedFd<'_>) -> Result<(), String> {
     let second = Command::new("/proc/self/exe")
         .args([super::init::SUBCOMMAND, SECOND])
         .args(standing)
+        .arg(mark)
         .stdin(Stdio::inherit())
         .spawn()
         .map_err(|error| format!("cannot start the second stage of init: {error}"))?;
