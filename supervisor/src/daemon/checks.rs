@@ -199,11 +199,11 @@ pub(super) fn of_plugins(plugins: &[PluginStatus]) -> Vec<Check> {
     match plugins.iter().find(missing) {
         Some(plugin) => checks.extend(plugin.confinement.iter().filter(|measure| !measure.applied).map(|measure| {
             let why = measure.why_not.as_deref().unwrap_or("not applied");
-            warning(
-                &format!("confinement {}", measure.measure),
-                why,
-                "run it as a service, which hands these rights over",
-            )
+            let remedy = match why.contains("this version") {
+                true => "keep to plugins you trust with it",
+                false => "run it as a service, which hands these rights over",
+            };
+            warning(&format!("confinement {}", measure.measure), why, remedy)
         })),
         None if plugins.iter().any(|plugin| !plugin.confinement.is_empty()) => {
             checks.push(ok("confinement", "every measure is applied"));
