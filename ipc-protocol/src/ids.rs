@@ -243,6 +243,9 @@ macro_rules! name {
     };
 }
 
+/// The plugin that the operator's commands are, as others see it. No plugin can be installed under this name.
+pub const OPERATOR: &str = "operator";
+
 /// The name of a plugin on this node: 2 to 40 of `a-z`, `0-9` and `-`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PluginId(String);

@@ -9,7 +9,7 @@ use std::time::Instant;
 use polypeer_ipc_protocol::admin::AdminEvent;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::gateway::{Origin, Scope};
-use polypeer_ipc_protocol::ids::{NodeId, Protocol};
+use polypeer_ipc_protocol::ids::{NodeId, OPERATOR, Protocol};
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
 use crate::account::Accounts;
@@ -135,10 +135,15 @@ impl Node {
         visible.map(|(protocol, _)| protocol).take(crate::limits::MAX_SERVING).collect()
     }
 
-    /// Whether any plugin may serve `protocol` to `origin`.
-    pub(crate) fn may_be_served(&self, origin: &Origin, protocol: &Protocol) -> bool {
+    /// When the newest launch came that may serve `protocol` to `origin`. The operator's commands do not count: they
+    /// may serve everything, and most serve nothing.
+    pub(crate) fn launched_to_serve(&self, origin: &Origin, protocol: &Protocol) -> Option<Instant> {
         let used = crate::grants::Use::Serve(origin.clone(), protocol.clone());
-        self.launches().values().any(|launch| used.check(&launch.plugin, &launch.grants()).is_ok())
+        let launches = self.launches();
+        let may_serve = launches.values().filter(|launch| {
+            launch.plugin.as_str() != OPERATOR && used.check(&launch.plugin, &launch.grants()).is_ok()
+        });
+        may_serve.map(|launch| launch.since).max()
     }
 
     /// How far the node has come.
@@ -148,9 +153,6 @@ impl Node {
 
     /// Opens or stops; never goes back.
     pub(crate) fn enter(&self, phase: Phase) {
-        if phase == Phase::Open {
-            self.router().handle_start(Instant::now());
-        }
         self.phase.send_modify(|current| *current = phase.max(*current));
     }
 

@@ -128,8 +128,8 @@ async fn route(node: &Node, origin: &Origin, protocol: &Protocol) -> Result<(Arc
         let changed = node.routes_changed.notified();
         tokio::pin!(changed);
         changed.as_mut().enable();
-        let granted = node.may_be_served(origin, protocol);
-        let route = node.router().route(&key, granted, std::time::Instant::now());
+        let launched = node.launched_to_serve(origin, protocol);
+        let route = node.router().route(&key, launched, std::time::Instant::now());
         match route {
             Route::To(session, calls) => return Ok((session, calls)),
             Route::NotServed => {

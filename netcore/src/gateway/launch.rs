@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::gateway::{Grants, Origin};
@@ -22,6 +23,8 @@ pub struct Launch {
     pub number: u64,
     /// Whose.
     pub plugin: PluginId,
+    /// When this netcore learnt of it.
+    pub since: Instant,
     /// What the plugin uses, over all its launches.
     pub account: Arc<Account>,
     /// Free places for data connections.
@@ -49,6 +52,7 @@ impl Launch {
         Self {
             number,
             plugin: account.plugin.clone(),
+            since: Instant::now(),
             account,
             data: Arc::new(Semaphore::new(DATA_CONNECTIONS)),
             opening: Arc::new(Semaphore::new(OPENING_CONNECTIONS)),

@@ -18,7 +18,6 @@ pub struct Router<S> {
     listeners: HashMap<Key, Listener<S>>,
     recent: HashMap<Key, Instant>,
     hold: Duration,
-    all_held_until: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -41,15 +40,9 @@ pub enum Route<S> {
 }
 
 impl<S: Clone> Router<S> {
-    /// An empty table that holds streams for `hold` after their listener went.
+    /// An empty table that holds streams for `hold` after their listener went, or the plugin that may serve them came.
     pub fn new(hold: Duration) -> Self {
-        Self { listeners: HashMap::new(), recent: HashMap::new(), hold, all_held_until: None }
-    }
-
-    /// Netcore has just started: plugins that served before it did are on their way back, so every protocol that is
-    /// granted is held.
-    pub fn handle_start(&mut self, now: Instant) {
-        self.all_held_until = Some(now + self.hold);
+        Self { listeners: HashMap::new(), recent: HashMap::new(), hold }
     }
 
     /// Enters a listener of `owner`; again changes `calls`. Fails with `protocol already served`.
@@ -106,14 +99,15 @@ impl<S: Clone> Router<S> {
         self.listeners.iter().filter(|(_, listener)| listener.owner == owner).map(|(key, _)| key.clone()).collect()
     }
 
-    /// Where something for `key` goes; `granted` says whether any plugin may serve it.
-    pub fn route(&self, key: &Key, granted: bool, now: Instant) -> Route<S> {
+    /// Where something for `key` goes; `launched` says when the newest launch came that may serve it. It may not have
+    /// come to listening yet, as after a restart of netcore, for which all launches are new.
+    pub fn route(&self, key: &Key, launched: Option<Instant>, now: Instant) -> Route<S> {
         if let Some(listener) = self.listeners.get(key) {
             return Route::To(listener.session.clone(), listener.calls);
         }
         let recent = self.recent.get(key).copied();
-        let started = self.all_held_until.filter(|_| granted);
-        match recent.max(started).filter(|until| *until > now) {
+        let starting = launched.map(|launched| launched + self.hold);
+        match recent.max(starting).filter(|until| *until > now) {
             Some(until) => Route::Hold(until),
             None => Route::NotServed,
         }
@@ -155,9 +149,9 @@ mod tests {
         let local = (Scope::Local, "chat/1".parse().unwrap());
         router.listen(local, 2, &"other".parse().unwrap(), CallMode::Streams, 2).unwrap();
         let now = Instant::now();
-        assert_eq!(router.route(&key("chat/1"), true, now), Route::To(1, CallMode::Streams));
+        assert_eq!(router.route(&key("chat/1"), None, now), Route::To(1, CallMode::Streams));
         router.listen(key("chat/1"), 1, &"plugin-1".parse().unwrap(), CallMode::Events, 1).unwrap();
-        assert_eq!(router.route(&key("chat/1"), true, now), Route::To(1, CallMode::Events));
+        assert_eq!(router.route(&key("chat/1"), None, now), Route::To(1, CallMode::Events));
         assert_eq!(router.serving(), [("chat/1".parse().unwrap(), 1)]);
     }
 
@@ -169,23 +163,21 @@ mod tests {
         listen(&mut router, "files/1", 1).unwrap();
         assert!(router.unlisten(&key("files/1"), 1) && !router.unlisten(&key("files/1"), 1));
         router.handle_session_ended(1, now);
-        assert_eq!(router.route(&key("chat/1"), false, now), Route::Hold(now + HOLD));
-        assert_eq!(router.route(&key("files/1"), false, now), Route::NotServed);
-        assert_eq!(router.route(&key("chat/1"), false, now + HOLD), Route::NotServed);
+        assert_eq!(router.route(&key("chat/1"), None, now), Route::Hold(now + HOLD));
+        assert_eq!(router.route(&key("files/1"), None, now), Route::NotServed);
+        assert_eq!(router.route(&key("chat/1"), None, now + HOLD), Route::NotServed);
         listen(&mut router, "chat/1", 2).unwrap();
-        assert_eq!(router.route(&key("chat/1"), false, now), Route::To(2, CallMode::Streams));
+        assert_eq!(router.route(&key("chat/1"), None, now), Route::To(2, CallMode::Streams));
         assert_eq!((router.count(1), router.count(2)), (0, 1));
     }
 
     #[test]
-    fn after_the_start_what_is_granted_is_held() {
-        let mut router = Router::<u64>::new(HOLD);
+    fn what_a_new_launch_may_serve_is_held() {
+        let router = Router::<u64>::new(HOLD);
         let now = Instant::now();
-        assert_eq!(router.route(&key("chat/1"), true, now), Route::NotServed);
-        router.handle_start(now);
-        assert_eq!(router.route(&key("chat/1"), true, now), Route::Hold(now + HOLD));
-        assert_eq!(router.route(&key("chat/1"), false, now), Route::NotServed);
-        assert_eq!(router.route(&key("chat/1"), true, now + HOLD), Route::NotServed);
+        assert_eq!(router.route(&key("chat/1"), None, now), Route::NotServed);
+        assert_eq!(router.route(&key("chat/1"), Some(now), now), Route::Hold(now + HOLD));
+        assert_eq!(router.route(&key("chat/1"), Some(now), now + HOLD), Route::NotServed);
     }
 
     #[test]

@@ -25,10 +25,20 @@ pub(crate) async fn open(
     deadline: Instant,
 ) -> Result<PeerStream, Failure> {
     let header = StreamHeader { kind: StreamKind::Stream, protocol: protocol.clone() };
-    let mut stream = start(node, peer, hints, &header, &[], deadline).await?;
-    stream.status(node).await?;
-    stream.abandon = ErrorCode::ConnectionLost;
-    Ok(stream)
+    let mut retried = false;
+    loop {
+        let mut stream = start(node, peer, hints, &header, &[], deadline).await?;
+        match stream.status(node).await {
+            Ok(()) => {
+                stream.abandon = ErrorCode::ConnectionLost;
+                return Ok(stream);
+            }
+            // The connection went before anybody accepted, as when a restarted peer replaces its old one: nothing was
+            // sent, so nothing is done twice.
+            Err(failure) if failure.is(ErrorCode::ConnectionLost) && !std::mem::replace(&mut retried, true) => {}
+            Err(failure) => return Err(failure),
+        }
+    }
 }
 
 /// Sends a payload of at most 64 KiB and waits for the reply.

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use super::{Live, Manifest, Mode, Peers, Privacy, Ready, Start, Tunnel, allowed, stays_inside};
+use polypeer_ipc_protocol::ids::OPERATOR;
+
+use super::{Live, Manifest, Mode, Privacy, Ready, Tunnel, allowed, stays_inside};
 use crate::toml_file::Contradiction;
 
 /// The lists of a manifest are short; this many entries of one are a mistake.
@@ -16,13 +18,19 @@ fn wrong(place: &str, what: impl Into<String>, hint: impl Into<String>) -> Contr
 
 /// The first rule `manifest` breaks.
 pub(super) fn contradiction(manifest: &Manifest) -> Option<Contradiction> {
-    command(manifest)
+    identity(manifest)
+        .or_else(|| command(manifest))
         .or_else(|| texts(manifest))
         .or_else(|| lists(manifest))
         .or_else(|| permissions(manifest))
         .or_else(|| limits(manifest))
         .or_else(|| mode(manifest))
         .or_else(|| manifest.tunnel.iter().find_map(|tunnel| broken_tunnel(manifest, tunnel)))
+}
+
+fn identity(manifest: &Manifest) -> Option<Contradiction> {
+    let taken = manifest.plugin.id.as_str() == OPERATOR;
+    taken.then(|| wrong("plugin.id", format!("{OPERATOR:?} is what your own commands are called"), "choose another id"))
 }
 
 fn command(manifest: &Manifest) -> Option<Contradiction> {
@@ -95,10 +103,6 @@ fn permissions(manifest: &Manifest) -> Option<Contradiction> {
         let what = "persona = true with privacy = \"direct\": one address would link both node ids";
         return Some(wrong("permissions.persona", what, "expected privacy = \"relayed\" or \"private\""));
     }
-    if !asked.serve.is_empty() && asked.peers == Peers::None {
-        let what = "serve without peers: there is nobody to serve";
-        return Some(wrong("permissions.serve", what, "add peers = \"any\" or peers = \"list\""));
-    }
     if asked.host_ports.contains(&0) {
         return Some(wrong("permissions.host_ports", "0 is not a port", "expected ports from 1 to 65535"));
     }
@@ -116,20 +120,10 @@ fn limits(manifest: &Manifest) -> Option<Contradiction> {
 
 fn mode(manifest: &Manifest) -> Option<Contradiction> {
     let Manifest { plugin, health, .. } = manifest;
-    if plugin.idle_stop.is_some() && plugin.start != Start::OnDemand {
-        let what = "idle_stop without start = \"on-demand\"";
-        return Some(wrong("plugin.idle_stop", what, "remove idle_stop, or set start = \"on-demand\""));
-    }
     let service = plugin.mode == Mode::Service;
     if service && manifest.tunnel.is_empty() && manifest.socks5.is_none() {
         let what = "mode = \"service\" without a [[tunnel]] or [socks5]: the program could not reach a peer";
         return Some(wrong("plugin.mode", what, "add a [[tunnel]] or [socks5], or use mode = \"native\""));
-    }
-    if !service && !manifest.tunnel.is_empty() {
-        return Some(wrong("tunnel", "[[tunnel]] needs mode = \"service\"", "set mode = \"service\" in [plugin]"));
-    }
-    if !service && manifest.socks5.is_some() {
-        return Some(wrong("socks5", "[socks5] needs mode = \"service\"", "set mode = \"service\" in [plugin]"));
     }
     if manifest.socks5.as_ref().is_some_and(|proxy| !proxy.listen.ip().is_loopback() || proxy.listen.port() == 0) {
         return Some(wrong("socks5.listen", "not a loopback address", "expected one such as \"127.0.0.1:1080\""));
@@ -159,18 +153,19 @@ fn mode(manifest: &Manifest) -> Option<Contradiction> {
 fn broken_tunnel(manifest: &Manifest, tunnel: &Tunnel) -> Option<Contradiction> {
     let Tunnel { serve, to, dial, from, peer } = tunnel;
     let asked = &manifest.permissions;
+    let used = manifest.plugin.mode == Mode::Service; // elsewhere it is accepted, and said not to be enforced
     match (serve, to, dial, from) {
         (Some(protocol), Some(_), None, None) => {
             if peer.is_some() {
                 let what = "peer belongs to a [[tunnel]] with dial";
                 return Some(wrong("tunnel", what, "remove peer; who may reach it is permissions.peers"));
             }
-            (!allowed(&asked.serve, protocol)).then(|| {
+            (used && !allowed(&asked.serve, protocol)).then(|| {
                 let what = format!("the [[tunnel]] serves {protocol}, which permissions.serve does not ask for");
                 wrong("tunnel", what, format!("add {protocol:?} to serve in [permissions]"))
             })
         }
-        (None, None, Some(protocol), Some(_)) => (!allowed(&asked.dial, protocol)).then(|| {
+        (None, None, Some(protocol), Some(_)) => (used && !allowed(&asked.dial, protocol)).then(|| {
             let what = format!("the [[tunnel]] dials {protocol}, which permissions.dial does not ask for");
             wrong("tunnel", what, format!("add {protocol:?} to dial in [permissions]"))
         }),

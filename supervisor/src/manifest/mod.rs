@@ -270,6 +270,7 @@ impl Manifest {
         say(self.plugin.mode == Mode::Stdio, "plugin.mode = \"stdio\"");
         say(self.plugin.mode == Mode::Service, "plugin.mode = \"service\"");
         say(self.plugin.start == Start::OnDemand, "plugin.start = \"on-demand\"");
+        say(self.plugin.idle_stop.is_some(), "plugin.idle_stop");
         say(!self.tunnel.is_empty(), "tunnel");
         say(self.socks5.is_some(), "socks5");
         say(self.ui.is_some(), "ui");

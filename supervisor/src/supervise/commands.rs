@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use polypeer_ipc_protocol::admin::AdminRequest;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
-use polypeer_ipc_protocol::ids::PluginId;
+use polypeer_ipc_protocol::ids::{OPERATOR, PluginId};
 use tokio::sync::oneshot;
 
 use super::control::{Command, Done};
@@ -21,8 +21,6 @@ use crate::process::watch::{ChildEvent, Watched, watch};
 
 /// Sessions the command line may have open at once.
 const MAX_OPERATORS: usize = 64;
-/// The built-in plugin the command line speaks as.
-const OPERATOR: &str = "operator";
 /// How long a plugin waits for those it requires to be ready before it is started all the same.
 const REQUIRED_WAIT: Duration = Duration::from_secs(30);
 
