@@ -9,7 +9,7 @@ import (
 	"net"
 	"net/http"
 
-	polypeer "github.com/polypeer/polypeer/sdk-go"
+	"polypeer"
 )
 
 // Outside of Polypeer, Connect says what is missing.

@@ -1,3 +1,3 @@
-module github.com/polypeer/polypeer/sdk-go
+module polypeer
 
 go 1.22

@@ -15,8 +15,8 @@ import (
 	"testing"
 	"time"
 
-	polypeer "github.com/polypeer/polypeer/sdk-go"
-	"github.com/polypeer/polypeer/sdk-go/internal/netcoretest"
+	"polypeer"
+	"polypeer/internal/netcoretest"
 )
 
 func within(t *testing.T) context.Context {

@@ -11,7 +11,7 @@ import (
 	"path/filepath"
 	"syscall"
 
-	polypeer "github.com/polypeer/polypeer/sdk-go"
+	"polypeer"
 
 	"github.com/polypeer/polypeer/contrib/apps/files/internal/share"
 	"github.com/polypeer/polypeer/contrib/apps/files/internal/store"

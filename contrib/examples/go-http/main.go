@@ -16,7 +16,7 @@ import (
 	"slices"
 	"syscall"
 
-	polypeer "github.com/polypeer/polypeer/sdk-go"
+	"polypeer"
 )
 
 const protocol = "hello-http/1"

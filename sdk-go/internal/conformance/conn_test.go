@@ -11,8 +11,8 @@ import (
 
 	"golang.org/x/net/nettest"
 
-	polypeer "github.com/polypeer/polypeer/sdk-go"
-	"github.com/polypeer/polypeer/sdk-go/internal/netcoretest"
+	"polypeer"
+	"polypeer/internal/netcoretest"
 )
 
 func TestStreamBetweenNodesIsAConn(t *testing.T) {

@@ -21,7 +21,7 @@ import (
 	"testing"
 	"time"
 
-	polypeer "github.com/polypeer/polypeer/sdk-go"
+	"polypeer"
 )
 
 // Limit is how long anything may take before a test gives up.

@@ -22,7 +22,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/polypeer/polypeer/sdk-go"
+	"polypeer"
 )
 
 type order struct {

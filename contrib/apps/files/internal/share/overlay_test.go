@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	polypeer "github.com/polypeer/polypeer/sdk-go"
+	"polypeer"
 
 	"github.com/polypeer/polypeer/contrib/apps/files/internal/store"
 	"github.com/polypeer/polypeer/contrib/apps/files/internal/tree"

@@ -11,8 +11,8 @@ import (
 	"strings"
 	"testing"
 
-	polypeer "github.com/polypeer/polypeer/sdk-go"
 	"lukechampine.com/blake3"
+	"polypeer"
 
 	"github.com/polypeer/polypeer/contrib/apps/files/internal/tree"
 )

@@ -13,7 +13,7 @@ import (
 	"net"
 	"time"
 
-	polypeer "github.com/polypeer/polypeer/sdk-go"
+	"polypeer"
 
 	"github.com/polypeer/polypeer/contrib/apps/files/internal/store"
 	"github.com/polypeer/polypeer/contrib/apps/files/internal/tree"
