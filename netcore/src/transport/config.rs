@@ -10,7 +10,7 @@ use super::congestion::PathAwareConfig;
 use super::path::Switches;
 
 /// How long a connection lives without a sign of the other side.
-pub const IDLE: Duration = Duration::from_secs(30);
+pub const IDLE: Duration = Duration::from_secs(15);
 /// Bytes one stream may have under way: a gigabit over 64 ms. Netcore's own credit per stream ends below it.
 const STREAM_WINDOW: u32 = 8 << 20;
 /// Bytes a connection may have under way in each direction, so that one stream cannot take all of it.
