@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::path::{Path, PathBuf};
+
 use polypeer_supervisor::manifest::LimitSettings;
 use polypeer_supervisor::supervise::{PluginStatus, State};
 use support::{Script, World, id, until};
@@ -192,7 +194,22 @@ async fn limits_change_while_it_runs() {
     assert_eq!(after.pid, before.pid, "without a restart");
     let names = ["memory", "cpu", "cpu_weight", "pids"];
     assert_eq!(result.is_ok(), names.iter().all(|name| applied(&after, name)), "{result:?}");
+    if result.is_ok()
+        && let Some(group) = unified_group(after.pid.expect("it runs"))
+    {
+        let value = |file: &str| std::fs::read_to_string(group.join(file)).expect("a limit that is applied is there");
+        assert_eq!((value("memory.max").trim(), value("memory.swap.max").trim()), ("33554432", "0"));
+        // One process more than it may have: our init.
+        assert_eq!((value("pids.max").trim(), value("cpu.max").trim()), ("8", "20000 100000"));
+    }
     world.end().await;
+}
+
+/// The group of a process, where version 2 is all there is.
+fn unified_group(pid: i32) -> Option<PathBuf> {
+    let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    let group = groups.trim_end().strip_prefix("0::/").filter(|group| !group.contains('\n'))?;
+    Some(Path::new("/sys/fs/cgroup").join(group))
 }
 
 #[tokio::test(flavor = "multi_thread")]

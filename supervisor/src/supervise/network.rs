@@ -211,7 +211,10 @@ impl Task {
                     self.netcore.life.fail(ended.to_string());
                     return;
                 }
-                tracing::warn!("the network core ended: {ended}");
+                match self.is_ending() && ended.is_success() {
+                    true => tracing::info!("the network core ended: {ended}"),
+                    false => tracing::warn!("the network core ended: {ended}"),
+                }
                 if self.netcore.life.state() == State::Starting {
                     // Perhaps because somebody else took its port meanwhile.
                     self.netcore.listened.clear();

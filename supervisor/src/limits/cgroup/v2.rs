@@ -84,3 +84,46 @@ fn is_delegated(base: &Path) -> bool {
         && base.join("cgroup.type").exists();
     top_of_namespace || marked(base, "user.delegate") || marked(base, "trusted.delegate")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A group as the kernel shows it to one who may use `controllers`, but ordinary files, which hand nothing down.
+    fn set_up_in(base: &Path, own: &Path, controllers: &str) -> Tree {
+        std::fs::write(base.join("cgroup.controllers"), controllers).expect("writable");
+        std::fs::write(base.join("cgroup.subtree_control"), "").expect("writable");
+        set_up(&Found { version: Version::V2, unified: Some(own.to_owned()), own: Vec::new() }, "77")
+    }
+
+    #[test]
+    fn each_controller_that_is_missing_is_told_with_its_reason() {
+        let base = tempfile::tempdir().expect("a temporary folder");
+        let tree = set_up_in(base.path(), base.path(), "cpuset pids\n");
+        let why = |controller| {
+            let found = tree.why_not.iter().find(|(of, _)| *of == controller);
+            found.map(|(_, why)| why.as_str()).unwrap_or_default()
+        };
+        assert_eq!(tree.folders, []);
+        assert!(why(Controller::Memory).contains("the memory controller is not delegated to /"));
+        assert!(why(Controller::Cpu).contains("the cpu controller is not delegated to /"));
+        assert!(why(Controller::Pids).contains("handed down, and is not there"));
+        assert_eq!(tree.roots(), [base.path().join("polypeer-77")], "what runs can still be found and killed");
+    }
+
+    #[test]
+    fn one_started_from_where_an_earlier_one_moved_to_uses_the_same_place() {
+        let base = tempfile::tempdir().expect("a temporary folder");
+        let tree = set_up_in(base.path(), &base.path().join(SUPERVISOR), "");
+        assert_eq!(tree.roots(), [base.path().join("polypeer-77")]);
+    }
+
+    #[test]
+    fn group_that_cannot_be_changed_is_told_with_what_to_do() {
+        let base = tempfile::tempdir().expect("a temporary folder");
+        let tree = set_up_in(base.path(), &base.path().join("none/here"), "memory cpu pids");
+        assert_eq!(tree.roots(), Vec::<PathBuf>::new());
+        assert_eq!(tree.why_not.len(), 3);
+        assert!(tree.why_not.iter().all(|(_, why)| why.contains("Delegate=yes")), "{:?}", tree.why_not);
+    }
+}
