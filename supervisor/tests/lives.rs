@@ -37,6 +37,22 @@ async fn plugin_starts_is_ready_and_stops_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn on_demand_runs_always_and_manual_waits_for_the_operator() {
+    let script = |id, start| {
+        let mut script = Script::new(id, "exec sleep 1000\n");
+        script.manifest = format!("start = \"{start}\"\n{}", script.manifest);
+        script
+    };
+    let world = World::start(&[script("later", "on-demand"), script("asked", "manual")]).await;
+    world.reaches("later", State::Ready).await;
+    assert_eq!(world.status("asked").await.state, State::Stopped);
+    let added = script("added", "on-demand").install(&world.home);
+    world.supervisor.add(added).await.expect("added");
+    world.reaches("added", State::Ready).await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn killed_plugin_is_started_again_and_others_are_undisturbed() {
     let world = World::start(&[Script::new("aa", "exec sleep 1000\n"), Script::new("bb", "exec sleep 1000\n")]).await;
     let aa = world.reaches("aa", State::Ready).await.pid.expect("it runs");

@@ -107,10 +107,17 @@ pub enum Start {
     /// As long as it is enabled.
     #[default]
     Always,
-    /// When a stream comes or is opened.
+    /// When a stream comes or is opened. This version does not start plugins so: they run always.
     OnDemand,
     /// When the operator says so.
     Manual,
+}
+
+impl Start {
+    /// Whether an enabled plugin starts with the daemon.
+    pub fn is_with_daemon(self) -> bool {
+        matches!(self, Self::Always | Self::OnDemand)
+    }
 }
 
 /// `[restart]`.

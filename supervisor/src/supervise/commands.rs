@@ -15,7 +15,6 @@ use super::order::with_required;
 use super::plugin::{Plugin, Running, Want};
 use super::task::{Task, random};
 use super::{OperatorSession, PluginSpec, SupervisorEvent, launch};
-use crate::manifest::Start;
 use crate::process::log::OWN;
 use crate::process::watch::{ChildEvent, Watched, watch};
 
@@ -92,7 +91,7 @@ impl Task {
         if self.plugins.contains_key(&id) {
             return Err(Failure::new(ErrorCode::BadArgument, format!("{id} is there already; remove it first")));
         }
-        let starts = spec.enabled && spec.manifest.plugin.start == Start::Always;
+        let starts = spec.enabled && spec.manifest.plugin.start.is_with_daemon();
         self.plugins.insert(id.clone(), Plugin::new(spec));
         if starts {
             self.want_up(&id);
@@ -149,7 +148,7 @@ impl Task {
         let ids: Vec<PluginId> = self
             .plugins
             .values()
-            .filter(|plugin| plugin.spec.enabled && plugin.spec.manifest.plugin.start == Start::Always)
+            .filter(|plugin| plugin.spec.enabled && plugin.spec.manifest.plugin.start.is_with_daemon())
             .map(|plugin| plugin.spec.id().clone())
             .collect();
         ids.iter().for_each(|id| self.want_up(id));
@@ -278,7 +277,9 @@ impl Task {
             let now = (plugin.state(), plugin.life.reason().map(str::to_owned));
             if plugin.told.as_ref() != Some(&now) {
                 if plugin.told.is_some() || now.0 != State::Stopped {
-                    tracing::info!(plugin = %id, state = now.0.as_str(), reason = now.1.as_deref(), "plugin");
+                    let reason = now.1.as_deref().filter(|_| !now.0.has_process());
+                    let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+                    tracing::info!("plugin {id}: {}{reason}", now.0.as_str());
                 }
                 let (state, reason) = now.clone();
                 let _ = self.outlets.events.send(SupervisorEvent::Plugin { id: id.clone(), state, reason });
