@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use polypeer_ipc_protocol::admin::{AdminCommand, AdminEvent, AdminFrame, AdminRequest, AdminResponse};
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
+use polypeer_ipc_protocol::transport::TransportError;
 use polypeer_ipc_protocol::transport::unix::{AdminChannel, AdminReceiver, AdminSender};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
@@ -183,6 +184,10 @@ async fn read(session: u64, mut receiver: AdminReceiver, pending: &Pending, even
                 }
             }
             Ok(None) => return,
+            // What a process leaves that ends or is killed; how it ended is told by who watches it.
+            Err(error @ (TransportError::Io(_) | TransportError::Cut)) => {
+                return tracing::debug!("the admin session is lost: {error}");
+            }
             Err(error) => return tracing::warn!("the admin session fails: {error}"),
         }
     }

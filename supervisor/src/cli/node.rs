@@ -29,8 +29,10 @@ fn status_text(context: &Context, status: &StatusDocument) -> String {
     if let Some(bytes) = netcore.rss_bytes {
         core += &format!(", {}", shown_size(bytes));
     }
-    if netcore.restarts > 0 {
-        core += &format!(", restarted {} times", netcore.restarts);
+    match netcore.restarts {
+        0 => {}
+        1 => core += ", restarted once",
+        many => core += &format!(", restarted {many} times"),
     }
     let peers = status.peers.as_ref();
     let mut pairs = vec![

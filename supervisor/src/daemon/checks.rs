@@ -138,7 +138,7 @@ pub(super) fn of_network(status: &StatusDocument) -> Vec<Check> {
     let mut checks = vec![match netcore.state.as_str() {
         "ready" if netcore.restarts > 0 => warning(
             "network core runs",
-            format!("it was restarted {} times", netcore.restarts),
+            format!("yes; restarts since the daemon's start: {}", netcore.restarts),
             "see logs/netcore_.log in the home for why",
         ),
         "ready" => ok("network core runs", "yes"),

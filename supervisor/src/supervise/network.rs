@@ -156,9 +156,12 @@ impl Task {
             NetEvent::Started(Ok(())) => {
                 self.netcore_input(Input::Notified);
                 self.outlets.link.send_replace(self.netcore.link.clone());
-                if let Some(first) = self.outlets.started.take() {
-                    let _ = first.send(Ok(()));
-                    self.start_enabled();
+                match self.outlets.started.take() {
+                    Some(first) => {
+                        let _ = first.send(Ok(()));
+                        self.start_enabled();
+                    }
+                    None => tracing::info!("the network core works again"),
                 }
             }
             NetEvent::Started(Err(failure)) => {

@@ -127,6 +127,7 @@ fn state_survives_the_end_of_the_daemon_however_it_ends() {
         kill(Pid::from_raw(world.pid()), signal).expect("it runs");
         let code = world.wait();
         assert_eq!(code, if signal == Signal::SIGKILL { None } else { Some(0) }, "{}", world.log());
+        assert!(!world.log().contains("WARN"), "nothing is wrong with an ordinary stop: {}", world.log());
         world.start();
         let plugins = world.run(&["plugin", "list", "--json"]).json();
         let states: Vec<_> =
