@@ -1,6 +1,7 @@
 //! Reading the TOML files people write: strict, bounded, and with errors that say where, what was expected and what to
 //! try. Used by [`crate::manifest`] and [`crate::config`].
 
+use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -58,7 +59,11 @@ impl FileError {
     pub fn hint(&self) -> String {
         match self {
             Self::Missing { hint, .. } | Self::Bad { hint, .. } => hint.clone(),
-            Self::Read { .. } => "check the owner and the permissions of the file and of the folders above it".into(),
+            Self::Read { source, .. } => match source.kind() {
+                ErrorKind::InvalidData => "save it as UTF-8 text".into(),
+                ErrorKind::NotADirectory => "give a folder, not a file".into(),
+                _ => "check the owner and the permissions of the file and of the folders above it".into(),
+            },
             Self::TooLarge { .. } => "check that this is the right file".into(),
         }
     }
@@ -78,7 +83,7 @@ pub struct Contradiction {
 /// Reads a whole file of at most [`MAX_FILE`] bytes. `missing` is the hint for when it is not there.
 pub fn read(path: &Path, missing: &str) -> Result<String, FileError> {
     let read_error = |source: std::io::Error| match source.kind() {
-        std::io::ErrorKind::NotFound => FileError::Missing { path: path.into(), hint: missing.into() },
+        ErrorKind::NotFound => FileError::Missing { path: path.into(), hint: missing.into() },
         _ => FileError::Read { path: path.into(), source },
     };
     let metadata = std::fs::metadata(path).map_err(read_error)?;
@@ -147,7 +152,14 @@ fn explain(message: &str) -> (String, String) {
         }
         return (format!("the key {key:?} is missing"), format!("add {key} = …"));
     }
-    (message.trim().replace('\n', "; "), "correct the file and try again".into())
+    let message = message.trim().replace('\n', "; ");
+    // The parser's words for what people know under other names.
+    let ours = [
+        ("expected a sequence", "expected a list such as [\"one\", \"two\"]"),
+        ("expected a map", "expected a section"),
+    ];
+    let what = ours.iter().fold(message, |what, (theirs, ours)| what.replace(theirs, ours));
+    (what, "correct the file and try again".into())
 }
 
 /// The name that `given` was most likely meant to be.
@@ -165,6 +177,29 @@ mod tests {
         assert_eq!(closest("sreve", &["serve", "dial"]), Some("serve"));
         assert_eq!(closest("memry", &["memory", "swap"]), Some("memory"));
         assert_eq!(closest("colour", &["serve", "dial"]), None);
+    }
+
+    #[test]
+    fn wrong_type_is_told_without_the_parsers_words() {
+        #[derive(Debug, serde::Deserialize)]
+        struct File {
+            #[expect(dead_code, reason = "only its type matters")]
+            names: Vec<String>,
+        }
+        let error = parse::<File>(Path::new("f"), "names = \"one\"").expect_err("no list");
+        assert_eq!(
+            error.to_string(),
+            "f:1:9: invalid type: string \"one\", expected a list such as [\"one\", \"two\"]"
+        );
+    }
+
+    #[test]
+    fn hint_fits_why_a_file_cannot_be_read() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = folder.path().join("file");
+        std::fs::write(&file, b"\xff").expect("writable");
+        assert_eq!(read(&file, "").expect_err("no text").hint(), "save it as UTF-8 text");
+        assert_eq!(read(&file.join("inside"), "").expect_err("no folder").hint(), "give a folder, not a file");
     }
 
     #[test]

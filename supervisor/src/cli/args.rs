@@ -112,7 +112,7 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct Run {
     /// UDP address of the node, repeatable; port 0 means any [default: port 7470 of every interface, or the next free]
-    #[arg(long, value_name = "IP:PORT")]
+    #[arg(long, value_name = "IP:PORT", value_parser = listen_address)]
     pub listen: Vec<SocketAddr>,
     /// Neither announce this node on the local network nor look for others there
     #[arg(long)]
@@ -258,6 +258,10 @@ pub struct Get {
 pub enum Config {
     /// Check config.toml
     Check,
+}
+
+fn listen_address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_| "expected an IP address and a port such as 127.0.0.1:7470 or [::]:0")
 }
 
 /// A peer as typed: a node id, or a ticket.

@@ -50,7 +50,7 @@ fn wrong_usage_ends_with_2() {
         (&["get", "http://example.com"], "expected a link such as polypeer-file:HASH/NAME"),
         (&["plugin", "info", "Not An Id"], "expected 2 to 40 of a-z"),
         (&["frobnicate"], "unrecognized subcommand"),
-        (&["run", "--listen", "localhost"], "invalid socket address"),
+        (&["run", "--listen", "localhost"], "expected an IP address and a port such as 127.0.0.1:7470 or [::]:0"),
         (&["plugin"], "Usage: polypeer plugin"),
     ] {
         let done = world.run(arguments);
