@@ -218,8 +218,10 @@ impl Link {
             state.pings.insert(nonce, answered);
         }
         self.to_send.notify_one();
-        answer.await.map_err(|_| self.why_closed())?;
-        Ok(started.elapsed())
+        tokio::select! {
+            Ok(()) = answer => Ok(started.elapsed()),
+            _ = self.connection.closed() => Err(self.why_closed()),
+        }
     }
 }
 
@@ -335,6 +337,7 @@ async fn run(node: Arc<Node>, link: Arc<Link>) {
     let control = tokio::spawn(control::run(Arc::clone(&node), Arc::clone(&link)));
     let mut streams = incoming::run(&node, &link).await;
     control.abort();
+    let _ = control.await; // it may be about to tell that the peer is up, which must come before that it is down
     let was_ready = link.stage.send_replace(Stage::Over) == Stage::Ready;
     let newest = node.links.remove(&link);
     if was_ready && newest {

@@ -107,13 +107,23 @@ async fn start(
     }
 }
 
-/// Connects if need be and measures a round trip.
+/// Connects if need be and measures a round trip. A connection that turns out to be dead is replaced once.
 pub(crate) async fn ping(
     node: &Arc<Node>,
     peer: NodeId,
     hints: &[SocketAddr],
     deadline: Instant,
 ) -> Result<Duration, Failure> {
-    let connection = node.peers()?.connect(peer, hints, deadline.into_std()).await?;
-    node.links.of(&peer, &connection)?.ping().await
+    let mut retried = false;
+    loop {
+        let connection = node.peers()?.connect(peer, hints, deadline.into_std()).await?;
+        let measured = match node.links.of(&peer, &connection) {
+            Ok(link) => link.ping().await,
+            Err(failure) => Err(failure),
+        };
+        match measured {
+            Err(failure) if failure.is(ErrorCode::ConnectionLost) && !std::mem::replace(&mut retried, true) => {}
+            measured => return measured,
+        }
+    }
 }

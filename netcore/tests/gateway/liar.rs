@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use polypeer_ipc_protocol::admin::{AdminRequest, AdminResponse};
 use polypeer_ipc_protocol::error::ErrorCode;
 use polypeer_ipc_protocol::gateway::{CallMode, Event, Scope, Target};
 use polypeer_ipc_protocol::ticket::Ticket;
@@ -15,12 +16,12 @@ use quinn::{Connection, ConnectionError, RecvStream, SendStream};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
-use crate::common::{Netcore, Plugin, all, protocol, target, within};
+use crate::common::{Netcore, Plugin, all, protocol, target, until, within};
 
 /// The end of a connection that speaks for itself.
 struct Liar {
     connection: Connection,
-    _peers: Peers,
+    peers: Peers,
     _home: TempDir,
 }
 
@@ -37,7 +38,7 @@ impl Liar {
         peers.open();
         let deadline = Instant::now() + Duration::from_secs(10);
         let connection = peers.connect(to.node, &to.addresses, deadline).await.unwrap();
-        Self { connection, _peers: peers, _home: home }
+        Self { connection, peers, _home: home }
     }
 
     /// The first frame as it should be.
@@ -79,6 +80,22 @@ fn hello() -> ControlFrame {
         network: "main".into(),
         serving: vec![],
         addresses: vec!["not an address".into()],
+    }
+}
+
+/// Reads a control stream up to a frame that is `wanted`.
+async fn control_frame(stream: &mut RecvStream, wanted: impl Fn(&ControlFrame) -> bool) {
+    let mut received = Vec::new();
+    loop {
+        let chunk = stream.read_chunk(1000, true).await.unwrap().expect("no end");
+        received.extend_from_slice(&chunk.bytes);
+        let mut rest = &received[..];
+        while let (wire::Found::Frame(frame), used) = wire::read_frame(rest).unwrap() {
+            if wanted(&frame) {
+                return;
+            }
+            rest = &rest[used..];
+        }
     }
 }
 
@@ -255,22 +272,60 @@ async fn frames_and_streams_of_later_versions_are_no_lies() {
     wire::write_frame(&ControlFrame::Ping { nonce: 5 }, &mut bytes);
     control.write_all(&bytes).await.unwrap();
     let mut theirs = within("their control stream", liar.connection.accept_uni()).await.unwrap();
-    let mut received = Vec::new();
-    let pong = within("a pong", async {
-        loop {
-            let chunk = theirs.read_chunk(1000, true).await.unwrap().expect("no end");
-            received.extend_from_slice(&chunk.bytes);
-            let mut rest = &received[..];
-            while let (wire::Found::Frame(frame), used) = wire::read_frame(rest).unwrap() {
-                if let ControlFrame::Pong { nonce } = frame {
-                    return nonce;
-                }
-                rest = &rest[used..];
-            }
-        }
-    })
-    .await;
-    assert_eq!(pong, 5);
+    within("a pong", control_frame(&mut theirs, |frame| *frame == ControlFrame::Pong { nonce: 5 })).await;
     assert_eq!(world.node.counter("peer_frames_unknown").await, 1);
     assert_eq!(world.node.counter("peers_misbehaved").await, 0);
+}
+
+/// Waits for a ping on a connection; what it was received on, to be kept.
+async fn pinged(connection: &Connection) -> RecvStream {
+    let mut theirs = connection.accept_uni().await.unwrap();
+    control_frame(&mut theirs, |frame| matches!(frame, ControlFrame::Ping { .. })).await;
+    theirs
+}
+
+async fn ping(node: &Netcore, liar: &Liar) -> AdminResponse {
+    let request = AdminRequest::Ping { ticket: liar.peers.ticket(), timeout_ms: 600_000 };
+    within("the end of the ping", node.ask(request)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ping_ends_with_the_connection() {
+    let node = Netcore::start().await;
+    let liar = Liar::connect(&node.ticket().await).await;
+    let _control = liar.greet().await;
+    let goes = async {
+        let _theirs = pinged(&liar.connection).await;
+        liar.connection.close(ErrorCode::Blocked.number().into(), b"");
+    };
+    match tokio::join!(ping(&node, &liar), goes).0 {
+        AdminResponse::Failed(failure) => assert!(failure.is(ErrorCode::Blocked), "{failure}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ping_on_a_dead_connection_is_made_again_on_the_next() {
+    let node = Netcore::start().await;
+    let ticket = node.ticket().await;
+    let mut liar = Liar::connect(&ticket).await;
+    let _control = liar.greet().await;
+    let request = AdminRequest::Ping { ticket: liar.peers.ticket(), timeout_ms: 600_000 };
+    let answers = async {
+        let theirs = pinged(&liar.connection).await;
+        let dead = liar.connection.stable_id();
+        liar.connection.close(0u32.into(), b"");
+        drop(theirs);
+        let next = async || liar.peers.connection(&ticket.node).filter(|next| next.stable_id() != dead);
+        liar.connection = until("the next connection", next).await;
+        let mut control = liar.greet().await;
+        let theirs = pinged(&liar.connection).await;
+        let mut pong = Vec::new();
+        wire::write_frame(&ControlFrame::Pong { nonce: u64::MAX }, &mut pong);
+        control.write_all(&pong).await.unwrap();
+        (control, theirs)
+    };
+    let asked = within("the end of the ping", node.ask(request));
+    let (answer, _kept) = tokio::join!(asked, answers);
+    assert!(matches!(answer, AdminResponse::Pong { .. }), "{answer:?}");
 }
