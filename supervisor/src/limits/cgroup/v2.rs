@@ -8,6 +8,9 @@ use super::{Controller, Tree, Version, files, folder_name};
 
 /// Where the supervisor itself (and its reaper) lives, beside the folders of its children.
 const SUPERVISOR: &str = "polypeer-supervisor";
+/// How often to look whether all have moved: one that was just starting another leaves that behind, which may be doing
+/// the same.
+const MOVES: usize = 100;
 /// What we ask for; version 2 accounts processor time without asking.
 const WANTED: [Controller; 3] = [Controller::Memory, Controller::Cpu, Controller::Pids];
 
@@ -68,9 +71,15 @@ fn move_down(base: &Path) -> Result<(), super::CgroupError> {
     let group = files::make_folder(&base.join(SUPERVISOR))?.join("cgroup.procs");
     files::write(&group, &std::process::id().to_string())?;
     if is_delegated(base) {
-        for pid in files::read(&base.join("cgroup.procs"))?.lines() {
-            // One that ended meanwhile is no matter.
-            let _ = files::write(&group, pid);
+        for _ in 0..MOVES {
+            let left = files::read(&base.join("cgroup.procs"))?;
+            if left.is_empty() {
+                break;
+            }
+            for pid in left.lines() {
+                // One that ended meanwhile is no matter.
+                let _ = files::write(&group, pid);
+            }
         }
     }
     Ok(())
