@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import re
+from pathlib import Path
 
 from conftest import PLUGINS, MakeNode
 from harness import Node, until
@@ -140,6 +143,28 @@ def test_json_goes_to_pipes_and_talk_to_standard_error(make_node: MakeNode) -> N
     assert node.ticket.startswith("polypeer:")
 
 
+def test_question_may_be_answered_after_a_long_time(make_node: MakeNode, tmp_path: Path) -> None:
+    """The daemon is restarted meanwhile, which ends every connection just as a long silence does."""
+    node = make_node("a").start()
+    folder = tmp_path / "quiet"
+    folder.mkdir()
+    (folder / "plugin.toml").write_text(
+        '[plugin]\nid = "quiet"\nversion = "1.0.0"\ncommand = ["sleep", "1000"]\n[health]\nready = "none"\n'
+    )
+    terminal, theirs = pty.openpty()
+    installing = node.start_cli("plugin", "install", str(folder), stdin=theirs, stdout=theirs, stderr=theirs)
+    asked = b""
+    while b"[y/N]" not in asked:
+        asked += os.read(terminal, 4096)
+    node.stop(force=False)
+    node.start()
+    os.write(terminal, b"y\n")
+    assert installing.wait(60) == 0
+    os.close(theirs)
+    os.close(terminal)
+    assert node.json("plugin", "info", "quiet")["state"] == "ready"
+
+
 def test_pipe_and_serve_carry_a_command_over_a_stream(make_node: MakeNode) -> None:
     a, b = make_node("a").start(), make_node("b").start()
     a.meet(b)
@@ -149,6 +174,24 @@ def test_pipe_and_serve_carry_a_command_over_a_stream(make_node: MakeNode) -> No
         assert told
         done = until("the pipe answers", lambda: asked(a, b.id))
         assert done == "HELLO"
+    finally:
+        serving.terminate()
+        serving.wait(10)
+
+
+def test_pipe_ends_in_order_when_nobody_reads_on(make_node: MakeNode) -> None:
+    a, b = make_node("a").start(), make_node("b").start()
+    a.meet(b)
+    serving = b.start_cli("serve", "endless/1", "--", "cat", "/dev/zero")
+    try:
+        assert until("serve says so", lambda: serving.stderr.readline().decode())  # type: ignore[union-attr]
+        pipe = a.start_cli("pipe", b.id, "endless/1")
+        assert pipe.stdout is not None
+        assert pipe.stderr is not None
+        assert pipe.stdout.read(1000) == bytes(1000)
+        pipe.stdout.close()
+        assert pipe.wait(30) == 0
+        assert pipe.stderr.read() == b""
     finally:
         serving.terminate()
         serving.wait(10)

@@ -84,10 +84,10 @@ fn tell(context: &Context, plugin: &PluginDocument) -> Result<(), Trouble> {
 async fn install(context: &Context, folder: &std::path::Path, yes: bool, start: bool) -> Result<(), Trouble> {
     let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.into());
     let candidate = install::inspect(&folder)?;
-    // Before anything is asked: without a daemon the answer would be for nothing.
-    let mut control = context.control().await?;
     let id = &candidate.manifest.plugin.id;
-    match control.request(&Request::PluginInfo { id: id.clone() }).await {
+    // Before anything is asked: without a daemon the answer would be for nothing.
+    let before = context.control().await?.request(&Request::PluginInfo { id: id.clone() }).await;
+    match before {
         Ok(Answer::Plugin(plugin)) if plugin.digest == candidate.digest => {
             context.printer.say(format!("{id} {} is already installed", plugin.version));
         }
@@ -104,7 +104,8 @@ async fn install(context: &Context, folder: &std::path::Path, yes: bool, start: 
         .to_str()
         .ok_or_else(|| Trouble::usage(format!("{} is not UTF-8", folder.display()), "rename the folder"))?;
     let request = Request::PluginInstall { folder: folder.into(), digest: candidate.digest.clone(), start };
-    match control.request(&request).await? {
+    // On a connection of its own: the daemon ends one that is silent for as long as a person may think.
+    match context.ask(request).await? {
         Answer::Plugin(plugin) => tell(context, &plugin),
         other => Err(unexpected(&other)),
     }

@@ -1,5 +1,7 @@
 //! `polypeer pipe PEER PROTOCOL`: stdin and stdout over a stream. Each direction ends on its own; the command ends when
-//! both have, and fails when one was cut or reset.
+//! both have, or when nobody reads its stdout any more, and fails when one was cut or reset.
+
+use std::io::ErrorKind;
 
 use polypeer_ipc_protocol::client::StreamError;
 use polypeer_ipc_protocol::ids::Protocol;
@@ -23,16 +25,26 @@ pub(crate) async fn run(context: &Context, peer: Ticket, protocol: Protocol) -> 
             Err(CopyError::Write(error)) if StreamError::of(&error) == Some(&StreamError::Stopped { code: 0 }) => {
                 Ok(())
             }
-            Err(error) => Err(error.trouble("stdin")),
-            Ok(_) => to_peer.shutdown().await.map_err(|error| of_stream(&error)),
+            Err(error) => Err(Some(error.trouble("stdin"))),
+            Ok(_) => to_peer.shutdown().await.map_err(|error| Some(of_stream(&error))),
         }
     };
     let receiving = async {
         let mut stdout = tokio::io::stdout();
-        copy(&mut from_peer, &mut stdout).await.map_err(|error| error.trouble("stdout"))
+        copy(&mut from_peer, &mut stdout).await.map_err(|error| match error {
+            CopyError::Write(error) if error.kind() == ErrorKind::BrokenPipe => None,
+            error => Some(error.trouble("stdout")),
+        })
     };
-    tokio::try_join!(sending, receiving)?;
-    match from_peer.unsplit(to_peer).closed().await {
+    let done = tokio::try_join!(sending, receiving);
+    let mut stream = from_peer.unsplit(to_peer);
+    match done {
+        Ok(_) => {}
+        Err(Some(trouble)) => return Err(trouble),
+        // Who reads our output has all it wants, such as `head`.
+        Err(None) => return stream.stop(0).await.map_err(|error| of_stream(&error.into())),
+    }
+    match stream.closed().await {
         Ok(()) | Err(StreamError::Stopped { code: 0 }) => Ok(()),
         Err(error) => Err(of_stream(&error.into())),
     }
