@@ -115,6 +115,9 @@ async fn unknown_peer_and_own_id_are_told_apart() {
     assert!(unknown.is(ErrorCode::UnknownPeer), "{unknown}");
     let own = a.peers.connect(a.id(), &[a.address()], deadline).await.expect_err("itself");
     assert!(own.is(ErrorCode::BadArgument), "{own}");
+    let own = a.peers.block(a.id()).await.expect_err("itself");
+    assert!(own.is(ErrorCode::BadArgument), "{own}");
+    assert_eq!(a.peers.records().len(), 0, "nothing is remembered of it");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::gateway::{CallMode, Scope};
-use polypeer_ipc_protocol::ids::{PluginId, Protocol};
+use polypeer_ipc_protocol::ids::{OPERATOR, PluginId, Protocol};
 
 use crate::limits::RECENT;
 
@@ -56,10 +56,15 @@ impl<S: Clone> Router<S> {
     ) -> Result<(), Failure> {
         if let Some(listener) = self.listeners.get(&key).filter(|listener| listener.owner != owner) {
             let by = &listener.plugin;
-            let message = format!(
-                "{} is served by plugin {by} already; stop that one to serve it: polypeer plugin stop {by}",
-                key.1
-            );
+            let message = match by.as_str() {
+                OPERATOR => {
+                    format!("{} is served by a `polypeer serve` of this node already; end that to serve it", key.1)
+                }
+                _ => format!(
+                    "{} is served by plugin {by} already; stop that one to serve it: polypeer plugin stop {by}",
+                    key.1
+                ),
+            };
             return Err(Failure::new(ErrorCode::AlreadyServed, message));
         }
         self.recent.remove(&key);
@@ -153,6 +158,14 @@ mod tests {
         router.listen(key("chat/1"), 1, &"plugin-1".parse().unwrap(), CallMode::Events, 1).unwrap();
         assert_eq!(router.route(&key("chat/1"), None, now), Route::To(1, CallMode::Events));
         assert_eq!(router.serving(), [("chat/1".parse().unwrap(), 1)]);
+    }
+
+    #[test]
+    fn who_serves_already_is_named_by_what_can_be_done_about_it() {
+        let mut router = Router::new(HOLD);
+        router.listen(key("chat/1"), 1, &OPERATOR.parse().unwrap(), CallMode::Streams, 1).unwrap();
+        let refused = listen(&mut router, "chat/1", 2).unwrap_err();
+        assert!(refused.message.contains("`polypeer serve`") && !refused.message.contains("stop"), "{refused}");
     }
 
     #[test]

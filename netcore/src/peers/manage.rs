@@ -19,6 +19,9 @@ impl Shared {
     }
 
     pub(super) async fn block(&self, node: NodeId) -> Result<(), Failure> {
+        if node == self.me {
+            return Err(Failure::new(ErrorCode::BadArgument, "this is the own node"));
+        }
         let entry = {
             let mut state = self.lock();
             if !state.book.set_blocked(node, true) {
@@ -87,7 +90,7 @@ impl Shared {
             let remedy = format!("if that is not wanted any more, run: polypeer peers unblock {node}");
             causes.insert(0, Cause { cause: "the peer is blocked on this node".into(), remedy });
         }
-        (causes, state.traces.lines(node))
+        (causes, state.traces.lines(node, unix_now()))
     }
 
     pub(super) fn status(&self) -> NetStatus {

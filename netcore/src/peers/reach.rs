@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::book::Source;
 use super::dialer;
-use super::shared::{Begun, DialMessage, Shared, Waiter, jitter, random_tag};
+use super::shared::{Begun, DialMessage, Shared, Waiter, jitter, random_tag, unix_now};
 use super::table::Wanted;
 use crate::discovery::lan::{self, LanConfig, LanEvent};
 use crate::transport::path::plain;
@@ -94,7 +94,7 @@ impl Shared {
     }
 
     pub(super) fn still_dialing(&self, node: &NodeId) -> Failure {
-        let lines = self.lock().traces.lines(node);
+        let lines = self.lock().traces.lines(node, unix_now());
         let latest = lines.last().map(|line| format!("; latest attempt: {line}")).unwrap_or_default();
         Failure::new(ErrorCode::TimedOut, format!("{node} did not answer in time{latest}"))
     }

@@ -42,7 +42,9 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    fn line(&self) -> String {
+    /// In words, at `now` in Unix seconds.
+    fn line(&self, now: u64) -> String {
+        let ago = now.saturating_sub(self.at);
         let outcome = match &self.outcome {
             Outcome::Connected => "connected".to_owned(),
             Outcome::Superseded => "answered; another connection is the one in use".to_owned(),
@@ -51,8 +53,8 @@ impl Attempt {
             Outcome::NoAddress => "no address known".to_owned(),
         };
         match self.address {
-            Some(address) => format!("{} {address} after {} ms: {outcome}", self.at, self.took_ms),
-            None => format!("{} {outcome}", self.at),
+            Some(address) => format!("{ago} s ago, {address}, after {} ms: {outcome}", self.took_ms),
+            None => format!("{ago} s ago: {outcome}"),
         }
     }
 }
@@ -89,9 +91,9 @@ impl Traces {
         self.nodes.remove(node);
     }
 
-    /// One line an attempt, oldest first.
-    pub fn lines(&self, node: &NodeId) -> Vec<String> {
-        self.attempts(node).map(Attempt::line).collect()
+    /// One line an attempt, oldest first, as of `now` in Unix seconds.
+    pub fn lines(&self, node: &NodeId, now: u64) -> Vec<String> {
+        self.attempts(node).map(|attempt| attempt.line(now)).collect()
     }
 
     fn attempts(&self, node: &NodeId) -> impl DoubleEndedIterator<Item = &Attempt> {
@@ -193,7 +195,13 @@ mod tests {
         let causes = traces.causes(&PEER);
         assert!(causes[0].cause.contains(&OTHER.to_string()) && causes[0].remedy.contains("ticket"), "{causes:?}");
         assert!(causes[1].cause.contains("192.0.2.1:2"), "{causes:?}");
-        assert_eq!(traces.lines(&PEER).len(), 2);
+        assert_eq!(
+            traces.lines(&PEER, 31),
+            [
+                format!("30 s ago, 192.0.2.1:1, after 2 ms: {}", DialError::OtherNode(OTHER)),
+                format!("30 s ago, 192.0.2.1:2, after 2 ms: {}", DialError::NoAnswer)
+            ]
+        );
     }
 
     #[test]
@@ -227,6 +235,6 @@ mod tests {
         for port in 0..100 {
             traces.add(PEER, attempt(port, Outcome::Connected));
         }
-        assert_eq!((traces.nodes.len(), traces.lines(&PEER).len()), (MAX_NODES, MAX_LINES));
+        assert_eq!((traces.nodes.len(), traces.lines(&PEER, 1).len()), (MAX_NODES, MAX_LINES));
     }
 }
