@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::stream::{Broken, PeerStream};
 use super::wire::{self, StreamKind};
-use super::{Link, pump};
+use super::{InUse, Link, pump};
 use crate::gateway::deliver::{self, Claimed};
 use crate::grants::told_to_peer;
 use crate::limits::{HEADERLESS, LATE_HEADERS};
@@ -63,8 +63,8 @@ async fn serve(node: Arc<Node>, mut stream: PeerStream, permit: OwnedSemaphorePe
     match header.kind {
         StreamKind::Stream => {
             drop(permit);
-            let _in_use = stream.link.stream_in_use();
-            Box::pin(serve_stream(node, stream, header.protocol)).await;
+            let in_use = stream.link.stream_in_use();
+            Box::pin(serve_stream(node, stream, header.protocol, in_use)).await;
         }
         StreamKind::Call => {
             // A call is in use once it is there whole, so that half of one does not count as a plugin's.
@@ -74,8 +74,8 @@ async fn serve(node: Arc<Node>, mut stream: PeerStream, permit: OwnedSemaphorePe
                 Err(_) => return,
             };
             drop(permit);
-            let _in_use = stream.link.stream_in_use();
-            Box::pin(serve_call(node, stream, header.protocol, payload)).await;
+            let in_use = stream.link.stream_in_use();
+            Box::pin(serve_call(node, stream, header.protocol, payload, in_use)).await;
         }
     }
 }
@@ -86,7 +86,7 @@ fn gone(node: &Node, stream: &PeerStream, broken: Broken) {
     }
 }
 
-async fn serve_stream(node: Arc<Node>, mut stream: PeerStream, protocol: Protocol) {
+async fn serve_stream(node: Arc<Node>, mut stream: PeerStream, protocol: Protocol, in_use: InUse) {
     let origin = Origin::Peer(stream.peer());
     let claimed = tokio::select! {
         claimed = deliver::stream(&node, &origin, &protocol) => claimed,
@@ -94,7 +94,10 @@ async fn serve_stream(node: Arc<Node>, mut stream: PeerStream, protocol: Protoco
     };
     let Claimed { opening, active } = match claimed {
         Ok(claimed) => claimed,
-        Err(failure) => return stream.refuse(&told_to_peer(&failure)).await,
+        Err(failure) => {
+            drop(in_use); // a peer that does not take refusals gets no more streams
+            return stream.refuse(&told_to_peer(&failure)).await;
+        }
     };
     if stream.send.write_all(&[wire::ACCEPTED]).await.is_err() {
         return opening.refuse(&node, Failure::from(ErrorCode::Cancelled)).await;
@@ -104,7 +107,7 @@ async fn serve_stream(node: Arc<Node>, mut stream: PeerStream, protocol: Protoco
     Box::pin(pump(node, stream, data, active)).await;
 }
 
-async fn serve_call(node: Arc<Node>, mut stream: PeerStream, protocol: Protocol, payload: Payload) {
+async fn serve_call(node: Arc<Node>, mut stream: PeerStream, protocol: Protocol, payload: Payload, in_use: InUse) {
     let origin = Origin::Peer(stream.peer());
     let length = payload.0.len() as u64;
     let stopped = stream.send.stopped();
@@ -112,6 +115,7 @@ async fn serve_call(node: Arc<Node>, mut stream: PeerStream, protocol: Protocol,
         answered = deliver::call(&node, &origin, &protocol, payload) => answered,
         _ = stopped => return,
     };
+    drop(in_use); // a peer that does not take answers gets no more streams
     let (reply, account) = match answered {
         Ok(answered) => answered,
         Err(failure) => return stream.refuse(&told_to_peer(&failure)).await,

@@ -9,7 +9,7 @@ use polypeer_ipc_protocol::error::ErrorCode;
 use polypeer_ipc_protocol::gateway::{CallMode, Event, Scope, Target};
 use polypeer_ipc_protocol::ticket::Ticket;
 use polypeer_netcore::identity::Identity;
-use polypeer_netcore::limits::{LATE_HEADERS, MAX_SERVING, Timings};
+use polypeer_netcore::limits::{FREE_STREAMS, LATE_HEADERS, MAX_SERVING, Timings};
 use polypeer_netcore::link::wire::{self, ControlFrame, StreamHeader, StreamKind};
 use polypeer_netcore::peers::{Peers, PeersConfig};
 use quinn::{Connection, ConnectionError, RecvStream, SendStream};
@@ -328,4 +328,32 @@ async fn a_ping_on_a_dead_connection_is_made_again_on_the_next() {
     let asked = within("the end of the ping", node.ask(request));
     let (answer, _kept) = tokio::join!(asked, answers);
     assert!(matches!(answer, AdminResponse::Pong { .. }), "{answer:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_takes_no_answers_gets_no_more_streams() {
+    let world = World::new(Timings::default()).await;
+    let liar = Liar::connect(&world.ticket).await;
+    let _control = liar.greet().await;
+    // Replies of which only the first byte is read fill the connection's window; what is sent after that stays.
+    let mut kept = Vec::new();
+    let call = [header(StreamKind::Call, "honest/1"), vec![7; 60_000]].concat();
+    loop {
+        let (mut send, mut recv) = liar.stream(&call).await;
+        send.finish().unwrap();
+        let answered = tokio::time::timeout(Duration::from_secs(1), recv.read_exact(&mut [0])).await;
+        kept.push((send, recv));
+        if answered.is_err() {
+            break;
+        }
+    }
+    let more = async {
+        for _ in 0..6 * FREE_STREAMS {
+            let (mut send, recv) = liar.stream(&call).await;
+            send.finish().unwrap();
+            kept.push((send, recv));
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(5), more).await.is_err(), "the peer ran out of streams");
+    world.honest_goes_on().await;
 }
