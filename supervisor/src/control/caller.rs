@@ -1,6 +1,6 @@
 //! Who is at the other end of a control connection. Being the same user is not enough: a plugin may be that too. So the
-//! kernel is asked for the caller's process, and one in a plugin's control group, or in a pid namespace other than
-//! ours, is refused before its first byte is read. The secret is asked for as well.
+//! kernel is asked for the caller's process, and one in a plugin's control group, in a pid namespace other than ours, or
+//! started by us, is refused before its first byte is read. The secret is asked for as well.
 
 use tokio::net::UnixStream;
 

@@ -13,7 +13,7 @@ use super::gateway::{Gateway, folder_of_all};
 use super::{PluginSpec, Programs};
 use crate::config::DaemonConfig;
 use crate::home::Home;
-use crate::limits::Resources;
+use crate::limits::{Resources, sampled};
 use crate::manifest::{Limits, Network, Ready};
 use crate::process::message::{Isolation, Kept, Setup};
 use crate::process::spawn::Launch;
@@ -149,7 +149,30 @@ pub(super) fn is_confined(pid: i32, tag: &str) -> bool {
     let namespace = |of: &str| fs::read_link(format!("/proc/{of}/ns/pid"));
     let groups = fs::read_to_string(format!("/proc/{pid}/cgroup"));
     match (namespace("self"), namespace(&pid.to_string()), groups) {
-        (Ok(ours), Ok(theirs), Ok(groups)) => ours != theirs || groups.contains(&format!("/polypeer-{tag}/")),
+        (Ok(ours), Ok(theirs), Ok(groups)) => {
+            ours != theirs || groups.contains(&format!("/polypeer-{tag}/")) || is_below_us(pid)
+        }
         _ => true,
+    }
+}
+
+/// Whether this process started another, over any number of generations: we and every plugin's init are subreapers, so
+/// a process that lost its parents stays below us. What is left to go by where a plugin has neither group nor namespace.
+fn is_below_us(pid: i32) -> bool {
+    let ours = i32::try_from(std::process::id()).expect("a pid fits");
+    sampled::descendants(&sampled::processes(), ours).iter().any(|process| process.pid == pid && pid != ours)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_we_started_may_be_a_plugins_and_who_started_us_is_not() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().expect("a child");
+        assert!(is_confined(i32::try_from(child.id()).expect("a pid fits"), "none"));
+        child.kill().and_then(|()| child.wait()).expect("ended");
+        assert!(!is_confined(nix::unistd::getppid().as_raw(), "none"));
+        assert!(!is_confined(nix::unistd::getpid().as_raw(), "none"));
     }
 }

@@ -306,7 +306,7 @@ impl Supervisor {
     }
 
     /// Whether a process belongs to a plugin, or may: it is in a control group of ours, in another pid namespace than
-    /// this process, or cannot be looked at.
+    /// this process, below this process in the tree, or cannot be looked at.
     pub fn is_confined(&self, pid: i32) -> bool {
         launch::is_confined(pid, &self.tag)
     }
