@@ -139,7 +139,7 @@ fn bad_values_say_what_was_expected() {
         ("[permissions]\nserve = [\"Chat\"]", "name/version"),
         ("[permissions]\nserve = [\"chat\"]\npeers = \"any\"", "name/version"),
         ("[permissions]\npeers = \"some\"", "any, list or group:ID"),
-        ("[permissions]\nserve = \"chat/1\"", "sequence"),
+        ("[permissions]\nserve = \"chat/1\"", "expected a list"),
         ("[permissions]\nfiles = [{ path = \"Downloads\", access = \"read\" }]", "/… or ~/…"),
     ] {
         let told = error(&format!("{MINIMAL}\n{extra}\n"));
