@@ -9,7 +9,7 @@ use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::ids::{NodeId, PluginId};
 
 use crate::counters::Counter;
-use crate::limits::{STREAMS_PER_PEER, STREAMS_PER_PLUGIN, WINDOW_POOL};
+use crate::limits::{SERVED_PER_PEER, STREAMS_PER_PEER, STREAMS_PER_PLUGIN, WINDOW_POOL};
 
 /// One plugin's use of the node.
 #[derive(Debug)]
@@ -28,9 +28,27 @@ pub struct Account {
 #[derive(Debug, Default)]
 struct Usage {
     streams: usize,
-    by_peer: HashMap<NodeId, usize>,
+    by_peer: HashMap<WithPeer, usize>,
     windows: u64,
     windows_peak: u64,
+}
+
+/// A stream or call with a peer, by who opened it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum WithPeer {
+    /// The plugin did.
+    Opened(NodeId),
+    /// The peer did.
+    Served(NodeId),
+}
+
+impl WithPeer {
+    const fn limit(self) -> usize {
+        match self {
+            Self::Opened(_) => STREAMS_PER_PEER,
+            Self::Served(_) => SERVED_PER_PEER,
+        }
+    }
 }
 
 impl Account {
@@ -50,15 +68,15 @@ impl Account {
     }
 
     /// Takes the place of one stream or call, with `peer` or inside the node. Fails with `too many streams`.
-    pub fn slot(self: &Arc<Self>, peer: Option<NodeId>) -> Result<Slot, Failure> {
+    pub fn slot(self: &Arc<Self>, peer: Option<WithPeer>) -> Result<Slot, Failure> {
         let mut usage = self.usage();
         if usage.streams >= STREAMS_PER_PLUGIN {
             return Err(self.too_many("in all", usage.streams, STREAMS_PER_PLUGIN));
         }
         if let Some(peer) = peer {
             let count = usage.by_peer.entry(peer).or_default();
-            if *count >= STREAMS_PER_PEER {
-                return Err(self.too_many("with this peer", *count, STREAMS_PER_PEER));
+            if *count >= peer.limit() {
+                return Err(self.too_many("with this peer", *count, peer.limit()));
             }
             *count += 1;
         }
@@ -77,7 +95,7 @@ impl Account {
         )
     }
 
-    /// Adds a window to the pool. An initial window always fits, since the number of streams is limited.
+    /// Adds an initial window, beyond the pool if need be: the number of streams is limited.
     pub(crate) fn window_opened(&self, bytes: u64) {
         let mut usage = self.usage();
         usage.windows += bytes;
@@ -122,7 +140,7 @@ impl Account {
 #[derive(Debug)]
 pub struct Slot {
     account: Arc<Account>,
-    peer: Option<NodeId>,
+    peer: Option<WithPeer>,
 }
 
 impl Drop for Slot {
@@ -166,9 +184,12 @@ mod tests {
     #[test]
     fn streams_are_limited_per_peer_and_in_all_and_given_back() {
         let account = Accounts::default().of(&"chat".parse().unwrap());
-        let (one, two) = (NodeId([1; 32]), NodeId([2; 32]));
+        let (one, two) = (WithPeer::Opened(NodeId([1; 32])), WithPeer::Opened(NodeId([2; 32])));
+        let served = WithPeer::Served(NodeId([1; 32]));
         let mut slots: Vec<_> = (0..STREAMS_PER_PEER).map(|_| account.slot(Some(one)).unwrap()).collect();
         assert!(account.slot(Some(one)).unwrap_err().is(ErrorCode::TooManyStreams));
+        slots.extend((0..SERVED_PER_PEER).map(|_| account.slot(Some(served)).unwrap()));
+        assert!(account.slot(Some(served)).unwrap_err().is(ErrorCode::TooManyStreams));
         slots.push(account.slot(Some(two)).unwrap());
         while let Ok(slot) = account.slot(None) {
             slots.push(slot);

@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use polypeer_ipc_protocol::limits::{CLAIM_TIMEOUT, FIRST_FRAME_TIMEOUT, RESTART_HOLD};
 
-/// Streams and calls one plugin may have with one peer, both directions together: far more than a program needs that
-/// closes what it opens, and at 64 KiB each a stuck plugin costs a peer 8 MiB.
+/// Streams and calls one plugin may have open to one peer: far more than a program needs that closes what it opens, and
+/// at 64 KiB each a stuck plugin costs a peer 8 MiB.
 pub const STREAMS_PER_PEER: usize = 128;
+/// Streams and calls of one peer that one plugin may be serving: what four of the peer's plugins may have open, so that
+/// one of them that never lets go does not take the others' places.
+pub const SERVED_PER_PEER: usize = 4 * STREAMS_PER_PEER;
 /// Streams and calls one plugin may have in all: as many as its data connections.
 pub const STREAMS_PER_PLUGIN: usize = 1024;
 /// Data connections of one launch: with the control session's and those still opening, about one process's usual
@@ -32,7 +35,8 @@ pub const SPLICE_BACKLOG: usize = 256 << 10;
 pub const INITIAL_WINDOW: u64 = 64 << 10;
 /// Largest window of one direction: 8 MiB is 640 Mbit/s at 100 ms.
 pub const MAX_WINDOW: u64 = 8 << 20;
-/// Sum of the windows one plugin's streams may grow to.
+/// Sum of the windows one plugin's streams may grow to. A new stream has its initial window even where others have grown
+/// to all of it: at most [`STREAMS_PER_PLUGIN`] of those, another 64 MiB.
 pub const WINDOW_POOL: u64 = 64 << 20;
 /// Unread bytes of one connection that QUIC itself may hold: streams are drained at once, so this bounds only what a
 /// peer sends that it was not allowed to.

@@ -11,7 +11,7 @@ use polypeer_ipc_protocol::ids::{PluginId, Secret};
 use tokio::sync::{Semaphore, watch};
 
 use super::session::Session;
-use crate::account::{Account, Slot};
+use crate::account::{Account, Slot, WithPeer};
 use crate::counters::Counters;
 use crate::grants::Use;
 use crate::limits::{DATA_CONNECTIONS, OPENING_CONNECTIONS};
@@ -108,7 +108,8 @@ impl Launch {
         }
         self.counted(counters, used.check(&self.plugin, &state.grants))?;
         let peer = match &used {
-            Use::Dial(node, _) | Use::Serve(Origin::Peer(node), _) => Some(*node),
+            Use::Dial(node, _) => Some(WithPeer::Opened(*node)),
+            Use::Serve(Origin::Peer(node), _) => Some(WithPeer::Served(*node)),
             Use::DialLocal(_) | Use::Serve(Origin::Local(_), _) | Use::Listen(..) => None,
         };
         let slot = self.account.slot(peer).inspect_err(|_| counters.refused_too_many.count())?;

@@ -150,8 +150,10 @@ impl World {
         let liar = Liar::connect(&self.ticket).await;
         let _kept = what(&liar).await;
         assert_eq!(liar.cut_off().await, u64::from(ErrorCode::PeerMisbehaved.number()), "{name}");
-        self.cut += 1;
-        assert_eq!(self.node.counter("peers_misbehaved").await, self.cut, "{name}");
+        // It may have dialed again by itself meanwhile, and have been cut off once more.
+        let counted = self.node.counter("peers_misbehaved").await;
+        assert!(counted > self.cut, "{name}: {counted}");
+        self.cut = counted;
         self.honest_goes_on().await;
     }
 }

@@ -42,7 +42,7 @@ pub(crate) async fn run(context: &Context, peer: Ticket, protocol: Protocol) -> 
         Ok(_) => {}
         Err(Some(trouble)) => return Err(trouble),
         // Who reads our output has all it wants, such as `head`.
-        Err(None) => return stream.stop(0).await.map_err(|error| of_stream(&error.into())),
+        Err(None) => return stream.stop(0).await.map_err(|error| of_stream(&error)),
     }
     match stream.closed().await {
         Ok(()) | Err(StreamError::Stopped { code: 0 }) => Ok(()),
