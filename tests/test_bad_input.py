@@ -235,8 +235,11 @@ def test_home_with_a_path_of_200_characters_works(long_home: Path) -> None:
     try:
         node.install(PLUGINS / "toolbox")
         assert Toolbox(node).ready().do("pid")
+        sockets = Path((long_home / "run" / "sockets.path").read_text())
+        assert len(str(sockets)) < 60
     finally:
         node.stop()
+    assert not sockets.exists()
 
 
 @pytest.fixture

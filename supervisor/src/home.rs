@@ -286,6 +286,14 @@ impl Home {
         Ok(())
     }
 
+    /// Removes the folder of the sockets if it is outside of the home and empty; the next start makes it again.
+    pub fn leave_sockets(&self) {
+        let sockets = self.sockets();
+        if sockets != self.run() {
+            let _ = std::fs::remove_dir(sockets); // What is left there is somebody's, or tells what went wrong.
+        }
+    }
+
     /// Checks that the folder of the sockets is ours alone, before a secret is sent to what listens there.
     ///
     /// # Errors

@@ -139,6 +139,7 @@ pub(crate) async fn run(context: Context, options: Run) -> Result<(), Trouble> {
     for path in [home.control_key(), home.control_socket()] {
         let _ = std::fs::remove_file(path); // The next start replaces it.
     }
+    home.leave_sockets();
     outcome.map(|serving| serving.abort())
 }
 
