@@ -21,6 +21,8 @@ use crate::transport::DialError;
 
 /// For all of it: two round trips and some lost packets.
 pub(super) const LIMIT: Duration = Duration::from_secs(5);
+/// How long a stream that ended too early waits for the connection's end, which says why: the two travel apart.
+const REASON: Duration = Duration::from_secs(1);
 /// What the decider says when it keeps a connection.
 const KEPT: u8 = 1;
 
@@ -49,7 +51,7 @@ pub(super) async fn settle(
         write(&mut send, &tag.to_le_bytes()).await?;
     }
     let mut peer_tag = [0; 8];
-    read(&mut recv, &mut peer_tag).await?;
+    read(connection, &mut recv, &mut peer_tag).await?;
     let peer_tag = u64::from_le_bytes(peer_tag);
     if side == Side::Acceptor {
         write(&mut send, &tag.to_le_bytes()).await?;
@@ -62,7 +64,7 @@ pub(super) async fn settle(
         kept
     } else {
         let mut word = [0];
-        read(&mut recv, &mut word).await?;
+        read(connection, &mut recv, &mut word).await?;
         if word != [KEPT] {
             return Err(DialError::OtherProtocol { reason: "it neither kept nor closed the connection".into() });
         }
@@ -80,9 +82,15 @@ async fn write(send: &mut SendStream, bytes: &[u8]) -> Result<(), DialError> {
     })
 }
 
-async fn read(recv: &mut RecvStream, bytes: &mut [u8]) -> Result<(), DialError> {
-    recv.read_exact(bytes).await.map_err(|error| match error {
-        ReadExactError::ReadError(quinn::ReadError::ConnectionLost(error)) => error.into(),
-        other => DialError::OtherProtocol { reason: other.to_string() },
-    })
+async fn read(connection: &Connection, recv: &mut RecvStream, bytes: &mut [u8]) -> Result<(), DialError> {
+    let reason = match recv.read_exact(bytes).await {
+        Ok(()) => return Ok(()),
+        Err(ReadExactError::ReadError(quinn::ReadError::ConnectionLost(error))) => return Err(error.into()),
+        Err(other) => other.to_string(),
+    };
+    // A peer that refuses drops the stream, which ends it, and then closes the connection.
+    match tokio::time::timeout(REASON, connection.closed()).await {
+        Ok(error) => Err(error.into()),
+        Err(_) => Err(DialError::OtherProtocol { reason }),
+    }
 }
