@@ -16,7 +16,7 @@ use quinn::{Connection, ConnectionError, RecvStream, SendStream};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
-use crate::common::{Netcore, Plugin, all, protocol, target, until, within};
+use crate::common::{Netcore, Plugin, all, protocol, target, within};
 
 /// The end of a connection that speaks for itself.
 struct Liar {
@@ -304,32 +304,6 @@ async fn a_ping_ends_with_the_connection() {
         AdminResponse::Failed(failure) => assert!(failure.is(ErrorCode::Blocked), "{failure}"),
         other => panic!("{other:?}"),
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_ping_on_a_dead_connection_is_made_again_on_the_next() {
-    let node = Netcore::start().await;
-    let ticket = node.ticket().await;
-    let mut liar = Liar::connect(&ticket).await;
-    let _control = liar.greet().await;
-    let request = AdminRequest::Ping { ticket: liar.peers.ticket(), timeout_ms: 600_000 };
-    let answers = async {
-        let theirs = pinged(&liar.connection).await;
-        let dead = liar.connection.stable_id();
-        liar.connection.close(0u32.into(), b"");
-        drop(theirs);
-        let next = async || liar.peers.connection(&ticket.node).filter(|next| next.stable_id() != dead);
-        liar.connection = until("the next connection", next).await;
-        let mut control = liar.greet().await;
-        let theirs = pinged(&liar.connection).await;
-        let mut pong = Vec::new();
-        wire::write_frame(&ControlFrame::Pong { nonce: u64::MAX }, &mut pong);
-        control.write_all(&pong).await.unwrap();
-        (control, theirs)
-    };
-    let asked = within("the end of the ping", node.ask(request));
-    let (answer, _kept) = tokio::join!(asked, answers);
-    assert!(matches!(answer, AdminResponse::Pong { .. }), "{answer:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
