@@ -6,6 +6,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::path::Path;
 
 use nix::libc;
+use nix::sys::signal::{SigHandler, Signal};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
 /// Whether `path` carries this extended attribute with the value `1` (getxattr(2)).
@@ -47,4 +48,17 @@ pub(crate) fn raise_loopback() -> io::Result<()> {
 pub(crate) fn adopt(descriptor: RawFd) -> OwnedFd {
     // SAFETY: recvmsg returned it as new and open, and nothing else owns it.
     unsafe { OwnedFd::from_raw_fd(descriptor) }
+}
+
+/// Gives every signal its default action: what a shell or `nohup` had ignored for us would be ignored by what we start.
+/// Not SIGPIPE: this process needs it ignored, and the standard library gives a child its default.
+#[allow(unsafe_code, reason = "changing a signal's action is unsafe, as handlers may be")]
+pub(crate) fn default_signals() {
+    for signal in
+        Signal::iterator().filter(|signal| !matches!(signal, Signal::SIGKILL | Signal::SIGSTOP | Signal::SIGPIPE))
+    {
+        // SAFETY: the default action runs no code of ours.
+        let changed = unsafe { nix::sys::signal::signal(signal, SigHandler::SigDfl) };
+        debug_assert!(changed.is_ok(), "every signal but SIGKILL and SIGSTOP may be changed");
+    }
 }

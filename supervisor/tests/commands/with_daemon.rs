@@ -226,5 +226,5 @@ fn home_of_200_characters_just_works() {
     assert_eq!(world.finish(output).code, 0);
     let sockets = fs::read_to_string(world.home.join("run/sockets.path")).expect("a pointer");
     assert_eq!(world.run(&["shutdown"]).code, 0);
-    fs::remove_dir_all(sockets).expect("cleaned up");
+    let _ = fs::remove_dir_all(sockets); // The daemon does so itself, a moment after its last answer.
 }

@@ -19,7 +19,7 @@ use super::{mounts, privileges, tree};
 use crate::limits::Measure;
 use crate::process::Outcome;
 use crate::process::channel::{receive, send, send_about};
-use crate::process::kernel::raise_loopback;
+use crate::process::kernel::{default_signals, raise_loopback};
 use crate::process::message::{Order, Report, Setup};
 
 /// Names of the namespaces, as measures and as arguments from the first stage.
@@ -81,6 +81,7 @@ pub(super) fn run(socket: BorrowedFd<'_>, standing: &[String]) -> Result<(), Str
 
     // 6. The child. It inherits what signals are blocked, so for this moment none is; a SIGCHLD that is missed is made
     //    up for by looking once at the start of serving.
+    default_signals();
     SigSet::empty().thread_set_mask().map_err(|error| error.to_string())?;
     let started = start(&setup);
     awaited.thread_block().map_err(|error| error.to_string())?;
