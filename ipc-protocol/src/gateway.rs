@@ -13,7 +13,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::codec::list;
 use crate::error::Failure;
-use crate::ids::{NodeId, Pattern, PluginId, Protocol, Secret};
+use crate::ids::{Hash, Name, NodeId, Pattern, PluginId, Protocol, Secret};
+use crate::record::SignedRecord;
 use crate::ticket::Ticket;
 
 /// Opaque bytes. On the wire: a `u64` length and the bytes; in JSON: hex.
@@ -289,6 +290,158 @@ pub enum Request {
     Ready,
     /// Asks whether netcore is there. → [`Response::Done`]
     Ping,
+    /// Sends a message to all subscribers of a topic, signed by this node; needs no subscription. Grant `topics`.
+    /// → [`Response::Published`]
+    Publish {
+        /// To whom.
+        topic: Name,
+        /// At most 64 KiB.
+        payload: Payload,
+    },
+    /// Receives a topic's messages as [`Event::Message`] until [`Request::Unsubscribe`] or the end of the session. Asking
+    /// again changes `validation`. Grant `topics`. → [`Response::Done`]
+    Subscribe {
+        /// What.
+        topic: Name,
+        /// Who decides what is passed on.
+        validation: Validation,
+    },
+    /// Ends [`Request::Subscribe`]. → [`Response::Done`]
+    Unsubscribe {
+        /// What.
+        topic: Name,
+    },
+    /// Decides on an [`Event::Message`] of a topic with [`Validation::Plugin`]. → [`Response::Done`]
+    Judge {
+        /// Of which topic.
+        topic: Name,
+        /// Which.
+        message: Hash,
+        /// What becomes of it.
+        verdict: Verdict,
+    },
+    /// Asks how a subscribed topic fares. → [`Response::Topic`]
+    Topic {
+        /// Which.
+        topic: Name,
+    },
+    /// Puts a value into the DHT under a name and its own hash. Grant `dht`. → [`Response::Stored`]
+    PutImmutable {
+        /// Under which name.
+        name: Name,
+        /// At most 3,072 bytes.
+        value: Payload,
+        /// For all of it; 0 means 30 s.
+        timeout_ms: u32,
+    },
+    /// Finds what was put by [`Request::PutImmutable`]. Grant `dht`. → [`Response::Value`]
+    GetImmutable {
+        /// Under which name.
+        name: Name,
+        /// The hash in [`Response::Stored`].
+        hash: Hash,
+        /// For all of it; 0 means 30 s.
+        timeout_ms: u32,
+    },
+    /// Puts a value under this node's key and a name, signed by netcore, with a sequence number above all it gave that name
+    /// before; netcore puts it again until it expires. Grant `dht`. → [`Response::Stored`]
+    PutOwn {
+        /// Under which name.
+        name: Name,
+        /// At most 3,072 bytes.
+        value: Payload,
+        /// How long it is good, seconds; at most and by default (0) a day.
+        lifetime_s: u32,
+        /// For all of it; 0 means 30 s.
+        timeout_ms: u32,
+    },
+    /// Puts a record that the plugin signed with a key of its own. Grant `dht`. → [`Response::Stored`]
+    PutSigned {
+        /// What.
+        record: SignedRecord,
+        /// For all of it; 0 means 30 s.
+        timeout_ms: u32,
+    },
+    /// Finds the newest record of a key under a name. Grant `dht`. → [`Response::Record`]
+    GetSigned {
+        /// Whose: a node's id or another key.
+        key: NodeId,
+        /// Under which name.
+        name: Name,
+        /// For all of it; 0 means 30 s.
+        timeout_ms: u32,
+    },
+    /// Says in the DHT that this node provides what the name stands for, again and again until
+    /// [`Request::Unprovide`] or the end of the session. Grant `dht`. → [`Response::Stored`], after the first time
+    Provide {
+        /// What.
+        name: Name,
+        /// For the first time; 0 means 30 s.
+        timeout_ms: u32,
+    },
+    /// Ends [`Request::Provide`]. → [`Response::Done`]
+    Unprovide {
+        /// What.
+        name: Name,
+    },
+    /// Finds nodes that provide what the name stands for. Grant `dht`. → [`Response::Providers`]
+    FindProviders {
+        /// What.
+        name: Name,
+        /// How many are enough, at most 64; 0 means 16.
+        limit: u32,
+        /// For all of it; 0 means 30 s. Those found by then are the answer.
+        timeout_ms: u32,
+    },
+    /// Finds where a peer can be reached, by what it signed itself. The peer must be among those granted. → [`Response::Found`]
+    FindPeer {
+        /// Whom.
+        node: NodeId,
+        /// For all of it; 0 means 30 s.
+        timeout_ms: u32,
+    },
+    /// Sends a datagram to a connected peer: it arrives once, or never. Grant `dial`. → [`Response::Done`], once it is queued
+    SendDatagram {
+        /// To whom.
+        node: NodeId,
+        /// What is spoken.
+        protocol: Protocol,
+        /// At most 1,024 bytes.
+        payload: Payload,
+    },
+    /// Turns [`Event::Datagram`] of a protocol on or off. One session of a node has a protocol's datagrams. Grant `serve`.
+    /// → [`Response::Done`]
+    ReceiveDatagrams {
+        /// What is spoken.
+        protocol: Protocol,
+        /// Whether to send them.
+        on: bool,
+    },
+    /// Turns [`Event::Network`] on or off; at the start it is off. → [`Response::Done`]
+    WatchNetwork {
+        /// Whether to send them.
+        on: bool,
+    },
+}
+
+/// Who decides whether a topic's messages are passed on to other peers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Validation {
+    /// Nobody: a message whose signature is right is passed on at once.
+    Signature,
+    /// The plugin, by [`Request::Judge`], within 10 s of the event.
+    Plugin,
+}
+
+/// What becomes of a message a plugin was asked about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Verdict {
+    /// It is passed on.
+    Accept,
+    /// It is not passed on; nobody is blamed. Also the verdict of a plugin that is silent.
+    Ignore,
+    /// It is not passed on, and counts against the peer that it came from.
+    Reject,
 }
 
 /// What netcore sends on a control session.
@@ -321,6 +474,75 @@ pub enum Response {
     Peers(#[serde(deserialize_with = "list")] Vec<PeerInfo>),
     /// This node.
     Node(NodeInfo),
+    /// A message is on its way.
+    Published {
+        /// Its name.
+        message: Hash,
+        /// Peers it was sent to at once; 0: nobody else is known to be subscribed yet, and it is kept a while for those
+        /// who come.
+        peers: u32,
+    },
+    /// How a topic fares.
+    Topic(TopicInfo),
+    /// A record is in the DHT.
+    Stored {
+        /// The hash of an immutable value; otherwise the record's place in the DHT.
+        key: Hash,
+        /// The sequence number of a signed record; otherwise 0.
+        sequence: u64,
+        /// Nodes that hold it.
+        copies: u32,
+    },
+    /// An immutable value, if there is one.
+    Value(Option<Payload>),
+    /// A signed record, if there is one.
+    Record(Option<SignedRecord>),
+    /// Who provides; only those the plugin may deal with.
+    Providers(#[serde(deserialize_with = "list")] Vec<NodeId>),
+    /// Where a peer can be reached.
+    Found(Ticket),
+}
+
+/// How a subscribed topic fares; counts are since the node subscribed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TopicInfo {
+    /// Subscribed peers this node exchanges the topic with.
+    pub neighbours: u32,
+    /// Messages delivered, each once.
+    pub delivered: u64,
+    /// Further copies received of messages known already.
+    pub duplicates: u64,
+    /// Messages dropped: a wrong signature, rejected, too old, no room.
+    pub dropped: u64,
+    /// Messages this node had missed and pulled from a neighbour.
+    pub pulled: u64,
+}
+
+/// What a node can say of how it is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Reach {
+    /// Not found out yet.
+    Unknown,
+    /// Peers have dialed an address of it back.
+    Public,
+    /// Peers tried and could not.
+    Private,
+}
+
+/// What changed about the network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NetworkChange {
+    /// Packets to a peer travel another way.
+    Path {
+        /// To whom.
+        node: NodeId,
+        /// How.
+        path: Path,
+    },
+    /// This node is reached otherwise.
+    Reach(Reach),
+    /// This node has other addresses.
+    Addresses(Ticket),
 }
 
 /// A connected peer, as a plugin sees it.
@@ -414,4 +636,26 @@ pub enum Event {
     },
     /// The session ends after this, for this reason.
     Closing(Failure),
+    /// A message of a subscribed topic; its signature is right.
+    Message {
+        /// Of which topic.
+        topic: Name,
+        /// Its name.
+        message: Hash,
+        /// Who published it.
+        author: NodeId,
+        /// At most 64 KiB.
+        payload: Payload,
+    },
+    /// A datagram of a protocol that the session receives.
+    Datagram {
+        /// Who sent it.
+        node: NodeId,
+        /// What is spoken.
+        protocol: Protocol,
+        /// At most 1,024 bytes.
+        payload: Payload,
+    },
+    /// The network changed.
+    Network(NetworkChange),
 }

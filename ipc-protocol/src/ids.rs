@@ -7,7 +7,7 @@ use std::str::FromStr;
 use data_encoding::{Encoding, HEXLOWER, Specification};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::limits::MAX_PROTOCOL;
+use crate::limits::{MAX_NAME, MAX_PROTOCOL};
 
 /// Why a text is not the name it should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -36,6 +36,12 @@ pub enum InvalidId {
     /// Breaks the rule of [`Pattern`].
     #[error("{text:?} is not a protocol or a pattern such as chat/*")]
     Pattern {
+        /// What was given, cut to 80 characters.
+        text: String,
+    },
+    /// Breaks the rule of [`Name`].
+    #[error("{text:?} is not a name: expected 1 to {MAX_NAME} of a-z, 0-9, '.', '_', '-' and '/'")]
+    Name {
         /// What was given, cut to 80 characters.
         text: String,
     },
@@ -123,6 +129,39 @@ impl FromStr for NodeId {
             .and_then(|bytes| bytes.try_into().ok())
             .map(Self)
             .ok_or_else(|| InvalidId::Node { text: shown(text) })
+    }
+}
+
+/// A BLAKE3 hash: of a value, a gossip message, a place in the DHT. Text: 64 hex digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Hash(pub [u8; 32]);
+
+impl Hash {
+    fn to_text(self) -> String {
+        HEXLOWER.encode(&self.0)
+    }
+}
+
+bytes32!(Hash);
+
+impl fmt::Display for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.to_text())
+    }
+}
+
+impl fmt::Debug for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.to_text()[..10])
+    }
+}
+
+impl FromStr for Hash {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let bytes = HEXLOWER.decode(text.as_bytes()).map_err(|_| InvalidId::Secret)?;
+        bytes.try_into().map(Self).map_err(|_| InvalidId::Secret)
     }
 }
 
@@ -269,6 +308,17 @@ fn valid_part(text: &str) -> bool {
 fn valid_protocol(text: &str) -> bool {
     text.len() <= MAX_PROTOCOL
         && text.split_once('/').is_some_and(|(name, version)| valid_part(name) && valid_part(version))
+}
+
+/// The name of a topic, a record or something provided: 1 to 128 of `a-z 0-9 . _ - /`. Grants are patterns of these.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Name(String);
+
+name!(Name, Name, valid_name);
+
+fn valid_name(text: &str) -> bool {
+    (1..=MAX_NAME).contains(&text.len())
+        && text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'/'))
 }
 
 /// What a grant allows: one name (`chat/1`), a prefix (`chat/*`), or everything (`*`).

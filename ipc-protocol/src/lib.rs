@@ -14,6 +14,7 @@ pub mod frame;
 pub mod gateway;
 pub mod ids;
 pub mod limits;
+pub mod record;
 pub mod session;
 pub mod ticket;
 pub mod transport;

@@ -24,6 +24,24 @@ pub const MAX_LISTENERS: usize = 64;
 pub const MAX_VERSIONS: usize = 32;
 /// Length of a protocol name, bytes.
 pub const MAX_PROTOCOL: usize = 80;
+/// Length of the name of a topic or record, bytes.
+pub const MAX_NAME: usize = 128;
+/// Largest value of a DHT record, bytes: with key, name and signature it stays below what three packets carry.
+pub const MAX_VALUE: usize = 3072;
+/// Longest life of a DHT record without being put again, seconds: 24 hours.
+pub const MAX_RECORD_LIFETIME: u32 = 24 * 3600;
+/// Largest gossip message, bytes.
+pub const MAX_GOSSIP: usize = 64 << 10;
+/// Topics one session may be subscribed to.
+pub const MAX_TOPICS: usize = 64;
+/// Gossip messages waiting for one session's verdict; the oldest is then ignored.
+pub const MAX_UNJUDGED: usize = 256;
+/// Names one plugin may provide at once.
+pub const MAX_PROVIDED: usize = 256;
+/// Providers in one answer.
+pub const MAX_PROVIDERS: usize = 64;
+/// Largest datagram between plugins, bytes: fits in one packet of the smallest path (1,200 bytes) with its headers.
+pub const MAX_DATAGRAM: usize = 1024;
 /// Length of an error's text, bytes; longer text is cut by the sender.
 pub const MAX_MESSAGE: usize = 1024;
 /// Length of a ticket, bytes.

@@ -21,16 +21,22 @@
 //! every bound. [`run`] is the whole process but its command line.
 
 pub mod account;
+pub mod address;
 pub mod admin;
 pub mod counters;
+pub mod dht;
 pub mod discovery;
 pub mod gateway;
+pub mod gossip;
 pub mod grants;
 pub mod identity;
+pub mod keys;
 pub mod limits;
 pub mod link;
 pub mod node;
+pub mod now;
 pub mod peers;
+pub mod query;
 pub mod transport;
 
 use std::net::SocketAddr;

@@ -7,11 +7,11 @@ use crate::gateway::{ClientFrame, Opening, OpeningReply, ServerFrame};
 use crate::limits::{MAX_OPENING, MAX_PAYLOAD, MAX_VERSIONS};
 
 /// Variants of [`crate::gateway::Request`]; tags from here on are unknown to this version.
-pub const REQUESTS: u32 = 9;
+pub const REQUESTS: u32 = 26;
 /// Variants of [`crate::gateway::Response`].
-pub const RESPONSES: u32 = 5;
+pub const RESPONSES: u32 = 12;
 /// Variants of [`crate::gateway::Event`].
-pub const EVENTS: u32 = 9;
+pub const EVENTS: u32 = 12;
 
 /// Why a body is not a message this version can use.
 #[derive(Debug, thiserror::Error)]

@@ -61,6 +61,7 @@ pub(crate) fn handle(node: &Arc<Node>, session: &Arc<Session>, request: Request)
             Response::Done
         }
         Request::Ping => Response::Done,
+        _ => Response::Failed(Failure::new(ErrorCode::Unsupported, "this netcore does not do that yet")),
     })
 }
 

@@ -61,6 +61,10 @@ async fn serve(node: Arc<Node>, mut stream: PeerStream, permit: OwnedSemaphorePe
         return stream.refuse(&failure).await;
     };
     match header.kind {
+        StreamKind::Core => {
+            let failure = Failure::new(ErrorCode::Unsupported, "this node answers nothing of this kind");
+            stream.refuse(&failure).await;
+        }
         StreamKind::Stream => {
             drop(permit);
             let in_use = stream.link.stream_in_use();

@@ -70,6 +70,9 @@ pub enum StreamKind {
     Stream,
     /// One message of at most 64 KiB each way.
     Call,
+    /// As [`Self::Call`], but answered by the netcore itself: `kad/1`, `exchange/1`, `probe/1`; with `gossip/1`, one
+    /// direction of frames for as long as the connection stands.
+    Core,
 }
 
 /// The first bytes of a stream, after their length in two bytes.
@@ -175,7 +178,7 @@ pub fn failure_length(bytes: [u8; 2]) -> Result<usize, WireError> {
 /// Reads a header; `None` when its kind is of a later version.
 pub fn read_header(body: &[u8]) -> Result<Option<StreamHeader>, WireError> {
     match body.first_chunk::<4>() {
-        Some(tag) if u32::from_le_bytes(*tag) > StreamKind::Call as u32 => Ok(None),
+        Some(tag) if u32::from_le_bytes(*tag) > StreamKind::Core as u32 => Ok(None),
         _ => Ok(Some(codec::decode(body)?)),
     }
 }
@@ -218,7 +221,7 @@ mod tests {
         let bytes = header_bytes(&header);
         assert_eq!(header_length([bytes[0], bytes[1]]).unwrap(), bytes.len() - 2);
         assert_eq!(read_header(&bytes[2..]).unwrap(), Some(header));
-        assert_eq!(read_header(&[2, 0, 0, 0]).unwrap(), None);
+        assert_eq!(read_header(&[3, 0, 0, 0]).unwrap(), None);
         assert!(read_header(&[0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, b'x']).is_err(), "a name without a version");
         assert!(header_length([0, 0]).is_err() && header_length([1, 1]).is_err());
         let long =

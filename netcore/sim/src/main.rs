@@ -1,0 +1,3 @@
+//! `polypeer-sim`: thousands of nodes in one thread.
+
+fn main() {}

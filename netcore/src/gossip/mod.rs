@@ -1,0 +1,1 @@
+//! Publish and subscribe: messages to all subscribers of a topic.

@@ -1,0 +1,26 @@
+//! What time it is, as state machines are told: they ask no clock.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// A moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// For waiting: never goes back.
+    pub at: Instant,
+    /// For dates in records: Unix seconds.
+    pub unix: u64,
+}
+
+impl Now {
+    /// The real one. Only drivers call this.
+    pub fn real() -> Self {
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        Self { at: Instant::now(), unix }
+    }
+
+    /// This moment, `later` later.
+    #[must_use]
+    pub fn after(self, later: Duration) -> Self {
+        Self { at: self.at + later, unix: self.unix + later.as_secs() }
+    }
+}

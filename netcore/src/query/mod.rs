@@ -1,0 +1,1 @@
+//! Short-lived connections for questions between netcores.
