@@ -21,7 +21,8 @@ pub const CLOCK_SKEW: u64 = 600;
 /// Before what is signed, so that a signature for one use is none for another.
 const SIGNED: &[u8] = b"polypeer/1 address\0";
 
-/// Where `node` says it can be reached. The newest `sequence` holds.
+/// Where `node` says it can be reached: addresses of one [`Zone`], each of which a peer has dialed back. A node signs one for
+/// each zone it is reached in, so that a record can be told, or not, as a whole. The newest `sequence` holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AddressRecord {
     /// Whose.
@@ -39,8 +40,8 @@ pub struct AddressRecord {
 /// Why a record is not believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadRecord {
-    /// No address, or too many, or one nobody can be dialed at.
-    #[error("an address record has 1 to {MAX_RECORD_ADDRESSES} addresses with a port")]
+    /// No address, or too many, or of several zones, or one nobody can be dialed at.
+    #[error("an address record has 1 to {MAX_RECORD_ADDRESSES} addresses of one zone, with a port")]
     Addresses,
     /// Too old, or from the future.
     #[error("an address record's time is out of its {RECORD_LIFETIME} s")]
@@ -70,7 +71,9 @@ impl AddressRecord {
     /// Fails unless everything about it is right at this moment. Does the cheap checks first.
     pub fn check(&self, keys: &dyn Keys, now: Now) -> Result<(), BadRecord> {
         let count = self.addresses.len();
-        if count == 0 || count > MAX_RECORD_ADDRESSES || !self.addresses.iter().all(|address| dialable(*address)) {
+        let zone = self.zone();
+        let fits = |address: &SocketAddr| dialable(*address) && Zone::of(address.ip()) == zone;
+        if count == 0 || count > MAX_RECORD_ADDRESSES || !self.addresses.iter().all(fits) {
             return Err(BadRecord::Addresses);
         }
         if self.time > now.unix + CLOCK_SKEW || self.is_expired(now) {
@@ -80,6 +83,11 @@ impl AddressRecord {
             return Err(BadRecord::Signature);
         }
         Ok(())
+    }
+
+    /// Where its addresses mean something.
+    pub fn zone(&self) -> Zone {
+        self.addresses.first().map_or(Zone::Loopback, |address| Zone::of(address.ip()))
     }
 
     /// Whether it is too old to be believed or passed on.
@@ -177,6 +185,8 @@ mod tests {
         let later = Now { unix: now.unix + RECORD_LIFETIME + 1, ..now };
         assert_eq!(good.check(&owner, later), Err(BadRecord::Time));
         assert_eq!(good.check(&owner, Now { unix: now.unix - CLOCK_SKEW - 1, ..now }), Err(BadRecord::Time));
+        let addresses = ["192.0.2.1:1", "10.0.0.1:1"].map(|text| text.parse().expect("an address")).to_vec();
+        assert_eq!(AddressRecord::sign(&owner, addresses, 1, now).check(&owner, now), Err(BadRecord::Addresses));
         let nowhere = record(&owner, "0.0.0.0:1", now);
         assert_eq!(nowhere.check(&owner, now), Err(BadRecord::Addresses));
     }
