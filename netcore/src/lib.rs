@@ -67,6 +67,10 @@ pub struct Options {
     pub network: String,
     /// How long a connection to a silent peer lives.
     pub idle: Duration,
+    /// Peers to be connected to: below this, more are dialed.
+    pub low: usize,
+    /// Peers beyond which the least useful are let go.
+    pub high: usize,
     /// The other waiting times.
     pub timings: Timings,
 }
@@ -80,6 +84,8 @@ impl Options {
             lan: true,
             network: "main".to_owned(),
             idle: transport::IDLE,
+            low: peers::LOW,
+            high: peers::HIGH,
             timings: Timings::default(),
         }
     }
@@ -111,6 +117,8 @@ pub async fn run(options: Options, admin: OwnedFd) -> Result<(), RunError> {
         lan: options.lan,
         network: options.network,
         idle: options.idle,
+        low: options.low,
+        high: options.high,
         ..PeersConfig::new(options.home, identity)
     };
     let established = Arc::clone(&node);

@@ -24,6 +24,16 @@ pub enum Source {
     Peer,
     /// It connected from there.
     Incoming,
+    /// A record of its own, passed on by another peer.
+    Exchange,
+    /// A record of its own, found in the distributed hash table.
+    Dht,
+    /// A ticket or an address in the domain name system.
+    Dns,
+    /// The built-in or configured list.
+    List,
+    /// The BitTorrent Mainline DHT.
+    Mainline,
     /// The store of an earlier run.
     Remembered,
 }
@@ -36,6 +46,11 @@ impl Source {
             Self::Lan => "lan",
             Self::Peer => "peer",
             Self::Incoming => "incoming",
+            Self::Exchange => "exchange",
+            Self::Dht => "dht",
+            Self::Dns => "dns",
+            Self::List => "list",
+            Self::Mainline => "mainline",
             Self::Remembered => "remembered",
         }
     }

@@ -17,6 +17,7 @@ mod manage;
 pub mod plan;
 mod reach;
 pub mod redial;
+pub mod score;
 mod settle;
 mod shared;
 pub mod store;
@@ -36,6 +37,8 @@ use tokio::sync::broadcast;
 
 use crate::identity::Identity;
 use crate::transport::{BindError, Choice, IDLE, PathHandle, Transport};
+use book::Source;
+use score::ScoreEvent;
 use shared::Shared;
 use store::Store;
 
@@ -62,13 +65,32 @@ pub struct PeersConfig {
     pub network: String,
     /// How long a silent connection lives; [`IDLE`] outside of tests.
     pub idle: Duration,
+    /// Peers to be connected to: below this, more are dialed.
+    pub low: usize,
+    /// Peers beyond which the least useful are let go and newcomers must be better than one of them.
+    pub high: usize,
 }
+
+/// The default of [`PeersConfig::low`].
+pub const LOW: usize = 16;
+/// The default of [`PeersConfig::high`].
+pub const HIGH: usize = 128;
 
 impl PeersConfig {
     /// The defaults: both families, local network on, network `main`.
     pub fn new(home: PathBuf, identity: Arc<Identity>) -> Self {
         let network = "main".to_owned();
-        Self { home, identity, listen: Vec::new(), explicit_listen: false, lan: true, network, idle: IDLE }
+        Self {
+            home,
+            identity,
+            listen: Vec::new(),
+            explicit_listen: false,
+            lan: true,
+            network,
+            idle: IDLE,
+            low: LOW,
+            high: HIGH,
+        }
     }
 }
 
@@ -124,6 +146,13 @@ impl Drop for Owner {
     fn drop(&mut self) {
         self.0.stop();
     }
+}
+
+/// Says that a connection is in use; see [`Peers::keep`].
+#[derive(Debug)]
+#[must_use = "dropped, it keeps nothing"]
+pub struct Keep {
+    _node: NodeId,
 }
 
 impl Peers {
@@ -183,6 +212,21 @@ impl Peers {
     /// loopback: another machine's loopback is ours.
     pub fn learned(&self, node: NodeId, addresses: &[SocketAddr]) {
         self.shared.learned(node, addresses);
+    }
+
+    /// `node` may be at `addresses`, as `source` says: dials it if that is useful now, or keeps it in mind for later.
+    pub fn found(&self, node: NodeId, addresses: &[SocketAddr], source: Source) {
+        self.shared.found(node, addresses, source);
+    }
+
+    /// Keeps the connection with `node`, present or next, from being let go for as long as the result lives.
+    pub fn keep(&self, node: NodeId) -> Keep {
+        Keep { _node: node }
+    }
+
+    /// `node` did something good or bad. Bad enough, it is cut off and refused for a while.
+    pub fn score(&self, node: NodeId, event: ScoreEvent) {
+        tracing::trace!(%node, ?event, "scored");
     }
 
     /// This node's ticket: its id and the addresses of this machine that it listens on.

@@ -146,7 +146,7 @@ impl Shared {
     }
 
     /// A node was found, which may be wrong: dials it to see, unless enough peers are connected.
-    fn found(self: &Arc<Self>, node: NodeId, addresses: &[SocketAddr], source: Source) {
+    pub(super) fn found(self: &Arc<Self>, node: NodeId, addresses: &[SocketAddr], source: Source) {
         let usable: Vec<_> = addresses.iter().copied().filter(|address| self.transport.reaches(*address)).collect();
         let dial = {
             let mut state = self.lock();
