@@ -2,3 +2,4 @@
 //! be switched off, and its troubles are shown in the status, never fatal.
 
 pub mod lan;
+pub mod schedule;
