@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use polypeer_ipc_protocol::admin::PluginTraffic;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
@@ -10,6 +11,7 @@ use polypeer_ipc_protocol::ids::{NodeId, PluginId};
 
 use crate::counters::Counter;
 use crate::limits::{SERVED_PER_PEER, STREAMS_PER_PEER, STREAMS_PER_PLUGIN, WINDOW_POOL};
+use crate::rate::{Bucket, Rate};
 
 /// One plugin's use of the node.
 #[derive(Debug)]
@@ -22,8 +24,14 @@ pub struct Account {
     pub received: Counter,
     /// Requests refused for lack of a grant.
     pub refused: Counter,
+    /// Datagrams it may send, to all peers: they go before the bytes of streams, its own and others'.
+    datagrams: Mutex<Bucket>,
     usage: Mutex<Usage>,
 }
+
+/// Datagrams one plugin may send: what one peer takes from another ([`crate::link::datagram::FROM_A_PEER`]), so that it is
+/// told here and not dropped there.
+pub const DATAGRAMS_SENT: Rate = Rate { burst: 4096, per_second: 8192 };
 
 #[derive(Debug, Default)]
 struct Usage {
@@ -59,12 +67,18 @@ impl Account {
             sent: Counter::default(),
             received: Counter::default(),
             refused: Counter::default(),
+            datagrams: Mutex::new(Bucket::new(DATAGRAMS_SENT)),
             usage: Mutex::default(),
         }
     }
 
     fn usage(&self) -> std::sync::MutexGuard<'_, Usage> {
         self.usage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the place of one datagram that is sent now, if it may be.
+    pub(crate) fn datagram(&self, now: Instant) -> bool {
+        self.datagrams.lock().unwrap_or_else(PoisonError::into_inner).take(now)
     }
 
     /// Takes the place of one stream or call, with `peer` or inside the node. Fails with `too many streams`.

@@ -54,6 +54,14 @@ counters! {
     gateway_unsupported,
     /// Events dropped because a plugin did not read.
     events_dropped,
+    /// Datagrams from peers for protocols that no plugin receives, or not from them.
+    datagrams_unwanted,
+    /// Datagrams from peers dropped unread, for coming faster than they are looked at.
+    datagrams_over_rate,
+    /// Datagrams dropped because the plugin that receives them did not read.
+    datagrams_unread,
+    /// Datagrams of plugins refused because the path to the peer, or their rate, did not allow them.
+    datagrams_not_sent,
     /// Streams and calls refused because their plugin had too much waiting.
     refused_busy,
     /// Streams refused for the limits on streams.

@@ -37,6 +37,7 @@ pub mod node;
 pub mod now;
 pub mod peers;
 pub mod query;
+pub mod rate;
 pub mod transport;
 
 use std::net::SocketAddr;

@@ -22,6 +22,12 @@ pub const OPENING_CONNECTIONS: usize = 32;
 pub const MAX_OPENING: usize = 64 << 10;
 /// Bytes of events that may wait for a plugin that does not read; what does not fit is refused or dropped.
 pub const EVENT_BACKLOG: usize = 1 << 20;
+/// Of those, the bytes that may be waiting when a datagram is added: a plugin that falls behind loses datagrams, which may
+/// be lost anyhow, before it loses streams, calls and messages.
+pub const DATAGRAM_BACKLOG: usize = 256 << 10;
+/// Of those, the bytes that may be waiting when a gossip message is added, so that a busy topic leaves room for streams and
+/// calls.
+pub const MESSAGE_BACKLOG: usize = 768 << 10;
 /// Bytes of unread answers from which on no further requests are read.
 pub const RESPONSE_BACKLOG: usize = 256 << 10;
 /// Streams and calls that wait for a listener to come back, on the whole node.

@@ -14,6 +14,7 @@ use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
 use crate::account::Accounts;
 use crate::counters::Counters;
+use crate::gateway::datagrams::Receivers;
 use crate::gateway::launch::Launch;
 use crate::gateway::router::Router;
 use crate::gateway::session::Session;
@@ -48,6 +49,8 @@ pub struct Node {
     pub accounts: Accounts,
     /// Connections to peers.
     pub links: Links,
+    /// Which plugin receives which protocol's datagrams.
+    pub(crate) datagrams: Receivers,
     /// Streams and calls that may wait for a listener.
     pub(crate) held: Semaphore,
     /// Signalled when a listener came or went.
@@ -74,6 +77,7 @@ impl Node {
             counters: Counters::default(),
             accounts: Accounts::default(),
             links: Links::default(),
+            datagrams: Receivers::default(),
             held: Semaphore::new(HELD),
             routes_changed: Notify::new(),
             serving_changed: watch::Sender::new(0),

@@ -8,6 +8,7 @@
 //! Client::open, Client::accept ── a connection of its own ──► DataStream
 //! ```
 
+mod datagrams;
 mod driver;
 mod incoming;
 mod stream;

@@ -82,6 +82,7 @@ fn begin(
 fn retire(node: &Node, session: &Session) {
     node.router().handle_session_ended(session.id, std::time::Instant::now());
     session.ended();
+    node.datagrams.handle_session_ended(session.id);
     node.listeners_changed();
 }
 

@@ -15,6 +15,7 @@ pub(crate) mod accept;
 mod call;
 mod control;
 pub(crate) mod data;
+pub(crate) mod datagrams;
 pub(crate) mod deliver;
 pub mod launch;
 mod open;
@@ -86,5 +87,6 @@ pub(crate) fn set_grants(node: &Node, plugin: &PluginId, grants: &Grants) {
             }
         }
     }
+    node.datagrams.handle_grants(plugin, grants);
     node.listeners_changed();
 }

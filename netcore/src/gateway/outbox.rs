@@ -37,8 +37,13 @@ impl Outbox {
 
     /// Adds an event if there is room; if not, drops it and counts it, and the plugin is told how many once it reads.
     pub(crate) fn offer_or_drop(&self, event: Event) -> bool {
+        self.offer_below(EVENT_BACKLOG, event)
+    }
+
+    /// As [`Self::offer_or_drop`], where there is room only while less than `backlog` bytes wait.
+    pub(crate) fn offer_below(&self, backlog: usize, event: Event) -> bool {
         self.with(|waiting| {
-            let added = waiting.frames.len() < EVENT_BACKLOG && waiting.add(event);
+            let added = waiting.frames.len() < backlog && waiting.add(event);
             waiting.dropped += u64::from(!added);
             added
         })

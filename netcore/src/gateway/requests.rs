@@ -12,8 +12,8 @@ use polypeer_ipc_protocol::ids::Protocol;
 use polypeer_ipc_protocol::limits::{DEFAULT_TIMEOUT, MAX_LISTENERS};
 use polypeer_ipc_protocol::ticket::Ticket;
 
-use super::call;
 use super::session::Session;
+use super::{call, datagrams};
 use crate::grants::Use;
 use crate::limits::MAX_PEERS_LISTED;
 use crate::node::Node;
@@ -61,6 +61,10 @@ pub(crate) fn handle(node: &Arc<Node>, session: &Arc<Session>, request: Request)
             Response::Done
         }
         Request::Ping => Response::Done,
+        Request::SendDatagram { node: peer, protocol, payload } => {
+            done(datagrams::send(node, session, peer, protocol, &payload))
+        }
+        Request::ReceiveDatagrams { protocol, on } => done(datagrams::receive(node, session, protocol, on)),
         _ => Response::Failed(Failure::new(ErrorCode::Unsupported, "this netcore does not do that yet")),
     })
 }

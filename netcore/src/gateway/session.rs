@@ -162,6 +162,11 @@ impl Session {
         waiting.calls.clear();
     }
 
+    /// Whether [`Self::ended`] was said.
+    pub(crate) fn is_over(&self) -> bool {
+        self.waiting().ended
+    }
+
     /// Tells of a peer, if the plugin asked to hear of them.
     pub(crate) fn tell_peer(&self, event: Event) -> bool {
         !self.watches_peers.load(Ordering::Relaxed) || self.outbox.offer_or_drop(event)

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::ids::Protocol;
 
+use super::datagram;
 use super::wire::{self, ControlFrame, Found, StreamHeader, StreamKind};
 
 /// The blocks ```` ```hex NAME ````: their bytes, without what follows `#`.
@@ -58,6 +59,7 @@ fn examples_are_what_the_code_sends_and_takes() {
     let mut call = wire::header_bytes(&StreamHeader { kind: StreamKind::Call, protocol: chat() });
     call.extend_from_slice(b"hi");
     check("call", &call);
+    check("datagram", &datagram::encode(&"voice/1".parse().unwrap(), b"hi"));
     let refused = Failure::new(ErrorCode::NotServed, "nothing serves chat/1 there");
     check("refused", &wire::refusal_bytes(&refused));
     let seed: Vec<u8> = (0x20..0x40).collect();

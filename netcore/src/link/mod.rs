@@ -4,12 +4,14 @@
 //! ```text
 //! peers ──Established──► Links ──► Link ──► control (Hello, Serving, Credit, Ping)
 //!                                   ├─────► incoming ──► crate::gateway::deliver ──► pump
+//!                                   ├─────► datagram ──► crate::gateway::datagrams
 //! crate::gateway::open, call ──► outgoing ┘                                           ▲
 //!                                   └──────────────── PeerStream ─────────────────────┘
 //! ```
 
 mod control;
 mod credit;
+pub mod datagram;
 #[cfg(test)]
 mod examples;
 mod incoming;
@@ -302,6 +304,11 @@ impl Links {
         }
     }
 
+    /// The link to a peer, if there is one.
+    pub(crate) fn standing(&self, peer: &NodeId) -> Option<Arc<Link>> {
+        self.all().standing.get(peer).cloned()
+    }
+
     /// Connected peers as a plugin sees them, at most `limit`.
     pub(crate) fn infos(&self, allowed: impl Fn(&NodeId) -> bool, limit: usize) -> Vec<PeerInfo> {
         let links: Vec<_> = {
@@ -335,7 +342,9 @@ impl Links {
 /// Serves a connection to its end.
 async fn run(node: Arc<Node>, link: Arc<Link>) {
     let control = tokio::spawn(control::run(Arc::clone(&node), Arc::clone(&link)));
+    let datagrams = tokio::spawn(datagram::run(Arc::clone(&node), Arc::clone(&link)));
     let mut streams = incoming::run(&node, &link).await;
+    let _ = datagrams.await; // it ends with the connection, as the streams do
     control.abort();
     let _ = control.await; // it may be about to tell that the peer is up, which must come before that it is down
     let was_ready = link.stage.send_replace(Stage::Over) == Stage::Ready;

@@ -19,6 +19,11 @@ const WINDOW: u32 = 16 << 20;
 const STREAMS: u32 = 256;
 /// Unidirectional streams: one carries control, the rest is room for later versions.
 const UNI_STREAMS: u32 = 8;
+/// Bytes of received datagrams that QUIC may hold: netcore takes them out at once, and its thread may be a scheduler's turn
+/// behind. Beyond, QUIC drops the oldest.
+const DATAGRAMS_RECEIVED: usize = 256 << 10;
+/// Bytes of datagrams that wait to be sent: they go before the bytes of streams, so few may be ahead of those.
+const DATAGRAMS_TO_SEND: usize = 64 << 10;
 /// How often a larger packet size is tried where the path did not take the largest, and how long after one that used to
 /// pass stopped passing. quinn's 10 minutes and 1 minute are for paths that stay; after a move from a tunnel the larger
 /// packets of the direct path should come soon. Costs at most a dozen probes each time, and only where something is
@@ -38,7 +43,8 @@ pub(super) fn transport(switches: Arc<Switches>, idle: Duration) -> TransportCon
         .send_window(u64::from(WINDOW))
         .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS))
         .max_concurrent_uni_streams(VarInt::from_u32(UNI_STREAMS))
-        .datagram_receive_buffer_size(None)
+        .datagram_receive_buffer_size(Some(DATAGRAMS_RECEIVED))
+        .datagram_send_buffer_size(DATAGRAMS_TO_SEND)
         .mtu_discovery_config(Some(mtu))
         .congestion_controller_factory(Arc::new(PathAwareConfig::new(switches)));
     config

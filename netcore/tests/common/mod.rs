@@ -1,6 +1,8 @@
 //! Plays the supervisor for a real network core: starts it with its admin session, mints launches with their sockets,
 //! and hands out plugins that speak to it through the gateway's client.
 
+mod deaf;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -23,6 +25,8 @@ use polypeer_netcore::limits::Timings;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Notify, oneshot};
+
+pub use deaf::Deaf;
 
 /// How long anything may take before a test has failed.
 pub const DEADLINE: Duration = Duration::from_secs(60);
@@ -399,4 +403,11 @@ pub async fn write_code(stream: &mut DataStream) -> u32 {
 /// The code a request was refused with.
 pub fn refusal<T: std::fmt::Debug>(result: Result<T, ClientError>) -> Failure {
     result.expect_err("it had to be refused").failure()
+}
+
+/// Connects two netcores, `one` dialing, and waits until both say so.
+pub async fn connected(one: &Netcore, two: &Netcore) {
+    let answer = one.ask(AdminRequest::Ping { ticket: two.ticket().await, timeout_ms: 30_000 }).await;
+    assert!(matches!(answer, AdminResponse::Pong { .. }), "{answer:?}");
+    two.event(&AdminEvent::PeerUp { node: one.ticket().await.node }).await;
 }

@@ -1,0 +1,59 @@
+//! Limits on how often something happens: a bucket that fills evenly and holds one burst. Pure; whoever has one asks it
+//! with the time.
+
+use std::time::Instant;
+
+/// How many at once, and how many a second after that.
+#[derive(Debug, Clone, Copy)]
+pub struct Rate {
+    /// At once, after a while of nothing.
+    pub burst: u32,
+    /// Each second.
+    pub per_second: u32,
+}
+
+/// What is left of a [`Rate`].
+#[derive(Debug)]
+pub struct Bucket {
+    rate: Rate,
+    left: f64,
+    filled: Option<Instant>,
+}
+
+impl Bucket {
+    /// A full one.
+    pub fn new(rate: Rate) -> Self {
+        Self { rate, left: f64::from(rate.burst), filled: None }
+    }
+
+    /// Takes one, if there is one. A `now` before an earlier one adds nothing.
+    pub fn take(&mut self, now: Instant) -> bool {
+        let since = self.filled.map_or(0.0, |filled| now.saturating_duration_since(filled).as_secs_f64());
+        self.left = (self.left + since * f64::from(self.rate.per_second)).min(f64::from(self.rate.burst));
+        self.filled = self.filled.max(Some(now));
+        let enough = self.left >= 1.0;
+        if enough {
+            self.left -= 1.0;
+        }
+        enough
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_burst_is_allowed_and_then_so_many_a_second() {
+        let mut bucket = Bucket::new(Rate { burst: 10, per_second: 4 });
+        let start = Instant::now();
+        let taken = |bucket: &mut Bucket, at: Instant| (0..100).filter(|_| bucket.take(at)).count();
+        assert_eq!(taken(&mut bucket, start), 10);
+        assert_eq!(taken(&mut bucket, start + Duration::from_millis(500)), 2);
+        assert_eq!(taken(&mut bucket, start), 0, "time that goes back gives nothing");
+        assert_eq!(taken(&mut bucket, start + Duration::from_secs(1)), 2);
+        assert_eq!(taken(&mut bucket, start + Duration::from_secs(3600)), 10, "no more than a burst is saved up");
+    }
+}
