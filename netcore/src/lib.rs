@@ -23,6 +23,7 @@
 pub mod account;
 pub mod address;
 pub mod admin;
+pub mod bounded;
 pub mod counters;
 pub mod dht;
 pub mod discovery;

@@ -1,0 +1,141 @@
+//! Places in the hash table: 256 bits, and how far apart two are.
+
+use std::fmt;
+
+use polypeer_ipc_protocol::ids::{Hash, Name, NodeId};
+use serde::{Deserialize, Serialize};
+
+/// A place: of a node, a record or something provided. Each kind has a domain of its own, so that a node cannot choose an
+/// id that is also the place of a record.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Key(pub [u8; 32]);
+
+impl Key {
+    /// Where a node is, and where its address record is kept.
+    pub fn of_node(node: NodeId) -> Self {
+        Self::hash(b"node", &[&node.0])
+    }
+
+    /// Where an immutable value of this hash ([`Self::value_hash`]) is kept that was put under `name`.
+    pub fn of_immutable(name: &Name, hash: &Hash) -> Self {
+        Self::hash(b"immutable", &[name.as_str().as_bytes(), &hash.0])
+    }
+
+    /// Where what the owner of `key` says under `name` is kept.
+    pub fn of_signed(key: &NodeId, name: &Name) -> Self {
+        Self::hash(b"signed", &[name.as_str().as_bytes(), &key.0])
+    }
+
+    /// Where the providers of `name` are listed.
+    pub fn of_provided(name: &Name) -> Self {
+        Self::hash(b"provided", &[name.as_str().as_bytes()])
+    }
+
+    /// Where the subscribers of a topic are listed.
+    pub fn of_topic(topic: &Name) -> Self {
+        Self::hash(b"topic", &[topic.as_str().as_bytes()])
+    }
+
+    /// The hash of an immutable value.
+    pub fn value_hash(value: &[u8]) -> Hash {
+        Hash(*blake3::hash(value).as_bytes())
+    }
+
+    /// BLAKE3 of `polypeer/1 key KIND\0` and the parts. Only the first part is of any length, so that no two lists of parts
+    /// are the same bytes.
+    fn hash(kind: &[u8], parts: &[&[u8]]) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(b"polypeer/1 key ").update(kind).update(b"\0");
+        for part in parts {
+            hasher.update(part);
+        }
+        Self(*hasher.finalize().as_bytes())
+    }
+
+    /// How far `other` is.
+    pub fn distance(&self, other: &Self) -> Distance {
+        let mut bytes = [0; 32];
+        for (byte, (a, b)) in bytes.iter_mut().zip(self.0.iter().zip(&other.0)) {
+            *byte = a ^ b;
+        }
+        Distance(bytes)
+    }
+
+    /// A place that shares exactly the first `bits` bits with this one; the rest is from `random`.
+    pub fn at_prefix(&self, bits: usize, random: [u8; 32]) -> Self {
+        let mut bytes = random;
+        let (whole, part) = (bits / 8, bits % 8);
+        bytes[..whole.min(32)].copy_from_slice(&self.0[..whole.min(32)]);
+        if let (Some(byte), Some(own)) = (bytes.get_mut(whole), self.0.get(whole)) {
+            let kept = !(0xff_u8 >> part);
+            let turned = 0x80_u8 >> part;
+            *byte = (own & kept) | (!own & turned) | (*byte & !kept & !turned);
+        }
+        Self(bytes)
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", Hash(self.0))
+    }
+}
+
+/// The XOR of two keys, as a number of 256 bits (Maymounkov and Mazières 2002, section 2.1). From one key, each distance
+/// leads to exactly one other.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Distance(pub [u8; 32]);
+
+impl Distance {
+    /// The furthest.
+    pub const MAX: Self = Self([0xff; 32]);
+
+    /// How many of the first bits are shared, 256 for a key and itself.
+    pub fn shared_bits(&self) -> usize {
+        for (at, chunk) in self.0.chunks_exact(8).enumerate() {
+            let word = u64::from_be_bytes(chunk.try_into().expect("chunks of 8"));
+            if word != 0 {
+                return at * 64 + word.leading_zeros() as usize;
+            }
+        }
+        256
+    }
+}
+
+impl fmt::Debug for Distance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} shared bits", self.shared_bits())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_of_keys_never_meet() {
+        let name: Name = "a".parse().unwrap();
+        let keys = [
+            Key::of_node(NodeId([1; 32])),
+            Key::of_provided(&name),
+            Key::of_topic(&name),
+            Key::of_signed(&NodeId([1; 32]), &name),
+            Key::of_immutable(&name, &Hash([1; 32])),
+        ];
+        for (at, key) in keys.iter().enumerate() {
+            assert!(!keys[at + 1..].contains(key));
+        }
+    }
+
+    #[test]
+    fn a_random_key_of_a_bucket_shares_exactly_its_bits() {
+        let own = Key::of_node(NodeId([7; 32]));
+        for bits in 0..256 {
+            for random in [[0; 32], [0xff; 32], [0x5a; 32]] {
+                assert_eq!(own.distance(&own.at_prefix(bits, random)).shared_bits(), bits);
+            }
+        }
+        assert_eq!(own.at_prefix(256, [3; 32]), own);
+        assert_eq!(own.distance(&own).shared_bits(), 256);
+    }
+}
