@@ -78,6 +78,10 @@ counters! {
     peer_frames_unknown,
     /// Streams whose header did not arrive in time.
     peer_headers_late,
+    /// Questions of peers refused because they came too fast, or too many at once.
+    questions_refused_busy,
+    /// Questions of peers that took too long to answer.
+    questions_late,
     /// Events for the supervisor dropped because it did not read.
     admin_events_dropped,
     /// Admin requests answered `busy`.

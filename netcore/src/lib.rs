@@ -39,6 +39,7 @@ pub mod now;
 pub mod peers;
 pub mod query;
 pub mod rate;
+pub mod services;
 pub mod transport;
 
 use std::net::SocketAddr;
@@ -47,13 +48,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use polypeer_ipc_protocol::admin::AdminEvent;
 use polypeer_ipc_protocol::transport::unix::AdminChannel;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use admin::AdminError;
 use identity::{Identity, IdentityError};
 use limits::Timings;
 use link::Links;
-use node::Node;
+use node::{Node, Phase};
 use peers::{Peers, PeersConfig, StartError};
 
 /// What a network core is started with.
@@ -111,25 +115,51 @@ pub enum RunError {
 /// a multi-threaded runtime.
 pub async fn run(options: Options, admin: OwnedFd) -> Result<(), RunError> {
     let channel = AdminChannel::from_descriptor(admin).map_err(|error| AdminError::Transport(error.into()))?;
-    let identity = Arc::new(Identity::load_or_create(&options.home.join("identity.key"))?);
-    let (node, events) = Node::new(identity.node(), options.network.clone(), options.timings);
-    let config = PeersConfig {
-        explicit_listen: !options.listen.is_empty(),
-        listen: options.listen,
-        lan: options.lan,
-        network: options.network,
-        idle: options.idle,
-        low: options.low,
-        high: options.high,
-        ..PeersConfig::new(options.home, identity)
-    };
-    let established = Arc::clone(&node);
-    let peers = Peers::bind(config, Arc::new(move |connection| Links::establish(&established, connection))).await?;
-    node.join(peers.clone());
-    tracing::info!(node = %node.id, "network core is up; waiting for the supervisor");
-    let ended = admin::run(node, channel, events).await;
-    peers.close(Instant::now() + GOODBYE).await;
+    let core = Core::bind(options).await?;
+    tracing::info!(node = %core.node.id, "network core is up; waiting for the supervisor");
+    let ended = admin::run(Arc::clone(&core.node), channel, core.events).await;
+    core.peers.close(Instant::now() + GOODBYE).await;
     Ok(ended?)
+}
+
+/// A network core without its supervisor. Its services end when this is dropped.
+pub struct Core {
+    /// Its state.
+    pub node: Arc<Node>,
+    /// Its network side.
+    pub peers: Peers,
+    /// What it tells the supervisor.
+    pub events: mpsc::Receiver<AdminEvent>,
+    _services: JoinSet<()>,
+}
+
+impl Core {
+    /// Binds the sockets and loads what is remembered; accepts and dials nothing before [`Self::open`].
+    pub async fn bind(options: Options) -> Result<Self, RunError> {
+        let identity = Arc::new(Identity::load_or_create(&options.home.join("identity.key"))?);
+        let (node, events) = Node::new(identity.node(), options.network.clone(), options.timings);
+        let config = PeersConfig {
+            explicit_listen: !options.listen.is_empty(),
+            listen: options.listen,
+            lan: options.lan,
+            network: options.network,
+            idle: options.idle,
+            low: options.low,
+            high: options.high,
+            ..PeersConfig::new(options.home, Arc::clone(&identity))
+        };
+        let established = Arc::clone(&node);
+        let peers = Peers::bind(config, Arc::new(move |connection| Links::establish(&established, connection))).await?;
+        node.join(peers.clone());
+        let services = services::start(&node, &identity);
+        Ok(Self { node, peers, events, _services: services })
+    }
+
+    /// Begins. The supervisor's `Start` does the same.
+    pub fn open(&self) {
+        self.node.enter(Phase::Open);
+        self.peers.open();
+    }
 }
 
 /// For telling peers that this node goes, when the supervisor has gone without asking for an ordered end.

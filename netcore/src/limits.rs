@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use polypeer_ipc_protocol::limits::{CLAIM_TIMEOUT, FIRST_FRAME_TIMEOUT, RESTART_HOLD};
 
+use crate::rate::Rate;
+
 /// Streams and calls one plugin may have open to one peer: far more than a program needs that closes what it opens, and
 /// at 64 KiB each a stuck plugin costs a peer 8 MiB.
 pub const STREAMS_PER_PEER: usize = 128;
@@ -62,6 +64,18 @@ pub const MAX_PEER_FRAME: usize = 32 << 10;
 pub const MAX_SERVING: usize = 256;
 /// Peers in one answer to a plugin; 1 MiB holds at least 40 with full lists.
 pub const MAX_PEERS_LISTED: usize = 1024;
+/// Streams of frames one peer may have open on a link: one, and those it replaced that have not ended yet.
+pub const FRAME_STREAMS: usize = 4;
+/// Questions of peers being answered at once: most take microseconds, a probe some seconds.
+pub const QUESTIONS: usize = 1024;
+/// Those of one peer among them: what a busy lookup has under way with one node is a few.
+pub const QUESTIONS_PER_PEER: usize = 32;
+/// Questions one peer may ask: ten times what republishing and lookups of a busy node amount to.
+pub const QUESTION_RATE: Rate = Rate { burst: 256, per_second: 64 };
+/// Peers whose rate is remembered: more than can be connected, with those of short connections a moment ago.
+pub const QUESTION_PEERS: usize = 4096;
+/// For answering one question.
+pub const ANSWER_TIME: Duration = Duration::from_secs(10);
 /// Events waiting for the supervisor.
 pub const ADMIN_EVENTS: usize = 4096;
 /// Admin requests in progress; the next is answered `busy`.

@@ -21,6 +21,7 @@ use crate::gateway::session::Session;
 use crate::limits::{ADMIN_EVENTS, HELD, Timings};
 use crate::link::Links;
 use crate::peers::Peers;
+use crate::services::Services;
 
 /// How far the network core has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,6 +60,7 @@ pub struct Node {
     pub(crate) serving_changed: watch::Sender<u64>,
     router: Mutex<Router<Arc<Session>>>,
     launches: Mutex<HashMap<u64, Arc<Launch>>>,
+    services: Services,
     peers: OnceLock<Peers>,
     phase: watch::Sender<Phase>,
     events: mpsc::Sender<AdminEvent>,
@@ -83,6 +85,7 @@ impl Node {
             serving_changed: watch::Sender::new(0),
             router: Mutex::new(Router::new(timings.hold)),
             launches: Mutex::default(),
+            services: Services::default(),
             peers: OnceLock::new(),
             phase: watch::Sender::new(Phase::Waiting),
             events,
@@ -99,6 +102,11 @@ impl Node {
     /// The peers, unless the node has no network.
     pub fn peers(&self) -> Result<&Peers, Failure> {
         self.peers.get().ok_or_else(|| Failure::new(ErrorCode::Unreachable, "this node has no network"))
+    }
+
+    /// What it does beyond carrying streams.
+    pub fn services(&self) -> &Services {
+        &self.services
     }
 
     /// A number not used before: for streams, calls and sessions.

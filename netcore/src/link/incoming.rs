@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::gateway::{Origin, Payload};
 use polypeer_ipc_protocol::ids::Protocol;
@@ -10,13 +11,16 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::stream::{Broken, PeerStream};
+use super::frames::FrameReceiver;
+use super::halves::Broken;
+use super::stream::PeerStream;
 use super::wire::{self, StreamKind};
 use super::{InUse, Link, pump};
 use crate::gateway::deliver::{self, Claimed};
 use crate::grants::told_to_peer;
 use crate::limits::{HEADERLESS, LATE_HEADERS};
 use crate::node::Node;
+use crate::query::{self, Asker};
 
 /// Accepts streams until the connection is closed; returns those that are still being served.
 pub(super) async fn run(node: &Arc<Node>, link: &Arc<Link>) -> JoinSet<()> {
@@ -45,7 +49,7 @@ pub(super) async fn run(node: &Arc<Node>, link: &Arc<Link>) -> JoinSet<()> {
 }
 
 async fn serve(node: Arc<Node>, mut stream: PeerStream, permit: OwnedSemaphorePermit) {
-    let header = match timeout(node.timings.header, stream.header()).await {
+    let header = match timeout(node.timings.header, stream.halves.header()).await {
         Ok(Ok(header)) => header,
         Ok(Err(broken)) => return gone(&node, &stream, broken),
         Err(_) => {
@@ -58,12 +62,24 @@ async fn serve(node: Arc<Node>, mut stream: PeerStream, permit: OwnedSemaphorePe
     };
     let Some(header) = header else {
         let failure = Failure::new(ErrorCode::Unsupported, "this node knows no streams of this kind");
-        return stream.refuse(&failure).await;
+        return stream.halves.refuse(&failure).await;
     };
     match header.kind {
+        StreamKind::Core if query::is_of_frames(&header.protocol) => {
+            drop(permit);
+            if let Some(receiver) = FrameReceiver::accept(stream).await {
+                Box::pin(query::serve_frames(node, header.protocol, receiver)).await;
+            }
+        }
         StreamKind::Core => {
-            let failure = Failure::new(ErrorCode::Unsupported, "this node answers nothing of this kind");
-            stream.refuse(&failure).await;
+            let payload = match timeout(node.timings.header, stream.halves.read_all(MAX_PAYLOAD)).await {
+                Ok(Ok(payload)) => payload,
+                Ok(Err(broken)) => return gone(&node, &stream, broken),
+                Err(_) => return,
+            };
+            drop(permit);
+            let in_use = stream.link.stream_in_use();
+            Box::pin(serve_question(node, stream, header.protocol, payload, in_use)).await;
         }
         StreamKind::Stream => {
             drop(permit);
@@ -72,7 +88,7 @@ async fn serve(node: Arc<Node>, mut stream: PeerStream, permit: OwnedSemaphorePe
         }
         StreamKind::Call => {
             // A call is in use once it is there whole, so that half of one does not count as a plugin's.
-            let payload = match timeout(node.timings.claim, stream.read_all(MAX_PAYLOAD)).await {
+            let payload = match timeout(node.timings.claim, stream.halves.read_all(MAX_PAYLOAD)).await {
                 Ok(Ok(payload)) => Payload(payload),
                 Ok(Err(broken)) => return gone(&node, &stream, broken),
                 Err(_) => return,
@@ -94,27 +110,41 @@ async fn serve_stream(node: Arc<Node>, mut stream: PeerStream, protocol: Protoco
     let origin = Origin::Peer(stream.peer());
     let claimed = tokio::select! {
         claimed = deliver::stream(&node, &origin, &protocol) => claimed,
-        broken = stream.given_up() => return gone(&node, &stream, broken),
+        broken = stream.halves.given_up() => return gone(&node, &stream, broken),
     };
     let Claimed { opening, active } = match claimed {
         Ok(claimed) => claimed,
         Err(failure) => {
             drop(in_use); // a peer that does not take refusals gets no more streams
-            return stream.refuse(&told_to_peer(&failure)).await;
+            return stream.halves.refuse(&told_to_peer(&failure)).await;
         }
     };
-    if stream.send.write_all(&[wire::ACCEPTED]).await.is_err() {
+    if stream.halves.send.write_all(&[wire::ACCEPTED]).await.is_err() {
         return opening.refuse(&node, Failure::from(ErrorCode::Cancelled)).await;
     }
-    stream.abandon = ErrorCode::ConnectionLost;
+    stream.halves.abandon = ErrorCode::ConnectionLost;
     let data = opening.opened(origin, protocol);
     Box::pin(pump(node, stream, data, active)).await;
+}
+
+/// Answers a question that this netcore answers itself.
+async fn serve_question(node: Arc<Node>, mut stream: PeerStream, protocol: Protocol, payload: Bytes, in_use: InUse) {
+    let asker = Asker { node: stream.peer(), ip: stream.link.ip() };
+    let answered = query::serve(&node, &asker, &protocol, payload).await;
+    drop(in_use); // a peer that does not take answers gets no more streams
+    match answered {
+        Ok(reply) => {
+            stream.halves.reply(&reply).await;
+        }
+        Err(failure) if failure.is(ErrorCode::PeerMisbehaved) => stream.link.misbehaved(&node, &failure.message),
+        Err(failure) => stream.halves.refuse(&failure).await,
+    }
 }
 
 async fn serve_call(node: Arc<Node>, mut stream: PeerStream, protocol: Protocol, payload: Payload, in_use: InUse) {
     let origin = Origin::Peer(stream.peer());
     let length = payload.0.len() as u64;
-    let stopped = stream.send.stopped();
+    let stopped = stream.halves.send.stopped();
     let answered = tokio::select! {
         answered = deliver::call(&node, &origin, &protocol, payload) => answered,
         _ = stopped => return,
@@ -122,14 +152,10 @@ async fn serve_call(node: Arc<Node>, mut stream: PeerStream, protocol: Protocol,
     drop(in_use); // a peer that does not take answers gets no more streams
     let (reply, account) = match answered {
         Ok(answered) => answered,
-        Err(failure) => return stream.refuse(&told_to_peer(&failure)).await,
+        Err(failure) => return stream.halves.refuse(&told_to_peer(&failure)).await,
     };
     account.received.add(length);
-    let mut bytes = Vec::with_capacity(1 + reply.0.len());
-    bytes.push(wire::ACCEPTED);
-    bytes.extend_from_slice(&reply.0);
-    if stream.send.write_all(&bytes).await.is_ok() {
-        stream.finish();
+    if stream.halves.reply(&reply.0).await {
         account.sent.add(reply.0.len() as u64);
     }
 }

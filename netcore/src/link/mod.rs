@@ -14,6 +14,8 @@ mod credit;
 pub mod datagram;
 #[cfg(test)]
 mod examples;
+mod frames;
+pub(crate) mod halves;
 mod incoming;
 mod outgoing;
 mod pump;
@@ -21,6 +23,7 @@ mod stream;
 pub mod wire;
 
 use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -32,15 +35,16 @@ use polypeer_ipc_protocol::ids::{NodeId, Protocol};
 use quinn::{ConnectionError, VarInt};
 use tokio::sync::{Notify, oneshot, watch};
 
+pub(crate) use frames::{FrameReceiver, FrameSender, open_frames};
 pub(crate) use outgoing::{call, open, ping};
 pub(crate) use pump::pump;
 pub(crate) use stream::PeerStream;
 
 use crate::counters::Counter;
-use crate::limits::{CONNECTION_WINDOW, FREE_STREAMS};
+use crate::limits::{CONNECTION_WINDOW, FRAME_STREAMS, FREE_STREAMS};
 use crate::node::Node;
 use crate::peers::Established;
-use crate::transport::PathHandle;
+use crate::transport::{PathHandle, Route};
 use credit::Credit;
 
 /// How far a link has come.
@@ -70,6 +74,8 @@ pub struct Link {
     to_send: Notify,
     /// Streams the peer opened that have their header.
     in_use: AtomicUsize,
+    /// Those among them that carry frames.
+    frames: AtomicUsize,
     /// Streams the peer opened whose header did not come in time.
     late: Counter,
     /// Payload bytes in each direction.
@@ -110,6 +116,7 @@ impl Link {
             state: Mutex::default(),
             to_send: Notify::new(),
             in_use: AtomicUsize::new(0),
+            frames: AtomicUsize::new(0),
             late: Counter::default(),
             sent: Counter::default(),
             received: Counter::default(),
@@ -193,6 +200,26 @@ impl Link {
         InUse(Arc::clone(self))
     }
 
+    /// One more stream carries frames, until [`Self::leave_frames`]; `false` when there are too many.
+    fn enter_frames(&self) -> bool {
+        let entered = self
+            .frames
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| (count < FRAME_STREAMS).then_some(count + 1));
+        entered.is_ok()
+    }
+
+    fn leave_frames(&self) {
+        self.frames.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Where the peer's packets come from; unspecified while they come through others.
+    pub(crate) fn ip(&self) -> IpAddr {
+        match self.path.route() {
+            Route::Direct(address) => address.ip().to_canonical(),
+            Route::Tunnel { .. } => Ipv6Addr::UNSPECIFIED.into(),
+        }
+    }
+
     fn allow_streams(&self, count: usize) {
         let mut state = self.state();
         if state.allowed_streams < count {
@@ -227,6 +254,7 @@ impl Link {
     }
 }
 
+#[derive(Debug)]
 struct InUse(Arc<Link>);
 
 impl Drop for InUse {
@@ -307,6 +335,11 @@ impl Links {
     /// The link to a peer, if there is one.
     pub(crate) fn standing(&self, peer: &NodeId) -> Option<Arc<Link>> {
         self.all().standing.get(peer).cloned()
+    }
+
+    /// The link with `peer`, if one stands that is past its first frames.
+    pub(crate) fn ready(&self, peer: &NodeId) -> Option<Arc<Link>> {
+        self.all().standing.get(peer).filter(|link| link.stage() == Stage::Ready).cloned()
     }
 
     /// Connected peers as a plugin sees them, at most `limit`.

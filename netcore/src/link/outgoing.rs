@@ -4,13 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use polypeer_ipc_protocol::error::{ErrorCode, Failure, describe};
+use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::gateway::Payload;
 use polypeer_ipc_protocol::ids::{NodeId, Protocol};
 use polypeer_ipc_protocol::limits::MAX_PAYLOAD;
 use tokio::time::Instant;
 
-use super::stream::{Broken, PeerStream};
+use super::stream::PeerStream;
 use super::wire::{StreamHeader, StreamKind, header_bytes};
 use crate::account::Account;
 use crate::node::Node;
@@ -30,7 +30,7 @@ pub(crate) async fn open(
         let mut stream = start(node, peer, hints, &header, &[], deadline).await?;
         match stream.status(node).await {
             Ok(()) => {
-                stream.abandon = ErrorCode::ConnectionLost;
+                stream.halves.abandon = ErrorCode::ConnectionLost;
                 return Ok(stream);
             }
             // The connection went before anybody accepted, as when a restarted peer replaces its old one: nothing was
@@ -53,25 +53,17 @@ pub(crate) async fn call(
 ) -> Result<Payload, Failure> {
     let header = StreamHeader { kind: StreamKind::Call, protocol: protocol.clone() };
     let mut stream = start(node, peer, hints, &header, &payload.0, deadline).await?;
-    stream.finish();
+    stream.halves.finish();
     account.sent.add(payload.0.len() as u64);
     stream.status(node).await?;
-    let reply = match stream.read_all(MAX_PAYLOAD).await {
-        Ok(reply) => reply,
-        Err(Broken::Lost) => return Err(stream.link.why_closed()),
-        Err(Broken::Gone(code)) => return Err(Failure { code, message: format!("the peer said: {}", describe(code)) }),
-        Err(Broken::Rule(reason)) => {
-            stream.link.misbehaved(node, &reason);
-            return Err(Failure::new(ErrorCode::PeerMisbehaved, reason));
-        }
-    };
+    let reply = stream.halves.read_all(MAX_PAYLOAD).await.map_err(|broken| stream.link.failure(node, broken))?;
     account.received.add(reply.len() as u64);
     Ok(Payload(reply))
 }
 
 /// Finds a connection, makes one if there is none, and sends the header on a new stream. A connection that turns out
 /// to be dead is replaced once.
-async fn start(
+pub(super) async fn start(
     node: &Arc<Node>,
     peer: NodeId,
     hints: &[SocketAddr],
@@ -90,7 +82,7 @@ async fn start(
                         let mut bytes = header_bytes(header);
                         bytes.extend_from_slice(payload);
                         // Stopped already means refused already: the status says why.
-                        return match stream.send.write_all(&bytes).await {
+                        return match stream.halves.send.write_all(&bytes).await {
                             Ok(()) | Err(quinn::WriteError::Stopped(_)) => Ok(stream),
                             Err(_) => Err(link.why_closed()),
                         };

@@ -9,6 +9,7 @@ use quinn::{ReadError, SendStream, StoppedError, VarInt, WriteError};
 
 use super::code_of;
 use super::credit::{OverCredit, ReceiveWindow};
+use super::halves::Halves;
 use super::stream::PeerStream;
 use crate::account::Account;
 use crate::gateway::Direction;
@@ -77,7 +78,7 @@ struct Pump {
 
 impl Pump {
     async fn run(&mut self, active: &mut ActiveUse) -> Result<(), OverCredit> {
-        let stopped = self.stream.send.stopped();
+        let stopped = self.stream.halves.send.stopped();
         tokio::pin!(stopped);
         let mut stop_seen = false;
         let mut pieces = [const { Bytes::new() }; PIECES];
@@ -87,7 +88,7 @@ impl Pump {
             let pending = !self.is_told();
             let open = self.up == Up::Open || self.down == Direction::Open;
             let Self { stream, reader, writer, chunk, .. } = self;
-            let PeerStream { send, recv, credit, .. } = stream;
+            let PeerStream { halves: Halves { send, recv, .. }, credit, .. } = stream;
             tokio::select! {
                 flushed = writer.flush_some(), if pending => match flushed {
                     Ok(bytes) => self.consumed(bytes),
@@ -129,7 +130,7 @@ impl Pump {
             }
             Input::Fin => {
                 if self.up == Up::Open {
-                    self.stream.finish();
+                    self.stream.halves.finish();
                     self.up = Up::Ending;
                 }
             }
@@ -150,7 +151,7 @@ impl Pump {
 
     fn reset(&mut self, code: u32) {
         if self.up == Up::Open {
-            self.stream.reset(code);
+            self.stream.halves.reset(code);
             self.chunk.clear();
             self.up = Up::Over;
         }
@@ -158,7 +159,7 @@ impl Pump {
 
     fn stop(&mut self, code: u32) {
         if self.down == Direction::Open {
-            self.stream.stop(code);
+            self.stream.halves.stop(code);
             self.down = Direction::Over;
         }
     }
@@ -190,7 +191,7 @@ impl Pump {
             }
             Ok(None) => {}
             Ok(Some(code)) if self.up != Up::Over => {
-                self.stream.reset(code_of(code));
+                self.stream.halves.reset(code_of(code));
                 self.writer.stop(code_of(code));
                 self.chunk.clear();
                 self.up = Up::Over;
@@ -212,12 +213,12 @@ impl Pump {
             }
             Ok(None) => {
                 self.writer.finish();
-                self.stream.received = true;
+                self.stream.halves.received = true;
                 self.down = Direction::Over;
             }
             Err(ReadError::Reset(code)) => {
                 self.writer.reset(code_of(code));
-                self.stream.received = true;
+                self.stream.halves.received = true;
                 self.down = Direction::Over;
             }
             Err(_) => self.lost(),

@@ -1,1 +1,139 @@
-//! Short-lived connections for questions between netcores.
+//! Questions between netcores, answered by the netcore itself and not by a plugin: the DHT's, peer exchange, probes.
+//!
+//! ```text
+//! dht::driver, discovery, reach ──ask──► link, if one stands ──► the peer's netcore
+//!
+//! link::incoming ──serve──► admission ──► dht::driver, discovery::exchange, reach
+//!       └─────────serve_frames──────────► gossip::driver
+//! ```
+
+mod admission;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use bytes::Bytes;
+use polypeer_ipc_protocol::error::{ErrorCode, Failure};
+use polypeer_ipc_protocol::ids::{NodeId, Protocol};
+use polypeer_ipc_protocol::limits::MAX_PAYLOAD;
+
+use crate::limits::ANSWER_TIME;
+use crate::link::FrameReceiver;
+use crate::link::halves::{Broken, Halves};
+use crate::link::wire::{StreamHeader, StreamKind};
+use crate::node::Node;
+use admission::Admission;
+
+/// The distributed hash table.
+pub const KAD: &str = "kad/1";
+/// Address records of others.
+pub const EXCHANGE: &str = "exchange/1";
+/// Whether an address can be dialed.
+pub const PROBE: &str = "probe/1";
+/// Publish and subscribe; streams of frames.
+pub const GOSSIP: &str = "gossip/1";
+
+/// Who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asker {
+    /// It proved to be this node.
+    pub node: NodeId,
+    /// Where its packets come from; unspecified while they come through others.
+    pub ip: IpAddr,
+}
+
+/// The state of questions; see the module.
+#[derive(Debug, Default)]
+pub struct Queries {
+    admission: Mutex<Admission>,
+}
+
+impl Queries {
+    fn admission(&self) -> MutexGuard<'_, Admission> {
+        self.admission.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Asks `to` on the link with it, or on one made at `addresses`. The reply has at most 64 KiB.
+///
+/// Fails with the codes of dialing, as the peer refuses, or with `timed out` at `deadline`.
+pub async fn ask(
+    node: &Arc<Node>,
+    to: NodeId,
+    addresses: &[SocketAddr],
+    protocol: &Protocol,
+    payload: Vec<u8>,
+    deadline: Instant,
+) -> Result<Bytes, Failure> {
+    let asked = async {
+        let connection = node.peers()?.connect(to, addresses, deadline).await?;
+        let link = node.links.of(&to, &connection)?;
+        link.ready().await?;
+        ask_on(&link.connection, protocol, &payload).await.unwrap_or_else(|broken| Err(link.failure(node, broken)))
+    };
+    let late = || Failure::new(ErrorCode::TimedOut, format!("{to} did not answer {protocol} in time"));
+    tokio::time::timeout_at(deadline.into(), asked).await.unwrap_or_else(|_| Err(late()))
+}
+
+/// Asks on a connection: the reply, or the peer's refusal.
+async fn ask_on(
+    connection: &quinn::Connection,
+    protocol: &Protocol,
+    payload: &[u8],
+) -> Result<Result<Bytes, Failure>, Broken> {
+    let header = StreamHeader { kind: StreamKind::Core, protocol: protocol.clone() };
+    let (send, recv) = connection.open_bi().await.map_err(|_| Broken::Lost)?;
+    let mut halves = Halves::new(send, recv);
+    halves.send_call(&header, payload).await?;
+    if let Some(refusal) = halves.read_status().await? {
+        return Ok(Err(refusal));
+    }
+    halves.read_all(MAX_PAYLOAD).await.map(Ok)
+}
+
+/// A question that was let in.
+struct Admitted<'a>(&'a Queries, NodeId);
+
+impl Drop for Admitted<'_> {
+    fn drop(&mut self) {
+        self.0.admission().leave(&self.1);
+    }
+}
+
+/// Answers a question of a peer's. `peer misbehaved` means that it broke a rule and must be cut off; any other failure
+/// is told to it.
+pub(crate) async fn serve(
+    node: &Arc<Node>,
+    asker: &Asker,
+    protocol: &Protocol,
+    payload: Bytes,
+) -> Result<Vec<u8>, Failure> {
+    let queries = &node.services().queries;
+    if let Err(refused) = queries.admission().enter(Instant::now(), asker.node) {
+        node.counters.questions_refused_busy.count();
+        return Err(Failure::new(ErrorCode::Busy, refused.to_string()));
+    }
+    let _admitted = Admitted(queries, asker.node);
+    let answered = tokio::time::timeout(ANSWER_TIME, answer(node, asker, protocol, payload)).await;
+    answered.unwrap_or_else(|_| {
+        node.counters.questions_late.count();
+        Err(Failure::new(ErrorCode::TimedOut, format!("no answer within {} s", ANSWER_TIME.as_secs())))
+    })
+}
+
+async fn answer(_node: &Arc<Node>, _asker: &Asker, protocol: &Protocol, _payload: Bytes) -> Result<Vec<u8>, Failure> {
+    Err(unsupported(protocol))
+}
+
+fn unsupported(protocol: &Protocol) -> Failure {
+    Failure::new(ErrorCode::Unsupported, format!("this node answers no {protocol}"))
+}
+
+/// Whether a stream of `protocol` carries frames rather than one question.
+pub(crate) fn is_of_frames(protocol: &Protocol) -> bool {
+    protocol.as_str() == GOSSIP
+}
+
+/// Serves a stream of frames that a peer opened, to its end.
+pub(crate) async fn serve_frames(_node: Arc<Node>, _protocol: Protocol, _frames: FrameReceiver) {}

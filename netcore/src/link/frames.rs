@@ -1,0 +1,150 @@
+//! Long-lived streams between two netcores, as `gossip/1` uses them: the opener writes frames, as on the control stream;
+//! the acceptor answers that it takes them, and nothing more. For the other direction the other side opens its own.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::{Buf, Bytes, BytesMut};
+use polypeer_ipc_protocol::error::{ErrorCode, Failure, describe};
+use polypeer_ipc_protocol::ids::{NodeId, Protocol};
+use quinn::{StoppedError, WriteError};
+
+use super::halves::Broken;
+use super::stream::PeerStream;
+use super::wire::{ACCEPTED, StreamHeader, StreamKind};
+use super::{InUse, code_of, outgoing};
+use crate::limits::FRAME_STREAMS;
+use crate::node::Node;
+
+/// Taken from QUIC at a time.
+const CHUNK: usize = 16 << 10;
+
+/// The end that writes.
+#[derive(Debug)]
+pub(crate) struct FrameSender {
+    stream: PeerStream,
+}
+
+/// Opens a stream of frames to `peer`, which is dialed if there is no link: returns once it takes them.
+pub(crate) async fn open_frames(
+    node: &Arc<Node>,
+    peer: NodeId,
+    hints: &[SocketAddr],
+    protocol: &Protocol,
+    deadline: Instant,
+) -> Result<FrameSender, Failure> {
+    let header = StreamHeader { kind: StreamKind::Core, protocol: protocol.clone() };
+    let opened = async {
+        let mut stream = outgoing::start(node, peer, hints, &header, &[], deadline.into()).await?;
+        stream.status(node).await?;
+        Ok(FrameSender { stream })
+    };
+    let late = || Failure::new(ErrorCode::TimedOut, format!("{peer} did not take {protocol} in time"));
+    tokio::time::timeout_at(deadline.into(), opened).await.unwrap_or_else(|_| Err(late()))
+}
+
+impl FrameSender {
+    /// Who reads.
+    pub(crate) fn peer(&self) -> NodeId {
+        self.stream.peer()
+    }
+
+    /// Writes one frame: `body` after its length. Waits while the peer takes no more; when dropped meanwhile the stream
+    /// is of no more use. Fails once the peer or the connection has given it up.
+    pub(crate) async fn send(&mut self, body: &[u8]) -> Result<(), Failure> {
+        let length = u32::try_from(body.len()).expect("frames have limits far below");
+        let mut bytes = Vec::with_capacity(4 + body.len());
+        bytes.extend_from_slice(&length.to_le_bytes());
+        bytes.extend_from_slice(body);
+        match self.stream.halves.send.write_all(&bytes).await {
+            Ok(()) => Ok(()),
+            Err(WriteError::Stopped(code)) => Err(stopped(code_of(code))),
+            Err(_) => Err(self.stream.link.why_closed()),
+        }
+    }
+
+    /// Waits until the peer or the connection gives the stream up, and says why.
+    pub(crate) async fn ended(&self) -> Failure {
+        match self.stream.halves.send.stopped().await {
+            Ok(Some(code)) => stopped(code_of(code)),
+            Ok(None) | Err(StoppedError::ConnectionLost(_) | StoppedError::ZeroRttRejected) => {
+                self.stream.link.why_closed()
+            }
+        }
+    }
+}
+
+fn stopped(code: u32) -> Failure {
+    Failure { code, message: format!("the peer takes no more: {}", describe(code)) }
+}
+
+/// The end that reads.
+#[derive(Debug)]
+pub(crate) struct FrameReceiver {
+    stream: PeerStream,
+    buffer: BytesMut,
+    _in_use: InUse,
+}
+
+impl FrameReceiver {
+    /// Takes a stream the peer opened, unless it has too many already.
+    pub(super) async fn accept(mut stream: PeerStream) -> Option<Self> {
+        let in_use = stream.link.stream_in_use();
+        if !stream.link.enter_frames() {
+            let text = format!("{FRAME_STREAMS} streams of frames stand already; close one");
+            stream.halves.refuse(&Failure::new(ErrorCode::TooManyStreams, text)).await;
+            return None;
+        }
+        // From here on `drop` leaves.
+        let mut receiver = Self { stream, buffer: BytesMut::new(), _in_use: in_use };
+        receiver.stream.halves.send.write_all(&[ACCEPTED]).await.ok()?;
+        receiver.stream.halves.finish();
+        Some(receiver)
+    }
+
+    /// Who writes.
+    pub(crate) fn peer(&self) -> NodeId {
+        self.stream.peer()
+    }
+
+    /// The body of the next frame, at most `limit` bytes; `None` at the end. A longer one, or an end inside of one, breaks
+    /// a rule. Nothing is lost when dropped before it is done.
+    pub(crate) async fn next(&mut self, node: &Node, limit: usize) -> Result<Option<Bytes>, Failure> {
+        let broken = loop {
+            if let Some(length) = self.buffer.first_chunk::<4>() {
+                let length = u32::from_le_bytes(*length) as usize;
+                if length > limit {
+                    break Broken::Rule(format!("frame of {length} bytes; the limit is {limit}"));
+                }
+                if self.buffer.len() >= 4 + length {
+                    self.buffer.advance(4);
+                    return Ok(Some(self.buffer.split_to(length).freeze()));
+                }
+            }
+            match self.stream.halves.recv.read_chunk(CHUNK, true).await {
+                Ok(Some(chunk)) => self.buffer.extend_from_slice(&chunk.bytes),
+                Ok(None) => {
+                    self.stream.halves.received = true;
+                    if self.buffer.is_empty() {
+                        return Ok(None);
+                    }
+                    break Broken::Rule("a stream ended inside a frame".to_owned());
+                }
+                Err(error) => break error.into(),
+            }
+        };
+        Err(self.stream.link.failure(node, broken))
+    }
+
+    /// The peer broke a rule in what it wrote: counted, and the connection is closed.
+    pub(crate) fn misbehaved(&self, node: &Node, reason: &str) {
+        self.stream.link.misbehaved(node, reason);
+    }
+}
+
+impl Drop for FrameReceiver {
+    fn drop(&mut self) {
+        self.stream.link.leave_frames();
+    }
+}

@@ -1,0 +1,168 @@
+//! Both halves of one bidirectional stream to a peer, on whatever kind of connection: header, answer, message, end.
+//! Whatever happens to it, the peer never sees an end that was not meant: dropped before its end, a stream is reset.
+
+use bytes::Bytes;
+use polypeer_ipc_protocol::error::{ErrorCode, Failure};
+use quinn::{ReadError, ReadExactError, RecvStream, SendStream, VarInt};
+
+use super::code_of;
+use super::wire::{self, StreamHeader};
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Halves {
+    pub(super) send: SendStream,
+    pub(super) recv: RecvStream,
+    /// The half for sending was ended or reset.
+    pub(super) sent: bool,
+    /// The half for receiving ended or was stopped.
+    pub(super) received: bool,
+    /// What the peer sees when this is dropped before its end.
+    pub(super) abandon: ErrorCode,
+}
+
+impl Halves {
+    pub(crate) fn new(send: SendStream, recv: RecvStream) -> Self {
+        Self { send, recv, sent: false, received: false, abandon: ErrorCode::Cancelled }
+    }
+
+    /// Ends the sending half.
+    pub(super) fn finish(&mut self) {
+        let _ = self.send.finish();
+        self.sent = true;
+    }
+
+    /// Gives the sending half up.
+    pub(super) fn reset(&mut self, code: u32) {
+        let _ = self.send.reset(VarInt::from_u32(code));
+        self.sent = true;
+    }
+
+    /// Reads no more.
+    pub(super) fn stop(&mut self, code: u32) {
+        let _ = self.recv.stop(VarInt::from_u32(code));
+        self.received = true;
+    }
+
+    /// Turns the stream down, with the reason.
+    pub(crate) async fn refuse(&mut self, failure: &Failure) {
+        self.stop(failure.code);
+        if self.send.write_all(&wire::refusal_bytes(failure)).await.is_ok() {
+            self.finish();
+        }
+    }
+
+    /// Answers a call. Whether the reply is on its way.
+    pub(crate) async fn reply(&mut self, reply: &[u8]) -> bool {
+        let mut bytes = Vec::with_capacity(1 + reply.len());
+        bytes.push(wire::ACCEPTED);
+        bytes.extend_from_slice(reply);
+        let written = self.send.write_all(&bytes).await.is_ok();
+        if written {
+            self.finish();
+        }
+        written
+    }
+
+    /// Sends the header and the payload of a call whole. Stopped already means refused already: the status says why.
+    pub(crate) async fn send_call(&mut self, header: &StreamHeader, payload: &[u8]) -> Result<(), Broken> {
+        let mut bytes = wire::header_bytes(header);
+        bytes.extend_from_slice(payload);
+        match self.send.write_all(&bytes).await {
+            Ok(()) => self.finish(),
+            Err(quinn::WriteError::Stopped(_)) => {}
+            Err(_) => return Err(Broken::Lost),
+        }
+        Ok(())
+    }
+
+    /// Reads the header of a stream the peer opened; `None` when its kind is of a later version.
+    pub(crate) async fn header(&mut self) -> Result<Option<StreamHeader>, Broken> {
+        let mut length = [0; 2];
+        self.recv.read_exact(&mut length).await?;
+        let mut body = vec![0; wire::header_length(length).map_err(|error| Broken::Rule(error.to_string()))?];
+        self.recv.read_exact(&mut body).await?;
+        wire::read_header(&body).map_err(|error| Broken::Rule(error.to_string()))
+    }
+
+    /// Reads the answer to a stream this node opened: nothing, or why it is refused.
+    pub(crate) async fn read_status(&mut self) -> Result<Option<Failure>, Broken> {
+        let mut status = [0; 1];
+        self.recv.read_exact(&mut status).await?;
+        match status[0] {
+            wire::ACCEPTED => Ok(None),
+            wire::REFUSED => {
+                let mut length = [0; 2];
+                self.recv.read_exact(&mut length).await?;
+                let rule = |error: wire::WireError| Broken::Rule(error.to_string());
+                let mut body = vec![0; wire::failure_length(length).map_err(rule)?];
+                self.recv.read_exact(&mut body).await?;
+                self.received = true;
+                wire::read_failure(&body).map(Some).map_err(rule)
+            }
+            other => Err(Broken::Rule(format!("stream answered with status {other}"))),
+        }
+    }
+
+    /// Waits for the peer to give up a stream that it opened and that is not accepted yet.
+    pub(super) async fn given_up(&mut self) -> Broken {
+        match self.recv.read_chunk(1, true).await {
+            Ok(Some(_)) => Broken::Rule("bytes on a stream before it was accepted".to_owned()),
+            Ok(None) => Broken::Rule("end of a stream before it was accepted".to_owned()),
+            Err(error) => Broken::from(error),
+        }
+    }
+
+    /// Reads everything up to the end, at most `limit` bytes.
+    pub(crate) async fn read_all(&mut self, limit: usize) -> Result<Bytes, Broken> {
+        let mut all = Vec::new();
+        while let Some(chunk) = self.recv.read_chunk(limit + 1 - all.len(), true).await? {
+            all.extend_from_slice(&chunk.bytes);
+            if all.len() > limit {
+                return Err(Broken::Rule(format!("message of over {limit} bytes")));
+            }
+        }
+        self.received = true;
+        Ok(all.into())
+    }
+}
+
+impl Drop for Halves {
+    fn drop(&mut self) {
+        if !self.sent {
+            self.reset(self.abandon.number());
+        }
+        if !self.received {
+            self.stop(self.abandon.number());
+        }
+    }
+}
+
+/// Why a stream cannot be read on.
+#[derive(Debug)]
+pub(crate) enum Broken {
+    /// The connection is gone.
+    Lost,
+    /// The peer gave it up, with this code.
+    Gone(u32),
+    /// The peer broke a rule.
+    Rule(String),
+}
+
+impl From<ReadError> for Broken {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Reset(code) => Self::Gone(code_of(code)),
+            _ => Self::Lost,
+        }
+    }
+}
+
+impl From<ReadExactError> for Broken {
+    fn from(error: ReadExactError) -> Self {
+        match error {
+            ReadExactError::FinishedEarly(_) => Self::Rule("a stream ended inside its header".to_owned()),
+            ReadExactError::ReadError(error) => error.into(),
+        }
+    }
+}

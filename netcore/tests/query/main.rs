@@ -1,0 +1,6 @@
+//! Whole network cores on loopback, over real QUIC, without supervisors: what they ask of each other.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod questions;
+mod world;
