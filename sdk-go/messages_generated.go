@@ -17,11 +17,19 @@ import (
 
 const msgMaxFrame = 1 << 20
 
-// msgNode and msgSecret are 32 bytes that stand for themselves.
+// msgNode, msgSecret, msgHash and msgSignature are bytes that stand for themselves.
 type (
-	msgNode   = [32]byte
-	msgSecret = [32]byte
+	msgNode      = [32]byte
+	msgSecret    = [32]byte
+	msgHash      = [32]byte
+	msgSignature = [64]byte
 )
+
+// msgOption is a value that may be missing.
+type msgOption[T any] struct {
+	some  bool
+	value T
+}
 
 // message is any value that can be written.
 type msgValue interface {
@@ -56,6 +64,9 @@ func (w *msgWriter) u32(v uint32)      { w.out = binary.LittleEndian.AppendUint3
 func (w *msgWriter) u64(v uint64)      { w.out = binary.LittleEndian.AppendUint64(w.out, v) }
 func (w *msgWriter) node(v msgNode)    { w.out = append(w.out, v[:]...) }
 func (w *msgWriter) secret(v [32]byte) { w.out = append(w.out, v[:]...) }
+func (w *msgWriter) hash(v [32]byte)   { w.out = append(w.out, v[:]...) }
+
+func (w *msgWriter) signature(v msgSignature) { w.out = append(w.out, v[:]...) }
 
 func (w *msgWriter) bool(v bool) {
 	if v {
@@ -88,6 +99,7 @@ func (w *msgWriter) checked(v string, valid bool, what string) {
 func (w *msgWriter) pluginID(v string) { w.checked(v, msgIsPluginID(v), "plugin id") }
 func (w *msgWriter) protocol(v string) { w.checked(v, msgIsProtocol(v), "protocol") }
 func (w *msgWriter) pattern(v string)  { w.checked(v, msgIsPattern(v), "pattern") }
+func (w *msgWriter) name(v string)     { w.checked(v, msgIsRecordName(v), "name") }
 func (w *msgWriter) ticket(v string)   { w.checked(v, msgIsTicket(v), "ticket") }
 
 // msgReader takes values off the front of b. After the first failure every value is zero. Nothing is allocated by a
@@ -151,6 +163,12 @@ func (r *msgReader) node() (out msgNode) {
 }
 
 func (r *msgReader) secret() msgSecret { return r.node() }
+func (r *msgReader) hash() msgHash     { return r.node() }
+
+func (r *msgReader) signature() (out msgSignature) {
+	copy(out[:], r.take(64))
+	return out
+}
 
 func (r *msgReader) bool() bool {
 	b := r.take(1)
@@ -183,6 +201,7 @@ func (r *msgReader) checked(valid func(string) bool, what string) string {
 func (r *msgReader) pluginID() string { return r.checked(msgIsPluginID, "plugin id") }
 func (r *msgReader) protocol() string { return r.checked(msgIsProtocol, "protocol") }
 func (r *msgReader) pattern() string  { return r.checked(msgIsPattern, "pattern") }
+func (r *msgReader) name() string     { return r.checked(msgIsRecordName, "name") }
 func (r *msgReader) ticket() string   { return r.checked(msgIsTicket, "ticket") }
 
 // choice reads the tag of an enum whose variants hold nothing.
@@ -206,6 +225,21 @@ func msgList[T any](r *msgReader, limit uint64, read func() T) []T {
 		out = append(out, read())
 	}
 	return out
+}
+
+// msgOptional reads a value that may be missing.
+func msgOptional[T any](r *msgReader, read func() T) (out msgOption[T]) {
+	if r.bool() {
+		out = msgOption[T]{true, read()}
+	}
+	return out
+}
+
+func msgJSONOption[T any](option msgOption[T], json func(T) any) any {
+	if !option.some {
+		return nil
+	}
+	return json(option.value)
 }
 
 func msgJSONList[T any](list []T, json func(T) any) []any {
@@ -241,6 +275,8 @@ func msgIsPattern(v string) bool {
 	fixed := strings.TrimSuffix(v, "*")
 	return v != "" && len(v) <= 80 && (fixed == "" || msgIsName(fixed, "._/"))
 }
+
+func msgIsRecordName(v string) bool { return len(v) <= 128 && msgIsName(v, "._/") }
 
 func msgIsTicket(v string) bool {
 	v = strings.TrimSpace(v)
@@ -697,6 +733,71 @@ func (v msgCallMode) json() any {
 	return []string{"Streams", "Events"}[v]
 }
 
+type msgValidation uint32
+
+const (
+	msgValidationSignature msgValidation = 0
+	msgValidationPlugin    msgValidation = 1
+)
+
+func (r *msgReader) msgValidation() msgValidation {
+	return msgValidation(r.choice("Validation", 2))
+}
+
+func (v msgValidation) write(w *msgWriter) {
+	w.u32(uint32(v))
+}
+
+func (v msgValidation) json() any {
+	return []string{"Signature", "Plugin"}[v]
+}
+
+type msgVerdict uint32
+
+const (
+	msgVerdictAccept msgVerdict = 0
+	msgVerdictIgnore msgVerdict = 1
+	msgVerdictReject msgVerdict = 2
+)
+
+func (r *msgReader) msgVerdict() msgVerdict {
+	return msgVerdict(r.choice("Verdict", 3))
+}
+
+func (v msgVerdict) write(w *msgWriter) {
+	w.u32(uint32(v))
+}
+
+func (v msgVerdict) json() any {
+	return []string{"Accept", "Ignore", "Reject"}[v]
+}
+
+type msgSignedRecord struct {
+	key       msgNode
+	name      string
+	sequence  uint64
+	expires   uint64
+	value     []byte
+	signature msgSignature
+}
+
+func (r *msgReader) msgSignedRecord() msgSignedRecord {
+	return msgSignedRecord{r.node(), r.name(), r.u64(), r.u64(), r.bytes(), r.signature()}
+}
+
+func (v msgSignedRecord) write(w *msgWriter) {
+	w.node(v.key)
+	w.name(v.name)
+	w.u64(v.sequence)
+	w.u64(v.expires)
+	w.bytes(v.value)
+	w.signature(v.signature)
+}
+
+func (v msgSignedRecord) json() any {
+	return map[string]any{"key": msgJSONNode(v.key), "name": v.name, "sequence": v.sequence, "expires": v.expires, "value": msgJSONHex(v.value), "signature": msgJSONHex(v.signature[:])}
+}
+
 type msgRequest interface {
 	msgValue
 	isRequest()
@@ -839,6 +940,303 @@ func (msgRequestPing) json() any {
 	return "Ping"
 }
 
+type msgRequestPublish struct {
+	topic   string
+	payload []byte
+}
+
+func (msgRequestPublish) isRequest() {}
+
+func (v msgRequestPublish) write(w *msgWriter) {
+	w.u32(9)
+	w.name(v.topic)
+	w.bytes(v.payload)
+}
+
+func (v msgRequestPublish) json() any {
+	return map[string]any{"Publish": map[string]any{"topic": v.topic, "payload": msgJSONHex(v.payload)}}
+}
+
+type msgRequestSubscribe struct {
+	topic      string
+	validation msgValidation
+}
+
+func (msgRequestSubscribe) isRequest() {}
+
+func (v msgRequestSubscribe) write(w *msgWriter) {
+	w.u32(10)
+	w.name(v.topic)
+	v.validation.write(w)
+}
+
+func (v msgRequestSubscribe) json() any {
+	return map[string]any{"Subscribe": map[string]any{"topic": v.topic, "validation": v.validation.json()}}
+}
+
+type msgRequestUnsubscribe struct {
+	topic string
+}
+
+func (msgRequestUnsubscribe) isRequest() {}
+
+func (v msgRequestUnsubscribe) write(w *msgWriter) {
+	w.u32(11)
+	w.name(v.topic)
+}
+
+func (v msgRequestUnsubscribe) json() any {
+	return map[string]any{"Unsubscribe": map[string]any{"topic": v.topic}}
+}
+
+type msgRequestJudge struct {
+	topic   string
+	message msgHash
+	verdict msgVerdict
+}
+
+func (msgRequestJudge) isRequest() {}
+
+func (v msgRequestJudge) write(w *msgWriter) {
+	w.u32(12)
+	w.name(v.topic)
+	w.hash(v.message)
+	v.verdict.write(w)
+}
+
+func (v msgRequestJudge) json() any {
+	return map[string]any{"Judge": map[string]any{"topic": v.topic, "message": msgJSONHex(v.message[:]), "verdict": v.verdict.json()}}
+}
+
+type msgRequestTopic struct {
+	topic string
+}
+
+func (msgRequestTopic) isRequest() {}
+
+func (v msgRequestTopic) write(w *msgWriter) {
+	w.u32(13)
+	w.name(v.topic)
+}
+
+func (v msgRequestTopic) json() any {
+	return map[string]any{"Topic": map[string]any{"topic": v.topic}}
+}
+
+type msgRequestPutImmutable struct {
+	name      string
+	value     []byte
+	timeoutMS uint32
+}
+
+func (msgRequestPutImmutable) isRequest() {}
+
+func (v msgRequestPutImmutable) write(w *msgWriter) {
+	w.u32(14)
+	w.name(v.name)
+	w.bytes(v.value)
+	w.u32(v.timeoutMS)
+}
+
+func (v msgRequestPutImmutable) json() any {
+	return map[string]any{"PutImmutable": map[string]any{"name": v.name, "value": msgJSONHex(v.value), "timeout_ms": v.timeoutMS}}
+}
+
+type msgRequestGetImmutable struct {
+	name      string
+	hash      msgHash
+	timeoutMS uint32
+}
+
+func (msgRequestGetImmutable) isRequest() {}
+
+func (v msgRequestGetImmutable) write(w *msgWriter) {
+	w.u32(15)
+	w.name(v.name)
+	w.hash(v.hash)
+	w.u32(v.timeoutMS)
+}
+
+func (v msgRequestGetImmutable) json() any {
+	return map[string]any{"GetImmutable": map[string]any{"name": v.name, "hash": msgJSONHex(v.hash[:]), "timeout_ms": v.timeoutMS}}
+}
+
+type msgRequestPutOwn struct {
+	name      string
+	value     []byte
+	lifetimeS uint32
+	timeoutMS uint32
+}
+
+func (msgRequestPutOwn) isRequest() {}
+
+func (v msgRequestPutOwn) write(w *msgWriter) {
+	w.u32(16)
+	w.name(v.name)
+	w.bytes(v.value)
+	w.u32(v.lifetimeS)
+	w.u32(v.timeoutMS)
+}
+
+func (v msgRequestPutOwn) json() any {
+	return map[string]any{"PutOwn": map[string]any{"name": v.name, "value": msgJSONHex(v.value), "lifetime_s": v.lifetimeS, "timeout_ms": v.timeoutMS}}
+}
+
+type msgRequestPutSigned struct {
+	record    msgSignedRecord
+	timeoutMS uint32
+}
+
+func (msgRequestPutSigned) isRequest() {}
+
+func (v msgRequestPutSigned) write(w *msgWriter) {
+	w.u32(17)
+	v.record.write(w)
+	w.u32(v.timeoutMS)
+}
+
+func (v msgRequestPutSigned) json() any {
+	return map[string]any{"PutSigned": map[string]any{"record": v.record.json(), "timeout_ms": v.timeoutMS}}
+}
+
+type msgRequestGetSigned struct {
+	key       msgNode
+	name      string
+	timeoutMS uint32
+}
+
+func (msgRequestGetSigned) isRequest() {}
+
+func (v msgRequestGetSigned) write(w *msgWriter) {
+	w.u32(18)
+	w.node(v.key)
+	w.name(v.name)
+	w.u32(v.timeoutMS)
+}
+
+func (v msgRequestGetSigned) json() any {
+	return map[string]any{"GetSigned": map[string]any{"key": msgJSONNode(v.key), "name": v.name, "timeout_ms": v.timeoutMS}}
+}
+
+type msgRequestProvide struct {
+	name      string
+	timeoutMS uint32
+}
+
+func (msgRequestProvide) isRequest() {}
+
+func (v msgRequestProvide) write(w *msgWriter) {
+	w.u32(19)
+	w.name(v.name)
+	w.u32(v.timeoutMS)
+}
+
+func (v msgRequestProvide) json() any {
+	return map[string]any{"Provide": map[string]any{"name": v.name, "timeout_ms": v.timeoutMS}}
+}
+
+type msgRequestUnprovide struct {
+	name string
+}
+
+func (msgRequestUnprovide) isRequest() {}
+
+func (v msgRequestUnprovide) write(w *msgWriter) {
+	w.u32(20)
+	w.name(v.name)
+}
+
+func (v msgRequestUnprovide) json() any {
+	return map[string]any{"Unprovide": map[string]any{"name": v.name}}
+}
+
+type msgRequestFindProviders struct {
+	name      string
+	limit     uint32
+	timeoutMS uint32
+}
+
+func (msgRequestFindProviders) isRequest() {}
+
+func (v msgRequestFindProviders) write(w *msgWriter) {
+	w.u32(21)
+	w.name(v.name)
+	w.u32(v.limit)
+	w.u32(v.timeoutMS)
+}
+
+func (v msgRequestFindProviders) json() any {
+	return map[string]any{"FindProviders": map[string]any{"name": v.name, "limit": v.limit, "timeout_ms": v.timeoutMS}}
+}
+
+type msgRequestFindPeer struct {
+	node      msgNode
+	timeoutMS uint32
+}
+
+func (msgRequestFindPeer) isRequest() {}
+
+func (v msgRequestFindPeer) write(w *msgWriter) {
+	w.u32(22)
+	w.node(v.node)
+	w.u32(v.timeoutMS)
+}
+
+func (v msgRequestFindPeer) json() any {
+	return map[string]any{"FindPeer": map[string]any{"node": msgJSONNode(v.node), "timeout_ms": v.timeoutMS}}
+}
+
+type msgRequestSendDatagram struct {
+	node     msgNode
+	protocol string
+	payload  []byte
+}
+
+func (msgRequestSendDatagram) isRequest() {}
+
+func (v msgRequestSendDatagram) write(w *msgWriter) {
+	w.u32(23)
+	w.node(v.node)
+	w.protocol(v.protocol)
+	w.bytes(v.payload)
+}
+
+func (v msgRequestSendDatagram) json() any {
+	return map[string]any{"SendDatagram": map[string]any{"node": msgJSONNode(v.node), "protocol": v.protocol, "payload": msgJSONHex(v.payload)}}
+}
+
+type msgRequestReceiveDatagrams struct {
+	protocol string
+	on       bool
+}
+
+func (msgRequestReceiveDatagrams) isRequest() {}
+
+func (v msgRequestReceiveDatagrams) write(w *msgWriter) {
+	w.u32(24)
+	w.protocol(v.protocol)
+	w.bool(v.on)
+}
+
+func (v msgRequestReceiveDatagrams) json() any {
+	return map[string]any{"ReceiveDatagrams": map[string]any{"protocol": v.protocol, "on": v.on}}
+}
+
+type msgRequestWatchNetwork struct {
+	on bool
+}
+
+func (msgRequestWatchNetwork) isRequest() {}
+
+func (v msgRequestWatchNetwork) write(w *msgWriter) {
+	w.u32(25)
+	w.bool(v.on)
+}
+
+func (v msgRequestWatchNetwork) json() any {
+	return map[string]any{"WatchNetwork": map[string]any{"on": v.on}}
+}
+
 // msgRequestUnknown is of a later version; what it holds was not read.
 type msgRequestUnknown struct {
 	tag uint32
@@ -874,6 +1272,40 @@ func (r *msgReader) msgRequest() msgRequest {
 		return msgRequestReady{}
 	case 8:
 		return msgRequestPing{}
+	case 9:
+		return msgRequestPublish{r.name(), r.bytes()}
+	case 10:
+		return msgRequestSubscribe{r.name(), r.msgValidation()}
+	case 11:
+		return msgRequestUnsubscribe{r.name()}
+	case 12:
+		return msgRequestJudge{r.name(), r.hash(), r.msgVerdict()}
+	case 13:
+		return msgRequestTopic{r.name()}
+	case 14:
+		return msgRequestPutImmutable{r.name(), r.bytes(), r.u32()}
+	case 15:
+		return msgRequestGetImmutable{r.name(), r.hash(), r.u32()}
+	case 16:
+		return msgRequestPutOwn{r.name(), r.bytes(), r.u32(), r.u32()}
+	case 17:
+		return msgRequestPutSigned{r.msgSignedRecord(), r.u32()}
+	case 18:
+		return msgRequestGetSigned{r.node(), r.name(), r.u32()}
+	case 19:
+		return msgRequestProvide{r.name(), r.u32()}
+	case 20:
+		return msgRequestUnprovide{r.name()}
+	case 21:
+		return msgRequestFindProviders{r.name(), r.u32(), r.u32()}
+	case 22:
+		return msgRequestFindPeer{r.node(), r.u32()}
+	case 23:
+		return msgRequestSendDatagram{r.node(), r.protocol(), r.bytes()}
+	case 24:
+		return msgRequestReceiveDatagrams{r.protocol(), r.bool()}
+	case 25:
+		return msgRequestWatchNetwork{r.bool()}
 	default:
 		r.b = nil
 		return msgRequestUnknown{tag}
@@ -1039,6 +1471,30 @@ func (v msgNodeInfo) json() any {
 	return map[string]any{"node": msgJSONNode(v.node), "ticket": v.ticket, "version": v.version, "uptime_ms": v.uptimeMS}
 }
 
+type msgTopicInfo struct {
+	neighbours uint32
+	delivered  uint64
+	duplicates uint64
+	dropped    uint64
+	pulled     uint64
+}
+
+func (r *msgReader) msgTopicInfo() msgTopicInfo {
+	return msgTopicInfo{r.u32(), r.u64(), r.u64(), r.u64(), r.u64()}
+}
+
+func (v msgTopicInfo) write(w *msgWriter) {
+	w.u32(v.neighbours)
+	w.u64(v.delivered)
+	w.u64(v.duplicates)
+	w.u64(v.dropped)
+	w.u64(v.pulled)
+}
+
+func (v msgTopicInfo) json() any {
+	return map[string]any{"neighbours": v.neighbours, "delivered": v.delivered, "duplicates": v.duplicates, "dropped": v.dropped, "pulled": v.pulled}
+}
+
 type msgResponse interface {
 	msgValue
 	isResponse()
@@ -1119,6 +1575,126 @@ func (v msgResponseNode) json() any {
 	return map[string]any{"Node": v.value.json()}
 }
 
+type msgResponsePublished struct {
+	message msgHash
+	peers   uint32
+}
+
+func (msgResponsePublished) isResponse() {}
+
+func (v msgResponsePublished) write(w *msgWriter) {
+	w.u32(5)
+	w.hash(v.message)
+	w.u32(v.peers)
+}
+
+func (v msgResponsePublished) json() any {
+	return map[string]any{"Published": map[string]any{"message": msgJSONHex(v.message[:]), "peers": v.peers}}
+}
+
+type msgResponseTopic struct {
+	value msgTopicInfo
+}
+
+func (msgResponseTopic) isResponse() {}
+
+func (v msgResponseTopic) write(w *msgWriter) {
+	w.u32(6)
+	v.value.write(w)
+}
+
+func (v msgResponseTopic) json() any {
+	return map[string]any{"Topic": v.value.json()}
+}
+
+type msgResponseStored struct {
+	key      msgHash
+	sequence uint64
+	copies   uint32
+}
+
+func (msgResponseStored) isResponse() {}
+
+func (v msgResponseStored) write(w *msgWriter) {
+	w.u32(7)
+	w.hash(v.key)
+	w.u64(v.sequence)
+	w.u32(v.copies)
+}
+
+func (v msgResponseStored) json() any {
+	return map[string]any{"Stored": map[string]any{"key": msgJSONHex(v.key[:]), "sequence": v.sequence, "copies": v.copies}}
+}
+
+type msgResponseValue struct {
+	value msgOption[[]byte]
+}
+
+func (msgResponseValue) isResponse() {}
+
+func (v msgResponseValue) write(w *msgWriter) {
+	w.u32(8)
+	w.bool(v.value.some)
+	if v.value.some {
+		w.bytes(v.value.value)
+	}
+}
+
+func (v msgResponseValue) json() any {
+	return map[string]any{"Value": msgJSONOption(v.value, msgJSONHex)}
+}
+
+type msgResponseRecord struct {
+	value msgOption[msgSignedRecord]
+}
+
+func (msgResponseRecord) isResponse() {}
+
+func (v msgResponseRecord) write(w *msgWriter) {
+	w.u32(9)
+	w.bool(v.value.some)
+	if v.value.some {
+		v.value.value.write(w)
+	}
+}
+
+func (v msgResponseRecord) json() any {
+	return map[string]any{"Record": msgJSONOption(v.value, msgSignedRecord.json)}
+}
+
+type msgResponseProviders struct {
+	value []msgNode
+}
+
+func (msgResponseProviders) isResponse() {}
+
+func (v msgResponseProviders) write(w *msgWriter) {
+	w.u32(10)
+	w.u64(uint64(len(v.value)))
+	for _, item := range v.value {
+		w.node(item)
+	}
+}
+
+func (v msgResponseProviders) json() any {
+	return map[string]any{"Providers": msgJSONList(v.value, msgJSONNode)}
+}
+
+type msgResponseFound struct {
+	value string
+}
+
+func (msgResponseFound) isResponse() {}
+
+func (v msgResponseFound) write(w *msgWriter) {
+	w.u32(11)
+	w.ticket(v.value)
+}
+
+func (v msgResponseFound) json() any {
+	return map[string]any{"Found": v.value}
+}
+
 // msgResponseUnknown is of a later version; what it holds was not read.
 type msgResponseUnknown struct {
 	tag uint32
@@ -1146,9 +1722,109 @@ func (r *msgReader) msgResponse() msgResponse {
 		return msgResponsePeers{msgList(r, msgMaxFrame, r.msgPeerInfo)}
 	case 4:
 		return msgResponseNode{r.msgNodeInfo()}
+	case 5:
+		return msgResponsePublished{r.hash(), r.u32()}
+	case 6:
+		return msgResponseTopic{r.msgTopicInfo()}
+	case 7:
+		return msgResponseStored{r.hash(), r.u64(), r.u32()}
+	case 8:
+		return msgResponseValue{msgOptional(r, r.bytes)}
+	case 9:
+		return msgResponseRecord{msgOptional(r, r.msgSignedRecord)}
+	case 10:
+		return msgResponseProviders{msgList(r, msgMaxFrame, r.node)}
+	case 11:
+		return msgResponseFound{r.ticket()}
 	default:
 		r.b = nil
 		return msgResponseUnknown{tag}
+	}
+}
+
+type msgReach uint32
+
+const (
+	msgReachUnknown msgReach = 0
+	msgReachPublic  msgReach = 1
+	msgReachPrivate msgReach = 2
+)
+
+func (r *msgReader) msgReach() msgReach {
+	return msgReach(r.choice("Reach", 3))
+}
+
+func (v msgReach) write(w *msgWriter) {
+	w.u32(uint32(v))
+}
+
+func (v msgReach) json() any {
+	return []string{"Unknown", "Public", "Private"}[v]
+}
+
+type msgNetworkChange interface {
+	msgValue
+	isNetworkChange()
+}
+
+type msgNetworkChangePath struct {
+	node msgNode
+	path msgPath
+}
+
+func (msgNetworkChangePath) isNetworkChange() {}
+
+func (v msgNetworkChangePath) write(w *msgWriter) {
+	w.u32(0)
+	w.node(v.node)
+	v.path.write(w)
+}
+
+func (v msgNetworkChangePath) json() any {
+	return map[string]any{"Path": map[string]any{"node": msgJSONNode(v.node), "path": v.path.json()}}
+}
+
+type msgNetworkChangeReach struct {
+	value msgReach
+}
+
+func (msgNetworkChangeReach) isNetworkChange() {}
+
+func (v msgNetworkChangeReach) write(w *msgWriter) {
+	w.u32(1)
+	v.value.write(w)
+}
+
+func (v msgNetworkChangeReach) json() any {
+	return map[string]any{"Reach": v.value.json()}
+}
+
+type msgNetworkChangeAddresses struct {
+	value string
+}
+
+func (msgNetworkChangeAddresses) isNetworkChange() {}
+
+func (v msgNetworkChangeAddresses) write(w *msgWriter) {
+	w.u32(2)
+	w.ticket(v.value)
+}
+
+func (v msgNetworkChangeAddresses) json() any {
+	return map[string]any{"Addresses": v.value}
+}
+
+func (r *msgReader) msgNetworkChange() msgNetworkChange {
+	switch tag := r.u32(); tag {
+	case 0:
+		return msgNetworkChangePath{r.node(), r.msgPath()}
+	case 1:
+		return msgNetworkChangeReach{r.msgReach()}
+	case 2:
+		return msgNetworkChangeAddresses{r.ticket()}
+	default:
+		r.fail("unknown NetworkChange %d", tag)
+		return nil
 	}
 }
 
@@ -1306,6 +1982,61 @@ func (v msgEventClosing) json() any {
 	return map[string]any{"Closing": v.value.json()}
 }
 
+type msgEventMessage struct {
+	topic   string
+	message msgHash
+	author  msgNode
+	payload []byte
+}
+
+func (msgEventMessage) isEvent() {}
+
+func (v msgEventMessage) write(w *msgWriter) {
+	w.u32(9)
+	w.name(v.topic)
+	w.hash(v.message)
+	w.node(v.author)
+	w.bytes(v.payload)
+}
+
+func (v msgEventMessage) json() any {
+	return map[string]any{"Message": map[string]any{"topic": v.topic, "message": msgJSONHex(v.message[:]), "author": msgJSONNode(v.author), "payload": msgJSONHex(v.payload)}}
+}
+
+type msgEventDatagram struct {
+	node     msgNode
+	protocol string
+	payload  []byte
+}
+
+func (msgEventDatagram) isEvent() {}
+
+func (v msgEventDatagram) write(w *msgWriter) {
+	w.u32(10)
+	w.node(v.node)
+	w.protocol(v.protocol)
+	w.bytes(v.payload)
+}
+
+func (v msgEventDatagram) json() any {
+	return map[string]any{"Datagram": map[string]any{"node": msgJSONNode(v.node), "protocol": v.protocol, "payload": msgJSONHex(v.payload)}}
+}
+
+type msgEventNetwork struct {
+	value msgNetworkChange
+}
+
+func (msgEventNetwork) isEvent() {}
+
+func (v msgEventNetwork) write(w *msgWriter) {
+	w.u32(11)
+	v.value.write(w)
+}
+
+func (v msgEventNetwork) json() any {
+	return map[string]any{"Network": v.value.json()}
+}
+
 // msgEventUnknown is of a later version; what it holds was not read.
 type msgEventUnknown struct {
 	tag uint32
@@ -1341,6 +2072,12 @@ func (r *msgReader) msgEvent() msgEvent {
 		return msgEventDropped{r.u64()}
 	case 8:
 		return msgEventClosing{r.msgFailure()}
+	case 9:
+		return msgEventMessage{r.name(), r.hash(), r.node(), r.bytes()}
+	case 10:
+		return msgEventDatagram{r.node(), r.protocol(), r.bytes()}
+	case 11:
+		return msgEventNetwork{r.msgNetworkChange()}
 	default:
 		r.b = nil
 		return msgEventUnknown{tag}

@@ -2,6 +2,7 @@ package polypeer
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -212,6 +213,13 @@ func TestVectorsOfTextsAreReadOrRefused(t *testing.T) {
 			valid = msgIsPluginID(v.Text)
 		case "protocol":
 			valid = msgIsProtocol(v.Text)
+		case "name":
+			valid = msgIsRecordName(v.Text)
+		case "hash":
+			hash, err := ParseHash(v.Text)
+			if valid = err == nil; valid && (!bytes.Equal(hash[:], v.Bytes) || hash.String() != v.Text) {
+				t.Errorf("%s: %x", v.Text, hash)
+			}
 		case "pattern":
 			valid = msgIsPattern(v.Text)
 		default:
@@ -219,6 +227,31 @@ func TestVectorsOfTextsAreReadOrRefused(t *testing.T) {
 		}
 		if valid != v.Valid {
 			t.Errorf("%s %.100q: valid is %v", v.Kind, v.Text, valid)
+		}
+	}
+}
+
+func TestVectorsOfRecordsAreSignedAsStated(t *testing.T) {
+	for _, v := range vectors[struct {
+		Name, Record                        string
+		Sequence, Expires                   uint64
+		Key, Seed, Value, Signed, Signature hexBytes
+		Valid                               bool
+	}](t, "records") {
+		record := recordFrom(msgSignedRecord{
+			NodeID(v.Key), v.Record, v.Sequence, v.Expires, v.Value, [64]byte(v.Signature),
+		})
+		if signed, err := record.SignedBytes(); err != nil || !bytes.Equal(signed, v.Signed) {
+			t.Errorf("%s: %x, %v", v.Name, signed, err)
+		}
+		if record.Verify() != v.Valid {
+			t.Errorf("%s: the signature is taken for %v", v.Name, !v.Valid)
+		}
+		if v.Seed != nil {
+			again, err := SignRecord(ed25519.NewKeyFromSeed(v.Seed), v.Record, v.Sequence, record.Expires, v.Value)
+			if err != nil || !reflect.DeepEqual(again, record) {
+				t.Errorf("%s: %+v, %v", v.Name, again, err)
+			}
 		}
 	}
 }

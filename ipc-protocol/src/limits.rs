@@ -36,6 +36,8 @@ pub const MAX_GOSSIP: usize = 64 << 10;
 pub const MAX_TOPICS: usize = 64;
 /// Gossip messages waiting for one session's verdict; the oldest is then ignored.
 pub const MAX_UNJUDGED: usize = 256;
+/// How long netcore waits for a plugin's verdict on a gossip message; then it is ignored.
+pub const JUDGE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Names one plugin may provide at once.
 pub const MAX_PROVIDED: usize = 256;
 /// Providers in one answer.

@@ -6,11 +6,12 @@ use std::cell::Cell;
 use polypeer_ipc_protocol::codec::{self, CodecError};
 use polypeer_ipc_protocol::error::Failure;
 use polypeer_ipc_protocol::gateway::{
-    CallMode, ClientFrame, Event, Grants, Opening, OpeningReply, Origin, Path, Payload, PeerInfo, PeerScope, Request,
-    Response, Scope, ServerFrame, Target, Welcome,
+    CallMode, ClientFrame, Event, Grants, NetworkChange, Opening, OpeningReply, Origin, Path, Payload, PeerInfo,
+    PeerScope, Reach, Request, Response, Scope, ServerFrame, Target, TopicInfo, Validation, Verdict, Welcome,
 };
-use polypeer_ipc_protocol::ids::{NodeId, Pattern, PluginId, Protocol, Secret};
+use polypeer_ipc_protocol::ids::{Hash, Name, NodeId, Pattern, PluginId, Protocol, Secret};
 use polypeer_ipc_protocol::limits::MAX_FRAME;
+use polypeer_ipc_protocol::record::{Signature, SignedRecord};
 use polypeer_ipc_protocol::session::decode;
 use polypeer_ipc_protocol::ticket::Ticket;
 use proptest::collection::vec;
@@ -49,6 +50,9 @@ fn decode_all(bytes: &[u8]) -> usize {
     LARGEST.get()
 }
 
+/// A length of one.
+const ONE: [u8; 8] = 1u64.to_le_bytes();
+
 #[test]
 fn told_lengths_are_not_believed() {
     let small = 4 << 10;
@@ -57,15 +61,22 @@ fn told_lengths_are_not_believed() {
         let tag = |tag: u32| tag.to_le_bytes();
         let secret = [0; 32];
         for bytes in [
-            [&tag(0)[..], &length].concat(),                                      // Hello: versions
-            [&tag(1)[..], &secret, &tag(2), &length].concat(),                    // Open: protocol
-            [&tag(0)[..], &tag(1), &length].concat(),                             // Refused: text
-            [&tag(1)[..], &tag(1), &secret, &length].concat(),                    // Welcome: plugin id
-            [&tag(2)[..], &[0; 8], &length].concat(),                             // Answer: payload
-            [&tag(0)[..], &[0; 8], &tag(3), &length].concat(),                    // Peers: list
-            [&tag(1)[..], &tag(6), &length].concat(),                             // GrantsChanged: serve
-            [&tag(1)[..], &tag(6), &[0; 24], &tag(0), &length].concat(),          // GrantsChanged: peers
-            [&tag(1)[..], &tag(4), &secret, &tag(0), &[0; 16], &length].concat(), // PeerUp: protocols
+            [&tag(0)[..], &length].concat(),                                        // Hello: versions
+            [&tag(1)[..], &secret, &tag(2), &length].concat(),                      // Open: protocol
+            [&tag(0)[..], &tag(1), &length].concat(),                               // Refused: text
+            [&tag(1)[..], &tag(1), &secret, &length].concat(),                      // Welcome: plugin id
+            [&tag(2)[..], &[0; 8], &length].concat(),                               // Answer: payload
+            [&tag(0)[..], &[0; 8], &tag(3), &length].concat(),                      // Peers: list
+            [&tag(1)[..], &tag(6), &length].concat(),                               // GrantsChanged: serve
+            [&tag(1)[..], &tag(6), &[0; 24], &tag(0), &length].concat(),            // GrantsChanged: peers
+            [&tag(1)[..], &tag(4), &secret, &tag(0), &[0; 16], &length].concat(),   // PeerUp: protocols
+            [&tag(0)[..], &[0; 8], &tag(9), &length].concat(),                      // Publish: topic
+            [&tag(0)[..], &[0; 8], &tag(9), &ONE, b"a", &length].concat(),          // Publish: payload
+            [&tag(0)[..], &[0; 8], &tag(17), &secret, &length].concat(),            // PutSigned: name
+            [&tag(0)[..], &[0; 8], &tag(8), &[1], &length].concat(),                // Value
+            [&tag(0)[..], &[0; 8], &tag(10), &length].concat(),                     // Providers: list
+            [&tag(0)[..], &[0; 8], &tag(11), &length].concat(),                     // Found: ticket
+            [&tag(1)[..], &tag(9), &ONE, b"a", &secret, &secret, &length].concat(), // Message: payload
         ] {
             let largest = decode_all(&bytes);
             assert!(largest <= small, "{} bytes made the decoder ask for {largest}", bytes.len());
@@ -160,6 +171,66 @@ fn opening_reply() -> impl Strategy<Value = OpeningReply> {
     ]
 }
 
+fn name() -> impl Strategy<Value = Name> {
+    "[a-z0-9._/-]{1,128}".prop_map(|text| text.parse().expect("the rule"))
+}
+
+fn hash() -> impl Strategy<Value = Hash> {
+    any::<[u8; 32]>().prop_map(Hash)
+}
+
+fn record() -> impl Strategy<Value = SignedRecord> {
+    let signature =
+        any::<([u8; 32], [u8; 32])>().prop_map(|(r, s)| Signature([r, s].concat().try_into().expect("twice 32 bytes")));
+    (node(), name(), any::<u64>(), any::<u64>(), payload(), signature).prop_map(
+        |(key, name, sequence, expires, value, signature)| SignedRecord {
+            key,
+            name,
+            sequence,
+            expires,
+            value,
+            signature,
+        },
+    )
+}
+
+fn gossip_request() -> impl Strategy<Value = Request> {
+    let validation = prop_oneof![Just(Validation::Signature), Just(Validation::Plugin)];
+    let verdict = prop_oneof![Just(Verdict::Accept), Just(Verdict::Ignore), Just(Verdict::Reject)];
+    prop_oneof![
+        (name(), payload()).prop_map(|(topic, payload)| Request::Publish { topic, payload }),
+        (name(), validation).prop_map(|(topic, validation)| Request::Subscribe { topic, validation }),
+        name().prop_map(|topic| Request::Unsubscribe { topic }),
+        (name(), hash(), verdict).prop_map(|(topic, message, verdict)| Request::Judge { topic, message, verdict }),
+        name().prop_map(|topic| Request::Topic { topic }),
+    ]
+}
+
+fn record_request() -> impl Strategy<Value = Request> {
+    let ms = any::<u32>;
+    prop_oneof![
+        (name(), payload(), ms()).prop_map(|(name, value, timeout_ms)| Request::PutImmutable {
+            name,
+            value,
+            timeout_ms
+        }),
+        (name(), hash(), ms()).prop_map(|(name, hash, timeout_ms)| Request::GetImmutable { name, hash, timeout_ms }),
+        (name(), payload(), any::<u32>(), ms()).prop_map(|(name, value, lifetime_s, timeout_ms)| {
+            Request::PutOwn { name, value, lifetime_s, timeout_ms }
+        }),
+        (record(), ms()).prop_map(|(record, timeout_ms)| Request::PutSigned { record, timeout_ms }),
+        (node(), name(), ms()).prop_map(|(key, name, timeout_ms)| Request::GetSigned { key, name, timeout_ms }),
+        (name(), ms()).prop_map(|(name, timeout_ms)| Request::Provide { name, timeout_ms }),
+        name().prop_map(|name| Request::Unprovide { name }),
+        (name(), any::<u32>(), ms()).prop_map(|(name, limit, timeout_ms)| Request::FindProviders {
+            name,
+            limit,
+            timeout_ms
+        }),
+        (node(), ms()).prop_map(|(node, timeout_ms)| Request::FindPeer { node, timeout_ms }),
+    ]
+}
+
 fn client_frame() -> impl Strategy<Value = ClientFrame> {
     let scope = || prop_oneof![Just(Scope::Peers), Just(Scope::Local)];
     let calls = prop_oneof![Just(CallMode::Streams), Just(CallMode::Events)];
@@ -171,6 +242,15 @@ fn client_frame() -> impl Strategy<Value = ClientFrame> {
         (any::<u64>(), failure()).prop_map(|(stream, failure)| Request::RefuseStream { stream, failure }),
         any::<bool>().prop_map(|on| Request::WatchPeers { on }),
         Just(Request::Ping),
+        gossip_request(),
+        record_request(),
+        (node(), protocol(), payload()).prop_map(|(node, protocol, payload)| Request::SendDatagram {
+            node,
+            protocol,
+            payload
+        }),
+        (protocol(), any::<bool>()).prop_map(|(protocol, on)| Request::ReceiveDatagrams { protocol, on }),
+        any::<bool>().prop_map(|on| Request::WatchNetwork { on }),
     ];
     prop_oneof![
         (any::<u64>(), request).prop_map(|(id, request)| ClientFrame::Request { id, request }),
@@ -187,11 +267,48 @@ fn peer() -> impl Strategy<Value = PeerInfo> {
     )
 }
 
+fn network_change() -> impl Strategy<Value = NetworkChange> {
+    let path = prop_oneof![Just(Path::Direct), Just(Path::Relayed)];
+    let reach = prop_oneof![Just(Reach::Unknown), Just(Reach::Public), Just(Reach::Private)];
+    prop_oneof![
+        (node(), path).prop_map(|(node, path)| NetworkChange::Path { node, path }),
+        reach.prop_map(NetworkChange::Reach),
+        ticket().prop_map(NetworkChange::Addresses),
+    ]
+}
+
+fn topic_info() -> impl Strategy<Value = TopicInfo> {
+    (any::<u32>(), any::<[u64; 4]>()).prop_map(|(neighbours, [delivered, duplicates, dropped, pulled])| TopicInfo {
+        neighbours,
+        delivered,
+        duplicates,
+        dropped,
+        pulled,
+    })
+}
+
+fn service_response() -> impl Strategy<Value = Response> {
+    prop_oneof![
+        (hash(), any::<u32>()).prop_map(|(message, peers)| Response::Published { message, peers }),
+        topic_info().prop_map(Response::Topic),
+        (hash(), any::<u64>(), any::<u32>()).prop_map(|(key, sequence, copies)| Response::Stored {
+            key,
+            sequence,
+            copies
+        }),
+        proptest::option::of(payload()).prop_map(Response::Value),
+        proptest::option::of(record()).prop_map(Response::Record),
+        vec(node(), 0..4).prop_map(Response::Providers),
+        ticket().prop_map(Response::Found),
+    ]
+}
+
 fn server_frame() -> impl Strategy<Value = ServerFrame> {
     let response = prop_oneof![
         failure().prop_map(Response::Failed),
         payload().prop_map(|payload| Response::Reply { payload }),
         vec(peer(), 0..4).prop_map(Response::Peers),
+        service_response(),
     ];
     let event = prop_oneof![
         (any::<u64>(), origin(), protocol())
@@ -201,6 +318,18 @@ fn server_frame() -> impl Strategy<Value = ServerFrame> {
         peer().prop_map(Event::PeerUp),
         grants().prop_map(Event::GrantsChanged),
         failure().prop_map(Event::Closing),
+        (name(), hash(), node(), payload()).prop_map(|(topic, message, author, payload)| Event::Message {
+            topic,
+            message,
+            author,
+            payload
+        }),
+        (node(), protocol(), payload()).prop_map(|(node, protocol, payload)| Event::Datagram {
+            node,
+            protocol,
+            payload
+        }),
+        network_change().prop_map(Event::Network),
     ];
     prop_oneof![
         (any::<u64>(), response).prop_map(|(id, response)| ServerFrame::Response { id, response }),
@@ -239,7 +368,9 @@ proptest! {
     }
 
     #[test]
-    fn json_reads_back(message in server_frame()) {
+    fn json_reads_back(question in client_frame(), message in server_frame()) {
+        let json = serde_json::to_string(&question).expect("has a JSON form");
+        prop_assert_eq!(serde_json::from_str::<ClientFrame>(&json).expect("valid"), question);
         let json = serde_json::to_string(&message).expect("has a JSON form");
         prop_assert_eq!(serde_json::from_str::<ServerFrame>(&json).expect("valid"), message);
     }

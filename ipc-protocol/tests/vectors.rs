@@ -7,7 +7,8 @@ use std::str::FromStr;
 use polypeer_ipc_protocol::codec;
 use polypeer_ipc_protocol::frame;
 use polypeer_ipc_protocol::gateway::{ClientFrame, Opening, OpeningReply, ServerFrame};
-use polypeer_ipc_protocol::ids::{NodeId, Pattern, PluginId, Protocol, Secret};
+use polypeer_ipc_protocol::ids::{Hash, Name, NodeId, Pattern, PluginId, Protocol, Secret};
+use polypeer_ipc_protocol::record::{Signature, SignedRecord};
 use polypeer_ipc_protocol::session::data::{Received, Receiver};
 use polypeer_ipc_protocol::session::decode::{self, Undecodable};
 use polypeer_ipc_protocol::ticket::Ticket;
@@ -253,6 +254,12 @@ fn names_and_tickets_follow_their_rules() {
                     assert_eq!(found, expected);
                 }
             }
+            "hash" => {
+                if let Some(hash) = parsed::<Hash>(vector) {
+                    assert_eq!((hex(hash.0), hash.to_string()), (vector.bytes.clone(), vector.text.clone()));
+                }
+            }
+            "name" => drop(parsed::<Name>(vector)),
             "plugin id" => drop(parsed::<PluginId>(vector)),
             "protocol" => drop(parsed::<Protocol>(vector)),
             "pattern" => drop(parsed::<Pattern>(vector)),
@@ -261,6 +268,37 @@ fn names_and_tickets_follow_their_rules() {
     }
     let valid = vectors.iter().filter(|vector| vector.valid).count();
     assert!(vectors.len() >= 2 * valid, "at least as many texts are refused as accepted");
+}
+
+#[test]
+fn records_are_signed_as_stated() {
+    #[derive(Deserialize)]
+    struct Signed {
+        name: String,
+        key: String,
+        record: String,
+        sequence: u64,
+        expires: u64,
+        value: String,
+        signed: String,
+        signature: String,
+        valid: bool,
+    }
+    let fixed = |hex: &str| <[u8; 32]>::try_from(bytes(hex)).expect("32 bytes");
+    let vectors = load::<Signed>("records.json");
+    for vector in &vectors {
+        let record = SignedRecord {
+            key: NodeId(fixed(&vector.key)),
+            name: vector.record.parse().expect("a name"),
+            sequence: vector.sequence,
+            expires: vector.expires,
+            value: bytes(&vector.value).into(),
+            signature: Signature(bytes(&vector.signature).try_into().expect("64 bytes")),
+        };
+        assert_eq!(record.signed_bytes(), bytes(&vector.signed), "{}", vector.name);
+    }
+    let valid = vectors.iter().filter(|vector| vector.valid).count();
+    assert!(vectors.len() >= 2 * valid, "at least as many signatures are wrong as right");
 }
 
 #[test]

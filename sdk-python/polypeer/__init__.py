@@ -41,9 +41,10 @@ from ._errors import (
     Unsupported,
 )
 from ._events import Events
-from ._ids import peer_id
+from ._ids import key_id, peer_id
 from ._listener import Call, Listener
 from ._node import Node
+from ._records import SignedRecord
 from ._server import StreamServer
 from ._stream import Stream
 from ._transport import StreamTransport
@@ -93,6 +94,7 @@ __all__ = [
     "Refused",
     "SessionLost",
     "SessionRestored",
+    "SignedRecord",
     "Stream",
     "StreamLost",
     "StreamReset",
@@ -106,5 +108,6 @@ __all__ = [
     "Unreachable",
     "Unsupported",
     "connect",
+    "key_id",
     "peer_id",
 ]

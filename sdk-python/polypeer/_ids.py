@@ -7,7 +7,7 @@ import re
 
 from . import _messages as m
 from ._errors import BadArgument
-from ._limits import MAX_PROTOCOL, MAX_TICKET, MAX_TICKET_ADDRESSES
+from ._limits import MAX_NAME, MAX_PROTOCOL, MAX_TICKET, MAX_TICKET_ADDRESSES
 
 _ALPHABET = "ybndrfg8ejkmcpqxot1uwisza345h769"
 """z-base-32 (Zooko, 2002): 52 characters hold the 256 bits of a key and 4 zero bits."""
@@ -15,7 +15,8 @@ _VALUES = {symbol: value for value, symbol in enumerate(_ALPHABET)}
 _TEXT = 52
 _PROTOCOL = re.compile(r"[a-z0-9._-]+/[a-z0-9._-]+\Z")
 
-_SECRET = re.compile(r"[0-9a-f]{64}\Z")
+_NAME = re.compile(r"[a-z0-9._/-]+\Z")
+_HEX_32 = re.compile(r"[0-9a-f]{64}\Z")
 
 TICKET_PREFIX = "polypeer:"
 
@@ -40,10 +41,24 @@ def node_bytes(text: str) -> bytes:
     return (number >> 4).to_bytes(32, "big")
 
 
+def key_id(key: bytes) -> str:
+    """An Ed25519 public key of 32 bytes as node ids are written. Raises :class:`BadArgument`."""
+    if len(key) != 32:
+        raise BadArgument(f"a public key has 32 bytes, not {len(key)}")
+    return node_text(bytes(key))
+
+
 def secret_bytes(text: str) -> bytes:
     """The 32 bytes of a token. Raises :class:`BadArgument` for anything but 64 lower-case hexadecimal digits."""
-    if not _SECRET.match(text):
+    if not _HEX_32.match(text):
         raise BadArgument("expected 64 hexadecimal digits")
+    return bytes.fromhex(text)
+
+
+def hash_bytes(text: str) -> bytes:
+    """The 32 bytes of a hash. Raises :class:`BadArgument` for anything but 64 lower-case hexadecimal digits."""
+    if not _HEX_32.match(text):
+        raise BadArgument(f"{text[:80]!r} is not a hash: expected 64 hexadecimal digits, lower case")
     return bytes.fromhex(text)
 
 
@@ -78,5 +93,14 @@ def protocol(name: str) -> str:
     if len(name) > MAX_PROTOCOL or not _PROTOCOL.match(name):
         raise BadArgument(
             f"{name[:80]!r} is not a protocol: expected name/version, such as chat/1, of a-z, 0-9, '.', '_' and '-'"
+        )
+    return name
+
+
+def record_name(name: str) -> str:
+    """``name`` if it can name a topic, a record or something provided. Raises :class:`BadArgument`."""
+    if len(name) > MAX_NAME or not _NAME.match(name):
+        raise BadArgument(
+            f"{name[:80]!r} is not a name: expected 1 to {MAX_NAME} of a-z, 0-9, '.', '_', '-' and '/', such as chat/news"
         )
     return name

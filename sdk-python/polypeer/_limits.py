@@ -17,6 +17,18 @@ MAX_UNCLAIMED = 128
 """Streams announced and not yet claimed."""
 MAX_PROTOCOL = 80
 """Length of a protocol name, bytes."""
+MAX_NAME = 128
+"""Length of the name of a topic or record, bytes."""
+MAX_VALUE = 3072
+"""Largest value of a DHT record, bytes."""
+MAX_RECORD_LIFETIME = 24 * 3600
+"""Longest life of a signed record, seconds."""
+MAX_GOSSIP = 64 << 10
+"""Largest gossip message, bytes."""
+MAX_DATAGRAM = 1024
+"""Largest datagram, bytes."""
+MAX_PROVIDERS = 64
+"""Providers in one answer."""
 MAX_MESSAGE = 1024
 """Length of an error's text, bytes."""
 MAX_TICKET = 1024

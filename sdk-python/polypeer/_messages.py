@@ -4,7 +4,7 @@
 
 An enum ``E`` with a variant ``V`` is the class ``EV``; ``E`` itself is the union of them. A variant's one unnamed value
 is its field ``value``. ``encode_<enum>`` and ``decode_<enum>`` exist for what travels as one frame's body. Node ids,
-secrets and payloads are ``bytes``; names and tickets are ``str``, checked when read and when written.
+secrets, hashes, signatures and payloads are ``bytes``; names and tickets are ``str``, checked when read and when written.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ _VALUES = {symbol: value for value, symbol in enumerate(_ALPHABET)}
 _PLUGIN_ID = re.compile(r"[a-z0-9-]{2,40}\Z")
 _PROTOCOL = re.compile(r"(?=.{3,80}\Z)[a-z0-9._-]+/[a-z0-9._-]+\Z")
 _PATTERN = re.compile(r"(?=.{1,80}\Z)[a-z0-9._/-]*\*?\Z")
+_NAME = re.compile(r"[a-z0-9._/-]{1,128}\Z")
 _ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+)):([0-9]{1,5})\Z")
 
 Data = Union[bytes, bytearray, memoryview]
@@ -99,6 +100,9 @@ class _Reader:
     def bytes32(self) -> bytes:
         return self.take(32)
 
+    def bytes64(self) -> bytes:
+        return self.take(64)
+
     def bytes(self) -> bytes:
         return self.take(self.u64())
 
@@ -117,6 +121,9 @@ class _Reader:
     def pattern(self) -> str:
         return self._checked(_PATTERN.match, "pattern")
 
+    def name(self) -> str:
+        return self._checked(_NAME.match, "name")
+
     def ticket(self) -> str:
         return self._checked(_is_ticket, "ticket")
 
@@ -134,6 +141,9 @@ class _Reader:
         for _ in range(count):
             items.append(read(self))
         return tuple(items)
+
+    def option(self, read: Callable[[_Reader], _T]) -> Optional[_T]:
+        return read(self) if self.bool() else None
 
     def end(self) -> None:
         left = len(self._data) - self._at
@@ -168,8 +178,14 @@ class _Writer:
         self._out.append(1 if value else 0)
 
     def bytes32(self, value: bytes) -> None:
-        if len(value) != 32:
-            raise ValueError(f"expected 32 bytes, not {len(value)}")
+        self._exactly(32, value)
+
+    def bytes64(self, value: bytes) -> None:
+        self._exactly(64, value)
+
+    def _exactly(self, size: int, value: bytes) -> None:
+        if len(value) != size:
+            raise ValueError(f"expected {size} bytes, not {len(value)}")
         self._out += value
 
     def bytes(self, value: Data) -> None:
@@ -187,6 +203,9 @@ class _Writer:
 
     def pattern(self, value: str) -> None:
         self._checked(value, _PATTERN.match, "pattern")
+
+    def name(self, value: str) -> None:
+        self._checked(value, _NAME.match, "name")
 
     def ticket(self, value: str) -> None:
         self._checked(value, _is_ticket, "ticket")
@@ -680,6 +699,129 @@ def _json_call_mode(v: CallMode) -> Any:
 
 
 @dataclass(frozen=True)
+class ValidationSignature:
+    pass
+
+
+@dataclass(frozen=True)
+class ValidationPlugin:
+    pass
+
+
+Validation = Union[
+    ValidationSignature,
+    ValidationPlugin,
+]
+
+
+def _read_validation(r: _Reader) -> Validation:
+    tag = r.u32()
+    if tag == 0:
+        return ValidationSignature()
+    if tag == 1:
+        return ValidationPlugin()
+    raise DecodeError(f"unknown Validation {tag}")
+
+
+def _write_validation(w: _Writer, v: Validation) -> None:
+    if isinstance(v, ValidationSignature):
+        w.u32(0)
+    elif isinstance(v, ValidationPlugin):
+        w.u32(1)
+    else:
+        raise TypeError(f"not a Validation: {v!r}")
+
+
+def _json_validation(v: Validation) -> Any:
+    if isinstance(v, ValidationSignature):
+        return "Signature"
+    if isinstance(v, ValidationPlugin):
+        return "Plugin"
+    raise TypeError(f"not a Validation: {v!r}")
+
+
+@dataclass(frozen=True)
+class VerdictAccept:
+    pass
+
+
+@dataclass(frozen=True)
+class VerdictIgnore:
+    pass
+
+
+@dataclass(frozen=True)
+class VerdictReject:
+    pass
+
+
+Verdict = Union[
+    VerdictAccept,
+    VerdictIgnore,
+    VerdictReject,
+]
+
+
+def _read_verdict(r: _Reader) -> Verdict:
+    tag = r.u32()
+    if tag == 0:
+        return VerdictAccept()
+    if tag == 1:
+        return VerdictIgnore()
+    if tag == 2:
+        return VerdictReject()
+    raise DecodeError(f"unknown Verdict {tag}")
+
+
+def _write_verdict(w: _Writer, v: Verdict) -> None:
+    if isinstance(v, VerdictAccept):
+        w.u32(0)
+    elif isinstance(v, VerdictIgnore):
+        w.u32(1)
+    elif isinstance(v, VerdictReject):
+        w.u32(2)
+    else:
+        raise TypeError(f"not a Verdict: {v!r}")
+
+
+def _json_verdict(v: Verdict) -> Any:
+    if isinstance(v, VerdictAccept):
+        return "Accept"
+    if isinstance(v, VerdictIgnore):
+        return "Ignore"
+    if isinstance(v, VerdictReject):
+        return "Reject"
+    raise TypeError(f"not a Verdict: {v!r}")
+
+
+@dataclass(frozen=True)
+class SignedRecord:
+    key: bytes
+    name: str
+    sequence: int
+    expires: int
+    value: bytes
+    signature: bytes
+
+
+def _read_signed_record(r: _Reader) -> SignedRecord:
+    return SignedRecord(r.bytes32(), r.name(), r.u64(), r.u64(), r.bytes(), r.bytes64())
+
+
+def _write_signed_record(w: _Writer, v: SignedRecord) -> None:
+    w.bytes32(v.key)
+    w.name(v.name)
+    w.u64(v.sequence)
+    w.u64(v.expires)
+    w.bytes(v.value)
+    w.bytes64(v.signature)
+
+
+def _json_signed_record(v: SignedRecord) -> Any:
+    return {"key": _node_text(v.key), "name": v.name, "sequence": v.sequence, "expires": v.expires, "value": v.value.hex(), "signature": v.signature.hex()}
+
+
+@dataclass(frozen=True)
 class RequestListen:
     protocol: str
     scope: Scope
@@ -731,6 +873,112 @@ class RequestPing:
     pass
 
 
+@dataclass(frozen=True)
+class RequestPublish:
+    topic: str
+    payload: bytes
+
+
+@dataclass(frozen=True)
+class RequestSubscribe:
+    topic: str
+    validation: Validation
+
+
+@dataclass(frozen=True)
+class RequestUnsubscribe:
+    topic: str
+
+
+@dataclass(frozen=True)
+class RequestJudge:
+    topic: str
+    message: bytes
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class RequestTopic:
+    topic: str
+
+
+@dataclass(frozen=True)
+class RequestPutImmutable:
+    name: str
+    value: bytes
+    timeout_ms: int
+
+
+@dataclass(frozen=True)
+class RequestGetImmutable:
+    name: str
+    hash: bytes
+    timeout_ms: int
+
+
+@dataclass(frozen=True)
+class RequestPutOwn:
+    name: str
+    value: bytes
+    lifetime_s: int
+    timeout_ms: int
+
+
+@dataclass(frozen=True)
+class RequestPutSigned:
+    record: SignedRecord
+    timeout_ms: int
+
+
+@dataclass(frozen=True)
+class RequestGetSigned:
+    key: bytes
+    name: str
+    timeout_ms: int
+
+
+@dataclass(frozen=True)
+class RequestProvide:
+    name: str
+    timeout_ms: int
+
+
+@dataclass(frozen=True)
+class RequestUnprovide:
+    name: str
+
+
+@dataclass(frozen=True)
+class RequestFindProviders:
+    name: str
+    limit: int
+    timeout_ms: int
+
+
+@dataclass(frozen=True)
+class RequestFindPeer:
+    node: bytes
+    timeout_ms: int
+
+
+@dataclass(frozen=True)
+class RequestSendDatagram:
+    node: bytes
+    protocol: str
+    payload: bytes
+
+
+@dataclass(frozen=True)
+class RequestReceiveDatagrams:
+    protocol: str
+    on: bool
+
+
+@dataclass(frozen=True)
+class RequestWatchNetwork:
+    on: bool
+
+
 Request = Union[
     RequestListen,
     RequestUnlisten,
@@ -741,6 +989,23 @@ Request = Union[
     RequestWatchPeers,
     RequestReady,
     RequestPing,
+    RequestPublish,
+    RequestSubscribe,
+    RequestUnsubscribe,
+    RequestJudge,
+    RequestTopic,
+    RequestPutImmutable,
+    RequestGetImmutable,
+    RequestPutOwn,
+    RequestPutSigned,
+    RequestGetSigned,
+    RequestProvide,
+    RequestUnprovide,
+    RequestFindProviders,
+    RequestFindPeer,
+    RequestSendDatagram,
+    RequestReceiveDatagrams,
+    RequestWatchNetwork,
 ]
 
 
@@ -764,6 +1029,40 @@ def _read_request(r: _Reader) -> Request:
         return RequestReady()
     if tag == 8:
         return RequestPing()
+    if tag == 9:
+        return RequestPublish(r.name(), r.bytes())
+    if tag == 10:
+        return RequestSubscribe(r.name(), _read_validation(r))
+    if tag == 11:
+        return RequestUnsubscribe(r.name())
+    if tag == 12:
+        return RequestJudge(r.name(), r.bytes32(), _read_verdict(r))
+    if tag == 13:
+        return RequestTopic(r.name())
+    if tag == 14:
+        return RequestPutImmutable(r.name(), r.bytes(), r.u32())
+    if tag == 15:
+        return RequestGetImmutable(r.name(), r.bytes32(), r.u32())
+    if tag == 16:
+        return RequestPutOwn(r.name(), r.bytes(), r.u32(), r.u32())
+    if tag == 17:
+        return RequestPutSigned(_read_signed_record(r), r.u32())
+    if tag == 18:
+        return RequestGetSigned(r.bytes32(), r.name(), r.u32())
+    if tag == 19:
+        return RequestProvide(r.name(), r.u32())
+    if tag == 20:
+        return RequestUnprovide(r.name())
+    if tag == 21:
+        return RequestFindProviders(r.name(), r.u32(), r.u32())
+    if tag == 22:
+        return RequestFindPeer(r.bytes32(), r.u32())
+    if tag == 23:
+        return RequestSendDatagram(r.bytes32(), r.protocol(), r.bytes())
+    if tag == 24:
+        return RequestReceiveDatagrams(r.protocol(), r.bool())
+    if tag == 25:
+        return RequestWatchNetwork(r.bool())
     raise UnknownTag(f"unknown Request {tag}")
 
 
@@ -798,6 +1097,78 @@ def _write_request(w: _Writer, v: Request) -> None:
         w.u32(7)
     elif isinstance(v, RequestPing):
         w.u32(8)
+    elif isinstance(v, RequestPublish):
+        w.u32(9)
+        w.name(v.topic)
+        w.bytes(v.payload)
+    elif isinstance(v, RequestSubscribe):
+        w.u32(10)
+        w.name(v.topic)
+        _write_validation(w, v.validation)
+    elif isinstance(v, RequestUnsubscribe):
+        w.u32(11)
+        w.name(v.topic)
+    elif isinstance(v, RequestJudge):
+        w.u32(12)
+        w.name(v.topic)
+        w.bytes32(v.message)
+        _write_verdict(w, v.verdict)
+    elif isinstance(v, RequestTopic):
+        w.u32(13)
+        w.name(v.topic)
+    elif isinstance(v, RequestPutImmutable):
+        w.u32(14)
+        w.name(v.name)
+        w.bytes(v.value)
+        w.u32(v.timeout_ms)
+    elif isinstance(v, RequestGetImmutable):
+        w.u32(15)
+        w.name(v.name)
+        w.bytes32(v.hash)
+        w.u32(v.timeout_ms)
+    elif isinstance(v, RequestPutOwn):
+        w.u32(16)
+        w.name(v.name)
+        w.bytes(v.value)
+        w.u32(v.lifetime_s)
+        w.u32(v.timeout_ms)
+    elif isinstance(v, RequestPutSigned):
+        w.u32(17)
+        _write_signed_record(w, v.record)
+        w.u32(v.timeout_ms)
+    elif isinstance(v, RequestGetSigned):
+        w.u32(18)
+        w.bytes32(v.key)
+        w.name(v.name)
+        w.u32(v.timeout_ms)
+    elif isinstance(v, RequestProvide):
+        w.u32(19)
+        w.name(v.name)
+        w.u32(v.timeout_ms)
+    elif isinstance(v, RequestUnprovide):
+        w.u32(20)
+        w.name(v.name)
+    elif isinstance(v, RequestFindProviders):
+        w.u32(21)
+        w.name(v.name)
+        w.u32(v.limit)
+        w.u32(v.timeout_ms)
+    elif isinstance(v, RequestFindPeer):
+        w.u32(22)
+        w.bytes32(v.node)
+        w.u32(v.timeout_ms)
+    elif isinstance(v, RequestSendDatagram):
+        w.u32(23)
+        w.bytes32(v.node)
+        w.protocol(v.protocol)
+        w.bytes(v.payload)
+    elif isinstance(v, RequestReceiveDatagrams):
+        w.u32(24)
+        w.protocol(v.protocol)
+        w.bool(v.on)
+    elif isinstance(v, RequestWatchNetwork):
+        w.u32(25)
+        w.bool(v.on)
     else:
         raise TypeError(f"not a Request: {v!r}")
 
@@ -821,6 +1192,40 @@ def _json_request(v: Request) -> Any:
         return "Ready"
     if isinstance(v, RequestPing):
         return "Ping"
+    if isinstance(v, RequestPublish):
+        return {"Publish": {"topic": v.topic, "payload": v.payload.hex()}}
+    if isinstance(v, RequestSubscribe):
+        return {"Subscribe": {"topic": v.topic, "validation": _json_validation(v.validation)}}
+    if isinstance(v, RequestUnsubscribe):
+        return {"Unsubscribe": {"topic": v.topic}}
+    if isinstance(v, RequestJudge):
+        return {"Judge": {"topic": v.topic, "message": v.message.hex(), "verdict": _json_verdict(v.verdict)}}
+    if isinstance(v, RequestTopic):
+        return {"Topic": {"topic": v.topic}}
+    if isinstance(v, RequestPutImmutable):
+        return {"PutImmutable": {"name": v.name, "value": v.value.hex(), "timeout_ms": v.timeout_ms}}
+    if isinstance(v, RequestGetImmutable):
+        return {"GetImmutable": {"name": v.name, "hash": v.hash.hex(), "timeout_ms": v.timeout_ms}}
+    if isinstance(v, RequestPutOwn):
+        return {"PutOwn": {"name": v.name, "value": v.value.hex(), "lifetime_s": v.lifetime_s, "timeout_ms": v.timeout_ms}}
+    if isinstance(v, RequestPutSigned):
+        return {"PutSigned": {"record": _json_signed_record(v.record), "timeout_ms": v.timeout_ms}}
+    if isinstance(v, RequestGetSigned):
+        return {"GetSigned": {"key": _node_text(v.key), "name": v.name, "timeout_ms": v.timeout_ms}}
+    if isinstance(v, RequestProvide):
+        return {"Provide": {"name": v.name, "timeout_ms": v.timeout_ms}}
+    if isinstance(v, RequestUnprovide):
+        return {"Unprovide": {"name": v.name}}
+    if isinstance(v, RequestFindProviders):
+        return {"FindProviders": {"name": v.name, "limit": v.limit, "timeout_ms": v.timeout_ms}}
+    if isinstance(v, RequestFindPeer):
+        return {"FindPeer": {"node": _node_text(v.node), "timeout_ms": v.timeout_ms}}
+    if isinstance(v, RequestSendDatagram):
+        return {"SendDatagram": {"node": _node_text(v.node), "protocol": v.protocol, "payload": v.payload.hex()}}
+    if isinstance(v, RequestReceiveDatagrams):
+        return {"ReceiveDatagrams": {"protocol": v.protocol, "on": v.on}}
+    if isinstance(v, RequestWatchNetwork):
+        return {"WatchNetwork": {"on": v.on}}
     raise TypeError(f"not a Request: {v!r}")
 
 
@@ -1013,6 +1418,31 @@ def _json_node_info(v: NodeInfo) -> Any:
 
 
 @dataclass(frozen=True)
+class TopicInfo:
+    neighbours: int
+    delivered: int
+    duplicates: int
+    dropped: int
+    pulled: int
+
+
+def _read_topic_info(r: _Reader) -> TopicInfo:
+    return TopicInfo(r.u32(), r.u64(), r.u64(), r.u64(), r.u64())
+
+
+def _write_topic_info(w: _Writer, v: TopicInfo) -> None:
+    w.u32(v.neighbours)
+    w.u64(v.delivered)
+    w.u64(v.duplicates)
+    w.u64(v.dropped)
+    w.u64(v.pulled)
+
+
+def _json_topic_info(v: TopicInfo) -> Any:
+    return {"neighbours": v.neighbours, "delivered": v.delivered, "duplicates": v.duplicates, "dropped": v.dropped, "pulled": v.pulled}
+
+
+@dataclass(frozen=True)
 class ResponseFailed:
     value: Failure
 
@@ -1037,12 +1467,57 @@ class ResponseNode:
     value: NodeInfo
 
 
+@dataclass(frozen=True)
+class ResponsePublished:
+    message: bytes
+    peers: int
+
+
+@dataclass(frozen=True)
+class ResponseTopic:
+    value: TopicInfo
+
+
+@dataclass(frozen=True)
+class ResponseStored:
+    key: bytes
+    sequence: int
+    copies: int
+
+
+@dataclass(frozen=True)
+class ResponseValue:
+    value: Optional[bytes]
+
+
+@dataclass(frozen=True)
+class ResponseRecord:
+    value: Optional[SignedRecord]
+
+
+@dataclass(frozen=True)
+class ResponseProviders:
+    value: Tuple[bytes, ...]
+
+
+@dataclass(frozen=True)
+class ResponseFound:
+    value: str
+
+
 Response = Union[
     ResponseFailed,
     ResponseDone,
     ResponseReply,
     ResponsePeers,
     ResponseNode,
+    ResponsePublished,
+    ResponseTopic,
+    ResponseStored,
+    ResponseValue,
+    ResponseRecord,
+    ResponseProviders,
+    ResponseFound,
 ]
 
 
@@ -1058,6 +1533,20 @@ def _read_response(r: _Reader) -> Response:
         return ResponsePeers(r.list(_read_peer_info))
     if tag == 4:
         return ResponseNode(_read_node_info(r))
+    if tag == 5:
+        return ResponsePublished(r.bytes32(), r.u32())
+    if tag == 6:
+        return ResponseTopic(_read_topic_info(r))
+    if tag == 7:
+        return ResponseStored(r.bytes32(), r.u64(), r.u32())
+    if tag == 8:
+        return ResponseValue(r.option(_Reader.bytes))
+    if tag == 9:
+        return ResponseRecord(r.option(_read_signed_record))
+    if tag == 10:
+        return ResponseProviders(r.list(_Reader.bytes32))
+    if tag == 11:
+        return ResponseFound(r.ticket())
     raise UnknownTag(f"unknown Response {tag}")
 
 
@@ -1078,6 +1567,36 @@ def _write_response(w: _Writer, v: Response) -> None:
     elif isinstance(v, ResponseNode):
         w.u32(4)
         _write_node_info(w, v.value)
+    elif isinstance(v, ResponsePublished):
+        w.u32(5)
+        w.bytes32(v.message)
+        w.u32(v.peers)
+    elif isinstance(v, ResponseTopic):
+        w.u32(6)
+        _write_topic_info(w, v.value)
+    elif isinstance(v, ResponseStored):
+        w.u32(7)
+        w.bytes32(v.key)
+        w.u64(v.sequence)
+        w.u32(v.copies)
+    elif isinstance(v, ResponseValue):
+        w.u32(8)
+        w.bool(v.value is not None)
+        if v.value is not None:
+            w.bytes(v.value)
+    elif isinstance(v, ResponseRecord):
+        w.u32(9)
+        w.bool(v.value is not None)
+        if v.value is not None:
+            _write_signed_record(w, v.value)
+    elif isinstance(v, ResponseProviders):
+        w.u32(10)
+        w.u64(len(v.value))
+        for item in v.value:
+            w.bytes32(item)
+    elif isinstance(v, ResponseFound):
+        w.u32(11)
+        w.ticket(v.value)
     else:
         raise TypeError(f"not a Response: {v!r}")
 
@@ -1093,7 +1612,134 @@ def _json_response(v: Response) -> Any:
         return {"Peers": [_json_peer_info(item) for item in v.value]}
     if isinstance(v, ResponseNode):
         return {"Node": _json_node_info(v.value)}
+    if isinstance(v, ResponsePublished):
+        return {"Published": {"message": v.message.hex(), "peers": v.peers}}
+    if isinstance(v, ResponseTopic):
+        return {"Topic": _json_topic_info(v.value)}
+    if isinstance(v, ResponseStored):
+        return {"Stored": {"key": v.key.hex(), "sequence": v.sequence, "copies": v.copies}}
+    if isinstance(v, ResponseValue):
+        return {"Value": None if v.value is None else v.value.hex()}
+    if isinstance(v, ResponseRecord):
+        return {"Record": None if v.value is None else _json_signed_record(v.value)}
+    if isinstance(v, ResponseProviders):
+        return {"Providers": [_node_text(item) for item in v.value]}
+    if isinstance(v, ResponseFound):
+        return {"Found": v.value}
     raise TypeError(f"not a Response: {v!r}")
+
+
+@dataclass(frozen=True)
+class ReachUnknown:
+    pass
+
+
+@dataclass(frozen=True)
+class ReachPublic:
+    pass
+
+
+@dataclass(frozen=True)
+class ReachPrivate:
+    pass
+
+
+Reach = Union[
+    ReachUnknown,
+    ReachPublic,
+    ReachPrivate,
+]
+
+
+def _read_reach(r: _Reader) -> Reach:
+    tag = r.u32()
+    if tag == 0:
+        return ReachUnknown()
+    if tag == 1:
+        return ReachPublic()
+    if tag == 2:
+        return ReachPrivate()
+    raise DecodeError(f"unknown Reach {tag}")
+
+
+def _write_reach(w: _Writer, v: Reach) -> None:
+    if isinstance(v, ReachUnknown):
+        w.u32(0)
+    elif isinstance(v, ReachPublic):
+        w.u32(1)
+    elif isinstance(v, ReachPrivate):
+        w.u32(2)
+    else:
+        raise TypeError(f"not a Reach: {v!r}")
+
+
+def _json_reach(v: Reach) -> Any:
+    if isinstance(v, ReachUnknown):
+        return "Unknown"
+    if isinstance(v, ReachPublic):
+        return "Public"
+    if isinstance(v, ReachPrivate):
+        return "Private"
+    raise TypeError(f"not a Reach: {v!r}")
+
+
+@dataclass(frozen=True)
+class NetworkChangePath:
+    node: bytes
+    path: Path
+
+
+@dataclass(frozen=True)
+class NetworkChangeReach:
+    value: Reach
+
+
+@dataclass(frozen=True)
+class NetworkChangeAddresses:
+    value: str
+
+
+NetworkChange = Union[
+    NetworkChangePath,
+    NetworkChangeReach,
+    NetworkChangeAddresses,
+]
+
+
+def _read_network_change(r: _Reader) -> NetworkChange:
+    tag = r.u32()
+    if tag == 0:
+        return NetworkChangePath(r.bytes32(), _read_path(r))
+    if tag == 1:
+        return NetworkChangeReach(_read_reach(r))
+    if tag == 2:
+        return NetworkChangeAddresses(r.ticket())
+    raise DecodeError(f"unknown NetworkChange {tag}")
+
+
+def _write_network_change(w: _Writer, v: NetworkChange) -> None:
+    if isinstance(v, NetworkChangePath):
+        w.u32(0)
+        w.bytes32(v.node)
+        _write_path(w, v.path)
+    elif isinstance(v, NetworkChangeReach):
+        w.u32(1)
+        _write_reach(w, v.value)
+    elif isinstance(v, NetworkChangeAddresses):
+        w.u32(2)
+        w.ticket(v.value)
+    else:
+        raise TypeError(f"not a NetworkChange: {v!r}")
+
+
+def _json_network_change(v: NetworkChange) -> Any:
+    if isinstance(v, NetworkChangePath):
+        return {"Path": {"node": _node_text(v.node), "path": _json_path(v.path)}}
+    if isinstance(v, NetworkChangeReach):
+        return {"Reach": _json_reach(v.value)}
+    if isinstance(v, NetworkChangeAddresses):
+        return {"Addresses": v.value}
+    raise TypeError(f"not a NetworkChange: {v!r}")
 
 
 @dataclass(frozen=True)
@@ -1148,6 +1794,26 @@ class EventClosing:
     value: Failure
 
 
+@dataclass(frozen=True)
+class EventMessage:
+    topic: str
+    message: bytes
+    author: bytes
+    payload: bytes
+
+
+@dataclass(frozen=True)
+class EventDatagram:
+    node: bytes
+    protocol: str
+    payload: bytes
+
+
+@dataclass(frozen=True)
+class EventNetwork:
+    value: NetworkChange
+
+
 Event = Union[
     EventStream,
     EventStreamGone,
@@ -1158,6 +1824,9 @@ Event = Union[
     EventGrantsChanged,
     EventDropped,
     EventClosing,
+    EventMessage,
+    EventDatagram,
+    EventNetwork,
 ]
 
 
@@ -1181,6 +1850,12 @@ def _read_event(r: _Reader) -> Event:
         return EventDropped(r.u64())
     if tag == 8:
         return EventClosing(_read_failure(r))
+    if tag == 9:
+        return EventMessage(r.name(), r.bytes32(), r.bytes32(), r.bytes())
+    if tag == 10:
+        return EventDatagram(r.bytes32(), r.protocol(), r.bytes())
+    if tag == 11:
+        return EventNetwork(_read_network_change(r))
     raise UnknownTag(f"unknown Event {tag}")
 
 
@@ -1219,6 +1894,20 @@ def _write_event(w: _Writer, v: Event) -> None:
     elif isinstance(v, EventClosing):
         w.u32(8)
         _write_failure(w, v.value)
+    elif isinstance(v, EventMessage):
+        w.u32(9)
+        w.name(v.topic)
+        w.bytes32(v.message)
+        w.bytes32(v.author)
+        w.bytes(v.payload)
+    elif isinstance(v, EventDatagram):
+        w.u32(10)
+        w.bytes32(v.node)
+        w.protocol(v.protocol)
+        w.bytes(v.payload)
+    elif isinstance(v, EventNetwork):
+        w.u32(11)
+        _write_network_change(w, v.value)
     else:
         raise TypeError(f"not a Event: {v!r}")
 
@@ -1242,6 +1931,12 @@ def _json_event(v: Event) -> Any:
         return {"Dropped": {"count": v.count}}
     if isinstance(v, EventClosing):
         return {"Closing": _json_failure(v.value)}
+    if isinstance(v, EventMessage):
+        return {"Message": {"topic": v.topic, "message": v.message.hex(), "author": _node_text(v.author), "payload": v.payload.hex()}}
+    if isinstance(v, EventDatagram):
+        return {"Datagram": {"node": _node_text(v.node), "protocol": v.protocol, "payload": v.payload.hex()}}
+    if isinstance(v, EventNetwork):
+        return {"Network": _json_network_change(v.value)}
     raise TypeError(f"not a Event: {v!r}")
 
 

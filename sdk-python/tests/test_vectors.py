@@ -8,7 +8,7 @@ from typing import Any, Callable
 
 import pytest
 
-from polypeer import BadArgument, PolypeerError, ProtocolError, _ids
+from polypeer import BadArgument, PolypeerError, ProtocolError, SignedRecord, _ids
 from polypeer import _messages as m
 from polypeer._data import Data, DataReceiver, Fin, Reset
 from polypeer._protocol import FrameBuffer
@@ -118,6 +118,8 @@ def test_text(case: Any) -> None:
         "secret": _ids.secret_bytes,
         "ticket": ticket,
         "protocol": _ids.protocol,
+        "hash": _ids.hash_bytes,
+        "name": _ids.record_name,
         "plugin id": lambda text: m.encode_opening_reply(m.OpeningReplyOpened(m.OriginLocal(text), "any/1")),
         "pattern": lambda text: m.encode_server_frame(m.ServerFrameEvent(m.EventGrantsChanged(serving(text)))),
     }
@@ -128,7 +130,7 @@ def test_text(case: Any) -> None:
         assert isinstance(caught.value, BadArgument) or kind in ("plugin id", "pattern")
         return
     parsed = parse[kind](text)
-    if kind in ("node id", "secret"):
+    if kind in ("node id", "secret", "hash"):
         assert parsed == unhex(case["bytes"])
     if kind == "node id":
         assert _ids.node_text(parsed) == text
@@ -145,6 +147,16 @@ def ticket(text: str) -> m.TargetTicket:
 
 def serving(pattern: str) -> m.Grants:
     return m.Grants((pattern,), (), (), m.PeerScopeAny(), (), (), ())
+
+
+@cases("records")
+def test_record_is_signed_as_stated(case: Any) -> None:
+    key, value, signature = (unhex(case[each]) for each in ("key", "value", "signature"))
+    record = SignedRecord(_ids.node_text(key), case["record"], case["sequence"], case["expires"], value)
+    assert record.signed_bytes() == unhex(case["signed"])
+    signed = record.with_signature(signature)
+    assert signed.signed_bytes() == record.signed_bytes()
+    assert signed.signature == signature
 
 
 @cases("patterns")

@@ -134,7 +134,8 @@ fn word(body: &[u8], at: usize) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gateway::{Event, Request, Response};
+    use crate::gateway::{Event, NetworkChange, Reach, Request, Response};
+    use crate::ticket::Ticket;
 
     fn bytes(parts: &[&[u8]]) -> Vec<u8> {
         parts.concat()
@@ -144,7 +145,7 @@ mod tests {
     fn unknown_request_keeps_its_id_and_is_not_malformed() {
         let body = bytes(&[&0u32.to_le_bytes(), &77u64.to_le_bytes(), &REQUESTS.to_le_bytes(), b"anything"]);
         assert!(matches!(client_frame(&body), Err(Undecodable::UnknownRequest { id: 77, tag: REQUESTS })));
-        let last = ClientFrame::Request { id: 1, request: Request::Ping };
+        let last = ClientFrame::Request { id: 1, request: Request::WatchNetwork { on: true } };
         let mut body = Vec::new();
         codec::encode(&last, &mut body).expect("fits");
         assert_eq!(body[12..16], (REQUESTS - 1).to_le_bytes(), "the constant follows the enum");
@@ -162,11 +163,13 @@ mod tests {
         assert!(matches!(client_frame(&[]), Err(Undecodable::Malformed(_))));
 
         let mut body = Vec::new();
-        codec::encode(&ServerFrame::Event(Event::Closing(ErrorCode::Superseded.into())), &mut body).expect("fits");
+        codec::encode(&ServerFrame::Event(Event::Network(NetworkChange::Reach(Reach::Public))), &mut body)
+            .expect("fits");
         assert_eq!(body[4..8], (EVENTS - 1).to_le_bytes(), "the constant follows the enum");
         let mut body = Vec::new();
-        codec::encode(&Response::Failed(ErrorCode::Busy.into()), &mut body).expect("fits");
-        assert_eq!(body[..4], [0; 4]);
+        let found = Response::Found(Ticket { node: crate::ids::NodeId([0; 32]), addresses: Vec::new() });
+        codec::encode(&found, &mut body).expect("fits");
+        assert_eq!(body[..4], (RESPONSES - 1).to_le_bytes(), "the constant follows the enum");
     }
 
     #[test]

@@ -111,6 +111,9 @@ fn writes(out: &mut String, name: &str, tag: Option<u32>, fields: &Fields) {
         if let Format::Seq(item) = format {
             line!(out, "\tw.u64(uint64(len({value})))\n\tfor _, item := range {value} {{");
             line!(out, "\t\t{}\n\t}}", write_value("item", item));
+        } else if let Format::Option(item) = format {
+            line!(out, "\tw.bool({value}.some)\n\tif {value}.some {{");
+            line!(out, "\t\t{}\n\t}}", write_value(&format!("{value}.value"), item));
         } else {
             line!(out, "\t{}", write_value(&value, format));
         }
@@ -136,6 +139,7 @@ fn reads(container: &str, fields: &Fields) -> String {
             let limit = list_limit(container, field).map_or("msgMaxFrame".to_owned(), |limit| limit.to_string());
             format!("msgList(r, {limit}, {})", function(item))
         }
+        Format::Option(item) => format!("msgOptional(r, {})", function(item)),
         single => format!("{}()", function(single)),
     };
     fields.iter().map(read).collect::<Vec<_>>().join(", ")
@@ -148,11 +152,14 @@ fn type_of(format: &Format) -> String {
         Format::Bool => "bool".into(),
         Format::Str => "string".into(),
         Format::Seq(item) => format!("[]{}", type_of(item)),
+        Format::Option(item) => format!("msgOption[{}]", type_of(item)),
         Format::TypeName(name) => match name.as_str() {
             "NodeId" => "msgNode".into(),
             "Secret" => "msgSecret".into(),
+            "Hash" => "msgHash".into(),
+            "Signature" => "msgSignature".into(),
             "Payload" => "[]byte".into(),
-            "PluginId" | "Protocol" | "Pattern" | "Ticket" => "string".into(),
+            "PluginId" | "Protocol" | "Pattern" | "Name" | "Ticket" => "string".into(),
             _ => format!("msg{name}"),
         },
         other => unreachable!("no message has {other:?}"),
@@ -169,10 +176,13 @@ fn method(format: &Format) -> Option<&'static str> {
         Format::TypeName(name) => match name.as_str() {
             "NodeId" => Some("node"),
             "Secret" => Some("secret"),
+            "Hash" => Some("hash"),
+            "Signature" => Some("signature"),
             "Payload" => Some("bytes"),
             "PluginId" => Some("pluginID"),
             "Protocol" => Some("protocol"),
             "Pattern" => Some("pattern"),
+            "Name" => Some("name"),
             "Ticket" => Some("ticket"),
             _ => None,
         },
@@ -184,9 +194,10 @@ fn json(field: &str, format: &Format) -> String {
     let value = format!("v.{}", camel(field));
     match format {
         Format::Seq(item) => format!("msgJSONList({value}, {})", json_function(item)),
+        Format::Option(item) => format!("msgJSONOption({value}, {})", json_function(item)),
         Format::TypeName(name) => match name.as_str() {
             "NodeId" => format!("msgJSONNode({value})"),
-            "Secret" => format!("msgJSONHex({value}[:])"),
+            "Secret" | "Hash" | "Signature" => format!("msgJSONHex({value}[:])"),
             "Payload" => format!("msgJSONHex({value})"),
             _ if method(format).is_some() => value,
             _ => format!("{value}.json()"),
@@ -199,9 +210,10 @@ fn json_function(format: &Format) -> String {
     match (method(format), format) {
         (Some("u32"), _) => "msgJSONNumber".into(),
         (Some("node"), _) => "msgJSONNode".into(),
+        (Some("bytes"), _) => "msgJSONHex".into(),
         (Some("protocol" | "pattern" | "text"), _) => "msgJSONText".into(),
         (None, Format::TypeName(name)) => format!("msg{name}.json"),
-        other => unreachable!("no list has {other:?}"),
+        other => unreachable!("no list or option has {other:?}"),
     }
 }
 

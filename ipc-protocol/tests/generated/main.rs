@@ -4,6 +4,7 @@
 mod go;
 mod python;
 mod schema;
+mod services;
 mod spec;
 mod vectors;
 

@@ -17,11 +17,19 @@ import (
 
 const msgMaxFrame = 1 << 20
 
-// msgNode and msgSecret are 32 bytes that stand for themselves.
+// msgNode, msgSecret, msgHash and msgSignature are bytes that stand for themselves.
 type (
-	msgNode   = [32]byte
-	msgSecret = [32]byte
+	msgNode      = [32]byte
+	msgSecret    = [32]byte
+	msgHash      = [32]byte
+	msgSignature = [64]byte
 )
+
+// msgOption is a value that may be missing.
+type msgOption[T any] struct {
+	some  bool
+	value T
+}
 
 // message is any value that can be written.
 type msgValue interface {
@@ -56,6 +64,9 @@ func (w *msgWriter) u32(v uint32)      { w.out = binary.LittleEndian.AppendUint3
 func (w *msgWriter) u64(v uint64)      { w.out = binary.LittleEndian.AppendUint64(w.out, v) }
 func (w *msgWriter) node(v msgNode)    { w.out = append(w.out, v[:]...) }
 func (w *msgWriter) secret(v [32]byte) { w.out = append(w.out, v[:]...) }
+func (w *msgWriter) hash(v [32]byte)   { w.out = append(w.out, v[:]...) }
+
+func (w *msgWriter) signature(v msgSignature) { w.out = append(w.out, v[:]...) }
 
 func (w *msgWriter) bool(v bool) {
 	if v {
@@ -88,6 +99,7 @@ func (w *msgWriter) checked(v string, valid bool, what string) {
 func (w *msgWriter) pluginID(v string) { w.checked(v, msgIsPluginID(v), "plugin id") }
 func (w *msgWriter) protocol(v string) { w.checked(v, msgIsProtocol(v), "protocol") }
 func (w *msgWriter) pattern(v string)  { w.checked(v, msgIsPattern(v), "pattern") }
+func (w *msgWriter) name(v string)     { w.checked(v, msgIsRecordName(v), "name") }
 func (w *msgWriter) ticket(v string)   { w.checked(v, msgIsTicket(v), "ticket") }
 
 // msgReader takes values off the front of b. After the first failure every value is zero. Nothing is allocated by a
@@ -151,6 +163,12 @@ func (r *msgReader) node() (out msgNode) {
 }
 
 func (r *msgReader) secret() msgSecret { return r.node() }
+func (r *msgReader) hash() msgHash     { return r.node() }
+
+func (r *msgReader) signature() (out msgSignature) {
+	copy(out[:], r.take(64))
+	return out
+}
 
 func (r *msgReader) bool() bool {
 	b := r.take(1)
@@ -183,6 +201,7 @@ func (r *msgReader) checked(valid func(string) bool, what string) string {
 func (r *msgReader) pluginID() string { return r.checked(msgIsPluginID, "plugin id") }
 func (r *msgReader) protocol() string { return r.checked(msgIsProtocol, "protocol") }
 func (r *msgReader) pattern() string  { return r.checked(msgIsPattern, "pattern") }
+func (r *msgReader) name() string     { return r.checked(msgIsRecordName, "name") }
 func (r *msgReader) ticket() string   { return r.checked(msgIsTicket, "ticket") }
 
 // choice reads the tag of an enum whose variants hold nothing.
@@ -206,6 +225,21 @@ func msgList[T any](r *msgReader, limit uint64, read func() T) []T {
 		out = append(out, read())
 	}
 	return out
+}
+
+// msgOptional reads a value that may be missing.
+func msgOptional[T any](r *msgReader, read func() T) (out msgOption[T]) {
+	if r.bool() {
+		out = msgOption[T]{true, read()}
+	}
+	return out
+}
+
+func msgJSONOption[T any](option msgOption[T], json func(T) any) any {
+	if !option.some {
+		return nil
+	}
+	return json(option.value)
 }
 
 func msgJSONList[T any](list []T, json func(T) any) []any {
@@ -241,6 +275,8 @@ func msgIsPattern(v string) bool {
 	fixed := strings.TrimSuffix(v, "*")
 	return v != "" && len(v) <= 80 && (fixed == "" || msgIsName(fixed, "._/"))
 }
+
+func msgIsRecordName(v string) bool { return len(v) <= 128 && msgIsName(v, "._/") }
 
 func msgIsTicket(v string) bool {
 	v = strings.TrimSpace(v)

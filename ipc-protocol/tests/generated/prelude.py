@@ -4,7 +4,7 @@
 
 An enum ``E`` with a variant ``V`` is the class ``EV``; ``E`` itself is the union of them. A variant's one unnamed value
 is its field ``value``. ``encode_<enum>`` and ``decode_<enum>`` exist for what travels as one frame's body. Node ids,
-secrets and payloads are ``bytes``; names and tickets are ``str``, checked when read and when written.
+secrets, hashes, signatures and payloads are ``bytes``; names and tickets are ``str``, checked when read and when written.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ _VALUES = {symbol: value for value, symbol in enumerate(_ALPHABET)}
 _PLUGIN_ID = re.compile(r"[a-z0-9-]{2,40}\Z")
 _PROTOCOL = re.compile(r"(?=.{3,80}\Z)[a-z0-9._-]+/[a-z0-9._-]+\Z")
 _PATTERN = re.compile(r"(?=.{1,80}\Z)[a-z0-9._/-]*\*?\Z")
+_NAME = re.compile(r"[a-z0-9._/-]{1,128}\Z")
 _ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+)):([0-9]{1,5})\Z")
 
 Data = Union[bytes, bytearray, memoryview]
@@ -99,6 +100,9 @@ class _Reader:
     def bytes32(self) -> bytes:
         return self.take(32)
 
+    def bytes64(self) -> bytes:
+        return self.take(64)
+
     def bytes(self) -> bytes:
         return self.take(self.u64())
 
@@ -117,6 +121,9 @@ class _Reader:
     def pattern(self) -> str:
         return self._checked(_PATTERN.match, "pattern")
 
+    def name(self) -> str:
+        return self._checked(_NAME.match, "name")
+
     def ticket(self) -> str:
         return self._checked(_is_ticket, "ticket")
 
@@ -134,6 +141,9 @@ class _Reader:
         for _ in range(count):
             items.append(read(self))
         return tuple(items)
+
+    def option(self, read: Callable[[_Reader], _T]) -> Optional[_T]:
+        return read(self) if self.bool() else None
 
     def end(self) -> None:
         left = len(self._data) - self._at
@@ -168,8 +178,14 @@ class _Writer:
         self._out.append(1 if value else 0)
 
     def bytes32(self, value: bytes) -> None:
-        if len(value) != 32:
-            raise ValueError(f"expected 32 bytes, not {len(value)}")
+        self._exactly(32, value)
+
+    def bytes64(self, value: bytes) -> None:
+        self._exactly(64, value)
+
+    def _exactly(self, size: int, value: bytes) -> None:
+        if len(value) != size:
+            raise ValueError(f"expected {size} bytes, not {len(value)}")
         self._out += value
 
     def bytes(self, value: Data) -> None:
@@ -187,6 +203,9 @@ class _Writer:
 
     def pattern(self, value: str) -> None:
         self._checked(value, _PATTERN.match, "pattern")
+
+    def name(self, value: str) -> None:
+        self._checked(value, _NAME.match, "name")
 
     def ticket(self, value: str) -> None:
         self._checked(value, _is_ticket, "ticket")

@@ -115,9 +115,10 @@ fn type_of(format: &Format) -> String {
         Format::Bool => "bool".into(),
         Format::Str => "str".into(),
         Format::Seq(item) => format!("Tuple[{}, ...]", type_of(item)),
+        Format::Option(item) => format!("Optional[{}]", type_of(item)),
         Format::TypeName(name) => match name.as_str() {
-            "NodeId" | "Secret" | "Payload" => "bytes".into(),
-            "PluginId" | "Protocol" | "Pattern" | "Ticket" => "str".into(),
+            "NodeId" | "Secret" | "Hash" | "Signature" | "Payload" => "bytes".into(),
+            "PluginId" | "Protocol" | "Pattern" | "Name" | "Ticket" => "str".into(),
             _ => name.clone(),
         },
         other => unreachable!("no message has {other:?}"),
@@ -132,9 +133,10 @@ fn reader(format: &Format) -> (bool, String) {
         Format::Bool => (true, "bool".into()),
         Format::Str => (true, "string".into()),
         Format::TypeName(name) => match name.as_str() {
-            "NodeId" | "Secret" => (true, "bytes32".into()),
+            "NodeId" | "Secret" | "Hash" => (true, "bytes32".into()),
+            "Signature" => (true, "bytes64".into()),
             "Payload" => (true, "bytes".into()),
-            "PluginId" | "Protocol" | "Pattern" | "Ticket" => (true, snake(name)),
+            "PluginId" | "Protocol" | "Pattern" | "Name" | "Ticket" => (true, snake(name)),
             _ => (false, format!("_read_{}", snake(name))),
         },
         other => unreachable!("no message has {other:?}"),
@@ -143,6 +145,10 @@ fn reader(format: &Format) -> (bool, String) {
 
 fn reads(container: &str, fields: &[(String, Format)]) -> String {
     let read = |(field, format): &(String, Format)| match format {
+        Format::Option(item) => {
+            let (method, function) = reader(item);
+            format!("r.option({})", if method { format!("_Reader.{function}") } else { function })
+        }
         Format::Seq(item) => {
             let (method, function) = reader(item);
             let function = if method { format!("_Reader.{function}") } else { function };
@@ -162,6 +168,10 @@ fn write_value(out: &mut String, indent: &str, value: &str, format: &Format) {
         line!(out, "{indent}w.u64(len({value}))\n{indent}for item in {value}:");
         return write_value(out, &format!("{indent}    "), "item", item);
     }
+    if let Format::Option(item) = format {
+        line!(out, "{indent}w.bool({value} is not None)\n{indent}if {value} is not None:");
+        return write_value(out, &format!("{indent}    "), value, item);
+    }
     match reader(format) {
         (true, method) => line!(out, "{indent}w.{method}({value})"),
         (false, function) => line!(out, "{indent}{}(w, {value})", function.replace("_read_", "_write_")),
@@ -174,10 +184,11 @@ fn json(value: &str, format: &Format) -> String {
             plain if plain == "item" => format!("list({value})"),
             each => format!("[{each} for item in {value}]"),
         },
+        Format::Option(item) => format!("None if {value} is None else {}", json(value, item)),
         Format::TypeName(name) => match name.as_str() {
             "NodeId" => format!("_node_text({value})"),
-            "Secret" | "Payload" => format!("{value}.hex()"),
-            "PluginId" | "Protocol" | "Pattern" | "Ticket" => value.to_owned(),
+            "Secret" | "Hash" | "Signature" | "Payload" => format!("{value}.hex()"),
+            "PluginId" | "Protocol" | "Pattern" | "Name" | "Ticket" => value.to_owned(),
             _ => format!("_json_{}({value})", snake(name)),
         },
         _ => value.to_owned(),

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use polypeer_ipc_protocol::gateway::{
-    CallMode, ClientFrame, Event, Opening, OpeningReply, Origin, Path, Payload, PeerScope, Request, Response, Scope,
-    ServerFrame, Target,
+    CallMode, ClientFrame, Event, NetworkChange, Opening, OpeningReply, Origin, Path, Payload, PeerScope, Reach,
+    Request, Response, Scope, ServerFrame, Target, Validation, Verdict,
 };
-use polypeer_ipc_protocol::ids::{NodeId, Pattern, PluginId, Protocol, Secret};
+use polypeer_ipc_protocol::ids::{Hash, Name, NodeId, Pattern, PluginId, Protocol, Secret};
 use polypeer_ipc_protocol::limits::MAX_VERSIONS;
+use polypeer_ipc_protocol::record::Signature;
 use polypeer_ipc_protocol::ticket::Ticket;
 use serde_reflection::{ContainerFormat, Format, Named, Registry, Samples, Tracer, TracerConfig, VariantFormat};
 
@@ -18,7 +19,8 @@ pub(crate) const ROOTS: [&str; 4] = ["Opening", "OpeningReply", "ClientFrame", "
 /// Enums that may grow within a version: an unknown tag is not an error of the session.
 pub(crate) const GROWING: [&str; 3] = ["Request", "Response", "Event"];
 /// Types that the generated files treat as values of their language, with code written by hand.
-pub(crate) const NATURAL: [&str; 7] = ["NodeId", "Secret", "PluginId", "Protocol", "Pattern", "Ticket", "Payload"];
+pub(crate) const NATURAL: [&str; 10] =
+    ["NodeId", "Secret", "Hash", "Signature", "PluginId", "Protocol", "Pattern", "Name", "Ticket", "Payload"];
 
 /// Every type, by name.
 #[derive(PartialEq)]
@@ -54,12 +56,16 @@ impl Schema {
         sample(tracer.trace_value(&mut samples, &"plugin".parse::<PluginId>().expect("valid")));
         sample(tracer.trace_value(&mut samples, &"name/1".parse::<Protocol>().expect("valid")));
         sample(tracer.trace_value(&mut samples, &"name/*".parse::<Pattern>().expect("valid")));
+        sample(tracer.trace_value(&mut samples, &"name".parse::<Name>().expect("valid")));
+        sample(tracer.trace_value(&mut samples, &Hash([0; 32])));
+        sample(tracer.trace_value(&mut samples, &Signature([0; 64])));
         sample(tracer.trace_value(&mut samples, &Ticket { node, addresses: Vec::new() }));
         sample(tracer.trace_value(&mut samples, &Payload::default()));
         macro_rules! types {
             ($($name:ty),*) => { $(tracer.trace_type::<$name>(&samples).expect("types can be traced");)* };
         }
-        types!(Target, PeerScope, Origin, Scope, CallMode, Path, Request, Response, Event);
+        types!(Target, PeerScope, Origin, Scope, CallMode, Path, Validation, Verdict, Reach, NetworkChange);
+        types!(Request, Response, Event);
         types!(Opening, OpeningReply, ClientFrame, ServerFrame);
         Self(tracer.registry().expect("every variant was traced"))
     }

@@ -10,7 +10,7 @@ use polypeer_ipc_protocol::{frame, limits, session::decode};
 use serde_reflection::Format;
 
 use crate::schema::{Fields, NATURAL, Schema, Shape, Variant, snake};
-use crate::vectors;
+use crate::{services, vectors};
 
 const BEGIN: &str = "<!-- made by POLYPEER_BLESS=1 cargo test -p polypeer-ipc-protocol --test generated -->\n";
 const END: &str = "<!-- end -->\n";
@@ -61,7 +61,12 @@ fn spaced<'a>(schema: &Schema, format: &Format, bytes: &'a [u8], groups: &mut Ve
             }
             rest
         }
-        Format::TypeName(name) if ["NodeId", "Secret"].contains(&name.as_str()) => take(bytes, 32).1,
+        Format::Option(item) => match take(bytes, 1) {
+            ([0], rest) => rest,
+            (_, rest) => spaced(schema, item, rest, groups),
+        },
+        Format::TypeName(name) if ["NodeId", "Secret", "Hash"].contains(&name.as_str()) => take(bytes, 32).1,
+        Format::TypeName(name) if name == "Signature" => take(bytes, 64).1,
         Format::TypeName(name) if NATURAL.contains(&name.as_str()) => spaced(schema, &Format::Str, bytes, groups),
         Format::TypeName(name) => {
             let (fields, mut rest) = match schema.shape(name) {
@@ -108,6 +113,7 @@ fn type_text(format: &Format) -> String {
         Format::U64 => "u64".into(),
         Format::Str => "string".into(),
         Format::Seq(item) => format!("list of {}", type_text(item)),
+        Format::Option(item) => format!("option of {}", type_text(item)),
         Format::TypeName(name) if NATURAL.contains(&name.as_str()) => snake(name).replace('_', " "),
         Format::TypeName(name) => name.clone(),
         other => unreachable!("no message has {other:?}"),
@@ -148,13 +154,14 @@ fn struct_rows(fields: &Fields) -> Vec<Vec<String>> {
 fn table_of_codes_is_that_of_the_code() {
     let row = |code: &ErrorCode| vec![code.number().to_string(), format!("{:#08x}", code.number()), code.text().into()];
     let expected: Vec<_> = ErrorCode::ALL.iter().map(row).collect();
-    assert_eq!(tables(&text())["9. Codes"], expected);
+    assert_eq!(tables(&text())["12. Codes"], expected);
 }
 
 #[test]
 fn table_of_limits_is_that_of_the_code() {
     let bytes = |count: usize| format!("{} bytes", thousands(count));
     let seconds = |time: std::time::Duration| format!("{} s", time.as_secs());
+    let hours = |seconds: u32| format!("{} h", seconds / 3600);
     let expected = [
         ("body of a frame", bytes(limits::MAX_FRAME)),
         ("first frame", bytes(limits::MAX_OPENING)),
@@ -166,6 +173,17 @@ fn table_of_limits_is_that_of_the_code() {
         ("listeners of a session", limits::MAX_LISTENERS.to_string()),
         ("versions in a `Hello`", limits::MAX_VERSIONS.to_string()),
         ("protocol or pattern", bytes(limits::MAX_PROTOCOL)),
+        ("name of a topic or record", bytes(limits::MAX_NAME)),
+        ("value of a record", bytes(limits::MAX_VALUE)),
+        ("life of a record", hours(limits::MAX_RECORD_LIFETIME)),
+        ("names a plugin provides", limits::MAX_PROVIDED.to_string()),
+        ("providers in an answer", limits::MAX_PROVIDERS.to_string()),
+        ("payload of a gossip message", bytes(limits::MAX_GOSSIP)),
+        ("topics of a session", limits::MAX_TOPICS.to_string()),
+        ("messages waiting for a session's verdict", limits::MAX_UNJUDGED.to_string()),
+        ("time for a verdict", seconds(limits::JUDGE_TIMEOUT)),
+        ("payload of a datagram", bytes(limits::MAX_DATAGRAM)),
+        ("protocols of datagrams of a session", limits::MAX_LISTENERS.to_string()),
         ("text of a failure", bytes(limits::MAX_MESSAGE)),
         ("ticket", bytes(limits::MAX_TICKET)),
         ("addresses in a ticket", limits::MAX_TICKET_ADDRESSES.to_string()),
@@ -175,7 +193,7 @@ fn table_of_limits_is_that_of_the_code() {
         ("`timeout_ms` of 0", seconds(limits::DEFAULT_TIMEOUT)),
     ];
     let expected: Vec<_> = expected.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
-    assert_eq!(tables(&text())["10. Limits"], expected);
+    assert_eq!(tables(&text())["13. Limits"], expected);
     assert!(text().starts_with(&format!("# The gateway protocol, version {}\n", limits::VERSION)));
 }
 
@@ -223,6 +241,20 @@ fn example_session_is_what_the_state_machines_say() {
     }
     assert_eq!(seen, ["response 1", "event", "response 2", "superseded: a newer session took over"]);
     assert!(input.is_empty() && answers.is_empty(), "nothing is left over");
+}
+
+#[test]
+fn example_record_is_what_is_signed() {
+    let bytes = |name: &str| {
+        let text = text();
+        let (_, rest) = text.split_once(&format!("```{name}\n")).expect("the example is there");
+        let (lines, _) = rest.split_once("\n```").expect("the example ends");
+        let digits: String = lines.lines().filter_map(|line| line.split_whitespace().next()).collect();
+        data_encoding::HEXLOWER.decode(digits.as_bytes()).expect("hex")
+    };
+    let record = services::record();
+    assert_eq!(bytes("record"), record.signed_bytes());
+    assert_eq!(bytes("signature"), record.signature.0);
 }
 
 #[test]

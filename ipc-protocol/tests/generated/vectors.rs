@@ -9,6 +9,8 @@ use polypeer_ipc_protocol::gateway::{
 use polypeer_ipc_protocol::ids::{NodeId, Pattern, Protocol, Secret};
 use polypeer_ipc_protocol::ticket::Ticket;
 
+use crate::services;
+
 /// One accepting vector.
 pub(crate) struct Sample {
     pub(crate) name: &'static str,
@@ -56,15 +58,15 @@ fn sample(name: &'static str, message: &Message) -> Sample {
 }
 
 /// 32 bytes that count up from `first`, so that a shifted field shows.
-fn bytes32(first: u8) -> [u8; 32] {
+pub(crate) fn bytes32(first: u8) -> [u8; 32] {
     std::array::from_fn(|index| first + index as u8)
 }
 
-fn node() -> NodeId {
+pub(crate) fn node() -> NodeId {
     NodeId(bytes32(0x00))
 }
 
-fn peer() -> NodeId {
+pub(crate) fn peer() -> NodeId {
     NodeId(bytes32(0x20))
 }
 
@@ -72,7 +74,7 @@ fn secret() -> Secret {
     Secret(bytes32(0x60))
 }
 
-fn chat() -> Protocol {
+pub(crate) fn chat() -> Protocol {
     "chat/1".parse().expect("a protocol")
 }
 
@@ -80,7 +82,7 @@ fn patterns(texts: &[&str]) -> Vec<Pattern> {
     texts.iter().map(|text| text.parse().expect("a pattern")).collect()
 }
 
-fn ticket() -> Ticket {
+pub(crate) fn ticket() -> Ticket {
     let addresses = ["192.0.2.7:7470", "[2001:db8::7]:7471"].map(|text| text.parse().expect("an address"));
     Ticket { node: peer(), addresses: addresses.to_vec() }
 }
@@ -105,7 +107,7 @@ fn failure(code: ErrorCode, message: &str) -> Failure {
     Failure::new(code, message)
 }
 
-fn payload(text: &str) -> Payload {
+pub(crate) fn payload(text: &str) -> Payload {
     Payload(text.as_bytes().to_vec().into())
 }
 
@@ -113,16 +115,17 @@ pub(crate) fn messages() -> Vec<(&'static str, Message)> {
     let mut all = Vec::new();
     all.extend(openings().into_iter().map(|(name, message)| (name, Message::Opening(message))));
     all.extend(replies().into_iter().map(|(name, message)| (name, Message::Reply(message))));
-    all.extend(requests().into_iter().enumerate().map(|(index, (name, request))| {
+    all.extend(requests().into_iter().chain(services::requests()).enumerate().map(|(index, (name, request))| {
         let id = index as u64 + 1;
         (name, Message::Client(ClientFrame::Request { id, request }))
     }));
     all.extend(client_frames().into_iter().map(|(name, message)| (name, Message::Client(message))));
-    all.extend(responses().into_iter().enumerate().map(|(index, (name, response))| {
+    all.extend(responses().into_iter().chain(services::responses()).enumerate().map(|(index, (name, response))| {
         let id = index as u64 + 1;
         (name, Message::Server(ServerFrame::Response { id, response }))
     }));
-    all.extend(events().into_iter().map(|(name, event)| (name, Message::Server(ServerFrame::Event(event)))));
+    let events = events().into_iter().chain(services::events());
+    all.extend(events.map(|(name, event)| (name, Message::Server(ServerFrame::Event(event)))));
     all
 }
 
