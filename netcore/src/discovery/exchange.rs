@@ -1,0 +1,258 @@
+//! Peer exchange, `exchange/1`: asking a peer for other nodes' address records, and answering. Pure. What is told and
+//! believed are records signed by their owners and nothing else, so that nobody can name nodes that did not ask for it,
+//! or lead others to an address that is not a node's.
+//!
+//! Only records that this node got from their owners themselves, on a link, are passed on: [`Exchange::learn`]. The
+//! driver asks ([`super::ways`]); [`super::Discovery`] answers what [`crate::query`] brings.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use polypeer_ipc_protocol::codec;
+use polypeer_ipc_protocol::ids::NodeId;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
+use serde::{Deserialize, Serialize};
+
+use crate::address::{AddressRecord, BadRecord, Subnet, Zone};
+use crate::keys::SharedKeys;
+use crate::now::Now;
+
+/// Records in one reply: enough to fill a node's peers from one; 10 KiB.
+pub const MAX_RECORDS: usize = 32;
+/// Largest reply, bytes: 32 of the largest records, which have 8 addresses of 22 bytes each.
+pub const MAX_REPLY: usize = 16 << 10;
+/// Time between two questions to one peer, and between two of one peer that are answered.
+pub const INTERVAL: Duration = Duration::from_secs(60);
+/// Of [`INTERVAL`], what an asker's clock may run fast.
+const TOLERANCE: Duration = Duration::from_secs(5);
+/// Records that can be told. 300 bytes each; far more than peers at one time.
+const MAX_KNOWN: usize = 1024;
+/// Peers whose last question is remembered, for each direction; the one that asked longest ago makes room.
+const MAX_REMEMBERED: usize = 4096;
+/// Records from one public subnet in a reply, while there are others.
+const PER_SUBNET: usize = 2;
+/// How long a node is told of after it was last heard of: long enough to outlast a restart of ours or of its own.
+const FRESH: Duration = Duration::from_secs(3600);
+
+/// A question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// How many records are wanted; more than [`MAX_RECORDS`] means that many.
+    pub count: u32,
+}
+
+/// Why a question is not answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// It asked before, less than [`INTERVAL`] ago.
+    #[error("asked again too soon; one question a minute is answered")]
+    TooSoon,
+    /// It is no question.
+    #[error("it is not a question for records")]
+    Malformed,
+}
+
+/// What came of a reply.
+#[derive(Debug, Default)]
+pub struct Reply {
+    /// Good ones, each of another node, none of the peer that replied or of this node.
+    pub records: Vec<Arc<AddressRecord>>,
+    /// Rules it breaks: no honest peer sends such a thing.
+    pub lies: u64,
+    /// Records that are old or known to be, or of no use here. Honest peers send those too.
+    pub useless: u64,
+}
+
+#[derive(Debug)]
+struct Known {
+    record: Arc<AddressRecord>,
+    heard: Instant,
+}
+
+/// See the module.
+pub struct Exchange {
+    keys: SharedKeys,
+    /// By node and zone: a node has one record for each.
+    known: BTreeMap<(NodeId, Zone), Known>,
+    answered: Remembered,
+    asked: Remembered,
+    random: StdRng,
+}
+
+impl Exchange {
+    /// One that knows nobody.
+    pub fn new(keys: SharedKeys, seed: [u8; 32]) -> Self {
+        Self {
+            keys,
+            known: BTreeMap::new(),
+            answered: Remembered::default(),
+            asked: Remembered::default(),
+            random: StdRng::from_seed(seed),
+        }
+    }
+
+    /// A peer's own record, which it sent on a link and whose check succeeded. Full, the one heard of longest ago makes
+    /// room.
+    pub fn learn(&mut self, now: Now, record: Arc<AddressRecord>) {
+        let place = (record.node, record.zone());
+        if self.known.get(&place).is_some_and(|known| known.record.sequence > record.sequence) {
+            return;
+        }
+        self.known.insert(place, Known { record, heard: now.at });
+        if self.known.len() > MAX_KNOWN
+            && let Some(oldest) = self.known.iter().min_by_key(|(_, known)| known.heard).map(|(place, _)| *place)
+        {
+            self.known.remove(&oldest);
+        }
+    }
+
+    /// The connection with a peer stands, or has ended just now: it is worth telling others of.
+    pub fn seen(&mut self, now: Now, node: &NodeId) {
+        for zone in [Zone::Loopback, Zone::Private, Zone::Public] {
+            if let Some(known) = self.known.get_mut(&(*node, zone)) {
+                known.heard = now.at;
+            }
+        }
+    }
+
+    /// The operator blocked it, or it lied: nobody is told of it.
+    pub fn forget(&mut self, node: &NodeId) {
+        self.known.retain(|(known, _), _| known != node);
+    }
+
+    /// Answers a question of `asker` at `ip`: records that mean something where it is, chosen by chance, few of each
+    /// subnet.
+    pub fn answer(&mut self, now: Now, asker: &NodeId, ip: IpAddr, payload: &[u8]) -> Result<Vec<u8>, Refusal> {
+        if !self.answered.enter(now, *asker, INTERVAL - TOLERANCE) {
+            return Err(Refusal::TooSoon);
+        }
+        let request: Request = codec::decode(payload).map_err(|_| Refusal::Malformed)?;
+        let wanted = usize::try_from(request.count).unwrap_or(MAX_RECORDS).min(MAX_RECORDS);
+        let records = self.choose(now, asker, Zone::of(ip), wanted);
+        let mut reply = Vec::new();
+        codec::encode(&records.iter().map(|record| &**record).collect::<Vec<_>>(), &mut reply)
+            .expect("a few records are small");
+        Ok(reply)
+    }
+
+    fn choose(&mut self, now: Now, asker: &NodeId, zone: Zone, wanted: usize) -> Vec<Arc<AddressRecord>> {
+        self.known.retain(|_, known| known.heard + FRESH > now.at && !known.record.is_expired(now));
+        let fits = |record: &AddressRecord| record.node != *asker && record.zone().is_told_to(zone);
+        let mut all: Vec<_> = self.known.values().map(|known| &known.record).filter(|record| fits(record)).collect();
+        all.shuffle(&mut self.random);
+        // First a few of each subnet, then the others while there is room.
+        let mut counts: BTreeMap<Subnet, usize> = BTreeMap::new();
+        let (mut first, mut rest) = (Vec::new(), Vec::new());
+        for record in all {
+            let ip = record.addresses.first().map(|address| address.ip());
+            let crowded = ip.filter(|ip| Zone::of(*ip) == Zone::Public).is_some_and(|ip| {
+                let count = counts.entry(Subnet::of(ip)).or_default();
+                *count += 1;
+                *count > PER_SUBNET
+            });
+            if crowded { rest.push(record) } else { first.push(record) }
+        }
+        first.into_iter().chain(rest).take(wanted).cloned().collect()
+    }
+
+    /// Whether `peer` may be asked now; then it counts as asked.
+    pub fn may_ask(&mut self, now: Now, peer: &NodeId) -> bool {
+        self.asked.enter(now, *peer, INTERVAL)
+    }
+
+    /// A question.
+    pub fn question(count: usize) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let request = Request { count: count.min(MAX_RECORDS) as u32 };
+        codec::encode(&request, &mut bytes).expect("a number is small");
+        bytes
+    }
+
+    /// Looks at the reply of `from`, which is at `ip`. At most [`MAX_RECORDS`] signatures are checked.
+    pub fn take(&mut self, now: Now, from: &NodeId, ip: IpAddr, payload: &[u8]) -> Reply {
+        let liar = Reply { lies: 1, ..Reply::default() };
+        if payload.len() > MAX_REPLY {
+            return liar;
+        }
+        let Ok(records) = codec::decode::<Vec<AddressRecord>>(payload) else { return liar };
+        if records.len() > MAX_RECORDS {
+            return liar;
+        }
+        let mut reply = Reply::default();
+        for record in records {
+            // A peer on the same network tells of private addresses; what a public one calls private is elsewhere.
+            let misplaced = !record.zone().is_told_to(Zone::of(ip));
+            match record.check(&*self.keys, now) {
+                Err(BadRecord::Addresses | BadRecord::Signature) => reply.lies += 1,
+                Err(BadRecord::Time) => reply.useless += 1,
+                Ok(()) if misplaced => reply.lies += 1,
+                Ok(()) => {
+                    let known = record.node == *from
+                        || record.node == self.keys.node()
+                        || reply.records.iter().any(|other| other.node == record.node);
+                    if known { reply.useless += 1 } else { reply.records.push(Arc::new(record)) }
+                }
+            }
+        }
+        // Whoever chose the order gains nothing by it.
+        reply.records.shuffle(&mut self.random);
+        reply
+    }
+
+    /// Peers to ask, of those that are connected: by chance, and each not more often than it answers.
+    pub fn choose_peers(&mut self, now: Now, mut connected: Vec<NodeId>, count: usize) -> Vec<NodeId> {
+        connected.sort_unstable();
+        connected.shuffle(&mut self.random);
+        connected.retain(|peer| !self.asked.is_within(now, peer, INTERVAL));
+        connected.truncate(count);
+        for peer in &connected {
+            self.asked.enter(now, *peer, INTERVAL);
+        }
+        connected
+    }
+
+    /// A number that decides something by chance.
+    pub fn chance(&mut self, below: usize) -> usize {
+        self.random.random_range(0..below.max(1))
+    }
+}
+
+impl std::fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Exchange").field("known", &self.known.len()).finish_non_exhaustive()
+    }
+}
+
+/// When a peer did something last.
+#[derive(Debug, Default)]
+struct Remembered(BTreeMap<NodeId, Instant>);
+
+impl Remembered {
+    fn is_within(&self, now: Now, peer: &NodeId, interval: Duration) -> bool {
+        self.0.get(peer).is_some_and(|at| *at + interval > now.at)
+    }
+
+    /// `false`: it did it less than `interval` ago. Otherwise it does it now.
+    fn enter(&mut self, now: Now, peer: NodeId, interval: Duration) -> bool {
+        if self.is_within(now, &peer, interval) {
+            return false;
+        }
+        if self.0.len() >= MAX_REMEMBERED && !self.0.contains_key(&peer) {
+            self.0.retain(|_, at| *at + interval > now.at);
+            if self.0.len() >= MAX_REMEMBERED
+                && let Some(oldest) = self.0.iter().min_by_key(|(_, at)| **at).map(|(peer, _)| *peer)
+            {
+                self.0.remove(&oldest);
+            }
+        }
+        self.0.insert(peer, now.at);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests;
