@@ -3,7 +3,7 @@
 
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::gateway::{Grants, Origin, Scope};
-use polypeer_ipc_protocol::ids::{NodeId, Pattern, PluginId, Protocol};
+use polypeer_ipc_protocol::ids::{Name, NodeId, Pattern, PluginId, Protocol};
 
 /// Something a plugin does for as long as it lasts, checked at its start and again when the grants change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +16,12 @@ pub enum Use {
     Dial(NodeId, Protocol),
     /// It has a stream or call that it opened to a plugin of this node.
     DialLocal(Protocol),
+    /// It publishes to a topic, or is subscribed to it.
+    Topic(Name),
+    /// It puts or gets records, or provides or finds what is provided, under a name.
+    Record(Name),
+    /// It finds out where a peer is.
+    Find(NodeId),
 }
 
 impl Use {
@@ -29,23 +35,26 @@ impl Use {
                 peer(plugin, grants, node)
             }
             Self::Dial(node, protocol) => {
-                named(plugin, "dial", &grants.dial, protocol)?;
+                named(plugin, "dial", &grants.dial, protocol.as_str(), "dial")?;
                 peer(plugin, grants, node)
             }
-            Self::DialLocal(protocol) => named(plugin, "dial", &grants.dial, protocol),
+            Self::DialLocal(protocol) => named(plugin, "dial", &grants.dial, protocol.as_str(), "dial"),
+            Self::Topic(topic) => named(plugin, "topics", &grants.topics, topic.as_str(), "use topic"),
+            Self::Record(name) => named(plugin, "dht", &grants.dht, name.as_str(), "use record name"),
+            Self::Find(node) => peer(plugin, grants, node),
         }
     }
 }
 
 fn serve(plugin: &PluginId, grants: &Grants, scope: Scope, protocol: &Protocol) -> Result<(), Failure> {
     match scope {
-        Scope::Peers => named(plugin, "serve", &grants.serve, protocol),
-        Scope::Local => named(plugin, "serve_local", &grants.serve_local, protocol),
+        Scope::Peers => named(plugin, "serve", &grants.serve, protocol.as_str(), "serve"),
+        Scope::Local => named(plugin, "serve_local", &grants.serve_local, protocol.as_str(), "serve_local"),
     }
 }
 
-fn named(plugin: &PluginId, grant: &str, patterns: &[Pattern], protocol: &Protocol) -> Result<(), Failure> {
-    if patterns.iter().any(|pattern| pattern.allows(protocol.as_str())) {
+fn named(plugin: &PluginId, grant: &str, patterns: &[Pattern], name: &str, asked: &str) -> Result<(), Failure> {
+    if patterns.iter().any(|pattern| pattern.allows(name)) {
         return Ok(());
     }
     let has = match patterns {
@@ -55,7 +64,7 @@ fn named(plugin: &PluginId, grant: &str, patterns: &[Pattern], protocol: &Protoc
     Err(Failure::new(
         ErrorCode::NotGranted,
         format!(
-            "plugin {plugin} asked to {grant} {protocol}, its grant {grant:?} allows {has}; \
+            "plugin {plugin} asked to {asked} {name}, its grant {grant:?} allows {has}; \
              see: polypeer plugin grants {plugin}"
         ),
     ))
@@ -92,6 +101,8 @@ mod tests {
             dial: vec!["chat/1".parse().unwrap()],
             serve_local: vec!["chat-control/1".parse().unwrap()],
             peers: PeerScope::List(vec![NodeId([1; 32])]),
+            topics: vec!["chat/*".parse().unwrap()],
+            dht: vec!["chat/profile".parse().unwrap()],
             ..Grants::default()
         };
         ("chat".parse().unwrap(), grants)
@@ -116,6 +127,13 @@ mod tests {
         assert_eq!(code(Use::DialLocal(protocol("chat/1"))), None);
         assert_eq!(code(Use::Serve(Origin::Peer(friend), protocol("chat/2"))), None);
         assert_eq!(code(Use::Serve(Origin::Peer(stranger), protocol("chat/2"))), Some(ErrorCode::PeerNotAllowed));
+        let name = |text: &str| text.parse::<Name>().unwrap();
+        assert_eq!(code(Use::Topic(name("chat/room"))), None);
+        assert_eq!(code(Use::Topic(name("news"))), Some(ErrorCode::NotGranted));
+        assert_eq!(code(Use::Record(name("chat/profile"))), None);
+        assert_eq!(code(Use::Record(name("chat/room"))), Some(ErrorCode::NotGranted));
+        assert_eq!(code(Use::Find(friend)), None);
+        assert_eq!(code(Use::Find(stranger)), Some(ErrorCode::PeerNotAllowed));
         let operator = Origin::Local("operator".parse().unwrap());
         assert_eq!(code(Use::Serve(operator.clone(), protocol("chat-control/1"))), None);
         assert_eq!(code(Use::Serve(operator, protocol("chat/1"))), Some(ErrorCode::NotGranted));

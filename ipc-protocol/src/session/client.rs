@@ -43,7 +43,7 @@ pub enum CommandError {
     /// As many requests as a session may have wait for their answers.
     #[error("{MAX_REQUESTS} requests are in flight already")]
     TooMany,
-    /// The payload of a call or answer is over its limit, or the message over that of a frame.
+    /// The payload of a request or answer is over its limit, or the message over that of a frame.
     #[error("message is too large")]
     TooLarge,
 }
@@ -164,8 +164,8 @@ impl ClientSession {
         if self.in_flight.len() >= MAX_REQUESTS {
             return Err(CommandError::TooMany);
         }
-        if let Request::Call { payload, .. } = &request {
-            check(payload)?;
+        if decode::too_large(&request).is_some() {
+            return Err(CommandError::TooLarge);
         }
         let id = self.next_id;
         self.send(&ClientFrame::Request { id, request }, out)?;

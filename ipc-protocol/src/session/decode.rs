@@ -3,8 +3,8 @@
 
 use crate::codec::{self, CodecError};
 use crate::error::{ErrorCode, Failure};
-use crate::gateway::{ClientFrame, Opening, OpeningReply, ServerFrame};
-use crate::limits::{MAX_OPENING, MAX_PAYLOAD, MAX_VERSIONS};
+use crate::gateway::{ClientFrame, Opening, OpeningReply, Request, ServerFrame};
+use crate::limits::{MAX_DATAGRAM, MAX_GOSSIP, MAX_OPENING, MAX_PAYLOAD, MAX_VALUE, MAX_VERSIONS};
 
 /// Variants of [`crate::gateway::Request`]; tags from here on are unknown to this version.
 pub const REQUESTS: u32 = 26;
@@ -115,6 +115,26 @@ pub fn payload_fits(payload: &[u8]) -> bool {
     payload.len() <= MAX_PAYLOAD
 }
 
+/// Why a request is `too large`: what it carries is over its limit.
+pub fn too_large(request: &Request) -> Option<String> {
+    let (what, payload, limit, instead) = match request {
+        Request::Call { payload, .. } => ("the payload of a call", payload, MAX_PAYLOAD, "use a stream"),
+        Request::Publish { payload, .. } => {
+            ("a gossip message", payload, MAX_GOSSIP, "publish where it can be had instead")
+        }
+        Request::PutImmutable { value, .. } | Request::PutOwn { value, .. } => {
+            ("the value of a record", value, MAX_VALUE, "put where it can be had instead")
+        }
+        Request::PutSigned { record, .. } => {
+            ("the value of a record", &record.value, MAX_VALUE, "put where it can be had instead")
+        }
+        Request::SendDatagram { payload, .. } => ("a datagram", payload, MAX_DATAGRAM, "use a stream or a call"),
+        _ => return None,
+    };
+    let length = payload.0.len();
+    (length > limit).then(|| format!("{what} has at most {limit} bytes, this one {length}: {instead}"))
+}
+
 /// The start of `Request` and `Response` frames: the frame's tag, the id, the tag of what is in it.
 struct Numbered {
     frame: u32,
@@ -134,7 +154,7 @@ fn word(body: &[u8], at: usize) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gateway::{Event, NetworkChange, Reach, Request, Response};
+    use crate::gateway::{Event, NetworkChange, Reach, Response};
     use crate::ticket::Ticket;
 
     fn bytes(parts: &[&[u8]]) -> Vec<u8> {

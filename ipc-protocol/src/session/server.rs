@@ -7,7 +7,7 @@
 //! ```
 //!
 //! What the specification says netcore answers by itself is answered here: `unsupported` to a request of a later
-//! version, `busy` beyond 256 in flight, `too large` to a payload over 64 KiB, `malformed` and the end for the rest.
+//! version, `busy` beyond 256 in flight, `too large` to a payload over its limit, `malformed` and the end for the rest.
 
 use std::collections::HashSet;
 
@@ -216,10 +216,8 @@ impl ServerSession {
             self.fail(id, Failure::new(ErrorCode::Busy, format!("{MAX_REQUESTS} requests are in flight already")), out);
             return None;
         }
-        if let Request::Call { payload, .. } = &request
-            && !decode::payload_fits(&payload.0)
-        {
-            self.fail(id, Failure::new(ErrorCode::TooLarge, "the payload is over 64 KiB: use a stream"), out);
+        if let Some(text) = decode::too_large(&request) {
+            self.fail(id, Failure::new(ErrorCode::TooLarge, text), out);
             return None;
         }
         self.in_flight.insert(id);

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::gateway::{Event, Grants, Origin, Payload, Scope};
 use polypeer_ipc_protocol::ids::{NodeId, PluginId, Protocol};
-use polypeer_ipc_protocol::limits::{MAX_DATAGRAM, MAX_LISTENERS};
+use polypeer_ipc_protocol::limits::MAX_LISTENERS;
 
 use super::session::Session;
 use crate::grants::Use;
@@ -68,7 +68,7 @@ impl Receivers {
     }
 }
 
-/// [`polypeer_ipc_protocol::gateway::Request::SendDatagram`].
+/// [`polypeer_ipc_protocol::gateway::Request::SendDatagram`]; the session has checked its size.
 pub(super) fn send(
     node: &Node,
     session: &Session,
@@ -79,18 +79,13 @@ pub(super) fn send(
     node.check_running()?;
     let launch = &session.launch;
     launch.check(&node.counters, &Use::Dial(peer, protocol.clone()))?;
-    let length = payload.0.len();
-    if length > MAX_DATAGRAM {
-        let text = format!("a datagram has at most {MAX_DATAGRAM} bytes, this one {length}: use a stream or a call");
-        return Err(Failure::new(ErrorCode::TooLarge, text));
-    }
     if !launch.account.datagram(Instant::now()) {
         node.counters.datagrams_not_sent.count();
         let text = format!("plugin {} sends datagrams faster than it may: send fewer, or use a stream", launch.plugin);
         return Err(Failure::new(ErrorCode::Busy, text));
     }
     datagram::send(node, &peer, &protocol, &payload.0)?;
-    launch.account.sent.add(length as u64);
+    launch.account.sent.add(payload.0.len() as u64);
     Ok(())
 }
 

@@ -100,9 +100,9 @@ impl Launch {
         newest
     }
 
-    /// Checks that the grants cover `used` and enters it until the result is dropped; it takes the place of a stream.
+    /// Checks that the grants cover `used` and enters it until the result is dropped; a stream or call takes the place of one.
     pub(crate) fn begin(self: &Arc<Self>, counters: &Counters, used: Use) -> Result<ActiveUse, Failure> {
-        let mut state = self.state();
+        let state = self.state();
         if state.ended {
             return Err(over());
         }
@@ -110,14 +110,20 @@ impl Launch {
         let peer = match &used {
             Use::Dial(node, _) => Some(WithPeer::Opened(*node)),
             Use::Serve(Origin::Peer(node), _) => Some(WithPeer::Served(*node)),
-            Use::DialLocal(_) | Use::Serve(Origin::Local(_), _) | Use::Listen(..) => None,
+            Use::DialLocal(_) | Use::Serve(Origin::Local(_), _) => None,
+            // Requests, which are limited by themselves.
+            Use::Listen(..) | Use::Topic(_) | Use::Record(_) | Use::Find(_) => return Ok(self.enter(state, used, None)),
         };
         let slot = self.account.slot(peer).inspect_err(|_| counters.refused_too_many.count())?;
+        Ok(self.enter(state, used, Some(slot)))
+    }
+
+    fn enter(self: &Arc<Self>, mut state: MutexGuard<'_, State>, used: Use, slot: Option<Slot>) -> ActiveUse {
         let (revoke, revoked) = watch::channel(None);
         state.last_use += 1;
         let number = state.last_use;
         state.uses.insert(number, (used, revoke));
-        Ok(ActiveUse { launch: Arc::clone(self), number, revoked, _slot: slot })
+        ActiveUse { launch: Arc::clone(self), number, revoked, _slot: slot }
     }
 
     /// Checks that the grants cover `used`, which holds no place.
@@ -188,7 +194,7 @@ pub struct ActiveUse {
     launch: Arc<Launch>,
     number: u64,
     revoked: watch::Receiver<Option<ErrorCode>>,
-    _slot: Slot,
+    _slot: Option<Slot>,
 }
 
 impl ActiveUse {

@@ -12,7 +12,7 @@ use polypeer_ipc_protocol::ids::{NodeId, Protocol};
 use polypeer_ipc_protocol::limits::{MAX_DATAGRAM, MAX_PROTOCOL};
 use quinn::SendDatagramError;
 
-use super::{Link, Stage};
+use super::Link;
 use crate::gateway::datagrams;
 use crate::node::Node;
 use crate::rate::{Bucket, Rate};
@@ -63,7 +63,7 @@ pub fn decode(bytes: &Bytes) -> Result<(Protocol, Bytes), BadDatagram> {
 /// Queues a datagram on the connection to `peer`. Fails with `unreachable` when there is none, `busy` when the path does
 /// not take more now, `unsupported` when the peer takes none.
 pub(crate) fn send(node: &Node, peer: &NodeId, protocol: &Protocol, payload: &[u8]) -> Result<(), Failure> {
-    let Some(link) = node.links.standing(peer).filter(|link| link.stage() == Stage::Ready) else {
+    let Some(link) = node.links.ready(peer) else {
         let text = format!(
             "no connection to {peer} stands, and datagrams make none: open a stream or make a call to it first, or wait \
              until it is up"

@@ -332,11 +332,6 @@ impl Links {
         }
     }
 
-    /// The link to a peer, if there is one.
-    pub(crate) fn standing(&self, peer: &NodeId) -> Option<Arc<Link>> {
-        self.all().standing.get(peer).cloned()
-    }
-
     /// The link with `peer`, if one stands that is past its first frames.
     pub(crate) fn ready(&self, peer: &NodeId) -> Option<Arc<Link>> {
         self.all().standing.get(peer).filter(|link| link.stage() == Stage::Ready).cloned()

@@ -26,6 +26,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Notify, oneshot};
 
+#[allow(unused_imports, reason = "not every test program has a deaf plugin")]
 pub use deaf::Deaf;
 
 /// How long anything may take before a test has failed.

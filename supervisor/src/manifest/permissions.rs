@@ -212,8 +212,6 @@ impl Permissions {
     pub fn not_enforced(&self) -> Vec<&'static str> {
         let all = [
             ("peers = \"group:…\"", matches!(self.peers, Peers::Group(_))),
-            ("topics", !self.topics.is_empty()),
-            ("dht", !self.dht.is_empty()),
             ("routes", !self.routes.is_empty()),
             ("groups", self.groups),
             ("mailbox", self.mailbox.is_some_and(|size| size > 0)),

@@ -85,10 +85,15 @@ fn every_key_of_the_schema_is_accepted_and_typed() {
     assert_eq!(manifest.ready(), Ready::Tcp(8333));
     assert_eq!(manifest.permissions.peers, Peers::Any);
     let skipped = manifest.not_enforced();
-    for key in ["permissions.dht", "limits.upload", "tunnel", "ui", "plugin.mode = \"service\"", "limits.quota"] {
+    for key in ["permissions.mailbox", "limits.upload", "tunnel", "ui", "plugin.mode = \"service\"", "limits.quota"] {
         assert!(skipped.iter().any(|one| one == key), "{key} in {skipped:?}");
     }
-    assert!(!skipped.iter().any(|one| one.contains("memory") || one.contains("routes")));
+    for key in ["memory", "routes", "topics", "dht"] {
+        assert!(!skipped.iter().any(|one| one.contains(key)), "{key} in {skipped:?}");
+    }
+    let grants = manifest.permissions.grants(&[]);
+    let chat = vec!["chat/*".parse().expect("a pattern")];
+    assert_eq!((grants.topics, grants.dht), (chat.clone(), chat));
 }
 
 #[test]

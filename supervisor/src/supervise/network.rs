@@ -231,5 +231,13 @@ impl Task {
 /// The operator may do anything that a plugin can be granted.
 pub(super) fn operator_grants() -> Grants {
     let all = || vec!["*".parse().expect("a valid pattern")];
-    Grants { serve: all(), dial: all(), serve_local: all(), peers: PeerScope::Any, ..Grants::default() }
+    Grants {
+        serve: all(),
+        dial: all(),
+        serve_local: all(),
+        peers: PeerScope::Any,
+        topics: all(),
+        dht: all(),
+        ..Grants::default()
+    }
 }

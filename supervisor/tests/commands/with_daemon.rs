@@ -60,14 +60,19 @@ fn node_is_described_as_text_and_as_documented_json() {
 fn plugin_is_installed_run_changed_and_removed() {
     let mut world = World::new();
     world.start();
-    let folder = world.plugin("app", SLEEPER, &format!("{READY}[permissions]\ndial = [\"echo/*\"]\ndht = [\"a/*\"]\n"));
+    let folder = world.plugin(
+        "app",
+        SLEEPER,
+        &format!("{READY}[permissions]\ndial = [\"echo/*\"]\ndht = [\"a/*\"]\ngroups = true\n"),
+    );
 
     let asked = world.run(&["plugin", "install", &folder]);
     asked.refused(4, &["--yes"]);
     for line in [
         "open connections to plugins of this node: echo/*",
         "256 MiB of memory",
-        "Not enforced by this version: permissions.dht",
+        "store and look up public records: a/*",
+        "Not enforced by this version: permissions.groups",
     ] {
         assert!(asked.err.contains(line), "{line} in {asked:?}");
     }
@@ -83,7 +88,7 @@ fn plugin_is_installed_run_changed_and_removed() {
         assert!(info.get(key).is_some(), "{key} in {info}");
     }
     assert_eq!((&info["version"], &info["state"]), (&"1.2.3".into(), &"ready".into()));
-    assert_eq!(info["not_enforced"], serde_json::json!(["permissions.dht"]));
+    assert_eq!(info["not_enforced"], serde_json::json!(["permissions.groups"]));
     assert_eq!(info["grants"]["dial"], serde_json::json!(["echo/*"]));
     assert_eq!(info["limits"]["memory_bytes"], 256 << 20);
     assert!(info["confinement"].as_array().is_some_and(|measures| {
