@@ -163,7 +163,7 @@ async fn answer(node: &Arc<Node>, request: AdminRequest) -> Outcome {
 async fn query(node: &Arc<Node>, request: AdminRequest) -> Result<AdminResponse, Failure> {
     let peers = node.peers()?;
     Ok(match request {
-        AdminRequest::Status => AdminResponse::Status(status(node, peers.status())),
+        AdminRequest::Status => AdminResponse::Status(status(node, peers.status()).await),
         AdminRequest::Peers => {
             let mut records = peers.records();
             for record in &mut records {
@@ -193,8 +193,9 @@ async fn query(node: &Arc<Node>, request: AdminRequest) -> Result<AdminResponse,
     })
 }
 
-fn status(node: &Node, mut status: NetStatus) -> NetStatus {
+async fn status(node: &Node, mut status: NetStatus) -> NetStatus {
     status.counters.extend(node.counters.list());
+    status.counters.extend(node.services().counters().await);
     for account in node.accounts.all() {
         let (now, peak) = account.windows();
         if peak > 0 {

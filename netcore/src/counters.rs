@@ -82,6 +82,10 @@ counters! {
     questions_refused_busy,
     /// Questions of peers that took too long to answer.
     questions_late,
+    /// Nodes caught lying by the hash table: forged records, answers that fit no question.
+    dht_lies,
+    /// Questions the hash table wanted asked while too many were in flight.
+    dht_calls_dropped,
     /// Events for the supervisor dropped because it did not read.
     admin_events_dropped,
     /// Admin requests answered `busy`.

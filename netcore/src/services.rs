@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
+use crate::dht::{self, DhtHandle};
+use crate::gossip::driver::GossipHandle;
 use crate::identity::Identity;
+use crate::keys::SharedKeys;
 use crate::node::Node;
 use crate::query::Queries;
 
@@ -14,9 +17,39 @@ use crate::query::Queries;
 pub struct Services {
     /// Questions between netcores.
     pub queries: Queries,
+    /// The hash table.
+    pub dht: DhtHandle,
+    /// Publish and subscribe.
+    pub gossip: GossipHandle,
+}
+
+impl Services {
+    /// How they fare, as numbers by name: those that are not zero.
+    pub async fn counters(&self) -> Vec<(String, u64)> {
+        let dht = self.dht.stats().await;
+        let all = [
+            ("dht_contacts", dht.contacts as u64),
+            ("dht_table_bytes", dht.table_bytes as u64),
+            ("dht_records", dht.records as u64),
+            ("dht_record_bytes", dht.record_bytes as u64),
+            ("dht_providers", dht.providers as u64),
+            ("dht_commands_dropped", self.dht.dropped()),
+        ];
+        all.into_iter().filter(|(_, value)| *value > 0).map(|(name, value)| (name.to_owned(), value)).collect()
+    }
 }
 
 /// Starts the drivers. They end when the result is dropped.
-pub(crate) fn start(_node: &Arc<Node>, _identity: &Arc<Identity>) -> JoinSet<()> {
-    JoinSet::new()
+pub(crate) fn start(node: &Arc<Node>, identity: &Arc<Identity>) -> JoinSet<()> {
+    let mut drivers = JoinSet::new();
+    let keys: SharedKeys = Arc::clone(identity) as SharedKeys;
+    drivers.spawn(dht::driver::run(Arc::clone(node), keys, seed()));
+    drivers
+}
+
+/// What a machine's randomness comes from.
+fn seed() -> [u8; 32] {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).expect("the system gives randomness");
+    seed
 }

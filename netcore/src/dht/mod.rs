@@ -1,5 +1,7 @@
 //! The distributed hash table: Kademlia over authenticated connections.
 
+pub(crate) mod driver;
+mod handle;
 pub mod key;
 pub mod limits;
 pub mod record;
@@ -15,6 +17,7 @@ use crate::address::{AddressRecord, Zone};
 use crate::keys::SharedKeys;
 use crate::now::Now;
 
+pub use handle::DhtHandle;
 pub use key::Key;
 pub use record::{ProviderRecord, Record, RecordError};
 pub use wire::{Ask, Refusal, Request, Response, WireError};

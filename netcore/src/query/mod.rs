@@ -9,7 +9,7 @@
 
 mod admission;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -25,6 +25,8 @@ use crate::link::wire::{StreamHeader, StreamKind};
 use crate::node::Node;
 use admission::Admission;
 
+pub use crate::dht::Asker;
+
 /// The distributed hash table.
 pub const KAD: &str = "kad/1";
 /// Address records of others.
@@ -33,15 +35,6 @@ pub const EXCHANGE: &str = "exchange/1";
 pub const PROBE: &str = "probe/1";
 /// Publish and subscribe; streams of frames.
 pub const GOSSIP: &str = "gossip/1";
-
-/// Who asks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Asker {
-    /// It proved to be this node.
-    pub node: NodeId,
-    /// Where its packets come from; unspecified while they come through others.
-    pub ip: IpAddr,
-}
 
 /// The state of questions; see the module.
 #[derive(Debug, Default)]
@@ -66,14 +59,49 @@ pub async fn ask(
     payload: Vec<u8>,
     deadline: Instant,
 ) -> Result<Bytes, Failure> {
+    question(node, to, addresses, protocol, payload, deadline).await.map_err(Unanswered::into)
+}
+
+/// Why there is no answer, for those who judge the node that was asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Unanswered {
+    /// Nothing was tried: limits of this node, or no network.
+    NotTried(Failure),
+    /// No connection, none that lasted, or no answer in time.
+    Unreachable(Failure),
+    /// The peer said why not.
+    Refused(Failure),
+}
+
+impl From<Unanswered> for Failure {
+    fn from(unanswered: Unanswered) -> Self {
+        match unanswered {
+            Unanswered::NotTried(failure) | Unanswered::Unreachable(failure) | Unanswered::Refused(failure) => failure,
+        }
+    }
+}
+
+/// As [`ask`], telling apart why there is no answer.
+pub(crate) async fn question(
+    node: &Arc<Node>,
+    to: NodeId,
+    addresses: &[SocketAddr],
+    protocol: &Protocol,
+    payload: Vec<u8>,
+    deadline: Instant,
+) -> Result<Bytes, Unanswered> {
     let asked = async {
-        let connection = node.peers()?.connect(to, addresses, deadline).await?;
-        let link = node.links.of(&to, &connection)?;
-        link.ready().await?;
-        ask_on(&link.connection, protocol, &payload).await.unwrap_or_else(|broken| Err(link.failure(node, broken)))
+        let peers = node.peers().map_err(Unanswered::NotTried)?;
+        let connection = peers.connect(to, addresses, deadline).await.map_err(Unanswered::Unreachable)?;
+        let link = node.links.of(&to, &connection).map_err(Unanswered::Unreachable)?;
+        link.ready().await.map_err(Unanswered::Unreachable)?;
+        match ask_on(&link.connection, protocol, &payload).await {
+            Ok(answered) => answered.map_err(Unanswered::Refused),
+            Err(broken) => Err(Unanswered::Unreachable(link.failure(node, broken))),
+        }
     };
     let late = || Failure::new(ErrorCode::TimedOut, format!("{to} did not answer {protocol} in time"));
-    tokio::time::timeout_at(deadline.into(), asked).await.unwrap_or_else(|_| Err(late()))
+    tokio::time::timeout_at(deadline.into(), asked).await.unwrap_or_else(|_| Err(Unanswered::Unreachable(late())))
 }
 
 /// Asks on a connection: the reply, or the peer's refusal.
@@ -122,8 +150,11 @@ pub(crate) async fn serve(
     })
 }
 
-async fn answer(_node: &Arc<Node>, _asker: &Asker, protocol: &Protocol, _payload: Bytes) -> Result<Vec<u8>, Failure> {
-    Err(unsupported(protocol))
+async fn answer(node: &Arc<Node>, asker: &Asker, protocol: &Protocol, payload: Bytes) -> Result<Vec<u8>, Failure> {
+    match protocol.as_str() {
+        KAD => node.services().dht.answer(*asker, &payload).await,
+        _ => Err(unsupported(protocol)),
+    }
 }
 
 fn unsupported(protocol: &Protocol) -> Failure {

@@ -1,0 +1,168 @@
+//! Runs a node's [`Dht`]: one task owns it, does what it wants done, and answers those who hold a [`super::DhtHandle`].
+//!
+//! ```text
+//! gateway, gossip, discovery ──► DhtHandle ──Command──► driver ──► Dht ──Output::Call──► query::ask
+//! query::serve (a peer asks) ──────┘                       ▲                                 │
+//!                                                          └────────── its answer ◄──────────┘
+//! ```
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use polypeer_ipc_protocol::error::{ErrorCode, Failure};
+use polypeer_ipc_protocol::ids::Protocol;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, sleep_until};
+
+use super::handle::Command;
+use super::{CallFailed, CallId, Dht, DhtConfig, Job, Outcome, Output, QueryId, Request, Response, limits};
+use crate::address::AddressRecord;
+use crate::keys::SharedKeys;
+use crate::node::Node;
+use crate::now::Now;
+use crate::peers::score::ScoreEvent;
+use crate::query::{self, KAD, Unanswered};
+
+/// For one call, a new connection included: two round trips with three lost packets at the far side of the world.
+const CALL: Duration = Duration::from_secs(3);
+/// Calls in flight, whatever the machine wants.
+const MAX_CALLS: usize = 2 * limits::MAX_CALLS;
+/// How often those who gave up waiting are looked for.
+const SWEEP: Duration = Duration::from_secs(1);
+
+type Told = oneshot::Sender<Result<Outcome, Failure>>;
+type Answered = (CallId, Result<Response, CallFailed>);
+
+struct Driver {
+    node: Arc<Node>,
+    dht: Dht,
+    protocol: Protocol,
+    /// Who waits for which job, and whether the job is of no use without them.
+    waiting: HashMap<QueryId, (Told, bool)>,
+    calls: JoinSet<Answered>,
+}
+
+/// Runs until it is dropped.
+pub(crate) async fn run(node: Arc<Node>, keys: SharedKeys, seed: [u8; 32]) {
+    let Some(mut inbox) = node.services().dht.inbox() else { return };
+    let protocol = KAD.parse().expect("a protocol's name");
+    let dht = Dht::new(keys, DhtConfig::default(), seed);
+    let mut driver = Driver { node, dht, protocol, waiting: HashMap::new(), calls: JoinSet::new() };
+    let mut sweep = interval(SWEEP);
+    sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        driver.perform();
+        let due = driver.dht.next_timeout();
+        tokio::select! {
+            command = inbox.recv() => match command {
+                Some(command) => driver.handle(command),
+                None => return,
+            },
+            Some(answered) = driver.calls.join_next() => {
+                // A call neither panics nor is aborted.
+                if let Ok((call, answer)) = answered {
+                    driver.dht.handle_answer(Now::real(), call, answer);
+                }
+            }
+            () = sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => {
+                driver.dht.handle_timeout(Now::real());
+            }
+            _ = sweep.tick(), if !driver.waiting.is_empty() => driver.sweep(),
+        }
+    }
+}
+
+impl Driver {
+    fn handle(&mut self, command: Command) {
+        let now = Now::real();
+        match command {
+            Command::Job(job, told) => {
+                // Once given, a record or a listing is wanted also by those who did not wait for it.
+                let lookup = matches!(job, Job::Locate(_) | Job::Get { .. } | Job::Providers { .. });
+                match self.dht.start(now, job) {
+                    Ok(query) => {
+                        self.waiting.insert(query, (told, lookup));
+                    }
+                    Err(busy) => {
+                        let _ = told.send(Err(Failure::new(ErrorCode::Busy, busy.to_string())));
+                    }
+                }
+            }
+            Command::Request(asker, request, told) => {
+                let _ = told.send(self.dht.handle_request(now, &asker, *request));
+            }
+            Command::Add(record) => self.dht.add(now, record),
+            Command::SetOwn(records) => self.dht.set_own(now, records),
+            Command::Contacts(count, zone, told) => {
+                let _ = told.send(self.dht.some_contacts(count, zone));
+            }
+            Command::Stats(told) => {
+                let _ = told.send(self.dht.stats());
+            }
+        }
+    }
+
+    /// Does all that the machine wants done now.
+    fn perform(&mut self) {
+        while let Some(output) = self.dht.poll(Now::real()) {
+            match output {
+                Output::Call { call, to, request } => self.call(call, to, &request),
+                Output::Done { query, outcome } => {
+                    if let Some((told, _)) = self.waiting.remove(&query) {
+                        let _ = told.send(Ok(outcome)); // who gave up waiting needs no answer
+                    }
+                }
+                Output::Misbehaved { node, why } => {
+                    self.node.counters.dht_lies.count();
+                    tracing::debug!(%node, %why, "a node lied");
+                    if let Ok(peers) = self.node.peers() {
+                        peers.score(node, ScoreEvent::Lie);
+                    }
+                }
+            }
+        }
+    }
+
+    fn call(&mut self, call: CallId, to: Arc<AddressRecord>, request: &Request) {
+        if self.calls.len() >= MAX_CALLS {
+            self.node.counters.dht_calls_dropped.count();
+            self.dht.handle_answer(Now::real(), call, Err(CallFailed::NotTried));
+            return;
+        }
+        let (node, protocol, payload) = (Arc::clone(&self.node), self.protocol.clone(), request.encode());
+        self.calls.spawn(async move {
+            let asked = query::question(&node, to.node, &to.addresses, &protocol, payload, Instant::now() + CALL).await;
+            let answer = match asked {
+                Ok(reply) => Response::decode(&reply).map_err(|error| {
+                    tracing::debug!(peer = %to.node, %error, "an answer that is none");
+                    CallFailed::Malformed
+                }),
+                Err(error) => Err(failed(&error)),
+            };
+            (call, answer)
+        });
+    }
+
+    /// Ends lookups nobody waits for any more.
+    fn sweep(&mut self) {
+        let gone = self.waiting.iter().filter(|(_, (told, lookup))| *lookup && told.is_closed());
+        let gone: Vec<QueryId> = gone.map(|(query, _)| *query).collect();
+        for query in gone {
+            self.waiting.remove(&query);
+            self.dht.cancel(query);
+        }
+    }
+}
+
+fn failed(error: &Unanswered) -> CallFailed {
+    match error {
+        Unanswered::NotTried(_) => CallFailed::NotTried,
+        Unanswered::Refused(failure) if failure.is(ErrorCode::Busy) || failure.is(ErrorCode::TooManyStreams) => {
+            CallFailed::Busy
+        }
+        Unanswered::Refused(_) => CallFailed::Malformed,
+        Unanswered::Unreachable(_) => CallFailed::Unreachable,
+    }
+}
