@@ -1,15 +1,19 @@
 //! What is known of other nodes: addresses, from whom, and which of them worked. Pure; [`super::store`] keeps the
 //! remembered part on disk.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use polypeer_ipc_protocol::ids::NodeId;
 
+use super::score::Standing;
 use crate::transport::path::is_synthetic;
 
 /// Nodes known at once; the one heard of least recently makes room. About 2 MiB at most.
 pub const MAX_NODES: usize = 4096;
+/// Nodes the operator protects: together with the low water mark far below the table's limit.
+pub const MAX_PROTECTED: usize = 256;
 /// Addresses of one node; the least promising makes room.
 pub const MAX_ADDRESSES: usize = 16;
 
@@ -75,7 +79,7 @@ impl Known {
 }
 
 /// All that is known of one node.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Entry {
     /// Its addresses, best first.
     pub addresses: Vec<Known>,
@@ -83,8 +87,16 @@ pub struct Entry {
     pub remembered: bool,
     /// Whether the operator cut it off.
     pub blocked: bool,
+    /// Whether the operator wants it to be connected, whatever else is.
+    pub protected: bool,
+    /// What it is worth, and how long it is refused.
+    pub standing: Standing,
     /// When it was connected last, Unix seconds.
     pub seen: Option<u64>,
+    /// Dials in a row that failed; not kept on disk.
+    pub failures: u32,
+    /// Not to be dialed by ourselves before then; not kept on disk.
+    pub due: Option<Instant>,
     /// Counts up with every mention; says who was heard of least recently.
     pub(super) touched: u64,
 }
@@ -99,6 +111,11 @@ impl Entry {
         sources.sort();
         sources.dedup();
         sources.into_iter().map(|source| source.name().to_owned()).collect()
+    }
+
+    /// How much would be lost with it: strangers nothing, then those who misbehaved, then those who were peers.
+    fn weight(&self) -> u8 {
+        if self.remembered { 2 } else { u8::from(self.standing != Standing::default()) }
     }
 
     fn learn(&mut self, address: SocketAddr, source: Source, worked: Option<u64>) -> bool {
@@ -119,7 +136,8 @@ impl Entry {
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Book {
-    entries: HashMap<NodeId, Entry>,
+    entries: BTreeMap<NodeId, Entry>,
+    protected: BTreeSet<NodeId>,
     clock: u64,
 }
 
@@ -175,8 +193,58 @@ impl Book {
         self.entry(node).map(|entry| entry.blocked = blocked).is_some()
     }
 
+    /// Who the operator wants to be connected, in order.
+    pub fn protected(&self) -> &BTreeSet<NodeId> {
+        &self.protected
+    }
+
+    /// Whether `node` is one of them.
+    pub fn is_protected(&self, node: &NodeId) -> bool {
+        self.protected.contains(node)
+    }
+
+    /// Protects `node` or stops it. `false`: there is no room for one more.
+    pub fn set_protected(&mut self, node: NodeId, protected: bool) -> bool {
+        if protected && !self.is_protected(&node) && self.protected.len() >= MAX_PROTECTED {
+            return false;
+        }
+        if !protected {
+            self.protected.remove(&node);
+            if let Some(entry) = self.entries.get_mut(&node) {
+                entry.protected = false;
+            }
+            return true;
+        }
+        let placed = self.entry(node).map(|entry| entry.protected = true).is_some();
+        if placed {
+            self.protected.insert(node);
+        }
+        placed
+    }
+
+    /// What changes at a known node without its being mentioned.
+    pub fn known(&mut self, node: &NodeId) -> Option<&mut Entry> {
+        self.entries.get_mut(node)
+    }
+
+    /// The standing of `node`, to be changed; `None` when there is no room for it.
+    pub fn standing(&mut self, node: NodeId) -> Option<&mut Standing> {
+        self.entry(node).map(|entry| &mut entry.standing)
+    }
+
+    /// Drops a stranger nobody has anything to say about.
+    pub fn drop_stranger(&mut self, node: &NodeId) {
+        let dispensable = |entry: &Entry| {
+            !entry.remembered && !entry.blocked && !entry.protected && entry.standing == Standing::default()
+        };
+        if self.get(node).is_some_and(dispensable) {
+            self.entries.remove(node);
+        }
+    }
+
     /// Drops all that is known of `node` but a block.
     pub fn forget(&mut self, node: &NodeId) {
+        self.protected.remove(node);
         if self.is_blocked(node) {
             self.entries.insert(*node, Entry { blocked: true, ..Entry::default() });
         } else {
@@ -190,15 +258,18 @@ impl Book {
             *place = Entry { touched: place.touched, ..entry };
             place.addresses.sort_by_key(Known::rank);
             place.addresses.truncate(MAX_ADDRESSES);
+            if place.protected {
+                self.protected.insert(node);
+            }
         }
     }
 
-    /// The entry of `node`, made if there is room or somebody dispensable: strangers first, nobody blocked.
+    /// The entry of `node`, made if there is room or somebody dispensable: strangers first, nobody blocked or protected.
     fn entry(&mut self, node: NodeId) -> Option<&mut Entry> {
         self.clock += 1;
         if !self.entries.contains_key(&node) && self.entries.len() >= MAX_NODES {
-            let dispensable = self.entries.iter().filter(|(_, entry)| !entry.blocked);
-            let oldest = *dispensable.min_by_key(|(_, entry)| (entry.remembered, entry.touched))?.0;
+            let dispensable = self.entries.iter().filter(|(_, entry)| !entry.blocked && !entry.protected);
+            let oldest = *dispensable.min_by_key(|(_, entry)| (entry.weight(), entry.touched))?.0;
             self.entries.remove(&oldest);
         }
         let entry = self.entries.entry(node).or_default();
@@ -216,6 +287,7 @@ fn dialable(address: SocketAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::peers::score::ScoreEvent;
 
     fn node(number: u32) -> NodeId {
         let mut id = [0; 32];
@@ -271,6 +343,36 @@ mod tests {
         let blocked = (0..MAX_NODES as u32 + 10).filter(|number| book.set_blocked(node(*number), true)).count();
         assert_eq!(blocked, MAX_NODES);
         assert!(!book.learn(node(u32::MAX), address(1), Source::Ticket));
+    }
+
+    #[test]
+    fn protected_nodes_are_few_and_make_no_room_for_others() {
+        let mut book = Book::default();
+        let protected = (0..MAX_NODES as u32).filter(|number| book.set_protected(node(*number), true)).count();
+        assert_eq!(protected, MAX_PROTECTED);
+        for number in 0..2 * MAX_NODES as u32 {
+            book.learn(node(100_000 + number), address(1), Source::Exchange);
+        }
+        assert!(
+            (0..MAX_PROTECTED as u32)
+                .all(|number| book.is_protected(&node(number)) && book.get(&node(number)).is_some())
+        );
+        assert!(book.set_protected(node(0), false) && !book.is_protected(&node(0)));
+        assert!(book.set_protected(node(7_000_000), true), "its place is free again");
+        book.forget(&node(7_000_000));
+        assert!(!book.is_protected(&node(7_000_000)));
+    }
+
+    #[test]
+    fn a_ban_outlasts_a_flood_of_strangers() {
+        let mut book = Book::default();
+        while !book.standing(node(1)).expect("room").count(100, ScoreEvent::Misbehaved) {}
+        for number in 0..2 * MAX_NODES as u32 {
+            book.learn(node(100_000 + number), address(1), Source::Exchange);
+        }
+        assert!(book.get(&node(1)).expect("known").standing.banned_for(100).is_some());
+        book.drop_stranger(&node(1));
+        assert!(book.get(&node(1)).is_some());
     }
 
     #[test]

@@ -10,11 +10,18 @@
 //! time the callback sees a connection that stream is used up, and the other node has agreed to keep the connection.
 
 pub mod book;
+mod candidates;
+pub mod caps;
 mod dialer;
+pub mod doors;
 mod keep;
 mod local;
 mod manage;
+pub mod manager;
+pub mod marks;
+pub mod offenders;
 pub mod plan;
+pub mod rate;
 mod reach;
 pub mod redial;
 pub mod score;
@@ -38,6 +45,7 @@ use tokio::sync::broadcast;
 use crate::identity::Identity;
 use crate::transport::{BindError, Choice, IDLE, PathHandle, Transport};
 use book::Source;
+pub use marks::{HIGH, LOW};
 use score::ScoreEvent;
 use shared::Shared;
 use store::Store;
@@ -70,11 +78,6 @@ pub struct PeersConfig {
     /// Peers beyond which the least useful are let go and newcomers must be better than one of them.
     pub high: usize,
 }
-
-/// The default of [`PeersConfig::low`].
-pub const LOW: usize = 16;
-/// The default of [`PeersConfig::high`].
-pub const HIGH: usize = 128;
 
 impl PeersConfig {
     /// The defaults: both families, local network on, network `main`.

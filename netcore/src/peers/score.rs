@@ -1,4 +1,30 @@
-//! What a peer is worth: good and bad deeds, forgotten with time. Pure.
+//! What a peer is worth: good and bad deeds, forgotten with time, and bans that follow from them. Pure.
+//!
+//! A score is between [`WORST`] and [`BEST`] and halves every [`HALF_LIFE`]; strangers have 0. Good deeds weigh little and bad
+//! ones much, so that nobody saves up good will for an attack: whoever has the best score and breaks the protocol once
+//! has none left, and twice is banned. At or below [`BAN_AT`] a peer is cut off and refused, for [`FIRST_BAN`] the first time
+//! and twice as long each further time, up to [`LONGEST_BAN`]; a clean [`FORGIVEN`] starts that anew.
+
+use std::time::Duration;
+
+/// The best there is.
+pub const BEST: f64 = 50.0;
+/// The worst there is.
+pub const WORST: f64 = -100.0;
+/// At or below this a peer is banned.
+pub const BAN_AT: f64 = -50.0;
+/// How long half of a score lasts, seconds.
+pub const HALF_LIFE: u64 = 3600;
+/// The first ban, seconds: long enough to make a nuisance rare, short enough to outlive an honest mistake.
+pub const FIRST_BAN: u64 = 600;
+/// The longest ban, seconds.
+pub const LONGEST_BAN: u64 = 24 * 3600;
+/// After so long without a ban, seconds, the next one is a first one.
+pub const FORGIVEN: u64 = 7 * 24 * 3600;
+/// What an hour of standing connection is worth: it counts at once when peers are compared, and for good when it ends.
+const PER_HOUR: f64 = 6.0;
+/// What uptime alone may amount to.
+const MOST_UPTIME: f64 = 20.0;
 
 /// A deed of a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -17,4 +43,179 @@ pub enum ScoreEvent {
     Lie,
     /// It broke the protocol.
     Misbehaved,
+}
+
+impl ScoreEvent {
+    /// What it adds.
+    pub const fn weight(self) -> f64 {
+        match self {
+            Self::Useful => 0.5,
+            Self::ValidGossip => 0.05,
+            // Packets get lost, peers go: a dozen in an hour is somebody who does not serve.
+            Self::Timeout => -2.0,
+            Self::InvalidGossip => -10.0,
+            Self::Flood => -15.0,
+            Self::Lie => -25.0,
+            Self::Misbehaved => -60.0,
+        }
+    }
+
+    /// What the operator reads about whoever did it; `None` for what is no offence.
+    pub const fn offence(self) -> Option<&'static str> {
+        match self {
+            Self::Useful | Self::ValidGossip | Self::Timeout => None,
+            Self::InvalidGossip => Some("invalid gossip"),
+            Self::Flood => Some("flood"),
+            Self::Lie => Some("lie"),
+            Self::Misbehaved => Some("broke the protocol"),
+        }
+    }
+}
+
+/// What is held against a peer or for it. Times are Unix seconds; a clock that goes back makes nothing worse.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Standing {
+    score: f64,
+    at: u64,
+    bans: u32,
+    banned_until: u64,
+}
+
+impl Standing {
+    /// As it was stored. Numbers nobody could have stored are brought into range.
+    pub fn restore(score: f64, at: u64, bans: u32, banned_until: u64) -> Self {
+        let score = if score.is_finite() { score.clamp(WORST, BEST) } else { 0.0 };
+        Self { score, at, bans, banned_until }
+    }
+
+    /// As it is to be stored: score, of when, bans so far, the end of the last one.
+    pub fn parts(&self) -> (f64, u64, u32, u64) {
+        (self.score, self.at, self.bans, self.banned_until)
+    }
+
+    /// The score now.
+    pub fn score(&self, unix: u64) -> f64 {
+        let halves = unix.saturating_sub(self.at) as f64 / HALF_LIFE as f64;
+        self.score * (-halves).exp2()
+    }
+
+    /// Whether there is nothing to remember.
+    pub fn is_clean(&self, unix: u64) -> bool {
+        self.bans == 0 && self.score(unix).abs() < 0.5
+    }
+
+    /// Seconds it is refused for from now on.
+    pub fn banned_for(&self, unix: u64) -> Option<u64> {
+        // A clock that was wrong when the ban was written does not ban for years.
+        self.banned_until.checked_sub(unix).filter(|left| *left > 0).map(|left| left.min(LONGEST_BAN))
+    }
+
+    fn add(&mut self, unix: u64, points: f64) {
+        self.score = (self.score(unix) + points).clamp(WORST, BEST);
+        self.at = unix;
+    }
+
+    /// Adds a deed; `true` when the peer is banned for it.
+    pub fn count(&mut self, unix: u64, event: ScoreEvent) -> bool {
+        self.add(unix, event.weight());
+        if event.weight() >= 0.0 || self.score > BAN_AT || self.banned_for(unix).is_some() {
+            return false;
+        }
+        if unix > self.banned_until.saturating_add(FORGIVEN) {
+            self.bans = 0;
+        }
+        let length = FIRST_BAN.saturating_mul(1 << self.bans.min(16)).min(LONGEST_BAN);
+        self.bans = self.bans.saturating_add(1);
+        self.banned_until = unix.saturating_add(length);
+        // It comes back on probation: less than half of what it did leads to the next ban.
+        self.score = BAN_AT / 2.0;
+        true
+    }
+
+    /// A connection of that length ended.
+    pub fn was_up(&mut self, unix: u64, uptime: Duration) {
+        self.add(unix, uptime_points(uptime));
+    }
+
+    /// What it is worth while a connection stands for `uptime`.
+    pub fn worth(&self, unix: u64, uptime: Duration) -> f64 {
+        self.score(unix) + uptime_points(uptime)
+    }
+
+    /// Nothing is held against it any more.
+    pub fn pardon(&mut self) {
+        *self = Self::default();
+    }
+}
+
+fn uptime_points(uptime: Duration) -> f64 {
+    (uptime.as_secs_f64() / 3600.0 * PER_HOUR).min(MOST_UPTIME)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: u64 = 1_800_000_000;
+
+    #[test]
+    fn strangers_have_nothing_and_a_score_halves_each_hour() {
+        let mut standing = Standing::default();
+        assert_eq!(standing.score(START), 0.0);
+        standing.count(START, ScoreEvent::Flood);
+        let full = standing.score(START);
+        assert!((standing.score(START + HALF_LIFE) - full / 2.0).abs() < 1e-9);
+        assert!(standing.is_clean(START + 10 * HALF_LIFE));
+        assert_eq!(standing.score(START - 50), full, "a clock that goes back makes nothing worse");
+    }
+
+    #[test]
+    fn good_will_saved_up_pays_for_one_breach_and_not_for_two() {
+        let mut standing = Standing::default();
+        for _ in 0..1000 {
+            assert!(!standing.count(START, ScoreEvent::Useful));
+        }
+        assert_eq!(standing.score(START), BEST);
+        assert!(!standing.count(START, ScoreEvent::Misbehaved));
+        assert!(standing.count(START, ScoreEvent::Misbehaved));
+        assert_eq!(standing.banned_for(START), Some(FIRST_BAN));
+    }
+
+    #[test]
+    fn bans_grow_to_a_day_and_start_anew_after_a_clean_week() {
+        let mut standing = Standing::default();
+        let mut unix = START;
+        let mut lengths = Vec::new();
+        for _ in 0..10 {
+            assert!(standing.count(unix, ScoreEvent::Misbehaved));
+            assert!(!standing.count(unix, ScoreEvent::Misbehaved), "banned is banned");
+            let length = standing.banned_for(unix).expect("banned");
+            lengths.push(length);
+            unix += length;
+            assert_eq!(standing.banned_for(unix), None);
+        }
+        assert_eq!(lengths[..3], [FIRST_BAN, 2 * FIRST_BAN, 4 * FIRST_BAN]);
+        assert_eq!(lengths[9], LONGEST_BAN);
+        unix += FORGIVEN + 1;
+        assert!(standing.count(unix, ScoreEvent::Misbehaved));
+        assert_eq!(standing.banned_for(unix), Some(FIRST_BAN));
+    }
+
+    #[test]
+    fn timeouts_alone_ban_only_who_never_answers() {
+        let mut standing = Standing::default();
+        let rarely = (0..100).any(|hour| standing.count(START + hour * HALF_LIFE, ScoreEvent::Timeout));
+        assert!(!rarely);
+        let mut standing = Standing::default();
+        assert!((0..100).any(|second| standing.count(START + second, ScoreEvent::Timeout)));
+    }
+
+    #[test]
+    fn stored_nonsense_is_brought_into_range() {
+        let standing = Standing::restore(f64::NAN, u64::MAX, u32::MAX, u64::MAX);
+        assert_eq!(standing.score(START), 0.0);
+        assert_eq!(standing.banned_for(START), Some(LONGEST_BAN));
+        let mut standing = Standing::restore(-1e300, 0, u32::MAX, 0);
+        assert!(standing.count(START, ScoreEvent::Misbehaved) || standing.score(START) > BAN_AT);
+    }
 }
