@@ -7,7 +7,8 @@ use polypeer_ipc_protocol::gateway::{
     ClientFrame, Event, Grants, Opening, OpeningReply, Payload, Request, Response, ServerFrame, Target, Welcome,
 };
 use polypeer_ipc_protocol::ids::{NodeId, Secret};
-use polypeer_ipc_protocol::limits::{MAX_MESSAGE, MAX_PAYLOAD, MAX_REQUESTS};
+use polypeer_ipc_protocol::limits::{MAX_DATAGRAM, MAX_GOSSIP, MAX_MESSAGE, MAX_PAYLOAD, MAX_REQUESTS, MAX_VALUE};
+use polypeer_ipc_protocol::record::{Signature, SignedRecord};
 use polypeer_ipc_protocol::session::client::{ClientEvent, ClientSession, CommandError};
 use polypeer_ipc_protocol::session::data::{Received, Receiver};
 use polypeer_ipc_protocol::session::server::{ServerEvent, ServerSession};
@@ -189,6 +190,31 @@ fn payload_over_the_limit_is_refused_alone() {
         matches!(&events[..], [ServerEvent::Decline { call: 4, failure }] if failure.is(ErrorCode::TooLarge)),
         "{events:?}"
     );
+}
+
+#[test]
+fn each_kind_of_payload_has_its_own_limit() {
+    let name = || "a".parse().expect("a name");
+    let value = |length: usize| Payload(vec![0; length].into());
+    let signature = Signature([0; 64]);
+    let record = |value| SignedRecord { key: NodeId([1; 32]), name: name(), sequence: 1, expires: 1, value, signature };
+    let protocol = || "voice/1".parse().expect("a protocol");
+    let kinds: [(usize, &dyn Fn(Payload) -> Request); 5] = [
+        (MAX_GOSSIP, &|payload| Request::Publish { topic: name(), payload }),
+        (MAX_VALUE, &|value| Request::PutImmutable { name: name(), value, timeout_ms: 0 }),
+        (MAX_VALUE, &|value| Request::PutOwn { name: name(), value, lifetime_s: 0, timeout_ms: 0 }),
+        (MAX_VALUE, &|value| Request::PutSigned { record: record(value), timeout_ms: 0 }),
+        (MAX_DATAGRAM, &|payload| Request::SendDatagram { node: NodeId([1; 32]), protocol: protocol(), payload }),
+    ];
+    for (limit, kind) in kinds {
+        let (mut client, mut server) = pair();
+        assert_eq!(client.request(kind(value(limit + 1)), &mut Vec::new()), Err(CommandError::TooLarge));
+        assert!(client.request(kind(value(limit)), &mut Vec::new()).is_ok());
+        let (events, frames) = answers(&mut server, &request(1, kind(value(limit + 1))));
+        assert_eq!((events, failed(&frames[0])), (vec![], (1, ErrorCode::TooLarge.number())));
+        let (events, _) = answers(&mut server, &request(1, kind(value(limit))));
+        assert!(matches!(&events[..], [ServerEvent::Request { id: 1, .. }]), "{events:?}");
+    }
 }
 
 #[test]

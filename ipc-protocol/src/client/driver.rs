@@ -4,10 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
+use super::topics::{Message, Route};
 use crate::error::{ErrorCode, Failure};
 use crate::gateway::{Event, Payload, Request, Response};
+use crate::ids::Name;
 use crate::session::client::{ClientEvent, ClientSession};
 use crate::transport::{FrameReader, FrameWriter, ReadHalf, TransportError, WriteHalf};
 
@@ -36,6 +39,16 @@ pub(super) enum Command {
         call: u64,
         failure: Failure,
     },
+    /// The messages of a topic go there from now on.
+    Subscribed {
+        topic: Name,
+        route: Route,
+    },
+    /// They do not any more, and the topic is given up if no newer subscription took it.
+    Unsubscribed {
+        topic: Name,
+        number: u64,
+    },
 }
 
 #[derive(Debug)]
@@ -48,6 +61,8 @@ pub(super) struct Driver {
     pub(super) dropped: Arc<AtomicU64>,
     pub(super) ended: watch::Sender<Option<Failure>>,
     pub(super) waiting: HashMap<u64, Waiting>,
+    /// At most as many as netcore lets the session be subscribed to, and those it is about to refuse.
+    pub(super) routes: HashMap<Name, Route>,
 }
 
 #[derive(Debug)]
@@ -107,6 +122,11 @@ impl Driver {
                     let _ = waiting.reply.send(Ok(response));
                 }
             }
+            ClientEvent::Event(Event::Message { topic, message, author, payload })
+                if self.routes.contains_key(&topic) =>
+            {
+                self.route(topic, Message { id: message, author, payload: payload.0 });
+            }
             ClientEvent::Event(event) => {
                 if let Err(error) = self.events.try_send(event) {
                     self.dropped.fetch_add(1, Ordering::Relaxed);
@@ -114,6 +134,28 @@ impl Driver {
                 }
             }
             ClientEvent::Welcome(_) | ClientEvent::Ended(_) => {}
+        }
+    }
+
+    fn route(&mut self, topic: Name, message: Message) {
+        let Some(route) = self.routes.get(&topic) else { return };
+        match route.messages.try_send(message) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => {
+                self.dropped.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(TrySendError::Closed(_)) => {
+                let number = route.number;
+                self.unsubscribe(topic, number);
+            }
+        }
+    }
+
+    fn unsubscribe(&mut self, topic: Name, number: u64) {
+        if self.routes.get(&topic).is_some_and(|route| route.number == number) {
+            self.routes.remove(&topic);
+            // Nobody waits for the answer. Too many requests in flight: a later message tries again, as an event.
+            let _ = self.session.request(Request::Unsubscribe { topic }, self.writer.buffer());
         }
     }
 
@@ -161,6 +203,10 @@ impl Driver {
             Command::Decline { call, failure } => {
                 let _ = self.session.decline(call, failure.cut(), out);
             }
+            Command::Subscribed { topic, route } => {
+                self.routes.insert(topic, route);
+            }
+            Command::Unsubscribed { topic, number } => self.unsubscribe(topic, number),
         }
     }
 }

@@ -4,14 +4,17 @@
 //! ```text
 //! Client (cheap to clone) ──Command──► Driver (one task) ◄──frames──► netcore
 //!    ▲                                  │      │
-//!    └───────── replies (oneshot) ◄─────┘      └──► Events (bounded; what does not fit is counted and turned down)
+//!    └───────── replies (oneshot) ◄─────┘      ├──► Events (bounded; what does not fit is counted and turned down)
+//!                                              └──► Subscription (one for each topic, bounded and counted, too)
 //! Client::open, Client::accept ── a connection of its own ──► DataStream
 //! ```
 
 mod datagrams;
 mod driver;
 mod incoming;
+mod records;
 mod stream;
+mod topics;
 
 use std::collections::HashMap;
 use std::io;
@@ -36,7 +39,9 @@ use crate::transport::{self, FrameReader, FrameWriter, TransportError};
 use driver::{Command, Driver};
 
 pub use incoming::StreamError;
+pub use records::Stored;
 pub use stream::DataStream;
+pub use topics::{Message, Subscription};
 
 /// Commands on their way to the driver; more callers wait.
 const COMMANDS: usize = 64;
@@ -126,6 +131,7 @@ impl Client {
             dropped: dropped.clone(),
             ended: ended_sender,
             waiting: HashMap::new(),
+            routes: HashMap::new(),
         };
         tokio::spawn(driver.run());
         let slots = Arc::new(Semaphore::new(MAX_REQUESTS - RESERVED));

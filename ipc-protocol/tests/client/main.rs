@@ -1,6 +1,7 @@
 //! The client against a gateway that this test plays itself, over real sockets.
 #![allow(clippy::panic, reason = "helpers of tests fail the test")]
 
+mod services;
 mod specification;
 mod stream;
 mod world;

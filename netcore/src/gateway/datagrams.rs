@@ -46,10 +46,11 @@ impl Receivers {
         Ok(())
     }
 
-    fn remove(&self, protocol: &Protocol, session: &Session) -> bool {
+    fn remove(&self, protocol: &Protocol, session: &Session) {
         let mut all = self.all();
-        let owned = all.get(protocol).is_some_and(|owner| owner.id == session.id);
-        owned && all.remove(protocol).is_some()
+        if all.get(protocol).is_some_and(|owner| owner.id == session.id) {
+            all.remove(protocol);
+        }
     }
 
     fn of(&self, protocol: &Protocol) -> Option<Arc<Session>> {
@@ -92,11 +93,8 @@ pub(super) fn send(
 /// [`polypeer_ipc_protocol::gateway::Request::ReceiveDatagrams`].
 pub(super) fn receive(node: &Node, session: &Arc<Session>, protocol: Protocol, on: bool) -> Result<(), Failure> {
     if !on {
-        if node.datagrams.remove(&protocol, session) {
-            return Ok(());
-        }
-        let text = format!("this session does not receive datagrams of {protocol}");
-        return Err(Failure::new(ErrorCode::BadArgument, text));
+        node.datagrams.remove(&protocol, session);
+        return Ok(());
     }
     node.check_running()?;
     session.launch.check(&node.counters, &Use::Listen(Scope::Peers, protocol.clone()))?;
