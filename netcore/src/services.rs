@@ -1,11 +1,12 @@
 //! What a node does for its plugins and its peers beyond carrying streams: each is a machine with a driver, started here;
 //! the rest of the node talks to their handles.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokio::task::JoinSet;
 
 use crate::dht::{self, DhtHandle};
+use crate::gateway;
 use crate::gossip::driver::GossipHandle;
 use crate::identity::Identity;
 use crate::keys::SharedKeys;
@@ -13,8 +14,10 @@ use crate::node::Node;
 use crate::query::Queries;
 
 /// The handles.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Services {
+    /// This node's keys; there once the drivers run.
+    pub keys: OnceLock<SharedKeys>,
     /// Questions between netcores.
     pub queries: Queries,
     /// The hash table.
@@ -43,6 +46,8 @@ impl Services {
 pub(crate) fn start(node: &Arc<Node>, identity: &Arc<Identity>) -> JoinSet<()> {
     let mut drivers = JoinSet::new();
     let keys: SharedKeys = Arc::clone(identity) as SharedKeys;
+    let _ = node.services().keys.set(Arc::clone(&keys)); // once: this is called once
+    drivers.spawn(gateway::network::run(Arc::clone(node)));
     drivers.spawn(dht::driver::run(Arc::clone(node), keys, seed()));
     drivers
 }
