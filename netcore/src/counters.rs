@@ -54,12 +54,6 @@ counters! {
     gateway_unsupported,
     /// Events dropped because a plugin did not read.
     events_dropped,
-    /// Gossip messages not given to a subscribed plugin, since it may not deal with their author.
-    messages_not_allowed,
-    /// Gossip messages dropped because the plugin that is subscribed did not read.
-    messages_unread,
-    /// Gossip messages ignored because a plugin left too many without a verdict.
-    messages_unjudged,
     /// Datagrams from peers for protocols that no plugin receives, or not from them.
     datagrams_unwanted,
     /// Datagrams from peers dropped unread, for coming faster than they are looked at.
@@ -88,6 +82,10 @@ counters! {
     questions_refused_busy,
     /// Questions of peers that took too long to answer.
     questions_late,
+    /// Peers not dialed back because too many asked, or one asked too often.
+    probes_refused_busy,
+    /// Address records from peers dropped because they came too fast.
+    peer_records_dropped,
     /// Nodes caught lying by the hash table: forged records, answers that fit no question.
     dht_lies,
     /// Questions the hash table wanted asked while too many were in flight.

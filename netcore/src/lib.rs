@@ -39,6 +39,7 @@ pub mod now;
 pub mod peers;
 pub mod query;
 pub mod rate;
+pub mod reach;
 pub mod services;
 pub mod transport;
 
@@ -55,6 +56,7 @@ use tokio::task::JoinSet;
 
 use admin::AdminError;
 use identity::{Identity, IdentityError};
+use keys::SharedKeys;
 use limits::Timings;
 use link::Links;
 use node::{Node, Phase};
@@ -137,7 +139,7 @@ impl Core {
     /// Binds the sockets and loads what is remembered; accepts and dials nothing before [`Self::open`].
     pub async fn bind(options: Options) -> Result<Self, RunError> {
         let identity = Arc::new(Identity::load_or_create(&options.home.join("identity.key"))?);
-        let (node, events) = Node::new(identity.node(), options.network.clone(), options.timings);
+        let (node, events) = Node::new(Arc::clone(&identity) as SharedKeys, options.network.clone(), options.timings);
         let config = PeersConfig {
             explicit_listen: !options.listen.is_empty(),
             listen: options.listen,
@@ -151,7 +153,7 @@ impl Core {
         let established = Arc::clone(&node);
         let peers = Peers::bind(config, Arc::new(move |connection| Links::establish(&established, connection))).await?;
         node.join(peers.clone());
-        let services = services::start(&node, &identity);
+        let services = services::start(&node);
         Ok(Self { node, peers, events, _services: services })
     }
 

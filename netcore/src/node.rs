@@ -16,10 +16,9 @@ use crate::account::Accounts;
 use crate::counters::Counters;
 use crate::gateway::datagrams::Receivers;
 use crate::gateway::launch::Launch;
-use crate::gateway::provided::Provided;
-use crate::gateway::records::Sequences;
 use crate::gateway::router::Router;
 use crate::gateway::session::Session;
+use crate::keys::SharedKeys;
 use crate::limits::{ADMIN_EVENTS, HELD, Timings};
 use crate::link::Links;
 use crate::peers::Peers;
@@ -40,6 +39,8 @@ pub enum Phase {
 pub struct Node {
     /// Its name.
     pub id: NodeId,
+    /// Signs as it, and checks anybody's signatures.
+    pub keys: SharedKeys,
     /// Its network: peers of others are not talked to.
     pub network: String,
     /// When it was made.
@@ -54,10 +55,6 @@ pub struct Node {
     pub links: Links,
     /// Which plugin receives which protocol's datagrams.
     pub(crate) datagrams: Receivers,
-    /// What plugins provide.
-    pub(crate) provided: Provided,
-    /// What was given to records of this node's own.
-    pub(crate) sequences: Sequences,
     /// Streams and calls that may wait for a listener.
     pub(crate) held: Semaphore,
     /// Signalled when a listener came or went.
@@ -75,10 +72,11 @@ pub struct Node {
 
 impl Node {
     /// A node that waits for `Start`, and the events it has for the supervisor.
-    pub fn new(id: NodeId, network: String, timings: Timings) -> (Arc<Self>, mpsc::Receiver<AdminEvent>) {
+    pub fn new(keys: SharedKeys, network: String, timings: Timings) -> (Arc<Self>, mpsc::Receiver<AdminEvent>) {
         let (events, receiver) = mpsc::channel(ADMIN_EVENTS);
         let node = Self {
-            id,
+            id: keys.node(),
+            keys,
             network,
             started: Instant::now(),
             timings,
@@ -86,8 +84,6 @@ impl Node {
             accounts: Accounts::default(),
             links: Links::default(),
             datagrams: Receivers::default(),
-            provided: Provided::default(),
-            sequences: Sequences::default(),
             held: Semaphore::new(HELD),
             routes_changed: Notify::new(),
             serving_changed: watch::Sender::new(0),

@@ -1,27 +1,25 @@
 //! What a node does for its plugins and its peers beyond carrying streams: each is a machine with a driver, started here;
 //! the rest of the node talks to their handles.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
 use crate::dht::{self, DhtHandle};
-use crate::gateway;
 use crate::gossip::driver::GossipHandle;
-use crate::identity::Identity;
-use crate::keys::SharedKeys;
 use crate::node::Node;
 use crate::query::Queries;
+use crate::reach::{self, ReachHandle};
 
 /// The handles.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Services {
-    /// This node's keys; there once the drivers run.
-    pub keys: OnceLock<SharedKeys>,
     /// Questions between netcores.
     pub queries: Queries,
     /// The hash table.
     pub dht: DhtHandle,
+    /// Where this node can be reached.
+    pub reach: ReachHandle,
     /// Publish and subscribe.
     pub gossip: GossipHandle,
 }
@@ -37,18 +35,17 @@ impl Services {
             ("dht_record_bytes", dht.record_bytes as u64),
             ("dht_providers", dht.providers as u64),
             ("dht_commands_dropped", self.dht.dropped()),
+            ("reach_commands_dropped", self.reach.dropped()),
         ];
         all.into_iter().filter(|(_, value)| *value > 0).map(|(name, value)| (name.to_owned(), value)).collect()
     }
 }
 
 /// Starts the drivers. They end when the result is dropped.
-pub(crate) fn start(node: &Arc<Node>, identity: &Arc<Identity>) -> JoinSet<()> {
+pub(crate) fn start(node: &Arc<Node>) -> JoinSet<()> {
     let mut drivers = JoinSet::new();
-    let keys: SharedKeys = Arc::clone(identity) as SharedKeys;
-    let _ = node.services().keys.set(Arc::clone(&keys)); // once: this is called once
-    drivers.spawn(gateway::network::run(Arc::clone(node)));
-    drivers.spawn(dht::driver::run(Arc::clone(node), keys, seed()));
+    drivers.spawn(dht::driver::run(Arc::clone(node), seed()));
+    drivers.spawn(reach::driver::run(Arc::clone(node), seed()));
     drivers
 }
 

@@ -74,17 +74,13 @@ class Session(asyncio.Protocol):
         """Declines a call; does nothing when the session has ended."""
         self._send(self._machine.decline(call, failure))
 
-    def tell(self, request: m.Request) -> bool:
-        """Sends a request whose answer does not matter. False when that is not possible: the session has ended, or too
-        many requests are unanswered."""
-        if self._transport is None or self.lost.done():
-            return False
+    def tell(self, request: m.Request) -> None:
+        """Sends a request whose answer does not matter; does nothing when that is not possible."""
         try:
             _, data = self._machine.request(request)
         except PolypeerError:
-            return False
+            return
         self._send(data)
-        return True
 
     def close(self) -> None:
         """Ends the session, after what is buffered was sent."""

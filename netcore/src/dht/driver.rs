@@ -19,7 +19,6 @@ use tokio::time::{MissedTickBehavior, interval, sleep_until};
 use super::handle::Command;
 use super::{CallFailed, CallId, Dht, DhtConfig, Job, Outcome, Output, QueryId, Request, Response, limits};
 use crate::address::AddressRecord;
-use crate::keys::SharedKeys;
 use crate::node::Node;
 use crate::now::Now;
 use crate::peers::score::ScoreEvent;
@@ -45,10 +44,10 @@ struct Driver {
 }
 
 /// Runs until it is dropped.
-pub(crate) async fn run(node: Arc<Node>, keys: SharedKeys, seed: [u8; 32]) {
+pub(crate) async fn run(node: Arc<Node>, seed: [u8; 32]) {
     let Some(mut inbox) = node.services().dht.inbox() else { return };
     let protocol = KAD.parse().expect("a protocol's name");
-    let dht = Dht::new(keys, DhtConfig::default(), seed);
+    let dht = Dht::new(Arc::clone(&node.keys), DhtConfig::default(), seed);
     let mut driver = Driver { node, dht, protocol, waiting: HashMap::new(), calls: JoinSet::new() };
     let mut sweep = interval(SWEEP);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);

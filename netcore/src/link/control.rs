@@ -12,7 +12,7 @@ use quinn::RecvStream;
 use tokio::time::timeout;
 
 use super::wire::{self, ControlFrame, Found};
-use super::{Link, Stage, tell_up};
+use super::{Link, Stage, records, tell_up};
 use crate::limits::MAX_SERVING;
 use crate::node::Node;
 
@@ -42,8 +42,10 @@ async fn send(node: &Node, link: &Link) -> Ended {
     let mut serving_changed = node.serving_changed.subscribe();
     serving_changed.borrow_and_update();
     let mut serving = node.serving(&link.peer);
+    let mut own = node.services().reach.own();
     let mut out = Vec::new();
     wire::write_frame(&hello(node, serving.clone()), &mut out);
+    records::write(link, &own.borrow_and_update(), &mut out);
     loop {
         if stream.write_all(&out).await.is_err() {
             return Ended::Lost;
@@ -52,6 +54,7 @@ async fn send(node: &Node, link: &Link) -> Ended {
         while out.is_empty() {
             tokio::select! {
                 () = link.to_send.notified() => take_frames(link, &mut out),
+                Ok(()) = own.changed() => records::write(link, &own.borrow_and_update(), &mut out),
                 Ok(()) = serving_changed.changed() => {
                     let now = node.serving(&link.peer);
                     if now != serving {
@@ -108,7 +111,7 @@ async fn receive(node: &Node, link: &Link) -> Ended {
     loop {
         match next(node, &mut stream, &mut buffer).await {
             Ok(frame) => {
-                if let Err(ended) = handle(link, frame) {
+                if let Err(ended) = handle(node, link, frame) {
                     return ended;
                 }
             }
@@ -157,6 +160,7 @@ fn greet(node: &Node, link: &Link, frame: ControlFrame) -> Result<(), Ended> {
     }
     link.state().serving = serving;
     link.stage.send_replace(Stage::Ready);
+    node.services().reach.peer_up(link.peer, link.ip());
     tell_up(node, link);
     Ok(())
 }
@@ -168,7 +172,7 @@ fn check_serving(protocols: &[Protocol]) -> Result<(), Ended> {
     Ok(())
 }
 
-fn handle(link: &Link, frame: ControlFrame) -> Result<(), Ended> {
+fn handle(node: &Node, link: &Link, frame: ControlFrame) -> Result<(), Ended> {
     match frame {
         ControlFrame::Hello { .. } => return Err(Ended::Misbehaved("a second Hello".to_owned())),
         ControlFrame::Credit { stream, limit } => {
@@ -194,6 +198,9 @@ fn handle(link: &Link, frame: ControlFrame) -> Result<(), Ended> {
                     let _ = waiting.send(());
                 }
             }
+        }
+        ControlFrame::Record { record } => {
+            records::take(node, link, record).map_err(|bad| Ended::Misbehaved(bad.to_string()))?;
         }
     }
     Ok(())

@@ -130,7 +130,7 @@ async fn serve_stream(node: Arc<Node>, mut stream: PeerStream, protocol: Protoco
 /// Answers a question that this netcore answers itself.
 async fn serve_question(node: Arc<Node>, mut stream: PeerStream, protocol: Protocol, payload: Bytes, in_use: InUse) {
     let asker = Asker { node: stream.peer(), ip: stream.link.ip() };
-    let answered = query::serve(&node, &asker, &protocol, payload).await;
+    let answered = query::serve(&node, &asker, stream.link.address(), &protocol, payload).await;
     drop(in_use); // a peer that does not take answers gets no more streams
     match answered {
         Ok(reply) => {

@@ -19,18 +19,19 @@ pub(crate) mod halves;
 mod incoming;
 mod outgoing;
 mod pump;
+mod records;
 mod stream;
 pub mod wire;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::net::{IpAddr, Ipv6Addr};
+use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use polypeer_ipc_protocol::admin::AdminEvent;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
-use polypeer_ipc_protocol::gateway::{Event, Path, PeerInfo};
+use polypeer_ipc_protocol::gateway::{Event, PeerInfo};
 use polypeer_ipc_protocol::ids::{NodeId, Protocol};
 use quinn::{ConnectionError, VarInt};
 use tokio::sync::{Notify, oneshot, watch};
@@ -40,12 +41,14 @@ pub(crate) use outgoing::{call, open, ping};
 pub(crate) use pump::pump;
 pub(crate) use stream::PeerStream;
 
+use crate::address::AddressRecord;
 use crate::counters::Counter;
 use crate::limits::{CONNECTION_WINDOW, FRAME_STREAMS, FREE_STREAMS};
 use crate::node::Node;
 use crate::peers::Established;
 use crate::transport::{PathHandle, Route};
 use credit::Credit;
+use records::Records;
 
 /// How far a link has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,6 +100,8 @@ struct State {
     pinged: u64,
     /// The ping to answer.
     pong: Option<u64>,
+    /// Where the peer can be dialed, by its own signature.
+    records: Records,
     /// Streams the peer has been allowed to have open.
     allowed_streams: usize,
 }
@@ -214,9 +219,14 @@ impl Link {
 
     /// Where the peer's packets come from; unspecified while they come through others.
     pub(crate) fn ip(&self) -> IpAddr {
+        self.address().map_or(Ipv6Addr::UNSPECIFIED.into(), |address| address.ip())
+    }
+
+    /// The same with the port; none while they come through others.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
         match self.path.route() {
-            Route::Direct(address) => address.ip().to_canonical(),
-            Route::Tunnel { .. } => Ipv6Addr::UNSPECIFIED.into(),
+            Route::Direct(address) => Some(SocketAddr::new(address.ip().to_canonical(), address.port())),
+            Route::Tunnel { .. } => None,
         }
     }
 
@@ -337,6 +347,11 @@ impl Links {
         self.all().standing.get(peer).filter(|link| link.stage() == Stage::Ready).cloned()
     }
 
+    /// Where connected peers can be dialed, by their own signatures: the newest of each zone.
+    pub(crate) fn records(&self, peer: &NodeId) -> Vec<Arc<AddressRecord>> {
+        self.all().standing.get(peer).map(|link| link.state().records.all()).unwrap_or_default()
+    }
+
     /// Connected peers as a plugin sees them, at most `limit`.
     pub(crate) fn infos(&self, allowed: impl Fn(&NodeId) -> bool, limit: usize) -> Vec<PeerInfo> {
         let links: Vec<_> = {
@@ -346,12 +361,6 @@ impl Links {
         let mut infos: Vec<_> = links.iter().take(limit).map(|link| link.info()).collect();
         infos.sort_by_key(|info| info.node);
         infos
-    }
-
-    /// How packets travel to each connected peer.
-    pub(crate) fn paths(&self) -> BTreeMap<NodeId, Path> {
-        let ready = |link: &&Arc<Link>| link.stage() == Stage::Ready;
-        self.all().standing.values().filter(ready).map(|link| (link.peer, link.path.route().kind())).collect()
     }
 
     /// What a peer says it serves, while it is connected.
@@ -384,6 +393,7 @@ async fn run(node: Arc<Node>, link: Arc<Link>) {
     let was_ready = link.stage.send_replace(Stage::Over) == Stage::Ready;
     let newest = node.links.remove(&link);
     if was_ready && newest {
+        node.services().reach.peer_down(link.peer);
         tell_down(&node, &link);
     }
     while streams.join_next().await.is_some() {}

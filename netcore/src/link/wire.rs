@@ -9,6 +9,7 @@ use polypeer_ipc_protocol::ids::Protocol;
 use polypeer_ipc_protocol::limits::MAX_MESSAGE;
 use serde::{Deserialize, Serialize};
 
+use crate::address::AddressRecord;
 use crate::limits::{MAX_HEADER, MAX_PEER_FRAME};
 
 /// The version of the protocol within its ALPN, for what only appends.
@@ -58,10 +59,15 @@ pub enum ControlFrame {
         /// Of the ping.
         nonce: u64,
     },
+    /// Where the sender can be dialed, by its own signature.
+    Record {
+        /// The sender's own, of a zone that may be told to the receiver.
+        record: AddressRecord,
+    },
 }
 
 /// Tags below this are known.
-const KNOWN_FRAMES: u32 = 5;
+const KNOWN_FRAMES: u32 = 6;
 
 /// What a bidirectional stream is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -209,7 +215,7 @@ mod tests {
 
     #[test]
     fn frames_of_later_versions_are_skipped_and_broken_ones_are_not() {
-        assert_eq!(read_frame(&[5, 0, 0, 0, 5, 0, 0, 0, 1]).unwrap(), (Found::Unknown, 9));
+        assert_eq!(read_frame(&[5, 0, 0, 0, 6, 0, 0, 0, 1]).unwrap(), (Found::Unknown, 9));
         assert!(read_frame(&[1, 0, 0, 0, 1]).is_err(), "half a tag");
         assert!(read_frame(&[4, 0, 0, 0, 1, 0, 0, 0]).is_err(), "a credit without its fields");
         assert!(read_frame(&[0, 0, 1, 0]).is_err(), "over the limit, before its body is there");

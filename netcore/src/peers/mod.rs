@@ -39,6 +39,7 @@ use std::time::{Duration, Instant};
 use polypeer_ipc_protocol::admin::{Cause, NetStatus, PeerRecord};
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::ids::NodeId;
+use polypeer_ipc_protocol::limits::MAX_TICKET_ADDRESSES;
 use polypeer_ipc_protocol::ticket::Ticket;
 use tokio::sync::broadcast;
 
@@ -232,9 +233,19 @@ impl Peers {
         tracing::trace!(%node, ?event, "scored");
     }
 
-    /// This node's ticket: its id and the addresses of this machine that it listens on.
+    /// This node's ticket: its id, public addresses that peers have dialed back, and those of this machine that it
+    /// listens on.
     pub fn ticket(&self) -> Ticket {
-        Ticket { node: self.shared.me, addresses: local::addresses(&self.shared.transport.local_addresses()) }
+        let mut addresses = self.shared.lock().confirmed.clone();
+        let local = local::addresses(&self.shared.transport.local_addresses());
+        addresses.extend(local.into_iter().filter(|address| !addresses.contains(address)).collect::<Vec<_>>());
+        addresses.truncate(MAX_TICKET_ADDRESSES);
+        Ticket { node: self.shared.me, addresses }
+    }
+
+    /// Public addresses of this node that peers have dialed back, perhaps none of this machine's own.
+    pub(crate) fn set_confirmed(&self, addresses: Vec<SocketAddr>) {
+        self.shared.lock().confirmed = addresses;
     }
 
     /// All peers: connected, known and blocked. `protocols` is left for the caller to fill in.

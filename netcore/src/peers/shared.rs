@@ -58,6 +58,8 @@ pub(super) struct State {
     pub(super) found: HashMap<Source, (u64, Instant)>,
     pub(super) warnings: Vec<String>,
     pub(super) lan_problem: Option<String>,
+    /// Public addresses that peers have dialed back.
+    pub(super) confirmed: Vec<SocketAddr>,
     pub(super) is_open: bool,
 }
 
@@ -102,6 +104,7 @@ impl Shared {
             found: HashMap::new(),
             warnings,
             lan_problem: None,
+            confirmed: Vec::new(),
             is_open: false,
         };
         Self {

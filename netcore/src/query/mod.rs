@@ -19,10 +19,11 @@ use polypeer_ipc_protocol::ids::{NodeId, Protocol};
 use polypeer_ipc_protocol::limits::MAX_PAYLOAD;
 
 use crate::limits::ANSWER_TIME;
-use crate::link::FrameReceiver;
 use crate::link::halves::{Broken, Halves};
 use crate::link::wire::{StreamHeader, StreamKind};
+use crate::link::{FrameReceiver, Link};
 use crate::node::Node;
+use crate::reach;
 use admission::Admission;
 
 pub use crate::dht::Asker;
@@ -95,11 +96,40 @@ pub(crate) async fn question(
         let connection = peers.connect(to, addresses, deadline).await.map_err(Unanswered::Unreachable)?;
         let link = node.links.of(&to, &connection).map_err(Unanswered::Unreachable)?;
         link.ready().await.map_err(Unanswered::Unreachable)?;
-        match ask_on(&link.connection, protocol, &payload).await {
-            Ok(answered) => answered.map_err(Unanswered::Refused),
-            Err(broken) => Err(Unanswered::Unreachable(link.failure(node, broken))),
-        }
+        on_link(node, &link, protocol, &payload).await
     };
+    in_time(to, protocol, deadline, asked).await
+}
+
+/// As [`question`], only on the link with `to` that stands.
+pub(crate) async fn question_on_link(
+    node: &Arc<Node>,
+    to: NodeId,
+    protocol: &Protocol,
+    payload: Vec<u8>,
+    deadline: Instant,
+) -> Result<Bytes, Unanswered> {
+    let asked = async {
+        let gone = || Failure::new(ErrorCode::ConnectionLost, format!("{to} is not connected"));
+        let link = node.links.ready(&to).ok_or_else(|| Unanswered::Unreachable(gone()))?;
+        on_link(node, &link, protocol, &payload).await
+    };
+    in_time(to, protocol, deadline, asked).await
+}
+
+async fn on_link(node: &Node, link: &Link, protocol: &Protocol, payload: &[u8]) -> Result<Bytes, Unanswered> {
+    match ask_on(&link.connection, protocol, payload).await {
+        Ok(answered) => answered.map_err(Unanswered::Refused),
+        Err(broken) => Err(Unanswered::Unreachable(link.failure(node, broken))),
+    }
+}
+
+async fn in_time(
+    to: NodeId,
+    protocol: &Protocol,
+    deadline: Instant,
+    asked: impl Future<Output = Result<Bytes, Unanswered>>,
+) -> Result<Bytes, Unanswered> {
     let late = || Failure::new(ErrorCode::TimedOut, format!("{to} did not answer {protocol} in time"));
     tokio::time::timeout_at(deadline.into(), asked).await.unwrap_or_else(|_| Err(Unanswered::Unreachable(late())))
 }
@@ -129,11 +159,12 @@ impl Drop for Admitted<'_> {
     }
 }
 
-/// Answers a question of a peer's. `peer misbehaved` means that it broke a rule and must be cut off; any other failure
+/// Answers a question of a peer's, whose packets come from `from` unless they come through others. `peer misbehaved` means that it broke a rule and must be cut off; any other failure
 /// is told to it.
 pub(crate) async fn serve(
     node: &Arc<Node>,
     asker: &Asker,
+    from: Option<SocketAddr>,
     protocol: &Protocol,
     payload: Bytes,
 ) -> Result<Vec<u8>, Failure> {
@@ -143,16 +174,23 @@ pub(crate) async fn serve(
         return Err(Failure::new(ErrorCode::Busy, refused.to_string()));
     }
     let _admitted = Admitted(queries, asker.node);
-    let answered = tokio::time::timeout(ANSWER_TIME, answer(node, asker, protocol, payload)).await;
+    let answered = tokio::time::timeout(ANSWER_TIME, answer(node, asker, from, protocol, payload)).await;
     answered.unwrap_or_else(|_| {
         node.counters.questions_late.count();
         Err(Failure::new(ErrorCode::TimedOut, format!("no answer within {} s", ANSWER_TIME.as_secs())))
     })
 }
 
-async fn answer(node: &Arc<Node>, asker: &Asker, protocol: &Protocol, payload: Bytes) -> Result<Vec<u8>, Failure> {
+async fn answer(
+    node: &Arc<Node>,
+    asker: &Asker,
+    from: Option<SocketAddr>,
+    protocol: &Protocol,
+    payload: Bytes,
+) -> Result<Vec<u8>, Failure> {
     match protocol.as_str() {
         KAD => node.services().dht.answer(*asker, &payload).await,
+        PROBE => reach::prober::answer(node, asker.node, from, &payload).await,
         _ => Err(unsupported(protocol)),
     }
 }

@@ -18,11 +18,12 @@ mod socket;
 mod thread;
 mod tls;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use polypeer_ipc_protocol::error::ErrorCode;
 use polypeer_ipc_protocol::ids::NodeId;
 use quinn::{ClientConfig, ConnectError, Connection, ConnectionError, Endpoint, EndpointConfig, ServerConfig, VarInt};
 
@@ -189,6 +190,31 @@ impl Transport {
         match connecting.await {
             Ok(connection) => Ok(self.link(connection, node, switches)),
             Err(error) => Err(other.get().map_or_else(|| error.into(), |node| DialError::OtherNode(*node))),
+        }
+    }
+
+    /// Does one handshake with `node` at `address` from a socket that is used for nothing else, and ends the connection:
+    /// whether the node can be reached there by somebody it never heard of.
+    pub async fn probe(&self, address: SocketAddr, node: NodeId) -> Result<(), DialError> {
+        let local: IpAddr = match address {
+            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let other = |error: &dyn std::fmt::Display| DialError::OtherProtocol { reason: error.to_string() };
+        let socket = UdpSocket::bind((local, 0)).map_err(|_| DialError::NoSocket)?;
+        let mut config = EndpointConfig::default();
+        config.grease_quic_bit(false);
+        let endpoint = Endpoint::new(config, None, socket, Arc::new(quinn::TokioRuntime));
+        let endpoint = endpoint.map_err(|error| other(&error))?;
+        let (crypto, answered) = self.credentials.client(node);
+        let connecting = endpoint.connect_with(ClientConfig::new(crypto), address, tls::SERVER_NAME);
+        match connecting.map_err(|error| other(&error))?.await {
+            Ok(connection) => {
+                let code = ErrorCode::Complete;
+                connection.close(VarInt::from_u32(code.number()), b"probed");
+                Ok(())
+            }
+            Err(error) => Err(answered.get().map_or_else(|| error.into(), |node| DialError::OtherNode(*node))),
         }
     }
 

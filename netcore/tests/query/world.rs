@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use polypeer_ipc_protocol::ids::{NodeId, Protocol};
+use polypeer_netcore::address::AddressRecord;
 use polypeer_netcore::node::Node;
 use polypeer_netcore::{Core, Options};
 use tempfile::TempDir;
@@ -41,6 +42,11 @@ impl World {
 
     pub fn address(&self) -> SocketAddr {
         self.core.peers.transport().local_addresses()[0]
+    }
+
+    /// Its own address records.
+    pub fn own(&self) -> Vec<Arc<AddressRecord>> {
+        self.core.node.services().reach.own().borrow().clone()
     }
 
     /// A link, kept by both sides.

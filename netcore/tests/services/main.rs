@@ -9,4 +9,3 @@
 mod common;
 
 mod datagrams;
-mod grants;

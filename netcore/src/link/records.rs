@@ -1,0 +1,93 @@
+//! Address records on the control stream: each side tells the other where it can be dialed, by its own signature.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::Link;
+use super::wire::{ControlFrame, write_frame};
+use crate::address::{AddressRecord, BadRecord, Zone};
+use crate::node::Node;
+use crate::now::Now;
+use crate::rate::{Bucket, Rate};
+
+/// Records one peer may tell of: it has one for each of three zones at most, and changes them when its addresses change.
+const RATE: Rate = Rate { burst: 16, per_second: 1 };
+
+/// What a peer told of itself.
+#[derive(Debug)]
+pub(super) struct Records {
+    newest: BTreeMap<Zone, Arc<AddressRecord>>,
+    rate: Bucket,
+}
+
+impl Default for Records {
+    fn default() -> Self {
+        Self { newest: BTreeMap::new(), rate: Bucket::new(RATE) }
+    }
+}
+
+impl Records {
+    pub(super) fn all(&self) -> Vec<Arc<AddressRecord>> {
+        self.newest.values().cloned().collect()
+    }
+}
+
+/// Why a record is a breach of the protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Lie {
+    #[error("an address record of another node")]
+    OtherNode,
+    #[error("an address record that means nothing where this node is")]
+    OtherZone,
+    #[error(transparent)]
+    Bad(#[from] BadRecord),
+}
+
+/// Appends frames with those of `own` that the peer may be told.
+pub(super) fn write(link: &Link, own: &[Arc<AddressRecord>], out: &mut Vec<u8>) {
+    let peer = Zone::of(link.ip());
+    // As the peer sees this node, where that is known: it must not be told what it cannot use.
+    let here = link.connection.local_ip().filter(|ip| !ip.is_unspecified()).map_or(peer, Zone::of);
+    for record in own.iter().filter(|record| record.zone().is_told_to(peer) && record.zone().is_told_to(here)) {
+        write_frame(&ControlFrame::Record { record: AddressRecord::clone(record) }, out);
+    }
+}
+
+/// Takes a record from the peer: it is its own, signed, in time and of a zone that is told here. Too many are dropped.
+pub(super) fn take(node: &Node, link: &Link, record: AddressRecord) -> Result<(), Lie> {
+    if !link.state().records.rate.take(Instant::now()) {
+        node.counters.peer_records_dropped.count();
+        return Ok(());
+    }
+    if record.node != link.peer {
+        return Err(Lie::OtherNode);
+    }
+    if !record.zone().is_told_to(Zone::of(link.ip())) {
+        return Err(Lie::OtherZone);
+    }
+    match record.check(node.keys.as_ref(), Now::real()) {
+        // Clocks differ, and frames are old when they come through a slow peer.
+        Err(BadRecord::Time) => {
+            node.counters.peer_records_dropped.count();
+            return Ok(());
+        }
+        checked => checked?,
+    }
+    let record = Arc::new(record);
+    let newer = {
+        let newest = &mut link.state().records.newest;
+        let newer = newest.get(&record.zone()).is_none_or(|known| known.sequence < record.sequence);
+        if newer {
+            newest.insert(record.zone(), Arc::clone(&record));
+        }
+        newer
+    };
+    if newer {
+        if let Ok(peers) = node.peers() {
+            peers.learned(link.peer, &record.addresses);
+        }
+        node.services().dht.add(record);
+    }
+    Ok(())
+}

@@ -1,0 +1,142 @@
+//! Runs a node's [`Finder`]: one task owns it and the node's [`OwnRecords`], asks peers, and tells everybody of changes.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use polypeer_ipc_protocol::error::ErrorCode;
+use polypeer_ipc_protocol::gateway::NetworkChange;
+use polypeer_ipc_protocol::ids::{NodeId, Protocol};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, sleep_until};
+
+use super::Command;
+use super::finder::{Finder, NoAnswer, Output};
+use super::own::OwnRecords;
+use super::wire::{Probed, Request};
+use crate::address::Zone;
+use crate::node::{Node, Phase};
+use crate::now::Now;
+use crate::query::{self, PROBE, Unanswered};
+
+/// For one answer: the peer's own handshakes, and the way there and back.
+const ANSWER: Duration = Duration::from_secs(8);
+/// How often this machine's addresses are looked at.
+const LOOK: Duration = Duration::from_secs(15);
+
+type Answered = (NodeId, Result<Probed, NoAnswer>);
+
+struct Driver {
+    node: Arc<Node>,
+    finder: Finder,
+    own: OwnRecords,
+    protocol: Protocol,
+    asking: JoinSet<Answered>,
+    /// What everybody was told.
+    told: BTreeMap<Zone, Vec<SocketAddr>>,
+}
+
+/// Runs until it is dropped.
+pub(crate) async fn run(node: Arc<Node>, seed: [u8; 32]) {
+    let Some(mut inbox) = node.services().reach.inbox() else { return };
+    // Until then there is nobody to ask.
+    if node.phase().wait_for(|phase| *phase >= Phase::Open).await.is_err() {
+        return;
+    }
+    let protocol = PROBE.parse().expect("a protocol's name");
+    let (finder, own) = (Finder::new(seed), OwnRecords::new(Arc::clone(&node.keys)));
+    let mut driver = Driver { node, finder, own, protocol, asking: JoinSet::new(), told: BTreeMap::new() };
+    let mut look = interval(LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while driver.step(&mut inbox, &mut look).await {}
+}
+
+impl Driver {
+    async fn step(&mut self, inbox: &mut mpsc::Receiver<Command>, look: &mut tokio::time::Interval) -> bool {
+        let due = [self.finder.next_timeout(), self.own.next_timeout()].into_iter().flatten().min();
+        tokio::select! {
+            command = inbox.recv() => match command {
+                Some(Command::Up(peer, ip)) => self.finder.peer_up(Instant::now(), peer, ip),
+                Some(Command::Down(peer)) => self.finder.peer_down(Instant::now(), &peer),
+                None => return false,
+            },
+            Some(answered) = self.asking.join_next() => {
+                // A question neither panics nor is aborted.
+                if let Ok((peer, answer)) = answered {
+                    self.finder.handle_answer(Instant::now(), peer, answer);
+                }
+            }
+            () = sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => {
+                self.finder.handle_timeout(Instant::now());
+                self.sign();
+            }
+            _ = look.tick() => self.look(),
+        }
+        self.perform();
+        true
+    }
+
+    /// Looks at this machine's addresses.
+    fn look(&mut self) {
+        let Ok(peers) = self.node.peers() else { return };
+        let local: Vec<IpAddr> = match if_addrs::get_if_addrs() {
+            Ok(interfaces) => interfaces.into_iter().map(|interface| interface.ip()).collect(),
+            Err(error) => {
+                tracing::debug!(%error, "cannot list this machine's addresses");
+                return;
+            }
+        };
+        self.finder.set_local(Instant::now(), &peers.transport().local_addresses(), local);
+    }
+
+    fn perform(&mut self) {
+        while let Some(output) = self.finder.poll(Instant::now()) {
+            match output {
+                Output::Ask { peer, ports } => self.ask(peer, ports),
+                Output::Changed => self.sign(),
+            }
+        }
+        let services = self.node.services();
+        let reach = self.finder.reach();
+        if services.reach.reach.send_replace(reach) != reach {
+            let _ = services.reach.changes.send(NetworkChange::Reach(reach)); // perhaps nobody listens
+        }
+    }
+
+    fn ask(&mut self, peer: NodeId, ports: Vec<u16>) {
+        let (node, protocol) = (Arc::clone(&self.node), self.protocol.clone());
+        self.asking.spawn(async move {
+            let payload = Request { ports }.encode();
+            let asked = query::question_on_link(&node, peer, &protocol, payload, Instant::now() + ANSWER).await;
+            let answer = match asked {
+                Ok(reply) => Probed::decode(&reply).map_err(|error| {
+                    tracing::debug!(%peer, %error, "an answer to a probe that is none");
+                    NoAnswer::Useless
+                }),
+                Err(Unanswered::Refused(failure)) if !failure.is(ErrorCode::Busy) => Err(NoAnswer::Useless),
+                Err(_) => Err(NoAnswer::Busy),
+            };
+            tracing::debug!(%peer, ?answer, "probed");
+            (peer, answer)
+        });
+    }
+
+    /// Signs records where addresses changed or the old ones have aged, and tells of them.
+    fn sign(&mut self) {
+        let confirmed = self.finder.confirmed();
+        let Some(records) = self.own.set(Now::real(), &confirmed) else { return };
+        tracing::info!(addresses = ?confirmed, "peers reach this node");
+        let services = self.node.services();
+        services.dht.set_own(records.clone());
+        services.reach.own.send_replace(records);
+        if let Ok(peers) = self.node.peers()
+            && self.told != confirmed
+        {
+            peers.set_confirmed(confirmed.get(&Zone::Public).cloned().unwrap_or_default());
+            let _ = services.reach.changes.send(NetworkChange::Addresses(peers.ticket())); // perhaps nobody listens
+            self.told = confirmed;
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! This node's own address records: one for each zone in which it can be dialed, signed anew when its addresses change
+//! and long before they expire. Pure.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::address::{AddressRecord, MAX_RECORD_ADDRESSES, RECORD_LIFETIME, Zone};
+use crate::keys::SharedKeys;
+use crate::now::Now;
+
+/// When a record is signed anew: with most of its life left, for those who hold it and do not ask again.
+const RENEWAL: Duration = Duration::from_secs(RECORD_LIFETIME / 4);
+
+/// See the module.
+pub struct OwnRecords {
+    keys: SharedKeys,
+    records: BTreeMap<Zone, Arc<AddressRecord>>,
+    sequence: u64,
+    signed: Option<Instant>,
+}
+
+impl OwnRecords {
+    /// None yet.
+    pub fn new(keys: SharedKeys) -> Self {
+        Self { keys, records: BTreeMap::new(), sequence: 0, signed: None }
+    }
+
+    /// Tells where the node can be dialed now. The records, if they are others than before.
+    pub fn set(&mut self, now: Now, confirmed: &BTreeMap<Zone, Vec<SocketAddr>>) -> Option<Vec<Arc<AddressRecord>>> {
+        let due = self.next_timeout().is_some_and(|due| due <= now.at);
+        let same = confirmed.len() == self.records.len()
+            && confirmed.iter().all(|(zone, addresses)| {
+                self.records.get(zone).is_some_and(|record| record.addresses == *shortened(addresses))
+            });
+        if same && !due {
+            return None;
+        }
+        self.signed = Some(now.at);
+        // Milliseconds grow over restarts too, as nothing need be written down for that; a clock that was set back makes
+        // peers keep the older record until they are told of the new one by this node itself, or it expires.
+        self.sequence = (self.sequence + 1).max(now.unix.saturating_mul(1000));
+        let sign = |addresses: &Vec<SocketAddr>| {
+            AddressRecord::sign(self.keys.as_ref(), shortened(addresses).to_vec(), self.sequence, now)
+        };
+        self.records = confirmed.iter().map(|(zone, addresses)| (*zone, Arc::new(sign(addresses)))).collect();
+        Some(self.records.values().cloned().collect())
+    }
+
+    /// When they are to be signed anew, by [`Self::set`].
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.signed.filter(|_| !self.records.is_empty()).map(|signed| signed + RENEWAL)
+    }
+}
+
+fn shortened(addresses: &[SocketAddr]) -> &[SocketAddr] {
+    &addresses[..addresses.len().min(MAX_RECORD_ADDRESSES)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::Identity;
+
+    fn zones(texts: &[&str]) -> BTreeMap<Zone, Vec<SocketAddr>> {
+        let mut zones: BTreeMap<Zone, Vec<SocketAddr>> = BTreeMap::new();
+        for text in texts {
+            let address: SocketAddr = text.parse().unwrap();
+            zones.entry(Zone::of(address.ip())).or_default().push(address);
+        }
+        zones
+    }
+
+    #[test]
+    fn each_zone_has_a_record_and_a_change_has_a_higher_sequence() {
+        let identity = Arc::new(Identity::generate());
+        let mut own = OwnRecords::new(identity.clone());
+        let now = Now::real();
+        let both = zones(&["10.0.0.1:7470", "203.0.113.9:7470"]);
+        let first = own.set(now, &both).unwrap();
+        assert_eq!(first.iter().map(|record| record.zone()).collect::<Vec<_>>(), [Zone::Private, Zone::Public]);
+        assert!(first.iter().all(|record| record.check(identity.as_ref(), now).is_ok()));
+        assert_eq!(own.set(now, &both), None, "nothing changed");
+        let second = own.set(now, &zones(&["203.0.113.9:7471"])).unwrap();
+        assert!(second.len() == 1 && second[0].sequence > first[1].sequence);
+        assert_eq!(own.set(now, &BTreeMap::new()).unwrap(), []);
+        assert_eq!(own.next_timeout(), None, "there is nothing to renew");
+    }
+
+    #[test]
+    fn records_are_renewed_long_before_they_expire_also_by_a_restarted_node() {
+        let identity = Arc::new(Identity::generate());
+        let now = Now::real();
+        let address = zones(&["203.0.113.9:7470"]);
+        let mut own = OwnRecords::new(identity.clone());
+        let first = own.set(now, &address).unwrap();
+        let due = now.after(own.next_timeout().unwrap() - now.at);
+        assert!(!first[0].is_expired(due));
+        let renewed = own.set(due, &address).unwrap();
+        assert!(renewed[0].time > first[0].time && renewed[0].sequence > first[0].sequence);
+        let restarted = OwnRecords::new(identity).set(now.after(Duration::from_secs(1)), &address).unwrap();
+        assert!(restarted[0].sequence > first[0].sequence);
+    }
+
+    #[test]
+    fn a_record_holds_no_more_addresses_than_it_may() {
+        let identity = Arc::new(Identity::generate());
+        let many: Vec<String> = (1..20).map(|last| format!("203.0.113.{last}:1")).collect();
+        let many = zones(&many.iter().map(String::as_str).collect::<Vec<_>>());
+        let records = OwnRecords::new(identity.clone()).set(Now::real(), &many).unwrap();
+        assert_eq!(records[0].check(identity.as_ref(), Now::real()), Ok(()));
+    }
+}

@@ -1,0 +1,116 @@
+//! Question and answer of `probe/1` as types; `PROTOCOL.md`, section 12, owns the bytes.
+
+use std::net::SocketAddr;
+
+use polypeer_ipc_protocol::codec::{self, CodecError};
+use serde::{Deserialize, Serialize};
+
+/// Ports in one question: those of both families' sockets, with room for one forwarded by hand.
+pub const MAX_PORTS: usize = 3;
+/// Longest question or answer, bytes: far above what they need, far below what costs anything.
+const MAX_MESSAGE: usize = 256;
+
+/// Asks to be dialed at the address that the asker's packets come from, and at these ports of the same IP. Nothing else
+/// can be asked for, so that nobody is made to send packets to others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// At most [`MAX_PORTS`], none 0.
+    pub ports: Vec<u16>,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probed {
+    /// Where the asker's packets come from.
+    pub observed: SocketAddr,
+    /// The ports of that IP at which the asker, and nobody else, answered.
+    pub reached: Vec<u16>,
+}
+
+/// Why bytes are not a message.
+#[derive(Debug, thiserror::Error)]
+pub enum WireError {
+    /// Over the limit.
+    #[error("a probe's message of {length} bytes; the limit is {MAX_MESSAGE}")]
+    TooLarge {
+        /// How long.
+        length: usize,
+    },
+    /// Too many ports, or one that is 0.
+    #[error("a probe names at most {MAX_PORTS} ports, none of them 0")]
+    Ports,
+    /// Not what it should be.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+}
+
+impl Request {
+    /// Its bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        encode(self)
+    }
+
+    /// Reads one from a stranger.
+    pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
+        let request: Self = decode(bytes)?;
+        if request.ports.len() > MAX_PORTS || request.ports.contains(&0) {
+            return Err(WireError::Ports);
+        }
+        Ok(request)
+    }
+}
+
+impl Probed {
+    /// Its bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        encode(self)
+    }
+
+    /// Reads one from a stranger.
+    pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
+        let probed: Self = decode(bytes)?;
+        if probed.reached.len() > MAX_PORTS + 1 || probed.reached.contains(&0) {
+            return Err(WireError::Ports);
+        }
+        Ok(probed)
+    }
+}
+
+fn encode<T: Serialize>(message: &T) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    codec::encode(message, &mut bytes).expect("a few numbers");
+    bytes
+}
+
+fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, WireError> {
+    if bytes.len() > MAX_MESSAGE {
+        return Err(WireError::TooLarge { length: bytes.len() });
+    }
+    Ok(codec::decode(bytes)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_few_real_ports_are_taken() {
+        let good = Request { ports: vec![7470, 1, 2] };
+        assert_eq!(Request::decode(&good.encode()).unwrap(), good);
+        for bad in [vec![0], vec![1, 2, 3, 4]] {
+            assert!(matches!(Request::decode(&Request { ports: bad }.encode()), Err(WireError::Ports)));
+        }
+        assert!(matches!(Request::decode(&[0; MAX_MESSAGE + 1]), Err(WireError::TooLarge { .. })));
+        let huge = u64::MAX.to_le_bytes();
+        assert!(matches!(Request::decode(&huge), Err(WireError::Codec(_))), "a length is not believed");
+    }
+
+    #[test]
+    fn an_answer_names_no_more_than_was_asked_for() {
+        let observed = "192.0.2.1:7470".parse().unwrap();
+        let good = Probed { observed, reached: vec![7470] };
+        assert_eq!(Probed::decode(&good.encode()).unwrap(), good);
+        let bad = Probed { observed, reached: vec![1; MAX_PORTS + 2] };
+        assert!(matches!(Probed::decode(&bad.encode()), Err(WireError::Ports)));
+    }
+}
