@@ -1,13 +1,36 @@
 //! Publish and subscribe: messages to all subscribers of a topic.
+//!
+//! [`Gossip`] decides, without input and output of its own; [`driver`] runs it in a node, the simulator runs thousands.
+//! `PROTOCOL.md` section 13 says what travels.
+//!
+//! ```text
+//! driver ──► Gossip ──► topic ──► overlay   who the neighbours are
+//!   ▲          │          ├─────► tree      how messages travel among them
+//!   └─ Output ─┘          ├─────► repair    how lost ones are found again
+//!                         ├─────► judge     what waits for a plugin's verdict
+//!                         └─────► offer     what is published without a subscription
+//! ```
+//!
+//! A topic's subscribers form a random graph of a few neighbours each. A message is pushed along a tree in it and named
+//! to all other neighbours; who is named one that does not come asks for it. Neighbours compare fingerprints of the recent
+//! past besides, so that whatever was lost, and whoever was away for a moment, is made up for.
 
+mod allowance;
+mod common;
 mod config;
 pub mod driver;
 pub mod message;
+mod output;
+mod peer;
+#[cfg(test)]
+mod tests;
+mod timers;
+mod topic;
 pub mod wire;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use polypeer_ipc_protocol::gateway::{Payload, TopicInfo, Validation, Verdict};
@@ -17,137 +40,96 @@ use polypeer_ipc_protocol::limits::MAX_GOSSIP;
 use crate::address::{AddressRecord, Zone};
 use crate::keys::SharedKeys;
 use crate::now::Now;
+use common::Common;
 pub use config::GossipConfig;
 pub use message::{Message, MessageId, TopicId};
+pub use output::{GossipStats, Misbehaviour, Output, PublishError};
+use peer::{Kind, Peer};
+use timers::Work;
+use topic::Topic;
 pub use wire::Frame;
+use wire::MAX_TOPICS_TOLD;
 
-/// What the machine wants done.
-#[derive(Debug, Clone)]
-pub enum Output {
-    /// Send a frame to a peer that is up.
-    Send {
-        /// To whom.
-        to: NodeId,
-        /// What.
-        frame: Frame,
-    },
-    /// A message for the subscribers on this node.
-    Deliver {
-        /// Of which topic.
-        topic: Name,
-        /// What.
-        message: Arc<Message>,
-    },
-    /// Connect to a peer; answered by [`Gossip::peer_up`] or [`Gossip::connect_failed`].
-    Connect {
-        /// Where it is.
-        record: Arc<AddressRecord>,
-    },
-    /// The connection with a peer is in use from now on.
-    Keep {
-        /// Whom.
-        peer: NodeId,
-    },
-    /// It is not any more.
-    Release {
-        /// Whom.
-        peer: NodeId,
-    },
-    /// Find subscribers of a topic; answered by [`Gossip::subscribers`], also when there are none.
-    FindSubscribers {
-        /// Of what.
-        topic: Name,
-    },
-    /// Say where others look that this node is subscribed.
-    Announce {
-        /// To what.
-        topic: Name,
-    },
-    /// Say it no longer.
-    Withdraw {
-        /// Of what.
-        topic: Name,
-    },
-    /// A peer did what counts against it.
-    Blame {
-        /// Who.
-        peer: NodeId,
-        /// What.
-        why: Misbehaviour,
-    },
-}
-
-/// What a peer does that it should not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Misbehaviour {
-    /// A message nobody may pass on.
-    #[error(transparent)]
-    Message(#[from] message::BadMessage),
-}
-
-/// Why a message is not published.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum PublishError {
-    /// A payload over the limit.
-    #[error("message of {length} bytes; the limit is {MAX_GOSSIP}")]
-    TooLarge {
-        /// Of the payload.
-        length: usize,
-    },
-    /// The node takes part in as many topics as it can.
-    #[error("this node takes part in {limit} topics already")]
-    TooManyTopics {
-        /// How many.
-        limit: usize,
-    },
-}
-
-/// What happened in all topics, since the start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct GossipStats {
-    /// Messages delivered to this node.
-    pub delivered: u64,
-    /// Further copies received.
-    pub duplicates: u64,
-}
+/// How long changes of this node's topics are gathered before peers are told.
+const TELL_DELAY: Duration = Duration::from_millis(100);
+/// How often peers are told without a change, for those that it did not reach.
+const TELL_AGAIN: Duration = Duration::from_secs(120);
 
 /// Gossip of one node.
 pub struct Gossip {
-    keys: SharedKeys,
-    config: GossipConfig,
+    cx: Common,
+    topics: BTreeMap<TopicId, Topic>,
     sequence: u64,
-    topics: BTreeMap<TopicId, (Name, BTreeSet<MessageId>)>,
-    peers: BTreeSet<NodeId>,
-    outputs: VecDeque<Output>,
-    stats: GossipStats,
 }
 
 impl Gossip {
     /// Takes part in nothing yet. `seed` is where its randomness comes from.
     pub fn new(keys: SharedKeys, config: GossipConfig, seed: [u8; 32]) -> Self {
-        let sequence = u64::from_le_bytes(std::array::from_fn(|at| seed[at]));
-        Self {
-            keys,
-            config,
-            sequence,
-            topics: BTreeMap::new(),
-            peers: BTreeSet::new(),
-            outputs: VecDeque::new(),
-            stats: GossipStats::default(),
-        }
+        let sequence = u64::from_le_bytes(std::array::from_fn(|at| seed[at])) >> 1;
+        Self { cx: Common::new(keys, config, seed), topics: BTreeMap::new(), sequence }
     }
 
     /// Where this node can be reached: its own records, each of one zone; none when it cannot be.
-    pub fn set_own(&mut self, _now: Now, _records: Vec<Arc<AddressRecord>>) {}
+    pub fn set_own(&mut self, _now: Now, records: Vec<Arc<AddressRecord>>) {
+        self.cx.own = records;
+        for topic in self.topics.values_mut() {
+            topic.announce(&mut self.cx);
+        }
+    }
 
-    /// Takes part in a topic from now on, or changes who decides what is passed on.
-    pub fn subscribe(&mut self, _now: Now, topic: Name, _validation: Validation) {
-        self.topics.entry(TopicId::of(&topic)).or_insert_with(|| (topic, BTreeSet::new()));
+    /// Takes part in a topic from now on, or changes who decides what is passed on. Without effect when there are too many
+    /// topics ([`GossipConfig::topics`]): ask [`Self::has_room`] first.
+    pub fn subscribe(&mut self, now: Now, topic: Name, validation: Validation) {
+        if let Ok(topic) = self.topic(now, &topic) {
+            let id = topic.id();
+            let new = !topic.is_subscribed();
+            let Some(topic) = self.topics.get_mut(&id) else { return };
+            if new {
+                for (&peer, _) in self.cx.peers.iter().filter(|(_, peer)| peer.topics.contains(&id)) {
+                    topic.candidate(peer);
+                }
+                self.cx.timers.by(None, Work::Tell, now.at + TELL_DELAY);
+            }
+            topic.subscribe(&mut self.cx, now, validation);
+        }
+    }
+
+    /// Whether [`Self::subscribe`] has room for this topic.
+    pub fn has_room(&self, topic: &Name) -> bool {
+        self.topics.len() < self.cx.config.topics || self.topics.contains_key(&TopicId::of(topic))
     }
 
     /// Takes part no longer.
-    pub fn unsubscribe(&mut self, _now: Now, topic: &Name) {
-        self.topics.remove(&TopicId::of(topic));
+    pub fn unsubscribe(&mut self, now: Now, topic: &Name) {
+        if let Some(mut topic) = self.topics.remove(&TopicId::of(topic)) {
+            topic.leave(&mut self.cx);
+            self.cx.timers.by(None, Work::Tell, now.at + TELL_DELAY);
+        }
+    }
+
+    /// The topic of this name, made if need be.
+    fn topic(&mut self, now: Now, name: &Name) -> Result<&mut Topic, PublishError> {
+        let id = TopicId::of(name);
+        let limit = self.cx.config.topics;
+        if !self.topics.contains_key(&id) && self.topics.len() >= limit {
+            self.drop_idle(now);
+            if self.topics.len() >= limit {
+                return Err(PublishError::TooManyTopics { limit });
+            }
+        }
+        Ok(self.topics.entry(id).or_insert_with(|| Topic::new(id, name.clone())))
+    }
+
+    /// Drops topics that nothing keeps any more.
+    fn drop_idle(&mut self, now: Now) {
+        let cx = &mut self.cx;
+        self.topics.retain(|_, topic| {
+            let over = topic.is_over(now);
+            if over {
+                topic.leave(cx);
+            }
+            !over
+        });
     }
 
     /// Publishes a message of this node; it is not delivered to this node itself. Returns its id and how many peers it
@@ -156,88 +138,199 @@ impl Gossip {
         if payload.len() > MAX_GOSSIP {
             return Err(PublishError::TooLarge { length: payload.len() });
         }
+        let id = self.topic(now, &topic)?.id();
         self.sequence = self.sequence.wrapping_add(1);
-        let message = Arc::new(Message::sign(&*self.keys, topic, self.sequence, Payload(payload), now));
-        let id = message.id();
-        if let Some((_, known)) = self.topics.get_mut(&TopicId::of(message.topic())) {
-            known.insert(message.short());
+        let message = Arc::new(Message::sign(&*self.cx.keys, topic, self.sequence, Payload(payload), now));
+        self.cx.stats.published += 1;
+        let Some(topic) = self.topics.get_mut(&id) else { return Ok((message.id(), 0)) };
+        if !topic.is_subscribed() {
+            for (&peer, _) in self.cx.peers.iter().filter(|(_, peer)| peer.topics.contains(&id)) {
+                topic.candidate(peer);
+            }
         }
-        for &to in &self.peers {
-            self.outputs.push_back(Output::Send { to, frame: Frame::Push { hops: 0, message: Arc::clone(&message) } });
+        let peers = topic.publish(&mut self.cx, now, &message);
+        self.trim();
+        Ok((message.id(), peers))
+    }
+
+    /// Lets go of the oldest messages of the largest topic while all topics take too much.
+    fn trim(&mut self) {
+        while self.cx.bytes > self.cx.config.total_bytes {
+            let Some(topic) = self.topics.values_mut().max_by_key(|topic| topic.size().0) else { return };
+            let limit = topic.size().0 / 2;
+            topic.trim(&mut self.cx, limit);
         }
-        Ok((id, self.peers.len() as u32))
     }
 
     /// Decides on a message that was delivered in a topic with [`Validation::Plugin`]; ignored when it is too late.
-    pub fn judge(&mut self, _now: Now, _topic: &Name, _message: Hash, _verdict: Verdict) {}
+    pub fn judge(&mut self, now: Now, topic: &Name, message: Hash, verdict: Verdict) {
+        if let Some(topic) = self.topics.get_mut(&TopicId::of(topic)) {
+            topic.judge(&mut self.cx, now, MessageId::of(&message), verdict);
+        }
+    }
 
     /// A peer is connected. `zone` is that of its address: it is told only records that mean something there.
-    pub fn peer_up(&mut self, _now: Now, peer: NodeId, _zone: Zone) {
-        self.peers.insert(peer);
+    pub fn peer_up(&mut self, now: Now, peer: NodeId, zone: Zone) {
+        if peer == self.cx.me || self.cx.peers.contains_key(&peer) {
+            return;
+        }
+        self.cx.peers.insert(peer, Peer::new(zone, now.at));
+        self.tell(peer);
+        for id in self.cx.dialed(&peer) {
+            if let Some(topic) = self.topics.get_mut(&id) {
+                topic.dialed(&mut self.cx, now, peer);
+            }
+        }
     }
 
     /// It is connected no longer.
-    pub fn peer_down(&mut self, _now: Now, peer: NodeId) {
-        self.peers.remove(&peer);
+    pub fn peer_down(&mut self, now: Now, peer: NodeId) {
+        let Some(gone) = self.cx.peers.remove(&peer) else { return };
+        if gone.uses > 0 {
+            self.cx.output(Output::Release { peer });
+        }
+        for topic in self.topics.values_mut() {
+            topic.peer_down(&mut self.cx, now, peer, gone.record.clone());
+        }
     }
 
     /// It could not be connected ([`Output::Connect`]).
-    pub fn connect_failed(&mut self, _now: Now, _peer: NodeId) {}
-
-    /// A frame came. An error is a breach of the protocol.
-    pub fn handle_frame(&mut self, now: Now, from: NodeId, frame: Frame) -> Result<(), Misbehaviour> {
-        if let Frame::Push { hops, message } = frame {
-            message.check_time(now)?;
-            let Some((_, known)) = self.topics.get_mut(&TopicId::of(message.topic())) else { return Ok(()) };
-            if !known.insert(message.short()) {
-                self.stats.duplicates += 1;
-                return Ok(());
-            }
-            message.check_signature(&*self.keys)?;
-            self.stats.delivered += 1;
-            self.outputs.push_back(Output::Deliver { topic: message.topic().clone(), message: Arc::clone(&message) });
-            for &to in self.peers.iter().filter(|peer| **peer != from) {
-                let frame = Frame::Push { hops: hops.saturating_add(1), message: Arc::clone(&message) };
-                self.outputs.push_back(Output::Send { to, frame });
+    pub fn connect_failed(&mut self, now: Now, peer: NodeId) {
+        for id in self.cx.dialed(&peer) {
+            if let Some(topic) = self.topics.get_mut(&id) {
+                topic.not_dialed(&mut self.cx, now, peer);
             }
         }
+    }
+
+    /// A frame came. An error is a breach of the protocol: the connection is to be closed.
+    pub fn handle_frame(&mut self, now: Now, from: NodeId, frame: Frame) -> Result<(), Misbehaviour> {
+        if let Some(peer) = self.cx.peers.get_mut(&from) {
+            peer.heard = now.at;
+        }
+        if !self.cx.may(from, Kind::Frame, frame.size(), now)? {
+            return Ok(());
+        }
+        let id = match &frame {
+            Frame::Topics { topics } => {
+                self.handle_topics(now, from, topics);
+                return Ok(());
+            }
+            Frame::Push { message, .. } => TopicId::of(message.topic()),
+            Frame::Join { topic, .. }
+            | Frame::Joined { topic, .. }
+            | Frame::Leave { topic }
+            | Frame::Shuffle { topic, .. }
+            | Frame::Have { topic, .. }
+            | Frame::Want { topic, .. }
+            | Frame::Prune { topic }
+            | Frame::Digest { topic, .. }
+            | Frame::List { topic, .. } => *topic,
+        };
+        let Some(topic) = self.topics.get_mut(&id) else {
+            self.cx.stats.dropped_topic += 1;
+            // Whoever takes this node for a neighbour is told; an answer is not answered.
+            let told = matches!(frame, Frame::Join { .. } | Frame::Push { .. } | Frame::Digest { .. });
+            if told && self.cx.may(from, Kind::Request, 1, now)? {
+                self.cx.send(from, Frame::Leave { topic: id });
+            }
+            return Ok(());
+        };
+        topic.handle(&mut self.cx, now, from, frame)?;
+        self.trim();
         Ok(())
     }
 
-    /// Subscribers that were found ([`Output::FindSubscribers`]).
-    pub fn subscribers(&mut self, _now: Now, _topic: &Name, _found: Vec<Arc<AddressRecord>>) {}
+    fn handle_topics(&mut self, now: Now, from: NodeId, topics: &[TopicId]) {
+        let Some(peer) = self.cx.peers.get_mut(&from) else { return };
+        let new: BTreeSet<_> = topics.iter().copied().collect();
+        let old = std::mem::replace(&mut peer.topics, new.clone());
+        for id in old.symmetric_difference(&new) {
+            if let Some(topic) = self.topics.get_mut(id) {
+                topic.peer_subscribed(&mut self.cx, now, from, new.contains(id));
+            }
+        }
+    }
+
+    /// Tells a peer this node's topics, if there are any or it believes so.
+    fn tell(&mut self, peer: NodeId) {
+        let subscribed = self.topics.iter().filter(|(_, topic)| topic.is_subscribed());
+        let topics: Vec<_> = subscribed.map(|(id, _)| *id).take(MAX_TOPICS_TOLD).collect();
+        let Some(known) = self.cx.peers.get_mut(&peer) else { return };
+        if known.told || !topics.is_empty() {
+            known.told = !topics.is_empty();
+            self.cx.send(peer, Frame::Topics { topics });
+        }
+    }
+
+    /// Subscribers that were found ([`Output::FindSubscribers`]); their records were checked.
+    pub fn subscribers(&mut self, now: Now, topic: &Name, found: Vec<Arc<AddressRecord>>) {
+        if let Some(topic) = self.topics.get_mut(&TopicId::of(topic)) {
+            topic.found(&mut self.cx, now, found);
+        }
+    }
 
     /// What is to be done next, until there is nothing.
     pub fn poll(&mut self, _now: Now) -> Option<Output> {
-        self.outputs.pop_front()
+        self.cx.poll()
     }
 
     /// When [`Self::handle_timeout`] is to be called.
     pub fn next_timeout(&self) -> Option<Instant> {
-        None
+        self.cx.timers.next()
     }
 
     /// Does what is due.
-    pub fn handle_timeout(&mut self, _now: Now) {}
+    pub fn handle_timeout(&mut self, now: Now) {
+        while let Some((owner, work)) = self.cx.timers.due(now.at) {
+            match owner {
+                Some(id) => self.topic_work(now, id, work),
+                None => self.node_work(now, work),
+            }
+        }
+    }
+
+    fn topic_work(&mut self, now: Now, id: TopicId, work: Work) {
+        let Some(topic) = self.topics.get_mut(&id) else { return };
+        topic.work(&mut self.cx, now, work);
+        if work == Work::Offer && topic.is_over(now) {
+            topic.leave(&mut self.cx);
+            self.topics.remove(&id);
+        }
+    }
+
+    fn node_work(&mut self, now: Now, work: Work) {
+        match work {
+            Work::Tell => {
+                let peers: Vec<_> = self.cx.peers.keys().copied().collect();
+                peers.into_iter().for_each(|peer| self.tell(peer));
+                if self.topics.values().any(Topic::is_subscribed) {
+                    let next = now.at + self.cx.about(TELL_AGAIN);
+                    self.cx.timers.set(None, Work::Tell, next);
+                }
+            }
+            Work::Dials => {
+                for peer in self.cx.overdue(now) {
+                    self.connect_failed(now, peer);
+                }
+            }
+            _ => {}
+        }
+    }
 
     /// How a topic fares; `None` unless subscribed.
     pub fn info(&self, topic: &Name) -> Option<TopicInfo> {
-        self.topics.contains_key(&TopicId::of(topic)).then(|| TopicInfo {
-            neighbours: self.peers.len() as u32,
-            delivered: self.stats.delivered,
-            duplicates: self.stats.duplicates,
-            dropped: 0,
-            pulled: 0,
-        })
+        self.topics.get(&TopicId::of(topic)).filter(|topic| topic.is_subscribed()).map(Topic::info)
     }
 
-    /// What happened in all topics.
+    /// What happened in all topics, and how much there is now.
     pub fn stats(&self) -> GossipStats {
-        self.stats
+        let names = self.topics.values().map(|topic| topic.size().1).sum();
+        GossipStats { topics: self.topics.len(), bytes: self.cx.bytes, names, ..self.cx.stats }
     }
 
     /// What it was made with.
     pub fn config(&self) -> &GossipConfig {
-        &self.config
+        &self.cx.config
     }
 }

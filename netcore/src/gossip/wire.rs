@@ -77,6 +77,8 @@ pub enum Frame {
     Have {
         /// Of what.
         topic: TopicId,
+        /// Whether this answers [`Frame::List`]: they are not about to be pushed.
+        answer: bool,
         /// What they are called, and how many nodes each came through to be at the sender; at most [`MAX_IDS`].
         #[serde(deserialize_with = "bounded::<_, _, MAX_IDS>")]
         messages: Vec<(MessageId, u8)>,
@@ -104,10 +106,18 @@ pub enum Frame {
         #[serde(deserialize_with = "bounded::<_, _, MAX_BUCKETS>")]
         buckets: Vec<Bucket>,
     },
+    /// Asks which messages of these buckets the receiver has; answered by [`Frame::Have`].
+    List {
+        /// Of what.
+        topic: TopicId,
+        /// Their numbers, at most [`MAX_BUCKETS`].
+        #[serde(deserialize_with = "bounded::<_, _, MAX_BUCKETS>")]
+        buckets: Vec<u32>,
+    },
 }
 
 /// Tags below this are known.
-const KNOWN: u32 = 10;
+const KNOWN: u32 = 11;
 
 /// All messages of one span of time, by their authors' clocks, as one node knows them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -204,9 +214,10 @@ impl Frame {
             Self::Joined { records, .. } | Self::Shuffle { records, .. } => 25 + RECORD * records.len(),
             Self::Leave { .. } | Self::Prune { .. } => 16,
             Self::Push { message, .. } => 1 + 136 + message.topic().as_str().len() + message.payload().0.len(),
-            Self::Have { messages, .. } => 24 + 17 * messages.len(),
+            Self::Have { messages, .. } => 25 + 17 * messages.len(),
             Self::Want { messages, .. } => 25 + 16 * messages.len(),
             Self::Digest { buckets, .. } => 24 + 16 * buckets.len(),
+            Self::List { buckets, .. } => 24 + 4 * buckets.len(),
         };
         frame::HEADER + 4 + fields
     }

@@ -1,0 +1,60 @@
+//! What arrives in a world of many nodes.
+
+use std::time::Duration;
+
+use polypeer_ipc_protocol::gateway::Validation;
+use polypeer_ipc_protocol::ids::Name;
+use rand::RngExt;
+
+use super::world::World;
+
+fn report(world: &World, name: &str) -> (u64, u64, f64) {
+    let (missed, all) = world.missed();
+    let copies = world.traffic.pushes as f64 / world.deliveries() as f64;
+    println!(
+        "{name}: {missed} of {all} missed, {copies:.3} copies, {:.0} control bytes a delivery {:?}",
+        world.traffic.control_bytes as f64 / world.deliveries() as f64,
+        world.by_kind,
+    );
+    (missed, all, copies)
+}
+
+#[test]
+fn under_loss_and_churn_every_subscriber_gets_every_message_about_once() {
+    let mut world = World::new(7, 0.05);
+    let topics: Vec<Name> = (0..4).map(|n| format!("topic/{n}").parse().unwrap()).collect();
+    for _ in 0..60 {
+        let node = world.add();
+        for topic in &topics {
+            if world.rng.random_bool(0.5) {
+                world.subscribe(node, topic, Validation::Signature);
+            }
+        }
+        world.run(Duration::from_millis(100));
+    }
+    world.run(Duration::from_secs(60));
+    world.traffic = Default::default();
+    world.by_kind.clear();
+    // Half of sixty nodes an hour is one in two minutes; this is seventeen times as fast.
+    for second in 0..200 {
+        if second % 7 == 0 {
+            let gone = world.random();
+            world.crash(gone);
+            let node = world.add();
+            for topic in &topics {
+                if world.rng.random_bool(0.5) {
+                    world.subscribe(node, topic, Validation::Signature);
+                }
+            }
+        }
+        let author = world.random();
+        let topic = &topics[second % topics.len()];
+        world.publish(author, topic, 1024);
+        world.run(Duration::from_secs(1));
+    }
+    world.run(Duration::from_secs(60));
+    let (missed, all, copies) = report(&world, "churn");
+    assert!(all > 3_000, "{all} deliveries count");
+    assert!(missed * 10_000 <= all, "{missed} of {all} missed");
+    assert!(copies < 2.0, "{copies} copies of each");
+}

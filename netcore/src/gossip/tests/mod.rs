@@ -1,0 +1,4 @@
+//! The machine as a whole: alone against bad peers, in a world of many, and against random operations.
+
+mod delivery;
+mod world;

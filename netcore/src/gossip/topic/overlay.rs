@@ -1,0 +1,465 @@
+//! Who a topic's neighbours are: a few subscribers picked at random, symmetric, replaced when they go; and more of
+//! them remembered to replace them by (HyParView, Leitão, Pereira and Rodrigues 2007, without its random walks: whoever
+//! refuses a newcomer tells it of others).
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use polypeer_ipc_protocol::ids::NodeId;
+
+use super::Topic;
+use super::neighbour::Neighbour;
+use crate::address::AddressRecord;
+use crate::gossip::common::Common;
+use crate::gossip::output::{Misbehaviour, Output};
+use crate::gossip::peer::Kind;
+use crate::gossip::timers::Work;
+use crate::gossip::wire::Frame;
+use crate::now::Now;
+
+/// How long the answer to a `Join` is waited for.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a peer that refused, left or did not answer is not asked again.
+const REFUSED: Duration = Duration::from_secs(60);
+/// How long a peer that does not keep its promises is no neighbour.
+pub(super) const BANNED: Duration = Duration::from_secs(600);
+/// Peers remembered that are not to be asked.
+const MAX_REFUSED: usize = 256;
+/// Neighbours that this node picks itself, however many picked it: not all may be somebody's who wants to surround it.
+const CHOSEN: usize = 2;
+/// A neighbour is gone that was not heard for so many heartbeats.
+const SILENT: u32 = 4;
+
+/// Where the search for subscribers is.
+#[derive(Debug, Default)]
+pub(super) struct Search {
+    /// Somebody looks now.
+    running: bool,
+    /// Not again before.
+    next: Option<Instant>,
+    /// How long to wait after that.
+    pause: Option<Duration>,
+}
+
+impl Topic {
+    /// How many neighbours are to be found.
+    fn lack(&self, cx: &Common) -> usize {
+        let chosen = self.neighbours.values().filter(|neighbour| neighbour.chosen).count();
+        let lack = cx.config.neighbours.saturating_sub(self.neighbours.len());
+        lack.max(CHOSEN.saturating_sub(chosen))
+    }
+
+    /// Asks for neighbours while there are too few.
+    pub(super) fn maintain(&mut self, cx: &mut Common, now: Now) {
+        let silent: Vec<_> =
+            self.joining.iter().filter(|(_, until)| **until <= now.at).map(|(peer, _)| *peer).collect();
+        for peer in silent {
+            self.joining.remove(&peer);
+            self.refuse(peer, now.at + REFUSED);
+        }
+        self.refused.retain(|_, until| *until > now.at);
+        if !self.is_subscribed() {
+            return;
+        }
+        let mut lack = self.lack(cx).saturating_sub(self.joining.len() + cx.dials_for(&self.id));
+        while lack > 0 && self.seek(cx, now) {
+            lack -= 1;
+        }
+        if lack > 0 {
+            self.find(cx, now);
+        }
+        if self.lack(cx) > 0 {
+            let soon = now.at + Duration::from_secs(1);
+            let times = self.joining.values().chain(self.refused.values()).chain(self.search.next.iter());
+            let next = times.min().copied().unwrap_or(now.at + cx.config.refresh);
+            cx.timers.set(Some(self.id), Work::Maintain, next.max(soon));
+        } else {
+            self.search.pause = None;
+        }
+    }
+
+    /// Asks one more peer: one that is connected, or else one that can be.
+    fn seek(&mut self, cx: &mut Common, now: Now) -> bool {
+        let asked = |peer: &NodeId| {
+            self.neighbours.contains_key(peer) || self.joining.contains_key(peer) || self.refused.contains_key(peer)
+        };
+        let connected: Vec<_> = self.candidates.iter().filter(|peer| !asked(peer)).copied().collect();
+        if !connected.is_empty() {
+            let peer = connected[cx.below(connected.len())];
+            self.join(cx, now, peer);
+            return true;
+        }
+        let usable = |record: &&Arc<AddressRecord>| !asked(&record.node) && !cx.dials(&record.node);
+        let others: Vec<_> = self.known.iter().filter(usable).cloned().collect();
+        if others.is_empty() {
+            return false;
+        }
+        let record = &others[cx.below(others.len())];
+        self.join_or_dial(cx, now, record)
+    }
+
+    fn join_or_dial(&mut self, cx: &mut Common, now: Now, record: &Arc<AddressRecord>) -> bool {
+        if cx.peers.contains_key(&record.node) {
+            self.join(cx, now, record.node);
+            return true;
+        }
+        cx.dial(now, self.id, record)
+    }
+
+    fn join(&mut self, cx: &mut Common, now: Now, peer: NodeId) {
+        let record = cx.peers.get(&peer).and_then(|known| cx.own_for(known.zone));
+        cx.send(peer, Frame::Join { topic: self.id, urgent: self.neighbours.is_empty(), record });
+        let until = now.at + JOIN_TIMEOUT;
+        self.joining.insert(peer, until);
+        cx.timers.by(Some(self.id), Work::Maintain, until);
+    }
+
+    /// Looks for subscribers, unless that was done a moment ago.
+    pub(super) fn find(&mut self, cx: &mut Common, now: Now) {
+        if self.search.running || self.search.next.is_some_and(|next| next > now.at) {
+            return;
+        }
+        let pause = self.search.pause.unwrap_or(cx.config.find).min(cx.config.refresh);
+        self.search.running = true;
+        self.search.next = Some(now.at + cx.about(pause));
+        self.search.pause = Some(pause * 2);
+        cx.output(Output::FindSubscribers { topic: self.name.clone() });
+    }
+
+    /// Somebody looked, and found these.
+    pub(in crate::gossip) fn found(&mut self, cx: &mut Common, now: Now, found: Vec<Arc<AddressRecord>>) {
+        self.search.running = false;
+        for record in found.into_iter().take(cx.config.known) {
+            if !record.is_expired(now) {
+                self.remember(cx, record);
+            }
+        }
+        self.offer_found(cx, now);
+        self.maintain(cx, now);
+    }
+
+    /// Remembers where a subscriber is; a random other one is forgotten when there are too many.
+    fn remember(&mut self, cx: &mut Common, record: Arc<AddressRecord>) {
+        if record.node == cx.me {
+            return;
+        }
+        if let Some(known) = self.known.iter_mut().find(|known| known.node == record.node) {
+            if known.sequence <= record.sequence {
+                *known = record;
+            }
+        } else if self.known.len() < cx.config.known {
+            self.known.push(record);
+        } else {
+            let at = cx.below(self.known.len());
+            self.known[at] = record;
+        }
+    }
+
+    /// Subscribers that can be connected, for this node's offers.
+    pub(super) fn known(&self) -> &[Arc<AddressRecord>] {
+        &self.known
+    }
+
+    fn refuse(&mut self, peer: NodeId, until: Instant) {
+        if self.refused.len() < MAX_REFUSED || self.refused.contains_key(&peer) {
+            self.refused.insert(peer, until);
+        }
+    }
+
+    /// The two are neighbours from now on.
+    fn link(&mut self, cx: &mut Common, now: Now, peer: NodeId, chosen: bool) {
+        self.joining.remove(&peer);
+        self.refused.remove(&peer);
+        if self.neighbours.contains_key(&peer) || !cx.peers.contains_key(&peer) {
+            return;
+        }
+        self.neighbours.insert(peer, Neighbour::new(chosen, now.at));
+        self.candidates.insert(peer);
+        cx.keep(peer);
+        self.compare(cx, peer);
+    }
+
+    /// The two are neighbours no longer.
+    pub(super) fn unlink(&mut self, cx: &mut Common, now: Now, peer: NodeId, until: Duration) {
+        self.joining.remove(&peer);
+        self.refuse(peer, now.at + until);
+        if self.neighbours.remove(&peer).is_some() {
+            cx.release(peer);
+            if let Some(record) = cx.peers.get(&peer).and_then(|peer| peer.record.clone()) {
+                self.remember(cx, record);
+            }
+        }
+        self.maintain(cx, now);
+    }
+
+    /// A connected peer is subscribed, or is not.
+    pub(in crate::gossip) fn peer_subscribed(&mut self, cx: &mut Common, now: Now, peer: NodeId, subscribed: bool) {
+        if subscribed {
+            if self.candidates.insert(peer) {
+                self.refused.remove(&peer);
+                self.offer_to(cx, now, peer);
+                if self.lack(cx) > 0 {
+                    self.maintain(cx, now);
+                }
+            }
+        } else if self.candidates.remove(&peer) {
+            self.unlink(cx, now, peer, Duration::ZERO);
+        }
+    }
+
+    /// A peer is connected that was dialed for this topic.
+    pub(in crate::gossip) fn dialed(&mut self, cx: &mut Common, now: Now, peer: NodeId) {
+        if self.is_subscribed() {
+            if !self.neighbours.contains_key(&peer) && !self.joining.contains_key(&peer) {
+                self.join(cx, now, peer);
+            }
+        } else {
+            self.offer_to(cx, now, peer);
+        }
+    }
+
+    /// A peer could not be connected that was dialed for this topic.
+    pub(in crate::gossip) fn not_dialed(&mut self, cx: &mut Common, now: Now, peer: NodeId) {
+        self.known.retain(|record| record.node != peer);
+        self.refuse(peer, now.at + REFUSED);
+        self.maintain(cx, now);
+    }
+
+    /// A peer is not connected any more.
+    pub(in crate::gossip) fn peer_down(
+        &mut self,
+        cx: &mut Common,
+        now: Now,
+        peer: NodeId,
+        record: Option<Arc<AddressRecord>>,
+    ) {
+        let joining = self.joining.remove(&peer).is_some();
+        self.candidates.remove(&peer);
+        if self.neighbours.remove(&peer).is_some() {
+            if let Some(record) = record {
+                self.remember(cx, record);
+            }
+            self.refuse(peer, now.at + REFUSED); // so that whoever is there is asked first
+            self.maintain(cx, now);
+        } else if joining {
+            self.maintain(cx, now);
+        }
+    }
+
+    pub(super) fn handle_join(
+        &mut self,
+        cx: &mut Common,
+        now: Now,
+        from: NodeId,
+        urgent: bool,
+        record: Option<Arc<AddressRecord>>,
+    ) -> Result<(), Misbehaviour> {
+        if !cx.may(from, Kind::Request, 1, now)? {
+            return Ok(());
+        }
+        if let Some(record) = record {
+            let known = cx.peers.get(&from).and_then(|peer| peer.record.clone());
+            if record.node == from
+                && cx.believe(now, from, &record, known.as_ref())?
+                && let Some(peer) = cx.peers.get_mut(&from)
+            {
+                peer.record = Some(record);
+            }
+        }
+        if !self.is_subscribed() {
+            cx.send(from, Frame::Leave { topic: self.id });
+            return Ok(());
+        }
+        let banned = self.refused.get(&from).is_some_and(|until| *until > now.at + REFUSED);
+        let accepted = !banned && (self.neighbours.contains_key(&from) || self.has_room(cx, now, urgent));
+        let records = if banned { Vec::new() } else { self.some_records(cx, now, from) };
+        cx.send(from, Frame::Joined { topic: self.id, accepted, records });
+        if accepted {
+            let chosen = self.joining.contains_key(&from);
+            self.link(cx, now, from, chosen);
+        }
+        Ok(())
+    }
+
+    /// Whether one more may be a neighbour; for one that has no other, another one has to go if need be.
+    fn has_room(&mut self, cx: &mut Common, now: Now, urgent: bool) -> bool {
+        let most = cx.config.most_neighbours;
+        let chosen = self.neighbours.values().filter(|neighbour| neighbour.chosen).count();
+        if self.neighbours.len() + CHOSEN.saturating_sub(chosen) < most {
+            return true;
+        }
+        if !urgent {
+            return false;
+        }
+        let others: Vec<_> = self
+            .neighbours
+            .iter()
+            .filter(|(_, neighbour)| !neighbour.chosen && !neighbour.push)
+            .map(|(peer, _)| *peer)
+            .collect();
+        if others.is_empty() {
+            return false;
+        }
+        let gone = others[cx.below(others.len())];
+        cx.send(gone, Frame::Leave { topic: self.id });
+        self.unlink(cx, now, gone, REFUSED);
+        true
+    }
+
+    pub(super) fn handle_joined(
+        &mut self,
+        cx: &mut Common,
+        now: Now,
+        from: NodeId,
+        accepted: bool,
+        records: Vec<Arc<AddressRecord>>,
+    ) -> Result<(), Misbehaviour> {
+        if !self.joining.contains_key(&from) {
+            if accepted && !self.neighbours.contains_key(&from) {
+                self.adopt(cx, now, from)?;
+            }
+            return Ok(());
+        }
+        self.learn(cx, now, from, records)?;
+        if accepted {
+            self.link(cx, now, from, true);
+        } else {
+            self.joining.remove(&from);
+            self.refuse(from, now.at + REFUSED);
+        }
+        self.maintain(cx, now);
+        Ok(())
+    }
+
+    /// A peer takes this node for a neighbour: so be it, if there is room. Whether it is one now.
+    pub(super) fn adopt(&mut self, cx: &mut Common, now: Now, peer: NodeId) -> Result<bool, Misbehaviour> {
+        if self.neighbours.contains_key(&peer) {
+            return Ok(true);
+        }
+        let welcome = self.is_subscribed() && !self.refused.contains_key(&peer) && self.has_room(cx, now, false);
+        if welcome {
+            let chosen = self.joining.contains_key(&peer);
+            self.link(cx, now, peer, chosen);
+        } else if cx.may(peer, Kind::Request, 1, now)? {
+            cx.send(peer, Frame::Leave { topic: self.id });
+        }
+        Ok(welcome)
+    }
+
+    pub(super) fn handle_leave(&mut self, cx: &mut Common, now: Now, from: NodeId) {
+        if self.neighbours.contains_key(&from) || self.joining.contains_key(&from) {
+            self.unlink(cx, now, from, REFUSED);
+        }
+    }
+
+    /// Records of subscribers for a peer: of neighbours and others, and this node's own.
+    fn some_records(&mut self, cx: &mut Common, now: Now, peer: NodeId) -> Vec<Arc<AddressRecord>> {
+        let neighbours = self.neighbours.keys().filter_map(|peer| cx.peers.get(peer)?.record.clone());
+        let all = neighbours.chain(self.known.iter().cloned()).collect();
+        cx.pick(now, peer, all)
+    }
+
+    fn learn(
+        &mut self,
+        cx: &mut Common,
+        now: Now,
+        from: NodeId,
+        records: Vec<Arc<AddressRecord>>,
+    ) -> Result<(), Misbehaviour> {
+        for record in records {
+            let about_peer = cx.peers.get(&record.node).and_then(|peer| peer.record.clone());
+            let known = about_peer.or_else(|| self.known.iter().find(|known| known.node == record.node).cloned());
+            if !cx.believe(now, from, &record, known.as_ref())? {
+                continue;
+            }
+            if record.node == from
+                && let Some(peer) = cx.peers.get_mut(&from)
+            {
+                peer.record = Some(Arc::clone(&record));
+            }
+            self.remember(cx, record);
+        }
+        Ok(())
+    }
+
+    /// Exchanges known subscribers with a random neighbour.
+    pub(super) fn shuffle(&mut self, cx: &mut Common, now: Now) {
+        if !self.neighbours.is_empty() {
+            let at = cx.below(self.neighbours.len());
+            if let Some(&peer) = self.neighbours.keys().nth(at) {
+                let records = self.some_records(cx, now, peer);
+                cx.send(peer, Frame::Shuffle { topic: self.id, answer: false, records });
+            }
+        }
+        let next = now.at + cx.about(cx.config.shuffle);
+        cx.timers.set(Some(self.id), Work::Shuffle, next);
+    }
+
+    pub(super) fn handle_shuffle(
+        &mut self,
+        cx: &mut Common,
+        now: Now,
+        from: NodeId,
+        answer: bool,
+        records: Vec<Arc<AddressRecord>>,
+    ) -> Result<(), Misbehaviour> {
+        if !self.neighbours.contains_key(&from) || !cx.may(from, Kind::Request, 1, now)? {
+            return Ok(());
+        }
+        if !answer {
+            let records = self.some_records(cx, now, from);
+            cx.send(from, Frame::Shuffle { topic: self.id, answer: true, records });
+        }
+        self.learn(cx, now, from, records)
+    }
+
+    /// Changes a neighbour for somebody else now and then, so that overlays that came apart grow together, and looks
+    /// for subscribers that nobody here knows.
+    pub(super) fn refresh(&mut self, cx: &mut Common, now: Now) {
+        self.known.retain(|record| !record.is_expired(now));
+        let free = |record: &&Arc<AddressRecord>| {
+            !self.neighbours.contains_key(&record.node) && !self.refused.contains_key(&record.node)
+        };
+        let others: Vec<_> = self.known.iter().filter(free).cloned().collect();
+        if !others.is_empty() {
+            let record = &others[cx.below(others.len())];
+            self.join_or_dial(cx, now, record);
+        }
+        if self.neighbours.len() > cx.config.neighbours + 1 {
+            let spare: Vec<_> =
+                self.neighbours.iter().filter(|(_, neighbour)| !neighbour.push).map(|(peer, _)| *peer).collect();
+            if !spare.is_empty() {
+                let gone = spare[cx.below(spare.len())];
+                cx.send(gone, Frame::Leave { topic: self.id });
+                self.unlink(cx, now, gone, REFUSED);
+            }
+        }
+        let due = self.search.next.is_none_or(|next| next + cx.config.refresh <= now.at);
+        if due {
+            self.find(cx, now);
+        }
+        let next = now.at + cx.about(cx.config.refresh);
+        cx.timers.set(Some(self.id), Work::Refresh, next);
+    }
+
+    /// Tells neighbours that they are, and lets go of those that say nothing.
+    pub(super) fn heartbeat(&mut self, cx: &mut Common, now: Now) {
+        let limit = cx.config.heartbeat * SILENT;
+        let silent: Vec<_> = self
+            .neighbours
+            .iter()
+            .filter(|(_, neighbour)| neighbour.heard + limit <= now.at)
+            .map(|(peer, _)| *peer)
+            .collect();
+        for peer in silent {
+            cx.send(peer, Frame::Leave { topic: self.id });
+            self.unlink(cx, now, peer, REFUSED);
+        }
+        let neighbours: Vec<_> = self.neighbours.keys().copied().collect();
+        for peer in neighbours {
+            self.compare(cx, peer);
+        }
+        let next = now.at + cx.about(cx.config.heartbeat);
+        cx.timers.set(Some(self.id), Work::Heartbeat, next);
+    }
+}

@@ -1,0 +1,376 @@
+//! How messages travel: pushed along a tree, named to the other neighbours, who ask when one does not come; whoever gets
+//! one twice has the second edge removed (Plumtree, Leitão, Pereira and Rodrigues 2007).
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use polypeer_ipc_protocol::gateway::Validation;
+use polypeer_ipc_protocol::ids::NodeId;
+
+use super::Topic;
+use super::missing::{Missing, Named};
+use super::overlay::BANNED;
+use super::store::bucket_of;
+use crate::gossip::common::Common;
+use crate::gossip::message::{Message, MessageId};
+use crate::gossip::output::{Misbehaviour, Output};
+use crate::gossip::peer::{Kind, MAX_ASKED, MAX_PROMISED};
+use crate::gossip::timers::Work;
+use crate::gossip::wire::{Frame, MAX_IDS};
+use crate::now::Now;
+
+/// Messages in a row that had to be asked for before the tree gets another edge for certain; a single one may be the
+/// network's doing.
+const MISSES: u32 = 2;
+/// Of single ones, one in so many gets another edge too.
+const SINGLE: usize = 4;
+/// Between two changes that make paths shorter.
+const SHORTEN: Duration = Duration::from_secs(10);
+/// How much of a message may be named or asked again in one frame to a neighbour, with [`MAX_IDS`].
+const NAMES: usize = MAX_IDS;
+
+impl Topic {
+    /// Enters this node's own message and sends it. To how many peers it goes at once.
+    pub(in crate::gossip) fn publish(&mut self, cx: &mut Common, now: Now, message: &Arc<Message>) -> u32 {
+        self.enter(cx, now, message, 0, None, false);
+        if !self.is_subscribed() {
+            return self.offer(cx, now, message);
+        }
+        self.forward(cx, now, message, 0, None);
+        self.neighbours.len() as u32
+    }
+
+    /// Remembers a message.
+    fn enter(
+        &mut self,
+        cx: &mut Common,
+        now: Now,
+        message: &Arc<Message>,
+        hops: u8,
+        from: Option<NodeId>,
+        waiting: bool,
+    ) {
+        let (names, bytes) = (cx.config.topic_names, cx.config.topic_bytes);
+        self.change_store(cx, |store| {
+            store.insert(now, message, hops, from, waiting, names);
+            store.trim(bytes);
+        });
+        self.arm_expiry(cx, now);
+        self.changed(cx, now, bucket_of(message.time()));
+    }
+
+    /// Pushes a message along the tree and has it named to the other neighbours.
+    pub(super) fn forward(
+        &mut self,
+        cx: &mut Common,
+        now: Now,
+        message: &Arc<Message>,
+        hops: u8,
+        from: Option<NodeId>,
+    ) {
+        let id = message.short();
+        let mut full = false;
+        for (&peer, neighbour) in &mut self.neighbours {
+            if Some(peer) == from || peer == message.author() {
+                continue;
+            }
+            if neighbour.push {
+                cx.send(peer, Frame::Push { hops, message: Arc::clone(message) });
+            } else {
+                neighbour.haves.push((id, hops));
+                full |= neighbour.haves.len() >= NAMES;
+            }
+        }
+        if full {
+            self.flush(cx);
+        } else {
+            let at = now.at + cx.config.have_delay;
+            cx.timers.by(Some(self.id), Work::Flush, at);
+        }
+    }
+
+    /// Names new messages to neighbours.
+    pub(super) fn flush(&mut self, cx: &mut Common) {
+        for (&peer, neighbour) in &mut self.neighbours {
+            if !neighbour.haves.is_empty() {
+                let messages = std::mem::take(&mut neighbour.haves);
+                cx.send(peer, Frame::Have { topic: self.id, answer: false, messages });
+            }
+        }
+    }
+
+    pub(super) fn handle_push(
+        &mut self,
+        cx: &mut Common,
+        now: Now,
+        from: NodeId,
+        hops: u8,
+        message: Arc<Message>,
+    ) -> Result<(), Misbehaviour> {
+        let id = message.short();
+        if self.store.contains(&id) {
+            self.handle_duplicate(cx, now, from, id);
+            return Ok(());
+        }
+        if !self.is_subscribed() {
+            if cx.may(from, Kind::Request, 1, now)? {
+                cx.send(from, Frame::Leave { topic: self.id });
+            }
+            return Ok(());
+        }
+        if message.check_time(now).is_err() || self.store.is_below_floor(message.time()) {
+            if let Some(missing) = self.missing.remove(&id) {
+                Self::let_off(cx, &missing);
+            }
+            cx.stats.dropped_time += 1;
+            self.info.dropped += 1;
+            return Ok(());
+        }
+        if !cx.may(from, Kind::Message, 1, now)? {
+            self.info.dropped += 1;
+            return Ok(());
+        }
+        if let Err(bad) = message.check_signature(&*cx.keys) {
+            cx.stats.dropped_invalid += 1;
+            self.info.dropped += 1;
+            return Err(bad.into());
+        }
+        self.arrived(cx, from, id);
+        let hops = hops.saturating_add(1);
+        let own = message.author() == cx.me; // published before this node was restarted
+        let waiting = self.subscribed == Some(Validation::Plugin) && !own;
+        self.enter(cx, now, &message, hops, Some(from), waiting);
+        if !own {
+            self.info.delivered += 1;
+            cx.stats.delivered += 1;
+            cx.output(Output::Deliver { topic: self.name.clone(), message: Arc::clone(&message) });
+        }
+        if waiting {
+            self.wait_for_verdict(cx, now, id);
+        } else {
+            self.forward(cx, now, &message, hops, Some(from));
+        }
+        Ok(())
+    }
+
+    /// A message came for the first time.
+    fn arrived(&mut self, cx: &mut Common, from: NodeId, id: MessageId) {
+        let missing = self.missing.remove(&id);
+        let asked = missing.as_ref().and_then(|missing| missing.asked);
+        if let Some(missing) = &missing {
+            Self::let_off(cx, missing);
+        }
+        if asked.is_some() {
+            self.info.pulled += 1;
+            cx.stats.pulled += 1;
+        } else {
+            self.misses = 0;
+            if let Some(neighbour) = self.neighbours.get_mut(&from) {
+                neighbour.push = true;
+            }
+        }
+        if asked == Some(from)
+            && let Some(peer) = cx.peers.get_mut(&from)
+        {
+            peer.kept_promise();
+        }
+    }
+
+    /// Nobody is waited for because of this message any more.
+    pub(super) fn let_off(cx: &mut Common, missing: &Missing) {
+        if let Some(peer) = cx.peers.get_mut(&missing.first) {
+            peer.promised = peer.promised.saturating_sub(1);
+        }
+        if let Some(peer) = missing.asked.and_then(|asked| cx.peers.get_mut(&asked)) {
+            peer.asked = peer.asked.saturating_sub(1);
+        }
+    }
+
+    fn handle_duplicate(&mut self, cx: &mut Common, now: Now, from: NodeId, id: MessageId) {
+        self.info.duplicates += 1;
+        cx.stats.duplicates += 1;
+        let Some(neighbour) = self.neighbours.get_mut(&from) else { return };
+        neighbour.haves.retain(|(have, _)| *have != id);
+        neighbour.push = false;
+        if neighbour.may_prune(now.at, cx.config.want_delay) {
+            cx.stats.prunes += 1;
+            cx.send(from, Frame::Prune { topic: self.id });
+        }
+    }
+
+    pub(super) fn handle_prune(&mut self, _cx: &mut Common, from: NodeId) {
+        if let Some(neighbour) = self.neighbours.get_mut(&from) {
+            neighbour.push = false;
+        }
+    }
+
+    pub(super) fn handle_have(
+        &mut self,
+        cx: &mut Common,
+        now: Now,
+        from: NodeId,
+        answer: bool,
+        messages: &[(MessageId, u8)],
+    ) {
+        if !self.is_subscribed() || self.refused.get(&from).is_some_and(|until| *until > now.at) {
+            return;
+        }
+        let due = if answer { now.at } else { now.at + cx.config.want_delay };
+        for &(id, hops) in messages {
+            if let Some(known) = self.store.get(&id) {
+                let (known_hops, parent) = (known.hops, known.from);
+                if let Some(neighbour) = self.neighbours.get_mut(&from) {
+                    neighbour.haves.retain(|(have, _)| *have != id);
+                }
+                self.shorten(cx, now, from, hops, known_hops, parent);
+                continue;
+            }
+            let Some(peer) = cx.peers.get_mut(&from) else { return };
+            if peer.promised >= MAX_PROMISED {
+                cx.stats.dropped_names += 1;
+                continue;
+            }
+            match self.missing.name(id, from, !answer, due) {
+                Named::First => peer.promised += 1,
+                Named::Again => {}
+                Named::Full => cx.stats.dropped_names += 1,
+            }
+        }
+        if answer {
+            self.ask(cx, now);
+        } else {
+            self.arm_missing(cx);
+        }
+    }
+
+    /// Takes a neighbour into the tree through which messages come on a much shorter path than through another.
+    fn shorten(&mut self, cx: &mut Common, now: Now, from: NodeId, hops: u8, known: u8, parent: Option<NodeId>) {
+        let Some(parent) = parent.filter(|parent| *parent != from) else { return };
+        if hops.saturating_add(1).saturating_add(cx.config.shortcut) > known
+            || self.shortened.is_some_and(|at| at + SHORTEN > now.at)
+            || !self.neighbours.contains_key(&parent)
+        {
+            return;
+        }
+        let Some(neighbour) = self.neighbours.get_mut(&from).filter(|neighbour| !neighbour.push) else { return };
+        neighbour.push = true;
+        self.shortened = Some(now.at);
+        cx.stats.grafts += 1;
+        cx.send(from, Frame::Want { topic: self.id, graft: true, messages: Vec::new() });
+        if let Some(neighbour) = self.neighbours.get_mut(&parent) {
+            neighbour.push = false;
+            cx.stats.prunes += 1;
+            cx.send(parent, Frame::Prune { topic: self.id });
+        }
+    }
+
+    fn arm_missing(&self, cx: &mut Common) {
+        if let Some(next) = self.missing.next() {
+            cx.timers.by(Some(self.id), Work::Missing, next);
+        }
+    }
+
+    /// Asks for messages that did not come by themselves.
+    pub(super) fn ask(&mut self, cx: &mut Common, now: Now) {
+        let mut wants: Vec<(NodeId, bool, Vec<MessageId>)> = Vec::new();
+        while let Some(id) = self.missing.first_due(now.at) {
+            self.ask_for(cx, now, id, &mut wants);
+        }
+        for (peer, graft, messages) in wants {
+            if graft {
+                cx.stats.grafts += 1;
+                if let Some(neighbour) = self.neighbours.get_mut(&peer) {
+                    neighbour.push = true;
+                }
+            }
+            for part in messages.chunks(MAX_IDS) {
+                cx.send(peer, Frame::Want { topic: self.id, graft, messages: part.to_vec() });
+            }
+        }
+        self.arm_missing(cx);
+    }
+
+    /// Picks whom to ask for one message that is due, and enters it in `wants`.
+    fn ask_for(&mut self, cx: &mut Common, now: Now, id: MessageId, wants: &mut Vec<(NodeId, bool, Vec<MessageId>)>) {
+        let Some(missing) = self.missing.get_mut(&id) else { return };
+        if let Some(asked) = missing.asked.take() {
+            let since = missing.asked_at;
+            self.broken(cx, now, asked, since);
+        }
+        let Some(missing) = self.missing.get_mut(&id) else { return };
+        missing.holders.retain(|holder| cx.peers.contains_key(holder));
+        // Whoever is in the tree already lost one on the way; whoever is being asked for others gets one frame for all.
+        let neighbours = &self.neighbours;
+        let pushes = |peer: &NodeId| neighbours.get(peer).is_some_and(|neighbour| neighbour.push);
+        let preferred = missing.holders.iter().position(|holder| wants.iter().any(|(peer, ..)| peer == holder));
+        let preferred = preferred.or_else(|| missing.holders.iter().position(pushes)).unwrap_or(0);
+        let Some(&holder) = missing.holders.get(preferred) else {
+            if let Some(missing) = self.missing.remove(&id) {
+                cx.stats.given_up += 1;
+                Self::let_off(cx, &missing);
+            }
+            return;
+        };
+        let Some(peer) = cx.peers.get_mut(&holder) else { return };
+        if peer.asked >= MAX_ASKED {
+            self.missing.postpone(id, now.at + cx.config.want_delay);
+            return;
+        }
+        peer.asked += 1;
+        missing.holders.remove(preferred);
+        missing.asked = Some(holder);
+        missing.asked_at = now.at;
+        missing.tries = missing.tries.saturating_add(1);
+        let (live, patience) = (missing.live && missing.tries == 1, u32::from(missing.tries));
+        self.missing.postpone(id, now.at + cx.config.want_delay * patience);
+        let named = self.neighbours.get(&holder).is_some_and(|neighbour| !neighbour.push);
+        let graft = live && named && {
+            self.misses += 1;
+            self.misses >= MISSES || cx.below(SINGLE) == 0
+        };
+        if let Some(want) = wants.iter_mut().find(|(peer, ..)| *peer == holder) {
+            want.1 |= graft;
+            want.2.push(id);
+        } else {
+            wants.push((holder, graft, vec![id]));
+        }
+    }
+
+    /// A peer did not send what it said it has and was asked for at `since`. It is not blamed if it is silent: its
+    /// connection is about to be lost.
+    fn broken(&mut self, cx: &mut Common, now: Now, peer: NodeId, since: Instant) {
+        cx.stats.promises_broken += 1;
+        let Some(known) = cx.peers.get_mut(&peer) else { return };
+        known.asked = known.asked.saturating_sub(1);
+        if known.heard > since && known.broke_promise() {
+            cx.output(Output::Blame { peer, why: Misbehaviour::EmptyPromises });
+            cx.send(peer, Frame::Leave { topic: self.id });
+            self.unlink(cx, now, peer, BANNED);
+        }
+    }
+
+    pub(super) fn handle_want(
+        &mut self,
+        cx: &mut Common,
+        now: Now,
+        from: NodeId,
+        graft: bool,
+        messages: &[MessageId],
+    ) -> Result<(), Misbehaviour> {
+        if graft && let Some(neighbour) = self.neighbours.get_mut(&from) {
+            neighbour.push = true;
+        }
+        for id in messages {
+            let Some((message, hops)) = self.store.held(id) else { continue };
+            let message = Arc::clone(message);
+            if !cx.may(from, Kind::Served, message.size(), now)? {
+                break;
+            }
+            if let Some(neighbour) = self.neighbours.get_mut(&from) {
+                neighbour.haves.retain(|(have, _)| have != id);
+            }
+            cx.send(from, Frame::Push { hops, message });
+        }
+        Ok(())
+    }
+}
