@@ -141,12 +141,17 @@ func (s *session) callGone(call uint64) {
 	}
 }
 
-// trySend queues a frame if there is room; for the goroutine that reads, which never waits.
-func (s *session) trySend(m msgValue) {
-	if out, err := frame(m); err == nil {
-		select {
-		case s.out <- out:
-		default:
-		}
+// trySend queues a frame if there is room, and reports whether there was; for the goroutine that reads, which never
+// waits.
+func (s *session) trySend(m msgValue) bool {
+	out, err := frame(m)
+	if err != nil {
+		return false
+	}
+	select {
+	case s.out <- out:
+		return true
+	default:
+		return false
 	}
 }

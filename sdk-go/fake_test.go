@@ -16,6 +16,7 @@ type fakeNet struct {
 	t     *testing.T
 	mu    sync.Mutex
 	nodes map[NodeID]*fakeNode
+	fakeTable
 }
 
 // fakeNode is one node with one plugin launch.
@@ -47,6 +48,7 @@ type fakeSession struct {
 	secret [32]byte
 	serves map[listenKey]msgCallMode
 	watch  bool
+	fakeServices
 }
 
 type fakeStream struct {
@@ -57,11 +59,14 @@ type fakeStream struct {
 	claimer net.Conn
 }
 
-func newFakeNet(t *testing.T) *fakeNet { return &fakeNet{t: t, nodes: map[NodeID]*fakeNode{}} }
+func newFakeNet(t *testing.T) *fakeNet {
+	return &fakeNet{t: t, nodes: map[NodeID]*fakeNode{}, fakeTable: newFakeTable()}
+}
 
 func (w *fakeNet) node() *fakeNode {
 	n := &fakeNode{world: w, path: filepath.Join(w.t.TempDir(), "gateway"), grants: Grants{
 		Serve: []string{"*"}, Dial: []string{"*"}, ServeLocal: []string{"*"}, AnyPeer: true,
+		Topics: []string{"*"}, DHT: []string{"*"},
 	}}
 	n.conns, n.unclaimed, n.calls = map[net.Conn]struct{}{}, map[uint64]*fakeStream{}, map[uint64]func(msgResponse){}
 	n.refused = make(chan msgRequestRefuseStream, 16)
@@ -189,7 +194,7 @@ func (n *fakeNode) control(conn net.Conn, hello msgOpeningHello) {
 		n.refuse(conn, newFailure(CodeUnauthorised, "wrong token"))
 		return
 	}
-	s := &fakeSession{conn: conn, serves: map[listenKey]msgCallMode{}}
+	s := &fakeSession{conn: conn, serves: map[listenKey]msgCallMode{}, fakeServices: newFakeServices()}
 	_, _ = rand.Read(s.secret[:])
 	old := n.session
 	n.session = s
@@ -276,6 +281,8 @@ func (n *fakeNode) request(s *fakeSession, request msgRequest) msgResponse {
 			return msgResponseDone{}
 		}
 		return nil
+	default:
+		return n.service(s, request)
 	}
 	return msgResponseDone{}
 }
@@ -429,5 +436,5 @@ func (g Grants) wire() msgGrants {
 	if !g.AnyPeer {
 		peers = msgPeerScopeList{}
 	}
-	return msgGrants{serve: g.Serve, dial: g.Dial, serveLocal: g.ServeLocal, peers: peers}
+	return msgGrants{serve: g.Serve, dial: g.Dial, serveLocal: g.ServeLocal, peers: peers, topics: g.Topics, dht: g.DHT}
 }

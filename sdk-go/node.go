@@ -18,6 +18,8 @@ type Node struct {
 	plugin  string
 	skipped atomic.Uint64 // events of later versions
 
+	eventsDropped atomic.Uint64 // by netcore, since this process did not read
+
 	announcing chan struct{} // held while netcore is told what is served
 
 	mu        sync.Mutex
@@ -26,9 +28,14 @@ type Node struct {
 	err       error         // why there will be none any more
 	grants    Grants
 	listening map[listenKey]*registration
-	watchers  map[*watcher]struct{}
+	feeds     map[feedKey]feed
+	provided  map[string]*Provision
+	watchers  map[*watcher[PeerEvent]]struct{}
 	conns     map[*Conn]struct{}
-	idle      chan struct{} // closed when the last stream of a closing node is gone
+
+	networkWatchers map[*watcher[NetworkEvent]]struct{}
+
+	idle chan struct{} // closed when the last stream of a closing node is gone
 
 	ctx    context.Context // ends with the node
 	cancel context.CancelFunc
@@ -72,7 +79,9 @@ func newNode(g gateway, conn net.Conn, welcome msgWelcome) *Node {
 	n := &Node{
 		gateway: g, id: welcome.node, plugin: welcome.plugin, grants: grantsOf(welcome.grants),
 		changed: make(chan struct{}), done: make(chan struct{}), announcing: make(chan struct{}, 1),
-		listening: map[listenKey]*registration{}, watchers: map[*watcher]struct{}{}, conns: map[*Conn]struct{}{},
+		listening: map[listenKey]*registration{}, feeds: map[feedKey]feed{}, provided: map[string]*Provision{},
+		watchers: map[*watcher[PeerEvent]]struct{}{}, networkWatchers: map[*watcher[NetworkEvent]]struct{}{},
+		conns: map[*Conn]struct{}{},
 	}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.session = newSession(conn, welcome)
@@ -138,9 +147,8 @@ func (n *Node) detach(s *session) {
 		n.change()
 	}
 	if n.ctx.Err() == nil {
-		for w := range n.watchers {
-			w.missed()
-		}
+		missed(n.watchers)
+		missed(n.networkWatchers)
 	}
 }
 
@@ -151,14 +159,16 @@ func (n *Node) fail(err error) {
 	n.change()
 	listening := n.listening
 	n.listening = map[listenKey]*registration{}
-	watchers := n.watchers
-	n.watchers = map[*watcher]struct{}{}
+	feeds := n.feeds
+	n.feeds = map[feedKey]feed{}
+	endAll(n.watchers)
+	endAll(n.networkWatchers)
 	n.mu.Unlock()
 	for _, r := range listening {
 		r.fail(err)
 	}
-	for w := range watchers {
-		w.end()
+	for _, f := range feeds {
+		f.fail(err)
 	}
 	n.cancel()
 }
@@ -210,13 +220,25 @@ func (n *Node) handle(s *session, event msgEvent) error {
 	case msgEventCallGone:
 		s.callGone(event.call)
 	case msgEventPeerUp:
-		n.tell(PeerEvent{Kind: PeerUp, Node: event.value.node, Info: event.value.info()})
+		tell(n, n.watchers, PeerEvent{Kind: PeerUp, Node: event.value.node, Info: event.value.info()})
 	case msgEventPeerDown:
-		n.tell(PeerEvent{Kind: PeerDown, Node: event.node, Err: event.failure.error()})
+		tell(n, n.watchers, PeerEvent{Kind: PeerDown, Node: event.node, Err: event.failure.error()})
 	case msgEventGrantsChanged:
 		n.granted(grantsOf(event.value))
 	case msgEventDropped:
-		n.tell(PeerEvent{Kind: PeersMissed})
+		n.eventsDropped.Add(event.count)
+		tell(n, n.watchers, PeerEvent{Kind: PeersMissed})
+		tell(n, n.networkWatchers, NetworkEvent{Kind: NetworkMissed})
+	case msgEventMessage:
+		if sub, ok := n.feed(feedKey{name: event.topic}).(*Subscription); ok {
+			sub.arrived(s, event)
+		}
+	case msgEventDatagram:
+		if c, ok := n.feed(feedKey{datagrams: true, name: event.protocol}).(*PacketConn); ok {
+			c.in.add(datagram{event.node, event.payload})
+		}
+	case msgEventNetwork:
+		tell(n, n.networkWatchers, networkEvent(event.value))
 	case msgEventClosing:
 		return event.value.error()
 	default:
@@ -224,6 +246,16 @@ func (n *Node) handle(s *session, event msgEvent) error {
 	}
 	return nil
 }
+
+func (n *Node) feed(key feedKey) feed {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.feeds[key]
+}
+
+// EventsDropped counts the events (streams, messages, datagrams, changes of peers) that the network core dropped since this
+// process did not read them.
+func (n *Node) EventsDropped() uint64 { return n.eventsDropped.Load() }
 
 // ID is this node.
 func (n *Node) ID() NodeID { return n.id }

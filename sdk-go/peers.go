@@ -2,7 +2,6 @@ package polypeer
 
 import (
 	"context"
-	"sync"
 	"time"
 )
 
@@ -116,72 +115,8 @@ type PeerEvent struct {
 	Err  error    // of PeerDown: why
 }
 
-// watchQueue bounds the events that wait for a reader. One who falls behind gets PeersMissed instead.
-const watchQueue = 64
-
-type watcher struct {
-	mu     sync.Mutex
-	events chan PeerEvent // the last place is only for PeersMissed
-	ended  bool
-}
-
 // WatchPeers gives the changes from now on, until ctx ends; then, or when the node has no session any more, the channel
 // is closed. At most 64 events wait; a reader that falls behind gets one PeersMissed for those it lost.
 func (n *Node) WatchPeers(ctx context.Context) (<-chan PeerEvent, error) {
-	w := &watcher{events: make(chan PeerEvent, watchQueue+1)}
-	n.mu.Lock()
-	if n.err != nil {
-		defer n.mu.Unlock()
-		return nil, n.err
-	}
-	n.watchers[w] = struct{}{}
-	n.mu.Unlock()
-	if _, err := n.askBounded(ctx, msgRequestWatchPeers{true}); err != nil {
-		n.unwatch(w)
-		return nil, err
-	}
-	context.AfterFunc(ctx, func() { n.unwatch(w) })
-	return w.events, nil
-}
-
-// unwatch ends a watcher. Netcore goes on sending events until the session ends; turning them off could cross with
-// another watcher that turns them on.
-func (n *Node) unwatch(w *watcher) {
-	n.mu.Lock()
-	delete(n.watchers, w)
-	n.mu.Unlock()
-	w.end()
-}
-
-// tell gives an event to every watcher.
-func (n *Node) tell(event PeerEvent) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	for w := range n.watchers {
-		w.add(event)
-	}
-}
-
-// add gives an event, or notes at the last place that some were lost.
-func (w *watcher) add(event PeerEvent) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	switch waiting := len(w.events); {
-	case w.ended || waiting > watchQueue:
-	case waiting == watchQueue:
-		w.events <- PeerEvent{Kind: PeersMissed}
-	default:
-		w.events <- event
-	}
-}
-
-func (w *watcher) missed() { w.add(PeerEvent{Kind: PeersMissed}) }
-
-func (w *watcher) end() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if !w.ended {
-		w.ended = true
-		close(w.events)
-	}
+	return watch(n, ctx, n.watchers, PeerEvent{Kind: PeersMissed}, msgRequestWatchPeers{true})
 }

@@ -1,9 +1,6 @@
 package polypeer
 
-import (
-	"context"
-	"errors"
-)
+import "context"
 
 // listenKey names a listener: a node has one for each protocol and scope.
 type listenKey struct {
@@ -124,13 +121,23 @@ func (n *Node) restore(s *session) {
 	for key := range n.listening {
 		keys = append(keys, key)
 	}
-	watching := len(n.watchers) > 0
+	feeds := make(map[feedKey]feed, len(n.feeds))
+	for key, f := range n.feeds {
+		feeds[key] = f
+	}
+	watching, networkWatching := len(n.watchers) > 0, len(n.networkWatchers) > 0
 	n.mu.Unlock()
 	for _, key := range keys {
 		n.restoreOne(s, key)
 	}
+	for key, f := range feeds {
+		n.restoreFeed(s, key, f)
+	}
 	if watching {
 		_, _ = s.ask(s.ctx, msgRequestWatchPeers{true}) // fails only with the session
+	}
+	if networkWatching {
+		_, _ = s.ask(s.ctx, msgRequestWatchNetwork{true})
 	}
 }
 
@@ -145,7 +152,7 @@ func (n *Node) restoreOne(s *session, key listenKey) {
 		switch {
 		case err == nil || s.ctx.Err() != nil:
 			return
-		case errors.Is(err, ErrBusy), errors.Is(err, ErrInternal), errors.Is(err, ErrTimedOut), errors.Is(err, context.DeadlineExceeded):
+		case passing(err):
 			continue
 		}
 		n.drop(key, err)
@@ -175,8 +182,19 @@ func (n *Node) granted(grants Grants) {
 			delete(n.listening, key)
 		}
 	}
+	var feeds []feed
+	for key, f := range n.feeds {
+		if !key.covered(grants) {
+			feeds = append(feeds, f)
+			delete(n.feeds, key)
+		}
+	}
 	n.mu.Unlock()
+	withdrawn := &Error{Code: CodeNotGranted, Message: "the operator changed the grants"}
 	for _, r := range ended {
-		r.fail(&Error{Code: CodeNotGranted, Message: "the operator changed the grants"})
+		r.fail(withdrawn)
+	}
+	for _, f := range feeds {
+		f.fail(withdrawn)
 	}
 }

@@ -54,6 +54,12 @@ counters! {
     gateway_unsupported,
     /// Events dropped because a plugin did not read.
     events_dropped,
+    /// Gossip messages not given to a subscribed plugin, since it may not deal with their author.
+    messages_not_allowed,
+    /// Gossip messages dropped because the plugin that is subscribed did not read.
+    messages_unread,
+    /// Gossip messages ignored because a plugin left too many without a verdict.
+    messages_unjudged,
     /// Datagrams from peers for protocols that no plugin receives, or not from them.
     datagrams_unwanted,
     /// Datagrams from peers dropped unread, for coming faster than they are looked at.

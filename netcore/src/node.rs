@@ -16,6 +16,8 @@ use crate::account::Accounts;
 use crate::counters::Counters;
 use crate::gateway::datagrams::Receivers;
 use crate::gateway::launch::Launch;
+use crate::gateway::provided::Provided;
+use crate::gateway::records::Sequences;
 use crate::gateway::router::Router;
 use crate::gateway::session::Session;
 use crate::keys::SharedKeys;
@@ -55,6 +57,10 @@ pub struct Node {
     pub links: Links,
     /// Which plugin receives which protocol's datagrams.
     pub(crate) datagrams: Receivers,
+    /// What plugins provide.
+    pub(crate) provided: Provided,
+    /// What was given to records of this node's own.
+    pub(crate) sequences: Sequences,
     /// Streams and calls that may wait for a listener.
     pub(crate) held: Semaphore,
     /// Signalled when a listener came or went.
@@ -84,6 +90,8 @@ impl Node {
             accounts: Accounts::default(),
             links: Links::default(),
             datagrams: Receivers::default(),
+            provided: Provided::default(),
+            sequences: Sequences::default(),
             held: Semaphore::new(HELD),
             routes_changed: Notify::new(),
             serving_changed: watch::Sender::new(0),

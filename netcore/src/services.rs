@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 use crate::dht::{self, DhtHandle};
+use crate::gateway;
 use crate::gossip::driver::GossipHandle;
 use crate::node::Node;
 use crate::query::Queries;
@@ -44,6 +45,7 @@ impl Services {
 /// Starts the drivers. They end when the result is dropped.
 pub(crate) fn start(node: &Arc<Node>) -> JoinSet<()> {
     let mut drivers = JoinSet::new();
+    drivers.spawn(gateway::network::run(Arc::clone(node)));
     drivers.spawn(dht::driver::run(Arc::clone(node), seed()));
     drivers.spawn(reach::driver::run(Arc::clone(node), seed()));
     drivers

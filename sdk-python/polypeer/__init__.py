@@ -17,6 +17,7 @@ A program that uses this is started by Polypeer, as a plugin; see the README.
 """
 
 from ._connect import connect
+from ._datagrams import Datagram, Datagrams
 from ._errors import (
     AlreadyServed,
     BadArgument,
@@ -41,37 +42,50 @@ from ._errors import (
     Unsupported,
 )
 from ._events import Events
+from ._gossip import Message, Subscription, Verdict
 from ._ids import key_id, peer_id
 from ._listener import Call, Listener
 from ._node import Node
+from ._provide import Provision
 from ._records import SignedRecord
 from ._server import StreamServer
 from ._stream import Stream
 from ._transport import StreamTransport
 from ._types import (
+    AddressesChanged,
     Dropped,
     Event,
     Grants,
     GrantsChanged,
+    NetworkEvent,
     NodeInfo,
     Origin,
+    PathChanged,
     PeerDown,
     PeerEvent,
     PeerInfo,
     PeerUp,
+    Published,
+    Reach,
+    ReachChanged,
     SessionLost,
     SessionRestored,
+    Stored,
+    TopicInfo,
 )
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "AddressesChanged",
     "AlreadyServed",
     "BadArgument",
     "Busy",
     "Call",
     "Cancelled",
     "ConnectionLost",
+    "Datagram",
+    "Datagrams",
     "Dropped",
     "ErrorCode",
     "Event",
@@ -79,34 +93,45 @@ __all__ = [
     "Grants",
     "GrantsChanged",
     "Listener",
+    "Message",
+    "NetworkEvent",
     "Node",
     "NodeClosed",
     "NodeInfo",
     "NotAllowed",
     "NotStartedByPolypeer",
     "Origin",
+    "PathChanged",
     "PeerDown",
     "PeerEvent",
     "PeerInfo",
     "PeerUp",
     "PolypeerError",
     "ProtocolError",
+    "Provision",
+    "Published",
+    "Reach",
+    "ReachChanged",
     "Refused",
     "SessionLost",
     "SessionRestored",
     "SignedRecord",
+    "Stored",
     "Stream",
     "StreamLost",
     "StreamReset",
     "StreamServer",
     "StreamStopped",
     "StreamTransport",
+    "Subscription",
     "Superseded",
     "TimedOut",
     "TooLarge",
+    "TopicInfo",
     "Unauthorised",
     "Unreachable",
     "Unsupported",
+    "Verdict",
     "connect",
     "key_id",
     "peer_id",

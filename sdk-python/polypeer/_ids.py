@@ -100,7 +100,5 @@ def protocol(name: str) -> str:
 def record_name(name: str) -> str:
     """``name`` if it can name a topic, a record or something provided. Raises :class:`BadArgument`."""
     if len(name) > MAX_NAME or not _NAME.match(name):
-        raise BadArgument(
-            f"{name[:80]!r} is not a name: expected 1 to {MAX_NAME} of a-z, 0-9, '.', '_', '-' and '/', such as chat/news"
-        )
+        raise BadArgument(f"{name[:80]!r} is not a name: expected 1 to {MAX_NAME} of a-z, 0-9, '.', '_', '-' and '/'")
     return name

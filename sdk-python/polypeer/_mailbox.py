@@ -29,6 +29,16 @@ class Mailbox(Generic[T]):
         self._wake(1)
         return True
 
+    def put_dropping(self, item: T) -> T | None:
+        """Adds an item, and makes room by dropping the oldest, which comes back. A closed mailbox gives the item
+        back."""
+        if self._closed is not None:
+            return item
+        dropped = self._items.popleft() if len(self._items) >= self._limit else None
+        self._items.append(item)
+        self._wake(1)
+        return dropped
+
     async def get(self) -> T:
         """The oldest item; waits for one. After :meth:`close` it raises the reason once the items are used up. A cancel
         takes nothing."""

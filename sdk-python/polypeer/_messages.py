@@ -409,8 +409,8 @@ def _write_peer_scope(w: _Writer, v: PeerScope) -> None:
     if isinstance(v, PeerScopeList):
         w.u32(0)
         w.u64(len(v.value))
-        for item in v.value:
-            w.bytes32(item)
+        for node_id in v.value:
+            w.bytes32(node_id)
     elif isinstance(v, PeerScopeAny):
         w.u32(1)
     else:
@@ -442,24 +442,24 @@ def _read_grants(r: _Reader) -> Grants:
 
 def _write_grants(w: _Writer, v: Grants) -> None:
     w.u64(len(v.serve))
-    for item in v.serve:
-        w.pattern(item)
+    for pattern in v.serve:
+        w.pattern(pattern)
     w.u64(len(v.dial))
-    for item in v.dial:
-        w.pattern(item)
+    for pattern in v.dial:
+        w.pattern(pattern)
     w.u64(len(v.serve_local))
-    for item in v.serve_local:
-        w.pattern(item)
+    for pattern in v.serve_local:
+        w.pattern(pattern)
     _write_peer_scope(w, v.peers)
     w.u64(len(v.topics))
-    for item in v.topics:
-        w.pattern(item)
+    for pattern in v.topics:
+        w.pattern(pattern)
     w.u64(len(v.dht))
-    for item in v.dht:
-        w.pattern(item)
+    for pattern in v.dht:
+        w.pattern(pattern)
     w.u64(len(v.routes))
-    for item in v.routes:
-        w.pattern(item)
+    for pattern in v.routes:
+        w.pattern(pattern)
 
 
 def _json_grants(v: Grants) -> Any:
@@ -1386,8 +1386,8 @@ def _write_peer_info(w: _Writer, v: PeerInfo) -> None:
     w.u64(v.rtt_us)
     w.u64(v.connected_ms)
     w.u64(len(v.protocols))
-    for item in v.protocols:
-        w.protocol(item)
+    for protocol in v.protocols:
+        w.protocol(protocol)
 
 
 def _json_peer_info(v: PeerInfo) -> Any:
@@ -1562,8 +1562,8 @@ def _write_response(w: _Writer, v: Response) -> None:
     elif isinstance(v, ResponsePeers):
         w.u32(3)
         w.u64(len(v.value))
-        for item in v.value:
-            _write_peer_info(w, item)
+        for peer_info in v.value:
+            _write_peer_info(w, peer_info)
     elif isinstance(v, ResponseNode):
         w.u32(4)
         _write_node_info(w, v.value)
@@ -1592,8 +1592,8 @@ def _write_response(w: _Writer, v: Response) -> None:
     elif isinstance(v, ResponseProviders):
         w.u32(10)
         w.u64(len(v.value))
-        for item in v.value:
-            w.bytes32(item)
+        for node_id in v.value:
+            w.bytes32(node_id)
     elif isinstance(v, ResponseFound):
         w.u32(11)
         w.ticket(v.value)

@@ -2,6 +2,7 @@
 
 Node ──► Keeper ──► Session ──► ControlMachine      one control session, renewed when netcore restarts
   │ └──► Listener, Events                           what arrives on it
+  │ └──► Services: Feeds, Provided                  topics, records, datagrams
   └────► Channel ──► Stream or StreamTransport      one data connection for each stream
 """
 
@@ -15,19 +16,22 @@ from typing import TYPE_CHECKING, cast
 from . import _ids, _types
 from . import _messages as m
 from ._channel import Channel, MakeSink, Sink
+from ._datagrams import Datagrams
 from ._deadline import Deadline
 from ._errors import ConnectionLost, ErrorCode, NodeClosed, PolypeerError, Unauthorised, expect
 from ._events import Events
+from ._gossip import Subscription
 from ._keeper import Keeper
-from ._limits import CALLS_IN_FLIGHT, CLOSE_GRACE, DEFAULT_TIMEOUT, TIMEOUT_GRACE
+from ._limits import CALLS_IN_FLIGHT, CLOSE_GRACE, DEFAULT_TIMEOUT, TIMEOUT_GRACE, milliseconds
 from ._listener import CallHandler, Listener
 from ._protocol import check_payload
 from ._registry import Registry, listen_request, unlisten_request
 from ._server import ConnectionHandler, StreamServer
+from ._services import Services
 from ._sockets import connect as connect_socket
 from ._stream import Stream
 from ._transport import AnyProtocol, StreamTransport
-from ._types import Event, Grants, NodeInfo, PeerEvent, PeerInfo
+from ._types import Event, Grants, NetworkEvent, NodeInfo, PeerEvent, PeerInfo
 from ._watch import Watch
 
 if TYPE_CHECKING:
@@ -37,15 +41,16 @@ _STREAM_LIMIT = 64 << 10
 """Buffer limit of asyncio's own stream readers, bytes: asyncio's default."""
 
 
-class Node:
+class Node(Services):
     """This plugin's connection to its node, made by :func:`polypeer.connect`. Use it as ``async with``.
 
     While netcore is away, every operation waits for its return within the operation's own time limit; what was under
-    way when it went fails with :class:`ConnectionLost`. Listeners and watches come back by themselves. When another
-    session of the same launch takes over, everything raises :class:`Superseded`, for good.
+    way when it went fails with :class:`ConnectionLost`. Listeners, subscriptions and watches come back by themselves.
+    When another session of the same launch takes over, everything raises :class:`Superseded`, for good.
     """
 
     def __init__(self, path: str, token: bytes) -> None:
+        super().__init__()
         self._path = path
         self._keeper = Keeper(path, token, self._on_event, self._restore, self._on_lost)
         self._welcome: m.Welcome | None = None
@@ -88,6 +93,9 @@ class Node:
     def events_skipped(self) -> int:
         """Events of a later version of netcore that this SDK does not know and skipped."""
         return self._keeper.skipped
+
+    def _own_id(self) -> bytes:
+        return self._welcomed().node
 
     def _welcomed(self) -> m.Welcome:
         assert self._welcome is not None, "connect() waits for the welcome"
@@ -221,7 +229,7 @@ class Node:
             while True:
                 session = await self._keeper.session()
                 try:
-                    opening = m.OpeningOpen(session.secret, target, protocol, _milliseconds(timeout))
+                    opening = m.OpeningOpen(session.secret, target, protocol, milliseconds(timeout))
                     return await self._open_channel(opening, make_sink)
                 except Unauthorised:
                     if self._keeper.current is session:
@@ -256,7 +264,7 @@ class Node:
 
     async def _call(self, target: m.Target, protocol: str, payload: bytes, timeout: float) -> bytes:
         check_payload(payload)
-        request = m.RequestCall(target, _ids.protocol(protocol), bytes(payload), _milliseconds(timeout))
+        request = m.RequestCall(target, _ids.protocol(protocol), bytes(payload), milliseconds(timeout))
         async with Deadline(timeout + TIMEOUT_GRACE, f"asking {protocol}"), self._calls:
             session = await self._keeper.session()
             return expect(await session.ask(request), m.ResponseReply).payload
@@ -282,9 +290,14 @@ class Node:
         return self._watch.peers()
 
     def events(self) -> Events[Event]:
-        """Everything that happens to this node: what :meth:`watch_peers` tells, and :class:`GrantsChanged`,
-        :class:`SessionLost`, :class:`SessionRestored`."""
+        """Everything that happens to this node: what :meth:`watch_peers` and :meth:`network_events` tell, and
+        :class:`GrantsChanged`, :class:`SessionLost`, :class:`SessionRestored`."""
         return self._watch.everything()
+
+    def network_events(self) -> Events[NetworkEvent]:
+        """:class:`ReachChanged`, :class:`AddressesChanged` and, for peers this plugin may see, :class:`PathChanged`, as
+        they happen."""
+        return self._watch.network()
 
     # What the session tells.
 
@@ -295,6 +308,16 @@ class Node:
             self._registry.stream_gone(event.stream)
         elif isinstance(event, m.EventCallGone):
             self._registry.call_gone(event.call)
+        elif isinstance(event, m.EventMessage):
+            subscription = self._feeds.find(Subscription, event.topic)
+            if subscription is not None:
+                subscription.on_message(session, event)
+        elif isinstance(event, m.EventDatagram):
+            datagrams = self._feeds.find(Datagrams, event.protocol)
+            if datagrams is not None:
+                datagrams.on_datagram(event)
+        elif isinstance(event, m.EventNetwork):
+            self._watch.network_changed(_types.network_event(event.value))
         elif isinstance(event, m.EventPeerUp):
             self._watch.peer_up(_types.peer_info(event.value))
         elif isinstance(event, m.EventPeerDown):
@@ -302,6 +325,7 @@ class Node:
         elif isinstance(event, m.EventGrantsChanged):
             self._grants = _types.grants(event.value)
             self._registry.grants_changed(self._grants)
+            self._feeds.grants_changed(self._grants)
             self._watch.tell(_types.GrantsChanged(self._grants))
         elif isinstance(event, m.EventDropped):
             self._watch.dropped(event.count)
@@ -314,10 +338,10 @@ class Node:
         self._welcome = session.welcomed.result()
         self._grants = _types.grants(self._welcome.grants)
         await self._registry.restore(session)
+        await self._feeds.restore(session)
         if self._is_ready:
             await session.ask(m.RequestReady())
-        if self._watch.on:
-            await self._watch.sync(session)
+        await self._watch.restore(session)
         if not first:
             self._watch.tell(_types.SessionRestored())
 
@@ -363,10 +387,12 @@ class Node:
                 channel.abort(ConnectionLost("the node was closed"))
             for task in list(self._background):
                 task.cancel()
+            await self._provided.close()
             await self._keeper.close()
 
     def _end(self, reason: PolypeerError) -> None:
         self._registry.end(reason)
+        self._feeds.end(reason)
         self._watch.end(reason)
 
     def _raise_if_ended(self) -> None:
@@ -383,7 +409,3 @@ class Node:
         trace: TracebackType | None,
     ) -> None:
         await self.close()
-
-
-def _milliseconds(timeout: float) -> int:
-    return max(1, min(int(timeout * 1000), 0xFFFF_FFFF))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from . import _messages as m
 from ._errors import AlreadyServed, ConnectionLost, ErrorCode, NotAllowed, PolypeerError
+from ._feed import allows
 from ._types import Grants
 
 if TYPE_CHECKING:
@@ -103,8 +104,3 @@ def listen_request(listener: Listener) -> m.RequestListen:
 def unlisten_request(listener: Listener) -> m.RequestUnlisten:
     """What ends it."""
     return m.RequestUnlisten(listener.protocol, _scope(listener))
-
-
-def allows(pattern: str, name: str) -> bool:
-    """Whether a grant's pattern covers a name."""
-    return name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern

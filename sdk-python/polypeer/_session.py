@@ -74,13 +74,17 @@ class Session(asyncio.Protocol):
         """Declines a call; does nothing when the session has ended."""
         self._send(self._machine.decline(call, failure))
 
-    def tell(self, request: m.Request) -> None:
-        """Sends a request whose answer does not matter; does nothing when that is not possible."""
+    def tell(self, request: m.Request) -> bool:
+        """Sends a request whose answer does not matter. False when that is not possible: the session has ended, or too
+        many requests are unanswered."""
+        if self._transport is None or self.lost.done():
+            return False
         try:
             _, data = self._machine.request(request)
         except PolypeerError:
-            return
+            return False
         self._send(data)
+        return True
 
     def close(self) -> None:
         """Ends the session, after what is buffered was sent."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import Union
 
 from . import _messages as m
@@ -106,7 +107,90 @@ class Dropped:
     count: int
 
 
-Event = Union[PeerUp, PeerDown, GrantsChanged, SessionLost, SessionRestored, Dropped]
+class Reach(Enum):
+    """How a node is reached."""
+
+    UNKNOWN = "unknown"
+    """Not found out yet."""
+    PUBLIC = "public"
+    """Peers have dialed an address of it back."""
+    PRIVATE = "private"
+    """Peers tried to, and could not."""
+
+
+@dataclass(frozen=True)
+class PathChanged:
+    """Packets to a peer this plugin may see travel another way."""
+
+    node: str
+    relayed: bool
+
+
+@dataclass(frozen=True)
+class ReachChanged:
+    """This node is reached otherwise."""
+
+    reach: Reach
+
+
+@dataclass(frozen=True)
+class AddressesChanged:
+    """This node has other addresses."""
+
+    ticket: str
+
+
+@dataclass(frozen=True)
+class Published:
+    """A message is on its way."""
+
+    id: str
+    """64 hexadecimal digits that name it on every node."""
+    peers: int
+    """Peers it was sent to at once; 0: nobody else is known to be subscribed yet, and it is kept a while for those who
+    come."""
+
+
+@dataclass(frozen=True)
+class TopicInfo:
+    """How a subscribed topic fares; counts since the node subscribed."""
+
+    neighbours: int
+    """Subscribed peers with which the node exchanges the topic's messages."""
+    delivered: int
+    """Messages delivered, each once."""
+    duplicates: int
+    """Further copies received of messages that were known already."""
+    dropped: int
+    """Messages dropped: a wrong signature, rejected, too old, no room."""
+    pulled: int
+    """Messages that the node had missed and then asked a neighbour for."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A record is in the DHT."""
+
+    key: str
+    """64 hexadecimal digits: the hash of an immutable value, otherwise the record's place in the DHT."""
+    sequence: int
+    """Of a signed record; otherwise 0."""
+    copies: int
+    """Nodes that took it."""
+
+
+NetworkEvent = Union[PathChanged, ReachChanged, AddressesChanged]
+Event = Union[
+    PeerUp,
+    PeerDown,
+    GrantsChanged,
+    SessionLost,
+    SessionRestored,
+    Dropped,
+    PathChanged,
+    ReachChanged,
+    AddressesChanged,
+]
 PeerEvent = Union[PeerUp, PeerDown, Dropped]
 
 
@@ -137,3 +221,23 @@ def node_info(value: m.NodeInfo) -> NodeInfo:
 def failure(value: m.Failure) -> PolypeerError:
     """From the wire."""
     return from_code(value.code, cut(value.message))
+
+
+def network_event(value: m.NetworkChange) -> NetworkEvent:
+    """From the wire."""
+    if isinstance(value, m.NetworkChangePath):
+        return PathChanged(node_text(value.node), isinstance(value.path, m.PathRelayed))
+    if isinstance(value, m.NetworkChangeAddresses):
+        return AddressesChanged(value.value)
+    reach = {m.ReachPublic: Reach.PUBLIC, m.ReachPrivate: Reach.PRIVATE}
+    return ReachChanged(reach.get(type(value.value), Reach.UNKNOWN))
+
+
+def stored(value: m.ResponseStored) -> Stored:
+    """From the wire."""
+    return Stored(value.key.hex(), value.sequence, value.copies)
+
+
+def topic_info(value: m.TopicInfo) -> TopicInfo:
+    """From the wire."""
+    return TopicInfo(value.neighbours, value.delivered, value.duplicates, value.dropped, value.pulled)

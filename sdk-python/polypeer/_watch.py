@@ -12,7 +12,7 @@ from ._deadline import Deadline
 from ._errors import ConnectionLost, PolypeerError, expect
 from ._events import Events
 from ._limits import DEFAULT_TIMEOUT
-from ._types import Event, PeerEvent, PeerInfo
+from ._types import Event, NetworkEvent, PeerEvent, PeerInfo
 
 if TYPE_CHECKING:
     from ._session import Session
@@ -28,9 +28,11 @@ class Watch:
         self._session = session
         self._watchers: weakref.WeakSet[Events[PeerEvent]] = weakref.WeakSet()
         self._hearers: weakref.WeakSet[Events[Event]] = weakref.WeakSet()
+        self._network: weakref.WeakSet[Events[NetworkEvent]] = weakref.WeakSet()
         self._up: dict[str, PeerInfo] = {}
         self.on = False
         """Whether netcore is to tell about peers."""
+        self._network_on = False
 
     def peers(self) -> Events[PeerEvent]:
         """A new iterator over what peers do."""
@@ -40,13 +42,36 @@ class Watch:
         """A new iterator over all events."""
         return Events(self._begin_everything)
 
+    def network(self) -> Events[NetworkEvent]:
+        """A new iterator over changes of the network."""
+        return Events(self._begin_network)
+
     async def _begin_peers(self, events: Events[PeerEvent]) -> None:
         await self._begin(events)
         self._watchers.add(events)
 
     async def _begin_everything(self, events: Events[Event]) -> None:
         await self._begin(cast("Events[PeerEvent]", events))
+        await self._turn_network_on()
         self._hearers.add(events)
+
+    async def _begin_network(self, events: Events[NetworkEvent]) -> None:
+        await self._turn_network_on()
+        self._network.add(events)
+
+    async def _turn_network_on(self) -> None:
+        async with Deadline(DEFAULT_TIMEOUT, "watching the network"):
+            session = await self._session()
+            if self._network_on:
+                return
+            self._network_on = True
+            try:
+                await session.ask(m.RequestWatchNetwork(True))
+            except ConnectionLost:
+                pass  # the next session is told
+            except BaseException:
+                self._network_on = False
+                raise
 
     async def _begin(self, events: Events[PeerEvent]) -> None:
         """Makes sure that it is known who is up, and tells `events`."""
@@ -63,6 +88,13 @@ class Watch:
                     raise
         for info in self._up.values():
             events.put(_types.PeerUp(info))
+
+    async def restore(self, session: Session) -> None:
+        """Turns everything that is on, on in a new session."""
+        if self.on:
+            await self.sync(session)
+        if self._network_on:
+            await session.ask(m.RequestWatchNetwork(True))
 
     async def sync(self, session: Session) -> None:
         """Turns the watch on in a session, learns who is up, and tells what is new."""
@@ -88,7 +120,15 @@ class Watch:
 
     def dropped(self, count: int) -> None:
         """Netcore dropped events."""
+        for events in list(self._network):
+            events.put(_types.Dropped(count))
         self._tell_peers(_types.Dropped(count))
+
+    def network_changed(self, event: NetworkEvent) -> None:
+        """The network changed."""
+        for events in list(self._network):
+            events.put(event)
+        self.tell(event)
 
     def _tell_peers(self, event: PeerEvent) -> None:
         for watcher in list(self._watchers):
@@ -106,3 +146,5 @@ class Watch:
             watcher.end(reason)
         for hearer in list(self._hearers):
             hearer.end(reason)
+        for events in list(self._network):
+            events.end(reason)

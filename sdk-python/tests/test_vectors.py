@@ -11,8 +11,8 @@ import pytest
 from polypeer import BadArgument, PolypeerError, ProtocolError, SignedRecord, _ids
 from polypeer import _messages as m
 from polypeer._data import Data, DataReceiver, Fin, Reset
+from polypeer._feed import allows
 from polypeer._protocol import FrameBuffer
-from polypeer._registry import allows
 
 VECTORS = Path(__file__).resolve().parents[2] / "ipc-protocol/vectors/v1"
 DECODE: dict[str, Callable[[bytes], Any]] = {

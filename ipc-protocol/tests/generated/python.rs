@@ -165,8 +165,10 @@ fn reads(container: &str, fields: &[(String, Format)]) -> String {
 
 fn write_value(out: &mut String, indent: &str, value: &str, format: &Format) {
     if let Format::Seq(item) = format {
-        line!(out, "{indent}w.u64(len({value}))\n{indent}for item in {value}:");
-        return write_value(out, &format!("{indent}    "), "item", item);
+        // Named for its type: the loops of several variants stand in one function.
+        let each = if let Format::TypeName(name) = &**item { snake(name) } else { "item".to_owned() };
+        line!(out, "{indent}w.u64(len({value}))\n{indent}for {each} in {value}:");
+        return write_value(out, &format!("{indent}    "), &each, item);
     }
     if let Format::Option(item) = format {
         line!(out, "{indent}w.bool({value} is not None)\n{indent}if {value} is not None:");

@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 
 use super::accept::Connection;
 use super::launch::Launch;
+use super::provided;
 use super::requests::{self, Handled};
 use super::session::Session;
 use crate::limits::{EVENT_BACKLOG, RESPONSE_BACKLOG};
@@ -34,7 +35,7 @@ pub(crate) async fn run(node: Arc<Node>, launch: Arc<Launch>, mut connection: Co
         cancels: HashMap::new(),
     };
     let ended = Box::pin(task.run(&mut connection)).await;
-    drop(task);
+    task.calls.shutdown().await; // nothing a request was about to begin outlives the session
     node.counters.gateway_unsupported.add(connection.server.unsupported());
     end(&node, &session, ended.clone());
     if ended.is_some() {
@@ -78,15 +79,18 @@ fn begin(
     Ok(session)
 }
 
-/// Takes a session's listeners away; their protocols are held for the next session.
-fn retire(node: &Node, session: &Session) {
+/// Takes a session's listeners, subscriptions and what it provides away; their protocols are held for the next session.
+fn retire(node: &Arc<Node>, session: &Session) {
     node.router().handle_session_ended(session.id, std::time::Instant::now());
     session.ended();
+    session.topics.end();
+    node.services().gossip.session_ended(session.id);
     node.datagrams.handle_session_ended(session.id);
+    provided::handle_session_ended(node, session.id);
     node.listeners_changed();
 }
 
-fn end(node: &Node, session: &Arc<Session>, failure: Option<Failure>) {
+fn end(node: &Arc<Node>, session: &Arc<Session>, failure: Option<Failure>) {
     retire(node, session);
     if session.launch.end_session(session) {
         node.tell(AdminEvent::SessionDown { launch: session.launch.number, failure });

@@ -4,6 +4,7 @@
 //! accept ──first frame──► control (a session: requests, events) ──► requests, call
 //!        │                   ▲ outbox        │ claim, answer
 //!        │                deliver ◄──────────┘        deliver: streams and calls that come in, from peers (crate::link)
+//!        │                   └──► topics, records, provided, datagrams, network: the node's services
 //!        └─ Open, Accept ──► open ──► splice          and from plugins of this node
 //!                                 └──► crate::link::pump, to a peer
 //! ```
@@ -18,13 +19,17 @@ pub(crate) mod data;
 pub(crate) mod datagrams;
 pub(crate) mod deliver;
 pub mod launch;
+pub(crate) mod network;
 mod open;
 mod outbox;
+pub(crate) mod provided;
+pub(crate) mod records;
 pub(crate) mod requests;
 pub mod router;
 pub mod session;
 pub mod socket;
 mod splice;
+pub(crate) mod topics;
 
 pub(crate) use splice::Direction;
 
@@ -75,11 +80,12 @@ pub(crate) fn remove_launch(node: &Node, number: u64) -> Result<(), Failure> {
 }
 
 /// Gives all launches of a plugin new grants; what they do not cover any more ends.
-pub(crate) fn set_grants(node: &Node, plugin: &PluginId, grants: &Grants) {
+pub(crate) fn set_grants(node: &Arc<Node>, plugin: &PluginId, grants: &Grants) {
     let launches: Vec<_> = node.launches().values().filter(|launch| launch.plugin == *plugin).cloned().collect();
     for launch in launches {
         launch.set_grants(grants.clone());
         let Some(session) = launch.session() else { continue };
+        topics::handle_grants(node, &session, grants);
         let mut router = node.router();
         for key in router.of(session.id) {
             if Use::Listen(key.0, key.1.clone()).check(plugin, grants).is_err() {
@@ -88,5 +94,6 @@ pub(crate) fn set_grants(node: &Node, plugin: &PluginId, grants: &Grants) {
         }
     }
     node.datagrams.handle_grants(plugin, grants);
+    provided::handle_grants(node, plugin, grants);
     node.listeners_changed();
 }

@@ -1,4 +1,4 @@
-//! What each request of a control session does. Everything but a call is done at once.
+//! What each request of a control session does: at once, or as work that ends in its answer.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,8 +12,9 @@ use polypeer_ipc_protocol::ids::Protocol;
 use polypeer_ipc_protocol::limits::{DEFAULT_TIMEOUT, MAX_LISTENERS};
 use polypeer_ipc_protocol::ticket::Ticket;
 
+use super::records::Asked;
 use super::session::Session;
-use super::{call, datagrams};
+use super::{call, datagrams, topics};
 use crate::grants::Use;
 use crate::limits::MAX_PEERS_LISTED;
 use crate::node::Node;
@@ -36,12 +37,10 @@ pub(crate) fn handle(node: &Arc<Node>, session: &Arc<Session>, request: Request)
         Request::Unlisten { protocol, scope } => done(unlisten(node, session, protocol, scope)),
         Request::Call { target, protocol, payload, timeout_ms } => {
             let (node, launch) = (Arc::clone(node), Arc::clone(&session.launch));
-            return Handled::Later(Box::pin(async move {
-                match call::call(&node, &launch, target, protocol, payload, timeout_of(timeout_ms)).await {
-                    Ok(payload) => Response::Reply { payload },
-                    Err(failure) => Response::Failed(failure),
-                }
-            }));
+            return later(async move {
+                let payload = call::call(&node, &launch, target, protocol, payload, timeout_of(timeout_ms)).await?;
+                Ok(Response::Reply { payload })
+            });
         }
         Request::RefuseStream { stream, failure } => match session.claim(stream, Err(failure)) {
             None => Response::Done,
@@ -65,8 +64,41 @@ pub(crate) fn handle(node: &Arc<Node>, session: &Arc<Session>, request: Request)
             done(datagrams::send(node, session, peer, protocol, &payload))
         }
         Request::ReceiveDatagrams { protocol, on } => done(datagrams::receive(node, session, protocol, on)),
-        _ => Response::Failed(Failure::new(ErrorCode::Unsupported, "this netcore does not do that yet")),
+        Request::WatchNetwork { on } => {
+            session.watches_network.store(on, Ordering::Relaxed);
+            Response::Done
+        }
+        Request::Unprovide { name } => done(Asked::new(node, session, 0).unprovide(&name)),
+        service => return ask_service(node, session, service),
     })
+}
+
+/// What takes gossip or the DHT.
+fn ask_service(node: &Arc<Node>, session: &Arc<Session>, request: Request) -> Handled {
+    let (own, of) = (Arc::clone(node), Arc::clone(session));
+    let asked = |timeout_ms| Asked::new(node, session, timeout_ms);
+    match request {
+        Request::Publish { topic, payload } => later(topics::publish(own, of, topic, payload)),
+        Request::Subscribe { topic, validation } => later(topics::subscribe(own, of, topic, validation)),
+        Request::Unsubscribe { topic } => later(topics::unsubscribe(own, of, topic)),
+        Request::Judge { topic, message, verdict } => later(topics::judge(own, of, topic, message, verdict)),
+        Request::Topic { topic } => later(topics::info(own, of, topic)),
+        Request::PutImmutable { name, value, timeout_ms } => later(asked(timeout_ms).put_immutable(name, value)),
+        Request::GetImmutable { name, hash, timeout_ms } => later(asked(timeout_ms).get_immutable(name, hash)),
+        Request::PutOwn { name, value, lifetime_s, timeout_ms } => {
+            later(asked(timeout_ms).put_own(name, value, lifetime_s))
+        }
+        Request::PutSigned { record, timeout_ms } => later(asked(timeout_ms).put_signed(record)),
+        Request::GetSigned { key, name, timeout_ms } => later(asked(timeout_ms).get_signed(key, name)),
+        Request::Provide { name, timeout_ms } => later(asked(timeout_ms).provide(name)),
+        Request::FindProviders { name, limit, timeout_ms } => later(asked(timeout_ms).find_providers(name, limit)),
+        Request::FindPeer { node, timeout_ms } => later(asked(timeout_ms).find_peer(node)),
+        _ => Handled::Now(Response::Failed(ErrorCode::Internal.into())),
+    }
+}
+
+fn later(work: impl Future<Output = Result<Response, Failure>> + Send + 'static) -> Handled {
+    Handled::Later(Box::pin(async move { work.await.unwrap_or_else(Response::Failed) }))
 }
 
 fn done(result: Result<(), Failure>) -> Response {

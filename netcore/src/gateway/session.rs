@@ -14,6 +14,7 @@ use tokio::sync::{oneshot, watch};
 use super::accept::Opening;
 use super::launch::Launch;
 use super::outbox::Outbox;
+use super::topics::Topics;
 
 /// What a plugin does with an announced stream: the connection it claims it with, or why not.
 pub(crate) type Claim = Result<Box<Opening>, Failure>;
@@ -33,6 +34,10 @@ pub struct Session {
     pub(crate) outbox: Outbox,
     /// Whether it wants to hear of peers.
     pub(crate) watches_peers: AtomicBool,
+    /// Whether it wants to hear of the network.
+    pub(crate) watches_network: AtomicBool,
+    /// What it is subscribed to.
+    pub(crate) topics: Topics,
     waiting: Mutex<Waiting>,
     end: watch::Sender<Option<Failure>>,
 }
@@ -62,6 +67,8 @@ impl Session {
             secret,
             outbox: Outbox::default(),
             watches_peers: AtomicBool::new(false),
+            watches_network: AtomicBool::new(false),
+            topics: Topics::default(),
             waiting: Mutex::default(),
             end: watch::Sender::new(None),
         }

@@ -23,7 +23,7 @@ mod records;
 mod stream;
 pub mod wire;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 
 use polypeer_ipc_protocol::admin::AdminEvent;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
-use polypeer_ipc_protocol::gateway::{Event, PeerInfo};
+use polypeer_ipc_protocol::gateway::{Event, Path, PeerInfo};
 use polypeer_ipc_protocol::ids::{NodeId, Protocol};
 use quinn::{ConnectionError, VarInt};
 use tokio::sync::{Notify, oneshot, watch};
@@ -361,6 +361,12 @@ impl Links {
         let mut infos: Vec<_> = links.iter().take(limit).map(|link| link.info()).collect();
         infos.sort_by_key(|info| info.node);
         infos
+    }
+
+    /// How packets travel to each connected peer.
+    pub(crate) fn paths(&self) -> BTreeMap<NodeId, Path> {
+        let ready = |link: &&Arc<Link>| link.stage() == Stage::Ready;
+        self.all().standing.values().filter(ready).map(|link| (link.peer, link.path.route().kind())).collect()
     }
 
     /// What a peer says it serves, while it is connected.

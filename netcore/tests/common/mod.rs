@@ -17,7 +17,7 @@ use polypeer_ipc_protocol::admin::{AdminCommand, AdminEvent, AdminFrame, AdminRe
 use polypeer_ipc_protocol::client::{Client, ClientError, DataStream, Events, StreamError};
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::gateway::{Event, Grants, Origin, PeerScope, Target};
-use polypeer_ipc_protocol::ids::{NodeId, PluginId, Protocol, Secret};
+use polypeer_ipc_protocol::ids::{Name, NodeId, PluginId, Protocol, Secret};
 use polypeer_ipc_protocol::ticket::Ticket;
 use polypeer_ipc_protocol::transport::unix::{AdminChannel, AdminSender};
 use polypeer_netcore::Options;
@@ -328,6 +328,8 @@ pub fn all() -> Grants {
         dial: vec!["*".parse().unwrap()],
         serve_local: vec!["*".parse().unwrap()],
         peers: PeerScope::Any,
+        topics: vec!["*".parse().unwrap()],
+        dht: vec!["*".parse().unwrap()],
         ..Grants::default()
     }
 }
@@ -342,6 +344,27 @@ pub fn peer_of(origin: &Origin) -> NodeId {
         Origin::Peer(node) => *node,
         Origin::Local(_) => panic!("a local origin"),
     }
+}
+
+pub fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+/// The request must be refused with this code.
+pub async fn refused<T: std::fmt::Debug>(
+    asked: impl Future<Output = Result<T, ClientError>>,
+    code: ErrorCode,
+) -> Failure {
+    let failure = refusal(within("an answer", asked).await);
+    assert!(failure.is(code), "expected {code}, got {failure}");
+    failure
+}
+
+/// Gives a plugin's launch other grants, and waits until it is told.
+pub async fn regrant(netcore: &Netcore, plugin: &mut Plugin, grants: Grants) {
+    let request = AdminRequest::SetGrants { plugin: plugin.launch.id.clone(), grants: grants.clone() };
+    assert_eq!(netcore.ask(request).await, AdminResponse::Done);
+    assert_eq!(plugin.event().await, Event::GrantsChanged(grants));
 }
 
 /// Bytes that differ everywhere, by a seed.

@@ -7,15 +7,7 @@ use polypeer_ipc_protocol::ids::NodeId;
 use polypeer_ipc_protocol::limits::{MAX_DATAGRAM, MAX_LISTENERS};
 use polypeer_netcore::limits::{DATAGRAM_BACKLOG, EVENT_BACKLOG};
 
-use crate::common::{Deaf, Netcore, Plugin, all, bytes, connected, protocol, refusal, until, within};
-
-async fn refused<T: std::fmt::Debug>(
-    request: impl Future<Output = Result<T, polypeer_ipc_protocol::client::ClientError>>,
-    code: ErrorCode,
-) {
-    let failure = refusal(within("an answer", request).await);
-    assert!(failure.is(code), "expected {code}, got {failure}");
-}
+use crate::common::{Deaf, Netcore, Plugin, all, bytes, connected, protocol, refused, regrant, until};
 
 fn datagram(from: &Plugin, name: &str, payload: &[u8]) -> Event {
     let payload = Payload(payload.to_vec().into());
@@ -75,18 +67,12 @@ async fn datagrams_need_their_grants_and_end_with_them() {
 
     // A peer that the receiver may not deal with is not heard.
     far.client.receive_datagrams(voice.clone(), true).await.unwrap();
-    let grants = Grants { peers: stranger, ..all() };
-    let request = AdminRequest::SetGrants { plugin: far.launch.id.clone(), grants: grants.clone() };
-    assert_eq!(two.ask(request).await, AdminResponse::Done);
-    assert_eq!(far.event().await, Event::GrantsChanged(grants));
+    regrant(&two, &mut far, Grants { peers: stranger, ..all() }).await;
     near.client.send_datagram(peer, voice.clone(), &b"?"[..]).await.unwrap();
     until("the drop to be counted", async || (two.counter("datagrams_unwanted").await == 1).then_some(())).await;
 
     // Without the grant `serve` the protocol is free for another plugin at once.
-    let grants = Grants { serve: vec!["chat/*".parse().unwrap()], ..all() };
-    let request = AdminRequest::SetGrants { plugin: far.launch.id.clone(), grants: grants.clone() };
-    assert_eq!(two.ask(request).await, AdminResponse::Done);
-    assert_eq!(far.event().await, Event::GrantsChanged(grants));
+    regrant(&two, &mut far, Grants { serve: vec!["chat/*".parse().unwrap()], ..all() }).await;
     let mut heir = two.plugin("heir", all()).await;
     heir.client.receive_datagrams(voice.clone(), true).await.unwrap();
     near.client.send_datagram(peer, voice.clone(), &b"now"[..]).await.unwrap();

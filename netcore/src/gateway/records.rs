@@ -1,0 +1,281 @@
+//! Records of the DHT for plugins: put and found under names that they have a grant for. [`crate::dht`] does the rest.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use polypeer_ipc_protocol::error::{ErrorCode, Failure};
+use polypeer_ipc_protocol::gateway::{Payload, Response};
+use polypeer_ipc_protocol::ids::{Hash, Name, NodeId};
+use polypeer_ipc_protocol::limits::{MAX_PROVIDERS, MAX_RECORD_LIFETIME};
+use polypeer_ipc_protocol::record::{Signature, SignedRecord};
+use polypeer_ipc_protocol::ticket::Ticket;
+
+use super::provided;
+use super::requests::timeout_of;
+use super::session::Session;
+use crate::address::AddressRecord;
+use crate::dht::{Key, Record};
+use crate::grants::Use;
+use crate::keys::SharedKeys;
+use crate::node::Node;
+use crate::now::Now;
+
+/// Names whose last sequence number is remembered; for others the clock is enough, unless it was set back.
+const SEQUENCES: usize = 1024;
+/// What `limit` 0 means.
+const SOME_PROVIDERS: usize = 16;
+
+/// The sequence numbers this node gave its own records.
+#[derive(Debug, Default)]
+pub(crate) struct Sequences(Mutex<BTreeMap<Name, u64>>);
+
+impl Sequences {
+    /// One above `found`, all given for `name` before, and the clock in milliseconds.
+    fn next(&self, name: &Name, found: u64, unix_ms: u64) -> u64 {
+        let mut given = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = given.get(name).copied().unwrap_or(0).max(found);
+        let next = unix_ms.max(last.saturating_add(1));
+        if given.len() >= SEQUENCES && !given.contains_key(name) {
+            given.pop_first();
+        }
+        given.insert(name.clone(), next);
+        next
+    }
+}
+
+/// One request: its session, and what is left of its time.
+pub(super) struct Asked {
+    pub(super) node: Arc<Node>,
+    pub(super) session: Arc<Session>,
+    deadline: Instant,
+}
+
+impl Asked {
+    pub(super) fn new(node: &Arc<Node>, session: &Arc<Session>, timeout_ms: u32) -> Self {
+        let deadline = Instant::now() + timeout_of(timeout_ms);
+        Self { node: Arc::clone(node), session: Arc::clone(session), deadline }
+    }
+
+    /// Does `work` as long as the grants cover `used`.
+    async fn granted<T>(&self, used: Use, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        self.node.check_running()?;
+        let mut active = self.session.launch.begin(&self.node.counters, used)?;
+        tokio::select! {
+            result = work => result,
+            code = active.revoked() => Err(code.into()),
+        }
+    }
+
+    async fn put(&self, record: Record, length: usize) -> Result<u32, Failure> {
+        let copies = self.node.services().dht.put(record, self.deadline).await?;
+        self.session.launch.account.sent.add(length as u64 * u64::from(copies));
+        Ok(copies)
+    }
+
+    async fn get(&self, key: Key) -> Result<Option<Record>, Failure> {
+        self.node.services().dht.get(key, self.deadline).await
+    }
+
+    fn received(&self, value: &Payload) {
+        self.session.launch.account.received.add(value.0.len() as u64);
+    }
+
+    /// [`polypeer_ipc_protocol::gateway::Request::PutImmutable`]; the session has checked its size.
+    pub(super) async fn put_immutable(self, name: Name, value: Payload) -> Result<Response, Failure> {
+        self.granted(Use::Record(name.clone()), async {
+            let (key, length) = (Key::value_hash(&value.0), value.0.len());
+            let copies = self.put(Record::Immutable { name, value }, length).await?;
+            Ok(Response::Stored { key, sequence: 0, copies })
+        })
+        .await
+    }
+
+    /// [`polypeer_ipc_protocol::gateway::Request::GetImmutable`].
+    pub(super) async fn get_immutable(self, name: Name, hash: Hash) -> Result<Response, Failure> {
+        self.granted(Use::Record(name.clone()), async {
+            let value = match self.get(Key::of_immutable(&name, &hash)).await? {
+                Some(Record::Immutable { value, .. }) => Some(value),
+                _ => None,
+            };
+            value.iter().for_each(|value| self.received(value));
+            Ok(Response::Value(value))
+        })
+        .await
+    }
+
+    /// [`polypeer_ipc_protocol::gateway::Request::PutOwn`]; the session has checked its size.
+    pub(super) async fn put_own(self, name: Name, value: Payload, lifetime_s: u32) -> Result<Response, Failure> {
+        if lifetime_s > MAX_RECORD_LIFETIME {
+            let text =
+                format!("a record is good for at most {MAX_RECORD_LIFETIME} s; put it again before that is over");
+            return Err(Failure::new(ErrorCode::BadArgument, text));
+        }
+        let lifetime = if lifetime_s == 0 { MAX_RECORD_LIFETIME } else { lifetime_s };
+        self.granted(Use::Record(name.clone()), async {
+            let keys = &self.node.keys;
+            let key = Key::of_signed(&self.node.id, &name);
+            let record = self.sign(keys, &name, &value, lifetime, 0);
+            let sequence = record.sequence;
+            match self.put(Record::Signed(record), value.0.len()).await {
+                Ok(copies) => Ok(stored(key, sequence, copies)),
+                Err(failure) if failure.is(ErrorCode::Refused) => {
+                    // Somebody holds a newer one: this node's clock was set back, or its key is used elsewhere.
+                    let Some(Record::Signed(found)) = self.get(key).await? else { return Err(failure) };
+                    if found.sequence < sequence {
+                        return Err(failure);
+                    }
+                    let record = self.sign(keys, &name, &value, lifetime, found.sequence);
+                    let sequence = record.sequence;
+                    let copies = self.put(Record::Signed(record), value.0.len()).await?;
+                    Ok(stored(key, sequence, copies))
+                }
+                Err(failure) => Err(failure),
+            }
+        })
+        .await
+    }
+
+    fn sign(&self, keys: &SharedKeys, name: &Name, value: &Payload, lifetime: u32, found: u64) -> SignedRecord {
+        let now = Now::real();
+        let sequence = self.node.sequences.next(name, found, now.unix.saturating_mul(1000));
+        let expires = now.unix + u64::from(lifetime);
+        let (key, signature) = (keys.node(), Signature([0; 64]));
+        let mut record = SignedRecord { key, name: name.clone(), sequence, expires, value: value.clone(), signature };
+        record.signature = keys.sign(&record.signed_bytes());
+        record
+    }
+
+    /// [`polypeer_ipc_protocol::gateway::Request::PutSigned`]; the session has checked its size, the DHT checks the rest.
+    pub(super) async fn put_signed(self, record: SignedRecord) -> Result<Response, Failure> {
+        self.granted(Use::Record(record.name.clone()), async {
+            let (key, sequence) = (Key::of_signed(&record.key, &record.name), record.sequence);
+            let length = record.value.0.len();
+            let copies = self.put(Record::Signed(record), length).await?;
+            Ok(stored(key, sequence, copies))
+        })
+        .await
+    }
+
+    /// [`polypeer_ipc_protocol::gateway::Request::GetSigned`].
+    pub(super) async fn get_signed(self, key: NodeId, name: Name) -> Result<Response, Failure> {
+        self.granted(Use::Record(name.clone()), async {
+            let record = match self.get(Key::of_signed(&key, &name)).await? {
+                Some(Record::Signed(record)) => Some(record),
+                _ => None,
+            };
+            record.iter().for_each(|record| self.received(&record.value));
+            Ok(Response::Record(record))
+        })
+        .await
+    }
+
+    /// [`polypeer_ipc_protocol::gateway::Request::Provide`].
+    pub(super) async fn provide(self, name: Name) -> Result<Response, Failure> {
+        self.granted(Use::Record(name.clone()), async {
+            let new = self.node.provided.enter(&name, &self.session).await?;
+            let mut entered = Entered { asked: &self, name: &name, undo: new };
+            let key = Key::of_provided(&name);
+            let copies = self.node.services().dht.provide(key, self.deadline).await?;
+            if !self.node.provided.has(&name, self.session.id) {
+                return Err(ErrorCode::Cancelled.into()); // the session ended, or lost the grant, meanwhile
+            }
+            entered.undo = false;
+            Ok(stored(key, 0, copies))
+        })
+        .await
+    }
+
+    /// [`polypeer_ipc_protocol::gateway::Request::Unprovide`].
+    pub(super) fn unprovide(&self, name: &Name) -> Result<(), Failure> {
+        if provided::leave(&self.node, name, self.session.id) {
+            return Ok(());
+        }
+        Err(Failure::new(ErrorCode::BadArgument, format!("this session does not provide {name}")))
+    }
+
+    /// [`polypeer_ipc_protocol::gateway::Request::FindProviders`].
+    pub(super) async fn find_providers(self, name: Name, limit: u32) -> Result<Response, Failure> {
+        let limit = if limit == 0 { SOME_PROVIDERS } else { (limit as usize).min(MAX_PROVIDERS) };
+        self.granted(Use::Record(name.clone()), async {
+            let grants = self.session.launch.grants();
+            // Of those found only some may be allowed.
+            let enough =
+                if grants.peers == polypeer_ipc_protocol::gateway::PeerScope::Any { limit } else { MAX_PROVIDERS };
+            let found = self.node.services().dht.providers(Key::of_provided(&name), enough + 1, self.deadline).await?;
+            let allowed =
+                |record: &&Arc<AddressRecord>| record.node != self.node.id && grants.peers.allows(&record.node);
+            let mut nodes = Vec::new();
+            for record in found.iter().filter(allowed).take(limit) {
+                self.learn(record);
+                nodes.push(record.node);
+            }
+            Ok(Response::Providers(nodes))
+        })
+        .await
+    }
+
+    /// [`polypeer_ipc_protocol::gateway::Request::FindPeer`].
+    pub(super) async fn find_peer(self, peer: NodeId) -> Result<Response, Failure> {
+        if peer == self.node.id {
+            let text = "this is the id of the own node: ask for it with the request Node";
+            return Err(Failure::new(ErrorCode::BadArgument, text));
+        }
+        self.granted(Use::Find(peer), async {
+            let Some(record) = self.node.services().dht.locate(peer, self.deadline).await? else {
+                let text =
+                    format!("no record of where {peer} is was found: it may be off, or not reachable from outside");
+                return Err(Failure::new(ErrorCode::UnknownPeer, text));
+            };
+            self.learn(&record);
+            Ok(Response::Found(Ticket { node: peer, addresses: record.addresses.clone() }))
+        })
+        .await
+    }
+
+    /// Remembers where a peer is, so that the plugin can dial it by its id.
+    fn learn(&self, record: &AddressRecord) {
+        if let Ok(peers) = self.node.peers() {
+            peers.learned(record.node, &record.addresses);
+        }
+    }
+}
+
+fn stored(key: Key, sequence: u64, copies: u32) -> Response {
+    Response::Stored { key: Hash(key.0), sequence, copies }
+}
+
+/// A name that is being provided; taken back when nothing comes of it, whatever the reason.
+struct Entered<'a> {
+    asked: &'a Asked,
+    name: &'a Name,
+    undo: bool,
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        if self.undo {
+            provided::leave(&self.asked.node, self.name, self.asked.session.id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sequence_numbers_only_grow_and_few_are_remembered() {
+        let sequences = Sequences::default();
+        let name = |number: usize| format!("a/{number:04}").parse::<Name>().unwrap();
+        assert_eq!(sequences.next(&name(0), 0, 1000), 1000);
+        assert_eq!(sequences.next(&name(0), 0, 1000), 1001);
+        assert_eq!(sequences.next(&name(0), 0, 5), 1002, "the clock was set back");
+        assert_eq!(sequences.next(&name(0), 7000, 2000), 7001, "a newer one was found");
+        assert_eq!(sequences.next(&name(1), u64::MAX, 0), u64::MAX);
+        for number in 0..SEQUENCES + 5 {
+            sequences.next(&name(number), 0, 1);
+        }
+        assert_eq!(sequences.0.lock().unwrap().len(), SEQUENCES);
+    }
+}

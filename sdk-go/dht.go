@@ -1,0 +1,141 @@
+package polypeer
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+const (
+	maxValue     = 3072
+	maxLifetime  = 24 * time.Hour
+	maxProviders = 64
+)
+
+// Stored says that a record is in the DHT.
+type Stored struct {
+	Key      Hash   // the hash of an immutable value, otherwise the record's place
+	Sequence uint64 // of a signed record
+	Copies   int    // nodes that took it
+}
+
+// PutRecord puts a value of at most 3,072 bytes under this node's id and a name, signed by the node; it replaces the one
+// before. It is good for lifetime, a day at most (0 means a day), and the node keeps it there for so long. It needs the
+// grant `dht`, and fails with [ErrUnreachable] when no node of the DHT is known.
+func (n *Node) PutRecord(ctx context.Context, name string, value []byte, lifetime time.Duration) (Stored, error) {
+	if len(value) > maxValue {
+		return Stored{}, tooLarge("value", len(value), maxValue)
+	}
+	if lifetime < 0 || lifetime > maxLifetime || lifetime > 0 && lifetime < time.Second {
+		return Stored{}, badArgument("a record lives 1 s to %v, not %v; put it again to keep it", maxLifetime, lifetime)
+	}
+	return n.put(ctx, func(ms uint32) msgRequest {
+		return msgRequestPutOwn{name, value, uint32(lifetime / time.Second), ms}
+	})
+}
+
+// PutSigned puts a record that was signed by [SignRecord], or by somebody else. It fails with [ErrBadArgument] when the
+// signature is wrong, and when it has expired or would live for more than a day.
+func (n *Node) PutSigned(ctx context.Context, record SignedRecord) (Stored, error) {
+	if len(record.Value) > maxValue {
+		return Stored{}, tooLarge("value", len(record.Value), maxValue)
+	}
+	return n.put(ctx, func(ms uint32) msgRequest { return msgRequestPutSigned{record.message(), ms} })
+}
+
+// GetRecord is the newest record of a node, or of any other key, under a name. found is false when nobody who was asked
+// has one. Its signature has been verified. It needs the grant `dht`.
+func (n *Node) GetRecord(ctx context.Context, key NodeID, name string) (record SignedRecord, found bool, err error) {
+	answer, err := answered[msgResponseRecord](n.askAgain(ctx, func(ms uint32) msgRequest {
+		return msgRequestGetSigned{key, name, ms}
+	}))
+	if err != nil || !answer.value.some {
+		return SignedRecord{}, false, err
+	}
+	return recordFrom(answer.value.value), true, nil
+}
+
+// PutImmutable puts a value of at most 3,072 bytes under a name and its own hash. It stays a day after it was last put, by
+// anybody. It needs the grant `dht`.
+func (n *Node) PutImmutable(ctx context.Context, name string, value []byte) (Hash, error) {
+	if len(value) > maxValue {
+		return Hash{}, tooLarge("value", len(value), maxValue)
+	}
+	stored, err := n.put(ctx, func(ms uint32) msgRequest { return msgRequestPutImmutable{name, value, ms} })
+	return stored.Key, err
+}
+
+// GetImmutable is what PutImmutable put; found is false when nobody who was asked has it. It needs the grant `dht`.
+func (n *Node) GetImmutable(ctx context.Context, name string, hash Hash) (value []byte, found bool, err error) {
+	answer, err := answered[msgResponseValue](n.askAgain(ctx, func(ms uint32) msgRequest {
+		return msgRequestGetImmutable{name, hash, ms}
+	}))
+	return answer.value.value, answer.value.some, err
+}
+
+// FindProviders is nodes that provide what a name stands for, in no order; limit of them are enough, 64 at most. Those
+// found before ctx ends (30 s when it has no deadline) are the answer. It needs the grant `dht`.
+func (n *Node) FindProviders(ctx context.Context, name string, limit int) ([]NodeID, error) {
+	if limit < 1 || limit > maxProviders {
+		return nil, badArgument("a limit of %d; expected 1 to %d", limit, maxProviders)
+	}
+	answer, err := answered[msgResponseProviders](n.askAgain(ctx, func(ms uint32) msgRequest {
+		return msgRequestFindProviders{name, uint32(limit), ms}
+	}))
+	nodes := make([]NodeID, 0, len(answer.value))
+	for _, node := range answer.value {
+		nodes = append(nodes, node)
+	}
+	return nodes, err
+}
+
+// FindPeer is a ticket of a node, by what it signed itself; the grant `peers` must include it. It fails with
+// [ErrUnknownPeer] when nothing was found.
+func (n *Node) FindPeer(ctx context.Context, node NodeID) (ticket string, err error) {
+	answer, err := answered[msgResponseFound](n.askAgain(ctx, func(ms uint32) msgRequest {
+		return msgRequestFindPeer{node, ms}
+	}))
+	return answer.value, err
+}
+
+func (n *Node) put(ctx context.Context, request func(ms uint32) msgRequest) (Stored, error) {
+	answer, err := answered[msgResponseStored](n.askAgain(ctx, request))
+	return Stored{answer.key, answer.sequence, int(answer.copies)}, err
+}
+
+// askAgain asks what may be asked twice, so that a session that ends meanwhile is not the caller's problem. Netcore gets
+// a little less time than the caller has, so that its answer, which says more, comes first.
+func (n *Node) askAgain(ctx context.Context, request func(ms uint32) msgRequest) (msgResponse, error) {
+	_, response, err := n.askSession(ctx, request)
+	return response, err
+}
+
+// askSession is askAgain that says which session answered.
+func (n *Node) askSession(ctx context.Context, request func(ms uint32) msgRequest) (*session, msgResponse, error) {
+	ctx, cancel, left := patience(ctx)
+	defer cancel()
+	for {
+		s, err := n.current(ctx)
+		if err != nil {
+			return nil, nil, err
+		}
+		ms := left()
+		response, err := s.ask(ctx, request(ms-min(ms/10, 1000)))
+		if err == nil || s.ctx.Err() == nil || ctx.Err() != nil {
+			return s, response, err
+		}
+	}
+}
+
+// answered is an answer of the right kind.
+func answered[T msgResponse](response msgResponse, err error) (T, error) {
+	answer, ok := response.(T)
+	if err == nil && !ok {
+		err = errUnexpected
+	}
+	return answer, err
+}
+
+func badArgument(format string, args ...any) error {
+	return &Error{Code: CodeBadArgument, Message: fmt.Sprintf(format, args...)}
+}

@@ -1,0 +1,247 @@
+package polypeer
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	maxGossip = 64 << 10
+	// messageQueue bounds the messages of a topic that wait for a reader (16 MiB at most), and those that wait for a
+	// validator: netcore waits for as many verdicts.
+	messageQueue = 256
+	// judgeTime is how long netcore waits for a verdict.
+	judgeTime = 10 * time.Second
+)
+
+// Verdict is what becomes of a message of a topic with a validator.
+type Verdict uint32
+
+// The verdicts. Ignore is also what silence means.
+const (
+	Accept Verdict = iota // it is passed on to other peers
+	Ignore                // it is not passed on, and nobody is blamed
+	Reject                // it is not passed on, and counts against the peer it came from
+)
+
+// Message is one of a topic. Its signature by Author is right.
+type Message struct {
+	Topic   string
+	ID      Hash   // names it, on every node
+	Author  NodeID // the node that published it
+	Payload []byte // at most 64 KiB
+
+	judge *judge
+}
+
+// judge sends the verdict on one message, once.
+type judge struct {
+	subscription *Subscription
+	session      *session
+	once         sync.Once
+}
+
+// Judge decides what becomes of a message of a subscription with [ManualValidation]; otherwise it does nothing. Only
+// the first verdict counts; one that comes over 10 s after the message changes nothing. It may wait a moment for room to
+// write to netcore.
+func (m *Message) Judge(verdict Verdict) {
+	if m.judge == nil {
+		return
+	}
+	m.judge.once.Do(func() {
+		s := m.judge.session
+		ctx, cancel := context.WithTimeout(s.ctx, judgeTime)
+		defer cancel()
+		if s.send(ctx, m.verdict(verdict)) != nil {
+			m.judge.subscription.unsent.Add(1)
+		}
+	})
+}
+
+// abandon ignores a message, without waiting; for the goroutine that reads.
+func (m *Message) abandon() {
+	if m.judge == nil {
+		return
+	}
+	m.judge.once.Do(func() {
+		if !m.judge.session.trySend(m.verdict(Ignore)) {
+			m.judge.subscription.unsent.Add(1)
+		}
+	})
+}
+
+func (m *Message) verdict(verdict Verdict) msgValue {
+	return msgClientFrameRequest{m.judge.session.number(), msgRequestJudge{m.Topic, m.ID, msgVerdict(verdict)}}
+}
+
+// Validator decides on one message; see [WithValidator]. ctx ends when the verdict would come too late.
+type Validator func(ctx context.Context, message *Message) Verdict
+
+// SubscribeOption changes what [Node.Subscribe] does.
+type SubscribeOption func(*Subscription)
+
+// WithValidator passes on, and gives out, only messages that validate accepts. It is called for one message at a time, in
+// the order they came, and has 10 s for each.
+func WithValidator(validate Validator) SubscribeOption {
+	return func(s *Subscription) { s.validate, s.manual = validate, false }
+}
+
+// ManualValidation gives out every message, and passes it on when [Message.Judge] accepts it.
+func ManualValidation() SubscribeOption {
+	return func(s *Subscription) { s.validate, s.manual = nil, true }
+}
+
+// Subscription is a topic's messages. It goes on across restarts of the network core; what is published meanwhile is
+// missed.
+type Subscription struct {
+	node     *Node
+	topic    string
+	validate Validator
+	manual   bool
+	messages *inbox[*Message]
+	checks   *inbox[*Message] // those that wait for the validator
+	unsent   atomic.Uint64
+}
+
+// Subscribe receives a topic's messages; it needs the grant `topics`. Each comes once, in no order; those that this plugin
+// publishes do not come. 256 wait for a reader; then the oldest is dropped and counted. ctx bounds only the call itself.
+func (n *Node) Subscribe(ctx context.Context, topic string, options ...SubscribeOption) (*Subscription, error) {
+	s := &Subscription{node: n, topic: topic, messages: newInbox[*Message](messageQueue), checks: newInbox[*Message](messageQueue)}
+	for _, option := range options {
+		option(s)
+	}
+	if s.validate != nil {
+		go s.check()
+	}
+	if err := n.follow(ctx, s.key(), s); err != nil {
+		s.fail(err)
+		return nil, err
+	}
+	return s, nil
+}
+
+// Topic is what it is subscribed to.
+func (s *Subscription) Topic() string { return s.topic }
+
+// Next waits for a message. It fails only when there can be no more, or ctx ends: net.ErrClosed after Close,
+// [ErrNotGranted] when the operator took the grant away, or why the node has no session any more.
+func (s *Subscription) Next(ctx context.Context) (*Message, error) { return s.messages.take(ctx) }
+
+// All is the messages as a sequence, to range over (Go 1.23): until Next would fail, or ctx ends.
+func (s *Subscription) All(ctx context.Context) func(yield func(*Message) bool) {
+	return func(yield func(*Message) bool) {
+		for {
+			message, err := s.Next(ctx)
+			if err != nil || !yield(message) {
+				return
+			}
+		}
+	}
+}
+
+// Dropped counts the messages that were dropped here since nobody read them, or the validator was too slow.
+func (s *Subscription) Dropped() uint64 { return s.messages.lost() + s.checks.lost() }
+
+// VerdictsLost counts the verdicts that could not be sent since netcore was away or did not read; those messages were
+// ignored.
+func (s *Subscription) VerdictsLost() uint64 { return s.unsent.Load() }
+
+// Info is how the topic fares.
+func (s *Subscription) Info(ctx context.Context) (TopicInfo, error) {
+	return s.node.TopicInfo(ctx, s.topic)
+}
+
+// Close ends the subscription; messages that wait can still be read.
+func (s *Subscription) Close() error {
+	s.fail(net.ErrClosed)
+	s.node.unfollow(s.key(), s)
+	return nil
+}
+
+func (s *Subscription) key() feedKey { return feedKey{name: s.topic} }
+
+func (s *Subscription) begin() msgRequest {
+	if s.manual || s.validate != nil {
+		return msgRequestSubscribe{s.topic, msgValidationPlugin}
+	}
+	return msgRequestSubscribe{s.topic, msgValidationSignature}
+}
+
+func (s *Subscription) end() msgRequest { return msgRequestUnsubscribe{s.topic} }
+
+func (s *Subscription) fail(err error) {
+	s.messages.fail(err)
+	s.checks.fail(err)
+}
+
+// arrived queues a message. It runs on the goroutine that reads, and so never waits.
+func (s *Subscription) arrived(from *session, event msgEventMessage) {
+	message := &Message{Topic: event.topic, ID: event.message, Author: event.author, Payload: event.payload}
+	queue := s.messages
+	if s.manual || s.validate != nil {
+		message.judge = &judge{subscription: s, session: from}
+	}
+	if s.validate != nil {
+		queue = s.checks
+	}
+	if lost, full := queue.add(message); full {
+		lost.abandon()
+	}
+}
+
+// check runs the validator until the subscription ends.
+func (s *Subscription) check() {
+	for {
+		message, err := s.checks.take(context.Background())
+		if err != nil {
+			return
+		}
+		ctx, cancel := context.WithTimeout(message.judge.session.ctx, judgeTime)
+		verdict := s.validate(ctx, message)
+		cancel()
+		message.Judge(verdict)
+		if verdict == Accept {
+			s.messages.add(message)
+		}
+	}
+}
+
+// Published is what became of a message at once.
+type Published struct {
+	Message Hash // names it, on every node
+	Peers   int  // it was sent to so many; 0: nobody else is known yet, and it is kept a while for those who come
+}
+
+// Publish sends a message of at most 64 KiB to all who are subscribed to a topic; it needs the grant `topics`, and no
+// subscription. When the session ends first it fails with [ErrConnectionLost], and may have been sent.
+func (n *Node) Publish(ctx context.Context, topic string, payload []byte) (Published, error) {
+	if len(payload) > maxGossip {
+		return Published{}, tooLarge("message", len(payload), maxGossip)
+	}
+	answer, err := answered[msgResponsePublished](n.askBounded(ctx, msgRequestPublish{topic, payload}))
+	return Published{answer.message, int(answer.peers)}, err
+}
+
+// TopicInfo is how a topic fares. The counts are since the node subscribed.
+type TopicInfo struct {
+	Neighbours int    // subscribed peers with which the node exchanges the topic's messages
+	Delivered  uint64 // messages delivered, each once
+	Duplicates uint64 // further copies received of messages that were known already
+	Dropped    uint64 // messages dropped: a wrong signature, rejected, too old, no room
+	Pulled     uint64 // messages that the node had missed and then asked a neighbour for
+}
+
+// TopicInfo is how a topic fares that this plugin is subscribed to; otherwise it fails with [ErrBadArgument].
+func (n *Node) TopicInfo(ctx context.Context, topic string) (TopicInfo, error) {
+	answer, err := answered[msgResponseTopic](n.askAgain(ctx, func(uint32) msgRequest { return msgRequestTopic{topic} }))
+	v := answer.value
+	return TopicInfo{int(v.neighbours), v.delivered, v.duplicates, v.dropped, v.pulled}, err
+}
+
+func tooLarge(what string, size, limit int) error {
+	return &Error{Code: CodeTooLarge, Message: fmt.Sprintf("%s of %d bytes; the limit is %d", what, size, limit)}
+}

@@ -1,0 +1,442 @@
+package polypeer
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"reflect"
+	"testing"
+	"time"
+)
+
+// two is two nodes of one world, with a plugin on each.
+func two(t *testing.T) (x, y *fakeNode, a, b *Node) {
+	t.Helper()
+	world := newFakeNet(t)
+	x, y = world.node(), world.node()
+	return x, y, x.connect(), y.connect()
+}
+
+func short(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func subscribe(t *testing.T, n *Node, options ...SubscribeOption) *Subscription {
+	t.Helper()
+	sub, err := n.Subscribe(short(t), "news", options...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = sub.Close() })
+	return sub
+}
+
+func publish(t *testing.T, n *Node, payload string) Published {
+	t.Helper()
+	published, err := n.Publish(short(t), "news", []byte(payload))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return published
+}
+
+func next(t *testing.T, sub *Subscription) *Message {
+	t.Helper()
+	message, err := sub.Next(short(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return message
+}
+
+func TestPublishedMessageReachesSubscriber(t *testing.T) {
+	_, _, a, b := two(t)
+	sub := subscribe(t, b)
+	published := publish(t, a, "hello")
+	got := next(t, sub)
+	if string(got.Payload) != "hello" || got.Author != a.ID() || got.Topic != "news" || got.ID != published.Message || published.Peers != 1 {
+		t.Errorf("%+v of %+v", got, published)
+	}
+	if info, err := sub.Info(short(t)); err != nil || (info != TopicInfo{5, 4, 3, 2, 1}) {
+		t.Error(info, err)
+	}
+	if _, err := b.Subscribe(short(t), "news"); !errors.Is(err, ErrAlreadyServed) {
+		t.Error("a second subscription:", err)
+	}
+	_ = sub.Close()
+	if _, err := sub.Next(short(t)); !errors.Is(err, net.ErrClosed) {
+		t.Error(err)
+	}
+	if published := publish(t, a, "nobody"); published.Peers != 0 {
+		t.Error("netcore was not told of the end")
+	}
+}
+
+func TestTooMuchIsRefusedBeforeItIsSent(t *testing.T) {
+	_, _, a, b := two(t)
+	_, publishing := a.Publish(short(t), "news", make([]byte, maxGossip+1))
+	_, own := a.PutRecord(short(t), "a", make([]byte, maxValue+1), 0)
+	_, immutable := a.PutImmutable(short(t), "a", make([]byte, maxValue+1))
+	_, signed := a.PutSigned(short(t), SignedRecord{Name: "a", Value: make([]byte, maxValue+1)})
+	sending := a.SendDatagram(short(t), b.ID(), "game/1", make([]byte, maxDatagram+1))
+	for _, err := range []error{publishing, own, immutable, signed, sending} {
+		if !errors.Is(err, ErrTooLarge) {
+			t.Error(err)
+		}
+	}
+	_, long := a.PutRecord(short(t), "a", nil, 25*time.Hour)
+	_, brief := a.PutRecord(short(t), "a", nil, time.Millisecond)
+	_, none := a.FindProviders(short(t), "a", 0)
+	_, many := a.FindProviders(short(t), "a", 65)
+	_, name := a.Publish(short(t), "News", nil)
+	_, sub := a.Subscribe(short(t), "chat/*")
+	for _, err := range []error{long, brief, none, many, name, sub} {
+		if !errors.Is(err, ErrBadArgument) {
+			t.Error(err)
+		}
+	}
+}
+
+func TestWithoutGrantEverythingIsRefused(t *testing.T) {
+	x, _, a, _ := two(t)
+	x.mu.Lock()
+	x.grants.Topics, x.grants.DHT, x.grants.Serve = nil, nil, nil
+	x.mu.Unlock()
+	_, publishing := a.Publish(short(t), "news", nil)
+	_, subscribing := a.Subscribe(short(t), "news")
+	_, putting := a.PutRecord(short(t), "a", nil, 0)
+	_, immutable := a.PutImmutable(short(t), "a", nil)
+	_, providing := a.Provide(short(t), "a")
+	_, receiving := a.ListenPacket(short(t), "game/1")
+	for _, err := range []error{publishing, subscribing, putting, immutable, providing, receiving} {
+		if !errors.Is(err, ErrNotGranted) {
+			t.Error(err)
+		}
+	}
+}
+
+func verdict(t *testing.T, n *fakeNode) msgRequestJudge {
+	t.Helper()
+	n.mu.Lock()
+	verdicts := n.session.verdicts
+	n.mu.Unlock()
+	select {
+	case found := <-verdicts:
+		return found
+	case <-time.After(10 * time.Second):
+		t.Fatal("no verdict came")
+		return msgRequestJudge{}
+	}
+}
+
+func TestValidatorDecidesWhatIsPassedOnAndGivenOut(t *testing.T) {
+	_, y, a, b := two(t)
+	sub := subscribe(t, b, WithValidator(func(_ context.Context, m *Message) Verdict {
+		return map[string]Verdict{"good": Accept, "dull": Ignore, "bad": Reject}[string(m.Payload)]
+	}))
+	for payload, want := range map[string]msgVerdict{"dull": msgVerdictIgnore, "bad": msgVerdictReject, "good": msgVerdictAccept} {
+		published := publish(t, a, payload)
+		if got := verdict(t, y); (got != msgRequestJudge{"news", published.Message, want}) {
+			t.Errorf("%s: %+v", payload, got)
+		}
+	}
+	if got := next(t, sub); string(got.Payload) != "good" {
+		t.Errorf("%s was given out", got.Payload)
+	}
+}
+
+func TestManualVerdictIsSentOnce(t *testing.T) {
+	_, y, a, b := two(t)
+	sub := subscribe(t, b, ManualValidation())
+	for _, want := range []Verdict{Reject, Accept} {
+		publish(t, a, "hello")
+		message := next(t, sub)
+		message.Judge(want)
+		message.Judge(Ignore)
+		if got := verdict(t, y); got.verdict != msgVerdict(want) || got.message != msgHash(message.ID) {
+			t.Errorf("%+v", got)
+		}
+	}
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	if left := len(y.session.verdicts); left != 0 {
+		t.Errorf("%d more verdicts", left)
+	}
+}
+
+func TestSlowReaderLosesTheOldestAndIsToldHowMany(t *testing.T) {
+	_, y, a, b := two(t)
+	sub := subscribe(t, b, ManualValidation())
+	const extra = 5
+	for i := 0; i < messageQueue+extra; i++ {
+		publish(t, a, fmt.Sprint(i))
+	}
+	for i := 0; i < extra; i++ { // those that were dropped are ignored
+		if got := verdict(t, y); got.verdict != msgVerdictIgnore {
+			t.Errorf("%+v", got)
+		}
+	}
+	if got := next(t, sub); string(got.Payload) != fmt.Sprint(extra) || sub.Dropped() != extra || sub.VerdictsLost() != 0 {
+		t.Errorf("%s after %d dropped", got.Payload, sub.Dropped())
+	}
+}
+
+func TestSubscriptionIsASequence(t *testing.T) {
+	_, _, a, b := two(t)
+	sub := subscribe(t, b)
+	publish(t, a, "one")
+	publish(t, a, "two")
+	var got []string
+	sub.All(short(t))(func(m *Message) bool {
+		got = append(got, string(m.Payload))
+		return len(got) < 2
+	})
+	if !reflect.DeepEqual(got, []string{"one", "two"}) {
+		t.Error(got)
+	}
+}
+
+func TestFeedsAndProvisionsComeBackAfterARestart(t *testing.T) {
+	x, y, a, b := two(t)
+	sub := subscribe(t, b)
+	packets, err := b.ListenPacket(short(t), "game/1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer packets.Close()
+	provision, err := b.Provide(short(t), "rooms/1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	y.crash()
+	x.world.mu.Lock()
+	clear(x.world.providers)
+	x.world.mu.Unlock()
+	y.restart()
+	until(t, func() bool { return publish(t, a, "again").Peers == 1 })
+	if got := next(t, sub); string(got.Payload) != "again" {
+		t.Errorf("%s", got.Payload)
+	}
+	until(t, func() bool {
+		found, err := a.FindProviders(short(t), "rooms/1", 1)
+		return err == nil && len(found) == 1 && found[0] == b.ID()
+	})
+	until(t, func() bool {
+		_ = a.SendDatagram(short(t), b.ID(), "game/1", []byte("hi"))
+		_ = packets.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+		n, _, err := packets.ReadFrom(make([]byte, 10))
+		return err == nil && n == 2
+	})
+	_ = provision.Close()
+	if !errors.Is(provision.Err(), net.ErrClosed) {
+		t.Error(provision.Err())
+	}
+	if found, err := a.FindProviders(short(t), "rooms/1", 1); err != nil || len(found) != 0 {
+		t.Error(found, err)
+	}
+}
+
+func TestGrantThatIsTakenAwayEndsTheFeed(t *testing.T) {
+	_, y, _, b := two(t)
+	sub := subscribe(t, b)
+	y.mu.Lock()
+	session := y.session
+	y.mu.Unlock()
+	session.send(msgServerFrameEvent{msgEventGrantsChanged{Grants{Topics: []string{"other/*"}, AnyPeer: true}.wire()}})
+	if _, err := sub.Next(short(t)); !errors.Is(err, ErrNotGranted) {
+		t.Error(err)
+	}
+}
+
+func TestRecordsAreFoundByOthers(t *testing.T) {
+	_, _, a, b := two(t)
+	if _, found, err := b.GetRecord(short(t), a.ID(), "motd"); found || err != nil {
+		t.Error("before it was put:", found, err)
+	}
+	if stored, err := a.PutRecord(short(t), "motd", []byte("one"), time.Hour); err != nil || stored.Sequence != 1 || stored.Copies != 20 {
+		t.Error(stored, err)
+	}
+	record, found, err := b.GetRecord(short(t), a.ID(), "motd")
+	if err != nil || !found || string(record.Value) != "one" || record.Key != a.ID() || time.Until(record.Expires) > time.Hour {
+		t.Error(record, found, err)
+	}
+	hash, err := a.PutImmutable(short(t), "files", []byte("value"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	value, found, err := b.GetImmutable(short(t), "files", hash)
+	if err != nil || !found || string(value) != "value" {
+		t.Error(value, found, err)
+	}
+	if _, found, err := b.GetImmutable(short(t), "files", Hash{}); found || err != nil {
+		t.Error("another hash:", found, err)
+	}
+	if ticket, err := b.FindPeer(short(t), a.ID()); err != nil || ticket != "polypeer:"+a.ID().String()+"@127.0.0.1:1" {
+		t.Error(ticket, err)
+	}
+	if _, err := b.FindPeer(short(t), NodeID{9}); !errors.Is(err, ErrUnknownPeer) {
+		t.Error(err)
+	}
+}
+
+func TestRecordOfAnOwnKeyIsPutAndChanged(t *testing.T) {
+	_, _, a, b := two(t)
+	public, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	record, err := SignRecord(private, "motd", 7, time.Now().Add(time.Hour), []byte("signed"))
+	if err != nil || !record.Verify() {
+		t.Fatal(record, err)
+	}
+	if stored, err := a.PutSigned(short(t), record); err != nil || stored.Sequence != 7 {
+		t.Error(stored, err)
+	}
+	got, found, err := b.GetRecord(short(t), NodeID(public), "motd")
+	if err != nil || !found || !got.Verify() || string(got.Value) != "signed" {
+		t.Error(got, found, err)
+	}
+	record.Value = []byte("forged")
+	if _, err := a.PutSigned(short(t), record); !errors.Is(err, ErrBadArgument) {
+		t.Error(err)
+	}
+	if _, err := SignRecord(private, "Bad name", 1, time.Now(), nil); err == nil {
+		t.Error("a name that is none was signed")
+	}
+	if _, err := SignRecord(nil, "motd", 1, time.Now(), nil); err == nil {
+		t.Error("signed without a key")
+	}
+}
+
+func TestNameIsProvidedOnceByAPlugin(t *testing.T) {
+	_, _, a, _ := two(t)
+	provision, err := a.Provide(short(t), "rooms/1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Provide(short(t), "rooms/1"); !errors.Is(err, ErrAlreadyServed) {
+		t.Error(err)
+	}
+	_ = provision.Close()
+	<-provision.Done()
+	again, err := a.Provide(short(t), "rooms/1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = a.Close()
+	<-again.Done()
+	if !errors.Is(again.Err(), net.ErrClosed) {
+		t.Error(again.Err())
+	}
+}
+
+func TestDatagramsAreAPacketConn(t *testing.T) {
+	_, _, a, b := two(t)
+	here, err := a.ListenPacket(short(t), "game/1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer here.Close()
+	there, err := b.ListenPacket(short(t), "game/1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := here.WriteTo([]byte("ping"), here.PeerAddr(b.ID())); n != 4 || err != nil {
+		t.Fatal(n, err)
+	}
+	buf := make([]byte, 3)
+	n, from, err := there.ReadFrom(buf)
+	if err != nil || string(buf[:n]) != "pin" || from.(Addr).Origin.Peer != a.ID() {
+		t.Error(string(buf[:n]), from, err)
+	}
+	if _, err := there.WriteTo([]byte("pong"), from); err != nil {
+		t.Error(err)
+	}
+	if n, _, err := here.ReadFrom(buf); n != 3 || err != nil {
+		t.Error(n, err)
+	}
+	if _, err := here.WriteTo(nil, &net.UDPAddr{}); !errors.Is(err, ErrBadArgument) {
+		t.Error(err)
+	}
+	if _, err := here.WriteTo(nil, here.PeerAddr(NodeID{9})); !errors.Is(err, ErrUnreachable) {
+		t.Error(err)
+	}
+	_ = there.SetDeadline(time.Now().Add(-time.Second))
+	if _, _, err := there.ReadFrom(buf); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error(err)
+	}
+	if _, err := there.WriteTo(nil, from); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error(err)
+	}
+	_ = there.SetDeadline(time.Time{})
+	reading := make(chan error, 1)
+	go func() {
+		_, _, err := there.ReadFrom(make([]byte, 1))
+		reading <- err
+	}()
+	_ = there.Close()
+	if err := <-reading; !errors.Is(err, net.ErrClosed) {
+		t.Error(err)
+	}
+	if _, err := there.WriteTo(nil, from); !errors.Is(err, net.ErrClosed) {
+		t.Error(err)
+	}
+}
+
+func TestDatagramsBeyondTheQueueAreCounted(t *testing.T) {
+	_, _, a, b := two(t)
+	there, err := b.ListenPacket(short(t), "game/1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer there.Close()
+	for i := 0; i < datagramQueue+3; i++ {
+		if err := a.SendDatagram(short(t), b.ID(), "game/1", []byte(fmt.Sprint(i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	until(t, func() bool { return there.Dropped() == 3 })
+	buf := make([]byte, 10)
+	if n, _, err := there.ReadFrom(buf); err != nil || string(buf[:n]) != "3" {
+		t.Error(string(buf[:n]), err)
+	}
+}
+
+func TestChangesOfTheNetworkAreTold(t *testing.T) {
+	_, y, _, b := two(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	events, err := b.WatchNetwork(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ticket := "polypeer:" + b.ID().String()
+	y.mu.Lock()
+	session := y.session
+	y.mu.Unlock()
+	if !session.network {
+		t.Error("netcore was not asked")
+	}
+	for change, want := range map[msgNetworkChange]NetworkEvent{
+		msgNetworkChangePath{NodeID{1}, msgPathRelayed}: {Kind: PathChanged, Node: NodeID{1}, Path: Relayed},
+		msgNetworkChangeReach{msgReachPublic}:           {Kind: ReachChanged, Reach: ReachPublic},
+		msgNetworkChangeAddresses{ticket}:               {Kind: AddressesChanged, Ticket: ticket},
+	} {
+		session.send(msgServerFrameEvent{msgEventNetwork{change}})
+		if got := <-events; got != want {
+			t.Errorf("%+v instead of %+v", got, want)
+		}
+	}
+	session.send(msgServerFrameEvent{msgEventDropped{7}})
+	if got := <-events; got.Kind != NetworkMissed || b.EventsDropped() != 7 {
+		t.Errorf("%+v, %d dropped", got, b.EventsDropped())
+	}
+	cancel()
+	for range events { // closed once it is over
+	}
+}

@@ -1,0 +1,91 @@
+package polypeer
+
+import (
+	"context"
+	"sync"
+)
+
+// watchQueue bounds the events that wait for a reader. One who falls behind is told so instead.
+const watchQueue = 64
+
+// watcher is one reader of events.
+type watcher[E any] struct {
+	mu     sync.Mutex
+	events chan E // the last place is only for lost
+	lost   E      // says that events were lost
+	ended  bool
+}
+
+// watch adds a reader to a set of them, and turns the events on; ctx bounds how long it watches. The set is of n, guarded
+// by n.mu.
+func watch[E any](n *Node, ctx context.Context, set map[*watcher[E]]struct{}, lost E, on msgRequest) (<-chan E, error) {
+	w := &watcher[E]{events: make(chan E, watchQueue+1), lost: lost}
+	n.mu.Lock()
+	if n.err != nil {
+		defer n.mu.Unlock()
+		return nil, n.err
+	}
+	set[w] = struct{}{}
+	n.mu.Unlock()
+	if _, err := n.askBounded(ctx, on); err != nil {
+		unwatch(n, set, w)
+		return nil, err
+	}
+	context.AfterFunc(ctx, func() { unwatch(n, set, w) })
+	return w.events, nil
+}
+
+// unwatch ends a watcher. Netcore goes on sending events until the session ends; turning them off could cross with
+// another watcher that turns them on.
+func unwatch[E any](n *Node, set map[*watcher[E]]struct{}, w *watcher[E]) {
+	n.mu.Lock()
+	delete(set, w)
+	n.mu.Unlock()
+	w.end()
+}
+
+// tell gives an event to every watcher of a set.
+func tell[E any](n *Node, set map[*watcher[E]]struct{}, event E) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for w := range set {
+		w.add(event)
+	}
+}
+
+// missed tells every watcher that events were lost; the node's mu is held.
+func missed[E any](set map[*watcher[E]]struct{}) {
+	for w := range set {
+		w.add(w.lost)
+	}
+}
+
+// endAll ends every watcher; the node's mu is held.
+func endAll[E any](set map[*watcher[E]]struct{}) {
+	for w := range set {
+		w.end()
+		delete(set, w)
+	}
+}
+
+// add gives an event, or notes at the last place that some were lost.
+func (w *watcher[E]) add(event E) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch waiting := len(w.events); {
+	case w.ended || waiting > watchQueue:
+	case waiting == watchQueue:
+		w.events <- w.lost
+	default:
+		w.events <- event
+	}
+}
+
+func (w *watcher[E]) end() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.ended {
+		w.ended = true
+		close(w.events)
+	}
+}

@@ -1,0 +1,174 @@
+"""Topics: messages as they come, and the plugin's verdict on them."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Awaitable
+from enum import Enum
+from typing import TYPE_CHECKING, Callable, Literal, Union
+
+from . import _messages as m
+from ._errors import PolypeerError
+from ._feed import Feed
+from ._ids import node_text
+from ._limits import MAX_UNJUDGED, MESSAGE_QUEUE
+from ._types import Grants
+
+if TYPE_CHECKING:
+    from ._services import Services
+    from ._session import Session
+
+log = logging.getLogger("polypeer")
+
+
+class Verdict(Enum):
+    """What becomes of a message that was not published here."""
+
+    ACCEPT = "accept"
+    """It is passed on to other peers."""
+    IGNORE = "ignore"
+    """It is not passed on, and nobody is blamed."""
+    REJECT = "reject"
+    """It is not passed on, and counts against the peer it came from: no honest peer would have passed it on."""
+
+
+_WIRE: dict[Verdict, m.Verdict] = {
+    Verdict.ACCEPT: m.VerdictAccept(),
+    Verdict.IGNORE: m.VerdictIgnore(),
+    Verdict.REJECT: m.VerdictReject(),
+}
+
+
+class Message:
+    """A message of a topic; its signature by ``author`` is right."""
+
+    __slots__ = ("_judge", "author", "id", "payload", "topic")
+
+    def __init__(
+        self, topic: str, id: str, author: str, payload: bytes, judge: Callable[[Verdict], None] | None = None
+    ) -> None:
+        self.topic = topic
+        self.id = id
+        """64 hexadecimal digits that name it on every node."""
+        self.author = author
+        """Node id of the node that published it."""
+        self.payload = payload
+        """At most 64 KiB."""
+        self._judge = judge
+
+    def __repr__(self) -> str:
+        return f"<polypeer.Message {self.topic} {self.id[:8]} from {self.author[:10]}, {len(self.payload)} bytes>"
+
+    def accept(self) -> None:
+        """For ``validate="manual"``: passes the message on. Only the first verdict counts; one that comes over 10 s
+        after the message changes nothing."""
+        self._decide(Verdict.ACCEPT)
+
+    def ignore(self) -> None:
+        """For ``validate="manual"``: does not pass it on, without blame."""
+        self._decide(Verdict.IGNORE)
+
+    def reject(self) -> None:
+        """For ``validate="manual"``: does not pass it on, and blames the peer it came from."""
+        self._decide(Verdict.REJECT)
+
+    def _decide(self, verdict: Verdict) -> None:
+        judge, self._judge = self._judge, None
+        if judge is not None:
+            judge(verdict)
+
+
+Validator = Callable[[Message], Union[Verdict, bool, Awaitable[Union[Verdict, bool]]]]
+Validate = Union[Validator, Literal["manual"], None]
+
+
+class Subscription(Feed[Message]):
+    """A topic's messages, made by :meth:`Node.subscribe`. Keeps 256 for a slow reader."""
+
+    def __init__(self, node: Services, topic: str, validate: Validate) -> None:
+        super().__init__(node, topic, MESSAGE_QUEUE)
+        self.topic = topic
+        self.verdicts_lost = 0
+        """Verdicts that could not be sent, since netcore was away or too busy: those messages were ignored."""
+        self._validate = validate
+        self._validating: set[asyncio.Task[None]] = set()
+
+    def __repr__(self) -> str:
+        return f"<polypeer.Subscription {self.topic}>"
+
+    @property
+    def what(self) -> str:
+        return f"a subscription to {self.topic}"
+
+    def begin_request(self) -> m.Request:
+        none = self._validate is None
+        return m.RequestSubscribe(self.topic, m.ValidationSignature() if none else m.ValidationPlugin())
+
+    def end_request(self) -> m.Request:
+        return m.RequestUnsubscribe(self.topic)
+
+    def patterns(self, grants: Grants) -> tuple[str, ...]:
+        return grants.topics
+
+    def end(self, reason: PolypeerError) -> None:
+        super().end(reason)
+        for task in list(self._validating):
+            task.cancel()
+
+    # What the node tells.
+
+    def on_message(self, session: Session, event: m.EventMessage) -> None:
+        """A message came."""
+
+        def judge(verdict: Verdict) -> None:
+            if not session.tell(m.RequestJudge(self.topic, event.message, _WIRE[verdict])):
+                self.verdicts_lost += 1
+
+        judged = judge if self._validate is not None else None
+        message = Message(self.topic, event.message.hex(), node_text(event.author), event.payload, judged)
+        if judged is None or self._validate == "manual":
+            lost = self._keep(message)
+            if lost is not None:
+                lost.ignore()
+        else:
+            self._run(message)
+
+    def _run(self, message: Message) -> None:
+        assert callable(self._validate), "there is a validator"
+        try:
+            verdict = self._validate(message)
+        except Exception:
+            log.exception("validating %r failed", message)
+            message.ignore()
+            return
+        if not inspect.isawaitable(verdict):
+            self._judged(message, verdict)
+        elif len(self._validating) >= MAX_UNJUDGED:
+            asyncio.ensure_future(verdict).cancel()
+            self._dropped += 1
+            message.ignore()
+        else:
+            task = asyncio.ensure_future(self._wait(message, verdict))
+            self._validating.add(task)
+            task.add_done_callback(self._validating.discard)
+
+    async def _wait(self, message: Message, verdict: Awaitable[Verdict | bool]) -> None:
+        try:
+            self._judged(message, await verdict)
+        except asyncio.CancelledError:
+            message.ignore()
+            raise
+        except Exception:
+            log.exception("validating %r failed", message)
+            message.ignore()
+
+    def _judged(self, message: Message, verdict: Verdict | bool) -> None:
+        if verdict is True or verdict is Verdict.ACCEPT:
+            message.accept()
+            self._keep(message)
+        elif verdict is Verdict.REJECT:
+            message.reject()
+        else:
+            message.ignore()

@@ -1,0 +1,123 @@
+"""Keeping up what this node provides, across sessions and while the DHT cannot be reached."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Generator
+from types import TracebackType
+from typing import TYPE_CHECKING, Callable
+
+from . import _messages as m
+from ._deadline import Deadline
+from ._errors import AlreadyServed, Busy, ConnectionLost, PolypeerError, TimedOut, Unreachable
+from ._limits import PROVIDE_DELAYS, TIMEOUT_GRACE, milliseconds
+
+if TYPE_CHECKING:
+    from ._services import Services
+    from ._session import Session
+
+log = logging.getLogger("polypeer")
+CurrentSession = Callable[[], Awaitable["Session"]]
+
+
+class Provision:
+    """What :meth:`Node.provide` returns: ``async with node.provide(name):`` provides inside the block, ``await
+    node.provide(name)`` until :meth:`Node.unprovide` or the end of the node."""
+
+    def __init__(self, node: Services, name: str, timeout: float) -> None:
+        self.name = name
+        self._node = node
+        self._timeout = timeout
+
+    def __await__(self) -> Generator[object, None, Provision]:
+        return self._begin().__await__()
+
+    async def _begin(self) -> Provision:
+        await self._node.begin_providing(self.name, self._timeout)
+        return self
+
+    async def __aenter__(self) -> Provision:
+        return await self._begin()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._node.unprovide(self.name)
+
+
+class Provided:
+    """The names a node provides. For each a task asks again in every new session; netcore repeats within one."""
+
+    def __init__(self, session: CurrentSession) -> None:
+        self._session = session
+        self._tasks: dict[str, asyncio.Task[None] | None] = {}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._tasks
+
+    async def begin(self, name: str, timeout: float) -> None:
+        """Asks for the first time. Raises what netcore says, and :class:`AlreadyServed`; then nothing is provided."""
+        if name in self._tasks:
+            raise AlreadyServed(f"this plugin provides {name} already")
+        self._tasks[name] = None
+        try:
+            async with Deadline(timeout + TIMEOUT_GRACE, f"providing {name}"):
+                session = await self._session()
+                await session.ask(request(name, timeout))
+        except BaseException:
+            self._tasks.pop(name, None)
+            raise
+        if name in self._tasks:  # not ended meanwhile
+            self._tasks[name] = asyncio.ensure_future(self._keep(name, timeout, session))
+
+    def end(self, name: str) -> bool:
+        """Provides no more. Whether it did."""
+        known = name in self._tasks
+        task = self._tasks.pop(name, None)
+        if task is not None:
+            task.cancel()
+        return known
+
+    async def close(self) -> None:
+        """Ends all."""
+        tasks = [task for task in self._tasks.values() if task is not None]
+        self._tasks.clear()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _keep(self, name: str, timeout: float, session: Session) -> None:
+        try:
+            while True:
+                await asyncio.shield(session.lost)
+                session = await self._again(name, timeout)
+        except PolypeerError as error:
+            self._tasks.pop(name, None)
+            log.warning("%s is not provided any more: %s", name, error)
+
+    async def _again(self, name: str, timeout: float) -> Session:
+        """The session in which it is provided. Raises what is final."""
+        tries = 0
+        while True:
+            session = await self._session()
+            try:
+                async with Deadline(timeout + TIMEOUT_GRACE, f"providing {name}"):
+                    await session.ask(request(name, timeout))
+                return session
+            except ConnectionLost:
+                delay = 0.0  # the next session, once there is one
+            except (Busy, Unreachable, TimedOut) as error:
+                delay = PROVIDE_DELAYS[min(tries, len(PROVIDE_DELAYS) - 1)]
+                log.info("%s is not provided yet (%s); trying again in %.0f s", name, error, delay)
+                tries += 1
+            await asyncio.sleep(delay * random.uniform(0.75, 1.25))
+
+
+def request(name: str, timeout: float) -> m.RequestProvide:
+    """What asks to provide."""
+    return m.RequestProvide(name, milliseconds(timeout))
