@@ -79,6 +79,13 @@ pub enum AdminRequest {
         /// Whom.
         node: NodeId,
     },
+    /// Keeps a peer connected whatever else is, or stops doing so. → `Done`
+    Protect {
+        /// Whom.
+        node: NodeId,
+        /// Whether to.
+        protected: bool,
+    },
     /// Drops the connection and everything remembered of a peer, but a block. → `Done`
     Forget {
         /// Whom.
@@ -175,6 +182,23 @@ pub struct NetStatus {
     pub counters: Vec<(String, u64)>,
     /// What the operator should know: a set-aside peer store, a port that was busy.
     pub warnings: Vec<String>,
+    /// Who did harm lately, the latest first; a few dozen at most.
+    pub offenders: Vec<Offender>,
+}
+
+/// Somebody who did harm, and what.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offender {
+    /// Who; unknown when it was turned away before it proved who it is.
+    pub node: Option<NodeId>,
+    /// From where, the latest time.
+    pub address: Option<String>,
+    /// What it did.
+    pub reason: String,
+    /// How often since netcore started.
+    pub count: u64,
+    /// Seconds since the latest time.
+    pub ago_s: u64,
 }
 
 /// One discovery source.
@@ -215,6 +239,12 @@ pub struct PeerRecord {
     pub sent_bytes: u64,
     /// Bytes received from it since netcore started.
     pub received_bytes: u64,
+    /// Whether the operator wants it to be connected whatever else is.
+    pub protected: bool,
+    /// What it did, good and bad: from -100 to 70, 0 for strangers; below -50 it is banned.
+    pub score: i32,
+    /// For how long it is refused for what it did, seconds.
+    pub banned_s: Option<u64>,
 }
 
 /// Where a peer stands.

@@ -177,6 +177,7 @@ async fn query(node: &Arc<Node>, request: AdminRequest) -> Result<AdminResponse,
         }
         AdminRequest::Block { node: peer } => done(peers.block(peer).await),
         AdminRequest::Unblock { node: peer } => done(peers.unblock(peer).await),
+        AdminRequest::Protect { node: peer, protected } => done(peers.protect(peer, protected).await),
         AdminRequest::Forget { node: peer } => done(peers.forget(peer).await),
         AdminRequest::Explain { node: peer } => {
             let (causes, trace) = peers.explain(peer);

@@ -82,6 +82,8 @@ counters! {
     peers_other_network,
     /// Frames of unknown kind from peers, skipped.
     peer_frames_unknown,
+    /// Streams of peers refused unseen, because too many before came to nothing.
+    peer_streams_over_rate,
     /// Streams whose header did not arrive in time.
     peer_headers_late,
     /// Questions of peers refused because they came too fast, or too many at once.

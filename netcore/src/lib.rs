@@ -60,6 +60,7 @@ use keys::SharedKeys;
 use limits::Timings;
 use link::Links;
 use node::{Node, Phase};
+use peers::marks::Marks;
 use peers::{Peers, PeersConfig, StartError};
 
 /// What a network core is started with.
@@ -75,10 +76,8 @@ pub struct Options {
     pub network: String,
     /// How long a connection to a silent peer lives.
     pub idle: Duration,
-    /// Peers to be connected to: below this, more are dialed.
-    pub low: usize,
-    /// Peers beyond which the least useful are let go.
-    pub high: usize,
+    /// How many peers to have: `Marks::new(low, high)`.
+    pub marks: Marks,
     /// The other waiting times.
     pub timings: Timings,
 }
@@ -92,8 +91,7 @@ impl Options {
             lan: true,
             network: "main".to_owned(),
             idle: transport::IDLE,
-            low: peers::LOW,
-            high: peers::HIGH,
+            marks: Marks::default(),
             timings: Timings::default(),
         }
     }
@@ -146,8 +144,7 @@ impl Core {
             lan: options.lan,
             network: options.network,
             idle: options.idle,
-            low: options.low,
-            high: options.high,
+            marks: options.marks,
             ..PeersConfig::new(options.home, Arc::clone(&identity))
         };
         let established = Arc::clone(&node);

@@ -56,6 +56,11 @@ pub const HEADERLESS: usize = FREE_STREAMS;
 /// Headers of one connection that may fail to arrive in time before it is closed: no honest peer comes near, and one that
 /// is not reaches it with the streams it may have open at once.
 pub const LATE_HEADERS: u64 = 128;
+/// Streams a peer may open that come to nothing (refused, given up, never a header); those that somebody took are not
+/// counted. A program that finds out what is served asks a few times; a flood does not stop.
+pub const STREAMS_FOR_NOTHING: Rate = Rate { burst: 2048, per_second: 256 };
+/// Streams beyond that are refused unseen, so many; a peer that goes on is cut off.
+pub const STREAMS_REFUSED: Rate = Rate { burst: 2048, per_second: 32 };
 /// Largest header of a stream between peers, bytes.
 pub const MAX_HEADER: usize = 256;
 /// Largest frame on the control stream between peers, bytes: 256 protocols of 88 bytes and their company.

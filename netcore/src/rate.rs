@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 /// How many at once, and how many a second after that.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
     /// At once, after a while of nothing.
     pub burst: u32,
@@ -37,6 +37,23 @@ impl Bucket {
         }
         enough
     }
+
+    /// Puts one back that was taken for nothing.
+    pub fn give_back(&mut self) {
+        self.left = (self.left + 1.0).min(f64::from(self.rate.burst));
+    }
+
+    /// Takes all there is.
+    pub fn drain(&mut self, now: Instant) {
+        self.take(now);
+        self.left = 0.0;
+    }
+
+    /// Whether it holds all it can, and so says nothing about the past.
+    pub fn is_full(&self, now: Instant) -> bool {
+        let since = self.filled.map_or(0.0, |filled| now.saturating_duration_since(filled).as_secs_f64());
+        self.left + since * f64::from(self.rate.per_second) >= f64::from(self.rate.burst)
+    }
 }
 
 #[cfg(test)]
@@ -44,6 +61,18 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn what_was_taken_for_nothing_can_be_put_back_and_all_of_it_taken() {
+        let start = Instant::now();
+        let mut bucket = Bucket::new(Rate { burst: 3, per_second: 1 });
+        assert!(bucket.is_full(start) && bucket.take(start) && !bucket.is_full(start));
+        bucket.give_back();
+        bucket.give_back();
+        assert!(bucket.is_full(start));
+        bucket.drain(start);
+        assert!(!bucket.take(start) && bucket.is_full(start + Duration::from_secs(3)));
+    }
 
     #[test]
     fn a_burst_is_allowed_and_then_so_many_a_second() {

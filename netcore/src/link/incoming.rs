@@ -15,7 +15,7 @@ use super::frames::FrameReceiver;
 use super::halves::Broken;
 use super::stream::PeerStream;
 use super::wire::{self, StreamKind};
-use super::{InUse, Link, pump};
+use super::{Came, InUse, Link, pump};
 use crate::gateway::deliver::{self, Claimed};
 use crate::grants::told_to_peer;
 use crate::limits::{HEADERLESS, LATE_HEADERS};
@@ -37,8 +37,17 @@ pub(super) async fn run(node: &Arc<Node>, link: &Arc<Link>) -> JoinSet<()> {
         tokio::select! {
             accepted = next => match accepted {
                 Ok(((send, recv), permit)) => {
-                    let stream = PeerStream::new(Arc::clone(link), send, recv);
-                    tasks.spawn(serve(Arc::clone(node), stream, permit));
+                    let mut stream = PeerStream::new(Arc::clone(link), send, recv);
+                    match link.stream_came() {
+                        Came::Looked => {
+                            tasks.spawn(serve(Arc::clone(node), stream, permit));
+                        }
+                        Came::OverRate => {
+                            node.counters.peer_streams_over_rate.count();
+                            stream.halves.abandon = ErrorCode::Busy;
+                        }
+                        Came::Flood => link.misbehaved(node, "a flood of streams that come to nothing"),
+                    }
                 }
                 Err(_) => return tasks,
             },
@@ -67,7 +76,9 @@ async fn serve(node: Arc<Node>, mut stream: PeerStream, permit: OwnedSemaphorePe
     match header.kind {
         StreamKind::Core if query::is_of_frames(&header.protocol) => {
             drop(permit);
+            let link = Arc::clone(&stream.link);
             if let Some(receiver) = FrameReceiver::accept(stream).await {
+                link.stream_was_useful();
                 Box::pin(query::serve_frames(node, header.protocol, receiver)).await;
             }
         }
@@ -123,6 +134,8 @@ async fn serve_stream(node: Arc<Node>, mut stream: PeerStream, protocol: Protoco
         return opening.refuse(&node, Failure::from(ErrorCode::Cancelled)).await;
     }
     stream.halves.abandon = ErrorCode::ConnectionLost;
+    stream.link.stream_was_useful();
+    let _kept = node.peers().ok().map(|peers| peers.keep(stream.peer()));
     let data = opening.opened(origin, protocol);
     Box::pin(pump(node, stream, data, active)).await;
 }
@@ -134,6 +147,7 @@ async fn serve_question(node: Arc<Node>, mut stream: PeerStream, protocol: Proto
     drop(in_use); // a peer that does not take answers gets no more streams
     match answered {
         Ok(reply) => {
+            stream.link.stream_was_useful();
             stream.halves.reply(&reply).await;
         }
         Err(failure) if failure.is(ErrorCode::PeerMisbehaved) => stream.link.misbehaved(&node, &failure.message),
@@ -154,6 +168,8 @@ async fn serve_call(node: Arc<Node>, mut stream: PeerStream, protocol: Protocol,
         Ok(answered) => answered,
         Err(failure) => return stream.halves.refuse(&told_to_peer(&failure)).await,
     };
+    stream.link.stream_was_useful();
+    let _kept = node.peers().ok().map(|peers| peers.keep(stream.peer()));
     account.received.add(length);
     if stream.halves.reply(&reply.0).await {
         account.sent.add(reply.0.len() as u64);

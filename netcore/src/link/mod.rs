@@ -43,9 +43,10 @@ pub(crate) use stream::PeerStream;
 
 use crate::address::AddressRecord;
 use crate::counters::Counter;
-use crate::limits::{CONNECTION_WINDOW, FRAME_STREAMS, FREE_STREAMS};
+use crate::limits::{CONNECTION_WINDOW, FRAME_STREAMS, FREE_STREAMS, STREAMS_FOR_NOTHING, STREAMS_REFUSED};
 use crate::node::Node;
 use crate::peers::Established;
+use crate::rate::Bucket;
 use crate::transport::{PathHandle, Route};
 use credit::Credit;
 use records::Records;
@@ -81,6 +82,8 @@ pub struct Link {
     frames: AtomicUsize,
     /// Streams the peer opened whose header did not come in time.
     late: Counter,
+    /// Streams the peer may open that come to nothing, and those of them it may be refused.
+    for_nothing: Mutex<(Bucket, Bucket)>,
     /// Payload bytes in each direction.
     sent: Counter,
     received: Counter,
@@ -123,6 +126,7 @@ impl Link {
             in_use: AtomicUsize::new(0),
             frames: AtomicUsize::new(0),
             late: Counter::default(),
+            for_nothing: Mutex::new((Bucket::new(STREAMS_FOR_NOTHING), Bucket::new(STREAMS_REFUSED))),
             sent: Counter::default(),
             received: Counter::default(),
         }
@@ -161,6 +165,9 @@ impl Link {
         }
         node.counters.peers_misbehaved.count();
         tracing::warn!(peer = %self.peer, reason, "the peer broke the protocol; closing the connection");
+        if let Ok(peers) = node.peers() {
+            peers.misbehaved(self.peer, reason);
+        }
         self.close(ErrorCode::PeerMisbehaved, reason);
     }
 
@@ -230,6 +237,24 @@ impl Link {
         }
     }
 
+    /// The peer opened a stream: whether to look at it.
+    fn stream_came(&self) -> Came {
+        let (for_nothing, refused) = &mut *self.for_nothing.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        if for_nothing.take(now) {
+            Came::Looked
+        } else if refused.take(now) {
+            Came::OverRate
+        } else {
+            Came::Flood
+        }
+    }
+
+    /// A stream of the peer's came to something: it does not count.
+    fn stream_was_useful(&self) {
+        self.for_nothing.lock().unwrap_or_else(PoisonError::into_inner).0.give_back();
+    }
+
     fn allow_streams(&self, count: usize) {
         let mut state = self.state();
         if state.allowed_streams < count {
@@ -262,6 +287,17 @@ impl Link {
             _ = self.connection.closed() => Err(self.why_closed()),
         }
     }
+}
+
+/// What is made of a stream that a peer opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Came {
+    /// It is looked at.
+    Looked,
+    /// It is refused.
+    OverRate,
+    /// The peer goes.
+    Flood,
 }
 
 #[derive(Debug)]

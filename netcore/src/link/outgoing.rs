@@ -79,6 +79,9 @@ pub(super) async fn start(
                 Ok(()) => match link.connection.open_bi().await {
                     Ok((send, recv)) => {
                         let mut stream = PeerStream::new(Arc::clone(&link), send, recv);
+                        if header.kind != StreamKind::Core {
+                            stream.kept = Some(node.peers()?.keep(peer));
+                        }
                         let mut bytes = header_bytes(header);
                         bytes.extend_from_slice(payload);
                         // Stopped already means refused already: the status says why.

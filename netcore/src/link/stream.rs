@@ -10,6 +10,7 @@ use super::Link;
 use super::credit::Credit;
 use super::halves::{Broken, Halves};
 use crate::node::Node;
+use crate::peers::Keep;
 
 /// A stream between two netcores.
 #[derive(Debug)]
@@ -18,13 +19,15 @@ pub(crate) struct PeerStream {
     pub(super) id: u64,
     pub(super) halves: Halves,
     pub(super) credit: Arc<Credit>,
+    /// Holds the connection for a plugin of this node.
+    pub(super) kept: Option<Keep>,
 }
 
 impl PeerStream {
     pub(super) fn new(link: Arc<Link>, send: SendStream, recv: RecvStream) -> Self {
         let id = VarInt::from(send.id()).into_inner();
         let credit = link.register(id);
-        Self { link, id, halves: Halves::new(send, recv), credit }
+        Self { link, id, halves: Halves::new(send, recv), credit, kept: None }
     }
 
     /// Who is at the other end.

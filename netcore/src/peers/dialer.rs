@@ -125,7 +125,7 @@ fn record(
     let attempt = Attempt { at: unix_now(), took_ms: took.as_millis() as u64, address: Some(address), outcome };
     let mut state = shared.lock();
     if let Outcome::Failed(DialError::OtherNode(_)) = attempt.outcome {
-        state.book.is_elsewhere(&node, address);
+        state.manager.book_mut().is_elsewhere(&node, address);
     }
     state.traces.add(node, attempt.clone());
     drop(state);

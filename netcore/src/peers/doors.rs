@@ -10,15 +10,17 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Instant;
 
+use super::buckets::Buckets;
 use super::caps::Host;
 use super::marks::{Marks, Place};
-use super::rate::{Buckets, Rate};
+
 use crate::address::Subnet;
+use crate::rate::Rate;
 
 /// Hosts and subnets watched at once, each; those beyond share one allowance. Some 400 KiB in all.
 pub const MAX_WATCHED: usize = 4096;
 /// Handshakes a host gets without proof of its address.
-const UNPROVEN: Rate = Rate { burst: 4, per_second: 0.5 };
+const UNPROVEN: Rate = Rate { burst: 4, per_second: 1 };
 
 /// What to do with somebody who knocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,22 +1,24 @@
 //! Connections as they come: handshakes accepted, one connection a pair kept and told of, its end noticed.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use polypeer_ipc_protocol::error::{ErrorCode, Failure, describe};
 use polypeer_ipc_protocol::ids::NodeId;
 use quinn::{Connection, ConnectionError};
-use tokio::sync::Semaphore;
 
 use super::book::Source;
+use super::doors::{Answer, Turned};
+use super::manager::{Ending, Refusal};
 use super::settle::{self, Side};
-use super::shared::{DialMessage, Live, Shared, State, close, jitter, random_tag, unix_now};
+use super::shared::{DialMessage, Live, Shared, State, close, close_with, random_tag, unix_now};
 use super::table::Verdict;
 use super::{Established, PeerEvent};
+use crate::now::Now;
+use crate::transport::path::plain;
 use crate::transport::{DialError, Link, Route};
 
-/// Handshakes with strangers at once; the next ones must first prove their address, then are refused.
-const MAX_HANDSHAKES: usize = 256;
 /// For a stranger's handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long the path of an ended connection is kept for its last packets.
@@ -24,19 +26,20 @@ const LINGER: Duration = Duration::from_secs(3);
 
 impl Shared {
     pub(super) async fn accept_all(self: Arc<Self>) {
-        let handshakes = Arc::new(Semaphore::new(MAX_HANDSHAKES));
         while let Some(incoming) = self.transport.incoming().await {
-            let Ok(permit) = Arc::clone(&handshakes).try_acquire_owned() else {
-                incoming.refuse();
-                continue;
+            let from = plain(incoming.remote_address());
+            let half_open = match self.knock(from, incoming.remote_address_validated()) {
+                Answer::Begin => HalfOpen { shared: Arc::clone(&self), ip: from.ip() },
+                Answer::Prove => {
+                    incoming.retry().ok();
+                    continue;
+                }
+                Answer::Refuse(_) => {
+                    incoming.refuse();
+                    continue;
+                }
             };
-            // Under load an address is made to prove itself before anything is computed for it.
-            if handshakes.available_permits() < MAX_HANDSHAKES / 2 && !incoming.remote_address_validated() {
-                incoming.retry().ok();
-                continue;
-            }
-            self.spawn(|shared| async move {
-                let from = incoming.remote_address();
+            self.spawn(move |shared| async move {
                 match tokio::time::timeout(HANDSHAKE, shared.transport.accept(incoming)).await {
                     Ok(Ok(link)) => {
                         if let Err(error) = shared.settle(link, Side::Acceptor, Source::Incoming).await {
@@ -46,29 +49,37 @@ impl Shared {
                     Ok(Err(error)) => tracing::debug!(%from, %error, "incoming connection failed"),
                     Err(_) => tracing::debug!(%from, "incoming connection took too long"),
                 }
-                drop(permit);
+                drop(half_open);
             });
         }
+    }
+
+    /// Whether to begin a handshake with somebody at `from`; what is not begun is counted.
+    fn knock(&self, from: SocketAddr, proven: bool) -> Answer {
+        let state = &mut *self.lock();
+        let answer = state.doors.knock(Instant::now(), from.ip(), proven, state.manager.marks());
+        match answer {
+            Answer::Begin => {}
+            Answer::Prove => state.turned_away.to_prove += 1,
+            Answer::Refuse(Turned::Rate) => {
+                state.turned_away.rate += 1;
+                state.offenders.add(unix_now(), None, Some(from), "handshakes over the rate");
+            }
+            Answer::Refuse(Turned::HostHalfOpen) => {
+                state.turned_away.half_open += 1;
+                state.offenders.add(unix_now(), None, Some(from), "handshakes begun and not finished");
+            }
+            Answer::Refuse(Turned::HalfOpen) => state.turned_away.half_open += 1,
+        }
+        answer
     }
 
     /// Agrees with the peer on keeping this connection, then puts it to use. The error is what a dial's trace shows;
     /// `Refused` with `superseded`: another connection is the one kept.
     pub(super) async fn settle(self: &Arc<Self>, link: Link, side: Side, source: Source) -> Result<(), DialError> {
         let node = link.node;
-        let entered = {
-            let mut state = self.lock();
-            if self.is_stopping() {
-                Err(ErrorCode::ShuttingDown)
-            } else if node == self.me {
-                Err(ErrorCode::BadArgument)
-            } else if state.book.is_blocked(&node) {
-                Err(ErrorCode::Blocked)
-            } else {
-                state.table.enter(node, random_tag()).ok_or(ErrorCode::Busy)
-            }
-        };
-        let tag = entered.map_err(|code| {
-            close(&link.connection, code);
+        let (tag, admission) = self.enter(&link, side).map_err(|(code, reason)| {
+            close_with(&link.connection, code, reason);
             DialError::Refused { code: code.number().into() }
         })?;
         let decider = self.me < node;
@@ -110,8 +121,42 @@ impl Shared {
                 Err(error)
             }
         };
-        self.lock().table.leave(&node);
+        let mut state = self.lock();
+        state.table.leave(&node);
+        if let Some(admission) = admission {
+            state.manager.settled(admission);
+        }
+        drop(state);
         outcome
+    }
+
+    /// Whether to talk to the other end at all: the tag for this pair, and the place taken by an incoming connection.
+    fn enter(&self, link: &Link, side: Side) -> Result<(u64, Option<u64>), (ErrorCode, &'static str)> {
+        let (node, now) = (link.node, Now::real());
+        let plainly = |code: ErrorCode| (code, code.text());
+        let mut state = self.lock();
+        if self.is_stopping() {
+            return Err(plainly(ErrorCode::ShuttingDown));
+        }
+        if node == self.me {
+            return Err(plainly(ErrorCode::BadArgument));
+        }
+        let admission = match side {
+            Side::Dialer => state.manager.check(&node, now).map(|()| None),
+            Side::Acceptor => state.manager.admit(now, node, link.path.route().address().ip()).map(Some),
+        };
+        // It may be that somebody is let go for it.
+        self.manager_changed.notify_one();
+        let admission = admission.map_err(refusal)?;
+        match state.table.enter(node, random_tag()) {
+            Some(tag) => Ok((tag, admission)),
+            None => {
+                if let Some(admission) = admission {
+                    state.manager.settled(admission);
+                }
+                Err(plainly(ErrorCode::Busy))
+            }
+        }
     }
 
     /// Tells everybody of a connection that both sides keep.
@@ -126,24 +171,27 @@ impl Shared {
         });
         let (waiters, blocked) = {
             let mut state = self.lock();
-            let address = match link.path.route() {
+            let route = link.path.route();
+            let address = match route {
                 Route::Direct(address) => Some(address),
                 Route::Tunnel { .. } => None,
             };
-            state.book.connected(node, address, source, unix_now());
-            if let Some(entry) = state.book.get(&node) {
-                self.store.put(node, entry.clone());
-            }
-            state.redial.remove(&node);
-            let known = state.book.get(&node).and_then(|entry| entry.addresses.iter().map(|known| known.source).min());
+            let outgoing = side == Side::Dialer;
+            state.manager.up(Now::real(), node, route.address().ip(), address, source, outgoing);
+            let known = state
+                .manager
+                .book()
+                .get(&node)
+                .and_then(|entry| entry.addresses.iter().map(|known| known.source).min());
             // One that was found and dialed first is found nevertheless.
             state.note_found(if source == Source::Incoming { known.unwrap_or(source) } else { source });
             if let Some(dial) = state.dials.get(&node) {
                 // Full only if it has not looked for a long time, and then it will end by itself.
                 dial.try_send(DialMessage::Connected).ok();
             }
-            (state.table.ready(&node, number), state.book.is_blocked(&node))
+            (state.table.ready(&node, number), state.manager.book().is_blocked(&node))
         };
+        self.manager_changed.notify_one();
         for waiter in waiters {
             waiter.send(Ok(link.connection.clone())).ok();
         }
@@ -172,14 +220,14 @@ impl Shared {
         let was_live = {
             let mut state = self.lock();
             let was_live = state.table.ended(&node, number, random_tag());
-            if was_live && state.book.get(&node).is_some_and(|entry| entry.remembered && !entry.blocked) {
-                state.redial.schedule(node, Instant::now(), jitter());
+            if was_live {
+                state.manager.down(Now::real(), &node, ending(&reason));
             }
             was_live
         };
         if was_live {
             self.count(&node, &link.connection);
-            self.redial_changed.notify_one();
+            self.manager_changed.notify_one();
             self.events.send(PeerEvent::Down(node, why(&reason))).ok();
         }
         tokio::time::sleep(LINGER).await;
@@ -190,14 +238,50 @@ impl Shared {
     fn count(&self, node: &NodeId, connection: &Connection) {
         let stats = connection.stats();
         let mut state = self.lock();
-        if state.book.get(node).is_some() {
+        if state.manager.book().get(node).is_some() {
             let total = state.totals.entry(*node).or_default();
             total.0 += stats.udp_tx.bytes;
             total.1 += stats.udp_rx.bytes;
         }
-        let State { totals, book, .. } = &mut *state;
-        totals.retain(|node, _| book.get(node).is_some());
+        let State { totals, manager, .. } = &mut *state;
+        totals.retain(|node, _| manager.book().get(node).is_some());
     }
+}
+
+/// A handshake under way; over when dropped.
+struct HalfOpen {
+    shared: Arc<Shared>,
+    ip: IpAddr,
+}
+
+impl Drop for HalfOpen {
+    fn drop(&mut self) {
+        self.shared.lock().doors.ended(self.ip);
+    }
+}
+
+/// What a peer is told that is not wanted.
+fn refusal(refusal: Refusal) -> (ErrorCode, &'static str) {
+    match refusal {
+        Refusal::Blocked => (ErrorCode::Blocked, ErrorCode::Blocked.text()),
+        Refusal::Banned { .. } => (ErrorCode::PeerMisbehaved, "refused for a while"),
+        Refusal::Host => (ErrorCode::Busy, "too many connections with this address"),
+        Refusal::Subnet => (ErrorCode::Busy, "too many connections with this subnet"),
+        Refusal::Full => (ErrorCode::Busy, "too many peers"),
+    }
+}
+
+/// Whether the end of a connection was an accident.
+fn ending(reason: &ConnectionError) -> Ending {
+    let codes = [ErrorCode::Busy, ErrorCode::Blocked, ErrorCode::PeerMisbehaved, ErrorCode::Refused];
+    let let_go = match reason {
+        ConnectionError::LocallyClosed => true,
+        ConnectionError::ApplicationClosed(close) => {
+            codes.iter().any(|code| u64::from(code.number()) == close.error_code.into_inner())
+        }
+        _ => false,
+    };
+    if let_go { Ending::LetGo } else { Ending::Lost }
 }
 
 /// The end of a connection, as a failure.

@@ -2,13 +2,16 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use polypeer_ipc_protocol::admin::{Cause, NetStatus, PeerRecord, PeerState, SourceStatus};
+use polypeer_ipc_protocol::admin::{Cause, NetStatus, Offender, PeerRecord, PeerState, SourceStatus};
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::ids::NodeId;
 
-use super::book::{Entry, Source};
+use super::book::{Entry, MAX_PROTECTED, Source};
+use super::manager::Refusal;
+use super::offenders;
 use super::shared::{Shared, State, close, unix_now};
 use super::store::StoreError;
+use crate::now::Now;
 
 impl Shared {
     pub(super) fn cut_off(&self, node: &NodeId) {
@@ -24,11 +27,10 @@ impl Shared {
         }
         let entry = {
             let mut state = self.lock();
-            if !state.book.set_blocked(node, true) {
+            if !state.manager.book_mut().set_blocked(node, true) {
                 return Err(Failure::new(ErrorCode::Busy, "too many nodes are blocked; unblock some first"));
             }
-            state.redial.remove(&node);
-            state.book.get(&node).cloned()
+            state.manager.book().get(&node).cloned()
         };
         self.cut_off(&node);
         self.write(node, entry).await
@@ -37,19 +39,35 @@ impl Shared {
     pub(super) async fn unblock(&self, node: NodeId) -> Result<(), Failure> {
         let entry = {
             let mut state = self.lock();
-            state.book.set_blocked(node, false);
-            state.book.get(&node).cloned()
+            state.manager.pardon(Now::real(), node);
+            state.manager.book().get(&node).cloned()
         };
+        self.manager_changed.notify_one();
+        self.write(node, entry).await
+    }
+
+    pub(super) async fn protect(&self, node: NodeId, protected: bool) -> Result<(), Failure> {
+        if node == self.me {
+            return Err(Failure::new(ErrorCode::BadArgument, "this is the own node"));
+        }
+        let entry = {
+            let mut state = self.lock();
+            if !state.manager.protect(Now::real(), node, protected) {
+                let text = format!("{MAX_PROTECTED} nodes are protected already; unprotect some first");
+                return Err(Failure::new(ErrorCode::Busy, text));
+            }
+            state.manager.book().get(&node).cloned()
+        };
+        self.manager_changed.notify_one();
         self.write(node, entry).await
     }
 
     pub(super) async fn forget(&self, node: NodeId) -> Result<(), Failure> {
         let (entry, live) = {
             let mut state = self.lock();
-            state.book.forget(&node);
-            state.redial.remove(&node);
+            state.manager.book_mut().forget(&node);
             state.traces.forget(&node);
-            (state.book.get(&node).cloned(), state.table.live(&node).cloned())
+            (state.manager.book().get(&node).cloned(), state.table.live(&node).cloned())
         };
         if let Some(live) = live {
             close(&live.link.connection, ErrorCode::Cancelled);
@@ -77,8 +95,9 @@ impl Shared {
 
     pub(super) fn records(&self) -> Vec<PeerRecord> {
         let state = self.lock();
-        let mut nodes: Vec<NodeId> = state.book.iter().map(|(node, _)| *node).collect();
-        nodes.extend(state.table.connected().map(|(node, _)| *node).filter(|node| state.book.get(node).is_none()));
+        let book = state.manager.book();
+        let mut nodes: Vec<NodeId> = book.iter().map(|(node, _)| *node).collect();
+        nodes.extend(state.table.connected().map(|(node, _)| *node).filter(|node| book.get(node).is_none()));
         nodes.sort();
         nodes.iter().map(|node| state.record(node)).collect()
     }
@@ -86,9 +105,16 @@ impl Shared {
     pub(super) fn explain(&self, node: &NodeId) -> (Vec<Cause>, Vec<String>) {
         let state = self.lock();
         let mut causes = state.traces.causes(node);
-        if state.book.is_blocked(node) {
-            let remedy = format!("if that is not wanted any more, run: polypeer peers unblock {node}");
-            causes.insert(0, Cause { cause: "the peer is blocked on this node".into(), remedy });
+        let remedy = format!("if that is not wanted any more, run: polypeer peers unblock {node}");
+        match state.manager.check(node, Now::real()) {
+            Err(Refusal::Blocked) => {
+                causes.insert(0, Cause { cause: "the peer is blocked on this node".into(), remedy });
+            }
+            Err(Refusal::Banned { seconds }) => {
+                let cause = format!("the peer did harm, and this node refuses it for {seconds} s more");
+                causes.insert(0, Cause { cause, remedy });
+            }
+            _ => {}
         }
         (causes, state.traces.lines(node, unix_now()))
     }
@@ -109,25 +135,51 @@ impl Shared {
             listen: self.transport.local_addresses().iter().map(ToString::to_string).collect(),
             reach: "unknown".into(),
             connected: state.table.connected().count() as u64,
-            known: state.book.iter().filter(|(_, entry)| !entry.blocked).count() as u64,
+            known: state.manager.book().iter().filter(|(_, entry)| !entry.blocked).count() as u64,
             sources: vec![
                 source(Source::Remembered, true, self.store.problem().as_ref()),
                 source(Source::Lan, self.config.lan, state.lan_problem.as_ref()),
             ],
             sent_bytes: count(&counters.sent_bytes),
             received_bytes: count(&counters.received_bytes),
-            counters: vec![
-                ("strange datagrams".into(), count(&counters.strange)),
-                ("unroutable datagrams".into(), count(&counters.unroutable)),
-            ],
+            counters: state.counters(&[
+                ("strange datagrams", count(&counters.strange)),
+                ("unroutable datagrams", count(&counters.unroutable)),
+            ]),
+            offenders: state.offenders(unix_now()),
             warnings: state.warnings.clone(),
         }
     }
 }
 
 impl State {
+    /// What was counted here and, as `others`, elsewhere.
+    fn counters(&self, others: &[(&str, u64)]) -> Vec<(String, u64)> {
+        let turned = &self.turned_away;
+        let handshakes = [
+            ("handshakes_asked_for_proof", turned.to_prove),
+            ("refused_handshake_rate", turned.rate),
+            ("refused_half_open", turned.half_open),
+        ];
+        let handshakes = handshakes.into_iter().filter(|(_, count)| *count > 0);
+        let named = others.iter().copied().chain(handshakes).map(|(name, count)| (name.to_owned(), count));
+        named.chain(self.manager.tallies().list()).collect()
+    }
+
+    fn offenders(&self, now: u64) -> Vec<Offender> {
+        let offender = |known: &offenders::Offender| Offender {
+            node: known.node,
+            address: known.address.map(|address| address.to_string()),
+            reason: known.reason.clone(),
+            count: known.count,
+            ago_s: now.saturating_sub(known.at),
+        };
+        self.offenders.list().map(offender).collect()
+    }
+
     fn record(&self, node: &NodeId) -> PeerRecord {
-        let entry = self.book.get(node);
+        let now = Now::real();
+        let entry = self.manager.book().get(node);
         let live = self.table.live(node);
         let stats = live.map(|live| live.link.connection.stats());
         let (sent, received) = self.totals.get(node).copied().unwrap_or_default();
@@ -154,6 +206,12 @@ impl State {
             protocols: Vec::new(),
             sent_bytes: sent + stats.map_or(0, |stats| stats.udp_tx.bytes),
             received_bytes: received + stats.map_or(0, |stats| stats.udp_rx.bytes),
+            protected: entry.is_some_and(|entry| entry.protected),
+            score: self.manager.worth(node, now).round() as i32,
+            banned_s: match self.manager.check(node, now) {
+                Err(Refusal::Banned { seconds }) => Some(seconds),
+                _ => None,
+            },
         }
     }
 }

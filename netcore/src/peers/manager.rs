@@ -259,24 +259,30 @@ impl Manager {
         changed.into_iter().map(|node| (node, self.book.get(&node).cloned())).collect()
     }
 
+    /// Marks what connected peers have earned as worth writing.
+    pub fn checkpoint(&mut self, now: Now) {
+        let earned = |node: &&NodeId| self.book.get(node).is_some_and(|entry| !entry.standing.is_clean(now.unix));
+        self.changed.extend(self.links.keys().filter(earned));
+    }
+
     // What happens.
 
     /// `node` may be at `addresses`, as `source` says. Nodes announced on the local network are dialed to see whether it
-    /// is true; others are candidates.
-    pub fn found(&mut self, now: Now, node: NodeId, addresses: &[SocketAddr], source: Source) {
+    /// is true; others are candidates. Returns whether it was news.
+    pub fn found(&mut self, now: Now, node: NodeId, addresses: &[SocketAddr], source: Source) -> bool {
         if node == self.me {
-            return;
+            return false;
         }
         let mut new = false;
         for address in addresses {
             new |= self.book.learn(node, *address, source);
         }
         if !new {
-            return;
+            return false;
         }
         self.wake = Some(now.at);
         if source != Source::Lan {
-            return;
+            return true;
         }
         let known = self.book.known(&node).map(|entry| {
             // It moved, or is back: what was before does not count.
@@ -287,12 +293,23 @@ impl Manager {
         if verify && self.check(&node, now).is_ok() && !self.links.contains_key(&node) {
             self.dial(node, source);
         }
+        true
     }
 
     /// The operator protects `node`, or stops it. `false`: too many are.
     pub fn protect(&mut self, now: Now, node: NodeId, protected: bool) -> bool {
         self.wake = Some(now.at);
         self.book.set_protected(node, protected)
+    }
+
+    /// The operator lets `node` back: neither blocked nor banned.
+    pub fn pardon(&mut self, now: Now, node: NodeId) {
+        self.book.set_blocked(node, false);
+        if let Some(entry) = self.book.known(&node) {
+            entry.standing.pardon();
+            entry.due = None;
+        }
+        self.wake = Some(now.at);
     }
 
     /// Somebody dials `node`, which they asked for.
@@ -403,6 +420,13 @@ impl Manager {
     /// Somebody uses the connection with `node`, or will; until [`Self::release`].
     pub fn keep(&mut self, node: NodeId) {
         *self.kept.entry(node).or_default() += 1;
+    }
+
+    /// The connection with `node` was of use just now.
+    pub fn used(&mut self, now: Now, node: &NodeId) {
+        if let Some(held) = self.links.get_mut(node) {
+            held.used = now.at;
+        }
     }
 
     /// One of those who used it does no more.

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::rate::Rate;
 use crate::address::Zone;
+use crate::rate::Rate;
 
 /// The default low water mark: enough to hear of others when some go, few enough that their keepalives cost nothing.
 pub const LOW: usize = 16;
@@ -12,7 +12,7 @@ pub const LOW: usize = 16;
 pub const HIGH: usize = 128;
 
 /// How many connections and handshakes may come from one place.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
     /// Connections with one host: an IPv4 address or an IPv6 /64. `None`: no limit.
     pub per_host: Option<usize>,
@@ -27,7 +27,7 @@ pub struct Place {
 }
 
 /// See the module.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Marks {
     /// Below this many connections more are dialed.
     pub low: usize,
@@ -71,12 +71,12 @@ impl Marks {
             chosen_per_subnet: 2,
             half_open: 256,
             loopback: unlimited,
-            private: Place { per_host: Some(64), host_rate: rate(200, 50.0), half_open: 64, ..unlimited },
+            private: Place { per_host: Some(64), host_rate: rate(200, 50), half_open: 64, ..unlimited },
             public: Place {
                 per_host: Some(8),
                 per_subnet: Some(24),
-                host_rate: rate(20, 1.0),
-                subnet_rate: rate(60, 4.0),
+                host_rate: rate(20, 1),
+                subnet_rate: rate(60, 4),
                 half_open: 16,
             },
         }

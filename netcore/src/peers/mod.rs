@@ -2,18 +2,21 @@
 //!
 //! The gateway holds [`Peers`] and asks it for connections; each new one is handed to it once, through the callback
 //! given to [`Peers::bind`]. Below, [`crate::transport`] makes single attempts. Decisions are pure and in files of their
-//! own: [`book`] (what is known), [`plan`] (order of attempts), [`table`] (which connection is kept), [`redial`] (when to
-//! try again), [`trace`] (what went wrong). `reach`, `keep` and `manage` drive them, through `shared`: one lock around
-//! all of that state, never held across an await, and tasks on the caller's runtime; the endpoint has its own thread.
+//! own: [`manager`] (which peers to have) with its [`book`] (what is known), `candidates`, [`score`] and [`caps`];
+//! [`doors`] (whose handshake is begun), [`plan`] (order of attempts), [`table`] (which connection is kept), [`trace`] and
+//! [`offenders`] (what went wrong). `reach`, `keep`, `drive` and `manage` drive them, through `shared`: one lock around all
+//! of that state, never held across an await, and tasks on the caller's runtime; the endpoint has its own thread.
 //!
 //! Before anything else each connection carries the exchange of `settle` on its first bidirectional stream: by the
 //! time the callback sees a connection that stream is used up, and the other node has agreed to keep the connection.
 
 pub mod book;
+pub mod buckets;
 mod candidates;
 pub mod caps;
 mod dialer;
 pub mod doors;
+mod drive;
 mod keep;
 mod local;
 mod manage;
@@ -21,9 +24,7 @@ pub mod manager;
 pub mod marks;
 pub mod offenders;
 pub mod plan;
-pub mod rate;
 mod reach;
-pub mod redial;
 pub mod score;
 mod settle;
 mod shared;
@@ -44,9 +45,10 @@ use polypeer_ipc_protocol::ticket::Ticket;
 use tokio::sync::broadcast;
 
 use crate::identity::Identity;
+use crate::now::Now;
 use crate::transport::{BindError, Choice, IDLE, PathHandle, Transport};
 use book::Source;
-pub use marks::{HIGH, LOW};
+use marks::Marks;
 use score::ScoreEvent;
 use shared::Shared;
 use store::Store;
@@ -74,10 +76,8 @@ pub struct PeersConfig {
     pub network: String,
     /// How long a silent connection lives; [`IDLE`] outside of tests.
     pub idle: Duration,
-    /// Peers to be connected to: below this, more are dialed.
-    pub low: usize,
-    /// Peers beyond which the least useful are let go and newcomers must be better than one of them.
-    pub high: usize,
+    /// How many peers to have, and how many from where.
+    pub marks: Marks,
 }
 
 impl PeersConfig {
@@ -92,8 +92,7 @@ impl PeersConfig {
             lan: true,
             network,
             idle: IDLE,
-            low: LOW,
-            high: HIGH,
+            marks: Marks::default(),
         }
     }
 }
@@ -153,10 +152,30 @@ impl Drop for Owner {
 }
 
 /// Says that a connection is in use; see [`Peers::keep`].
-#[derive(Debug)]
 #[must_use = "dropped, it keeps nothing"]
 pub struct Keep {
-    _node: NodeId,
+    shared: Arc<Shared>,
+    node: NodeId,
+}
+
+impl Keep {
+    fn new(shared: &Arc<Shared>, node: NodeId) -> Self {
+        shared.lock().manager.keep(node);
+        Self { shared: Arc::clone(shared), node }
+    }
+}
+
+impl Drop for Keep {
+    fn drop(&mut self) {
+        self.shared.lock().manager.release(Now::real(), &self.node);
+        self.shared.manager_changed.notify_one();
+    }
+}
+
+impl std::fmt::Debug for Keep {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Keep").field(&self.node).finish()
+    }
 }
 
 impl Peers {
@@ -225,12 +244,28 @@ impl Peers {
 
     /// Keeps the connection with `node`, present or next, from being let go for as long as the result lives.
     pub fn keep(&self, node: NodeId) -> Keep {
-        Keep { _node: node }
+        Keep::new(&self.shared, node)
     }
 
     /// `node` did something good or bad. Bad enough, it is cut off and refused for a while.
     pub fn score(&self, node: NodeId, event: ScoreEvent) {
-        tracing::trace!(%node, ?event, "scored");
+        self.shared.score(node, event, None);
+    }
+
+    /// `node` broke the protocol: `reason` is for the operator. The caller ends the connection.
+    pub fn misbehaved(&self, node: NodeId, reason: &str) {
+        self.shared.score(node, ScoreEvent::Misbehaved, Some(reason));
+    }
+
+    /// Fails when nothing is to be had to do with `node`: `blocked`, or `peer misbehaved` while it is banned.
+    pub fn check(&self, node: &NodeId) -> Result<(), Failure> {
+        self.shared.check(node)
+    }
+
+    /// Keeps `node` connected whatever the marks say, also after a restart, or stops doing so. Fails with `busy` when
+    /// hundreds are protected already, with `bad argument` for this very node, and as [`Self::block`] does.
+    pub async fn protect(&self, node: NodeId, protected: bool) -> Result<(), Failure> {
+        self.shared.protect(node, protected).await
     }
 
     /// This node's ticket: its id, public addresses that peers have dialed back, and those of this machine that it

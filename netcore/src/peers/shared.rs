@@ -1,5 +1,6 @@
 //! The state behind [`super::Peers`], and the tasks that use it. What happens to it is in files by what it is about:
-//! [`super::reach`] (getting a connection), [`super::keep`] (having one), [`super::manage`] (the operator's wishes).
+//! [`super::reach`] (getting a connection), [`super::keep`] (having one), [`super::drive`] (what the manager
+//! decides), [`super::manage`] (the operator's wishes).
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -13,11 +14,14 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 
 use super::book::{Book, Source};
-use super::redial::Redial;
+use super::doors::Doors;
+use super::manager::Manager;
+use super::offenders::Offenders;
 use super::store::{Loaded, Store};
 use super::table::Table;
 use super::trace::Traces;
 use super::{MAX_EVENTS, OnEstablished, PeerEvent, PeersConfig};
+use crate::now::Now;
 use crate::transport::{Link, Transport};
 
 /// Somebody who waits for a connection.
@@ -46,12 +50,23 @@ pub(super) enum Begun {
     Wait(oneshot::Receiver<Result<Connection, Failure>>),
 }
 
+/// Handshakes not begun, by why.
+#[derive(Debug, Default)]
+pub(super) struct TurnedAway {
+    /// Asked for proof of the address first.
+    pub(super) to_prove: u64,
+    pub(super) rate: u64,
+    pub(super) half_open: u64,
+}
+
 /// Everything that changes, under one lock.
 pub(super) struct State {
     pub(super) table: Table<Live, Waiter>,
-    pub(super) book: Book,
+    pub(super) manager: Manager,
+    pub(super) doors: Doors,
+    pub(super) turned_away: TurnedAway,
+    pub(super) offenders: Offenders,
     pub(super) traces: Traces,
-    pub(super) redial: Redial,
     pub(super) dials: HashMap<NodeId, mpsc::Sender<DialMessage>>,
     /// UDP bytes of ended connections, sent and received; only for nodes in the book.
     pub(super) totals: HashMap<NodeId, (u64, u64)>,
@@ -72,7 +87,7 @@ pub(super) struct Shared {
     pub(super) on_established: OnEstablished,
     runtime: Handle,
     state: Mutex<State>,
-    pub(super) redial_changed: Notify,
+    pub(super) manager_changed: Notify,
     stopping: watch::Sender<bool>,
 }
 
@@ -84,21 +99,20 @@ impl Shared {
         loaded: Loaded,
     ) -> Self {
         let mut book = Book::default();
-        let mut redial = Redial::default();
-        let now = Instant::now();
         // The most recently seen come first and are kept first.
         for (node, entry) in loaded.peers.into_iter().rev() {
-            if entry.remembered && !entry.blocked {
-                redial.schedule(node, now, jitter());
-            }
             book.restore(node, entry);
         }
         let warnings = loaded.warnings;
+        let me = config.identity.node();
+        let manager = Manager::new(me, config.marks.clone(), book, random_seed(), Now::real());
         let state = State {
             table: Table::default(),
-            book,
+            manager,
+            doors: Doors::default(),
+            turned_away: TurnedAway::default(),
+            offenders: Offenders::default(),
             traces: Traces::default(),
-            redial,
             dials: HashMap::new(),
             totals: HashMap::new(),
             found: HashMap::new(),
@@ -108,7 +122,7 @@ impl Shared {
             is_open: false,
         };
         Self {
-            me: config.identity.node(),
+            me,
             transport,
             events: broadcast::Sender::new(MAX_EVENTS),
             store: loaded.store,
@@ -116,7 +130,7 @@ impl Shared {
             on_established,
             runtime: Handle::current(),
             state: Mutex::new(state),
-            redial_changed: Notify::new(),
+            manager_changed: Notify::new(),
             stopping: watch::Sender::new(false),
         }
     }
@@ -131,7 +145,7 @@ impl Shared {
         }
         self.transport.open();
         self.spawn(Self::accept_all);
-        self.spawn(Self::redial_all);
+        self.spawn(Self::manage_all);
         if self.config.lan {
             self.spawn(Self::look_around);
         }
@@ -180,7 +194,12 @@ impl State {
 
 /// Ends a connection with a code both sides understand.
 pub(super) fn close(connection: &Connection, code: ErrorCode) {
-    connection.close(VarInt::from_u32(code.number()), code.text().as_bytes());
+    close_with(connection, code, code.text());
+}
+
+/// The same, with a reason of its own.
+pub(super) fn close_with(connection: &Connection, code: ErrorCode, reason: &str) {
+    connection.close(VarInt::from_u32(code.number()), reason.as_bytes());
 }
 
 /// 64 bits nobody can guess.
@@ -190,9 +209,10 @@ pub(super) fn random_tag() -> u64 {
     u64::from_le_bytes(tag)
 }
 
-/// From 0 to 1.
-pub(super) fn jitter() -> f64 {
-    random_tag() as f64 / u64::MAX as f64
+fn random_seed() -> [u8; 32] {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).expect("the system gives randomness");
+    seed
 }
 
 pub(super) fn unix_now() -> u64 {

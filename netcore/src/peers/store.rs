@@ -15,6 +15,7 @@ use rusqlite::{Connection, ErrorCode, params};
 use tokio::sync::{mpsc, oneshot};
 
 use super::book::{Entry, Known, MAX_ADDRESSES, MAX_NODES, Source};
+use super::score::Standing;
 
 /// The file's name.
 pub const FILE: &str = "peers.db";
@@ -23,10 +24,11 @@ const MAX_QUEUED: usize = 1024;
 /// Damaged files kept; beyond that the newest one is replaced.
 const MAX_SET_ASIDE: usize = 9;
 /// Counts up when the tables change; an older netcore refuses a newer file.
-const VERSION: i64 = 1;
+const VERSION: i64 = STEPS.len() as i64;
 
-const SCHEMA: &str = "
-    CREATE TABLE IF NOT EXISTS peers (
+/// What makes each version out of the one before; an empty file is of version 0.
+const STEPS: [&str; 2] = [
+    "CREATE TABLE IF NOT EXISTS peers (
         node    BLOB PRIMARY KEY CHECK (length(node) = 32),
         blocked INTEGER NOT NULL,
         seen    INTEGER                 -- Unix seconds of the last connection
@@ -36,7 +38,13 @@ const SCHEMA: &str = "
         address TEXT NOT NULL,          -- IP:PORT
         worked  INTEGER,                -- Unix seconds of the last connection there
         PRIMARY KEY (node, address)
-    ) WITHOUT ROWID;";
+    ) WITHOUT ROWID;",
+    "ALTER TABLE peers ADD COLUMN protected INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE peers ADD COLUMN score REAL NOT NULL DEFAULT 0;
+    ALTER TABLE peers ADD COLUMN score_at INTEGER NOT NULL DEFAULT 0;    -- Unix seconds the score is of
+    ALTER TABLE peers ADD COLUMN bans INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE peers ADD COLUMN banned_until INTEGER NOT NULL DEFAULT 0; -- Unix seconds",
+];
 
 /// Why a write did not happen.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -53,6 +61,7 @@ pub enum StoreError {
 }
 
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "nearly all are the large one")]
 enum Change {
     Put(NodeId, Entry),
     Remove(NodeId),
@@ -131,6 +140,11 @@ impl Store {
         self.queue(Job { change: Change::Put(node, entry), done: None });
     }
 
+    /// Removes a peer some time soon.
+    pub fn remove(&self, node: NodeId) {
+        self.queue(Job { change: Change::Remove(node), done: None });
+    }
+
     /// Writes what is known of a peer; returns once it is in the file.
     pub async fn put_now(&self, node: NodeId, entry: Entry) -> Result<(), StoreError> {
         self.wait(Change::Put(node, entry)).await
@@ -201,10 +215,22 @@ fn apply(database: &Connection, change: &Change) -> rusqlite::Result<()> {
             transaction.execute("DELETE FROM peers WHERE node = ?1", params![node.0])?;
         }
         Change::Put(node, entry) => {
+            let (score, score_at, bans, banned_until) = entry.standing.parts();
             transaction.execute(
-                "INSERT INTO peers (node, blocked, seen) VALUES (?1, ?2, ?3)
-                 ON CONFLICT (node) DO UPDATE SET blocked = ?2, seen = ?3",
-                params![node.0, entry.blocked, entry.seen.map(|seen| seen as i64)],
+                "INSERT INTO peers (node, blocked, seen, protected, score, score_at, bans, banned_until)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+                 ON CONFLICT (node) DO UPDATE SET
+                     blocked = ?2, seen = ?3, protected = ?4, score = ?5, score_at = ?6, bans = ?7, banned_until = ?8",
+                params![
+                    node.0,
+                    entry.blocked,
+                    entry.seen.map(|seen| seen as i64),
+                    entry.protected,
+                    score,
+                    score_at as i64,
+                    bans,
+                    banned_until as i64
+                ],
             )?;
             transaction.execute("DELETE FROM addresses WHERE node = ?1", params![node.0])?;
             for known in &entry.addresses {
@@ -213,10 +239,11 @@ fn apply(database: &Connection, change: &Change) -> rusqlite::Result<()> {
                     params![node.0, known.address.to_string(), known.worked.map(|worked| worked as i64)],
                 )?;
             }
-            // The limit of the book holds for the file too: whoever was seen least recently goes, blocked ones stay.
+            // The limit of the book holds for the file too: whoever was seen least recently goes; those the operator has
+            // said something about stay.
             transaction.execute(
                 "DELETE FROM peers WHERE node IN (
-                     SELECT node FROM peers WHERE NOT blocked ORDER BY seen ASC
+                     SELECT node FROM peers WHERE NOT blocked AND NOT protected ORDER BY seen ASC
                      LIMIT max(0, (SELECT count(*) FROM peers) - ?1))",
                 params![MAX_NODES as i64],
             )?;
@@ -252,15 +279,20 @@ fn open(path: &Path) -> Result<(Connection, Vec<(NodeId, Entry)>), OpenError> {
     if version > VERSION {
         return Err(OpenError::Unusable(format!("it is of a later version ({version}); update Polypeer")));
     }
-    database.execute_batch(SCHEMA)?;
-    database.pragma_update(None, "user_version", VERSION)?;
+    // A step and its number come together or not at all: a crash in between leaves the older version.
+    for (done, step) in (0..).zip(STEPS).skip(version.max(0) as usize) {
+        database.execute_batch(&format!("BEGIN;\n{step}\nPRAGMA user_version = {};\nCOMMIT;", done + 1))?;
+    }
     let peers = load(&database)?;
     Ok((database, peers))
 }
 
 fn load(database: &Connection) -> rusqlite::Result<Vec<(NodeId, Entry)>> {
     let mut peers = Vec::new();
-    let mut rows = database.prepare("SELECT node, blocked, seen FROM peers ORDER BY seen DESC LIMIT ?1")?;
+    let mut rows = database.prepare(
+        "SELECT node, blocked, seen, protected, score, score_at, bans, banned_until FROM peers
+         ORDER BY blocked OR protected DESC, seen DESC LIMIT ?1",
+    )?;
     let mut rows = rows.query(params![MAX_NODES as i64])?;
     let mut addresses =
         database.prepare("SELECT address, worked FROM addresses WHERE node = ?1 ORDER BY worked DESC LIMIT ?2")?;
@@ -271,6 +303,8 @@ fn load(database: &Connection) -> rusqlite::Result<Vec<(NodeId, Entry)>> {
             blocked: row.get(1)?,
             seen: seen.map(|seen| seen.max(0) as u64),
             remembered: seen.is_some(),
+            protected: row.get(3)?,
+            standing: standing(row)?,
             ..Entry::default()
         };
         let mut known = addresses.query(params![node, MAX_ADDRESSES as i64])?;
@@ -284,6 +318,14 @@ fn load(database: &Connection) -> rusqlite::Result<Vec<(NodeId, Entry)>> {
         peers.push((NodeId(node), entry));
     }
     Ok(peers)
+}
+
+/// Columns 4 to 7.
+fn standing(row: &rusqlite::Row<'_>) -> rusqlite::Result<Standing> {
+    let seconds = |column| row.get::<_, i64>(column).map(|seconds| seconds.max(0) as u64);
+    let bans = u32::try_from(row.get::<_, i64>(6)?).unwrap_or(0);
+    // A person may have written anything.
+    Ok(Standing::restore(row.get::<_, Option<f64>>(4)?.unwrap_or(0.0), seconds(5)?, bans, seconds(7)?))
 }
 
 /// Renames the file and what belongs to it; returns its new name.
@@ -310,6 +352,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::peers::score::ScoreEvent;
 
     fn node(number: u8) -> NodeId {
         NodeId([number; 32])
@@ -333,8 +376,39 @@ mod tests {
         drop(first);
         let second = Store::open(home.path());
         assert_eq!(second.peers.len(), 2);
-        assert_eq!(second.peers[0], (node(1), entry(10)));
-        assert!(second.peers[1].1.blocked && !second.peers[1].1.remembered);
+        assert!(second.peers[0].1.blocked && !second.peers[0].1.remembered, "what the operator said comes first");
+        assert_eq!(second.peers[1], (node(1), entry(10)));
+    }
+
+    #[tokio::test]
+    async fn a_file_of_the_first_version_is_brought_up_to_date() {
+        let home = tempfile::tempdir().expect("temporary folder");
+        let old = Connection::open(home.path().join(FILE)).expect("open");
+        old.execute_batch(STEPS[0]).expect("the first tables");
+        let fill = "PRAGMA user_version = 1;
+            INSERT INTO peers (node, blocked, seen) VALUES (randomblob(32), 1, NULL);
+            INSERT INTO peers (node, blocked, seen) VALUES (zeroblob(32), 0, 10);
+            INSERT INTO addresses VALUES (zeroblob(32), '192.0.2.1:7470', 10);";
+        old.execute_batch(fill).expect("filled");
+        drop(old);
+        for _ in 0..2 {
+            let loaded = Store::open(home.path());
+            assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+            assert!(loaded.peers[0].1.blocked);
+            assert_eq!(loaded.peers[1], (node(0), entry(10)));
+        }
+    }
+
+    #[tokio::test]
+    async fn protection_score_and_ban_are_there_after_a_restart() {
+        let home = tempfile::tempdir().expect("temporary folder");
+        let first = Store::open(home.path());
+        let mut standing = Standing::default();
+        while !standing.count(1000, ScoreEvent::Misbehaved) {}
+        let known = Entry { protected: true, standing, ..entry(5) };
+        first.store.put_now(node(1), known.clone()).await.expect("written");
+        drop(first);
+        assert_eq!(Store::open(home.path()).peers, [(node(1), known)]);
     }
 
     #[test]
@@ -399,7 +473,7 @@ mod tests {
         let database = Connection::open(home.path().join(FILE)).expect("open");
         loaded.store.put_now(node(1), Entry { blocked: true, ..Entry::default() }).await.expect("written");
         let fill = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)
-                    INSERT INTO peers SELECT CAST(printf('%032d', i) AS BLOB), 0, i FROM n";
+                    INSERT INTO peers (node, blocked, seen) SELECT CAST(printf('%032d', i) AS BLOB), 0, i FROM n";
         database.execute_batch(fill).expect("fill");
         loaded.store.put_now(node(2), entry(9999)).await.expect("written");
         let count: i64 = database.query_row("SELECT count(*) FROM peers", [], |row| row.get(0)).expect("count");

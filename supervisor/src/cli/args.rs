@@ -139,8 +139,18 @@ pub enum Peers {
         /// A node id or a ticket
         peer: Peer,
     },
-    /// Undo a block
+    /// Undo a block, and lift a ban for misbehaving
     Unblock {
+        /// A node id or a ticket
+        peer: Peer,
+    },
+    /// Keep a peer connected: it is dialed first and never let go for another
+    Protect {
+        /// A node id or a ticket
+        peer: Peer,
+    },
+    /// Undo a protection
+    Unprotect {
         /// A node id or a ticket
         peer: Peer,
     },

@@ -65,11 +65,22 @@ fn status_text(context: &Context, status: &StatusDocument) -> String {
     }
     let plugins: Vec<_> = status.plugins.iter().map(|plugin| format!("{}: {}", plugin.id, plugin.state)).collect();
     pairs.push(("plugins", if plugins.is_empty() { "none".into() } else { plugins.join("\n") }));
+    if !status.offenders.is_empty() {
+        let lines = status.offenders.iter().take(OFFENDERS_SHOWN).map(|offender| {
+            let who = offender.node_id.map_or_else(|| known(offender.address.as_deref()), |node| node.to_string());
+            let ago = duration(offender.ago_s);
+            format!("{who}: {}, {} times, {ago} ago", clean(&offender.reason), offender.count)
+        });
+        pairs.push(("offenders", lines.collect::<Vec<_>>().join("\n")));
+    }
     if !status.warnings.is_empty() {
         pairs.push(("warnings", status.warnings.iter().map(|text| clean(text)).collect::<Vec<_>>().join("\n")));
     }
     context.printer.pairs(&pairs)
 }
+
+/// Offenders in `status`; all are in `--json`.
+const OFFENDERS_SHOWN: usize = 5;
 
 pub(super) async fn id(context: &Context) -> Result<(), Trouble> {
     match context.ask(Request::Id).await? {
@@ -96,6 +107,12 @@ pub(super) async fn peers(context: &Context, command: Option<Peers>) -> Result<(
         }
         Peers::Block { peer } => change(context, &peer, Request::Block { node: peer.node() }, "blocked").await,
         Peers::Unblock { peer } => change(context, &peer, Request::Unblock { node: peer.node() }, "unblocked").await,
+        Peers::Protect { peer } => {
+            change(context, &peer, Request::Protect { node: peer.node(), protected: true }, "protected").await
+        }
+        Peers::Unprotect { peer } => {
+            change(context, &peer, Request::Protect { node: peer.node(), protected: false }, "unprotected").await
+        }
         Peers::Forget { peer } => change(context, &peer, Request::Forget { node: peer.node() }, "forgot").await,
     }
 }
@@ -110,7 +127,7 @@ async fn list(context: &Context) -> Result<(), Trouble> {
         return Ok(());
     }
     context.printer.either(&peers, || {
-        let headings = ["NODE", "STATE", "PATH", "RTT", "SINCE", "SENT", "RECEIVED", "ADDRESS"];
+        let headings = ["NODE", "STATE", "PATH", "RTT", "SINCE", "SENT", "RECEIVED", "SCORE", "ADDRESS"];
         context.printer.table(&headings, &peers.iter().map(row).collect::<Vec<_>>())
     })
 }
@@ -118,14 +135,23 @@ async fn list(context: &Context) -> Result<(), Trouble> {
 fn row(peer: &PeerDocument) -> Vec<String> {
     vec![
         peer.node_id.to_string(),
-        peer.state.clone(),
+        shown_state(peer),
         known(peer.path.as_deref()),
         known(peer.rtt_ms.map(|rtt| format!("{rtt:.1} ms"))),
         known(peer.since_s.map(duration)),
         shown_size(peer.sent_bytes),
         shown_size(peer.received_bytes),
+        peer.score.to_string(),
         known(peer.address.as_deref()),
     ]
+}
+
+fn shown_state(peer: &PeerDocument) -> String {
+    match (peer.banned_s, peer.protected) {
+        (Some(left), _) => format!("banned for {}", duration(left)),
+        (None, true) => format!("{}, protected", peer.state),
+        (None, false) => peer.state.clone(),
+    }
 }
 
 async fn reach(context: &Context, request: Request, verb: &str) -> Result<(), Trouble> {

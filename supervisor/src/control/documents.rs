@@ -39,6 +39,29 @@ pub struct StatusDocument {
     /// What the operator should know.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// Things the network core counted rather than logged each time.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub counters: BTreeMap<String, u64>,
+    /// Who did harm lately, the latest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub offenders: Vec<OffenderDocument>,
+}
+
+/// Somebody who did harm.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OffenderDocument {
+    /// Who; absent when it was turned away before it proved who it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node_id: Option<NodeId>,
+    /// From where, the latest time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// What it did.
+    pub reason: String,
+    /// How often since the network core started.
+    pub count: u64,
+    /// Since the latest time.
+    pub ago_s: u64,
 }
 
 /// The network core's process.
@@ -127,6 +150,15 @@ pub struct PeerDocument {
     pub sent_bytes: u64,
     /// Since the network core started.
     pub received_bytes: u64,
+    /// Whether the operator wants it to be connected whatever else is.
+    #[serde(default)]
+    pub protected: bool,
+    /// What it did, good and bad: 0 for strangers, banned below -50.
+    #[serde(default)]
+    pub score: i32,
+    /// For how long it is refused for what it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub banned_s: Option<u64>,
 }
 
 /// `polypeer peers ping` and `peers add`.

@@ -66,6 +66,13 @@ pub enum Request {
         /// Whom.
         node: NodeId,
     },
+    /// Keeps a peer connected, or stops doing so. → `Done`
+    Protect {
+        /// Whom.
+        node: NodeId,
+        /// Whether to.
+        protected: bool,
+    },
     /// Drops what is remembered of a peer. → `Done`
     Forget {
         /// Whom.

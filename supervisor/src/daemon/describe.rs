@@ -6,8 +6,8 @@ use polypeer_ipc_protocol::ids::Pattern;
 
 use super::state::Recorded;
 use crate::control::documents::{
-    GrantsDocument, NetcoreDocument, PeerCounts, PeerDocument, PluginDocument, PluginLine, SourceDocument,
-    StatusDocument, TrafficDocument, UsageDocument,
+    GrantsDocument, NetcoreDocument, OffenderDocument, PeerCounts, PeerDocument, PluginDocument, PluginLine,
+    SourceDocument, StatusDocument, TrafficDocument, UsageDocument,
 };
 use crate::manifest::{Manifest, Network};
 use crate::supervise::{NetcoreStatus, PluginStatus, UsageStatus};
@@ -36,6 +36,9 @@ pub(super) fn peer(record: PeerRecord) -> PeerDocument {
         protocols: record.protocols,
         sent_bytes: record.sent_bytes,
         received_bytes: record.received_bytes,
+        protected: record.protected,
+        score: record.score,
+        banned_s: record.banned_s,
     }
 }
 
@@ -60,6 +63,15 @@ pub(super) fn add_network(status: &mut StatusDocument, network: NetStatus) {
     });
     status.sources = Some(sources.collect());
     status.warnings.extend(network.warnings);
+    status.counters = network.counters.into_iter().filter(|(_, count)| *count > 0).collect();
+    let offenders = network.offenders.into_iter().map(|offender| OffenderDocument {
+        node_id: offender.node,
+        address: offender.address,
+        reason: offender.reason,
+        count: offender.count,
+        ago_s: offender.ago_s,
+    });
+    status.offenders = offenders.collect();
 }
 
 pub(super) fn netcore(netcore: NetcoreStatus) -> NetcoreDocument {

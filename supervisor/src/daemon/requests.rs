@@ -64,6 +64,7 @@ impl Daemon {
             Request::Ping { ticket, timeout_ms } => self.reach(AdminRequest::Ping { ticket, timeout_ms }).await?,
             Request::Block { node } => self.done(AdminRequest::Block { node }).await?,
             Request::Unblock { node } => self.done(AdminRequest::Unblock { node }).await?,
+            Request::Protect { node, protected } => self.done(AdminRequest::Protect { node, protected }).await?,
             Request::Forget { node } => self.done(AdminRequest::Forget { node }).await?,
             Request::PluginList => Answer::Plugins(self.plugin_list().await?),
             Request::PluginInfo { id } => Answer::Plugin(self.plugin(&id).await?),
@@ -125,6 +126,8 @@ impl Daemon {
             traffic: None,
             plugins: plugins.into_iter().map(|(id, state)| PluginState { id, state: state.as_str().into() }).collect(),
             warnings: Vec::new(),
+            counters: std::collections::BTreeMap::new(),
+            offenders: Vec::new(),
         };
         match tokio::time::timeout(STATUS_TIME, self.supervisor.admin(AdminRequest::Status)).await {
             Ok(Ok(AdminResponse::Status(network))) => describe::add_network(&mut status, network),
