@@ -46,8 +46,8 @@ type judge struct {
 }
 
 // Judge decides what becomes of a message of a subscription with [ManualValidation]; otherwise it does nothing. Only
-// the first verdict counts; one that comes over 10 s after the message changes nothing. It may wait a moment for room to
-// write to netcore.
+// the first verdict counts; one that comes over 10 s after the message changes nothing. It returns when netcore knows it,
+// or cannot be told.
 func (m *Message) Judge(verdict Verdict) {
 	if m.judge == nil {
 		return
@@ -56,26 +56,26 @@ func (m *Message) Judge(verdict Verdict) {
 		s := m.judge.session
 		ctx, cancel := context.WithTimeout(s.ctx, judgeTime)
 		defer cancel()
-		if s.send(ctx, m.verdict(verdict)) != nil {
+		if _, err := s.ask(ctx, m.verdict(verdict)); err != nil {
 			m.judge.subscription.unsent.Add(1)
 		}
 	})
 }
 
-// abandon ignores a message, without waiting; for the goroutine that reads.
+// abandon ignores a message, without waiting; for the goroutine that reads. When there is no room to say so, netcore ignores
+// the message by itself after a while.
 func (m *Message) abandon() {
 	if m.judge == nil {
 		return
 	}
 	m.judge.once.Do(func() {
-		if !m.judge.session.trySend(m.verdict(Ignore)) {
-			m.judge.subscription.unsent.Add(1)
-		}
+		s := m.judge.session
+		s.trySend(msgClientFrameRequest{s.number(), m.verdict(Ignore)})
 	})
 }
 
-func (m *Message) verdict(verdict Verdict) msgValue {
-	return msgClientFrameRequest{m.judge.session.number(), msgRequestJudge{m.Topic, m.ID, msgVerdict(verdict)}}
+func (m *Message) verdict(verdict Verdict) msgRequest {
+	return msgRequestJudge{m.Topic, m.ID, msgVerdict(verdict)}
 }
 
 // Validator decides on one message; see [WithValidator]. ctx ends when the verdict would come too late.

@@ -91,7 +91,7 @@ class Subscription(Feed[Message]):
         super().__init__(node, topic, MESSAGE_QUEUE)
         self.topic = topic
         self.verdicts_lost = 0
-        """Verdicts that could not be sent, since netcore was away or too busy: those messages were ignored."""
+        """Verdicts that could not be sent, since netcore was away: those messages were ignored."""
         self._validate = validate
         self._validating: set[asyncio.Task[None]] = set()
 
@@ -123,7 +123,7 @@ class Subscription(Feed[Message]):
         """A message came."""
 
         def judge(verdict: Verdict) -> None:
-            if not session.tell(m.RequestJudge(self.topic, event.message, _WIRE[verdict])):
+            if not session.tell_later(m.RequestJudge(self.topic, event.message, _WIRE[verdict])):
                 self.verdicts_lost += 1
 
         judged = judge if self._validate is not None else None

@@ -4,12 +4,13 @@ new one whenever netcore went away; ``_protocol.py`` knows the bytes."""
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import Callable, cast
 
 from . import _messages as m
 from . import _types
 from ._errors import ConnectionLost, PolypeerError
-from ._limits import CONTROL_SEND_HIGH
+from ._limits import CONTROL_SEND_HIGH, MAX_REQUESTS, MAX_UNJUDGED
 from ._protocol import Answered, ControlMachine, HelloRefused, Welcomed
 
 OnEvent = Callable[["Session", m.Event], None]
@@ -28,6 +29,7 @@ class Session(asyncio.Protocol):
         self._machine = ControlMachine(token)
         self._on_event = on_event
         self._answers: dict[int, asyncio.Future[m.Response]] = {}
+        self._later: deque[m.Request] = deque()
         self._reason: PolypeerError | None = None
         self._transport: asyncio.Transport | None = None
         self._room = asyncio.Event()
@@ -86,6 +88,20 @@ class Session(asyncio.Protocol):
         self._send(data)
         return True
 
+    def tell_later(self, request: m.Request) -> bool:
+        """As :meth:`tell`; while too many requests are unanswered it waits here for its turn. False when the session
+        has ended, or 256 wait already."""
+        if self.tell(request):
+            return True
+        if self._transport is None or self.lost.done() or len(self._later) >= MAX_UNJUDGED:
+            return False
+        self._later.append(request)
+        return True
+
+    def _tell_waiting(self) -> None:
+        while self._later and self._machine.unanswered < MAX_REQUESTS:
+            self.tell(self._later.popleft())
+
     def close(self) -> None:
         """Ends the session, after what is buffered was sent."""
         if self._transport is not None:
@@ -127,6 +143,7 @@ class Session(asyncio.Protocol):
                 if isinstance(event.event, m.EventClosing):
                     self._reason = _types.failure(event.event.value)
                 self._on_event(self, event.event)
+        self._tell_waiting()
 
     def pause_writing(self) -> None:
         self._room.clear()

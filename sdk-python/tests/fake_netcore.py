@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fake_services import FakeServices
 from polypeer import ErrorCode
 from polypeer import _messages as m
 from polypeer._ids import node_text
@@ -29,7 +30,7 @@ def failure(code: int, message: str = "") -> m.Failure:
 
 
 def everything() -> m.Grants:
-    return m.Grants(("*",), ("*",), ("*",), m.PeerScopeAny(), (), (), ())
+    return m.Grants(("*",), ("*",), ("*",), m.PeerScopeAny(), ("*",), ("*",), ())
 
 
 @dataclass
@@ -46,6 +47,10 @@ class Launch:
     session: Connection | None = None
     listeners: dict[tuple[str, bool], m.CallMode] = field(default_factory=dict)
     watching: bool = False
+    network: bool = False
+    topics: dict[str, m.Validation] = field(default_factory=dict)
+    datagrams: set[str] = field(default_factory=set)
+    verdicts: list[m.RequestJudge] = field(default_factory=list)
     readies: int = 0
     hellos: int = 0
 
@@ -117,6 +122,7 @@ class FakeNetcore:
         self.servers: list[tuple[Launch, asyncio.AbstractServer]] = []
         self.tasks: set[asyncio.Task[None]] = set()
         self.refuse_hello: m.Failure | None = None
+        self.services = FakeServices(self)
 
     # Scenery.
 
@@ -162,7 +168,9 @@ class FakeNetcore:
             if launch.node == node:
                 launch.session = None
                 launch.listeners.clear()
-                launch.watching = False
+                launch.watching = launch.network = False
+                launch.topics.clear()
+                launch.datagrams.clear()
 
     async def stop(self) -> None:
         """The end of the test."""
@@ -227,6 +235,8 @@ class FakeNetcore:
         launch.session = connection
         launch.secret = secrets.token_bytes(32)
         launch.listeners.clear()
+        launch.topics.clear()
+        launch.datagrams.clear()
         welcome = m.Welcome(1, launch.node, launch.plugin, launch.grants, launch.secret)
         connection.reply(m.OpeningReplyWelcome(welcome))
         while True:
@@ -292,6 +302,8 @@ class FakeNetcore:
             launch.watching = request.on
         elif isinstance(request, m.RequestReady):
             launch.readies += 1
+        elif not isinstance(request, m.RequestPing):
+            return self.services.answer(launch, request)
         return m.ResponseDone()
 
     def peers(self, launch: Launch) -> list[bytes]:
