@@ -28,7 +28,7 @@ struct Seen {
 impl Seen {
     fn now(node: &Node) -> Self {
         let addresses = node.peers().map(|peers| peers.ticket().addresses).unwrap_or_default();
-        Self { reach: Reach::Unknown, addresses, paths: node.links.paths() }
+        Self { reach: node.services().reach.reach(), addresses, paths: node.links.paths() }
     }
 
     /// What is different in `newer`. A peer that came or went is told by other events.
