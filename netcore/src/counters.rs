@@ -60,6 +60,12 @@ counters! {
     messages_unread,
     /// Gossip messages ignored because a plugin left too many without a verdict.
     messages_unjudged,
+    /// Gossip frames dropped because a peer did not take them fast enough, or takes none.
+    gossip_frames_dropped,
+    /// Gossip messages that a session of this node had no room for.
+    gossip_undelivered,
+    /// Deeds in gossip that counted against a peer.
+    gossip_blames,
     /// Datagrams from peers for protocols that no plugin receives, or not from them.
     datagrams_unwanted,
     /// Datagrams from peers dropped unread, for coming faster than they are looked at.

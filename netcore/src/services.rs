@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 
 use crate::dht::{self, DhtHandle};
 use crate::gateway;
-use crate::gossip::driver::GossipHandle;
+use crate::gossip::{self, driver::GossipHandle};
 use crate::node::Node;
 use crate::query::Queries;
 use crate::reach::{self, ReachHandle};
@@ -29,6 +29,7 @@ impl Services {
     /// How they fare, as numbers by name: those that are not zero.
     pub async fn counters(&self) -> Vec<(String, u64)> {
         let dht = self.dht.stats().await;
+        let gossip = self.gossip.stats().await;
         let all = [
             ("dht_contacts", dht.contacts as u64),
             ("dht_table_bytes", dht.table_bytes as u64),
@@ -36,6 +37,20 @@ impl Services {
             ("dht_record_bytes", dht.record_bytes as u64),
             ("dht_providers", dht.providers as u64),
             ("dht_commands_dropped", self.dht.dropped()),
+            ("gossip_topics", gossip.topics as u64),
+            ("gossip_bytes", gossip.bytes as u64),
+            ("gossip_names", gossip.names as u64),
+            ("gossip_published", gossip.published),
+            ("gossip_delivered", gossip.delivered),
+            ("gossip_duplicates", gossip.duplicates),
+            ("gossip_pulled", gossip.pulled),
+            ("gossip_dropped_time", gossip.dropped_time),
+            ("gossip_dropped_invalid", gossip.dropped_invalid),
+            ("gossip_dropped_rejected", gossip.dropped_rejected),
+            ("gossip_dropped_ignored", gossip.dropped_ignored),
+            ("gossip_dropped_fast", gossip.dropped_fast),
+            ("gossip_given_up", gossip.given_up),
+            ("gossip_commands_dropped", self.gossip.dropped()),
             ("reach_commands_dropped", self.reach.dropped()),
         ];
         all.into_iter().filter(|(_, value)| *value > 0).map(|(name, value)| (name.to_owned(), value)).collect()
@@ -47,6 +62,7 @@ pub(crate) fn start(node: &Arc<Node>) -> JoinSet<()> {
     let mut drivers = JoinSet::new();
     drivers.spawn(gateway::network::run(Arc::clone(node)));
     drivers.spawn(dht::driver::run(Arc::clone(node), seed()));
+    drivers.spawn(gossip::driver::run(Arc::clone(node), seed()));
     drivers.spawn(reach::driver::run(Arc::clone(node), seed()));
     drivers
 }

@@ -1,60 +1,276 @@
-//! Runs a node's [`super::Gossip`]: one task owns it, everybody else holds a [`GossipHandle`].
+//! Runs a node's [`Gossip`]: one task owns it, does what it wants done, and answers those who hold a [`GossipHandle`].
+//!
+//! ```text
+//! gateway ──► GossipHandle ──┐                  ┌──► sessions ──► Sink (each plugin's)
+//! link (peers up, down) ─────┤                  ├──► outgoing ──► a stream to each peer
+//! query (a peer's stream) ───┴──► driver ◄──► Gossip
+//!                                               └──► lookups ──► dht, peers
+//! ```
 
+mod handle;
+mod lookups;
+mod outgoing;
+mod sessions;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
-use polypeer_ipc_protocol::gateway::{TopicInfo, Validation, Verdict};
-use polypeer_ipc_protocol::ids::{Hash, Name};
+use polypeer_ipc_protocol::ids::{Name, NodeId};
+use tokio::time::sleep_until;
 
-use super::Message;
+pub use handle::{GossipHandle, Sink};
 
-/// Where a session takes its messages.
-pub trait Sink: Send + Sync {
-    /// Takes a message, without waiting; `false` when there is no room: it is lost to this session and counted.
-    fn deliver(&self, topic: &Name, message: &Message) -> bool;
+use super::wire::{self, MAX_BODY};
+use super::{Frame, Gossip, GossipConfig, Misbehaviour, Output, PublishError};
+use crate::address::Zone;
+use crate::link::{FrameReceiver, Link};
+use crate::node::Node;
+use crate::now::Now;
+use crate::peers::Keep;
+use crate::peers::score::ScoreEvent;
+use crate::query::GOSSIP;
+use handle::Command;
+use lookups::{Done, Lookups};
+use outgoing::Outgoing;
+use sessions::{JUDGE, Judged, Sessions};
+
+struct Driver {
+    node: Arc<Node>,
+    gossip: Gossip,
+    sessions: Sessions,
+    outgoing: Outgoing,
+    lookups: Lookups,
+    /// quinn's number for the connection that the machine knows of.
+    links: BTreeMap<NodeId, usize>,
+    kept: BTreeMap<NodeId, Keep>,
 }
 
-/// Gossip, as sessions use it; cheap to clone. A session is a number of the caller's; it must end with
-/// [`Self::session_ended`].
-#[derive(Debug, Clone, Default)]
-pub struct GossipHandle {}
+/// Runs until it is dropped.
+pub(crate) async fn run(node: Arc<Node>, seed: [u8; 32]) {
+    let Some(mut inbox) = node.services().gossip.inbox() else { return };
+    let mut own = node.services().reach.own();
+    // Sessions are asked for longer than the machine would wait: the last word is theirs.
+    let config = GossipConfig { judge: JUDGE + Duration::from_secs(1), ..GossipConfig::default() };
+    let mut driver = Driver {
+        gossip: Gossip::new(Arc::clone(&node.keys), config, seed),
+        sessions: Sessions::default(),
+        outgoing: Outgoing::new(Arc::clone(&node), GOSSIP.parse().expect("a protocol's name")),
+        lookups: Lookups::new(Arc::clone(&node)),
+        links: BTreeMap::new(),
+        kept: BTreeMap::new(),
+        node,
+    };
+    loop {
+        driver.perform();
+        let due = [driver.gossip.next_timeout(), driver.sessions.next_timeout()].into_iter().flatten().min();
+        tokio::select! {
+            biased; // a peer is up before its frames come
+            command = inbox.commands.recv() => match command {
+                Some(command) => driver.handle(command),
+                None => return,
+            },
+            Ok(()) = own.changed() => {
+                let records = own.borrow_and_update().clone();
+                driver.gossip.set_own(Now::real(), records);
+            }
+            () = sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => driver.timeout(),
+            done = driver.lookups.done() => driver.looked_up(done),
+            () = driver.outgoing.ended() => {}
+            Some((from, frame)) = inbox.frames.recv() => driver.frame(from, frame),
+        }
+    }
+}
 
-impl GossipHandle {
-    /// Gives a session the messages of a topic from now on, also those that other sessions of this node publish. Asking
-    /// again changes `validation`. Fails with `too many` topics of the node or the session.
-    pub async fn subscribe(
-        &self,
-        _session: u64,
-        _topic: Name,
-        _validation: Validation,
-        _sink: Arc<dyn Sink>,
-    ) -> Result<(), Failure> {
-        Err(Failure::from(ErrorCode::Unsupported))
+/// Serves a stream of frames that a peer opened, to its end.
+pub(crate) async fn serve(node: Arc<Node>, mut frames: FrameReceiver) {
+    let from = frames.peer();
+    loop {
+        let body = match frames.next(&node, MAX_BODY).await {
+            Ok(Some(body)) => body,
+            Ok(None) => return,
+            Err(failure) => {
+                tracing::debug!(peer = %from, %failure, "gossip stream ended");
+                return;
+            }
+        };
+        match wire::read_body(&body) {
+            Ok(Some(frame)) => {
+                if node.services().gossip.frame(from, frame).await.is_err() {
+                    return;
+                }
+            }
+            Ok(None) => node.counters.peer_frames_unknown.count(),
+            Err(error) => return frames.misbehaved(&node, &format!("{GOSSIP}: {error}")),
+        }
+    }
+}
+
+impl Driver {
+    fn handle(&mut self, command: Command) {
+        let now = Now::real();
+        // Who does not wait for the answer needs none.
+        match command {
+            Command::Subscribe(session, topic, validation, sink, told) => {
+                let subscribed = self.check_room(&topic);
+                if subscribed.is_ok() {
+                    let (decides, judged) = self.sessions.subscribe(session, &topic, validation, sink);
+                    self.gossip.subscribe(now, topic, decides);
+                    self.judged(now, judged);
+                }
+                let _ = told.send(subscribed);
+            }
+            Command::Unsubscribe(session, topic, told) => {
+                self.unsubscribe(now, session, topic);
+                let _ = told.send(Ok(()));
+            }
+            Command::Publish(session, topic, payload, told) => {
+                let published = self.gossip.publish(now, topic.clone(), payload);
+                if let Ok((id, _)) = &published
+                    && let Some(message) = self.gossip.message(&topic, id)
+                {
+                    let (lost, _) = self.sessions.deliver(now.at, &topic, &message, Some(session), true);
+                    self.node.counters.gossip_undelivered.add(lost);
+                }
+                let _ = told.send(published.map_err(refusal));
+            }
+            Command::Judge(session, topic, message, verdict) => {
+                let judged = self.sessions.judge(session, topic, message, verdict);
+                self.judged(now, judged);
+            }
+            Command::Info(topic, told) => {
+                let unknown =
+                    || Failure::new(ErrorCode::BadArgument, format!("this node is not subscribed to {topic}"));
+                let _ = told.send(self.gossip.info(&topic).ok_or_else(unknown));
+            }
+            Command::SessionEnded(session) => {
+                for topic in self.sessions.topics_of(session) {
+                    self.unsubscribe(now, session, topic);
+                }
+            }
+            Command::Up(peer) => {
+                self.up(now, peer);
+            }
+            Command::Down(peer) => {
+                // Unless another link has taken its place, which was told of already.
+                if self.up(now, peer).is_none() {
+                    self.down(now, peer);
+                }
+            }
+            Command::Stats(told) => {
+                let _ = told.send(self.gossip.stats());
+            }
+        }
     }
 
-    /// Ends [`Self::subscribe`].
-    pub async fn unsubscribe(&self, _session: u64, _topic: Name) -> Result<(), Failure> {
-        Err(Failure::from(ErrorCode::Unsupported))
+    fn check_room(&self, topic: &Name) -> Result<(), Failure> {
+        if self.gossip.has_room(topic) {
+            return Ok(());
+        }
+        let limit = self.gossip.config().topics;
+        Err(refusal(PublishError::TooManyTopics { limit }))
     }
 
-    /// Publishes a message in the name of this node. It goes to the other sessions of this node too, not to `session`.
-    /// Returns its id and the number of peers that it is sent to at once.
-    pub async fn publish(&self, _session: u64, _topic: Name, _payload: Bytes) -> Result<(Hash, u32), Failure> {
-        Err(Failure::from(ErrorCode::Unsupported))
+    fn unsubscribe(&mut self, now: Now, session: u64, topic: Name) {
+        let (decides, judged) = self.sessions.unsubscribe(session, &topic);
+        self.judged(now, judged);
+        match decides {
+            Some(decides) => self.gossip.subscribe(now, topic, decides),
+            None => self.gossip.unsubscribe(now, &topic),
+        }
     }
 
-    /// A session's verdict on a message of a topic that it subscribed to with [`Validation::Plugin`]; without effect when
-    /// it comes too late.
-    pub async fn judge(&self, _session: u64, _topic: Name, _message: Hash, _verdict: Verdict) -> Result<(), Failure> {
-        Err(Failure::from(ErrorCode::Unsupported))
+    /// The link with a peer; the machine is told when it is a new one.
+    fn up(&mut self, now: Now, peer: NodeId) -> Option<Arc<Link>> {
+        let link = self.node.links.ready(&peer)?;
+        let number = link.connection.stable_id();
+        if self.links.get(&peer) != Some(&number) {
+            self.down(now, peer);
+            self.links.insert(peer, number);
+            self.gossip.peer_up(now, peer, Zone::of(link.ip()));
+        }
+        Some(link)
     }
 
-    /// How a topic fares that the session is subscribed to.
-    pub async fn info(&self, _session: u64, _topic: Name) -> Result<TopicInfo, Failure> {
-        Err(Failure::from(ErrorCode::Unsupported))
+    fn down(&mut self, now: Now, peer: NodeId) {
+        self.links.remove(&peer);
+        self.gossip.peer_down(now, peer);
+        self.outgoing.close(&peer);
     }
 
-    /// Ends all subscriptions of a session.
-    pub fn session_ended(&self, _session: u64) {}
+    fn judged(&mut self, now: Now, judged: impl IntoIterator<Item = Judged>) {
+        for (topic, message, verdict) in judged {
+            self.gossip.judge(now, &topic, message, verdict);
+        }
+    }
+
+    fn timeout(&mut self) {
+        let now = Now::real();
+        let judged = self.sessions.expire(now.at);
+        self.judged(now, judged);
+        self.gossip.handle_timeout(now);
+    }
+
+    fn looked_up(&mut self, done: Done) {
+        match done {
+            Done::NotConnected(peer) => self.gossip.connect_failed(Now::real(), peer),
+            Done::Found(topic, found) => self.gossip.subscribers(Now::real(), &topic, found),
+            Done::Nothing => {}
+        }
+    }
+
+    fn frame(&mut self, from: NodeId, frame: Frame) {
+        let now = Now::real();
+        let Some(link) = self.up(now, from) else { return };
+        if let Err(why) = self.gossip.handle_frame(now, from, frame) {
+            if why == Misbehaviour::TooFast
+                && let Ok(peers) = self.node.peers()
+            {
+                peers.score(from, ScoreEvent::Flood);
+            }
+            link.misbehaved(&self.node, &format!("{GOSSIP}: {why}"));
+        }
+    }
+
+    /// Does all that the machine wants done now.
+    fn perform(&mut self) {
+        while let Some(output) = self.gossip.poll(Now::real()) {
+            match output {
+                Output::Send { to, frame } => self.outgoing.send(to, frame),
+                Output::Deliver { topic, message } => {
+                    let now = Now::real();
+                    let own = message.author() == self.node.id;
+                    let (lost, judged) = self.sessions.deliver(now.at, &topic, &message, None, own);
+                    self.node.counters.gossip_undelivered.add(lost);
+                    self.judged(now, judged);
+                }
+                Output::Connect { record } => self.lookups.connect(record),
+                Output::Keep { peer } => {
+                    if let Ok(peers) = self.node.peers() {
+                        self.kept.insert(peer, peers.keep(peer));
+                    }
+                }
+                Output::Release { peer } => drop(self.kept.remove(&peer)),
+                Output::FindSubscribers { topic } => self.lookups.find(topic),
+                Output::Announce { topic } => self.lookups.announce(topic),
+                Output::Withdraw { topic } => self.lookups.withdraw(&topic),
+                Output::Blame { peer, why } => {
+                    tracing::debug!(%peer, %why, "a peer is blamed");
+                    self.node.counters.gossip_blames.count();
+                    if let Ok(peers) = self.node.peers() {
+                        peers.score(peer, ScoreEvent::InvalidGossip);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn refusal(error: PublishError) -> Failure {
+    let code = match error {
+        PublishError::TooLarge { .. } => ErrorCode::TooLarge,
+        PublishError::TooManyTopics { .. } => ErrorCode::Busy,
+    };
+    Failure::new(code, error.to_string())
 }

@@ -162,6 +162,11 @@ impl Gossip {
         }
     }
 
+    /// A message that others can have of this node.
+    pub fn message(&self, topic: &Name, id: &Hash) -> Option<Arc<Message>> {
+        self.topics.get(&TopicId::of(topic))?.message(&MessageId::of(id))
+    }
+
     /// Decides on a message that was delivered in a topic with [`Validation::Plugin`]; ignored when it is too late.
     pub fn judge(&mut self, now: Now, topic: &Name, message: Hash, verdict: Verdict) {
         if let Some(topic) = self.topics.get_mut(&TopicId::of(topic)) {

@@ -197,10 +197,15 @@ pub fn read_frame(buffer: &[u8]) -> Result<(Found, usize), WireError> {
         return Err(WireError::TooLarge { length });
     }
     let Some(body) = rest.get(..length) else { return Ok((Found::Incomplete, 0)) };
-    let used = frame::HEADER + length;
+    let found = read_body(body)?.map_or(Found::Unknown, Found::Frame);
+    Ok((found, frame::HEADER + length))
+}
+
+/// Reads a frame without its length; `None` when it is of a later version.
+pub fn read_body(body: &[u8]) -> Result<Option<Frame>, WireError> {
     match body.first_chunk::<4>() {
-        Some(tag) if u32::from_le_bytes(*tag) >= KNOWN => Ok((Found::Unknown, used)),
-        _ => Ok((Found::Frame(codec::decode(body)?), used)),
+        Some(tag) if u32::from_le_bytes(*tag) >= KNOWN => Ok(None),
+        _ => Ok(Some(codec::decode(body)?)),
     }
 }
 

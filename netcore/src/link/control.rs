@@ -161,6 +161,7 @@ fn greet(node: &Node, link: &Link, frame: ControlFrame) -> Result<(), Ended> {
     link.state().serving = serving;
     link.stage.send_replace(Stage::Ready);
     node.services().reach.peer_up(link.peer, link.ip());
+    node.services().gossip.peer_up(link.peer);
     tell_up(node, link);
     Ok(())
 }

@@ -436,6 +436,7 @@ async fn run(node: Arc<Node>, link: Arc<Link>) {
     let newest = node.links.remove(&link);
     if was_ready && newest {
         node.services().reach.peer_down(link.peer);
+        node.services().gossip.peer_down(link.peer);
         tell_down(&node, &link);
     }
     while streams.join_next().await.is_some() {}

@@ -18,6 +18,7 @@ use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::ids::{NodeId, Protocol};
 use polypeer_ipc_protocol::limits::MAX_PAYLOAD;
 
+use crate::gossip;
 use crate::limits::ANSWER_TIME;
 use crate::link::halves::{Broken, Halves};
 use crate::link::wire::{StreamHeader, StreamKind};
@@ -205,4 +206,6 @@ pub(crate) fn is_of_frames(protocol: &Protocol) -> bool {
 }
 
 /// Serves a stream of frames that a peer opened, to its end.
-pub(crate) async fn serve_frames(_node: Arc<Node>, _protocol: Protocol, _frames: FrameReceiver) {}
+pub(crate) async fn serve_frames(node: Arc<Node>, _protocol: Protocol, frames: FrameReceiver) {
+    gossip::driver::serve(node, frames).await;
+}

@@ -9,4 +9,5 @@
 mod common;
 
 mod datagrams;
+mod gossip;
 mod grants;

@@ -158,10 +158,6 @@ impl World {
         &mut self.machines.get_mut(node).expect("it is alive").gossip
     }
 
-    pub(in crate::gossip) fn nodes(&self) -> Vec<NodeId> {
-        self.machines.keys().copied().collect()
-    }
-
     pub(in crate::gossip) fn random(&mut self) -> NodeId {
         let at = self.rng.random_range(0..self.machines.len());
         *self.machines.keys().nth(at).expect("there are nodes")

@@ -18,7 +18,7 @@ use polypeer_ipc_protocol::gateway::{TopicInfo, Validation};
 use polypeer_ipc_protocol::ids::{Name, NodeId};
 
 use super::common::Common;
-use super::message::{MessageId, TopicId};
+use super::message::{Message, MessageId, TopicId};
 use super::output::{Misbehaviour, Output};
 use super::timers::Work;
 use super::wire::Frame;
@@ -101,6 +101,11 @@ impl Topic {
 
     pub(super) fn info(&self) -> TopicInfo {
         TopicInfo { neighbours: self.neighbours.len() as u32, ..self.info.clone() }
+    }
+
+    /// A message that others can have of this node.
+    pub(super) fn message(&self, id: &MessageId) -> Option<Arc<Message>> {
+        self.store.held(id).map(|(message, _)| Arc::clone(message))
     }
 
     /// Bytes of messages kept, and names remembered.

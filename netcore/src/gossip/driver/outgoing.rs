@@ -1,0 +1,169 @@
+//! The streams that this node writes frames to: one for each peer that there is something to say to, each with a bounded
+//! queue. What does not fit is dropped and counted; the machines make up for it, as for any loss.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use polypeer_ipc_protocol::codec;
+use polypeer_ipc_protocol::error::{ErrorCode, Failure};
+use polypeer_ipc_protocol::ids::{NodeId, Protocol};
+use tokio::sync::Notify;
+use tokio::task::{AbortHandle, JoinSet};
+
+use crate::gossip::Frame;
+use crate::link::open_frames;
+use crate::node::Node;
+
+/// Bytes that may wait for one peer: a second of a fast one, and half a minute of a slow one.
+const MAX_QUEUED: usize = 2 << 20;
+/// Bytes that may wait for all peers; a message that waits for several counts for each.
+const MAX_QUEUED_IN_ALL: usize = 64 << 20;
+/// For a stream to be opened on a link that stands.
+const OPEN: Duration = Duration::from_secs(10);
+/// Before a stream is opened again that failed.
+const PAUSE: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Default)]
+struct Queue {
+    frames: VecDeque<Frame>,
+    bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    queue: Mutex<Queue>,
+    added: Notify,
+}
+
+impl Shared {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn next(&self) -> Frame {
+        loop {
+            {
+                let mut queue = self.queue();
+                if let Some(frame) = queue.frames.pop_front() {
+                    queue.bytes -= frame.size();
+                    return frame;
+                }
+            }
+            self.added.notified().await;
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Stream {
+    /// A task writes what is queued.
+    Open(Arc<Shared>, AbortHandle),
+    /// It ended; not again before then, `None`: never on this link.
+    Closed(Option<Instant>),
+}
+
+/// All of them.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    node: Arc<Node>,
+    protocol: Protocol,
+    streams: BTreeMap<NodeId, Stream>,
+    tasks: JoinSet<(NodeId, Failure)>,
+}
+
+impl Outgoing {
+    pub(super) fn new(node: Arc<Node>, protocol: Protocol) -> Self {
+        Self { node, protocol, streams: BTreeMap::new(), tasks: JoinSet::new() }
+    }
+
+    /// Sends a frame as soon as the peer takes it, or drops it. Opens a stream if there is none.
+    pub(super) fn send(&mut self, to: NodeId, frame: Frame) {
+        let size = frame.size();
+        let usable = match self.streams.get(&to) {
+            Some(Stream::Open(..)) => true,
+            Some(Stream::Closed(until)) => until.is_some_and(|until| until <= Instant::now()),
+            None => true,
+        };
+        if !usable || self.queued() + size > MAX_QUEUED_IN_ALL {
+            self.node.counters.gossip_frames_dropped.count();
+            return;
+        }
+        let shared = match self.streams.get(&to) {
+            Some(Stream::Open(shared, _)) => Arc::clone(shared),
+            _ => self.open(to),
+        };
+        let mut queue = shared.queue();
+        if queue.bytes + size > MAX_QUEUED {
+            self.node.counters.gossip_frames_dropped.count();
+            return;
+        }
+        queue.bytes += size;
+        queue.frames.push_back(frame);
+        drop(queue);
+        shared.added.notify_one();
+    }
+
+    fn queued(&self) -> usize {
+        let open = self.streams.values().filter_map(|stream| match stream {
+            Stream::Open(shared, _) => Some(shared.queue().bytes),
+            Stream::Closed(_) => None,
+        });
+        open.sum()
+    }
+
+    fn open(&mut self, to: NodeId) -> Arc<Shared> {
+        let shared = Arc::new(Shared::default());
+        let (node, protocol, queue) = (Arc::clone(&self.node), self.protocol.clone(), Arc::clone(&shared));
+        let task = self.tasks.spawn(async move { (to, write(&node, to, &protocol, &queue).await) });
+        self.streams.insert(to, Stream::Open(Arc::clone(&shared), task));
+        shared
+    }
+
+    /// The link with a peer has ended.
+    pub(super) fn close(&mut self, peer: &NodeId) {
+        if let Some(Stream::Open(_, task)) = self.streams.remove(peer) {
+            task.abort();
+        }
+    }
+
+    /// Waits until a stream has ended; never returns when there is none.
+    pub(super) async fn ended(&mut self) {
+        match self.tasks.join_next().await {
+            Some(Ok((peer, failure))) => {
+                tracing::debug!(%peer, %failure, "gossip stream ended");
+                // A newer stream may have taken its place.
+                let over = matches!(self.streams.get(&peer), Some(Stream::Open(_, task)) if task.is_finished());
+                if over {
+                    let again = (!failure.is(ErrorCode::Unsupported)).then(|| Instant::now() + PAUSE);
+                    self.streams.insert(peer, Stream::Closed(again));
+                }
+            }
+            Some(Err(_)) => {} // aborted by `close`
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Writes what is queued until the stream ends.
+async fn write(node: &Arc<Node>, to: NodeId, protocol: &Protocol, shared: &Shared) -> Failure {
+    if node.links.ready(&to).is_none() {
+        return Failure::from(ErrorCode::ConnectionLost);
+    }
+    let mut stream = match open_frames(node, to, &[], protocol, Instant::now() + OPEN).await {
+        Ok(stream) => stream,
+        Err(failure) => return failure,
+    };
+    let mut body = Vec::new();
+    loop {
+        let frame = tokio::select! {
+            frame = shared.next() => frame,
+            failure = stream.ended() => return failure,
+        };
+        body.clear();
+        codec::encode(&frame, &mut body).expect("every list and payload of a gossip frame is limited by its maker");
+        if let Err(failure) = stream.send(&body).await {
+            return failure;
+        }
+    }
+}

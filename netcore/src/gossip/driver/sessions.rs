@@ -1,0 +1,275 @@
+//! Which sessions of this node are subscribed to what, and what they together think of a message. Pure.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use polypeer_ipc_protocol::gateway::{Validation, Verdict};
+use polypeer_ipc_protocol::ids::{Hash, Name};
+
+use super::handle::Sink;
+use crate::gossip::Message;
+
+/// How long a session has to judge a message.
+pub(super) const JUDGE: Duration = Duration::from_secs(10);
+/// Messages judged at a time, on the whole node: all that sixteen sessions may have.
+const MAX_PENDING: usize = 4096;
+
+struct Subscriber {
+    validation: Validation,
+    sink: Arc<dyn Sink>,
+}
+
+/// A message that some sessions have not judged.
+struct Pending {
+    waiting: BTreeSet<u64>,
+    accepted: bool,
+}
+
+impl Pending {
+    /// What they together think, once they have all spoken.
+    fn verdict(&self) -> Verdict {
+        if self.accepted { Verdict::Accept } else { Verdict::Ignore }
+    }
+}
+
+/// What became of a message: the last word on it.
+pub(super) type Judged = (Name, Hash, Verdict);
+
+/// All of them.
+#[derive(Default)]
+pub(super) struct Sessions {
+    topics: BTreeMap<Name, BTreeMap<u64, Subscriber>>,
+    pending: BTreeMap<(Name, Hash), Pending>,
+    /// When the pending ones are over; those that are over already are among them.
+    due: VecDeque<(Instant, Name, Hash)>,
+}
+
+impl Sessions {
+    /// Enters a subscription, or changes it. Returns who decides now, and what was waiting for this session only.
+    pub(super) fn subscribe(
+        &mut self,
+        session: u64,
+        topic: &Name,
+        validation: Validation,
+        sink: Arc<dyn Sink>,
+    ) -> (Validation, Vec<Judged>) {
+        let subscribers = self.topics.entry(topic.clone()).or_default();
+        subscribers.insert(session, Subscriber { validation, sink });
+        let decides = decides(subscribers);
+        let judged = if validation == Validation::Signature { self.abstain(session, Some(topic)) } else { Vec::new() };
+        (decides, judged)
+    }
+
+    /// Ends a subscription. Returns who decides now, `None` when nobody is left, and what was waiting for this session only.
+    pub(super) fn unsubscribe(&mut self, session: u64, topic: &Name) -> (Option<Validation>, Vec<Judged>) {
+        let Some(subscribers) = self.topics.get_mut(topic) else { return (None, Vec::new()) };
+        subscribers.remove(&session);
+        let left = (!subscribers.is_empty()).then(|| decides(subscribers));
+        if left.is_none() {
+            self.topics.remove(topic);
+        }
+        (left, self.abstain(session, Some(topic)))
+    }
+
+    /// What a session is subscribed to.
+    pub(super) fn topics_of(&self, session: u64) -> Vec<Name> {
+        let topics = self.topics.iter().filter(|(_, subscribers)| subscribers.contains_key(&session));
+        topics.map(|(topic, _)| topic.clone()).collect()
+    }
+
+    /// Hands a message to everybody but `publisher`, whose it is. Returns how many had no room for it, and, if none of
+    /// those who are to judge it took it, the verdict.
+    pub(super) fn deliver(
+        &mut self,
+        now: Instant,
+        topic: &Name,
+        message: &Message,
+        publisher: Option<u64>,
+        own: bool,
+    ) -> (u64, Option<Judged>) {
+        let Some(subscribers) = self.topics.get(topic) else { return (0, None) };
+        let (mut waiting, mut lost, mut judged) = (BTreeSet::new(), 0, false);
+        for (&session, subscriber) in subscribers.iter().filter(|(session, _)| Some(**session) != publisher) {
+            let judges = subscriber.validation == Validation::Plugin && !own;
+            judged |= judges;
+            if !subscriber.sink.deliver(topic, message) {
+                lost += 1;
+            } else if judges {
+                waiting.insert(session);
+            }
+        }
+        let id = message.id();
+        if waiting.is_empty() {
+            return (lost, judged.then(|| (topic.clone(), id, Verdict::Ignore)));
+        }
+        self.pending.insert((topic.clone(), id), Pending { waiting, accepted: false });
+        self.due.push_back((now + JUDGE, topic.clone(), id));
+        let oldest = if self.due.len() > MAX_PENDING { self.due.pop_front() } else { None };
+        (lost, oldest.and_then(|(_, topic, id)| self.end(topic, id)))
+    }
+
+    /// A session's verdict on a message; the last word, if it is.
+    pub(super) fn judge(&mut self, session: u64, topic: Name, message: Hash, verdict: Verdict) -> Option<Judged> {
+        let key = (topic, message);
+        let pending = self.pending.get_mut(&key)?;
+        if !pending.waiting.remove(&session) {
+            return None;
+        }
+        pending.accepted |= verdict == Verdict::Accept;
+        if verdict == Verdict::Reject {
+            self.pending.remove(&key);
+            return Some((key.0, message, Verdict::Reject));
+        }
+        if pending.waiting.is_empty() { self.end(key.0, message) } else { None }
+    }
+
+    fn end(&mut self, topic: Name, message: Hash) -> Option<Judged> {
+        let key = (topic, message);
+        let pending = self.pending.remove(&key)?;
+        Some((key.0, message, pending.verdict()))
+    }
+
+    /// A session judges nothing any more, of one topic or at all.
+    fn abstain(&mut self, session: u64, topic: Option<&Name>) -> Vec<Judged> {
+        let of = |key: &(Name, Hash)| topic.is_none_or(|topic| *topic == key.0);
+        let waiting = self.pending.iter().filter(|(key, pending)| of(key) && pending.waiting.contains(&session));
+        let keys: Vec<_> = waiting.map(|(key, _)| key.clone()).collect();
+        keys.into_iter().filter_map(|(topic, id)| self.judge(session, topic, id, Verdict::Ignore)).collect()
+    }
+
+    /// When [`Self::expire`] has something to do.
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
+        self.due.front().map(|(due, ..)| *due)
+    }
+
+    /// Ends what was not judged in time: who is silent ignores it.
+    pub(super) fn expire(&mut self, now: Instant) -> Vec<Judged> {
+        let mut judged = Vec::new();
+        while let Some((due, topic, id)) = self.due.pop_front() {
+            if due > now {
+                self.due.push_front((due, topic, id));
+                break;
+            }
+            judged.extend(self.end(topic, id));
+        }
+        judged
+    }
+}
+
+fn decides(subscribers: &BTreeMap<u64, Subscriber>) -> Validation {
+    let judged = subscribers.values().any(|subscriber| subscriber.validation == Validation::Plugin);
+    if judged { Validation::Plugin } else { Validation::Signature }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use polypeer_ipc_protocol::gateway::Payload;
+
+    use super::*;
+    use crate::identity::Identity;
+    use crate::now::Now;
+
+    struct Count(AtomicU64, bool);
+
+    impl Sink for Count {
+        fn deliver(&self, _topic: &Name, _message: &Message) -> bool {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            self.1
+        }
+    }
+
+    fn sink(takes: bool) -> Arc<Count> {
+        Arc::new(Count(AtomicU64::new(0), takes))
+    }
+
+    fn topic() -> Name {
+        "news".parse().unwrap()
+    }
+
+    fn message(number: u64) -> Message {
+        Message::sign(&Identity::generate(), topic(), number, Payload::default(), Now::real())
+    }
+
+    /// Sessions 1 and 2 judge, 3 does not.
+    fn sessions() -> Sessions {
+        let mut sessions = Sessions::default();
+        for (session, validation) in [(1, Validation::Plugin), (2, Validation::Plugin), (3, Validation::Signature)] {
+            let (decides, judged) = sessions.subscribe(session, &topic(), validation, sink(true));
+            assert_eq!((decides, judged.len()), (Validation::Plugin, 0));
+        }
+        sessions
+    }
+
+    #[test]
+    fn all_judges_decide_together() {
+        use Verdict::{Accept, Ignore, Reject};
+        let now = Instant::now();
+        for (first, second, expected) in [
+            (Accept, Accept, Accept),
+            (Ignore, Accept, Accept),
+            (Accept, Ignore, Accept),
+            (Ignore, Ignore, Ignore),
+            (Accept, Reject, Reject),
+        ] {
+            let (mut sessions, message) = (sessions(), message(1));
+            assert_eq!(sessions.deliver(now, &topic(), &message, None, false), (0, None));
+            assert_eq!(sessions.judge(3, topic(), message.id(), Reject), None, "it does not judge");
+            assert_eq!(sessions.judge(1, topic(), message.id(), first), None);
+            assert_eq!(sessions.judge(1, topic(), message.id(), Reject), None, "it has judged");
+            let last = sessions.judge(2, topic(), message.id(), second);
+            assert_eq!(last, Some((topic(), message.id(), expected)), "{first:?} {second:?}");
+            assert_eq!(sessions.expire(now + JUDGE), []);
+        }
+        let (mut sessions, message) = (sessions(), message(1));
+        sessions.deliver(now, &topic(), &message, None, false);
+        assert_eq!(sessions.judge(1, topic(), message.id(), Reject), Some((topic(), message.id(), Reject)));
+    }
+
+    #[test]
+    fn who_is_silent_or_gone_or_full_ignores() {
+        let (mut sessions, now) = (sessions(), Instant::now());
+        let messages: Vec<_> = (0..2).map(message).collect();
+        messages.iter().for_each(|message| drop(sessions.deliver(now, &topic(), message, None, false)));
+        assert_eq!(sessions.judge(1, topic(), messages[0].id(), Verdict::Accept), None);
+        assert_eq!(sessions.expire(now), []);
+        let (left, judged) = sessions.unsubscribe(2, &topic());
+        assert_eq!(left, Some(Validation::Plugin));
+        assert_eq!(judged, [(topic(), messages[0].id(), Verdict::Accept)]);
+        assert_eq!(sessions.expire(now + JUDGE), [(topic(), messages[1].id(), Verdict::Ignore)]);
+        sessions.subscribe(1, &topic(), Validation::Plugin, sink(false));
+        let full = message(3);
+        let ignored = Some((topic(), full.id(), Verdict::Ignore));
+        assert_eq!(sessions.deliver(now, &topic(), &full, None, false), (1, ignored));
+        assert_eq!(sessions.unsubscribe(1, &topic()).0, Some(Validation::Signature));
+        assert_eq!(sessions.unsubscribe(3, &topic()).0, None);
+        assert!(sessions.topics_of(3).is_empty());
+    }
+
+    #[test]
+    fn a_publisher_does_not_hear_itself_and_others_do_not_judge_it() {
+        let mut sessions = Sessions::default();
+        let (mine, other) = (sink(true), sink(true));
+        sessions.subscribe(1, &topic(), Validation::Plugin, Arc::clone(&mine) as Arc<dyn Sink>);
+        sessions.subscribe(2, &topic(), Validation::Plugin, Arc::clone(&other) as Arc<dyn Sink>);
+        assert_eq!(sessions.deliver(Instant::now(), &topic(), &message(1), Some(1), true), (0, None));
+        assert_eq!((mine.0.load(Ordering::Relaxed), other.0.load(Ordering::Relaxed)), (0, 1));
+        assert!(sessions.pending.is_empty());
+    }
+
+    #[test]
+    fn the_oldest_verdict_is_not_waited_for_when_too_many_are() {
+        let (mut sessions, now) = (sessions(), Instant::now());
+        let author = Identity::generate();
+        let message = |number| Message::sign(&author, topic(), number, Payload::default(), Now::real());
+        let first = message(0);
+        sessions.deliver(now, &topic(), &first, None, false);
+        for number in 1..MAX_PENDING as u64 {
+            assert_eq!(sessions.deliver(now, &topic(), &message(number), None, false), (0, None));
+        }
+        let (_, judged) = sessions.deliver(now, &topic(), &message(u64::MAX), None, false);
+        assert_eq!(judged, Some((topic(), first.id(), Verdict::Ignore)));
+    }
+}
