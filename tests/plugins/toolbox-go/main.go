@@ -31,6 +31,13 @@ type order struct {
 	Protocol string `json:"protocol"`
 	Sizes    []int  `json:"sizes"`
 	Size     int64  `json:"size"`
+	Topic    string `json:"topic"`
+	Name     string `json:"name"`
+	Key      string `json:"key"`
+	Hash     string `json:"hash"`
+	Text     string `json:"text"`
+	Sequence uint64 `json:"sequence"`
+	Validate bool   `json:"validate"`
 }
 
 type answer struct {
@@ -180,6 +187,9 @@ func carryOut(ctx context.Context, node *polypeer.Node, asked order) (any, error
 		return transfer(ctx, node, asked)
 	case "wait_cut":
 		return waitCut(ctx, node, asked)
+	}
+	if service := serviceOrders[asked.Op]; service != nil {
+		return service(ctx, node, asked)
 	}
 	return nil, fmt.Errorf("no order is called %q", asked.Op)
 }

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import polypeer
+from services import Services
 
 # Prime to every buffer size on the way, so that bytes in the wrong place show.
 PERIOD = (1 << 20) + 7
@@ -122,11 +123,11 @@ async def http(stream: polypeer.Stream) -> None:
     await stream.finish()
 
 
-class Toolbox:
+class Toolbox(Services):
     """Carries out orders; each method is one."""
 
     def __init__(self, node: polypeer.Node) -> None:
-        self.node = node
+        super().__init__(node)
         self.held: list[polypeer.Stream] = []
 
     async def pid(self) -> int:
