@@ -79,13 +79,6 @@ pub enum AdminRequest {
         /// Whom.
         node: NodeId,
     },
-    /// Keeps a peer connected whatever else is, or stops doing so. → `Done`
-    Protect {
-        /// Whom.
-        node: NodeId,
-        /// Whether to.
-        protected: bool,
-    },
     /// Drops the connection and everything remembered of a peer, but a block. → `Done`
     Forget {
         /// Whom.
@@ -102,6 +95,13 @@ pub enum AdminRequest {
     Shutdown {
         /// How long.
         grace_ms: u32,
+    },
+    /// Keeps a peer connected whatever else is, or stops doing so. → `Done`
+    Protect {
+        /// Whom.
+        node: NodeId,
+        /// Whether to.
+        protected: bool,
     },
 }
 

@@ -613,3 +613,6 @@ impl Manager {
 pub(super) fn banned(entry: &Entry, now: Now) -> Option<u64> {
     if entry.protected { None } else { entry.standing.banned_for(now.unix) }
 }
+
+#[cfg(test)]
+mod tests;

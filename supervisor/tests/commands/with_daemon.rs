@@ -43,14 +43,33 @@ fn node_is_described_as_text_and_as_documented_json() {
         "sources",
         "traffic",
         "plugins",
+        "offenders",
     ];
     assert_eq!((done.code, firsts), (0, expected.to_vec()), "{done:?}");
     assert!(!done.out.contains('\x1b'), "no colours into a pipe");
 
     let status = world.run(&["--json", "status"]).json();
-    let expected =
-        ["listen", "netcore", "node_id", "peers", "plugins", "reach", "sources", "traffic", "uptime_s", "version"];
+    let expected = [
+        "listen",
+        "netcore",
+        "node_id",
+        "offenders",
+        "peers",
+        "plugins",
+        "reach",
+        "sources",
+        "traffic",
+        "uptime_s",
+        "version",
+    ];
     assert_eq!(keys(&status), expected);
+    let lie =
+        serde_json::json!({ "node_id": NODE, "address": "192.0.2.9:7470", "reason": "lie", "count": 3, "ago_s": 60 });
+    assert_eq!(status["offenders"], serde_json::json!([lie]));
+    for (verb, done) in [("protect", "protected"), ("unprotect", "unprotected"), ("unblock", "unblocked")] {
+        let told = world.run(&["peers", verb, NODE]);
+        assert_eq!((told.code, told.err.trim()), (0, format!("{done} {NODE}").as_str()), "{told:?}");
+    }
     assert_eq!(keys(&status["netcore"]), ["pid", "restarts", "rss_bytes", "state"]);
     assert_eq!(status["traffic"], serde_json::json!({ "sent_bytes": 5, "received_bytes": 7 }));
     assert_eq!(status["listen"], serde_json::json!(["127.0.0.1:7470"]));

@@ -50,9 +50,12 @@ def text(value):
 
 
 def status():
-    """NetStatus of a node whose id is all zeros, listening on one address, with no peers, sources or warnings."""
+    """NetStatus of a node whose id is all zeros, listening on one address, with no peers, sources or warnings, and with
+    one peer that lied three times."""
     listen = struct.pack("<Q", 1) + text("127.0.0.1:7470")
-    return bytes(32) + listen + text("unknown") + struct.pack("<QQQQQQQ", 0, 0, 0, 5, 7, 0, 0)
+    offender = b"\x01" + bytes(32) + b"\x01" + text("192.0.2.9:7470") + text("lie") + struct.pack("<QQ", 3, 60)
+    offenders = struct.pack("<Q", 1) + offender
+    return bytes(32) + listen + text("unknown") + struct.pack("<QQQQQQQ", 0, 0, 0, 5, 7, 0, 0) + offenders
 
 
 def main():
