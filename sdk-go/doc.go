@@ -9,6 +9,9 @@
 //	conn, err := node.Dial(ctx, peer, "hello/1")    // peer: a node id or a ticket
 //	reply, err := node.Request(ctx, peer, "hello/1", []byte("hi"))
 //
+// It can also publish and subscribe to topics ([Node.Publish], [Node.Subscribe]), keep records in the network's hash table
+// ([Node.PutRecord], [Node.GetRecord], [Node.Provide]), and exchange datagrams ([Node.ListenPacket], a net.PacketConn).
+//
 // What the plugin may do is what its manifest asked for and the operator granted; anything else fails with
 // [ErrNotGranted].
 //
@@ -21,7 +24,7 @@
 // # Restarts of the network core
 //
 // When the network core restarts, the node connects again by itself, at once and then with growing pauses: listeners,
-// services and watchers go on, Accept keeps waiting, a Dial that was under way is tried again. Streams and requests in
+// services, subscriptions, provisions and watchers go on, Accept keeps waiting, a Dial that was under way is tried again. Streams and requests in
 // flight fail with [ErrConnectionLost]. Only when another process of the same launch takes over ([ErrSuperseded]) or
 // the launch is over ([ErrUnauthorised]) does the node end; [Node.Done] tells.
 package polypeer

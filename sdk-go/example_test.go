@@ -2,12 +2,14 @@ package polypeer_test
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io"
 	"log"
 	"net"
 	"net/http"
+	"time"
 
 	"polypeer"
 )
@@ -93,4 +95,56 @@ func ExampleNode_HandleRequests() {
 		log.Fatal(err)
 	}
 	<-service.Done()
+}
+
+// Publish to a topic, and look at what others publish before the node passes it on.
+func ExampleNode_Subscribe() {
+	ctx := context.Background()
+	node, err := polypeer.Connect(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	short := func(_ context.Context, message *polypeer.Message) polypeer.Verdict {
+		if len(message.Payload) > 500 {
+			return polypeer.Reject
+		}
+		return polypeer.Accept
+	}
+	news, err := node.Subscribe(ctx, "chat/news", polypeer.WithValidator(short))
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := node.Publish(ctx, "chat/news", []byte("hello")); err != nil {
+		log.Fatal(err)
+	}
+	for {
+		message, err := news.Next(ctx)
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Printf("%s: %s\n", message.Author, message.Payload)
+	}
+}
+
+// Keep a record in the network's hash table, signed with a key of the plugin's own.
+func ExampleNode_PutSigned() {
+	ctx := context.Background()
+	node, err := polypeer.Connect(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	_, key, err := ed25519.GenerateKey(nil) // kept in POLYPEER_DATA by a real plugin
+	if err != nil {
+		log.Fatal(err)
+	}
+	sequence := uint64(time.Now().UnixMilli())
+	record, err := polypeer.SignRecord(key, "chat/motd", sequence, time.Now().Add(time.Hour), []byte("hello"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := node.PutSigned(ctx, record); err != nil {
+		log.Fatal(err)
+	}
+	found, known, err := node.GetRecord(ctx, record.Key, "chat/motd")
+	fmt.Println(string(found.Value), known, err)
 }
