@@ -100,6 +100,12 @@ impl Distance {
         }
         256
     }
+
+    /// As a share of the whole space: how much of it is nearer.
+    pub fn fraction(&self) -> f64 {
+        let (high, _) = self.0.split_at(16);
+        u128::from_be_bytes(high.try_into().expect("16 bytes")) as f64 / 2_f64.powi(128)
+    }
 }
 
 impl fmt::Debug for Distance {

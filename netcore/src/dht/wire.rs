@@ -6,7 +6,7 @@ use polypeer_ipc_protocol::codec::{self, CodecError};
 use serde::{Deserialize, Serialize};
 
 use super::key::Key;
-use super::limits::{K, MAX_ANSWERED_PROVIDERS, MAX_MESSAGE};
+use super::limits::{K, MAX_PROVIDERS_OF_KEY, MAX_MESSAGE};
 use super::record::{ProviderRecord, Record};
 use crate::address::AddressRecord;
 use crate::bounded;
@@ -79,8 +79,8 @@ pub enum Response {
     },
     /// The providers it has listed.
     Providers {
-        /// At most [`MAX_ANSWERED_PROVIDERS`].
-        #[serde(deserialize_with = "bounded::list::<_, _, MAX_ANSWERED_PROVIDERS>")]
+        /// At most [`MAX_PROVIDERS_OF_KEY`].
+        #[serde(deserialize_with = "bounded::list::<_, _, MAX_PROVIDERS_OF_KEY>")]
         providers: Vec<ProviderRecord>,
         /// Closest first; at most [`K`].
         #[serde(with = "shared::contacts")]

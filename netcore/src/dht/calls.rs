@@ -1,0 +1,82 @@
+//! Calls in flight and when they are slow, or late. All wait equally long, so the order of calls is that of their timers.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Instant;
+
+use super::contact::Contact;
+use super::limits::{CALL_TIMEOUT, SLOW};
+use super::{CallId, QueryId};
+
+/// What a call is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// A step of a lookup.
+    Step(QueryId),
+    /// To have something kept.
+    Put(QueryId),
+    /// To see whether a node is there.
+    Check,
+    /// To hand a record to a node that is closer to it.
+    Handover,
+}
+
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) to: Contact,
+    pub(super) purpose: Purpose,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Calls {
+    open: BTreeMap<CallId, Call>,
+    slow: VecDeque<(Instant, CallId)>,
+    late: VecDeque<(Instant, CallId)>,
+    last: u64,
+}
+
+impl Calls {
+    pub(super) fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    pub(super) fn begin(&mut self, at: Instant, call: Call) -> CallId {
+        self.last += 1;
+        let id = CallId(self.last);
+        self.open.insert(id, call);
+        self.slow.push_back((at + SLOW, id));
+        self.late.push_back((at + CALL_TIMEOUT, id));
+        id
+    }
+
+    pub(super) fn end(&mut self, id: CallId) -> Option<Call> {
+        let call = self.open.remove(&id);
+        for timers in [&mut self.slow, &mut self.late] {
+            while timers.front().is_some_and(|(_, id)| !self.open.contains_key(id)) {
+                timers.pop_front();
+            }
+        }
+        call
+    }
+
+    /// When [`Self::next_slow`] or [`Self::next_late`] has one.
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
+        let first = |timers: &VecDeque<(Instant, CallId)>| timers.front().map(|(at, _)| *at);
+        first(&self.slow).into_iter().chain(first(&self.late)).min()
+    }
+
+    /// A call that has become slow, once.
+    pub(super) fn next_slow(&mut self, at: Instant) -> Option<&Call> {
+        while self.slow.front().is_some_and(|(due, _)| *due <= at) {
+            let (_, id) = self.slow.pop_front()?;
+            if self.open.contains_key(&id) {
+                return self.open.get(&id);
+            }
+        }
+        None
+    }
+
+    /// A call that must be taken for failed.
+    pub(super) fn next_late(&self, at: Instant) -> Option<CallId> {
+        self.late.front().filter(|(due, _)| *due <= at).map(|(_, id)| *id)
+    }
+}

@@ -1,0 +1,82 @@
+//! A node as others know it: its key, and what it signed of where it can be reached.
+
+use std::sync::Arc;
+
+use polypeer_ipc_protocol::ids::NodeId;
+
+use super::key::Key;
+use super::record::address_bytes;
+use crate::address::{AddressRecord, Zone};
+
+/// A node that may be asked: its key, hashed once, and the record whose address is dialed.
+#[derive(Debug, Clone)]
+pub(super) struct Contact {
+    pub(super) key: Key,
+    pub(super) record: Arc<AddressRecord>,
+}
+
+impl Contact {
+    pub(super) fn new(record: Arc<AddressRecord>) -> Self {
+        Self { key: Key::of_node(record.node), record }
+    }
+
+    pub(super) fn node(&self) -> NodeId {
+        self.record.node
+    }
+}
+
+/// The records of one node: the newest of each zone.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Records([Option<Arc<AddressRecord>>; 3]);
+
+impl Records {
+    pub(super) fn new(record: Arc<AddressRecord>) -> Self {
+        let mut records = Self::default();
+        records.set(record);
+        records
+    }
+
+    /// The one of a zone.
+    pub(super) fn of(&self, zone: Zone) -> Option<&Arc<AddressRecord>> {
+        self.0[zone as usize].as_ref()
+    }
+
+    /// Takes the place of the one of its zone, which is returned.
+    pub(super) fn set(&mut self, record: Arc<AddressRecord>) -> Option<Arc<AddressRecord>> {
+        let zone = record.zone();
+        self.0[zone as usize].replace(record)
+    }
+
+    /// Whether `record` says nothing that these do not.
+    pub(super) fn cover(&self, record: &AddressRecord) -> bool {
+        self.of(record.zone()).is_some_and(|known| known.sequence >= record.sequence)
+    }
+
+    /// The most local one that a peer in `zone` may be told of.
+    pub(super) fn told_to(&self, zone: Zone) -> Option<&Arc<AddressRecord>> {
+        self.iter().find(|record| record.zone().is_told_to(zone))
+    }
+
+    /// The one to dial: the most local, and after each failure the next.
+    pub(super) fn to_dial(&self, failures: u8) -> Option<&Arc<AddressRecord>> {
+        let count = self.iter().count().max(1);
+        self.iter().nth(usize::from(failures) % count)
+    }
+
+    /// Most local first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<AddressRecord>> {
+        self.0.iter().flatten()
+    }
+
+    /// Keeps those that `keep` says.
+    pub(super) fn retain(&mut self, keep: impl Fn(&AddressRecord) -> bool) {
+        for slot in &mut self.0 {
+            slot.take_if(|record| !keep(record));
+        }
+    }
+
+    /// Memory behind the pointers, bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.iter().map(|record| address_bytes(record)).sum()
+    }
+}

@@ -1,0 +1,139 @@
+//! How many contacts of one place there may be together: whoever has one network has as many node ids as they like, but
+//! only the addresses of that network.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use crate::address::{AddressRecord, Subnet, Zone};
+
+/// How many contacts may share an address or a network. Only public addresses have a limit per network; those of private
+/// networks one per address; those of this machine none, so that local networks and tests of many nodes on one machine work.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Caps {
+    /// With one public IP address.
+    pub(super) per_ip: usize,
+    /// With public addresses in one /24 or /48.
+    pub(super) per_subnet: usize,
+}
+
+/// With one address of a private network: a machine that runs a test of many nodes.
+const PER_PRIVATE_IP: usize = 64;
+
+/// Who is in a group, by network.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Crowd(BTreeMap<Subnet, u8>);
+
+/// The networks a record names, each once. A record counts in each: which of them is real, only dialing tells.
+fn subnets(record: &AddressRecord) -> impl Iterator<Item = Subnet> {
+    let list = &record.addresses;
+    list.iter().enumerate().filter_map(move |(at, address)| {
+        let subnet = Subnet::of(address.ip());
+        let counted = Zone::of(address.ip()) != Zone::Loopback;
+        (counted && !list[..at].iter().any(|earlier| Subnet::of(earlier.ip()) == subnet)).then_some(subnet)
+    })
+}
+
+impl Crowd {
+    /// Whether there is room for one more within `caps`. `others` are the group's records; they are only looked at when some
+    /// share a network with `record`.
+    pub(super) fn admits<'a, I: Iterator<Item = &'a AddressRecord>>(
+        &self,
+        record: &AddressRecord,
+        caps: Caps,
+        others: impl Fn() -> I,
+    ) -> bool {
+        let public = record.zone() == Zone::Public;
+        let per_ip = if public { caps.per_ip } else { PER_PRIVATE_IP };
+        let mut near = false;
+        for subnet in subnets(record) {
+            let here = self.0.get(&subnet).map_or(0, |count| usize::from(*count));
+            if public && here >= caps.per_subnet {
+                return false;
+            }
+            near |= here > 0;
+        }
+        let at = |ip: IpAddr| others().filter(|other| other.addresses.iter().any(|a| a.ip() == ip)).count();
+        !near || record.addresses.iter().all(|address| at(address.ip()) < per_ip)
+    }
+
+    /// One more.
+    pub(super) fn add(&mut self, record: &AddressRecord) {
+        for subnet in subnets(record) {
+            let count = self.0.entry(subnet).or_default();
+            *count = count.saturating_add(1);
+        }
+    }
+
+    /// One less, of those added.
+    pub(super) fn remove(&mut self, record: &AddressRecord) {
+        for subnet in subnets(record) {
+            if let Some(count) = self.0.get_mut(&subnet) {
+                *count -= 1;
+                if *count == 0 {
+                    self.0.remove(&subnet);
+                }
+            }
+        }
+    }
+
+    /// Memory, bytes: a B-tree is two thirds full on average.
+    pub(super) fn bytes(&self) -> usize {
+        self.0.len() * size_of::<(Subnet, u8)>() * 3 / 2
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use polypeer_ipc_protocol::ids::NodeId;
+    use polypeer_ipc_protocol::record::Signature;
+
+    fn record(addresses: &[&str]) -> AddressRecord {
+        let addresses = addresses.iter().map(|text| text.parse().unwrap()).collect();
+        AddressRecord { node: NodeId([0; 32]), addresses, sequence: 0, time: 0, signature: Signature([0; 64]) }
+    }
+
+    fn admitted(records: &[AddressRecord], caps: Caps) -> usize {
+        let (mut crowd, mut members) = (Crowd::default(), Vec::<&AddressRecord>::new());
+        for record in records {
+            if crowd.admits(record, caps, || members.iter().copied()) {
+                crowd.add(record);
+                members.push(record);
+            }
+        }
+        members.len()
+    }
+
+    #[test]
+    fn a_public_network_is_limited_and_so_is_an_address() {
+        let caps = Caps { per_ip: 1, per_subnet: 2 };
+        let of = |texts: &[&str]| admitted(&texts.iter().map(|text| record(&[text])).collect::<Vec<_>>(), caps);
+        assert_eq!(of(&["9.0.0.1:1", "9.0.0.2:1", "9.0.0.3:1", "9.0.1.1:1"]), 3, "two of a /24");
+        assert_eq!(of(&["9.0.0.1:1", "9.0.0.1:2"]), 1, "one of an address");
+        assert_eq!(of(&["[2001:db8:1::1]:1", "[2001:db8:1:2::2]:1", "[2001:db8:1:3::1]:1"]), 2, "two of a /48");
+    }
+
+    #[test]
+    fn local_networks_are_not_limited_by_network() {
+        let caps = Caps { per_ip: 1, per_subnet: 2 };
+        let lan: Vec<_> = (1..200).map(|host| record(&[&format!("192.168.0.{host}:1")])).collect();
+        assert_eq!(admitted(&lan, caps), lan.len());
+        let machine: Vec<_> = (1..200).map(|port| record(&[&format!("127.0.0.1:{port}")])).collect();
+        assert_eq!(admitted(&machine, caps), machine.len());
+        let one: Vec<_> = (1..200).map(|port| record(&[&format!("10.0.0.1:{port}")])).collect();
+        assert_eq!(admitted(&one, caps), PER_PRIVATE_IP);
+    }
+
+    #[test]
+    fn a_record_of_many_networks_counts_in_each_and_leaves_each() {
+        let caps = Caps { per_ip: 2, per_subnet: 1 };
+        let wide = record(&["9.0.0.1:1", "9.0.1.1:1", "9.0.1.2:1"]);
+        let mut crowd = Crowd::default();
+        crowd.add(&wide);
+        let none = || std::iter::empty();
+        assert!(!crowd.admits(&record(&["9.0.1.9:1"]), caps, none));
+        crowd.remove(&wide);
+        assert!(crowd.admits(&record(&["9.0.1.9:1"]), caps, none));
+        assert_eq!(crowd.bytes(), 0);
+    }
+}

@@ -1,0 +1,345 @@
+//! One lookup: which node to ask next until those closest to a key are known. It walks along several paths that share no
+//! queried node, so that one liar leads only one of them astray; what a node tells goes to the path that asked it.
+
+use std::sync::Arc;
+
+use super::contact::Contact;
+use super::diversity::Crowd;
+use super::key::{Distance, Key};
+use super::limits::{K, MAX_ASKED, MAX_LOOKUP_CALLS, MAX_PATHS, MISLED, PATHS, PER_LOOKUP, SHORTLIST, TOO_SPARSE};
+use crate::address::AddressRecord;
+
+/// How a lookup goes about it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Plan {
+    /// How many of the closest must have answered on each path.
+    pub(super) depth: usize,
+    /// Whether it guards against liars: several paths, limits per network, no belief in those who mislead.
+    pub(super) guarded: bool,
+}
+
+/// A lookup in progress.
+#[derive(Debug)]
+pub(super) struct Lookup {
+    pub(super) target: Key,
+    plan: Plan,
+    /// By distance.
+    nodes: Vec<Node>,
+    paths: Vec<Path>,
+    asked: usize,
+    in_flight: usize,
+    /// The path whose turn it is.
+    turn: usize,
+}
+
+#[derive(Debug, Default)]
+struct Path {
+    crowd: Crowd,
+    nodes: usize,
+}
+
+#[derive(Debug)]
+struct Node {
+    distance: Distance,
+    contact: Contact,
+    state: State,
+    /// The paths that know of it, a bit for each.
+    paths: u8,
+    /// Who told of it: `None` for this node's own table, or for several.
+    teller: Option<Distance>,
+    /// Of the nodes it told of first, how many failed and how many answered.
+    misled: u8,
+    led: u8,
+    /// Whether the signature of its record is known to be right.
+    checked: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    New,
+    Asked { path: usize, slow: bool },
+    Answered,
+    Failed,
+}
+
+/// Whether a record is signed as it should be; asked only when it matters.
+pub(super) type Check<'a> = &'a dyn Fn(&Contact) -> bool;
+
+/// The next step.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// Ask this one.
+    Ask(Contact),
+    /// Its record is forged, and this node told of it.
+    Forged(Contact),
+    /// Nothing before something else happens.
+    Wait,
+    /// All paths have come to their end.
+    Done,
+}
+
+impl Lookup {
+    /// One that begins at `seeds`, contacts of this node's own table.
+    pub(super) fn new(target: Key, plan: Plan, seeds: Vec<Contact>) -> Self {
+        let mut lookup =
+            Self { target, plan, nodes: Vec::new(), paths: Vec::new(), asked: 0, in_flight: 0, turn: 0 };
+        lookup.extend(seeds);
+        lookup
+    }
+
+    /// Begins further paths at `seeds`. Returns whether there was any among them that was not known, and room for it.
+    pub(super) fn extend(&mut self, seeds: Vec<Contact>) -> bool {
+        let first = self.paths.len();
+        let count = if self.plan.guarded { PATHS.min(MAX_PATHS - first) } else { 1 - first.min(1) };
+        let fresh: Vec<Contact> = seeds.into_iter().filter(|seed| self.find(&seed.key).is_none()).collect();
+        if count == 0 || fresh.is_empty() {
+            return false;
+        }
+        self.paths.resize_with(first + count, Path::default);
+        for (at, seed) in fresh.into_iter().enumerate() {
+            self.insert(first + at % count, seed, None, true, &|_| true);
+        }
+        true
+    }
+
+    fn find(&self, key: &Key) -> Option<usize> {
+        self.position(&self.target.distance(key)).ok()
+    }
+
+    fn position(&self, distance: &Distance) -> Result<usize, usize> {
+        self.nodes.binary_search_by(|node| node.distance.cmp(distance))
+    }
+
+    /// Adds a node to a path.
+    fn insert(&mut self, path: usize, contact: Contact, teller: Option<Distance>, checked: bool, check: Check<'_>) {
+        let distance = self.target.distance(&contact.key);
+        match self.position(&distance) {
+            Ok(at) => self.told_again(at, path, contact, teller, check),
+            Err(_) if !self.has_room(path, &distance, &contact.record) => {}
+            Err(_) => {
+                let at = self.position(&distance).unwrap_or_else(|at| at);
+                self.paths[path].crowd.add(&contact.record);
+                self.paths[path].nodes += 1;
+                let node = Node {
+                    distance,
+                    contact,
+                    state: State::New,
+                    paths: 1 << path,
+                    teller,
+                    misled: 0,
+                    led: 0,
+                    checked,
+                };
+                self.nodes.insert(at, node);
+            }
+        }
+    }
+
+    /// A node known already: a record that differs is taken if it is better, which only its signature tells.
+    fn told_again(&mut self, at: usize, path: usize, contact: Contact, teller: Option<Distance>, check: Check<'_>) {
+        let record = Arc::clone(&self.nodes[at].contact.record);
+        let new_here = self.nodes[at].paths & (1 << path) == 0;
+        if new_here && self.paths[path].nodes < SHORTLIST && self.admits(path, &record) {
+            self.nodes[at].paths |= 1 << path;
+            self.paths[path].crowd.add(&record);
+            self.paths[path].nodes += 1;
+        }
+        let node = &mut self.nodes[at];
+        let (known, told) = (&node.contact.record, &contact.record);
+        let same = Arc::ptr_eq(known, told) || known == told;
+        let usable = matches!(node.state, State::New | State::Failed);
+        let better = !node.checked || told.sequence > known.sequence;
+        if !same && usable && better && check(&contact) {
+            for (index, path) in self.paths.iter_mut().enumerate() {
+                if node.paths & (1 << index) != 0 {
+                    path.crowd.remove(known);
+                    path.crowd.add(told);
+                }
+            }
+            node.contact = contact;
+            node.checked = true;
+            node.teller = teller;
+            node.state = State::New;
+        } else if node.teller != teller {
+            node.teller = None;
+        }
+    }
+
+    /// Whether the limits per network let a path take this one.
+    fn admits(&self, path: usize, record: &AddressRecord) -> bool {
+        let here = |node: &&Node| node.paths & (1 << path) != 0;
+        let others = || self.nodes.iter().filter(here).map(|node| &*node.contact.record);
+        !self.plan.guarded || self.paths[path].crowd.admits(record, PER_LOOKUP, others)
+    }
+
+    /// Whether a path takes one more at this distance; the furthest it has not asked makes room.
+    fn has_room(&mut self, path: usize, distance: &Distance, record: &AddressRecord) -> bool {
+        let bit = 1_u8 << path;
+        if !self.admits(path, record) {
+            return false;
+        }
+        if self.paths[path].nodes < SHORTLIST {
+            return true;
+        }
+        let furthest = self.nodes.iter().rposition(|node| node.paths & bit != 0 && node.state == State::New);
+        let Some(at) = furthest.filter(|at| self.nodes[*at].distance > *distance) else { return false };
+        self.paths[path].crowd.remove(&self.nodes[at].contact.record);
+        self.paths[path].nodes -= 1;
+        self.nodes[at].paths &= !bit;
+        if self.nodes[at].paths == 0 {
+            self.nodes.remove(at);
+        }
+        true
+    }
+
+    /// What to do next. A node to be asked counts as asked from here on.
+    pub(super) fn step(&mut self, check: Check<'_>) -> Step {
+        let mut open = false;
+        for turn in 0..self.paths.len() {
+            let path = (self.turn + turn) % self.paths.len();
+            let per_path = if self.plan.guarded { 1 } else { PATHS };
+            let busy = |node: &&Node| node.state == State::Asked { path, slow: false };
+            let waiting = self.nodes.iter().filter(busy).count();
+            match self.next_of(path) {
+                Next::Ask(_) if self.in_flight >= MAX_LOOKUP_CALLS || waiting >= per_path => open = true,
+                Next::Ask(_) if self.asked >= MAX_ASKED => {}
+                Next::Ask(at) => {
+                    let node = &mut self.nodes[at];
+                    if !node.checked && !check(&node.contact) {
+                        node.state = State::Failed;
+                        return self.forger(at).map_or_else(|| self.step(check), Step::Forged);
+                    }
+                    node.checked = true;
+                    node.state = State::Asked { path, slow: false };
+                    self.turn = (path + 1) % self.paths.len();
+                    self.asked += 1;
+                    self.in_flight += 1;
+                    return Step::Ask(self.nodes[at].contact.clone());
+                }
+                Next::Wait => open = true,
+                Next::Nothing => {}
+            }
+        }
+        if open { Step::Wait } else { Step::Done }
+    }
+
+    /// Who told of this one, if it was one node, is not followed any more.
+    fn forger(&mut self, at: usize) -> Option<Contact> {
+        let forger = self.nodes[at].teller.and_then(|teller| self.position(&teller).ok())?;
+        let forger = &mut self.nodes[forger];
+        (forger.misled, forger.led) = (u8::MAX, 0);
+        Some(forger.contact.clone())
+    }
+
+    /// The closest node of a path that is not asked yet, if it is among the closest that count.
+    fn next_of(&self, path: usize) -> Next {
+        let (mut live, mut waiting) = (0, false);
+        for (at, node) in self.nodes.iter().enumerate() {
+            if node.paths & (1 << path) == 0 || self.is_doubtful(node) {
+                continue;
+            }
+            match node.state {
+                State::Failed | State::Asked { slow: true, .. } => continue,
+                State::New => return Next::Ask(at),
+                State::Asked { .. } => waiting = true,
+                State::Answered => {}
+            }
+            live += 1;
+            if live == self.plan.depth {
+                break;
+            }
+        }
+        if waiting { Next::Wait } else { Next::Nothing }
+    }
+
+    /// Whether who told of it has told of too many that were not there.
+    fn is_doubtful(&self, node: &Node) -> bool {
+        if !self.plan.guarded || node.state == State::Answered {
+            return false;
+        }
+        let Some(teller) = node.teller.and_then(|teller| self.position(&teller).ok()) else { return false };
+        let teller = &self.nodes[teller];
+        teller.misled >= MISLED && teller.misled / 2 > teller.led
+    }
+
+    /// A node answered, and told of these.
+    pub(super) fn answered(&mut self, key: &Key, contacts: Vec<Contact>, check: Check<'_>) {
+        let Some(path) = self.finished(key, State::Answered) else { return };
+        let teller = self.target.distance(key);
+        for contact in contacts.into_iter().take(K) {
+            self.insert(path, contact, Some(teller), false, check);
+        }
+    }
+
+    /// A node did not answer, or nothing that helps.
+    pub(super) fn failed(&mut self, key: &Key) {
+        self.finished(key, State::Failed);
+    }
+
+    /// Gives a node its last state; returns the path that asked it.
+    fn finished(&mut self, key: &Key, state: State) -> Option<usize> {
+        let at = self.find(key)?;
+        let State::Asked { path, .. } = self.nodes[at].state else { return None };
+        self.nodes[at].state = state;
+        self.in_flight -= 1;
+        if let Some(teller) = self.nodes[at].teller.and_then(|teller| self.position(&teller).ok()) {
+            let teller = &mut self.nodes[teller];
+            let count = if state == State::Answered { &mut teller.led } else { &mut teller.misled };
+            *count = count.saturating_add(1);
+        }
+        Some(path)
+    }
+
+    /// A call takes long: its path goes on without it.
+    pub(super) fn slow(&mut self, key: &Key) {
+        if let Some(at) = self.find(key)
+            && let State::Asked { slow, .. } = &mut self.nodes[at].state
+        {
+            *slow = true;
+        }
+    }
+
+    /// Whether nodes are so rare where it ended that it must have been led astray. `spacing` is the usual distance.
+    pub(super) fn is_sparse(&self, spacing: f64) -> bool {
+        let mut answered = self.nodes.iter().filter(|node| node.state == State::Answered);
+        let nth = self.plan.depth.min(8);
+        match answered.nth(nth - 1) {
+            Some(node) => node.distance.fraction() > TOO_SPARSE * spacing * nth as f64,
+            None => false,
+        }
+    }
+
+    /// The nodes closest to the target that may be there, closest first, few of one network.
+    pub(super) fn closest(&self, count: usize) -> Vec<Contact> {
+        let (mut crowd, mut list) = (Crowd::default(), Vec::<Contact>::new());
+        for node in &self.nodes {
+            if list.len() == count {
+                break;
+            }
+            if node.state == State::Failed || self.is_doubtful(node) {
+                continue;
+            }
+            let record = &node.contact.record;
+            if self.plan.guarded {
+                let others = || list.iter().map(|contact| &*contact.record);
+                if !crowd.admits(record, PER_LOOKUP, others) {
+                    continue;
+                }
+                crowd.add(record);
+            }
+            list.push(node.contact.clone());
+        }
+        list
+    }
+
+    /// How many nodes it asked.
+    pub(super) fn asked(&self) -> usize {
+        self.asked
+    }
+}
+
+enum Next {
+    Ask(usize),
+    Wait,
+    Nothing,
+}

@@ -1,0 +1,130 @@
+//! Lists of providers kept for others: who provides what a key stands for. Each provider brings itself, nobody brings
+//! others, so that each is charged for its own.
+
+use std::collections::BTreeMap;
+
+use super::bucket::Moment;
+use super::key::{Distance, Key};
+use super::limits::{MAX_PROVIDERS, MAX_PROVIDERS_OF_KEY, NODE_PROVIDED, PROVIDERS_PER_SUBNET, SUBNET_PROVIDED};
+use super::quota::{Amount, Owner, Quota, Usage};
+use super::record::ProviderRecord;
+use super::wire::Refusal;
+use crate::address::{Subnet, Zone};
+
+#[derive(Debug)]
+struct Listed {
+    provider: ProviderRecord,
+    until: Moment,
+    owner: Owner,
+}
+
+/// All lists, by distance from this node. Within one, who came last is last.
+#[derive(Debug)]
+pub(super) struct Providers {
+    own: Key,
+    lists: BTreeMap<Distance, Vec<Listed>>,
+    usage: Usage,
+    guarded: bool,
+    /// Dropped because others needed the room.
+    pub(super) evicted: u64,
+}
+
+impl Providers {
+    /// Empty, of the node at `own`. `guarded` turns the quotas of each on; the total always holds.
+    pub(super) fn new(own: Key, guarded: bool) -> Self {
+        let any = usize::MAX;
+        let quota = Quota {
+            node: Amount { count: NODE_PROVIDED, bytes: any },
+            subnet: Amount { count: SUBNET_PROVIDED, bytes: any },
+            total: Amount { count: MAX_PROVIDERS, bytes: any },
+        };
+        Self { own, lists: BTreeMap::new(), usage: Usage::new(quota), guarded, evicted: 0 }
+    }
+
+    /// Why a provider would not be listed, before anybody looks at its signatures.
+    pub(super) fn would_take(&self, provider: &ProviderRecord, owner: &Owner) -> Result<(), Refusal> {
+        let distance = self.own.distance(&provider.key);
+        let list = self.lists.get(&distance).map_or(&[][..], Vec::as_slice);
+        let listed = |other: &&Listed| other.provider.address.node == provider.address.node;
+        if let Some(known) = list.iter().find(listed) {
+            // Of the same node, so it is charged already.
+            return if known.provider.expires > provider.expires { Err(Refusal::Superseded) } else { Ok(()) };
+        }
+        if !self.guarded {
+            return Ok(());
+        }
+        let near = list.iter().filter(|other| shares_subnet(&other.provider, provider)).count();
+        if near >= PROVIDERS_PER_SUBNET || !self.usage.may_add(Some(owner), 0) {
+            return Err(Refusal::Quota);
+        }
+        let furthest = self.lists.last_key_value().map(|(distance, _)| *distance);
+        if !self.usage.has_room(0) && list.is_empty() && furthest.is_none_or(|furthest| furthest <= distance) {
+            return Err(Refusal::Full);
+        }
+        Ok(())
+    }
+
+    /// Lists a provider that is right and that [`Self::would_take`] takes. In a full list the one that came first makes room.
+    pub(super) fn put(&mut self, provider: ProviderRecord, owner: Owner, until: Moment) {
+        let distance = self.own.distance(&provider.key);
+        let list = self.lists.entry(distance).or_default();
+        let same = list.iter().position(|other| other.provider.address.node == provider.address.node);
+        let full = list.len() >= MAX_PROVIDERS_OF_KEY;
+        if let Some(at) = same.or(full.then_some(0)) {
+            let old = list.remove(at);
+            self.usage.remove(Some(&old.owner), 0);
+            self.evicted += u64::from(same.is_none());
+        }
+        list.push(Listed { provider, until, owner });
+        self.usage.add(Some(&owner), 0);
+        while self.usage.total().count > MAX_PROVIDERS {
+            self.drop_furthest();
+        }
+    }
+
+    fn drop_furthest(&mut self) {
+        let Some(mut furthest) = self.lists.last_entry() else { return };
+        let dropped = furthest.get_mut().remove(0);
+        if furthest.get().is_empty() {
+            furthest.remove();
+        }
+        self.usage.remove(Some(&dropped.owner), 0);
+        self.evicted += 1;
+    }
+
+    /// The list of a key, for an asker in `zone`, who came last first.
+    pub(super) fn find(&self, key: &Key, zone: Zone, at: Moment) -> Vec<ProviderRecord> {
+        let list = self.lists.get(&self.own.distance(key)).map_or(&[][..], Vec::as_slice);
+        let told = |listed: &&Listed| listed.until > at && listed.provider.address.zone().is_told_to(zone);
+        list.iter().rev().filter(told).map(|listed| listed.provider.clone()).collect()
+    }
+
+    /// Drops what has ended.
+    pub(super) fn expire(&mut self, at: Moment) {
+        let usage = &mut self.usage;
+        self.lists.retain(|_, list| {
+            list.retain(|listed| {
+                let stays = listed.until > at;
+                if !stays {
+                    usage.remove(Some(&listed.owner), 0);
+                }
+                stays
+            });
+            !list.is_empty()
+        });
+    }
+
+    /// How many entries.
+    pub(super) fn len(&self) -> usize {
+        self.usage.total().count
+    }
+}
+
+fn shares_subnet(one: &ProviderRecord, other: &ProviderRecord) -> bool {
+    let subnets = |provider: &ProviderRecord| {
+        let public = provider.address.addresses.iter().filter(|address| Zone::of(address.ip()) == Zone::Public);
+        public.map(|address| Subnet::of(address.ip())).collect::<Vec<_>>()
+    };
+    let others = subnets(other);
+    subnets(one).iter().any(|subnet| others.contains(subnet))
+}

@@ -1,0 +1,125 @@
+//! Who fills how much of what this node keeps for others.
+
+use std::collections::BTreeMap;
+
+use polypeer_ipc_protocol::ids::NodeId;
+
+use super::rate::payer;
+use super::Asker;
+use crate::address::Subnet;
+
+/// Who brought something, and so is charged for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Owner {
+    node: NodeId,
+    subnet: Option<Subnet>,
+}
+
+impl Owner {
+    pub(super) fn of(asker: &Asker) -> Self {
+        Self { node: asker.node, subnet: payer(asker.ip) }
+    }
+}
+
+/// How many and how many bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Amount {
+    pub(super) count: usize,
+    pub(super) bytes: usize,
+}
+
+impl Amount {
+    fn plus(self, bytes: usize) -> Self {
+        Self { count: self.count + 1, bytes: self.bytes + bytes }
+    }
+
+    fn minus(self, bytes: usize) -> Self {
+        Self { count: self.count.saturating_sub(1), bytes: self.bytes.saturating_sub(bytes) }
+    }
+
+    fn within(self, most: Self) -> bool {
+        self.count <= most.count && self.bytes <= most.bytes
+    }
+}
+
+/// What each may fill.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Quota {
+    pub(super) node: Amount,
+    pub(super) subnet: Amount,
+    pub(super) total: Amount,
+}
+
+/// What each fills. Has an entry only for those who fill something, so it is as bounded as that.
+#[derive(Debug)]
+pub(super) struct Usage {
+    quota: Quota,
+    nodes: BTreeMap<NodeId, Amount>,
+    subnets: BTreeMap<Subnet, Amount>,
+    total: Amount,
+}
+
+impl Usage {
+    pub(super) fn new(quota: Quota) -> Self {
+        Self { quota, nodes: BTreeMap::new(), subnets: BTreeMap::new(), total: Amount::default() }
+    }
+
+    /// Whether `owner` may bring one more. Nobody is charged for this node's own.
+    pub(super) fn may_add(&self, owner: Option<&Owner>, bytes: usize) -> bool {
+        owner.is_none_or(|owner| {
+            let node = self.nodes.get(&owner.node).copied().unwrap_or_default();
+            let subnet = owner.subnet.and_then(|subnet| self.subnets.get(&subnet)).copied().unwrap_or_default();
+            node.plus(bytes).within(self.quota.node)
+                && (owner.subnet.is_none() || subnet.plus(bytes).within(self.quota.subnet))
+        })
+    }
+
+    /// Whether there is room at all.
+    pub(super) fn has_room(&self, bytes: usize) -> bool {
+        self.total.plus(bytes).within(self.quota.total)
+    }
+
+    /// Whether the total is kept.
+    pub(super) fn is_within(&self) -> bool {
+        self.total.within(self.quota.total)
+    }
+
+    pub(super) fn add(&mut self, owner: Option<&Owner>, bytes: usize) {
+        self.total = self.total.plus(bytes);
+        let Some(owner) = owner else { return };
+        let node = self.nodes.entry(owner.node).or_default();
+        *node = node.plus(bytes);
+        if let Some(subnet) = owner.subnet {
+            let amount = self.subnets.entry(subnet).or_default();
+            *amount = amount.plus(bytes);
+        }
+    }
+
+    pub(super) fn remove(&mut self, owner: Option<&Owner>, bytes: usize) {
+        self.total = self.total.minus(bytes);
+        let Some(owner) = owner else { return };
+        less(&mut self.nodes, &owner.node, bytes);
+        if let Some(subnet) = &owner.subnet {
+            less(&mut self.subnets, subnet, bytes);
+        }
+    }
+
+    pub(super) fn total(&self) -> Amount {
+        self.total
+    }
+
+    /// How many are charged.
+    #[cfg(test)]
+    pub(super) fn owners(&self) -> usize {
+        self.nodes.len() + self.subnets.len()
+    }
+}
+
+fn less<T: Ord>(amounts: &mut BTreeMap<T, Amount>, who: &T, bytes: usize) {
+    if let Some(amount) = amounts.get_mut(who) {
+        *amount = amount.minus(bytes);
+        if amount.count == 0 {
+            amounts.remove(who);
+        }
+    }
+}

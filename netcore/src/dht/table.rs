@@ -1,0 +1,321 @@
+//! The routing table: for each length of shared prefix a bucket of contacts. It never says whom to ask next; it only
+//! remembers who answered and who did not, and tells who is closest.
+
+use std::sync::Arc;
+
+use super::bucket::{Bucket, Entry, Moment, Place};
+use super::contact::{Contact, Records};
+use super::diversity::{Caps, Crowd};
+use super::key::{Distance, Key};
+use super::limits::{FORGET_AFTER, K, PER_BUCKET, PER_TABLE};
+use crate::address::AddressRecord;
+use crate::now::Now;
+
+/// All contacts. Index `i` of `buckets` holds those that share exactly `i` bits with `own`.
+pub(super) struct Table {
+    own: Key,
+    buckets: Vec<Bucket>,
+    crowd: Crowd,
+    diverse: bool,
+}
+
+/// What became of a contact that answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// It was in the table.
+    Known,
+    /// Now it is.
+    Entered,
+    /// There is no place; it is kept in mind.
+    Spare,
+    /// Too many of its network are in the table.
+    Crowded,
+}
+
+impl Table {
+    /// An empty one around `own`; `diverse` turns the limits per network on.
+    pub(super) fn new(own: Key, diverse: bool) -> Self {
+        Self { own, buckets: Vec::new(), crowd: Crowd::default(), diverse }
+    }
+
+    fn index(&self, key: &Key) -> usize {
+        self.own.distance(key).shared_bits().min(255)
+    }
+
+    fn bucket(&mut self, key: &Key) -> &mut Bucket {
+        let index = self.index(key);
+        if self.buckets.len() <= index {
+            self.buckets.resize_with(index + 1, Bucket::default);
+        }
+        &mut self.buckets[index]
+    }
+
+    /// The contact with this key.
+    pub(super) fn entry(&self, key: &Key) -> Option<&Entry> {
+        let bucket = self.buckets.get(self.index(key))?;
+        bucket.position(key).map(|at| &bucket.entries[at])
+    }
+
+    /// How many contacts.
+    pub(super) fn len(&self) -> usize {
+        self.buckets.iter().map(|bucket| bucket.entries.len()).sum()
+    }
+
+    /// Contacts that share `bits` bits, that did not fail just now.
+    pub(super) fn sound(&self, bits: usize) -> usize {
+        self.buckets.get(bits).map_or(0, |bucket| bucket.entries.iter().filter(|entry| entry.failures == 0).count())
+    }
+
+    /// Whether this contact, if it answered, would enter.
+    pub(super) fn would_take(&self, contact: &Contact) -> bool {
+        let bucket = self.buckets.get(self.index(&contact.key));
+        let place = bucket.map_or(Some(Place::Free), Bucket::place);
+        place.is_some_and(|place| contact.key != self.own && self.is_admitted(contact, place))
+    }
+
+    /// Whether the limits per network let it in, once whoever is in its place has left.
+    fn is_admitted(&self, contact: &Contact, place: Place) -> bool {
+        if !self.diverse {
+            return true;
+        }
+        let records = |entries: &[Entry], skip: Option<usize>| {
+            let kept = entries.iter().enumerate().filter(move |(at, _)| Some(*at) != skip);
+            kept.flat_map(|(_, entry)| entry.records.iter()).cloned().collect::<Vec<_>>()
+        };
+        let skip = if let Place::Of(at) = place { Some(at) } else { None };
+        let everybody = || self.buckets.iter().flat_map(|bucket| &bucket.entries);
+        let all = || everybody().flat_map(|entry| entry.records.iter()).map(AsRef::as_ref);
+        if !self.crowd.admits(&contact.record, PER_TABLE, all) {
+            return false;
+        }
+        if self.crowd.admits(&contact.record, ALONE, all) {
+            return true; // nobody of its networks is anywhere, so not in the bucket either
+        }
+        let Some(bucket) = self.buckets.get(self.index(&contact.key)) else { return true };
+        let members = records(&bucket.entries, skip);
+        let mut crowd = Crowd::default();
+        members.iter().for_each(|record| crowd.add(record));
+        crowd.admits(&contact.record, PER_BUCKET, || members.iter().map(AsRef::as_ref))
+    }
+
+    /// Takes note that `contact` answered a call to its record, whose signature is right.
+    pub(super) fn answered(&mut self, contact: &Contact, at: Moment) -> Seen {
+        if let Some(known) = self.bucket(&contact.key).position(&contact.key) {
+            let bucket = self.bucket(&contact.key);
+            let mut entry = bucket.entries.remove(known);
+            entry.seen = at;
+            entry.failures = 0;
+            entry.checking = false;
+            bucket.entries.push(entry);
+            self.update(contact);
+            return Seen::Known;
+        }
+        let Some(place) = self.bucket(&contact.key).place() else {
+            self.bucket(&contact.key).keep_spare(Arc::clone(&contact.record));
+            return Seen::Spare;
+        };
+        if contact.key == self.own || !self.is_admitted(contact, place) {
+            return Seen::Crowded;
+        }
+        if let Place::Of(index) = place {
+            let failed = self.bucket(&contact.key).entries.remove(index);
+            self.left(&failed);
+        }
+        self.crowd.add(&contact.record);
+        let records = Records::new(Arc::clone(&contact.record));
+        let entry = Entry { key: contact.key, records, seen: at, failures: 0, checking: false };
+        let bucket = self.bucket(&contact.key);
+        bucket.spares.retain(|spare| spare.node != contact.record.node);
+        bucket.entries.push(entry);
+        Seen::Entered
+    }
+
+    /// Takes a newer record of a contact, whose signature is right. One that moved to where there are too many leaves.
+    pub(super) fn update(&mut self, contact: &Contact) {
+        let index = self.index(&contact.key);
+        let Some(at) = self.buckets.get(index).and_then(|bucket| bucket.position(&contact.key)) else { return };
+        let entry = &mut self.buckets[index].entries[at];
+        if entry.records.cover(&contact.record) {
+            return;
+        }
+        if let Some(old) = entry.records.set(Arc::clone(&contact.record)) {
+            self.crowd.remove(&old);
+        }
+        let entry = self.buckets[index].entries.remove(at);
+        let fits = self.is_admitted(contact, Place::Free);
+        self.crowd.add(&contact.record);
+        if fits {
+            self.buckets[index].entries.insert(at, entry);
+        } else {
+            self.left(&entry);
+        }
+    }
+
+    fn left(&mut self, entry: &Entry) {
+        entry.records.iter().for_each(|record| self.crowd.remove(record));
+    }
+
+    /// Takes note that a call to `key` failed. A spare that could take its place is returned, to be called. It leaves when
+    /// one does, or when it failed [`FORGET_AFTER`] times.
+    pub(super) fn failed(&mut self, key: &Key) -> Option<Arc<AddressRecord>> {
+        let bucket = self.bucket(key);
+        let at = bucket.position(key)?;
+        let entry = &mut bucket.entries[at];
+        entry.failures = entry.failures.saturating_add(1);
+        entry.checking = false;
+        let spare = bucket.spares.pop();
+        if bucket.entries[at].failures >= FORGET_AFTER {
+            self.remove(key);
+        }
+        spare
+    }
+
+    /// Forgets a contact: it said that it does not serve, or it lied.
+    pub(super) fn remove(&mut self, key: &Key) {
+        let bucket = self.bucket(key);
+        if let Some(at) = bucket.position(key) {
+            let entry = bucket.entries.remove(at);
+            self.left(&entry);
+        }
+    }
+
+    /// Keeps a node in mind for its bucket, which is full. Returns a contact to be checked, if the least recently seen one
+    /// has been silent for more than `silent` seconds.
+    pub(super) fn keep_spare(&mut self, contact: &Contact, at: Moment, silent: u32) -> Option<Contact> {
+        let bucket = self.bucket(&contact.key);
+        bucket.keep_spare(Arc::clone(&contact.record));
+        let oldest = bucket.oldest().filter(|entry| at.since(entry.seen) > silent)?;
+        let record = oldest.records.to_dial(oldest.failures)?;
+        Some(Contact { key: oldest.key, record: Arc::clone(record) })
+    }
+
+    /// The contact not seen for longest, if that is more than `silent` seconds; not one that is being checked.
+    pub(super) fn stalest(&self, at: Moment, silent: u32) -> Option<Contact> {
+        let oldest = self.buckets.iter().filter_map(Bucket::oldest).min_by_key(|entry| entry.seen)?;
+        let record = oldest.records.to_dial(oldest.failures)?;
+        (at.since(oldest.seen) > silent).then(|| Contact { key: oldest.key, record: Arc::clone(record) })
+    }
+
+    /// Says that a contact is being checked, so that it is not at once again.
+    pub(super) fn checking(&mut self, key: &Key) {
+        let bucket = self.bucket(key);
+        if let Some(at) = bucket.position(key) {
+            bucket.entries[at].checking = true;
+        }
+    }
+
+    /// Takes back [`Self::checking`], when the check could not be made.
+    pub(super) fn unchecked(&mut self, key: &Key, at: Moment) {
+        let bucket = self.bucket(key);
+        if let Some(place) = bucket.position(key) {
+            bucket.entries[place].checking = false;
+            bucket.entries[place].seen = at.max(bucket.entries[place].seen);
+        }
+    }
+
+    /// Notes that somebody looks for `target`.
+    pub(super) fn looked(&mut self, target: &Key, at: Moment) {
+        let index = self.index(target);
+        if let Some(bucket) = self.buckets.get_mut(index) {
+            bucket.looked = at;
+        }
+    }
+
+    /// The bucket nobody looked into for longest, if that is more than `after` seconds.
+    pub(super) fn unlooked(&self, at: Moment, after: u32) -> Option<usize> {
+        let (index, bucket) = self.buckets.iter().enumerate().min_by_key(|(_, bucket)| bucket.looked)?;
+        (at.since(bucket.looked) > after).then_some(index)
+    }
+
+    /// One more than the most bits a contact shares.
+    pub(super) fn depth(&self) -> usize {
+        self.buckets.iter().rposition(|bucket| !bucket.entries.is_empty()).map_or(0, |index| index + 1)
+    }
+
+    /// The `count` contacts closest to `target` among those `wanted`, closest first.
+    ///
+    /// Those of the bucket of `target` share more bits with it than any other, those of the buckets after it just as many as
+    /// this node, and those of each bucket before it fewer and fewer: so only what is needed is sorted.
+    pub(super) fn closest(&self, target: &Key, count: usize, wanted: impl Fn(&Entry) -> bool) -> Vec<&Entry> {
+        let middle = self.index(target);
+        let mut found: Vec<(Distance, &Entry)> = Vec::with_capacity(2 * K);
+        let mut list: Vec<&Entry> = Vec::with_capacity(count);
+        let groups = std::iter::once(middle..middle + 1)
+            .chain(std::iter::once(middle + 1..self.buckets.len()))
+            .chain((0..middle).rev().map(|index| index..index + 1));
+        for group in groups {
+            let Some(buckets) = self.buckets.get(group.start.min(self.buckets.len())..group.end.min(self.buckets.len()))
+            else {
+                continue;
+            };
+            found.clear();
+            for entry in buckets.iter().flat_map(|bucket| &bucket.entries) {
+                if wanted(entry) {
+                    found.push((entry.key.distance(target), entry));
+                }
+            }
+            found.sort_unstable_by_key(|(distance, _)| *distance);
+            list.extend(found.iter().take(count - list.len()).map(|(_, entry)| *entry));
+            if list.len() == count {
+                break;
+            }
+        }
+        list
+    }
+
+    /// How many sound contacts are closer to `key` than this node is; counting stops at `most`.
+    pub(super) fn closer(&self, key: &Key, most: usize) -> usize {
+        let (own, index) = (self.own.distance(key), self.index(key));
+        let near = self.buckets.get(index..).unwrap_or_default();
+        let entries = near.iter().flat_map(|bucket| &bucket.entries);
+        entries.filter(|entry| entry.failures == 0 && entry.key.distance(key) < own).take(most).count()
+    }
+
+    /// The share of the key space that lies within the distance of this node's furthest of its `K` closest neighbours,
+    /// for each of them: what the distance of the n-th closest to any key is about n times. `None` with few contacts.
+    pub(super) fn spacing(&self) -> Option<f64> {
+        let neighbours = self.closest(&self.own, K, |entry| entry.failures == 0);
+        let last = neighbours.last().filter(|_| neighbours.len() == K)?;
+        Some(self.own.distance(&last.key).fraction() / K as f64)
+    }
+
+    /// Forgets what has expired.
+    pub(super) fn expire(&mut self, now: Now) {
+        for index in 0..self.buckets.len() {
+            let bucket = &mut self.buckets[index];
+            bucket.spares.retain(|spare| !spare.is_expired(now));
+            let stale = |entry: &Entry| entry.records.iter().any(|record| record.is_expired(now));
+            while let Some(at) = self.buckets[index].entries.iter().position(stale) {
+                let mut entry = self.buckets[index].entries.remove(at);
+                self.left(&entry);
+                entry.records.retain(|record| !record.is_expired(now));
+                if entry.records.iter().next().is_some() {
+                    entry.records.iter().for_each(|record| self.crowd.add(record));
+                    self.buckets[index].entries.insert(at, entry);
+                }
+            }
+        }
+    }
+
+    /// Every contact, bucket by bucket.
+    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.buckets.iter().flat_map(|bucket| &bucket.entries)
+    }
+
+    /// Buckets that have contacts.
+    pub(super) fn used_buckets(&self) -> usize {
+        self.buckets.iter().filter(|bucket| !bucket.entries.is_empty()).count()
+    }
+
+    /// Memory, bytes, with all that contacts signed.
+    pub(super) fn bytes(&self) -> usize {
+        let buckets: usize = self.buckets.iter().map(Bucket::bytes).sum();
+        let records: usize = self.entries().map(|entry| entry.records.bytes()).sum();
+        let spares = self.buckets.iter().flat_map(|bucket| &bucket.spares);
+        let spares: usize = spares.map(|spare| super::record::address_bytes(spare)).sum();
+        size_of::<Self>() + buckets + records + spares + self.crowd.bytes()
+    }
+}
+
+/// Nobody else of its networks.
+const ALONE: Caps = Caps { per_ip: 0, per_subnet: 1 };
