@@ -61,6 +61,11 @@ impl Key {
         Distance(bytes)
     }
 
+    /// What is so far from this one.
+    pub fn at(&self, distance: &Distance) -> Self {
+        Self(self.distance(&Self(distance.0)).0)
+    }
+
     /// A place that shares exactly the first `bits` bits with this one; the rest is from `random`.
     pub fn at_prefix(&self, bits: usize, random: [u8; 32]) -> Self {
         let mut bytes = random;
@@ -143,5 +148,6 @@ mod tests {
         }
         assert_eq!(own.at_prefix(256, [3; 32]), own);
         assert_eq!(own.distance(&own).shared_bits(), 256);
+        assert_eq!(own.at(&own.distance(&Key([9; 32]))), Key([9; 32]));
     }
 }

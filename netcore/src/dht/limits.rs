@@ -147,3 +147,5 @@ pub(super) const MAX_HANDOVERS: usize = 256;
 pub(super) const REPUBLISHED_AT_ONCE: usize = 16;
 /// How often upkeep looks for what is due.
 pub const TICK: Duration = Duration::from_secs(20);
+/// What may wait to be said before no further jobs are begun: an answer for each, and all calls and reports.
+pub(super) const MAX_OUTPUTS: usize = MAX_QUERIES + 2 * MAX_CALLS + MAX_REPORTS;

@@ -81,8 +81,7 @@ pub(super) enum Step {
 impl Lookup {
     /// One that begins at `seeds`, contacts of this node's own table.
     pub(super) fn new(target: Key, plan: Plan, seeds: Vec<Contact>) -> Self {
-        let mut lookup =
-            Self { target, plan, nodes: Vec::new(), paths: Vec::new(), asked: 0, in_flight: 0, turn: 0 };
+        let mut lookup = Self { target, plan, nodes: Vec::new(), paths: Vec::new(), asked: 0, in_flight: 0, turn: 0 };
         lookup.extend(seeds);
         lookup
     }
@@ -120,16 +119,8 @@ impl Lookup {
                 let at = self.position(&distance).unwrap_or_else(|at| at);
                 self.paths[path].crowd.add(&contact.record);
                 self.paths[path].nodes += 1;
-                let node = Node {
-                    distance,
-                    contact,
-                    state: State::New,
-                    paths: 1 << path,
-                    teller,
-                    misled: 0,
-                    led: 0,
-                    checked,
-                };
+                let node =
+                    Node { distance, contact, state: State::New, paths: 1 << path, teller, misled: 0, led: 0, checked };
                 self.nodes.insert(at, node);
             }
         }
@@ -330,11 +321,6 @@ impl Lookup {
             list.push(node.contact.clone());
         }
         list
-    }
-
-    /// How many nodes it asked.
-    pub(super) fn asked(&self) -> usize {
-        self.asked
     }
 }
 

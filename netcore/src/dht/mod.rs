@@ -1,259 +1,365 @@
-//! The distributed hash table: Kademlia over authenticated connections.
+//! The distributed hash table: Kademlia (Maymounkov and Mazières 2002) over authenticated connections, with the disjoint
+//! paths of S/Kademlia (Baumgart and Mies 2007). Nodes that a peer has dialed back keep records and tell of each other; the
+//! others only ask. `PROTOCOL.md`, section 10, has the bytes and the rules between nodes.
+//!
+//! ```text
+//!   start ──► query ──► lookup ──► step ─┐                    ┌─► answer ──► table, store, providers
+//!                └────► spread ──► put ──┼─► calls ─► Output  │
+//!   tick ──► upkeep ──► check, handover ─┘       ▲            handle_request (quota, rate)
+//!                                                └── handle_answer
+//! ```
+//!
+//! [`Dht`] does no input or output: [`driver`] runs it in a node, the simulator runs thousands. What it decides about one
+//! thing is in the file of that thing; `work` moves jobs on, `serve` answers others, `upkeep` does what time brings.
 
+mod bucket;
+mod calls;
+mod contact;
+mod diversity;
 pub(crate) mod driver;
 mod handle;
+mod interface;
 pub mod key;
 pub mod limits;
+mod lookup;
+mod own;
+mod providers;
+mod query;
+mod quota;
+mod rate;
 pub mod record;
+mod serve;
+mod store;
+mod table;
+mod upkeep;
 pub mod wire;
+mod work;
 
-use std::net::IpAddr;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use polypeer_ipc_protocol::ids::NodeId;
+use rand::rngs::StdRng;
+use rand::{Rng, RngExt, SeedableRng};
 
 use crate::address::{AddressRecord, Zone};
 use crate::keys::SharedKeys;
 use crate::now::Now;
+use bucket::Moment;
+use calls::{Call, Calls, Purpose};
+use contact::{Contact, Records};
+use limits::{CUT_OFF, MAX_QUERIES, MAX_REPORTS, QUERY_TIMEOUT, TICK};
+use own::Own;
+use providers::Providers;
+use query::Query;
+use rate::Rates;
+use store::Store;
+use table::{Seen, Table};
+use upkeep::Upkeep;
 
 pub use handle::DhtHandle;
+pub use interface::{
+    Asker, Busy, CallFailed, CallId, Counts, DhtConfig, DhtStats, Failed, Job, Lie, Outcome, Output, QueryId,
+};
 pub use key::Key;
 pub use record::{ProviderRecord, Record, RecordError};
 pub use wire::{Ask, Refusal, Request, Response, WireError};
 
-/// What may differ between nodes.
-#[derive(Debug, Clone)]
-pub struct DhtConfig {
-    /// How often a bucket nobody looked into is looked into.
-    pub refresh: Duration,
-    /// How often a record is put again, by its owner and by those who keep it.
-    pub republish: Duration,
-    /// Whether the measures against hostile nodes are on; off only to show what they are good for.
-    pub defences: bool,
-}
-
-impl Default for DhtConfig {
-    fn default() -> Self {
-        Self { refresh: Duration::from_secs(3600), republish: Duration::from_secs(3600), defences: true }
-    }
-}
-
-/// Who asks, as its connection proved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Asker {
-    /// Which node.
-    pub node: NodeId,
-    /// Where its packets come from.
-    pub ip: IpAddr,
-}
-
-/// A job in progress.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct QueryId(pub u64);
-
-/// A question on its way to a node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CallId(pub u64);
-
-/// What the table can be asked to do.
-#[derive(Debug, Clone)]
-pub enum Job {
-    /// Finds where a node can be reached. → [`Outcome::Located`]
-    Locate(NodeId),
-    /// Finds the record under a key. → [`Outcome::Got`]
-    Get {
-        /// Which.
-        key: Key,
-    },
-    /// Gives a record to the nodes closest to its key, and again until it expires. → [`Outcome::Stored`]
-    Put(Record),
-    /// Lists this node as a provider of a key, and again until [`Job::Unprovide`]. While this node cannot be dialed it ends
-    /// with [`Failed::NoAddress`], and is done as soon as it can. → [`Outcome::Stored`]
-    Provide(Key),
-    /// Ends [`Job::Provide`]. → [`Outcome::Stored`] with no copies, at once
-    Unprovide(Key),
-    /// Finds providers of a key. → [`Outcome::Providers`]
-    Providers {
-        /// Of which.
-        key: Key,
-        /// How many are enough.
-        limit: usize,
-    },
-}
-
-/// What became of a job.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// The newest record of the node that was found; its signature is right.
-    Located(Option<Arc<AddressRecord>>),
-    /// The newest record that was found under the key; it has been checked.
-    Got(Option<Record>),
-    /// Done.
-    Stored {
-        /// Nodes that have it.
-        copies: u32,
-    },
-    /// Those found; their signatures are right.
-    Providers(Vec<Arc<AddressRecord>>),
-    /// Not done.
-    Failed(Failed),
-}
-
-/// Why a job was not done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Failed {
-    /// Nobody to ask: no peer is known that serves the table.
-    #[error("no peer is known that serves the hash table; is this node connected to any?")]
-    NoContacts,
-    /// Nobody took it.
-    #[error("none of the nodes asked to keep the record took it")]
-    NotTaken,
-    /// Others hold a newer one.
-    #[error("a newer record is there already")]
-    Superseded,
-    /// The record itself is wrong.
-    #[error("the record is not right: {0}")]
-    Invalid(RecordError),
-    /// This node has no address to tell.
-    #[error("this node cannot be dialed by others, so it cannot be listed as a provider yet")]
-    NoAddress,
-}
-
-/// Too many jobs in progress.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("too many lookups in progress; try again in a moment")]
-pub struct Busy;
-
-/// Why there is no answer to a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CallFailed {
-    /// No connection, or no answer in time: counts against the contact.
-    Unreachable,
-    /// The peer is there and said that it is busy.
-    Busy,
-    /// Not even tried: limits of this node, or no network.
-    NotTried,
-    /// What came is not an answer.
-    Malformed,
-}
-
-/// What the machine wants done, or says.
-#[derive(Debug, Clone)]
-pub enum Output {
-    /// To ask a node; ends with one [`Dht::handle_answer`].
-    Call {
-        /// To be given back.
-        call: CallId,
-        /// Whom, and where.
-        to: Arc<AddressRecord>,
-        /// What.
-        request: Request,
-    },
-    /// A job has ended.
-    Done {
-        /// Which.
-        query: QueryId,
-        /// How.
-        outcome: Outcome,
-    },
-    /// A node lied.
-    Misbehaved {
-        /// Which.
-        node: NodeId,
-        /// How.
-        why: Lie,
-    },
-}
-
-/// What a node was caught at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Lie {
-    /// A contact, or its own record, with a wrong signature or impossible addresses.
-    #[error("it told an address record that is forged")]
-    Contact,
-    /// A record or provider that is not what its key says, or has a wrong signature.
-    #[error("it told a record that is forged")]
-    Record,
-    /// An answer that does not fit its question.
-    #[error("its answer does not fit the question")]
-    Answer,
-}
-
-/// How the machine fares.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct DhtStats {
-    /// Contacts in the table.
-    pub contacts: usize,
-    /// Buckets that have any.
-    pub buckets: usize,
-    /// Memory of the table, bytes.
-    pub table_bytes: usize,
-    /// Records kept for others.
-    pub records: usize,
-    /// Their bytes.
-    pub record_bytes: usize,
-    /// Providers kept for others.
-    pub providers: usize,
-    /// Whether it has looked up its own neighbourhood.
-    pub joined: bool,
-}
-
 /// The machine of one node.
 pub struct Dht {
     keys: SharedKeys,
+    node: NodeId,
+    key: Key,
+    config: DhtConfig,
+    random: StdRng,
+    /// When it was first told the time: what [`Moment`] counts from.
+    began: Option<Instant>,
+    /// Where this node can be reached; empty for a client.
+    addresses: Records,
+    table: Table,
+    store: Store,
+    providers: Providers,
+    rates: Rates,
+    calls: Calls,
+    queries: BTreeMap<QueryId, Query>,
+    /// When each ends at the latest, in order.
+    ends: VecDeque<(Instant, QueryId)>,
+    /// Those that wait for a place among the calls, in order.
+    starved: VecDeque<QueryId>,
+    last_query: u64,
+    own: Own,
+    upkeep: Upkeep,
+    /// What to say: as many as there are calls and queries, and [`MAX_REPORTS`].
+    outputs: VecDeque<Output>,
+    /// Reports of lies among them.
+    reports: usize,
+    /// Calls that failed since one was answered.
+    failed_in_a_row: u32,
+    counts: Counts,
 }
 
 impl Dht {
     /// One that knows nobody. `seed` is where all its randomness comes from.
-    pub fn new(keys: SharedKeys, _config: DhtConfig, _seed: [u8; 32]) -> Self {
-        Self { keys }
+    pub fn new(keys: SharedKeys, config: DhtConfig, seed: [u8; 32]) -> Self {
+        let node = keys.node();
+        let key = Key::of_node(node);
+        let guarded = config.defences;
+        Self {
+            keys,
+            node,
+            key,
+            config,
+            random: StdRng::from_seed(seed),
+            began: None,
+            addresses: Records::default(),
+            table: Table::new(key, guarded),
+            store: Store::new(key, guarded),
+            providers: Providers::new(key, guarded),
+            rates: Rates::default(),
+            calls: Calls::default(),
+            queries: BTreeMap::new(),
+            ends: VecDeque::new(),
+            starved: VecDeque::new(),
+            last_query: 0,
+            own: Own::default(),
+            upkeep: Upkeep::default(),
+            outputs: VecDeque::new(),
+            reports: 0,
+            failed_in_a_row: 0,
+            counts: Counts::default(),
+        }
     }
 
     /// Tells where this node can be reached: one record for each zone in which a peer has dialed it back. With none it is a
     /// client: it asks, and answers nobody.
-    pub fn set_own(&mut self, _now: Now, _records: Vec<Arc<AddressRecord>>) {}
+    pub fn set_own(&mut self, now: Now, records: Vec<Arc<AddressRecord>>) {
+        self.wake(now);
+        let served = self.serves();
+        self.addresses = Records::default();
+        for record in records {
+            self.addresses.set(record);
+        }
+        if !served && self.serves() {
+            // Its neighbours do not know it yet, and what it provides is listed nowhere.
+            self.upkeep.join_again();
+            self.own.provide_at_once();
+        }
+        self.keep_up(now);
+    }
 
     /// Tells of a node that may serve: it becomes a contact once it has answered.
-    pub fn add(&mut self, _now: Now, _record: Arc<AddressRecord>) {}
+    pub fn add(&mut self, now: Now, record: Arc<AddressRecord>) {
+        self.wake(now);
+        self.consider(now, Contact::new(record));
+        self.keep_up(now);
+    }
 
     /// Answers a question.
-    pub fn handle_request(&mut self, _now: Now, _asker: &Asker, _request: Request) -> Response {
-        Response::Refused(Refusal::NotServing)
+    pub fn handle_request(&mut self, now: Now, asker: &Asker, request: Request) -> Response {
+        self.wake(now);
+        let response = self.serve(now, asker, request);
+        self.keep_up(now);
+        response
     }
 
     /// Begins a job; it ends with one [`Output::Done`].
-    pub fn start(&mut self, _now: Now, _job: Job) -> Result<QueryId, Busy> {
-        Err(Busy)
+    pub fn start(&mut self, now: Now, job: Job) -> Result<QueryId, Busy> {
+        self.wake(now);
+        if self.queries.len() >= MAX_QUERIES + limits::MAX_UPKEEP || self.outputs.len() >= limits::MAX_OUTPUTS {
+            return Err(Busy);
+        }
+        let id = self.next_query();
+        self.begin_job(now, id, job)?;
+        Ok(id)
     }
 
-    /// Ends a job without an [`Output::Done`].
-    pub fn cancel(&mut self, _query: QueryId) {}
+    /// Ends a job without an [`Output::Done`]. What it was to keep in the table goes on being put again.
+    pub fn cancel(&mut self, query: QueryId) {
+        self.queries.remove(&query);
+        self.outputs.retain(|output| !matches!(output, Output::Done { query: done, .. } if *done == query));
+        self.forget_ended();
+    }
 
     /// Takes what became of a call. One that is not known any more means nothing.
-    pub fn handle_answer(&mut self, _now: Now, _call: CallId, _answer: Result<Response, CallFailed>) {}
+    pub fn handle_answer(&mut self, now: Now, call: CallId, answer: Result<Response, CallFailed>) {
+        self.wake(now);
+        let Some(call) = self.calls.end(call) else { return };
+        self.note(now, &call, &answer);
+        match call.purpose {
+            Purpose::Step(query) => self.stepped(now, query, call.to, answer),
+            Purpose::Put(query) => self.put_answered(now, query, &answer),
+            Purpose::Check | Purpose::Handover => self.upkeep.checks -= 1,
+        }
+        self.feed(now);
+        self.keep_up(now);
+    }
 
     /// The next thing to do or to say; to be called until it has none, after every other call.
     pub fn poll(&mut self, _now: Now) -> Option<Output> {
-        None
+        let output = self.outputs.pop_front();
+        if matches!(output, Some(Output::Misbehaved { .. })) {
+            self.reports -= 1;
+        }
+        output
     }
 
     /// When to call [`Self::handle_timeout`] next.
     pub fn next_timeout(&self) -> Option<Instant> {
-        None
+        let end = self.ends.front().map(|(at, _)| *at);
+        self.calls.next_timeout().into_iter().chain(end).chain(self.upkeep.next_tick).min()
     }
 
     /// Does what is due.
-    pub fn handle_timeout(&mut self, _now: Now) {}
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.wake(now);
+        while let Some(call) = self.calls.next_slow(now.at) {
+            if let (Purpose::Step(query), key) = (call.purpose, call.to.key) {
+                self.slowed(now, query, &key);
+            }
+        }
+        while let Some(call) = self.calls.next_late(now.at) {
+            self.handle_answer(now, call, Err(CallFailed::Unreachable));
+        }
+        while let Some((_, query)) = self.ends.front().filter(|(at, _)| *at <= now.at).copied() {
+            self.ends.pop_front();
+            self.time_out(now, query);
+        }
+        if self.upkeep.next_tick.is_some_and(|due| due <= now.at) {
+            self.upkeep.next_tick = Some(now.at + TICK);
+            self.tick(now);
+        }
+        self.keep_up(now);
+    }
 
-    /// Contacts that answered lately, of this zone, at random: for peers that need others.
-    pub fn some_contacts(&self, _count: usize, _zone: Zone) -> Vec<Arc<AddressRecord>> {
-        Vec::new()
+    /// Contacts that answered lately and that a peer in `zone` may be told of, spread over the whole table: for peers that
+    /// need others.
+    pub fn some_contacts(&self, count: usize, zone: Zone) -> Vec<Arc<AddressRecord>> {
+        let sound = self.table.entries().filter(|entry| entry.failures == 0);
+        let told: Vec<_> = sound.filter_map(|entry| entry.records.told_to(zone)).collect();
+        let step = (told.len() / count.max(1)).max(1);
+        let first = self.upkeep.turn % told.len().max(1);
+        let order = (0..told.len()).map(|at| (first + at * step) % told.len());
+        order.take(count.min(told.len() / step)).map(|at| Arc::clone(told[at])).collect()
     }
 
     /// How it fares.
     pub fn stats(&self) -> DhtStats {
-        let _ = self.keys.node();
-        DhtStats::default()
+        let records = self.store.total();
+        DhtStats {
+            contacts: self.table.len(),
+            sound_contacts: self.table.entries().filter(|entry| entry.failures == 0).count(),
+            buckets: self.table.used_buckets(),
+            table_bytes: self.table.bytes(),
+            records: records.count,
+            record_bytes: records.bytes,
+            providers: self.providers.len(),
+            queries: self.queries.len(),
+            calls: self.calls.len(),
+            joined: self.upkeep.has_joined(),
+            counts: Counts { evicted: self.store.evicted + self.providers.evicted, ..self.counts.clone() },
+        }
+    }
+
+    /// Whether it answers others.
+    fn serves(&self) -> bool {
+        self.addresses.iter().next().is_some()
+    }
+
+    /// To be called first with every time it is told.
+    fn wake(&mut self, now: Now) {
+        if self.began.is_none() {
+            self.began = Some(now.at);
+            // Nodes started together must not do their upkeep together.
+            self.upkeep.next_tick = Some(now.at + TICK.mul_f64(self.random.random_range(0.1..1.0)));
+        }
+    }
+
+    fn moment(&self, now: Now) -> Moment {
+        let since = self.began.map_or(0, |began| now.at.saturating_duration_since(began).as_secs());
+        Moment(u32::try_from(since).unwrap_or(u32::MAX))
+    }
+
+    fn next_query(&mut self) -> QueryId {
+        self.last_query += 1;
+        QueryId(self.last_query)
+    }
+
+    fn random_bytes(&mut self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        self.random.fill_bytes(&mut bytes);
+        bytes
+    }
+
+    /// Says that a node lied.
+    fn lied(&mut self, node: NodeId, why: Lie) {
+        self.counts.lies += 1;
+        if self.reports >= MAX_REPORTS {
+            self.counts.reports_dropped += 1;
+            return;
+        }
+        self.reports += 1;
+        self.table.remove(&Key::of_node(node));
+        self.outputs.push_back(Output::Misbehaved { node, why });
+    }
+
+    /// Takes note of what an answer says of the contact that gave it, or did not.
+    fn note(&mut self, now: Now, call: &Call, answer: &Result<Response, CallFailed>) {
+        let at = self.moment(now);
+        match answer {
+            Ok(Response::Refused(Refusal::NotServing)) => self.table.remove(&call.to.key),
+            Ok(_) => {
+                self.failed_in_a_row = 0;
+                match self.table.answered(&call.to, at) {
+                    Seen::Entered => self.entered(now, &call.to),
+                    Seen::Crowded => self.counts.crowded += 1,
+                    Seen::Known | Seen::Spare => {}
+                }
+            }
+            Err(CallFailed::Unreachable | CallFailed::Malformed) => {
+                self.counts.calls_failed += 1;
+                self.failed_in_a_row = self.failed_in_a_row.saturating_add(1);
+                if self.failed_in_a_row >= CUT_OFF {
+                    self.table.unchecked(&call.to.key);
+                } else if let Some(spare) = self.table.failed(&call.to.key) {
+                    self.upkeep.candidates.push_front(Contact::new(spare));
+                }
+            }
+            Err(CallFailed::Busy | CallFailed::NotTried) => self.table.unchecked(&call.to.key),
+        }
+    }
+
+    /// A function that says whether a contact's record is signed as it should be; not looked at again when the table has it.
+    fn checker<'a>(table: &'a Table, keys: &'a SharedKeys, now: Now) -> impl Fn(&Contact) -> bool + 'a {
+        move |contact| {
+            let known = table.entry(&contact.key).and_then(|entry| entry.records.of(contact.record.zone()));
+            known.is_some_and(|known| Arc::ptr_eq(known, &contact.record) || **known == *contact.record)
+                || contact.record.check(&**keys, now).is_ok()
+        }
+    }
+
+    /// Begins a call. The caller looks after the limit.
+    fn call(&mut self, now: Now, to: Contact, purpose: Purpose, ask: Ask) {
+        let zone = to.record.zone();
+        let request = Request { ask, from: self.addresses.told_to(zone).cloned() };
+        let record = Arc::clone(&to.record);
+        let call = self.calls.begin(now.at, Call { to, purpose });
+        self.counts.calls += 1;
+        self.outputs.push_back(Output::Call { call, to: record, request });
+    }
+
+    /// Forgets the ends of queries that have ended.
+    fn forget_ended(&mut self) {
+        while self.ends.front().is_some_and(|(_, query)| !self.queries.contains_key(query)) {
+            self.ends.pop_front();
+        }
+    }
+
+    /// Keeps in mind when a query ends at the latest.
+    fn ends_later(&mut self, now: Now, query: QueryId) {
+        self.ends.push_back((now.at + QUERY_TIMEOUT, query));
     }
 }

@@ -179,10 +179,6 @@ impl Spread {
         self.waiting -= 1;
     }
 
-    pub(super) fn copies(&self) -> u32 {
-        self.copies
-    }
-
     fn outcome(&self) -> Outcome {
         match (self.copies, self.superseded) {
             (0, 0) => Outcome::Failed(Failed::NotTaken),

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use polypeer_ipc_protocol::ids::NodeId;
 
-use super::rate::payer;
 use super::Asker;
+use super::rate::payer;
 use crate::address::Subnet;
 
 /// Who brought something, and so is charged for it.

@@ -5,9 +5,9 @@ use std::net::IpAddr;
 
 use polypeer_ipc_protocol::ids::NodeId;
 
+use super::Asker;
 use super::bucket::Moment;
 use super::limits::{MAX_ASKERS, NODE_BURST, NODE_RATE, SUBNET_BURST, SUBNET_RATE};
-use super::Asker;
 use crate::address::{Subnet, Zone};
 
 /// The allowances of all askers.

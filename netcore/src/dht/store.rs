@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 
 use super::bucket::Moment;
 use super::key::{Distance, Key};
-use super::limits::{
-    MAX_RECORDS, MAX_RECORD_BYTES, NODE_BYTES, NODE_RECORDS, SUBNET_BYTES, SUBNET_RECORDS,
-};
+use super::limits::{MAX_RECORD_BYTES, MAX_RECORDS, NODE_BYTES, NODE_RECORDS, SUBNET_BYTES, SUBNET_RECORDS};
 use super::quota::{Amount, Owner, Quota, Usage};
 use super::record::Record;
 use super::wire::Refusal;
@@ -143,9 +141,9 @@ impl Store {
         .collect()
     }
 
-    /// All of them.
-    pub(super) fn items(&self) -> impl Iterator<Item = &Item> {
-        self.items.values()
+    /// All of them, with their keys.
+    pub(super) fn items(&self) -> impl Iterator<Item = (Key, &Item)> {
+        self.items.iter().map(|((distance, _), item)| (self.own.at(distance), item))
     }
 
     /// How many, and their bytes.

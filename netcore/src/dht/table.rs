@@ -205,11 +205,10 @@ impl Table {
     }
 
     /// Takes back [`Self::checking`], when the check could not be made.
-    pub(super) fn unchecked(&mut self, key: &Key, at: Moment) {
+    pub(super) fn unchecked(&mut self, key: &Key) {
         let bucket = self.bucket(key);
         if let Some(place) = bucket.position(key) {
             bucket.entries[place].checking = false;
-            bucket.entries[place].seen = at.max(bucket.entries[place].seen);
         }
     }
 
@@ -244,7 +243,8 @@ impl Table {
             .chain(std::iter::once(middle + 1..self.buckets.len()))
             .chain((0..middle).rev().map(|index| index..index + 1));
         for group in groups {
-            let Some(buckets) = self.buckets.get(group.start.min(self.buckets.len())..group.end.min(self.buckets.len()))
+            let Some(buckets) =
+                self.buckets.get(group.start.min(self.buckets.len())..group.end.min(self.buckets.len()))
             else {
                 continue;
             };

@@ -6,7 +6,7 @@ use polypeer_ipc_protocol::codec::{self, CodecError};
 use serde::{Deserialize, Serialize};
 
 use super::key::Key;
-use super::limits::{K, MAX_PROVIDERS_OF_KEY, MAX_MESSAGE};
+use super::limits::{K, MAX_MESSAGE, MAX_PROVIDERS_OF_KEY};
 use super::record::{ProviderRecord, Record};
 use crate::address::AddressRecord;
 use crate::bounded;

@@ -1,0 +1,149 @@
+//! Answers the questions of others. Cheap checks come first: who asks too often, or wants kept what does not belong here, is
+//! turned away before a signature is looked at.
+
+use std::sync::Arc;
+
+use super::bucket::{Entry, Moment};
+use super::contact::Contact;
+use super::key::Key;
+use super::limits::{K, PUT_COST, TOO_FAR};
+use super::quota::Owner;
+use super::record::{ProviderRecord, Record, RecordError};
+use super::store::Offer;
+use super::wire::{Ask, Refusal, Request, Response};
+use super::work::seconds;
+use super::{Asker, Dht, Lie};
+use crate::address::{AddressRecord, Zone};
+use crate::now::Now;
+
+impl Dht {
+    /// See [`Dht::handle_request`].
+    pub(super) fn serve(&mut self, now: Now, asker: &Asker, request: Request) -> Response {
+        if !self.serves() {
+            self.counts.refused_not_serving += 1;
+            return Response::Refused(Refusal::NotServing);
+        }
+        let at = self.moment(now);
+        let cost = if matches!(request.ask, Ask::Put { .. } | Ask::Provide { .. }) { PUT_COST } else { 1 };
+        if self.config.defences && !self.rates.take(asker, cost, at) {
+            self.counts.refused_busy += 1;
+            return Response::Refused(Refusal::Busy);
+        }
+        if let Some(from) = request.from {
+            self.introduced(now, asker, from);
+        }
+        let zone = Zone::of(asker.ip);
+        self.counts.answered += 1;
+        match request.ask {
+            Ask::Ping => Response::Done,
+            Ask::FindNode { target } => Response::Nodes { contacts: self.tell(asker, zone, &target) },
+            Ask::Get { key } => {
+                let record = self.store.find(&key, zone, at).map(|item| item.record.clone());
+                Response::Found { record, contacts: self.tell(asker, zone, &key) }
+            }
+            Ask::Providers { key } => {
+                let providers = self.providers.find(&key, zone, at);
+                Response::Providers { providers, contacts: self.tell(asker, zone, &key) }
+            }
+            Ask::Put { record, left } => {
+                let kept = self.keep(now, asker, zone, record, left);
+                self.done_or(kept)
+            }
+            Ask::Provide { provider } => {
+                let listed = self.list(now, asker, zone, provider);
+                self.done_or(listed)
+            }
+        }
+    }
+
+    /// The nodes closest to a key that this asker may be told of, and that answered when they were last called.
+    fn tell(&self, asker: &Asker, zone: Zone, target: &Key) -> Vec<Arc<AddressRecord>> {
+        let wanted = |entry: &Entry| {
+            entry.failures == 0 && entry.records.told_to(zone).is_some_and(|record| record.node != asker.node)
+        };
+        let closest = self.table.closest(target, K, wanted);
+        closest.into_iter().filter_map(|entry| entry.records.told_to(zone)).cloned().collect()
+    }
+
+    /// An asker says where it serves: it becomes a contact once it has answered there.
+    fn introduced(&mut self, now: Now, asker: &Asker, from: Arc<AddressRecord>) {
+        if from.node != asker.node {
+            self.lied(asker.node, Lie::Contact);
+        } else if from.zone().is_told_to(Zone::of(asker.ip)) {
+            self.consider(now, Contact::new(from));
+        } else {
+            self.counts.implausible += 1;
+        }
+    }
+
+    /// Keeps a record, if it belongs here.
+    fn keep(&mut self, now: Now, asker: &Asker, zone: Zone, record: Record, left: u32) -> Result<(), Refused> {
+        let (key, at) = (record.key(), self.moment(now));
+        let left = left.min(seconds(record.lifetime(now)));
+        let told = if let Record::Address(address) = &record { address.zone().is_told_to(zone) } else { true };
+        if left == 0 || !told {
+            return Err(Refused::Because(Refusal::Invalid));
+        }
+        self.is_near(&key)?;
+        let until = Moment(at.0.saturating_add(left));
+        let again = self.again(at);
+        let offer = Offer { key, record, owner: Some(Owner::of(asker)), until, again };
+        if self.store.would_take(&offer)? {
+            self.is_right(asker, offer.record.check(&*self.keys, now))?;
+        }
+        self.store.put(offer);
+        Ok(())
+    }
+
+    /// Lists a provider, if it belongs here and is the asker.
+    fn list(&mut self, now: Now, asker: &Asker, zone: Zone, provider: ProviderRecord) -> Result<(), Refused> {
+        let left = provider.expires.saturating_sub(now.unix);
+        if left == 0 || provider.address.node != asker.node || !provider.address.zone().is_told_to(zone) {
+            return Err(Refused::Because(Refusal::Invalid));
+        }
+        self.is_near(&provider.key)?;
+        let owner = Owner::of(asker);
+        self.providers.would_take(&provider, &owner)?;
+        self.is_right(asker, provider.check(&*self.keys, now))?;
+        let until = Moment(self.moment(now).0.saturating_add(seconds(left)));
+        self.providers.put(provider, owner, until);
+        Ok(())
+    }
+
+    fn is_near(&self, key: &Key) -> Result<(), Refused> {
+        let far = self.config.defences && self.table.closer(key, TOO_FAR) >= TOO_FAR;
+        if far { Err(Refused::Because(Refusal::TooFar)) } else { Ok(()) }
+    }
+
+    fn is_right(&mut self, asker: &Asker, checked: Result<(), RecordError>) -> Result<(), Refused> {
+        checked.map_err(|error| {
+            if error.is_lie() {
+                self.lied(asker.node, Lie::Record);
+            }
+            Refused::Because(Refusal::Invalid)
+        })
+    }
+
+    fn done_or(&mut self, result: Result<(), Refused>) -> Response {
+        let Err(Refused::Because(why)) = result else { return Response::Done };
+        let counts = &mut self.counts;
+        match why {
+            Refusal::Quota => counts.refused_quota += 1,
+            Refusal::Full => counts.refused_full += 1,
+            Refusal::TooFar => counts.refused_far += 1,
+            Refusal::Invalid | Refusal::Superseded | Refusal::Busy | Refusal::NotServing => counts.refused_invalid += 1,
+        }
+        Response::Refused(why)
+    }
+}
+
+/// Why something is not kept; apart from [`Refusal`] so that `?` works on both.
+enum Refused {
+    Because(Refusal),
+}
+
+impl From<Refusal> for Refused {
+    fn from(why: Refusal) -> Self {
+        Self::Because(why)
+    }
+}

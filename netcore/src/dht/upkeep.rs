@@ -1,0 +1,227 @@
+//! What a node does of itself: it joins, looks into ranges of keys nobody asked about, checks contacts, and puts records
+//! again or hands them on.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::Dht;
+use super::bucket::Moment;
+use super::calls::Purpose;
+use super::contact::Contact;
+use super::limits::{
+    CHECK_ANYWAY, CHECK_SILENT, K, MAX_CALLS, MAX_CANDIDATES, MAX_CHECKS, MAX_HANDOVERS, MAX_UPKEEP,
+    REPUBLISHED_AT_ONCE, SPARSE_BUCKET,
+};
+use super::query::Goal;
+use super::record::Record;
+use super::wire::Ask;
+use crate::now::Now;
+
+/// What is to be done, and when.
+#[derive(Debug, Default)]
+pub(super) struct Upkeep {
+    pub(super) next_tick: Option<Instant>,
+    /// Nodes to be called for the first time; at most [`MAX_CANDIDATES`].
+    pub(super) candidates: VecDeque<Contact>,
+    /// First calls, checks and handovers in flight.
+    pub(super) checks: usize,
+    /// Lookups of this node's own in progress.
+    pub(super) running: usize,
+    /// Buckets to be looked into, as the number of bits they share.
+    looks: VecDeque<usize>,
+    /// Records to be handed to somebody who is closer; at most [`MAX_HANDOVERS`].
+    handovers: VecDeque<(Contact, Record, Moment)>,
+    joining: bool,
+    joins: u32,
+    next_join: Moment,
+    /// Grows with each tick: what is done only now and then, and where reading begins.
+    pub(super) turn: usize,
+}
+
+impl Upkeep {
+    /// To be done again: others do not know where this node is.
+    pub(super) fn join_again(&mut self) {
+        self.next_join = Moment(0);
+        self.joins = 0;
+    }
+
+    pub(super) fn has_joined(&self) -> bool {
+        self.joins > 0
+    }
+}
+
+impl Dht {
+    /// A node that may serve: known already, or to be called if it would get a place, or else kept in mind.
+    pub(super) fn consider(&mut self, now: Now, contact: Contact) {
+        if contact.node() == self.node {
+            return;
+        }
+        if let Some(entry) = self.table.entry(&contact.key) {
+            if !entry.records.cover(&contact.record) && contact.record.check(&*self.keys, now).is_ok() {
+                self.table.update(&contact);
+            }
+            return;
+        }
+        let waiting = self.upkeep.candidates.iter().any(|other| other.key == contact.key);
+        if waiting {
+            return;
+        }
+        if self.table.would_take(&contact) {
+            if self.upkeep.candidates.len() >= MAX_CANDIDATES {
+                self.counts.candidates_dropped += 1;
+            } else {
+                self.upkeep.candidates.push_back(contact);
+            }
+        } else if let Some(oldest) = self.table.keep_spare(&contact, self.moment(now), CHECK_SILENT) {
+            self.check(now, oldest);
+        }
+    }
+
+    /// The contacts of an answer: those of ranges this node knows little of are called.
+    pub(super) fn meet(&mut self, now: Now, contacts: &[Contact]) {
+        for contact in contacts {
+            let bits = self.key.distance(&contact.key).shared_bits();
+            if self.table.sound(bits) < SPARSE_BUCKET {
+                self.consider(now, contact.clone());
+            }
+        }
+    }
+
+    /// Asks a contact whether it is there, unless too many are being asked.
+    fn check(&mut self, now: Now, contact: Contact) {
+        if self.upkeep.checks < MAX_CHECKS && self.calls.len() < MAX_CALLS {
+            self.table.checking(&contact.key);
+            self.upkeep.checks += 1;
+            self.call(now, contact, Purpose::Check, Ask::Ping);
+        }
+    }
+
+    /// Begins what there is room for. To be called last with every event.
+    pub(super) fn keep_up(&mut self, now: Now) {
+        while self.upkeep.checks < MAX_CHECKS && self.calls.len() < MAX_CALLS {
+            let Some(candidate) = self.upkeep.candidates.pop_front() else { break };
+            if !self.table.would_take(&candidate) || self.table.entry(&candidate.key).is_some() {
+                continue;
+            }
+            match candidate.record.check(&*self.keys, now) {
+                Ok(()) => self.check(now, candidate),
+                Err(_) => self.counts.implausible += 1,
+            }
+        }
+        while self.upkeep.checks < MAX_CHECKS && self.calls.len() < MAX_CALLS {
+            let Some((contact, record, until)) = self.upkeep.handovers.pop_front() else { break };
+            let left = until.since(self.moment(now));
+            if left > 0 {
+                self.upkeep.checks += 1;
+                self.call(now, contact, Purpose::Handover, Ask::Put { record, left });
+            }
+        }
+        let at = self.moment(now);
+        if !self.upkeep.joining && at >= self.upkeep.next_join && self.table.len() > 0 {
+            self.upkeep.joining = true;
+            self.upkeep.running += 1;
+            let id = self.next_query();
+            self.look(now, id, self.key, Goal::Join, true);
+        }
+        while self.upkeep.running < MAX_UPKEEP {
+            let Some(bits) = self.upkeep.looks.pop_front() else { break };
+            let random = self.random_bytes();
+            let target = self.key.at_prefix(bits, random);
+            self.upkeep.running += 1;
+            let id = self.next_query();
+            self.look(now, id, target, Goal::Look, true);
+        }
+    }
+
+    /// The own neighbourhood has been looked up: now the ranges further away that are still thin.
+    pub(super) fn joined(&mut self, now: Now) {
+        let at = self.moment(now);
+        let thin = |bits: &usize| self.table.sound(*bits) < SPARSE_BUCKET;
+        if self.upkeep.joins == 0 {
+            let depth = self.table.depth();
+            self.upkeep.looks = (0..depth.saturating_sub(1)).filter(thin).collect();
+        }
+        self.upkeep.joining = false;
+        self.upkeep.joins = self.upkeep.joins.saturating_add(1);
+        // At first often: in a network that begins, everybody else is new too. Later four times as often as other ranges, as
+        // only this node's neighbours can tell others that it is there.
+        let most = self.config.refresh / 4;
+        let first = Duration::from_secs(15) * 2_u32.saturating_pow(self.upkeep.joins.min(16));
+        let pause = u32::try_from(first.min(most).as_secs()).unwrap_or(u32::MAX);
+        self.upkeep.next_join = Moment(at.0.saturating_add(pause));
+    }
+
+    /// A contact is new: records that it is closer to than this node are handed to it, by the node that was closest so far.
+    pub(super) fn entered(&mut self, now: Now, contact: &Contact) {
+        if !self.serves() {
+            return;
+        }
+        let at = self.moment(now);
+        let zone = contact.record.zone();
+        let mut dropped = 0;
+        for (key, item) in self.store.items().filter(|(_, item)| item.until > at) {
+            let (theirs, own) = (contact.key.distance(&key), self.key.distance(&key));
+            let told = if let Record::Address(address) = &item.record { address.zone().is_told_to(zone) } else { true };
+            // Nobody but the new one may be closer than this node, so that one of `K` does it.
+            if !told || self.table.closer(&key, 2) > usize::from(theirs < own) {
+                continue;
+            }
+            let last = self.table.closest(&key, K, |entry| entry.failures == 0);
+            if last.len() == K && last.last().is_some_and(|last| theirs > last.key.distance(&key)) {
+                continue;
+            }
+            if self.upkeep.handovers.len() < MAX_HANDOVERS {
+                self.upkeep.handovers.push_back((contact.clone(), item.record.clone(), item.until));
+            } else {
+                dropped += 1;
+            }
+        }
+        self.counts.handovers_dropped += dropped;
+    }
+
+    /// Time has passed.
+    pub(super) fn tick(&mut self, now: Now) {
+        let at = self.moment(now);
+        self.upkeep.turn = self.upkeep.turn.wrapping_add(1);
+        if self.upkeep.turn % 3 == 0 {
+            self.rates.forget(at);
+            self.store.expire(at);
+            self.providers.expire(at);
+            self.table.expire(now);
+        }
+        if let Some(stalest) = self.table.stalest(at, CHECK_ANYWAY) {
+            self.check(now, stalest);
+        }
+        let refresh = u32::try_from(self.config.refresh.as_secs()).unwrap_or(u32::MAX);
+        if self.upkeep.looks.is_empty()
+            && let Some(bits) = self.table.unlooked(at, refresh)
+        {
+            self.upkeep.looks.push_back(bits);
+        }
+        self.put_again(now, at);
+    }
+
+    /// Puts again what is due of this node's own, and of what it keeps for others.
+    fn put_again(&mut self, now: Now, at: Moment) {
+        while self.upkeep.running < MAX_UPKEEP {
+            let next = self.again(at);
+            let Some((record, until)) = self.own.due_record(at, next) else { break };
+            self.upkeep.running += 1;
+            let id = self.next_query();
+            self.look(now, id, record.key(), Goal::Put { record, left: until.since(at) }, true);
+        }
+        while self.serves() && self.upkeep.running < MAX_UPKEEP {
+            let Some(key) = self.own.due_provided(at) else { break };
+            self.upkeep.running += 1;
+            let id = self.next_query();
+            self.look(now, id, key, Goal::Provide { key }, true);
+        }
+        if self.serves() && self.upkeep.running < MAX_UPKEEP {
+            let next = self.again(at);
+            for (record, until) in self.store.due(at, next, REPUBLISHED_AT_ONCE) {
+                self.upkeep.running += 1;
+                self.put_near(now, record, until.since(at));
+            }
+        }
+    }
+}
