@@ -208,6 +208,8 @@ pub struct SourceStatus {
     pub name: String,
     /// Whether it is on.
     pub enabled: bool,
+    /// `off`, `idle`, `asking`, `working` or `failing`.
+    pub state: String,
     /// Seconds since it last found somebody.
     pub last_success_s: Option<u64>,
     /// Peers it found since start.
@@ -233,6 +235,8 @@ pub struct PeerRecord {
     pub since_s: Option<u64>,
     /// Which sources know it.
     pub sources: Vec<String>,
+    /// Whether it is a seed that was found without its node id, and nobody else has named it so far.
+    pub unverified: bool,
     /// What it says it serves.
     pub protocols: Vec<Protocol>,
     /// Bytes sent to it since netcore started.

@@ -168,6 +168,7 @@ async fn query(node: &Arc<Node>, request: AdminRequest) -> Result<AdminResponse,
             let mut records = peers.records();
             for record in &mut records {
                 record.protocols = node.links.protocols(&record.node);
+                record.unverified = node.is_unverified(&record.node);
             }
             AdminResponse::Peers(records)
         }
@@ -195,6 +196,7 @@ async fn query(node: &Arc<Node>, request: AdminRequest) -> Result<AdminResponse,
 }
 
 async fn status(node: &Node, mut status: NetStatus) -> NetStatus {
+    status.sources = node.sources();
     status.counters.extend(node.counters.list());
     status.counters.extend(node.services().counters().await);
     for account in node.accounts.all() {

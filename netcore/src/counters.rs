@@ -44,6 +44,10 @@ macro_rules! counters {
 }
 
 counters! {
+    /// Questions for other nodes' records that were refused: too many of one peer, or none.
+    exchange_refused,
+    /// Things in answers of peer exchange that are not true.
+    exchange_lies,
     /// Gateway connections with a wrong token or session secret.
     gateway_unauthorised,
     /// Gateway connections ended for bytes that break the specification.

@@ -55,6 +55,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use admin::AdminError;
+use discovery::config::DiscoveryConfig;
 use identity::{Identity, IdentityError};
 use keys::SharedKeys;
 use limits::Timings;
@@ -70,8 +71,10 @@ pub struct Options {
     pub home: PathBuf,
     /// Where to listen; empty for the default port of both families, or the next free one.
     pub listen: Vec<SocketAddr>,
-    /// Whether to look for peers on the local network.
+    /// Whether to look for peers on the local network; off if this or [`DiscoveryConfig::lan`] is.
     pub lan: bool,
+    /// The ways to find peers.
+    pub discovery: DiscoveryConfig,
     /// The network's name: nodes of others are not talked to.
     pub network: String,
     /// How long a connection to a silent peer lives.
@@ -89,6 +92,7 @@ impl Options {
             home,
             listen: Vec::new(),
             lan: true,
+            discovery: DiscoveryConfig::default(),
             network: "main".to_owned(),
             idle: transport::IDLE,
             marks: Marks::default(),
@@ -138,11 +142,11 @@ impl Core {
     pub async fn bind(options: Options) -> Result<Self, RunError> {
         let identity = Arc::new(Identity::load_or_create(&options.home.join("identity.key"))?);
         let (node, events) = Node::new(Arc::clone(&identity) as SharedKeys, options.network.clone(), options.timings);
+        let low = options.marks.low;
         let config = PeersConfig {
             explicit_listen: !options.listen.is_empty(),
             listen: options.listen,
-            lan: options.lan,
-            network: options.network,
+            remembered: options.discovery.remembered,
             idle: options.idle,
             marks: options.marks,
             ..PeersConfig::new(options.home, Arc::clone(&identity))
@@ -150,7 +154,8 @@ impl Core {
         let established = Arc::clone(&node);
         let peers = Peers::bind(config, Arc::new(move |connection| Links::establish(&established, connection))).await?;
         node.join(peers.clone());
-        let services = services::start(&node);
+        let discovery = DiscoveryConfig { lan: options.lan && options.discovery.lan, ..options.discovery };
+        let services = services::start(&node, discovery, low);
         Ok(Self { node, peers, events, _services: services })
     }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
-use polypeer_ipc_protocol::admin::AdminEvent;
+use polypeer_ipc_protocol::admin::{AdminEvent, SourceStatus};
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::gateway::{Origin, Scope};
 use polypeer_ipc_protocol::ids::{NodeId, OPERATOR, Protocol};
@@ -119,6 +119,16 @@ impl Node {
     /// What it does beyond carrying streams.
     pub fn services(&self) -> &Services {
         &self.services
+    }
+
+    /// The discovery sources, in the order they are tried.
+    pub fn sources(&self) -> Vec<SourceStatus> {
+        self.services.discovery.sources(self)
+    }
+
+    /// Whether a peer is a seed that was found without its node id, and nobody else has named it so far.
+    pub fn is_unverified(&self, peer: &NodeId) -> bool {
+        self.services.discovery.is_unverified(peer)
     }
 
     /// A number not used before: for streams, calls and sessions.

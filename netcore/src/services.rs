@@ -6,6 +6,8 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 use crate::dht::{self, DhtHandle};
+use crate::discovery::config::DiscoveryConfig;
+use crate::discovery::{self, Discovery};
 use crate::gateway;
 use crate::gossip::{self, driver::GossipHandle};
 use crate::node::Node;
@@ -23,6 +25,8 @@ pub struct Services {
     pub reach: ReachHandle,
     /// Publish and subscribe.
     pub gossip: GossipHandle,
+    /// Finding peers.
+    pub discovery: Discovery,
 }
 
 impl Services {
@@ -57,13 +61,15 @@ impl Services {
     }
 }
 
-/// Starts the drivers. They end when the result is dropped.
-pub(crate) fn start(node: &Arc<Node>) -> JoinSet<()> {
+/// Starts the drivers. They end when the result is dropped. `low` is the number of peers to be connected to.
+pub(crate) fn start(node: &Arc<Node>, discovery: DiscoveryConfig, low: usize) -> JoinSet<()> {
     let mut drivers = JoinSet::new();
     drivers.spawn(gateway::network::run(Arc::clone(node)));
     drivers.spawn(dht::driver::run(Arc::clone(node), seed()));
     drivers.spawn(gossip::driver::run(Arc::clone(node), seed()));
     drivers.spawn(reach::driver::run(Arc::clone(node), seed()));
+    discovery::driver::prepare(node, discovery, low);
+    drivers.spawn(discovery::driver::run(Arc::clone(node)));
     drivers
 }
 

@@ -30,7 +30,6 @@ impl Node {
         let mut config = PeersConfig::new(home.path().to_owned(), Arc::new(Identity::generate()));
         config.listen = vec!["127.0.0.1:0".parse().expect("address")];
         config.explicit_listen = true;
-        config.lan = false;
         change(&mut config);
         let established = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&established);
@@ -224,31 +223,6 @@ async fn closing_tells_the_peer() {
     assert!(matches!(&down, PeerEvent::Down(_, failure) if failure.is(ErrorCode::ShuttingDown)), "{down:?}");
     let refused = a.connect(&b).await.expect_err("closed");
     assert!(refused.is(ErrorCode::ShuttingDown), "{refused}");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nodes_on_loopback_find_each_other() {
-    let network = format!("test-{}", Identity::generate().node());
-    let lan = |config: &mut PeersConfig| {
-        config.lan = true;
-        config.network.clone_from(&network);
-    };
-    let stranger = Node::start_with(|config| {
-        config.lan = true;
-        config.network = format!("{network}-other");
-    })
-    .await;
-    let (a, b, c) = (Node::start_with(lan).await, Node::start_with(lan).await, Node::start_with(lan).await);
-    for (from, to) in [(&a, &b), (&b, &c), (&c, &a)] {
-        until("they meet", || from.peers.connection(&to.id()).is_some()).await;
-    }
-    assert_eq!(stranger.state(&a), None, "another network");
-    let record = a.peers.records().into_iter().find(|record| record.node == b.id()).expect("known");
-    assert!(record.sources.iter().any(|source| source == "lan" || source == "incoming"), "{record:?}");
-    for node in [&a, &b, &c] {
-        let found = || node.peers.status().sources.iter().any(|source| source.name == "lan" && source.found >= 2);
-        until("the status tells who was found", found).await;
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

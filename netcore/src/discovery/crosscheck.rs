@@ -81,9 +81,7 @@ impl Member {
     }
 
     fn add(&mut self, origin: Origin) {
-        if self.origins.len() < MAX_ORIGINS && !self.origins.contains(&origin) {
-            self.origins.push(origin);
-        } else if origin == Origin::Trusted && !self.is_verified() {
+        if !self.is_verified() && !self.origins.contains(&origin) {
             self.origins.push(origin);
         }
     }

@@ -35,7 +35,7 @@ const MAX_KNOWN: usize = 1024;
 const MAX_REMEMBERED: usize = 4096;
 /// Records from one public subnet in a reply, while there are others.
 const PER_SUBNET: usize = 2;
-/// How long a node is told of after it was last heard of: long enough to outlast a restart of ours or of its own.
+/// How long a node is told of after its connection ended: long enough to outlast a restart of ours or of its own.
 const FRESH: Duration = Duration::from_secs(3600);
 
 /// A question.
@@ -71,6 +71,7 @@ pub struct Reply {
 struct Known {
     record: Arc<AddressRecord>,
     heard: Instant,
+    is_connected: bool,
 }
 
 /// See the module.
@@ -95,26 +96,29 @@ impl Exchange {
         }
     }
 
-    /// A peer's own record, which it sent on a link and whose check succeeded. Full, the one heard of longest ago makes
+    /// A peer's own record, which it sent on the link that stands, and whose check succeeded. Full, the one heard of longest ago makes
     /// room.
     pub fn learn(&mut self, now: Now, record: Arc<AddressRecord>) {
         let place = (record.node, record.zone());
         if self.known.get(&place).is_some_and(|known| known.record.sequence > record.sequence) {
             return;
         }
-        self.known.insert(place, Known { record, heard: now.at });
+        self.known.insert(place, Known { record, heard: now.at, is_connected: true });
         if self.known.len() > MAX_KNOWN
-            && let Some(oldest) = self.known.iter().min_by_key(|(_, known)| known.heard).map(|(place, _)| *place)
+            && let Some(oldest) =
+                self.known.iter().min_by_key(|(_, known)| (known.is_connected, known.heard)).map(|(place, _)| *place)
         {
             self.known.remove(&oldest);
         }
     }
 
-    /// The connection with a peer stands, or has ended just now: it is worth telling others of.
-    pub fn seen(&mut self, now: Now, node: &NodeId) {
+    /// The connection with a peer stands from now on, or has ended just now. For a while after that it is still worth
+    /// telling others of.
+    pub fn seen(&mut self, now: Now, node: &NodeId, is_connected: bool) {
         for zone in [Zone::Loopback, Zone::Private, Zone::Public] {
             if let Some(known) = self.known.get_mut(&(*node, zone)) {
                 known.heard = now.at;
+                known.is_connected = is_connected;
             }
         }
     }
@@ -140,7 +144,8 @@ impl Exchange {
     }
 
     fn choose(&mut self, now: Now, asker: &NodeId, zone: Zone, wanted: usize) -> Vec<Arc<AddressRecord>> {
-        self.known.retain(|_, known| known.heard + FRESH > now.at && !known.record.is_expired(now));
+        let fresh = |known: &Known| known.is_connected || known.heard + FRESH > now.at;
+        self.known.retain(|_, known| fresh(known) && !known.record.is_expired(now));
         let fits = |record: &AddressRecord| record.node != *asker && record.zone().is_told_to(zone);
         let mut all: Vec<_> = self.known.values().map(|known| &known.record).filter(|record| fits(record)).collect();
         all.shuffle(&mut self.random);

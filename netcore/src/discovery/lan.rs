@@ -35,6 +35,8 @@ pub struct LanConfig {
 pub enum LanEvent {
     /// Somebody says that this node is there.
     Found(NodeId, Vec<SocketAddr>),
+    /// It said goodbye, or its announcement has run out.
+    Lost(NodeId),
     /// It does not work, or only in part.
     Problem(String),
     /// It works (again).
@@ -91,6 +93,11 @@ async fn listen(
                         report(LanEvent::Found(node, addresses));
                     }
                 }
+                Ok(ServiceEvent::ServiceRemoved(_, name)) => {
+                    if let Some(node) = node_of(&name) {
+                        report(LanEvent::Lost(node));
+                    }
+                }
                 Ok(_) => {}
                 // The daemon ended, or we were too slow for it: start anew.
                 Err(_) => return,
@@ -102,6 +109,11 @@ async fn listen(
             },
         }
     }
+}
+
+/// The node that announced an instance: its name is the id, a hyphen, the port, a dot and the service.
+fn node_of(name: &str) -> Option<NodeId> {
+    name.split(['-', '.']).next()?.parse().ok()
 }
 
 fn interface(bound: IpAddr) -> IfKind {

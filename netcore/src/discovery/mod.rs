@@ -1,7 +1,168 @@
-//! Ways to find nodes. Each reports what it found to [`crate::peers`], which verifies it by dialing; each is bounded, can
-//! be switched off, and its troubles are shown in the status, never fatal.
+//! Ways to find nodes. Each is bounded, can be switched off, and its troubles are shown in the status, never fatal. What
+//! is found is verified by dialing it ([`crate::peers`]), and believed as far as [`crosscheck`] says.
+//!
+//! ```text
+//!            schedule ── which source when ──► driver ──► ways: lan dns list exchange mainline, the DHT
+//!  (pure)    crosscheck ── whose word counts ──┤                 │ records, tickets, addresses
+//!            exchange ── what is told ─────────┤                 ▼
+//!  query ── exchange/1 ──► answer              └──────────► peers: dial, and see who is there
+//! ```
+//!
+//! [`crate::services`] starts the driver; the order of the sources is that of [`schedule::Way`].
 
+pub mod config;
 pub mod crosscheck;
+pub mod dns;
+pub(crate) mod driver;
 pub mod exchange;
 pub mod lan;
+pub mod list;
+pub mod mainline;
 pub mod schedule;
+mod ways;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use polypeer_ipc_protocol::admin::SourceStatus;
+use polypeer_ipc_protocol::error::{ErrorCode, Failure};
+use polypeer_ipc_protocol::ids::NodeId;
+use tokio::sync::Notify;
+
+use crate::address::AddressRecord;
+use crate::node::Node;
+use crate::now::Now;
+use crate::peers::book::Source;
+use crate::peers::score::ScoreEvent;
+use config::DiscoveryConfig;
+use crosscheck::CrossCheck;
+use exchange::{Exchange, Refusal};
+use schedule::{Schedule, Way};
+
+/// The state of discovery, from the moment that the driver starts.
+#[derive(Debug, Default)]
+pub struct Discovery {
+    started: OnceLock<Started>,
+}
+
+#[derive(Debug)]
+struct Started {
+    config: DiscoveryConfig,
+    state: Mutex<State>,
+    /// Something happened that the driver does not see by itself.
+    changed: Notify,
+}
+
+/// The machines, under one lock that is never held across an await.
+#[derive(Debug)]
+struct State {
+    schedule: Schedule,
+    exchange: Exchange,
+    check: CrossCheck,
+    seeds: Seeds,
+}
+
+/// Addresses dialed of late without knowing who is there.
+#[derive(Debug, Default)]
+struct Seeds(BTreeMap<SocketAddr, Instant>);
+
+impl Seeds {
+    /// Addresses remembered; the one dialed longest ago makes room. Eight are dialed at a time.
+    const MOST: usize = 256;
+    /// Far more than a dial takes.
+    const LATELY: Duration = Duration::from_secs(60);
+
+    fn dialing(&mut self, now: Now, addresses: &[SocketAddr]) {
+        self.0.extend(addresses.iter().map(|address| (*address, now.at)));
+        while self.0.len() > Self::MOST
+            && let Some(oldest) = self.0.iter().min_by_key(|(_, at)| **at).map(|(address, _)| *address)
+        {
+            self.0.remove(&oldest);
+        }
+    }
+
+    fn is_one(&self, now: Now, address: SocketAddr) -> bool {
+        self.0.get(&address).is_some_and(|at| *at + Self::LATELY > now.at)
+    }
+}
+
+impl Discovery {
+    fn state(&self) -> Option<MutexGuard<'_, State>> {
+        self.started.get().map(|started| started.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A peer's own record came on its link, and was checked: others may be told of it.
+    pub(crate) fn heard(&self, record: Arc<AddressRecord>) {
+        if let Some(mut state) = self.state() {
+            state.exchange.learn(Now::real(), record);
+        }
+    }
+
+    /// Whether a peer is a seed that nobody else has named so far.
+    pub(crate) fn is_unverified(&self, node: &NodeId) -> bool {
+        self.state().is_some_and(|state| state.check.is_unverified(node))
+    }
+
+    /// Every source, in the order they are tried.
+    pub(crate) fn sources(&self, node: &Node) -> Vec<SourceStatus> {
+        let Some(state) = self.state() else { return Vec::new() };
+        let reports = state.schedule.report();
+        drop(state);
+        let status = |report: schedule::SourceReport| {
+            let found = node.peers().ok().and_then(|peers| peers.found_by(report.way.source()));
+            SourceStatus {
+                name: report.way.name().into(),
+                enabled: report.state != schedule::SourceState::Off,
+                state: report.state.name().into(),
+                last_success_s: found.map(|(_, at)| at.elapsed().as_secs()),
+                found: found.map_or(0, |(count, _)| count),
+                problem: report.problem,
+            }
+        };
+        reports.into_iter().map(status).collect()
+    }
+}
+
+impl Way {
+    /// What the peer book calls it.
+    fn source(self) -> Source {
+        match self {
+            Self::Remembered => Source::Remembered,
+            Self::Lan => Source::Lan,
+            Self::Dns => Source::Dns,
+            Self::List => Source::List,
+            Self::Exchange => Source::Exchange,
+            Self::Dht => Source::Dht,
+            Self::Mainline => Source::Mainline,
+        }
+    }
+}
+
+/// Answers a question of `exchange/1`.
+pub(crate) fn answer(node: &Node, asker: NodeId, ip: IpAddr, payload: &[u8]) -> Result<Vec<u8>, Failure> {
+    let discovery = &node.services().discovery;
+    let serves = discovery.started.get().is_some_and(|started| started.config.exchange);
+    let Some(mut state) = discovery.state().filter(|_| serves) else {
+        return Err(Failure::new(ErrorCode::Unsupported, "this node exchanges no peers"));
+    };
+    state.exchange.answer(Now::real(), &asker, ip, payload).map_err(|refusal| {
+        drop(state);
+        node.counters.exchange_refused.count();
+        let (code, event) = match refusal {
+            Refusal::TooSoon => (ErrorCode::Busy, ScoreEvent::Flood),
+            Refusal::Malformed => (ErrorCode::PeerMisbehaved, ScoreEvent::Misbehaved),
+        };
+        if let Ok(peers) = node.peers() {
+            peers.score(asker, event);
+        }
+        Failure::new(code, refusal.to_string())
+    })
+}
+
+/// Addresses that this node's sockets can send to, of those that `source` named.
+fn reachable(node: &Node, addresses: &[SocketAddr]) -> Vec<SocketAddr> {
+    let Ok(peers) = node.peers() else { return Vec::new() };
+    addresses.iter().copied().filter(|address| peers.transport().reaches(*address)).collect()
+}

@@ -113,7 +113,7 @@ pub enum SourceState {
     Asking,
     /// It found somebody when it was asked last.
     Working,
-    /// It could not be asked: the problem says why.
+    /// It could not be asked, or nothing came of it: the problem says why.
     Failing,
 }
 
@@ -204,6 +204,15 @@ impl Schedule {
         }
     }
 
+    /// There is something new to ask of a source: a node with too few peers does not let it wait for its turn.
+    pub fn hasten(&mut self, now: Now, way: Way) {
+        let is_hungry = self.is_hungry();
+        let wait = SETTLE.mul_f64(self.random.random_range(0.5..1.5));
+        if let Some(source) = self.source(way).filter(|source| is_hungry && !source.is_asking) {
+            source.due = source.due.min(now.at + wait);
+        }
+    }
+
     /// The network changed, or the machine was asleep: whatever did not work may work now.
     pub fn start_over(&mut self, now: Now) {
         self.gate = now.at;
@@ -247,7 +256,8 @@ impl Schedule {
         self.gate = self.gate.min(now.at + SETTLE);
     }
 
-    /// A source that runs on by itself stopped working, or `None`: works again.
+    /// Something does not work, or `None`: it works again. Of use for a source that runs on by itself, and after an answer
+    /// that was not whole.
     pub fn problem(&mut self, way: Way, problem: Option<String>) {
         if let Some(source) = self.source(way) {
             source.problem = problem.map(|text| text.chars().take(MAX_PROBLEM).collect());
@@ -291,8 +301,8 @@ impl Schedule {
                 way,
                 state: match (&source.problem, source.is_asking, source.brought) {
                     (_, true, _) => SourceState::Asking,
-                    (Some(_), _, _) => SourceState::Failing,
-                    (None, _, true) => SourceState::Working,
+                    (_, _, true) => SourceState::Working,
+                    (Some(_), _, false) => SourceState::Failing,
                     (None, _, false) => SourceState::Idle,
                 },
                 named: source.named,

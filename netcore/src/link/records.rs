@@ -87,6 +87,7 @@ pub(super) fn take(node: &Node, link: &Link, record: AddressRecord) -> Result<()
         if let Ok(peers) = node.peers() {
             peers.learned(link.peer, &record.addresses);
         }
+        node.services().discovery.heard(Arc::clone(&record));
         node.services().dht.add(record);
     }
     Ok(())

@@ -2,11 +2,11 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use polypeer_ipc_protocol::admin::{Cause, NetStatus, Offender, PeerRecord, PeerState, SourceStatus};
+use polypeer_ipc_protocol::admin::{Cause, NetStatus, Offender, PeerRecord, PeerState};
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::ids::NodeId;
 
-use super::book::{Entry, MAX_PROTECTED, Source};
+use super::book::{Entry, MAX_PROTECTED};
 use super::manager::Refusal;
 use super::offenders;
 use super::shared::{Shared, State, close, unix_now};
@@ -121,13 +121,6 @@ impl Shared {
 
     pub(super) fn status(&self) -> NetStatus {
         let state = self.lock();
-        let source = |source: Source, enabled, problem: Option<&String>| SourceStatus {
-            name: source.name().to_owned(),
-            enabled,
-            last_success_s: state.found.get(&source).map(|(_, at)| at.elapsed().as_secs()),
-            found: state.found.get(&source).map_or(0, |(count, _)| *count),
-            problem: problem.cloned(),
-        };
         let counters = self.transport.counters();
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         NetStatus {
@@ -136,10 +129,7 @@ impl Shared {
             reach: "unknown".into(),
             connected: state.table.connected().count() as u64,
             known: state.manager.book().iter().filter(|(_, entry)| !entry.blocked).count() as u64,
-            sources: vec![
-                source(Source::Remembered, true, self.store.problem().as_ref()),
-                source(Source::Lan, self.config.lan, state.lan_problem.as_ref()),
-            ],
+            sources: Vec::new(),
             sent_bytes: count(&counters.sent_bytes),
             received_bytes: count(&counters.received_bytes),
             counters: state.counters(&[
@@ -203,6 +193,7 @@ impl State {
             rtt_us: live.map(|live| live.link.connection.rtt().as_micros() as u64),
             since_s: live.map(|live| live.since.elapsed().as_secs()).or_else(since_seen),
             sources,
+            unverified: false,
             protocols: Vec::new(),
             sent_bytes: sent + stats.map_or(0, |stats| stats.udp_tx.bytes),
             received_bytes: received + stats.map_or(0, |stats| stats.udp_rx.bytes),

@@ -26,6 +26,7 @@ pub mod offenders;
 pub mod plan;
 mod reach;
 pub mod score;
+mod seed;
 mod settle;
 mod shared;
 pub mod store;
@@ -46,7 +47,7 @@ use tokio::sync::broadcast;
 
 use crate::identity::Identity;
 use crate::now::Now;
-use crate::transport::{BindError, Choice, IDLE, PathHandle, Transport};
+use crate::transport::{BindError, Choice, DialError, IDLE, PathHandle, Transport};
 use book::Source;
 use marks::Marks;
 use score::ScoreEvent;
@@ -70,10 +71,8 @@ pub struct PeersConfig {
     pub listen: Vec<SocketAddr>,
     /// Whether a busy port is an error, rather than a reason to take the next one.
     pub explicit_listen: bool,
-    /// Whether to look for nodes on the local network.
-    pub lan: bool,
-    /// Only nodes that name the same network find each other there.
-    pub network: String,
+    /// Whether to dial peers known from earlier runs. They are remembered either way.
+    pub remembered: bool,
     /// How long a silent connection lives; [`IDLE`] outside of tests.
     pub idle: Duration,
     /// How many peers to have, and how many from where.
@@ -81,16 +80,14 @@ pub struct PeersConfig {
 }
 
 impl PeersConfig {
-    /// The defaults: both families, local network on, network `main`.
+    /// The defaults: both families, remembered peers are dialed.
     pub fn new(home: PathBuf, identity: Arc<Identity>) -> Self {
-        let network = "main".to_owned();
         Self {
             home,
             identity,
             listen: Vec::new(),
             explicit_listen: false,
-            lan: true,
-            network,
+            remembered: true,
             idle: IDLE,
             marks: Marks::default(),
         }
@@ -194,7 +191,7 @@ impl Peers {
         Ok(Self { _owner: Arc::new(Owner(Arc::clone(&shared))), shared })
     }
 
-    /// Starts accepting, discovery, and dialing remembered peers.
+    /// Starts accepting, and dialing remembered peers.
     pub fn open(&self) {
         self.shared.open();
     }
@@ -240,6 +237,32 @@ impl Peers {
     /// `node` may be at `addresses`, as `source` says: dials it if that is useful now, or keeps it in mind for later.
     pub fn found(&self, node: NodeId, addresses: &[SocketAddr], source: Source) {
         self.shared.found(node, addresses, source);
+    }
+
+    /// Connects to whoever is at `address`, an address that `source` named without saying whose it is. Returns who that
+    /// is, if the connection is kept, or if there was one already.
+    pub async fn dial_seed(&self, address: SocketAddr, source: Source) -> Result<NodeId, DialError> {
+        self.shared.dial_seed(address, source).await
+    }
+
+    /// Everybody connected now.
+    pub fn connected(&self) -> Vec<NodeId> {
+        self.shared.lock().table.connected().map(|(node, _)| *node).collect()
+    }
+
+    /// How the connection with `node` came about, and where its packets come from now.
+    pub fn came(&self, node: &NodeId) -> Option<(Source, SocketAddr)> {
+        self.shared.came(node)
+    }
+
+    /// How many peers are known from earlier connections, or why that cannot be said.
+    pub fn remembered(&self) -> Result<usize, String> {
+        self.shared.remembered()
+    }
+
+    /// How many connections `source` led to, and when the last was made.
+    pub fn found_by(&self, source: Source) -> Option<(u64, Instant)> {
+        self.shared.lock().found.get(&source).copied()
     }
 
     /// Keeps the connection with `node`, present or next, from being let go for as long as the result lives.

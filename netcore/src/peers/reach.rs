@@ -13,7 +13,6 @@ use super::dialer;
 use super::manager::Refusal;
 use super::shared::{Begun, DialMessage, Shared, Waiter, random_tag, unix_now};
 use super::table::Wanted;
-use crate::discovery::lan::{self, LanConfig, LanEvent};
 use crate::now::Now;
 use crate::transport::path::plain;
 
@@ -89,21 +88,6 @@ impl Shared {
         let lines = self.lock().traces.lines(node, unix_now());
         let latest = lines.last().map(|line| format!("; latest attempt: {line}")).unwrap_or_default();
         Failure::new(ErrorCode::TimedOut, format!("{node} did not answer in time{latest}"))
-    }
-
-    /// Looks for nodes on the local network; each one found is dialed to see whether it is true.
-    pub(super) async fn look_around(self: Arc<Self>) {
-        let bound = self.transport.local_addresses();
-        let config = LanConfig { node: self.me, network: self.config.network.clone(), bound };
-        let report = |event| match event {
-            LanEvent::Found(node, addresses) => self.found(node, &addresses, Source::Lan),
-            LanEvent::Problem(problem) => {
-                tracing::warn!(problem, "local network discovery");
-                self.lock().lan_problem = Some(problem);
-            }
-            LanEvent::Working => self.lock().lan_problem = None,
-        };
-        lan::run(config, report).await;
     }
 
     /// A node was found, which may be wrong: the manager decides whether and when to see.

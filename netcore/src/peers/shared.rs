@@ -72,7 +72,6 @@ pub(super) struct State {
     pub(super) totals: HashMap<NodeId, (u64, u64)>,
     pub(super) found: HashMap<Source, (u64, Instant)>,
     pub(super) warnings: Vec<String>,
-    pub(super) lan_problem: Option<String>,
     /// Public addresses that peers have dialed back.
     pub(super) confirmed: Vec<SocketAddr>,
     pub(super) is_open: bool,
@@ -83,7 +82,6 @@ pub(super) struct Shared {
     pub(super) transport: Transport,
     pub(super) events: broadcast::Sender<PeerEvent>,
     pub(super) store: Store,
-    pub(super) config: PeersConfig,
     pub(super) on_established: OnEstablished,
     runtime: Handle,
     state: Mutex<State>,
@@ -101,7 +99,9 @@ impl Shared {
         let mut book = Book::default();
         // The most recently seen come first and are kept first.
         for (node, entry) in loaded.peers.into_iter().rev() {
-            book.restore(node, entry);
+            if config.remembered || entry.blocked || entry.protected {
+                book.restore(node, entry);
+            }
         }
         let warnings = loaded.warnings;
         let me = config.identity.node();
@@ -117,7 +117,6 @@ impl Shared {
             totals: HashMap::new(),
             found: HashMap::new(),
             warnings,
-            lan_problem: None,
             confirmed: Vec::new(),
             is_open: false,
         };
@@ -126,7 +125,7 @@ impl Shared {
             transport,
             events: broadcast::Sender::new(MAX_EVENTS),
             store: loaded.store,
-            config,
+
             on_established,
             runtime: Handle::current(),
             state: Mutex::new(state),
@@ -146,9 +145,6 @@ impl Shared {
         self.transport.open();
         self.spawn(Self::accept_all);
         self.spawn(Self::manage_all);
-        if self.config.lan {
-            self.spawn(Self::look_around);
-        }
     }
 
     /// Runs `task` until it ends or everything stops.

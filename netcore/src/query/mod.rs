@@ -18,6 +18,7 @@ use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::ids::{NodeId, Protocol};
 use polypeer_ipc_protocol::limits::MAX_PAYLOAD;
 
+use crate::discovery;
 use crate::gossip;
 use crate::limits::ANSWER_TIME;
 use crate::link::halves::{Broken, Halves};
@@ -192,6 +193,7 @@ async fn answer(
     match protocol.as_str() {
         KAD => node.services().dht.answer(*asker, &payload).await,
         PROBE => reach::prober::answer(node, asker.node, from, &payload).await,
+        EXCHANGE => discovery::answer(node, asker.node, asker.ip, &payload),
         _ => Err(unsupported(protocol)),
     }
 }

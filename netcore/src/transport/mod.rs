@@ -173,6 +173,15 @@ impl Transport {
     ///
     /// The handshake is done when this returns, on this side: the peer may still refuse.
     pub async fn dial(&self, address: SocketAddr, node: NodeId) -> Result<Link, DialError> {
+        self.attempt(address, Some(node)).await
+    }
+
+    /// One attempt to reach whoever is at `address`; [`Link::node`] says who that is. It learns who this node is.
+    pub async fn dial_anybody(&self, address: SocketAddr) -> Result<Link, DialError> {
+        self.attempt(address, None).await
+    }
+
+    async fn attempt(&self, address: SocketAddr, node: Option<NodeId>) -> Result<Link, DialError> {
         let direct = self.paths.route(address) == Some(Route::Direct(address));
         if direct && !self.reaches(address) {
             return Err(DialError::NoSocket);
@@ -188,7 +197,10 @@ impl Transport {
                 other => DialError::OtherProtocol { reason: other.to_string() },
             })?;
         match connecting.await {
-            Ok(connection) => Ok(self.link(connection, node, switches)),
+            Ok(connection) => {
+                let node = tls::node_of(&connection).expect("the handshake requires a key and checks its form");
+                Ok(self.link(connection, node, switches))
+            }
             Err(error) => Err(other.get().map_or_else(|| error.into(), |node| DialError::OtherNode(*node))),
         }
     }
@@ -206,7 +218,7 @@ impl Transport {
         config.grease_quic_bit(false);
         let endpoint = Endpoint::new(config, None, socket, Arc::new(quinn::TokioRuntime));
         let endpoint = endpoint.map_err(|error| other(&error))?;
-        let (crypto, answered) = self.credentials.client(node);
+        let (crypto, answered) = self.credentials.client(Some(node));
         let connecting = endpoint.connect_with(ClientConfig::new(crypto), address, tls::SERVER_NAME);
         match connecting.map_err(|error| other(&error))?.await {
             Ok(connection) => {

@@ -31,7 +31,6 @@ impl Liar {
         let config = PeersConfig {
             listen: vec!["127.0.0.1:0".parse().unwrap()],
             explicit_listen: true,
-            lan: false,
             ..PeersConfig::new(home.path().to_owned(), Arc::new(Identity::generate()))
         };
         let peers = Peers::bind(config, Arc::new(|_| {})).await.unwrap();

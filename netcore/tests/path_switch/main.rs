@@ -51,7 +51,6 @@ fn start(world: &World, place: Place) -> Node {
         let mut config = PeersConfig::new(home.path().to_owned(), Arc::new(Identity::generate()));
         config.listen = vec![SocketAddr::from(([0, 0, 0, 0], PORT))];
         config.explicit_listen = true;
-        config.lan = false;
         let (sender, established) = mpsc::unbounded_channel();
         let on_established = Arc::new(move |new| {
             sender.send(new).ok();

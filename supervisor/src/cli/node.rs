@@ -50,12 +50,17 @@ fn status_text(context: &Context, status: &StatusDocument) -> String {
     ];
     if let Some(sources) = &status.sources {
         let lines = sources.iter().map(|source| {
-            let state = match (&source.problem, source.enabled) {
-                (Some(problem), _) => clean(problem),
-                (None, false) => "off".into(),
-                (None, true) => format!("{} found", source.found),
-            };
-            format!("{}: {state}", source.name)
+            let mut line = format!("{}: {}", source.name, source.state);
+            if source.enabled {
+                line += &format!(", {} found", source.found);
+            }
+            if let Some(seconds) = source.last_success_s {
+                line += &format!(", last {} ago", duration(seconds));
+            }
+            if let Some(problem) = &source.problem {
+                line += &format!("; {}", clean(problem));
+            }
+            line
         });
         pairs.push(("sources", lines.collect::<Vec<_>>().join("\n")));
     }
@@ -147,10 +152,11 @@ fn row(peer: &PeerDocument) -> Vec<String> {
 }
 
 fn shown_state(peer: &PeerDocument) -> String {
-    match (peer.banned_s, peer.protected) {
-        (Some(left), _) => format!("banned for {}", duration(left)),
-        (None, true) => format!("{}, protected", peer.state),
-        (None, false) => peer.state.clone(),
+    match (peer.banned_s, peer.protected, peer.unverified) {
+        (Some(left), ..) => format!("banned for {}", duration(left)),
+        (None, true, _) => format!("{}, protected", peer.state),
+        (None, false, true) => format!("{}, unverified", peer.state),
+        (None, false, false) => peer.state.clone(),
     }
 }
 

@@ -100,6 +100,8 @@ pub struct SourceDocument {
     pub last_success_s: Option<u64>,
     /// Peers it found.
     pub found: u64,
+    /// `off`, `idle`, `asking`, `working` or `failing`.
+    pub state: String,
     /// Why it does not work, if it does not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
@@ -144,6 +146,9 @@ pub struct PeerDocument {
     pub since_s: Option<u64>,
     /// Which sources know it.
     pub sources: Vec<String>,
+    /// Whether it is a seed that was found without its node id, and nobody else has named it so far.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unverified: bool,
     /// What it says it serves.
     pub protocols: Vec<Protocol>,
     /// Since the network core started.

@@ -33,6 +33,7 @@ pub(super) fn peer(record: PeerRecord) -> PeerDocument {
         rtt_ms: record.rtt_us.map(milliseconds),
         since_s: record.since_s,
         sources: record.sources,
+        unverified: record.unverified,
         protocols: record.protocols,
         sent_bytes: record.sent_bytes,
         received_bytes: record.received_bytes,
@@ -59,6 +60,7 @@ pub(super) fn add_network(status: &mut StatusDocument, network: NetStatus) {
         enabled: source.enabled,
         last_success_s: source.last_success_s,
         found: source.found,
+        state: source.state,
         problem: source.problem,
     });
     status.sources = Some(sources.collect());

@@ -124,7 +124,7 @@ fn old_record_is_useless_and_no_lie() {
     let mut world = World::new();
     let old = world.record("203.0.115.1:7470");
     world.now = world.now.after(Duration::from_secs(crate::address::RECORD_LIFETIME + 1));
-    let reply = world.take(PUBLIC, &[old.clone()]);
+    let reply = world.take(PUBLIC, std::slice::from_ref(&old));
     assert_eq!((reply.records.len(), reply.lies, reply.useless), (0, 0, 1));
     world.exchange.learn(world.now, old);
     assert_eq!(world.answer(asker(1), PUBLIC), [], "nor is it passed on");
@@ -134,10 +134,11 @@ fn old_record_is_useless_and_no_lie() {
 fn node_not_heard_of_for_long_is_not_told_of() {
     let mut world = World::new();
     let (gone, stays) = (world.record("203.0.115.1:1"), world.record("203.0.116.1:1"));
-    world.exchange.learn(world.now, gone);
+    world.exchange.learn(world.now, gone.clone());
     world.exchange.learn(world.now, stays.clone());
+    world.exchange.seen(world.now, &gone.node, false);
+    assert_eq!(world.answer(asker(0), PUBLIC).len(), 2, "it may be back soon");
     world.now = world.now.after(FRESH);
-    world.exchange.seen(world.now, &stays.node);
     assert_eq!(world.answer(asker(1), PUBLIC), [(*stays).clone()]);
     world.exchange.forget(&stays.node);
     assert_eq!(world.answer(asker(2), PUBLIC), []);

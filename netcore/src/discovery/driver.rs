@@ -1,0 +1,174 @@
+//! Asks the sources when [`super::schedule`] says so, and tells the machines what happens to peers. One task; each
+//! question is a task of its own set, at most one a source.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use polypeer_ipc_protocol::ids::NodeId;
+use tokio::sync::{Notify, broadcast};
+use tokio::task::JoinSet;
+
+use super::config::DiscoveryConfig;
+use super::crosscheck::{Came, CrossCheck};
+use super::exchange::Exchange;
+use super::schedule::{Schedule, ScheduleConfig, Way};
+use super::ways::Ways;
+use super::{Seeds, Started, State, ways};
+use crate::node::{Node, Phase};
+use crate::now::Now;
+use crate::peers::PeerEvent;
+use crate::peers::book::Source;
+
+/// At least so often the machines are looked at, whatever they say.
+const LOOK: Duration = Duration::from_secs(60);
+/// A step of the clock of this much more than was slept: the machine was asleep.
+const ASLEEP: Duration = Duration::from_secs(30);
+
+/// Makes the machines, once. `low` is the number of peers to be connected to.
+pub(crate) fn prepare(node: &Node, config: DiscoveryConfig, low: usize) {
+    let schedule = ScheduleConfig { enabled: config.enabled(), low };
+    let state = State {
+        schedule: Schedule::new(schedule, Now::real(), seed()),
+        exchange: Exchange::new(Arc::clone(&node.keys), seed()),
+        check: CrossCheck::new(low),
+        seeds: Seeds::default(),
+    };
+    let started = Started { config, state: Mutex::new(state), changed: Notify::new() };
+    if node.services().discovery.started.set(started).is_err() {
+        tracing::error!("discovery was started twice");
+    }
+}
+
+/// Begins when the node opens, and goes on until dropped.
+pub(crate) async fn run(node: Arc<Node>) {
+    // Fails only when the node is gone.
+    if node.phase().wait_for(|phase| *phase >= Phase::Open).await.is_err() {
+        return;
+    }
+    let Ok(peers) = node.peers() else { return };
+    let mut events = peers.events();
+    // Some may have come before there was anybody to hear of it.
+    for peer in peers.connected() {
+        up(&node, peer);
+    }
+    let mut ways = Ways::new(Arc::clone(&node));
+    let mut asked: JoinSet<(Way, ways::Answer)> = JoinSet::new();
+    let mut awake = (Instant::now(), Now::real().unix);
+    loop {
+        let next = step(&node, &mut ways, &mut asked);
+        tokio::select! {
+            event = events.recv() => match event {
+                Ok(PeerEvent::Up(peer)) => up(&node, peer),
+                Ok(PeerEvent::Down(peer, _)) => down(&node, &peer),
+                Err(broadcast::error::RecvError::Lagged(_)) => peers.connected().into_iter().for_each(|peer| up(&node, peer)),
+                Err(broadcast::error::RecvError::Closed) => return,
+            },
+            Some(answer) = asked.join_next(), if !asked.is_empty() => match answer {
+                Ok((way, answer)) => answered(&node, way, answer),
+                // The schedule gives it up after a while.
+                Err(error) => tracing::error!(%error, "a discovery source failed"),
+            },
+            () = changed(&node) => {}
+            () = tokio::time::sleep_until(next.into()) => {}
+        }
+        awake = look_at_clock(&node, awake);
+    }
+}
+
+async fn changed(node: &Node) {
+    match node.services().discovery.started.get() {
+        Some(started) => started.changed.notified().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Asks what is due and dials what may be dialed; until when there is nothing else to do.
+fn step(node: &Arc<Node>, ways: &mut Ways, asked: &mut JoinSet<(Way, ways::Answer)>) -> Instant {
+    let now = Now::real();
+    let latest = now.at + LOOK;
+    let (mut due, mut dials) = (Vec::new(), Vec::new());
+    let next = {
+        let Some(mut state) = node.services().discovery.state() else { return latest };
+        while let Some(record) = state.check.poll(now) {
+            dials.push(record);
+        }
+        let connected = state.check.count();
+        state.schedule.peers(now, connected);
+        while let Some(way) = state.schedule.poll(now) {
+            due.push(way);
+        }
+        state.schedule.next_timeout().map_or(latest, |at| at.min(latest))
+    };
+    for record in dials {
+        ways::dial(node, &record, Source::Exchange);
+    }
+    for way in due {
+        tracing::debug!(source = way.name(), "looking for peers");
+        let question = ways.ask(way);
+        asked.spawn(async move { (way, question.await) });
+    }
+    next
+}
+
+fn up(node: &Node, peer: NodeId) {
+    let Some((source, address)) = node.peers().ok().and_then(|peers| peers.came(&peer)) else { return };
+    if let Some(mut state) = node.services().discovery.state() {
+        let now = Now::real();
+        let came = match source {
+            Source::List if state.seeds.is_one(now, address) => Came::Seed,
+            Source::Ticket | Source::Lan | Source::List => Came::Trusted,
+            Source::Incoming | Source::Remembered => Came::Itself,
+            Source::Dns | Source::Mainline => Came::Seed,
+            Source::Exchange | Source::Dht | Source::Peer => Came::Introduced,
+        };
+        state.check.connected(now, peer, address.ip(), came);
+        state.exchange.seen(now, &peer, true);
+        // Somebody new to ask.
+        state.schedule.hasten(now, Way::Exchange);
+    }
+}
+
+fn down(node: &Node, peer: &NodeId) {
+    if let Some(mut state) = node.services().discovery.state() {
+        let now = Now::real();
+        state.check.disconnected(now, peer);
+        state.exchange.seen(now, peer, false);
+    }
+}
+
+fn answered(node: &Node, way: Way, answer: ways::Answer) {
+    let ways::Answer { named, problem } = answer;
+    if let Some(problem) = &problem {
+        tracing::debug!(source = way.name(), problem, "looking for peers");
+    }
+    let Some(mut state) = node.services().discovery.state() else { return };
+    match problem {
+        Some(problem) if named == 0 => state.schedule.answered(Now::real(), way, Err(problem)),
+        problem => {
+            state.schedule.answered(Now::real(), way, Ok(named));
+            // It works in part.
+            if problem.is_some() {
+                state.schedule.problem(way, problem);
+            }
+        }
+    }
+}
+
+/// After the machine slept, connections are lost and networks have changed: everything is tried at once.
+fn look_at_clock(node: &Node, (before, unix): (Instant, u64)) -> (Instant, u64) {
+    let now = Now::real();
+    let passed = now.at.saturating_duration_since(before);
+    if Duration::from_secs(now.unix.saturating_sub(unix)) > passed + ASLEEP
+        && let Some(mut state) = node.services().discovery.state()
+    {
+        tracing::info!("the clock stepped forward; looking for peers anew");
+        state.schedule.start_over(now);
+    }
+    (now.at, now.unix)
+}
+
+fn seed() -> [u8; 32] {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).expect("the system gives randomness");
+    seed
+}

@@ -1,0 +1,35 @@
+//! The list of nodes that comes with the program.
+
+use super::config::Entry;
+
+/// One ticket or address a line; `#` begins a comment.
+const BUILTIN: &str = include_str!("builtin.txt");
+
+/// What `builtin.txt` names; a test makes sure that every line can be read.
+pub(super) fn builtin() -> Vec<Entry> {
+    read(BUILTIN).flatten().collect()
+}
+
+fn read(text: &str) -> impl Iterator<Item = Result<Entry, super::config::InvalidEntry>> {
+    let content = |line: &'_ str| line.split('#').next().unwrap_or_default().trim().to_owned();
+    text.lines().map(content).filter(|line| !line.is_empty()).map(|line| line.parse())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_of_the_builtin_list_can_be_read() {
+        assert!(read(BUILTIN).count() <= super::super::config::MAX_ENTRIES);
+        for entry in read(BUILTIN) {
+            entry.expect("a ticket or an address");
+        }
+    }
+
+    #[test]
+    fn comments_and_empty_lines_are_skipped() {
+        let entries: Vec<_> = read("# nodes\n\n 192.0.2.1:7470 # one\nnonsense\n").collect();
+        assert!(matches!(entries[..], [Ok(Entry::Address(_)), Err(_)]));
+    }
+}

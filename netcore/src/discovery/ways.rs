@@ -1,0 +1,341 @@
+//! How each source is asked. Every question ends by itself, within seconds.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use polypeer_ipc_protocol::ids::NodeId;
+use polypeer_ipc_protocol::ticket::Ticket;
+use rand::seq::SliceRandom;
+use tokio::task::JoinSet;
+
+use super::config::Entry;
+use super::exchange::{Exchange, MAX_RECORDS};
+use super::lan::{self, LanConfig, LanEvent};
+use super::mainline::Rendezvous;
+use super::schedule::Way;
+use super::{dns, reachable};
+use crate::address::{AddressRecord, Zone};
+use crate::node::Node;
+use crate::now::Now;
+use crate::peers::book::Source;
+use crate::peers::score::ScoreEvent;
+use crate::query;
+use crate::transport::DialError;
+
+/// Addresses without a node id that are dialed for one question: enough that some answer, few enough for a burst.
+const MAX_SEEDS: usize = 8;
+/// Tickets that are followed for one question.
+const MAX_TICKETS: usize = 16;
+/// Peers asked for others at once.
+const ASKED_PEERS: usize = 3;
+/// For an answer of `exchange/1`.
+const EXCHANGE: Duration = Duration::from_secs(5);
+/// For a lookup in the DHT.
+const LOOKUP: Duration = Duration::from_secs(10);
+/// Nodes that a lookup in the DHT adds to those to be dialed.
+const MAX_CONTACTS: usize = 16;
+/// Nodes of the local network that are counted.
+const MAX_NEIGHBOURS: usize = 1024;
+
+/// What came of a question.
+#[derive(Debug, Default)]
+pub(super) struct Answer {
+    /// Candidates: nodes that are, or may be, there.
+    pub(super) named: u64,
+    /// What did not work.
+    pub(super) problem: Option<String>,
+}
+
+impl Answer {
+    fn failed(problem: impl Into<String>) -> Self {
+        Self { named: 0, problem: Some(problem.into()) }
+    }
+}
+
+type Question = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+/// The sources, as the driver asks them.
+pub(super) struct Ways {
+    node: Arc<Node>,
+    /// The local network is watched from the first question on.
+    lan: JoinSet<()>,
+    neighbours: Arc<Mutex<BTreeSet<NodeId>>>,
+    mainline: Arc<tokio::sync::Mutex<Option<Rendezvous>>>,
+}
+
+impl Ways {
+    pub(super) fn new(node: Arc<Node>) -> Self {
+        Self { node, lan: JoinSet::new(), neighbours: Arc::default(), mainline: Arc::default() }
+    }
+
+    pub(super) fn ask(&mut self, way: Way) -> Question {
+        let node = Arc::clone(&self.node);
+        match way {
+            Way::Remembered => Box::pin(async move { remembered(&node) }),
+            Way::Lan => Box::pin(std::future::ready(self.lan())),
+            Way::Dns => Box::pin(async move { ask_dns(&node).await }),
+            Way::List => Box::pin(async move { ask_list(&node).await }),
+            Way::Exchange => Box::pin(async move { ask_peers(&node).await }),
+            Way::Dht => Box::pin(async move { ask_dht(&node).await }),
+            Way::Mainline => {
+                let mainline = Arc::clone(&self.mainline);
+                Box::pin(async move { ask_mainline(&node, &mainline).await })
+            }
+        }
+    }
+
+    /// Begins to watch, or begins anew after a failure; tells of those who are there now.
+    fn lan(&mut self) -> Answer {
+        while self.lan.try_join_next().is_some() {}
+        if self.lan.is_empty() {
+            let Ok(peers) = self.node.peers() else { return Answer::default() };
+            let bound = peers.transport().local_addresses();
+            let config = LanConfig { node: self.node.id, network: self.node.network.clone(), bound };
+            let (node, neighbours) = (Arc::clone(&self.node), Arc::clone(&self.neighbours));
+            self.lan.spawn(lan::run(config, move |event| on_lan(&node, &neighbours, event)));
+        }
+        let count = self.neighbours.lock().unwrap_or_else(PoisonError::into_inner).len();
+        Answer { named: count as u64, problem: None }
+    }
+}
+
+fn on_lan(node: &Arc<Node>, neighbours: &Mutex<BTreeSet<NodeId>>, event: LanEvent) {
+    let discovery = &node.services().discovery;
+    match event {
+        LanEvent::Found(found, addresses) => {
+            let is_new = {
+                let mut neighbours = neighbours.lock().unwrap_or_else(PoisonError::into_inner);
+                neighbours.len() < MAX_NEIGHBOURS && neighbours.insert(found)
+            };
+            if let Some(mut state) = discovery.state().filter(|_| is_new) {
+                state.schedule.named(Now::real(), Way::Lan, 1);
+            }
+            if let Ok(peers) = node.peers() {
+                peers.found(found, &addresses, Source::Lan);
+            }
+        }
+        LanEvent::Lost(lost) => {
+            neighbours.lock().unwrap_or_else(PoisonError::into_inner).remove(&lost);
+        }
+        LanEvent::Problem(problem) => {
+            tracing::warn!(problem, "local network discovery");
+            if let Some(mut state) = discovery.state() {
+                state.schedule.problem(Way::Lan, Some(problem));
+            }
+        }
+        LanEvent::Working => {
+            if let Some(mut state) = discovery.state() {
+                state.schedule.problem(Way::Lan, None);
+            }
+        }
+    }
+}
+
+fn remembered(node: &Node) -> Answer {
+    match node.peers().map(crate::peers::Peers::remembered) {
+        Ok(Ok(count)) => Answer { named: count as u64, problem: None },
+        Ok(Err(problem)) => Answer::failed(problem),
+        Err(_) => Answer::default(),
+    }
+}
+
+async fn ask_dns(node: &Arc<Node>) -> Answer {
+    let Some(started) = node.services().discovery.started.get() else { return Answer::default() };
+    let found = dns::resolve(&started.config.dns_seeds, started.config.resolver).await;
+    let named = (found.addresses.len() + found.tickets.len()) as u64;
+    follow(node, found.tickets, Source::Dns);
+    let answered = dial_seeds(node, found.addresses, Source::Dns).await;
+    let mut problems = found.problems;
+    problems.extend(answered.err());
+    Answer { named, problem: (!problems.is_empty()).then(|| problems.join("; ")) }
+}
+
+async fn ask_list(node: &Arc<Node>) -> Answer {
+    let Some(started) = node.services().discovery.started.get() else { return Answer::default() };
+    let (mut tickets, mut addresses) = (Vec::new(), Vec::new());
+    for entry in started.config.entries() {
+        match entry {
+            Entry::Ticket(ticket) => tickets.push(ticket),
+            Entry::Address(address) => addresses.push(address),
+        }
+    }
+    let named = (tickets.len() + addresses.len()) as u64;
+    follow(node, tickets, Source::List);
+    let problem = dial_seeds(node, addresses, Source::List).await.err();
+    Answer { named, problem }
+}
+
+/// Dials some of the nodes that tickets name.
+fn follow(node: &Arc<Node>, mut tickets: Vec<Ticket>, source: Source) {
+    tickets.shuffle(&mut rand::rng());
+    if let Ok(peers) = node.peers() {
+        for ticket in tickets.iter().filter(|ticket| ticket.node != node.id).take(MAX_TICKETS) {
+            peers.found(ticket.node, &ticket.addresses, source);
+        }
+    }
+}
+
+/// Dials some of the addresses, to see who is there. Fails when nobody is.
+async fn dial_seeds(node: &Arc<Node>, addresses: Vec<SocketAddr>, source: Source) -> Result<(), String> {
+    let mut usable = reachable(node, &addresses);
+    if addresses.is_empty() || usable.is_empty() {
+        return if addresses.is_empty() { Ok(()) } else { Err("this node has no socket for what it found".into()) };
+    }
+    usable.shuffle(&mut rand::rng());
+    usable.truncate(MAX_SEEDS);
+    if let Some(mut state) = node.services().discovery.state() {
+        state.seeds.dialing(Now::real(), &usable);
+    }
+    let mut dials = JoinSet::new();
+    for address in usable {
+        let node = Arc::clone(node);
+        dials.spawn(async move {
+            let Ok(peers) = node.peers() else { return Err((address, DialError::Stopping)) };
+            match peers.dial_seed(address, source).await {
+                Ok(_) => Ok(()),
+                // This node, in its own list.
+                Err(DialError::OtherNode(other)) if other == node.id => Ok(()),
+                Err(error) => Err((address, error)),
+            }
+        });
+    }
+    let (mut is_answered, mut problem) = (false, None);
+    while let Some(dial) = dials.join_next().await {
+        match dial {
+            Ok(Ok(())) => is_answered = true,
+            Ok(Err((address, error))) => problem = Some(format!("{address}: {error}")),
+            Err(_) => {}
+        }
+    }
+    if is_answered { Ok(()) } else { problem.map_or(Ok(()), Err) }
+}
+
+/// Dials a node whose record was found, if that is useful.
+pub(super) fn dial(node: &Arc<Node>, record: &AddressRecord, source: Source) {
+    if let Ok(peers) = node.peers() {
+        peers.found(record.node, &record.addresses, source);
+    }
+}
+
+async fn ask_peers(node: &Arc<Node>) -> Answer {
+    let Ok(peers) = node.peers() else { return Answer::default() };
+    let connected = peers.connected();
+    let chosen = match node.services().discovery.state() {
+        Some(mut state) => state.exchange.choose_peers(Now::real(), connected, ASKED_PEERS),
+        None => return Answer::default(),
+    };
+    let mut questions = JoinSet::new();
+    for peer in chosen {
+        let node = Arc::clone(node);
+        questions.spawn(async move { ask_peer(&node, peer).await });
+    }
+    let mut answer = Answer::default();
+    while let Some(one) = questions.join_next().await {
+        match one {
+            Ok(Ok(named)) => answer.named += named,
+            Ok(Err(problem)) => answer.problem = Some(problem),
+            Err(_) => {}
+        }
+    }
+    answer
+}
+
+/// Asks one peer for others: how many it named that this node is not connected to.
+async fn ask_peer(node: &Arc<Node>, peer: NodeId) -> Result<u64, String> {
+    let protocol = query::EXCHANGE.parse().expect("a protocol");
+    let question = Exchange::question(MAX_RECORDS);
+    let reply = query::ask(node, peer, &[], &protocol, question, Instant::now() + EXCHANGE).await;
+    let reply = reply.map_err(|failure| format!("{peer}: {failure}"))?;
+    let peers = node.peers().map_err(|failure| failure.to_string())?;
+    let ip = peers.came(&peer).map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |(_, address)| address.ip());
+    let (mut dials, mut fresh) = (Vec::new(), 0);
+    let (lies, told) = {
+        let Some(mut state) = node.services().discovery.state() else { return Ok(0) };
+        let now = Now::real();
+        let reply = state.exchange.take(now, &peer, ip, &reply);
+        for record in &reply.records {
+            let is_connected = peers.connection(&record.node).is_some();
+            fresh += u64::from(!is_connected);
+            if state.check.introduced(now, &peer, Arc::clone(record)) && !is_connected {
+                dials.push(Arc::clone(record));
+            }
+        }
+        (reply.lies, reply.records.len())
+    };
+    node.counters.exchange_lies.add(lies);
+    for _ in 0..lies.min(MAX_RECORDS as u64) {
+        peers.score(peer, ScoreEvent::Lie);
+    }
+    if lies == 0 && told > 0 {
+        peers.score(peer, ScoreEvent::Useful);
+    }
+    for record in &dials {
+        dial(node, record, Source::Exchange);
+    }
+    if lies > 0 { Err(format!("{peer} told {lies} things that are not true")) } else { Ok(fresh) }
+}
+
+/// Looks for nodes near a random place, which also fills the table, and dials some of those that it then knows.
+async fn ask_dht(node: &Arc<Node>) -> Answer {
+    let Ok(peers) = node.peers() else { return Answer::default() };
+    let dht = &node.services().dht;
+    let mut somewhere = NodeId([0; 32]);
+    getrandom::fill(&mut somewhere.0).expect("the system gives randomness");
+    // Nobody has that id. That there is nobody to ask yet is no failure.
+    let lookup = dht.locate(somewhere, Instant::now() + LOOKUP).await;
+    let mut contacts = dht.some_contacts(MAX_CONTACTS, Zone::Private).await;
+    contacts.extend(dht.some_contacts(MAX_CONTACTS, Zone::Loopback).await);
+    contacts.retain(|record| {
+        record.node != node.id
+            && peers.connection(&record.node).is_none()
+            && !reachable(node, &record.addresses).is_empty()
+    });
+    contacts.shuffle(&mut rand::rng());
+    contacts.truncate(MAX_CONTACTS);
+    let named = contacts.len() as u64;
+    if let Some(mut state) = node.services().discovery.state() {
+        let now = Now::real();
+        contacts.retain(|record| state.check.looked_up(now, Arc::clone(record)));
+    }
+    for record in &contacts {
+        dial(node, record, Source::Dht);
+    }
+    let nobody = lookup.err().filter(|_| named == 0 && !peers.connected().is_empty());
+    Answer { named, problem: nobody.map(|failure| failure.to_string()) }
+}
+
+async fn ask_mainline(node: &Arc<Node>, rendezvous: &tokio::sync::Mutex<Option<Rendezvous>>) -> Answer {
+    let Some(started) = node.services().discovery.started.get() else { return Answer::default() };
+    let Some(config) = &started.config.mainline else { return Answer::default() };
+    let Ok(peers) = node.peers() else { return Answer::default() };
+    let listens = peers.transport().local_addresses();
+    let own = listens.iter().find_map(|address| match address {
+        SocketAddr::V4(v4) => Some(*v4),
+        SocketAddr::V6(_) => None,
+    });
+    let mut rendezvous = rendezvous.lock().await;
+    if rendezvous.is_none() {
+        // Where this node listens on one address only, it uses no other here either.
+        let bind = own.map_or(Ipv4Addr::UNSPECIFIED, |own| *own.ip());
+        match Rendezvous::start(config, bind, started.config.resolver).await {
+            Ok(ready) => *rendezvous = Some(ready),
+            Err(problem) => return Answer::failed(problem),
+        }
+    }
+    let Some(ready) = rendezvous.as_ref() else { return Answer::default() };
+    match ready.meet(&node.network, own.map(|own| own.port()), Now::real().unix).await {
+        Ok(addresses) => {
+            let others: Vec<_> = addresses.into_iter().filter(|address| !listens.contains(address)).collect();
+            let named = others.len() as u64;
+            // Many of them are gone; that nobody answers is nothing to complain of.
+            if let Err(problem) = dial_seeds(node, others, Source::Mainline).await {
+                tracing::debug!(problem, "nobody found in Mainline answers");
+            }
+            Answer { named, problem: None }
+        }
+        Err(problem) => Answer::failed(problem),
+    }
+}

@@ -1,0 +1,48 @@
+//! Connections to addresses nobody said the node of, and what discovery wants to know of the others.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use polypeer_ipc_protocol::error::ErrorCode;
+use polypeer_ipc_protocol::ids::NodeId;
+
+use super::book::Source;
+use super::plan::ATTEMPT;
+use super::settle::Side;
+use super::shared::{Shared, close};
+use crate::transport::DialError;
+use crate::transport::path::plain;
+
+impl Shared {
+    pub(super) async fn dial_seed(self: &Arc<Self>, address: SocketAddr, source: Source) -> Result<NodeId, DialError> {
+        if self.is_stopping() || !self.lock().is_open {
+            return Err(DialError::Stopping);
+        }
+        let dial = tokio::time::timeout(ATTEMPT, self.transport.dial_anybody(address));
+        let link = dial.await.unwrap_or(Err(DialError::NoAnswer))?;
+        let node = link.node;
+        if node == self.me {
+            close(&link.connection, ErrorCode::BadArgument);
+            return Err(DialError::OtherNode(node));
+        }
+        let superseded = DialError::Refused { code: ErrorCode::Superseded.number().into() };
+        match self.settle(link, Side::Dialer, source).await {
+            Ok(()) => Ok(node),
+            Err(error) if error == superseded => Ok(node),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn came(&self, node: &NodeId) -> Option<(Source, SocketAddr)> {
+        let state = self.lock();
+        let live = state.table.live(node)?;
+        Some((live.source, plain(live.link.connection.remote_address())))
+    }
+
+    pub(super) fn remembered(&self) -> Result<usize, String> {
+        if let Some(problem) = self.store.problem() {
+            return Err(problem);
+        }
+        Ok(self.lock().manager.book().iter().filter(|(_, entry)| entry.remembered && !entry.blocked).count())
+    }
+}
