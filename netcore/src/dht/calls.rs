@@ -48,6 +48,13 @@ impl Calls {
         id
     }
 
+    pub(super) fn query_of(&self, id: CallId) -> Option<QueryId> {
+        match self.open.get(&id)?.purpose {
+            Purpose::Step(query) | Purpose::Put(query) => Some(query),
+            Purpose::Check | Purpose::Handover => None,
+        }
+    }
+
     pub(super) fn end(&mut self, id: CallId) -> Option<Call> {
         let call = self.open.remove(&id);
         for timers in [&mut self.slow, &mut self.late] {

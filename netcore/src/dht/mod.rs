@@ -246,6 +246,16 @@ impl Dht {
         order.take(count.min(told.len() / step)).map(|at| Arc::clone(told[at])).collect()
     }
 
+    /// The job that a call in flight is for; `None` for a call that only upkeep needs, or that is not known.
+    pub fn query_of(&self, call: CallId) -> Option<QueryId> {
+        self.calls.query_of(call)
+    }
+
+    /// Whether it has looked up its own neighbourhood.
+    pub fn has_joined(&self) -> bool {
+        self.upkeep.has_joined()
+    }
+
     /// How it fares.
     pub fn stats(&self) -> DhtStats {
         let records = self.store.total();

@@ -1,0 +1,101 @@
+//! What attackers do. They hold real keys, so what they sign is right; what they cannot do is sign for others.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use polypeer_ipc_protocol::ids::{Name, NodeId};
+use polypeer_ipc_protocol::limits::MAX_VALUE;
+use polypeer_netcore::address::AddressRecord;
+use polypeer_netcore::dht::limits::K;
+use polypeer_netcore::dht::{Ask, CallId, Key, Record, Request, Response};
+use rand::{Rng, RngExt};
+
+use crate::ips::Ips;
+use crate::node::{Conduct, NodeIndex};
+use crate::queue::{Micros, SECOND};
+use crate::world::{Asked, Event, World, seed};
+
+/// Records of all attackers by their place in the table.
+pub(crate) type Accomplices = BTreeMap<[u8; 32], Arc<AddressRecord>>;
+
+/// What a liar answers, by its kind: seven of ten lead to accomplices, two know nothing, one answers what was not asked.
+pub(crate) fn lie(liar: NodeIndex, accomplices: &Accomplices, request: &Request) -> Response {
+    let contacts = |key: &Key| if liar % 10 < 7 { closest(accomplices, key) } else { Vec::new() };
+    match &request.ask {
+        _ if liar % 10 == 9 => Response::Done,
+        Ask::Ping | Ask::Put { .. } | Ask::Provide { .. } => Response::Done,
+        Ask::FindNode { target } => Response::Nodes { contacts: contacts(target) },
+        Ask::Get { key } => Response::Found { record: None, contacts: contacts(key) },
+        Ask::Providers { key } => Response::Providers { providers: Vec::new(), contacts: contacts(key) },
+    }
+}
+
+/// About the closest: those next to the key in order, closest first.
+fn closest(accomplices: &Accomplices, key: &Key) -> Vec<Arc<AddressRecord>> {
+    let above = accomplices.range(key.0..).take(K);
+    let below = accomplices.range(..key.0).rev().take(K);
+    let mut near: Vec<_> = above.chain(below).map(|(at, record)| (key.distance(&Key(*at)), record)).collect();
+    near.sort_by_key(|(distance, _)| *distance);
+    near.into_iter().take(K).map(|(_, record)| Arc::clone(record)).collect()
+}
+
+impl World {
+    /// Liars among the rest join over `span`: `count` of them, at addresses as everybody has.
+    pub(crate) fn liars(&mut self, count: usize, span: Micros) {
+        for number in 0..count {
+            let after = span * number as Micros / count as Micros;
+            self.queue.push(self.time() + after, Event::Attacker { id: None, address: None });
+        }
+    }
+
+    /// A flood of liars from neighbouring subnets; near `keys`, if there are any: closer to them than any honest node.
+    pub(crate) fn sybils(&mut self, count: usize, subnets: u8, keys: &[Key], span: Micros) {
+        let bits = (self.alive.len().max(2) as f64).log2().ceil() as usize;
+        for number in 0..count {
+            let id = keys.get(number % keys.len().max(1)).map(|key| self.mine(*key, bits));
+            let after = span * number as Micros / count as Micros;
+            let address = Some(Ips::attacker(subnets, number as u32));
+            self.queue.push(self.time() + after, Event::Attacker { id, address });
+        }
+    }
+
+    /// An id whose place shares its first `bits` bits with `key`: found by trying.
+    fn mine(&mut self, key: Key, bits: usize) -> NodeId {
+        loop {
+            let id = NodeId(seed(&mut self.rng));
+            if Key::of_node(id).distance(&key).shared_bits() >= bits {
+                return id;
+            }
+        }
+    }
+
+    /// Attackers that begin to put records: as many a second as told.
+    pub(crate) fn spammers(&mut self, count: usize, per_second: u64, span: Micros) {
+        for number in 0..count {
+            let attacker = self.spawn(true, Conduct::Liar, None, Some(Ips::attacker(1, number as u32)));
+            let total = per_second as usize * (span / SECOND) as usize;
+            self.plan(crate::world::Task::Spam(attacker), total, span);
+        }
+    }
+
+    /// One record of the largest size, near a random node, straight to it: an attacker asks nobody for the way.
+    pub(crate) fn spam(&mut self, attacker: NodeIndex) {
+        const NEAR: usize = 64;
+        let Some(victim) = self.anybody(|node| node.reachable) else { return };
+        let place = Key::of_node(self.nodes[victim as usize].id);
+        let mut value = vec![0; MAX_VALUE];
+        self.rng.fill_bytes(&mut value);
+        let hash = Key::value_hash(&value);
+        let salt: u32 = self.rng.random();
+        let named = |number: usize| -> Name { format!("spam/{salt}/{number}").parse().expect("a name") };
+        let tries = (0..NEAR.max(self.alive.len() / 20)).map(named);
+        let Some(name) = tries.min_by_key(|name| Key::of_immutable(name, &hash).distance(&place)) else { return };
+        let record = Record::Immutable { name, value: value.into() };
+        let from = self.machines(attacker).and_then(|machines| machines.own.first().cloned());
+        let request = Request { ask: Ask::Put { record, left: 24 * 3600 }, from };
+        let deadline = self.time() + 5 * SECOND;
+        let call = CallId(u64::MAX);
+        self.tally.spam += 1;
+        self.ask(Asked { from: attacker, to: victim, call, query: None, depth: 0, deadline, request });
+    }
+}

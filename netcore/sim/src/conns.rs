@@ -1,0 +1,178 @@
+//! Query connections of one node, as the simulator charges for them: kept a little while for further questions, capped in
+//! both directions. The same limits as in the netcore (`PROTOCOL.md`, section 9).
+
+use std::net::IpAddr;
+
+use polypeer_netcore::address::Zone;
+
+use crate::node::NodeIndex;
+use crate::queue::{Micros, SECOND};
+
+/// Query connections a node has open to others.
+pub const MAX_OUT: usize = 64;
+/// Query connections a node accepts.
+pub const MAX_IN: usize = 256;
+/// Of those, from one public address.
+pub const MAX_IN_PER_IP: usize = 8;
+/// How long one lives unused.
+pub const IDLE: Micros = 10 * SECOND;
+/// How long one lives at most.
+pub const OLDEST: Micros = 30 * SECOND;
+
+/// Why there is no connection for a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Full {
+    /// This node has too many, all in use or of late.
+    Out,
+    /// The other node accepts no more.
+    In,
+}
+
+/// One direction's connections, sorted by peer.
+#[derive(Debug, Default)]
+pub struct Conns {
+    open: Vec<Conn>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Conn {
+    peer: NodeIndex,
+    ip: IpAddr,
+    born: Micros,
+    used: Micros,
+    /// Questions on it that are not answered yet.
+    busy: u16,
+}
+
+impl Conn {
+    fn lives(&self, now: Micros) -> bool {
+        now < self.born + OLDEST && (self.busy > 0 || now < self.used + IDLE)
+    }
+}
+
+impl Conns {
+    /// Asks over the connection with `peer`, if there is one: how long until it is ready.
+    pub fn touch(&mut self, peer: NodeIndex, now: Micros) -> Option<Micros> {
+        let position = self.open.binary_search_by_key(&peer, |conn| conn.peer).ok()?;
+        let conn = &mut self.open[position];
+        if !conn.lives(now) {
+            self.open.remove(position);
+            return None;
+        }
+        conn.used = conn.used.max(now);
+        conn.busy += 1;
+        Some(conn.born.saturating_sub(now))
+    }
+
+    /// A question came on the incoming one from `peer`.
+    pub fn used(&mut self, peer: NodeIndex, now: Micros) {
+        if let Ok(position) = self.open.binary_search_by_key(&peer, |conn| conn.peer) {
+            self.open[position].used = now;
+        }
+    }
+
+    /// Opens an outgoing one for a question, to be ready at `ready`. Where there are too many already, the one that was
+    /// not used for longest goes, and is given back, unless all wait for answers.
+    pub fn open(&mut self, peer: NodeIndex, ip: IpAddr, now: Micros, ready: Micros) -> Result<Option<NodeIndex>, Full> {
+        self.make_room(now, MAX_OUT);
+        let mut gone = None;
+        if self.open.len() >= MAX_OUT {
+            let idle = self.open.iter().enumerate().filter(|(_, conn)| conn.busy == 0);
+            let (position, _) = idle.min_by_key(|(_, conn)| conn.used).ok_or(Full::Out)?;
+            gone = Some(self.open.remove(position).peer);
+        }
+        self.insert(Conn { peer, ip, born: ready, used: ready, busy: 1 });
+        Ok(gone)
+    }
+
+    /// A question on the one with `peer` is answered, or given up.
+    pub fn answered(&mut self, peer: NodeIndex, now: Micros) {
+        if let Ok(position) = self.open.binary_search_by_key(&peer, |conn| conn.peer) {
+            let conn = &mut self.open[position];
+            conn.busy = conn.busy.saturating_sub(1);
+            conn.used = conn.used.max(now);
+        }
+    }
+
+    /// Accepts an incoming one.
+    pub fn accept(&mut self, peer: NodeIndex, ip: IpAddr, now: Micros) -> Result<(), Full> {
+        self.make_room(now, MAX_IN);
+        let public = Zone::of(ip) == Zone::Public;
+        let same = || self.open.iter().filter(|conn| conn.ip == ip && conn.lives(now)).count();
+        if self.open.len() >= MAX_IN || (public && same() >= MAX_IN_PER_IP) {
+            return Err(Full::In);
+        }
+        self.insert(Conn { peer, ip, born: now, used: now, busy: 0 });
+        Ok(())
+    }
+
+    /// Forgets the one with `peer`.
+    pub fn close(&mut self, peer: NodeIndex) {
+        self.open.retain(|conn| conn.peer != peer);
+    }
+
+    fn insert(&mut self, conn: Conn) {
+        match self.open.binary_search_by_key(&conn.peer, |conn| conn.peer) {
+            Ok(position) => self.open[position] = conn,
+            Err(position) => self.open.insert(position, conn),
+        }
+    }
+
+    /// The dead are swept when there are many, or when they are in the way.
+    fn make_room(&mut self, now: Micros, most: usize) {
+        if self.open.len() >= most.min(16) {
+            self.open.retain(|conn| conn.lives(now));
+            self.open.shrink_to(16);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(last: u8) -> IpAddr {
+        IpAddr::from([93, 1, 2, last])
+    }
+
+    #[test]
+    fn unused_and_old_ones_end() {
+        let mut conns = Conns::default();
+        let use_at = |conns: &mut Conns, at| {
+            let open = conns.touch(7, at);
+            conns.answered(7, at);
+            open.is_some()
+        };
+        conns.open(7, ip(1), 0, SECOND).expect("room");
+        assert_eq!(conns.touch(7, SECOND / 2), Some(SECOND / 2), "not ready yet");
+        conns.answered(7, SECOND);
+        conns.answered(7, SECOND);
+        assert!(use_at(&mut conns, 2 * SECOND) && conns.touch(8, 2 * SECOND).is_none());
+        assert!([11, 20, 29].into_iter().all(|at| use_at(&mut conns, at * SECOND)));
+        assert!(!use_at(&mut conns, 32 * SECOND), "30 s after it was made");
+        conns.open(7, ip(1), 0, SECOND).expect("room");
+        conns.answered(7, SECOND);
+        assert!(!use_at(&mut conns, 12 * SECOND), "10 s after its last use");
+    }
+
+    #[test]
+    fn both_directions_are_capped_and_room_comes_back() {
+        let mut out = Conns::default();
+        for peer in 0..MAX_OUT as NodeIndex {
+            assert_eq!(out.open(peer, ip(1), 0, 0), Ok(None));
+        }
+        assert_eq!(out.open(1000, ip(1), 0, 0), Err(Full::Out), "all wait for answers");
+        out.answered(3, SECOND);
+        assert_eq!(out.open(1000, ip(1), SECOND, SECOND), Ok(Some(3)), "the idle one goes");
+        let mut incoming = Conns::default();
+        for peer in 0..MAX_IN_PER_IP as NodeIndex {
+            assert_eq!(incoming.accept(peer, ip(1), 0), Ok(()));
+        }
+        assert_eq!(incoming.accept(900, ip(1), 0), Err(Full::In));
+        for peer in MAX_IN_PER_IP as NodeIndex..MAX_IN as NodeIndex {
+            assert_eq!(incoming.accept(peer, ip((2 + peer / 8) as u8), 0), Ok(()));
+        }
+        assert_eq!(incoming.accept(901, ip(200), 0), Err(Full::In));
+        assert_eq!(incoming.accept(901, ip(200), 11 * SECOND), Ok(()));
+    }
+}

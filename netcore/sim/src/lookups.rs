@@ -1,0 +1,387 @@
+//! What scenarios start and judge: lookups of nodes, records and providers, publications; and the tally of it all.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use polypeer_ipc_protocol::ids::{Hash, Name, NodeId};
+use polypeer_netcore::dht::{Job, Key, Outcome, QueryId, Record, Refusal, Response};
+use rand::{Rng, RngExt};
+
+use crate::measure::{Cost, Deliveries, Depths, Lookups};
+use crate::node::{Machines, NodeIndex};
+use crate::queue::{MS, Micros, SECOND};
+use crate::world::{Event, Task, World};
+
+/// A lookup that is measured, in progress.
+pub struct Pending {
+    goal: Goal,
+    started: Micros,
+    /// What it has cost.
+    pub(crate) cost: Cost,
+    /// Whom it heard of.
+    pub(crate) depths: Depths,
+    found_at: Option<u32>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Goal {
+    Locate(NodeIndex),
+    Victim(NodeIndex),
+    Across(NodeIndex),
+    Put(usize),
+    Get(usize),
+    Provide(usize),
+    Providers(usize),
+}
+
+impl Pending {
+    /// A node at `depth` answered.
+    pub(crate) fn answered(&mut self, depth: u32, response: &Response) {
+        let (found, contacts) = match response {
+            Response::Nodes { contacts } => (false, contacts.as_slice()),
+            Response::Found { record, contacts } => (record.is_some(), contacts.as_slice()),
+            Response::Providers { providers, contacts } => (!providers.is_empty(), contacts.as_slice()),
+            Response::Done | Response::Refused(_) => return,
+        };
+        self.depths.answered(depth, contacts.iter().map(|contact| contact.node));
+        if found {
+            let at = self.found_at.get_or_insert(depth + 1);
+            *at = (*at).min(depth + 1);
+        }
+    }
+}
+
+/// What is there to be found.
+#[derive(Debug, Default)]
+pub struct Published {
+    records: Vec<(Record, bool)>,
+    provided: Vec<(Key, NodeIndex, bool)>,
+    /// Topics, largest first.
+    pub(crate) topics: Vec<Name>,
+    /// How large each topic and all before it are together.
+    pub(crate) shares: Vec<f64>,
+    /// Who is subscribed to each, since when; those who left included.
+    pub(crate) subscribers: Vec<Vec<(NodeIndex, Micros)>>,
+    messages: Vec<Sent>,
+}
+
+/// A published message.
+#[derive(Debug)]
+struct Sent {
+    id: Hash,
+    topic: usize,
+    by: NodeIndex,
+    at: Micros,
+}
+
+/// See the module.
+#[derive(Debug, Clone, Default)]
+pub struct Tally {
+    /// Of nodes.
+    pub locates: Lookups,
+    /// Of records.
+    pub gets: Lookups,
+    /// Of providers.
+    pub providers: Lookups,
+    /// Of nodes on the other side of a former cut.
+    pub across: Lookups,
+    /// Of an attack's victims.
+    pub victims: Lookups,
+    /// Records and providers that nobody took.
+    pub not_stored: u64,
+    /// Records and providers put.
+    pub stored: u64,
+    /// Gossip.
+    pub talk: Deliveries,
+    /// From start to having joined, milliseconds.
+    pub joins_ms: Vec<u64>,
+    /// Lies that machines noticed.
+    pub lies: u64,
+    /// Questions sent, upkeep included.
+    pub requests: u64,
+    /// Query connections made.
+    pub handshakes: u64,
+    /// Dials for links, and to prove addresses.
+    pub dials: u64,
+    /// Links that the other end had no room for.
+    pub links_refused: u64,
+    /// Bytes on the wire, all but gossip's.
+    pub bytes: u64,
+    /// Records that attackers put.
+    pub spam: u64,
+    /// Questions that were refused, by reason.
+    pub refusals: BTreeMap<&'static str, u64>,
+    /// Questions not asked as too many query connections were in use.
+    pub full_out: u64,
+    /// Questions not asked as the other node had too many query connections.
+    pub full_in: u64,
+}
+
+impl Tally {
+    /// A question was refused.
+    pub(crate) fn refused(&mut self, why: Refusal) {
+        let name = match why {
+            Refusal::NotServing => "not_serving",
+            Refusal::Busy => "busy",
+            Refusal::TooFar => "too_far",
+            Refusal::Superseded => "superseded",
+            Refusal::Quota => "quota",
+            Refusal::Full => "full",
+            Refusal::Invalid => "invalid",
+        };
+        *self.refusals.entry(name).or_default() += 1;
+    }
+
+    /// A node left: its lookups do not count.
+    pub(crate) fn left(&mut self, machines: &Machines) {
+        self.locates.void += machines.lookups.len() as u64;
+    }
+
+    /// All lookups together.
+    pub fn lookups(&self) -> Lookups {
+        let mut all = self.locates.clone();
+        all.add(&self.gets);
+        all.add(&self.providers);
+        all
+    }
+}
+
+impl World {
+    /// Lets `task` happen `count` times, evenly over `span` from now on.
+    pub(crate) fn plan(&mut self, task: Task, count: usize, span: Micros) {
+        for number in 0..count as Micros {
+            let after = (span * number + self.rng.random_range(0..span)) / count as Micros;
+            self.queue.push(self.time() + after.min(span), Event::Task(task));
+        }
+    }
+
+    pub(crate) fn perform(&mut self, task: Task) {
+        match task {
+            Task::Locate => self.locate(None),
+            Task::Victim => {
+                let victim = self.victims.get(self.rng.random_range(0..self.victims.len().max(1))).copied();
+                self.locate(victim);
+            }
+            Task::Across => self.locate_across(),
+            Task::Put => self.put(),
+            Task::Get => self.get(),
+            Task::Provide => self.provide(),
+            Task::Providers => self.find_providers(),
+            Task::Publish => self.publish(),
+            Task::Judge(number) => self.judge(number),
+            Task::Spam(attacker) => self.spam(attacker),
+        }
+    }
+
+    fn begin(&mut self, index: NodeIndex, job: Job, goal: Goal) {
+        let (time, now) = (self.time(), self.now());
+        let Some(machines) = self.machines(index) else { return };
+        if let Ok(query) = machines.dht.start(now, job) {
+            let (cost, depths) = (Cost::default(), Depths::default());
+            machines.lookups.insert(query, Pending { goal, started: time, cost, depths, found_at: None });
+        }
+        self.pump(index);
+    }
+
+    fn locate(&mut self, victim: Option<NodeIndex>) {
+        let Some(target) = victim.or_else(|| self.anybody(|node| node.reachable)) else { return };
+        let id = self.nodes[target as usize].id;
+        let Some(index) = self.anybody(|node| node.id != id) else { return };
+        let goal = if victim.is_some() { Goal::Victim(target) } else { Goal::Locate(target) };
+        self.begin(index, Job::Locate(id), goal);
+    }
+
+    fn locate_across(&mut self) {
+        let Some(target) = self.anybody(|node| node.reachable) else { return };
+        let (id, side) = (self.nodes[target as usize].id, self.nodes[target as usize].place.side);
+        let Some(index) = self.anybody(|node| node.place.side != side) else { return };
+        self.begin(index, Job::Locate(id), Goal::Across(target));
+    }
+
+    fn put(&mut self) {
+        let Some(index) = self.anybody(|_| true) else { return };
+        let number = self.published.records.len();
+        let mut value = vec![0; self.rng.random_range(50..1000)];
+        self.rng.fill_bytes(&mut value);
+        let name: Name = format!("sim/{number}").parse().expect("a name");
+        let record = Record::Immutable { name, value: value.into() };
+        self.published.records.push((record.clone(), false));
+        self.begin(index, Job::Put(record), Goal::Put(number));
+    }
+
+    fn get(&mut self) {
+        let there: Vec<usize> = (0..self.published.records.len()).filter(|at| self.published.records[*at].1).collect();
+        if there.is_empty() {
+            return;
+        }
+        let number = there[self.rng.random_range(0..there.len())];
+        let key = self.published.records[number].0.key();
+        let Some(index) = self.anybody(|_| true) else { return };
+        self.begin(index, Job::Get { key }, Goal::Get(number));
+    }
+
+    fn provide(&mut self) {
+        let Some(index) = self.anybody(|node| node.reachable) else { return };
+        let number = self.published.provided.len();
+        let name: Name = format!("sim/{number}").parse().expect("a name");
+        let key = Key::of_provided(&name);
+        self.published.provided.push((key, index, false));
+        self.begin(index, Job::Provide(key), Goal::Provide(number));
+    }
+
+    fn find_providers(&mut self) {
+        let there: Vec<usize> = (0..self.published.provided.len())
+            .filter(|at| {
+                let (_, by, stored) = self.published.provided[*at];
+                stored && self.nodes[by as usize].alive()
+            })
+            .collect();
+        if there.is_empty() {
+            return;
+        }
+        let number = there[self.rng.random_range(0..there.len())];
+        let (key, by, _) = self.published.provided[number];
+        let by = self.nodes[by as usize].id;
+        let Some(index) = self.anybody(|node| node.id != by) else { return };
+        self.begin(index, Job::Providers { key, limit: 16 }, Goal::Providers(number));
+    }
+
+    /// A job of a node has ended.
+    pub(crate) fn job_done(&mut self, index: NodeIndex, query: QueryId, outcome: Outcome) {
+        let now = self.now();
+        let Some(machines) = self.machines(index) else { return };
+        if let Some(topic) = machines.finding.remove(&query) {
+            let found = if let Outcome::Providers(found) = outcome { found } else { Vec::new() };
+            if let Some(gossip) = &mut machines.gossip {
+                gossip.subscribers(now, &topic, found);
+            }
+            return;
+        }
+        if let Some(pending) = machines.lookups.remove(&query) {
+            self.judge_lookup(&pending, &outcome);
+        }
+    }
+
+    fn judge_lookup(&mut self, pending: &Pending, outcome: &Outcome) {
+        let took = self.time() - pending.started;
+        let id = |world: &Self, node: NodeIndex| -> NodeId { world.nodes[node as usize].id };
+        match pending.goal {
+            Goal::Put(number) => {
+                let stored = matches!(outcome, Outcome::Stored { copies } if *copies > 0);
+                self.published.records[number].1 = stored;
+                self.count_stored(stored);
+            }
+            Goal::Provide(number) => {
+                let stored = matches!(outcome, Outcome::Stored { copies } if *copies > 0);
+                self.published.provided[number].2 = stored;
+                self.count_stored(stored);
+            }
+            Goal::Get(number) => {
+                let found =
+                    matches!(outcome, Outcome::Got(Some(record)) if *record == self.published.records[number].0);
+                let hops = pending.found_at.unwrap_or_else(|| pending.depths.hops(None));
+                self.tally.gets.ended(found, hops, pending.cost, took);
+            }
+            Goal::Providers(number) => {
+                let by = self.published.provided[number].1;
+                if !self.nodes[by as usize].alive() {
+                    self.tally.providers.void += 1;
+                    return;
+                }
+                let by = id(self, by);
+                let found =
+                    matches!(outcome, Outcome::Providers(found) if found.iter().any(|record| record.node == by));
+                let hops = pending.found_at.unwrap_or_else(|| pending.depths.hops(None));
+                self.tally.providers.ended(found, hops, pending.cost, took);
+            }
+            Goal::Locate(target) | Goal::Victim(target) | Goal::Across(target) => {
+                let node = &self.nodes[target as usize];
+                let (alive, wanted, address) = (node.alive(), node.id, node.address);
+                let lookups = match pending.goal {
+                    Goal::Across(_) => &mut self.tally.across,
+                    Goal::Victim(_) => &mut self.tally.victims,
+                    _ => &mut self.tally.locates,
+                };
+                if !alive {
+                    lookups.void += 1;
+                    return;
+                }
+                let found = matches!(outcome, Outcome::Located(Some(record))
+                    if record.node == wanted && record.addresses.contains(&address));
+                lookups.ended(found, pending.depths.hops(Some(wanted)), pending.cost, took);
+            }
+        }
+    }
+
+    fn count_stored(&mut self, stored: bool) {
+        self.tally.stored += u64::from(stored);
+        self.tally.not_stored += u64::from(!stored);
+    }
+
+    /// Notes the moment at which a node has become part of the network.
+    pub(crate) fn notice_join(&mut self, index: NodeIndex) {
+        let time = self.time();
+        let node = &mut self.nodes[index as usize];
+        if node.joined.is_some() {
+            return;
+        }
+        let Some(machines) = &node.machines else { return };
+        if machines.dht.has_joined() && !machines.links.is_empty() {
+            node.joined = Some(time);
+            if node.conduct == crate::node::Conduct::Honest {
+                self.tally.joins_ms.push((time - node.born) / MS);
+            }
+            self.subscribe_some(index);
+        }
+    }
+
+    /// A random live subscriber of a random topic publishes.
+    fn publish(&mut self) {
+        if self.published.topics.is_empty() {
+            return;
+        }
+        let (time, now) = (self.time(), self.now());
+        let topic = self.rng.random_range(0..self.published.topics.len());
+        let settled = |entry: &&(NodeIndex, Micros)| entry.1 + SETTLED <= time && self.nodes[entry.0 as usize].alive();
+        let ready: Vec<NodeIndex> =
+            self.published.subscribers[topic].iter().filter(settled).map(|entry| entry.0).collect();
+        if ready.len() < 2 {
+            return;
+        }
+        let by = ready[self.rng.random_range(0..ready.len())];
+        let mut payload = vec![0; MESSAGE];
+        self.rng.fill_bytes(&mut payload);
+        let name = self.published.topics[topic].clone();
+        let Some(gossip) = self.machines(by).and_then(|machines| machines.gossip.as_mut()) else { return };
+        let Ok((id, _)) = gossip.publish(now, name, Bytes::from(payload)) else { return };
+        let number = self.published.messages.len();
+        self.published.messages.push(Sent { id, topic, by, at: time });
+        self.tally.talk.published += 1;
+        self.queue.push(time + DEADLINE, Event::Task(Task::Judge(number)));
+        self.pump(by);
+    }
+
+    /// The deadline of a message: who was subscribed before it and is there still, has it or not.
+    fn judge(&mut self, number: usize) {
+        let Sent { id, topic, by, at } = self.published.messages[number];
+        for (node, since) in &self.published.subscribers[topic] {
+            let Some(machines) = &mut self.nodes[*node as usize].machines else { continue };
+            let received = machines.received.remove(&id);
+            if *node == by || since + SETTLED > at {
+                continue;
+            }
+            self.tally.talk.expected += 1;
+            if let Some(received) = received {
+                self.tally.talk.delivered += 1;
+                self.tally.talk.took_ms.push(((received - at) / MS) as u32);
+            }
+        }
+    }
+}
+
+/// Bytes of a published payload.
+const MESSAGE: usize = 1024;
+/// After a message, when it is judged who has it.
+const DEADLINE: Micros = 60 * SECOND;
+/// Who subscribed that long before a message is counted: the time to find other subscribers.
+const SETTLED: Micros = 30 * SECOND;

@@ -1,0 +1,117 @@
+//! What happens next: one queue of events in virtual time. Two events at the same microsecond happen in the order in
+//! which they were pushed, so that a run is the same every time.
+
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+
+/// Microseconds since the simulated world began.
+pub type Micros = u64;
+
+/// A millisecond.
+pub const MS: Micros = 1_000;
+/// A second.
+pub const SECOND: Micros = 1_000 * MS;
+/// A minute.
+pub const MINUTE: Micros = 60 * SECOND;
+/// An hour.
+pub const HOUR: Micros = 60 * MINUTE;
+
+/// Events, soonest first.
+#[derive(Debug)]
+pub struct Queue<E> {
+    heap: BinaryHeap<Entry<E>>,
+    pushed: u64,
+    popped: u64,
+    now: Micros,
+}
+
+#[derive(Debug)]
+struct Entry<E> {
+    at: Micros,
+    order: u64,
+    event: E,
+}
+
+impl<E> Queue<E> {
+    /// An empty one, at moment 0.
+    pub fn new() -> Self {
+        Self { heap: BinaryHeap::new(), pushed: 0, popped: 0, now: 0 }
+    }
+
+    /// The moment of the last event taken, or what [`Self::advance`] set.
+    pub fn now(&self) -> Micros {
+        self.now
+    }
+
+    /// Events taken so far.
+    pub fn popped(&self) -> u64 {
+        self.popped
+    }
+
+    /// Lets `event` happen at `at`, or at once if that has passed.
+    pub fn push(&mut self, at: Micros, event: E) {
+        self.pushed += 1;
+        self.heap.push(Entry { at: at.max(self.now), order: self.pushed, event });
+    }
+
+    /// The next event up to `limit`; moves the time to it.
+    pub fn pop(&mut self, limit: Micros) -> Option<E> {
+        if self.heap.peek()?.at > limit {
+            return None;
+        }
+        let entry = self.heap.pop()?;
+        self.now = entry.at;
+        self.popped += 1;
+        Some(entry.event)
+    }
+
+    /// Lets time pass up to `at`: all events before have been taken.
+    pub fn advance(&mut self, at: Micros) {
+        self.now = self.now.max(at);
+    }
+}
+
+impl<E> Default for Queue<E> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<E> Ord for Entry<E> {
+    /// Reversed: the heap gives the greatest first.
+    fn cmp(&self, other: &Self) -> Ordering {
+        (other.at, other.order).cmp(&(self.at, self.order))
+    }
+}
+
+impl<E> PartialOrd for Entry<E> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<E> PartialEq for Entry<E> {
+    fn eq(&self, other: &Self) -> bool {
+        self.order == other.order
+    }
+}
+
+impl<E> Eq for Entry<E> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn soonest_first_and_equals_in_the_order_of_pushing() {
+        let mut queue = Queue::new();
+        for (at, event) in [(5, 'c'), (1, 'a'), (5, 'd'), (2, 'b'), (9, 'e')] {
+            queue.push(at, event);
+        }
+        let taken: Vec<char> = std::iter::from_fn(|| queue.pop(8)).collect();
+        assert_eq!((taken, queue.now()), (vec!['a', 'b', 'c', 'd'], 5));
+        queue.advance(8);
+        queue.push(3, 'f');
+        assert_eq!((queue.pop(8), queue.now()), (Some('f'), 8), "the past happens at once");
+    }
+}

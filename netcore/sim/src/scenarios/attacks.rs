@@ -1,0 +1,97 @@
+//! Attacks, each with the measures against it off and on.
+
+use polypeer_netcore::dht::Key;
+use serde_json::Value;
+
+use super::quiet::{look, publish};
+use super::{Scenario, Told, census, founded, live, lookups};
+use crate::queue::{MINUTE, Micros};
+use crate::report::Figures;
+use crate::world::{Settings, Task, World};
+
+/// The part of all nodes that lie.
+const LIARS: f64 = 0.2;
+/// /24 subnets of whoever tries to surround one node.
+const SUBNETS: u8 = 4;
+/// Lookups of the victim.
+const VICTIM_LOOKUPS: usize = 1000;
+
+/// Runs an attack without and with the measures against it. The figures are those with; the others are in
+/// `without_defences`.
+pub(super) fn compare(scenario: Scenario, nodes: usize, seed: u64, told: Told<'_>) -> Figures {
+    let without = attack(scenario, nodes, seed, false, told);
+    let mut with = attack(scenario, nodes, seed, true, told);
+    let mut fields = serde_json::Map::new();
+    fields.insert("lookup_success".to_owned(), Value::from(without.lookup_success));
+    fields.insert("messages_per_lookup".to_owned(), Value::from(without.messages_per_lookup));
+    fields.insert("table_bytes_mean".to_owned(), Value::from(without.table_bytes_mean));
+    fields.extend(without.more);
+    with.also("without_defences", Value::Object(fields));
+    with
+}
+
+fn attack(scenario: Scenario, nodes: usize, seed: u64, defences: bool, told: Told<'_>) -> Figures {
+    let mut settings = Settings::new(seed);
+    settings.dht.defences = defences;
+    let span = 10 * MINUTE;
+    let mut world = match scenario {
+        Scenario::Liars => among_liars(settings, nodes, told),
+        _ => founded(settings, nodes, told),
+    };
+    if scenario != Scenario::Liars {
+        publish(&mut world, told);
+    }
+    match scenario {
+        Scenario::Sybil => {
+            world.sybils(nodes / 2, 1, &[], span);
+            live(&mut world, span + 5 * MINUTE, "flooding", told);
+        }
+        Scenario::Eclipse => {
+            surround(&mut world, span, told);
+        }
+        Scenario::Spam => {
+            let (count, per_second) = ((nodes / 100).max(10), 20);
+            world.spammers(count, per_second, span);
+            live(&mut world, span + MINUTE, "spamming", told);
+        }
+        _ => publish(&mut world, told),
+    }
+    if scenario == Scenario::Eclipse {
+        world.plan(Task::Victim, VICTIM_LOOKUPS, 9 * MINUTE);
+    }
+    look(&mut world, 10 * MINUTE, told);
+    let mut figures = lookups(&world.tally);
+    census(&world, &mut figures);
+    figures.also("attackers", world.attacker_count());
+    figures.also("contacts_are_attackers", Value::from(world.share_of_attackers()));
+    match scenario {
+        Scenario::Eclipse => {
+            let victims = &world.tally.victims;
+            figures.lookup_success = victims.success();
+            figures.also("others_found", Value::from(world.tally.lookups().success()));
+            figures.also("subnets", u64::from(SUBNETS));
+        }
+        Scenario::Spam => figures.also("spam", world.tally.spam),
+        _ => {}
+    }
+    figures
+}
+
+/// Liars join all along, as honest nodes do.
+fn among_liars(settings: Settings, nodes: usize, told: Told<'_>) -> World {
+    let mut world = World::new(settings);
+    let span = super::founding(nodes);
+    world.liars((nodes as f64 * LIARS) as usize, span);
+    world.populate(nodes - (nodes as f64 * LIARS) as usize, span);
+    live(&mut world, span + 10 * MINUTE, "founding", told);
+    world
+}
+
+/// Attackers choose ids around one node: more than answer a lookup, and then as many again that fill its table.
+fn surround(world: &mut World, span: Micros, told: Told<'_>) {
+    let Some(victim) = world.anybody(|node| node.reachable) else { return };
+    world.victims = vec![victim];
+    let key = Key::of_node(world.nodes[victim as usize].id);
+    world.sybils(60, SUBNETS, &[key], span / 2);
+    live(world, span, "surrounding", told);
+}

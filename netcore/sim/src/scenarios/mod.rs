@@ -1,0 +1,149 @@
+//! The stories: each builds a world, lets it live, and tells its figures.
+
+mod attacks;
+mod gossip;
+mod partition;
+mod quiet;
+
+use std::str::FromStr;
+use std::time::Instant;
+
+use serde_json::Value;
+
+use crate::lookups::Tally;
+use crate::measure::percentile;
+use crate::queue::{MINUTE, Micros, SECOND};
+use crate::report::Figures;
+use crate::world::{Settings, World};
+
+/// What can be run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scenario {
+    /// Nodes join and stay; everything is looked up.
+    Steady,
+    /// Half of the nodes are replaced each hour.
+    Churn,
+    /// The network is cut in two, and healed.
+    Partition,
+    /// A fifth of the nodes lie.
+    Liars,
+    /// A flood of nodes from one subnet.
+    Sybil,
+    /// Attackers around one node.
+    Eclipse,
+    /// A flood of records.
+    Spam,
+    /// Messages to topics under churn and loss.
+    Gossip,
+}
+
+impl Scenario {
+    /// All, in the order of the documentation.
+    pub const ALL: [Self; 8] =
+        [Self::Steady, Self::Churn, Self::Partition, Self::Liars, Self::Sybil, Self::Eclipse, Self::Spam, Self::Gossip];
+
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Steady => "steady",
+            Self::Churn => "churn",
+            Self::Partition => "partition",
+            Self::Liars => "liars",
+            Self::Sybil => "sybil",
+            Self::Eclipse => "eclipse",
+            Self::Spam => "spam",
+            Self::Gossip => "gossip",
+        }
+    }
+
+    /// Runs it. `told` hears of progress.
+    pub fn run(self, nodes: usize, seed: u64, told: Told<'_>) -> Figures {
+        let begun = Instant::now();
+        let mut figures = match self {
+            Self::Steady => quiet::steady(nodes, seed, told),
+            Self::Churn => quiet::churn(nodes, seed, told),
+            Self::Partition => partition::partition(nodes, seed, told),
+            Self::Liars | Self::Sybil | Self::Eclipse | Self::Spam => attacks::compare(self, nodes, seed, told),
+            Self::Gossip => gossip::gossip(nodes, seed, told),
+        };
+        self.name().clone_into(&mut figures.scenario);
+        figures.nodes = nodes as u64;
+        figures.seed = seed;
+        figures.wall_s = begun.elapsed().as_secs_f64();
+        figures
+    }
+}
+
+impl FromStr for Scenario {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let names = || Self::ALL.map(Self::name).join(", ");
+        let found = Self::ALL.into_iter().find(|scenario| scenario.name() == text);
+        found.ok_or_else(|| format!("there is no scenario {text:?}; there are {}", names()))
+    }
+}
+
+/// Who hears how far a run is: what is done at present, and the simulated time.
+pub type Told<'a> = &'a mut dyn FnMut(&str, &World);
+
+/// How long a network of `nodes` is given to be started: at most 20 nodes a second join.
+fn founding(nodes: usize) -> Micros {
+    (nodes as Micros * SECOND / 20).max(2 * MINUTE)
+}
+
+/// Lets the world live for `span`, telling of it every simulated minute.
+fn live(world: &mut World, span: Micros, what: &str, told: Told<'_>) {
+    let end = world.time() + span;
+    while world.time() < end {
+        world.run_for(MINUTE.min(end - world.time()));
+        told(what, world);
+    }
+}
+
+/// A network that has been founded and has had ten minutes to settle.
+fn founded(settings: Settings, nodes: usize, told: Told<'_>) -> World {
+    let mut world = World::new(settings);
+    let span = founding(nodes);
+    world.populate(nodes, span);
+    live(&mut world, span + 10 * MINUTE, "founding", told);
+    world
+}
+
+/// The figures of lookups and of joins.
+fn lookups(tally: &Tally) -> Figures {
+    let all = tally.lookups();
+    let mut figures = Figures {
+        lookup_success: all.success(),
+        hops_mean: all.hops(),
+        messages_per_lookup: all.messages(),
+        handshakes_per_lookup: all.handshakes(),
+        bytes_per_lookup: all.bytes(),
+        join_ms_p99: percentile(tally.joins_ms.clone(), 0.99),
+        ..Figures::default()
+    };
+    figures.also("lookups", all.done);
+    figures.also("lookups_void", all.void);
+    figures.also("lookup_failures_mean", Value::from(all.failures()));
+    figures.also("lookup_ms_p50", Value::from(all.took_ms(0.5)));
+    figures.also("lookup_ms_p99", Value::from(all.took_ms(0.99)));
+    figures.also("nodes_located", Value::from(tally.locates.success()));
+    figures.also("records_found", Value::from(tally.gets.success()));
+    figures.also("providers_found", Value::from(tally.providers.success()));
+    figures.also("not_stored", tally.not_stored);
+    figures.also("lies_noticed", tally.lies);
+    figures.also("refused_by_quota", tally.refusals.get("quota").copied().unwrap_or(0));
+    figures.also("joined", tally.joins_ms.len());
+    figures
+}
+
+/// Adds what the machines of the living say of themselves.
+fn census(world: &World, figures: &mut Figures) {
+    let census = world.census();
+    figures.table_bytes_mean = census.table_bytes;
+    figures.also("contacts_mean", Value::from(census.contacts));
+    figures.also("links_mean", Value::from(census.links));
+    figures.also("record_bytes_max", census.record_bytes_max);
+    figures.also("not_joined", census.not_joined);
+    figures.also("events", world.events());
+}

@@ -1,0 +1,49 @@
+//! No attack: a network that stays, and one half of which is replaced each hour.
+
+use super::{Told, census, founded, live, lookups};
+use crate::queue::{HOUR, MINUTE};
+use crate::report::Figures;
+use crate::world::{Settings, Task, World};
+
+/// Lookups of each kind that are measured.
+const LOOKUPS: usize = 2000;
+/// Records and providers there are to be found.
+const RECORDS: usize = 500;
+
+/// Nodes join and stay; then nodes, records and providers are looked up.
+pub(super) fn steady(nodes: usize, seed: u64, told: Told<'_>) -> Figures {
+    let mut world = founded(Settings::new(seed), nodes, told);
+    publish(&mut world, told);
+    look(&mut world, 10 * MINUTE, told);
+    let mut figures = lookups(&world.tally);
+    census(&world, &mut figures);
+    figures
+}
+
+/// The same while half of the nodes are replaced each hour, for an hour before anything is measured and for another one.
+pub(super) fn churn(nodes: usize, seed: u64, told: Told<'_>) -> Figures {
+    let mut world = founded(Settings::new(seed), nodes, told);
+    world.begin_churn();
+    live(&mut world, HOUR / 2, "churning", told);
+    publish(&mut world, told);
+    live(&mut world, HOUR / 2, "churning", told);
+    look(&mut world, HOUR, told);
+    let mut figures = lookups(&world.tally);
+    census(&world, &mut figures);
+    figures
+}
+
+/// Puts what is to be found.
+pub(super) fn publish(world: &mut World, told: Told<'_>) {
+    world.plan(Task::Put, RECORDS, 3 * MINUTE);
+    world.plan(Task::Provide, RECORDS, 3 * MINUTE);
+    live(world, 5 * MINUTE, "publishing", told);
+}
+
+/// Looks everything up, over `span`.
+pub(super) fn look(world: &mut World, span: crate::queue::Micros, told: Told<'_>) {
+    for task in [Task::Locate, Task::Get, Task::Providers] {
+        world.plan(task, LOOKUPS, span);
+    }
+    live(world, span + 2 * MINUTE, "looking up", told);
+}

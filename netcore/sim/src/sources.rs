@@ -1,0 +1,113 @@
+//! Where peers come from: the netcore's own schedule says which source is asked when, and the world answers.
+
+use std::sync::Arc;
+
+use polypeer_ipc_protocol::ids::NodeId;
+use polypeer_netcore::address::Zone;
+use polypeer_netcore::discovery::exchange::{Exchange, MAX_RECORDS};
+use polypeer_netcore::discovery::schedule::Way;
+use polypeer_netcore::peers::book::Source;
+use polypeer_netcore::peers::marks::LOW;
+use rand::RngExt;
+
+use crate::measure::{HANDSHAKE_BYTES, wire_bytes};
+use crate::node::NodeIndex;
+use crate::world::{Event, World};
+
+/// The sources that there are: the world has no local networks, and its DNS answers what a list would say.
+pub(crate) const SOURCES: [Way; 4] = [Way::Remembered, Way::Dns, Way::Exchange, Way::Dht];
+/// Seeds in one answer of DNS.
+const SEEDS_TOLD: usize = 3;
+/// Peers asked at a time for records of others.
+const PEERS_ASKED: usize = 2;
+
+impl World {
+    /// Asks one source of peers.
+    pub(crate) fn ask_source(&mut self, index: NodeIndex, way: Way) {
+        let now = self.now();
+        let found = match way {
+            Way::Dns => self.ask_seeds(index),
+            Way::Dht => self.ask_table(index),
+            Way::Exchange => self.exchange(index),
+            // The manager dials whom its book knows by itself.
+            Way::Remembered => self.machines(index).map_or(0, |machines| machines.remembered() as u64),
+            Way::Lan | Way::List | Way::Mainline => 0,
+        };
+        if let Some(machines) = self.machines(index) {
+            machines.discovery.answered(now, way, Ok(found));
+        }
+    }
+
+    fn ask_seeds(&mut self, index: NodeIndex) -> u64 {
+        let now = self.now();
+        for _ in 0..SEEDS_TOLD {
+            let seed = self.seeds[self.rng.random_range(0..self.seeds.len())];
+            let (id, address) = self.known_as(seed);
+            if let Some(machines) = self.machines(index) {
+                machines.manager.found(now, id, &[address], Source::Dns);
+            }
+        }
+        SEEDS_TOLD as u64
+    }
+
+    fn ask_table(&mut self, index: NodeIndex) -> u64 {
+        let now = self.now();
+        let Some(machines) = self.machines(index) else { return 0 };
+        let contacts = machines.dht.some_contacts(2 * LOW, Zone::Public);
+        for contact in &contacts {
+            machines.manager.found(now, contact.node, &contact.addresses, Source::Dht);
+        }
+        contacts.len() as u64
+    }
+
+    /// Asks peers for records of others.
+    fn exchange(&mut self, index: NodeIndex) -> u64 {
+        let now = self.now();
+        let Some(machines) = self.nodes[index as usize].machines.as_deref() else { return 0 };
+        let ids = machines.links.iter().map(|link| self.nodes[link.peer as usize].id).collect();
+        let Some(machines) = self.machines(index) else { return 0 };
+        let asked: Vec<NodeId> = machines.exchange.choose_peers(now, ids, PEERS_ASKED);
+        for id in &asked {
+            if let Some(peer) = self.by_id.get(id).copied() {
+                self.exchange_with(index, peer, false);
+            }
+        }
+        asked.len() as u64
+    }
+
+    /// Asks one node, `anew`: over a query connection, as it is too full for a link.
+    pub(crate) fn exchange_with(&mut self, index: NodeIndex, peer: NodeIndex, anew: bool) {
+        let now = self.now();
+        let (id, address) = self.known_as(index);
+        let (here, there) = (self.nodes[index as usize].place, self.nodes[peer as usize].place);
+        let handshake = if anew { self.net.handshake(here, there) } else { Some(0) };
+        let way = handshake.zip(self.net.send(here, there)).zip(self.net.send(there, here));
+        let Some(((handshake, go), back)) = way else { return };
+        if anew {
+            self.tally.dials += 1;
+            self.tally.bytes += HANDSHAKE_BYTES;
+        }
+        let question = Exchange::question(MAX_RECORDS);
+        self.tally.bytes += wire_bytes(question.len());
+        let Some(told) = self.machines(peer) else { return };
+        if let Ok(reply) = told.exchange.answer(now, &id, address.ip(), &question) {
+            self.tally.bytes += wire_bytes(reply.len());
+            let at = self.time() + handshake + go + back;
+            self.queue.push(at, Event::Exchanged { to: index, from: peer, reply });
+        }
+    }
+
+    /// A reply of peer exchange arrived: candidates for the table and for links.
+    pub(crate) fn exchanged(&mut self, to: NodeIndex, from: NodeIndex, reply: &[u8]) {
+        let now = self.now();
+        let (id, address) = self.known_as(from);
+        let Some(machines) = self.machines(to) else { return };
+        let reply = machines.exchange.take(now, &id, address.ip(), reply);
+        for record in reply.records {
+            machines.manager.found(now, record.node, &record.addresses, Source::Exchange);
+            machines.dht.add(now, Arc::clone(&record));
+        }
+        self.tally.lies += reply.lies;
+        self.pump(to);
+    }
+}
