@@ -2,7 +2,7 @@ package polypeer
 
 import "context"
 
-// Reach is how a node is reached.
+// Reach is how a node is reached from the internet.
 type Reach uint32
 
 // The kinds of reach.

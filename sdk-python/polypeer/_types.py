@@ -108,7 +108,7 @@ class Dropped:
 
 
 class Reach(Enum):
-    """How a node is reached."""
+    """How a node is reached from the internet."""
 
     UNKNOWN = "unknown"
     """Not found out yet."""
@@ -128,7 +128,7 @@ class PathChanged:
 
 @dataclass(frozen=True)
 class ReachChanged:
-    """This node is reached otherwise."""
+    """This node is reached otherwise from the internet."""
 
     reach: Reach
 
