@@ -46,8 +46,11 @@ impl Shared {
                             tracing::debug!(%from, %error, "incoming connection not kept");
                         }
                     }
-                    Ok(Err(error)) => tracing::debug!(%from, %error, "incoming connection failed"),
-                    Err(_) => tracing::debug!(%from, "incoming connection took too long"),
+                    Ok(Err(error)) => shared.handshake_failed(from, &error),
+                    Err(_) => {
+                        shared.lock().turned_away.unfinished += 1;
+                        tracing::debug!(%from, "incoming connection took too long");
+                    }
                 }
                 drop(half_open);
             });
@@ -72,6 +75,19 @@ impl Shared {
             Answer::Refuse(Turned::HalfOpen) => state.turned_away.half_open += 1,
         }
         answer
+    }
+
+    /// A handshake came to nothing, by the fault of whoever began it: it has no key, or not the one it shows.
+    fn handshake_failed(&self, from: SocketAddr, error: &DialError) {
+        tracing::debug!(%from, %error, "incoming connection failed");
+        let state = &mut *self.lock();
+        match error {
+            DialError::OtherProtocol { .. } => {
+                state.turned_away.failed += 1;
+                state.offenders.add(unix_now(), None, Some(from), "handshake failed");
+            }
+            _ => state.turned_away.unfinished += 1,
+        }
     }
 
     /// Agrees with the peer on keeping this connection, then puts it to use. The error is what a dial's trace shows;

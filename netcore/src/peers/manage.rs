@@ -150,6 +150,8 @@ impl State {
             ("handshakes_asked_for_proof", turned.to_prove),
             ("refused_handshake_rate", turned.rate),
             ("refused_half_open", turned.half_open),
+            ("handshakes_failed", turned.failed),
+            ("handshakes_unfinished", turned.unfinished),
         ];
         let handshakes = handshakes.into_iter().filter(|(_, count)| *count > 0);
         let named = others.iter().copied().chain(handshakes).map(|(name, count)| (name.to_owned(), count));

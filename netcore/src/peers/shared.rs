@@ -50,13 +50,17 @@ pub(super) enum Begun {
     Wait(oneshot::Receiver<Result<Connection, Failure>>),
 }
 
-/// Handshakes not begun, by why.
+/// Handshakes that brought no connection, by why.
 #[derive(Debug, Default)]
 pub(super) struct TurnedAway {
     /// Asked for proof of the address first.
     pub(super) to_prove: u64,
     pub(super) rate: u64,
     pub(super) half_open: u64,
+    /// Begun, and ended by what their beginner sent.
+    pub(super) failed: u64,
+    /// Begun, and given up by their beginner.
+    pub(super) unfinished: u64,
 }
 
 /// Everything that changes, under one lock.

@@ -1,0 +1,66 @@
+//! Peers that take nothing, or send a byte at a time: they hold their own streams and nothing else.
+
+use std::time::Duration;
+
+use polypeer_netcore::link::wire::StreamKind;
+
+use crate::attacker::{Attacker, control, cut_off, frame_bytes, greet, header, hello, misbehaved, stream};
+use crate::world::World;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_does_not_read_holds_its_own_streams_only() {
+    let world = World::new().await;
+    let bytes = [header(StreamKind::Call, "honest/1"), vec![7; 60_000]].concat();
+    let mut kept = Vec::new();
+    for _ in 0..8 {
+        let attacker = Attacker::new();
+        let connection = attacker.link(&world.ticket).await;
+        let stream = greet(&connection).await;
+        // As many calls as it gets streams for within a while; not one answer is read.
+        let mut halves = Vec::new();
+        let calls = async {
+            loop {
+                let (mut send, recv) = connection.open_bi().await.unwrap();
+                send.write_all(&bytes).await.unwrap();
+                send.finish().unwrap();
+                halves.push((send, recv));
+            }
+        };
+        // Stopped by lack of credit, never by the node's lack of memory.
+        let _: Result<(), _> = tokio::time::timeout(Duration::from_secs(2), calls).await;
+        kept.push((attacker, connection, stream, halves));
+        world.goes_on().await;
+    }
+    world.is_well().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_sends_a_byte_at_a_time_is_cut_off_when_time_is_up() {
+    let world = World::new().await;
+    let mut slow = Vec::new();
+    for _ in 0..4 {
+        // Half of a Hello, and never the rest.
+        let attacker = Attacker::new();
+        let connection = attacker.link(&world.ticket).await;
+        let stream = control(&connection, &frame_bytes(&[hello()])[..20]).await;
+        slow.push((attacker, connection, vec![stream], Vec::new()));
+    }
+    for _ in 0..4 {
+        // Headers that begin and do not go on, as many as there may be at once.
+        let attacker = Attacker::new();
+        let connection = attacker.link(&world.ticket).await;
+        let control = greet(&connection).await;
+        let mut streams = Vec::new();
+        for _ in 0..200 {
+            streams.push(stream(&connection, &[40]).await);
+        }
+        slow.push((attacker, connection, vec![control], streams));
+    }
+    world.goes_on().await;
+    for (attacker, connection, _, _) in &slow {
+        assert_eq!(cut_off(connection).await, misbehaved());
+        world.named(attacker.node()).await;
+    }
+    world.counted("peer_headers_late", 128).await;
+    world.is_well().await;
+}
