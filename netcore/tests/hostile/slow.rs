@@ -5,7 +5,7 @@ use std::time::Duration;
 use polypeer_netcore::link::wire::StreamKind;
 
 use crate::attacker::{Attacker, control, cut_off, frame_bytes, greet, header, hello, misbehaved, stream};
-use crate::world::World;
+use crate::world::{MEMORY_UNREAD, World};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_does_not_read_holds_its_own_streams_only() {
@@ -31,7 +31,7 @@ async fn whoever_does_not_read_holds_its_own_streams_only() {
         kept.push((attacker, connection, stream, halves));
         world.goes_on().await;
     }
-    world.is_well().await;
+    world.is_well_within(MEMORY_UNREAD).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
