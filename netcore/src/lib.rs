@@ -27,6 +27,8 @@ pub mod bounded;
 pub mod counters;
 pub mod dht;
 pub mod discovery;
+#[cfg(test)]
+mod examples;
 pub mod gateway;
 pub mod gossip;
 pub mod grants;

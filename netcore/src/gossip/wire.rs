@@ -70,6 +70,8 @@ pub enum Frame {
     Push {
         /// How many nodes it came through, the author not counted; 255 is that or more.
         hops: u8,
+        /// Whether somebody had to ask for it on its way: a second copy then says nothing about the tree.
+        repair: bool,
         /// The message.
         message: Arc<Message>,
     },
@@ -131,7 +133,7 @@ pub struct Bucket {
 }
 
 /// Length of a [`Bucket`], seconds.
-pub const BUCKET: u64 = 8;
+pub const BUCKET: u64 = 16;
 
 /// Reads a list of at most `N` entries, and makes no room for what is not there.
 fn bounded<'de, T: Deserialize<'de>, D: Deserializer<'de>, const N: usize>(
@@ -218,7 +220,7 @@ impl Frame {
             Self::Join { record, .. } => 18 + record.as_ref().map_or(0, |_| RECORD),
             Self::Joined { records, .. } | Self::Shuffle { records, .. } => 25 + RECORD * records.len(),
             Self::Leave { .. } | Self::Prune { .. } => 16,
-            Self::Push { message, .. } => 1 + 136 + message.topic().as_str().len() + message.payload().0.len(),
+            Self::Push { message, .. } => 2 + 136 + message.topic().as_str().len() + message.payload().0.len(),
             Self::Have { messages, .. } => 25 + 17 * messages.len(),
             Self::Want { messages, .. } => 25 + 16 * messages.len(),
             Self::Digest { buckets, .. } => 24 + 16 * buckets.len(),

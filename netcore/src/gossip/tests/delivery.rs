@@ -58,3 +58,43 @@ fn under_loss_and_churn_every_subscriber_gets_every_message_about_once() {
     assert!(missed * 10_000 <= all, "{missed} of {all} missed");
     assert!(copies < 2.0, "{copies} copies of each");
 }
+
+#[test]
+#[ignore = "for tuning: run it by name"]
+fn tuning() {
+    let get = |name: &str, default: u64| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
+    let (nodes, every, seconds) = (get("NODES", 100), get("EVERY", 72), get("SECONDS", 400));
+    let mut world = World::new(get("SEED", 7), 0.05);
+    let topics: Vec<Name> = (0..get("TOPICS", 4)).map(|n| format!("topic/{n}").parse().unwrap()).collect();
+    let join = |world: &mut World| {
+        let node = world.add();
+        for topic in &topics {
+            if world.rng.random_bool(0.5) {
+                world.subscribe(node, topic, Validation::Signature);
+            }
+        }
+    };
+    for _ in 0..nodes {
+        join(&mut world);
+        world.run(Duration::from_millis(50));
+    }
+    world.run(Duration::from_secs(60));
+    world.traffic = Default::default();
+    world.by_kind.clear();
+    for second in 0..seconds {
+        if second % every == 0 {
+            let gone = world.random();
+            world.crash(gone);
+            join(&mut world);
+        }
+        let author = world.random();
+        world.publish(author, &topics[second as usize % topics.len()], 1024);
+        world.run(Duration::from_secs(1));
+        if second == seconds / 2 {
+            report(&world, "half way");
+        }
+    }
+    world.run(Duration::from_secs(60));
+    report(&world, "tuning");
+    world.sum();
+}

@@ -91,6 +91,9 @@ pub(in crate::gossip) struct World {
     queue: BTreeMap<(Instant, u64), Event>,
     numbers: u64,
     passed: Duration,
+    /// Pushes lost, and pushed to nodes that were gone.
+    lost: u64,
+    dead: u64,
 }
 
 fn pair(one: NodeId, other: NodeId) -> (NodeId, NodeId) {
@@ -131,6 +134,8 @@ impl World {
             queue: BTreeMap::new(),
             numbers: 0,
             passed: Duration::ZERO,
+            lost: 0,
+            dead: 0,
         }
     }
 
@@ -320,7 +325,12 @@ impl World {
                     self.traffic.control_bytes += frame.size() as u64;
                 }
                 *self.by_kind.entry(kind(&frame)).or_default() += frame.size() as u64;
-                if !self.rng.random_bool(self.loss) {
+                if frame.payload() > 0 && !self.machines.contains_key(&to) {
+                    self.dead += 1;
+                }
+                if self.rng.random_bool(self.loss) {
+                    self.lost += u64::from(frame.payload() > 0);
+                } else {
                     let latency = self.latency();
                     self.after(latency, Event::Frame { from: node, to, frame });
                 }
@@ -371,6 +381,26 @@ impl World {
             }
         }
         (missed, all)
+    }
+
+    /// Prints what all machines counted.
+    pub(in crate::gossip) fn sum(&self) {
+        let mut sums = BTreeMap::new();
+        for machine in self.machines.values() {
+            let stats = machine.gossip.stats();
+            for (name, value) in [
+                ("delivered", stats.delivered),
+                ("duplicates", stats.duplicates),
+                ("pulled", stats.pulled),
+                ("grafts", stats.grafts),
+                ("prunes", stats.prunes),
+                ("given_up", stats.given_up),
+                ("promises_broken", stats.promises_broken),
+            ] {
+                *sums.entry(name).or_insert(0) += value;
+            }
+        }
+        println!("{sums:?} lost on the way: {}, to the dead: {}", self.lost, self.dead);
     }
 
     /// How many deliveries there were.

@@ -38,8 +38,8 @@ impl Topic {
     /// The verdict on a message; without effect unless it waits for one.
     pub(in crate::gossip) fn judge(&mut self, cx: &mut Common, now: Now, id: MessageId, verdict: Verdict) {
         if verdict == Verdict::Accept {
-            if let Some((message, hops, from)) = self.store.accept(&id) {
-                self.forward(cx, now, &message, hops, from);
+            if let Some((message, way)) = self.store.accept(&id) {
+                self.forward(cx, now, &message, way);
             }
             return;
         }

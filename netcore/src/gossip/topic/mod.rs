@@ -182,7 +182,7 @@ impl Topic {
             Frame::Joined { accepted, records, .. } => self.handle_joined(cx, now, from, accepted, records)?,
             Frame::Leave { .. } => self.handle_leave(cx, now, from),
             Frame::Shuffle { answer, records, .. } => self.handle_shuffle(cx, now, from, answer, records)?,
-            Frame::Push { hops, message } => self.handle_push(cx, now, from, hops, message)?,
+            Frame::Push { hops, repair, message } => self.handle_push(cx, now, from, hops, repair, message)?,
             Frame::Have { answer, messages, .. } => self.handle_have(cx, now, from, answer, &messages),
             Frame::Want { graft, messages, .. } => self.handle_want(cx, now, from, graft, &messages)?,
             Frame::Prune { .. } => self.handle_prune(cx, from),

@@ -46,7 +46,7 @@ impl Topic {
         self.choose(cx, now);
         for &peer in &self.offer.told {
             let frame = if self.offer.entry == Some(peer) {
-                Frame::Push { hops: 0, message: Arc::clone(message) }
+                Frame::Push { hops: 0, repair: false, message: Arc::clone(message) }
             } else {
                 Frame::Have { topic: self.id, answer: false, messages: vec![(message.short(), 0)] }
             };

@@ -28,7 +28,7 @@ const MAX_REFUSED: usize = 256;
 /// Neighbours that this node picks itself, however many picked it: not all may be somebody's who wants to surround it.
 const CHOSEN: usize = 2;
 /// A neighbour is gone that was not heard for so many heartbeats.
-const SILENT: u32 = 4;
+const SILENT: u32 = 3;
 
 /// Where the search for subscribers is.
 #[derive(Debug, Default)]

@@ -17,7 +17,7 @@ use crate::now::Now;
 /// How long after its end a bucket is compared: what is under way has arrived by then.
 const SETTLED: u64 = 2;
 /// How often a bucket is compared, besides with every heartbeat.
-const ROUNDS: u8 = 2;
+const ROUNDS: u8 = 1;
 /// Messages listed in one answer.
 const MAX_LISTED: usize = 4 * MAX_IDS;
 /// What a listed message costs of what a peer may ask for, bytes.

@@ -22,13 +22,21 @@ enum Content {
     Gone,
 }
 
+/// How a message came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Way {
+    /// Through how many nodes.
+    pub(super) hops: u8,
+    /// Whether one of them had to ask for it.
+    pub(super) repair: bool,
+    /// From whom; `None`: it is this node's.
+    pub(super) from: Option<NodeId>,
+}
+
 /// One message that came.
 #[derive(Debug, Clone)]
 pub(super) struct Known {
-    /// How many nodes it came through.
-    pub(super) hops: u8,
-    /// Who sent it; `None`: this node.
-    pub(super) from: Option<NodeId>,
+    pub(super) way: Way,
     time: u64,
     content: Content,
 }
@@ -69,7 +77,7 @@ impl Store {
     /// A message that neighbours can have, and how many nodes it came through.
     pub(super) fn held(&self, id: &MessageId) -> Option<(&Arc<Message>, u8)> {
         match self.known.get(id) {
-            Some(Known { content: Content::Held(message), hops, .. }) => Some((message, *hops)),
+            Some(Known { content: Content::Held(message), way, .. }) => Some((message, way.hops)),
             _ => None,
         }
     }
@@ -91,19 +99,11 @@ impl Store {
 
     /// Enters a message that is not known; `waiting`: for a plugin's verdict. Names beyond `limit` are forgotten, oldest
     /// first, and with them the right of messages as old to come.
-    pub(super) fn insert(
-        &mut self,
-        now: Now,
-        message: &Arc<Message>,
-        hops: u8,
-        from: Option<NodeId>,
-        waiting: bool,
-        limit: usize,
-    ) {
+    pub(super) fn insert(&mut self, now: Now, message: &Arc<Message>, way: Way, waiting: bool, limit: usize) {
         let (id, time) = (message.short(), message.time());
         let content = if waiting { Content::Waiting(Arc::clone(message)) } else { Content::Held(Arc::clone(message)) };
         self.bytes += message.size();
-        self.known.insert(id, Known { hops, from, time, content });
+        self.known.insert(id, Known { way, time, content });
         self.by_time.insert((time, id));
         self.kept.push_back((now.at, id));
         let span = self.spans.entry(bucket_of(time)).or_default();
@@ -123,18 +123,18 @@ impl Store {
     }
 
     /// A plugin accepted it: neighbours can have it. `None` unless it was waiting.
-    pub(super) fn accept(&mut self, id: &MessageId) -> Option<(Arc<Message>, u8, Option<NodeId>)> {
+    pub(super) fn accept(&mut self, id: &MessageId) -> Option<(Arc<Message>, Way)> {
         let known = self.known.get_mut(id)?;
         let Content::Waiting(message) = &known.content else { return None };
         let message = Arc::clone(message);
         known.content = Content::Held(Arc::clone(&message));
-        Some((message, known.hops, known.from))
+        Some((message, known.way))
     }
 
     /// A plugin does not want it passed on: only its name stays. Who sent it, if it was waiting.
     pub(super) fn refuse(&mut self, id: &MessageId) -> Option<Option<NodeId>> {
         let known = self.known.get(id).filter(|known| matches!(known.content, Content::Waiting(_)))?;
-        let from = known.from;
+        let from = known.way.from;
         self.empty(id);
         Some(from)
     }
@@ -225,13 +225,15 @@ mod tests {
     use super::*;
     use crate::identity::Identity;
 
+    const WAY: Way = Way { hops: 3, repair: false, from: None };
+
     fn message(author: &Identity, sequence: u64, now: Now) -> Arc<Message> {
         let payload = Payload(vec![7; 100].into());
         Arc::new(Message::sign(author, "news".parse().unwrap(), sequence, payload, now))
     }
 
     fn add(store: &mut Store, message: &Arc<Message>, now: Now, limit: usize) {
-        store.insert(now, message, 0, None, false, limit);
+        store.insert(now, message, WAY, false, limit);
     }
 
     #[test]
@@ -293,8 +295,8 @@ mod tests {
         let (author, now) = (Identity::generate(), Now::real());
         let mut store = Store::default();
         let (good, bad) = (message(&author, 1, now), message(&author, 2, now));
-        store.insert(now, &good, 3, None, true, 100);
-        store.insert(now, &bad, 3, None, true, 100);
+        store.insert(now, &good, WAY, true, 100);
+        store.insert(now, &bad, WAY, true, 100);
         assert!(store.held(&good.short()).is_none() && store.list(bucket_of(now.unix)).next().is_none());
         assert!(store.accept(&good.short()).is_some() && store.accept(&good.short()).is_none());
         assert_eq!(store.refuse(&bad.short()), Some(None));

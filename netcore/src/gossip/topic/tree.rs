@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use polypeer_ipc_protocol::gateway::Validation;
 use polypeer_ipc_protocol::ids::NodeId;
+use rand::RngExt;
 
 use super::Topic;
 use super::missing::{Missing, Named};
 use super::overlay::BANNED;
-use super::store::bucket_of;
+use super::store::{Way, bucket_of};
 use crate::gossip::common::Common;
 use crate::gossip::message::{Message, MessageId};
 use crate::gossip::output::{Misbehaviour, Output};
@@ -23,36 +24,29 @@ use crate::now::Now;
 /// network's doing.
 const MISSES: u32 = 2;
 /// Of single ones, one in so many gets another edge too.
-const SINGLE: usize = 4;
+const SINGLE: usize = 16;
 /// Between two changes that make paths shorter.
-const SHORTEN: Duration = Duration::from_secs(10);
+const SHORTEN: Duration = Duration::from_secs(60);
 /// How much of a message may be named or asked again in one frame to a neighbour, with [`MAX_IDS`].
 const NAMES: usize = MAX_IDS;
 
 impl Topic {
     /// Enters this node's own message and sends it. To how many peers it goes at once.
     pub(in crate::gossip) fn publish(&mut self, cx: &mut Common, now: Now, message: &Arc<Message>) -> u32 {
-        self.enter(cx, now, message, 0, None, false);
+        let way = Way { hops: 0, repair: false, from: None };
+        self.enter(cx, now, message, way, false);
         if !self.is_subscribed() {
             return self.offer(cx, now, message);
         }
-        self.forward(cx, now, message, 0, None);
+        self.forward(cx, now, message, way);
         self.neighbours.len() as u32
     }
 
     /// Remembers a message.
-    fn enter(
-        &mut self,
-        cx: &mut Common,
-        now: Now,
-        message: &Arc<Message>,
-        hops: u8,
-        from: Option<NodeId>,
-        waiting: bool,
-    ) {
+    fn enter(&mut self, cx: &mut Common, now: Now, message: &Arc<Message>, way: Way, waiting: bool) {
         let (names, bytes) = (cx.config.topic_names, cx.config.topic_bytes);
         self.change_store(cx, |store| {
-            store.insert(now, message, hops, from, waiting, names);
+            store.insert(now, message, way, waiting, names);
             store.trim(bytes);
         });
         self.arm_expiry(cx, now);
@@ -60,14 +54,8 @@ impl Topic {
     }
 
     /// Pushes a message along the tree and has it named to the other neighbours.
-    pub(super) fn forward(
-        &mut self,
-        cx: &mut Common,
-        now: Now,
-        message: &Arc<Message>,
-        hops: u8,
-        from: Option<NodeId>,
-    ) {
+    pub(super) fn forward(&mut self, cx: &mut Common, now: Now, message: &Arc<Message>, way: Way) {
+        let Way { hops, repair, from } = way;
         let id = message.short();
         let mut full = false;
         for (&peer, neighbour) in &mut self.neighbours {
@@ -75,7 +63,7 @@ impl Topic {
                 continue;
             }
             if neighbour.push {
-                cx.send(peer, Frame::Push { hops, message: Arc::clone(message) });
+                cx.send(peer, Frame::Push { hops, repair, message: Arc::clone(message) });
             } else {
                 neighbour.haves.push((id, hops));
                 full |= neighbour.haves.len() >= NAMES;
@@ -105,11 +93,13 @@ impl Topic {
         now: Now,
         from: NodeId,
         hops: u8,
+        repair: bool,
         message: Arc<Message>,
     ) -> Result<(), Misbehaviour> {
         let id = message.short();
-        if self.store.contains(&id) {
-            self.handle_duplicate(cx, now, from, id);
+        if let Some(known) = self.store.get(&id) {
+            let live = !repair && !known.way.repair;
+            self.handle_duplicate(cx, now, from, id, live);
             return Ok(());
         }
         if !self.is_subscribed() {
@@ -135,11 +125,11 @@ impl Topic {
             self.info.dropped += 1;
             return Err(bad.into());
         }
-        self.arrived(cx, from, id);
-        let hops = hops.saturating_add(1);
+        let asked = self.arrived(cx, from, id);
+        let way = Way { hops: hops.saturating_add(1), repair: repair || asked, from: Some(from) };
         let own = message.author() == cx.me; // published before this node was restarted
         let waiting = self.subscribed == Some(Validation::Plugin) && !own;
-        self.enter(cx, now, &message, hops, Some(from), waiting);
+        self.enter(cx, now, &message, way, waiting);
         if !own {
             self.info.delivered += 1;
             cx.stats.delivered += 1;
@@ -148,13 +138,13 @@ impl Topic {
         if waiting {
             self.wait_for_verdict(cx, now, id);
         } else {
-            self.forward(cx, now, &message, hops, Some(from));
+            self.forward(cx, now, &message, way);
         }
         Ok(())
     }
 
-    /// A message came for the first time.
-    fn arrived(&mut self, cx: &mut Common, from: NodeId, id: MessageId) {
+    /// A message came for the first time; whether it had to be asked for.
+    fn arrived(&mut self, cx: &mut Common, from: NodeId, id: MessageId) -> bool {
         let missing = self.missing.remove(&id);
         let asked = missing.as_ref().and_then(|missing| missing.asked);
         if let Some(missing) = &missing {
@@ -174,6 +164,7 @@ impl Topic {
         {
             peer.kept_promise();
         }
+        asked.is_some()
     }
 
     /// Nobody is waited for because of this message any more.
@@ -186,11 +177,15 @@ impl Topic {
         }
     }
 
-    fn handle_duplicate(&mut self, cx: &mut Common, now: Now, from: NodeId, id: MessageId) {
+    /// One more copy came; if nobody had to ask for either, there is an edge too many.
+    fn handle_duplicate(&mut self, cx: &mut Common, now: Now, from: NodeId, id: MessageId, live: bool) {
         self.info.duplicates += 1;
         cx.stats.duplicates += 1;
         let Some(neighbour) = self.neighbours.get_mut(&from) else { return };
         neighbour.haves.retain(|(have, _)| *have != id);
+        if !live {
+            return;
+        }
         neighbour.push = false;
         if neighbour.may_prune(now.at, cx.config.want_delay) {
             cx.stats.prunes += 1;
@@ -215,14 +210,13 @@ impl Topic {
         if !self.is_subscribed() || self.refused.get(&from).is_some_and(|until| *until > now.at) {
             return;
         }
-        let due = if answer { now.at } else { now.at + cx.config.want_delay };
         for &(id, hops) in messages {
             if let Some(known) = self.store.get(&id) {
-                let (known_hops, parent) = (known.hops, known.from);
+                let way = known.way;
                 if let Some(neighbour) = self.neighbours.get_mut(&from) {
                     neighbour.haves.retain(|(have, _)| *have != id);
                 }
-                self.shorten(cx, now, from, hops, known_hops, parent);
+                self.shorten(cx, now, from, hops, way);
                 continue;
             }
             let Some(peer) = cx.peers.get_mut(&from) else { return };
@@ -230,6 +224,9 @@ impl Topic {
                 cx.stats.dropped_names += 1;
                 continue;
             }
+            // Of all that a lost copy was to reach, whoever asks first passes it on to the others before they do.
+            let due =
+                if answer { now.at } else { now.at + cx.config.want_delay.mul_f64(cx.rng.random_range(0.5..2.5)) };
             match self.missing.name(id, from, !answer, due) {
                 Named::First => peer.promised += 1,
                 Named::Again => {}
@@ -244,9 +241,10 @@ impl Topic {
     }
 
     /// Takes a neighbour into the tree through which messages come on a much shorter path than through another.
-    fn shorten(&mut self, cx: &mut Common, now: Now, from: NodeId, hops: u8, known: u8, parent: Option<NodeId>) {
-        let Some(parent) = parent.filter(|parent| *parent != from) else { return };
-        if hops.saturating_add(1).saturating_add(cx.config.shortcut) > known
+    fn shorten(&mut self, cx: &mut Common, now: Now, from: NodeId, hops: u8, way: Way) {
+        let Some(parent) = way.from.filter(|parent| *parent != from) else { return };
+        if way.repair
+            || hops.saturating_add(1).saturating_add(cx.config.shortcut) > way.hops
             || self.shortened.is_some_and(|at| at + SHORTEN > now.at)
             || !self.neighbours.contains_key(&parent)
         {
@@ -369,7 +367,7 @@ impl Topic {
             if let Some(neighbour) = self.neighbours.get_mut(&from) {
                 neighbour.haves.retain(|(have, _)| have != id);
             }
-            cx.send(from, Frame::Push { hops, message });
+            cx.send(from, Frame::Push { hops, repair: true, message });
         }
         Ok(())
     }
