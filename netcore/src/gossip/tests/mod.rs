@@ -1,4 +1,5 @@
 //! The machine as a whole: alone against bad peers, in a world of many, and against random operations.
 
 mod delivery;
+mod examples;
 mod world;
