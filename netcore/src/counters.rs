@@ -100,6 +100,14 @@ counters! {
     questions_refused_busy,
     /// Questions of peers that took too long to answer.
     questions_late,
+    /// Query connections made.
+    query_connections_dialed,
+    /// Query connections let go early to make room for others.
+    query_connections_made_room,
+    /// Questions not asked because all query connections were in use.
+    query_connections_short,
+    /// Query connections of others refused because too many stood.
+    query_connections_refused,
     /// Peers not dialed back because too many asked, or one asked too often.
     probes_refused_busy,
     /// Address records from peers dropped because they came too fast.

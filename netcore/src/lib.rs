@@ -155,6 +155,10 @@ impl Core {
         };
         let established = Arc::clone(&node);
         let peers = Peers::bind(config, Arc::new(move |connection| Links::establish(&established, connection))).await?;
+        let answering = Arc::clone(&node);
+        peers.answer_queries(Arc::new(move |link| {
+            tokio::spawn(query::inbound::run(Arc::clone(&answering), link));
+        }));
         node.join(peers.clone());
         let discovery = DiscoveryConfig { lan: options.lan && options.discovery.lan, ..options.discovery };
         let services = services::start(&node, discovery, low);

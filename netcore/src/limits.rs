@@ -79,6 +79,24 @@ pub const QUESTIONS_PER_PEER: usize = 32;
 pub const QUESTION_RATE: Rate = Rate { burst: 256, per_second: 64 };
 /// Peers whose rate is remembered: more than can be connected, with those of short connections a moment ago.
 pub const QUESTION_PEERS: usize = 4096;
+/// Query connections this node has open to others at once: what all its lookups have in flight.
+pub const QUERY_CONNECTIONS_OUT: usize = 64;
+/// Callers waiting for the same one.
+pub const QUERY_WAITERS: usize = 64;
+/// Query connections others have to this node at once. At some 50 KiB that is 13 MiB; each is over in seconds.
+pub const QUERY_CONNECTIONS_IN: usize = 256;
+/// Those of one public IP (IPv6: /64) among them, for the nodes of a household behind it.
+pub const QUERY_CONNECTIONS_PER_HOST: usize = 8;
+/// Those of one public subnet (/24, IPv6: /48).
+pub const QUERY_CONNECTIONS_PER_SUBNET: usize = 32;
+/// Those of one IP of a private network, which may be a machine with many nodes.
+pub const QUERY_CONNECTIONS_PER_PRIVATE_HOST: usize = 64;
+/// How long a query connection may stand, and be unused.
+pub const QUERY_LIFETIME: Duration = Duration::from_secs(30);
+/// See [`QUERY_LIFETIME`].
+pub const QUERY_IDLE: Duration = Duration::from_secs(10);
+/// Questions at once on one query connection.
+pub const QUERY_STREAMS: u32 = 16;
 /// For answering one question.
 pub const ANSWER_TIME: Duration = Duration::from_secs(10);
 /// Events waiting for the supervisor.

@@ -11,7 +11,7 @@ use crate::discovery::{self, Discovery};
 use crate::gateway;
 use crate::gossip::{self, driver::GossipHandle};
 use crate::node::Node;
-use crate::query::Queries;
+use crate::query::{self, Queries};
 use crate::reach::{self, ReachHandle};
 
 /// The handles.
@@ -35,6 +35,8 @@ impl Services {
         let dht = self.dht.stats().await;
         let gossip = self.gossip.stats().await;
         let all = [
+            ("query_connections_out", self.queries.connections().0 as u64),
+            ("query_connections_in", self.queries.connections().1 as u64),
             ("dht_contacts", dht.contacts as u64),
             ("dht_table_bytes", dht.table_bytes as u64),
             ("dht_records", dht.records as u64),
@@ -65,6 +67,7 @@ impl Services {
 pub(crate) fn start(node: &Arc<Node>, discovery: DiscoveryConfig, low: usize) -> JoinSet<()> {
     let mut drivers = JoinSet::new();
     drivers.spawn(gateway::network::run(Arc::clone(node)));
+    drivers.spawn(query::outbound::sweep(Arc::clone(node)));
     drivers.spawn(dht::driver::run(Arc::clone(node), seed()));
     drivers.spawn(gossip::driver::run(Arc::clone(node), seed()));
     drivers.spawn(reach::driver::run(Arc::clone(node), seed()));

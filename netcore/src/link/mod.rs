@@ -310,7 +310,7 @@ impl Drop for InUse {
 }
 
 /// Why a connection is closed, as far as QUIC knows.
-fn why_closed(connection: &quinn::Connection) -> Failure {
+pub(crate) fn why_closed(connection: &quinn::Connection) -> Failure {
     let text = match connection.close_reason() {
         Some(ConnectionError::ApplicationClosed(close)) => {
             let reason: String = String::from_utf8_lossy(&close.reason).chars().filter(|c| !c.is_control()).collect();
@@ -378,14 +378,19 @@ impl Links {
         }
     }
 
-    /// The link with `peer`, if one stands that is past its first frames.
-    pub(crate) fn ready(&self, peer: &NodeId) -> Option<Arc<Link>> {
-        self.all().standing.get(peer).filter(|link| link.stage() == Stage::Ready).cloned()
-    }
-
     /// Where connected peers can be dialed, by their own signatures: the newest of each zone.
     pub(crate) fn records(&self, peer: &NodeId) -> Vec<Arc<AddressRecord>> {
         self.all().standing.get(peer).map(|link| link.state().records.all()).unwrap_or_default()
+    }
+
+    /// The link with `peer`, if one stands.
+    pub(crate) fn standing(&self, peer: &NodeId) -> Option<Arc<Link>> {
+        self.all().standing.get(peer).cloned()
+    }
+
+    /// The link with `peer`, if one stands that is past its first frames.
+    pub(crate) fn ready(&self, peer: &NodeId) -> Option<Arc<Link>> {
+        self.standing(peer).filter(|link| link.stage() == Stage::Ready)
     }
 
     /// Connected peers as a plugin sees them, at most `limit`.

@@ -17,7 +17,7 @@ use super::table::Verdict;
 use super::{Established, PeerEvent};
 use crate::now::Now;
 use crate::transport::path::plain;
-use crate::transport::{DialError, Link, Route};
+use crate::transport::{DialError, Link, Purpose, Route};
 
 /// For a stranger's handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -41,6 +41,7 @@ impl Shared {
             };
             self.spawn(move |shared| async move {
                 match tokio::time::timeout(HANDSHAKE, shared.transport.accept(incoming)).await {
+                    Ok(Ok(link)) if link.purpose == Purpose::Query => shared.answer_questions(link),
                     Ok(Ok(link)) => {
                         if let Err(error) = shared.settle(link, Side::Acceptor, Source::Incoming).await {
                             tracing::debug!(%from, %error, "incoming connection not kept");
@@ -55,6 +56,17 @@ impl Shared {
                 drop(half_open);
             });
         }
+    }
+
+    /// Hands a query connection on, unless nothing is to be had to do with the peer.
+    fn answer_questions(&self, link: Link) {
+        let refused = match (self.is_stopping(), self.check(&link.node), self.on_query.get()) {
+            (true, ..) => ErrorCode::ShuttingDown,
+            (_, Err(failure), _) => ErrorCode::from_number(failure.code).unwrap_or(ErrorCode::Blocked),
+            (.., None) => ErrorCode::Unsupported,
+            (false, Ok(()), Some(on_query)) => return on_query(link),
+        };
+        close(&link.connection, refused);
     }
 
     /// Whether to begin a handshake with somebody at `from`; what is not begun is counted.

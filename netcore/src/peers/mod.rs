@@ -47,7 +47,7 @@ use tokio::sync::broadcast;
 
 use crate::identity::Identity;
 use crate::now::Now;
-use crate::transport::{BindError, Choice, DialError, IDLE, PathHandle, Transport};
+use crate::transport::{BindError, Choice, DialError, IDLE, Link, PathHandle, Transport};
 use book::Source;
 use marks::Marks;
 use score::ScoreEvent;
@@ -131,6 +131,9 @@ pub enum StartError {
 /// before [`Peers::connect`] does for that connection.
 pub type OnEstablished = Arc<dyn Fn(Established) + Send + Sync>;
 
+/// Called once for each query connection that comes, on the same runtime; must not block. The peer is not blocked.
+pub type OnQuery = Arc<dyn Fn(Link) + Send + Sync>;
+
 /// A handle to all of it; cheap to clone. When the last one is dropped everything stops, without the goodbyes of
 /// [`Peers::close`].
 #[derive(Clone)]
@@ -189,6 +192,11 @@ impl Peers {
         loaded.warnings.splice(0..0, warnings);
         let shared = Arc::new(Shared::new(config, transport, on_established, loaded));
         Ok(Self { _owner: Arc::new(Owner(Arc::clone(&shared))), shared })
+    }
+
+    /// Says who answers query connections, once; without, they are refused.
+    pub fn answer_queries(&self, on_query: OnQuery) {
+        let _ = self.shared.on_query.set(on_query);
     }
 
     /// Starts accepting, and dialing remembered peers.

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
@@ -20,7 +20,7 @@ use super::offenders::Offenders;
 use super::store::{Loaded, Store};
 use super::table::Table;
 use super::trace::Traces;
-use super::{MAX_EVENTS, OnEstablished, PeerEvent, PeersConfig};
+use super::{MAX_EVENTS, OnEstablished, OnQuery, PeerEvent, PeersConfig};
 use crate::now::Now;
 use crate::transport::{Link, Transport};
 
@@ -87,6 +87,7 @@ pub(super) struct Shared {
     pub(super) events: broadcast::Sender<PeerEvent>,
     pub(super) store: Store,
     pub(super) on_established: OnEstablished,
+    pub(super) on_query: OnceLock<OnQuery>,
     runtime: Handle,
     state: Mutex<State>,
     pub(super) manager_changed: Notify,
@@ -131,6 +132,7 @@ impl Shared {
             store: loaded.store,
 
             on_established,
+            on_query: OnceLock::new(),
             runtime: Handle::current(),
             state: Mutex::new(state),
             manager_changed: Notify::new(),

@@ -1,13 +1,17 @@
 //! Questions between netcores, answered by the netcore itself and not by a plugin: the DHT's, peer exchange, probes.
 //!
 //! ```text
-//! dht::driver, discovery, reach ──ask──► link, if one stands ──► the peer's netcore
-//!
+//! dht::driver, discovery, reach ──ask──► link, if one stands ──────────► the peer's netcore
+//!                                └─────► outbound, a query connection ──┘
+//! peers (a query connection came) ──► inbound ─┐
 //! link::incoming ──serve──► admission ──► dht::driver, discovery::exchange, reach
 //!       └─────────serve_frames──────────► gossip::driver
 //! ```
 
 mod admission;
+pub(crate) mod inbound;
+pub(crate) mod outbound;
+mod pool;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,6 +31,8 @@ use crate::link::{FrameReceiver, Link};
 use crate::node::Node;
 use crate::reach;
 use admission::Admission;
+use inbound::Inbound;
+use pool::Pool;
 
 pub use crate::dht::Asker;
 
@@ -43,15 +49,30 @@ pub const GOSSIP: &str = "gossip/1";
 #[derive(Debug, Default)]
 pub struct Queries {
     admission: Mutex<Admission>,
+    pool: Mutex<Pool<quinn::Connection, outbound::Waiter>>,
+    inbound: Mutex<Inbound>,
 }
 
 impl Queries {
     fn admission(&self) -> MutexGuard<'_, Admission> {
         self.admission.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn pool(&self) -> MutexGuard<'_, Pool<quinn::Connection, outbound::Waiter>> {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn inbound(&self) -> MutexGuard<'_, Inbound> {
+        self.inbound.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Query connections that stand or are being made: this node's, and those of others.
+    pub fn connections(&self) -> (usize, usize) {
+        (self.pool().len(), self.inbound().len())
+    }
 }
 
-/// Asks `to` on the link with it, or on one made at `addresses`. The reply has at most 64 KiB.
+/// Asks `to` on the link with it, if one stands, or on a query connection to `addresses`. The reply has at most 64 KiB.
 ///
 /// Fails with the codes of dialing, as the peer refuses, or with `timed out` at `deadline`.
 pub async fn ask(
@@ -94,11 +115,10 @@ pub(crate) async fn question(
     deadline: Instant,
 ) -> Result<Bytes, Unanswered> {
     let asked = async {
-        let peers = node.peers().map_err(Unanswered::NotTried)?;
-        let connection = peers.connect(to, addresses, deadline).await.map_err(Unanswered::Unreachable)?;
-        let link = node.links.of(&to, &connection).map_err(Unanswered::Unreachable)?;
-        link.ready().await.map_err(Unanswered::Unreachable)?;
-        on_link(node, &link, protocol, &payload).await
+        match ready_link(node, &to).await {
+            Some(link) => on_link(node, &link, protocol, &payload).await,
+            None => outbound::ask(node, to, addresses, protocol, &payload).await,
+        }
     };
     in_time(to, protocol, deadline, asked).await
 }
@@ -113,10 +133,17 @@ pub(crate) async fn question_on_link(
 ) -> Result<Bytes, Unanswered> {
     let asked = async {
         let gone = || Failure::new(ErrorCode::ConnectionLost, format!("{to} is not connected"));
-        let link = node.links.ready(&to).ok_or_else(|| Unanswered::Unreachable(gone()))?;
+        let link = ready_link(node, &to).await.ok_or_else(|| Unanswered::Unreachable(gone()))?;
         on_link(node, &link, protocol, &payload).await
     };
     in_time(to, protocol, deadline, asked).await
+}
+
+/// The link with a peer, once its first frames have come.
+async fn ready_link(node: &Node, peer: &NodeId) -> Option<Arc<Link>> {
+    let link = node.links.standing(peer)?;
+    link.ready().await.ok()?;
+    Some(link)
 }
 
 async fn on_link(node: &Node, link: &Link, protocol: &Protocol, payload: &[u8]) -> Result<Bytes, Unanswered> {

@@ -8,6 +8,7 @@ use quinn::{MtuDiscoveryConfig, TransportConfig, VarInt};
 
 use super::congestion::PathAwareConfig;
 use super::path::Switches;
+use crate::limits::{QUERY_IDLE, QUERY_STREAMS};
 
 /// How long a connection lives without a sign of the other side.
 pub const IDLE: Duration = Duration::from_secs(15);
@@ -24,6 +25,8 @@ const UNI_STREAMS: u32 = 8;
 const DATAGRAMS_RECEIVED: usize = 256 << 10;
 /// Bytes of datagrams that wait to be sent: they go before the bytes of streams, so few may be ahead of those.
 const DATAGRAMS_TO_SEND: usize = 64 << 10;
+/// Bytes of one answer on a query connection: all of it.
+const QUERY_STREAM_WINDOW: u32 = 80 << 10;
 /// How often a larger packet size is tried where the path did not take the largest, and how long after one that used to
 /// pass stopped passing. quinn's 10 minutes and 1 minute are for paths that stay; after a move from a tunnel the larger
 /// packets of the direct path should come soon. Costs at most a dozen probes each time, and only where something is
@@ -47,5 +50,19 @@ pub(super) fn transport(switches: Arc<Switches>, idle: Duration) -> TransportCon
         .datagram_send_buffer_size(DATAGRAMS_TO_SEND)
         .mtu_discovery_config(Some(mtu))
         .congestion_controller_factory(Arc::new(PathAwareConfig::new(switches)));
+    config
+}
+
+/// For connections that carry questions between netcores: small, and without signs of life.
+pub(super) fn query() -> TransportConfig {
+    let mut config = TransportConfig::default();
+    config
+        .max_idle_timeout(Some(QUERY_IDLE.try_into().expect("some seconds")))
+        .stream_receive_window(VarInt::from_u32(QUERY_STREAM_WINDOW))
+        .receive_window(VarInt::from_u32(QUERY_STREAMS * QUERY_STREAM_WINDOW))
+        .max_concurrent_bidi_streams(VarInt::from_u32(0))
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .datagram_receive_buffer_size(None)
+        .mtu_discovery_config(None);
     config
 }

@@ -19,20 +19,22 @@ mod thread;
 mod tls;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use polypeer_ipc_protocol::error::ErrorCode;
 use polypeer_ipc_protocol::ids::NodeId;
-use quinn::{ClientConfig, ConnectError, Connection, ConnectionError, Endpoint, EndpointConfig, ServerConfig, VarInt};
+use quinn::{
+    ClientConfig, ConnectError, Connecting, Connection, ConnectionError, Endpoint, EndpointConfig, ServerConfig, VarInt,
+};
 
 use crate::identity::Identity;
 pub use bind::{BindError, Choice};
 pub use config::IDLE;
 pub use path::{PathError, PathHandle, Route};
 pub use socket::Counters;
-pub use tls::ALPN;
+pub use tls::{ALPN, QUERY_ALPN};
 
 use path::{PathTable, Switches};
 use socket::PathSocket;
@@ -48,6 +50,17 @@ pub struct Link {
     pub connection: Connection,
     /// Its path.
     pub path: PathHandle,
+    /// What it is for.
+    pub purpose: Purpose,
+}
+
+/// What a connection is for; the dialer chooses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// To be kept: everything travels on it.
+    Peer,
+    /// A few questions between netcores, and over.
+    Query,
 }
 
 /// Why one attempt at one address came to nothing.
@@ -187,22 +200,35 @@ impl Transport {
             return Err(DialError::NoSocket);
         }
         let switches = Arc::new(Switches::new(Instant::now()));
-        let (crypto, other) = self.credentials.client(node);
+        let (crypto, other) = self.credentials.client(node, ALPN);
         let mut config = ClientConfig::new(crypto);
         config.transport_config(Arc::new(config::transport(Arc::clone(&switches), self.idle)));
-        let connecting =
-            self.endpoint.connect_with(config, address, tls::SERVER_NAME).map_err(|error| match error {
-                ConnectError::EndpointStopping | ConnectError::CidsExhausted => DialError::Stopping,
-                ConnectError::InvalidRemoteAddress(_) => DialError::NoSocket,
-                other => DialError::OtherProtocol { reason: other.to_string() },
-            })?;
-        match connecting.await {
+        match self.connect(config, address)?.await {
             Ok(connection) => {
                 let node = tls::node_of(&connection).expect("the handshake requires a key and checks its form");
-                Ok(self.link(connection, node, switches))
+                Ok(self.link(connection, node, switches, Purpose::Peer))
             }
-            Err(error) => Err(other.get().map_or_else(|| error.into(), |node| DialError::OtherNode(*node))),
+            Err(error) => Err(who_answered(&other, error)),
         }
+    }
+
+    /// As [`Self::dial`], for a connection that only carries questions between netcores.
+    pub async fn dial_query(&self, address: SocketAddr, node: NodeId) -> Result<Connection, DialError> {
+        if !self.reaches(address) {
+            return Err(DialError::NoSocket);
+        }
+        let (crypto, other) = self.credentials.client(Some(node), QUERY_ALPN);
+        let mut config = ClientConfig::new(crypto);
+        config.transport_config(Arc::new(config::query()));
+        self.connect(config, address)?.await.map_err(|error| who_answered(&other, error))
+    }
+
+    fn connect(&self, config: ClientConfig, address: SocketAddr) -> Result<Connecting, DialError> {
+        self.endpoint.connect_with(config, address, tls::SERVER_NAME).map_err(|error| match error {
+            ConnectError::EndpointStopping | ConnectError::CidsExhausted => DialError::Stopping,
+            ConnectError::InvalidRemoteAddress(_) => DialError::NoSocket,
+            other => DialError::OtherProtocol { reason: other.to_string() },
+        })
     }
 
     /// Does one handshake with `node` at `address` from a socket that is used for nothing else, and ends the connection:
@@ -218,7 +244,7 @@ impl Transport {
         config.grease_quic_bit(false);
         let endpoint = Endpoint::new(config, None, socket, Arc::new(quinn::TokioRuntime));
         let endpoint = endpoint.map_err(|error| other(&error))?;
-        let (crypto, answered) = self.credentials.client(Some(node));
+        let (crypto, answered) = self.credentials.client(Some(node), ALPN);
         let connecting = endpoint.connect_with(ClientConfig::new(crypto), address, tls::SERVER_NAME);
         match connecting.map_err(|error| other(&error))?.await {
             Ok(connection) => {
@@ -226,13 +252,13 @@ impl Transport {
                 connection.close(VarInt::from_u32(code.number()), b"probed");
                 Ok(())
             }
-            Err(error) => Err(answered.get().map_or_else(|| error.into(), |node| DialError::OtherNode(*node))),
+            Err(error) => Err(who_answered(&answered, error)),
         }
     }
 
-    fn link(&self, connection: Connection, node: NodeId, switches: Arc<Switches>) -> Link {
+    fn link(&self, connection: Connection, node: NodeId, switches: Arc<Switches>, purpose: Purpose) -> Link {
         let path = PathHandle::new(Arc::clone(&self.paths), connection.clone(), switches);
-        Link { node, connection, path }
+        Link { node, connection, path, purpose }
     }
 
     /// The next attempt of somebody to connect; `None` once the endpoint is closed.
@@ -247,7 +273,11 @@ impl Transport {
         server.transport_config(Arc::new(config::transport(Arc::clone(&switches), self.idle)));
         let connection = incoming.accept_with(Arc::new(server))?.await?;
         let node = tls::node_of(&connection).expect("the handshake requires a key and checks its form");
-        Ok(self.link(connection, node, switches))
+        let purpose = match tls::alpn_of(&connection) {
+            Some(alpn) if alpn == QUERY_ALPN => Purpose::Query,
+            _ => Purpose::Peer,
+        };
+        Ok(self.link(connection, node, switches, purpose))
     }
 
     /// Refuses new connections and ends all present ones with `code`; returns once the peers were told, or after `limit`.
@@ -255,6 +285,11 @@ impl Transport {
         self.endpoint.close(VarInt::from_u32(code), reason);
         tokio::time::timeout(limit, self.endpoint.wait_idle()).await.ok();
     }
+}
+
+/// Why a handshake failed, with who answered in place of the node that was dialed.
+fn who_answered(other: &OnceLock<NodeId>, error: ConnectionError) -> DialError {
+    other.get().map_or_else(|| error.into(), |node| DialError::OtherNode(*node))
 }
 
 /// Connection ids and reset tokens are derived from the identity: after a restart the node can tell its peers, by a

@@ -4,7 +4,7 @@
 use std::sync::{Arc, OnceLock};
 
 use polypeer_ipc_protocol::ids::NodeId;
-use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use quinn::crypto::rustls::{HandshakeData, QuicClientConfig, QuicServerConfig};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{AlwaysResolvesClientRawPublicKeys, Resumption};
 use rustls::crypto::{CryptoProvider, verify_tls13_signature_with_raw_key};
@@ -19,6 +19,8 @@ use crate::identity::Identity;
 
 /// Names the protocol between netcores and its major version.
 pub const ALPN: &[u8] = b"polypeer/1";
+/// The same for connections that carry questions between netcores only.
+pub const QUERY_ALPN: &[u8] = b"polypeer-query/1";
 /// What a TLS client must name; never sent.
 pub(super) const SERVER_NAME: &str = "peer.invalid";
 /// An Ed25519 SubjectPublicKeyInfo up to the key itself (RFC 8410, section 4).
@@ -46,7 +48,7 @@ impl Credentials {
             .expect("the provider has TLS 1.3")
             .with_client_cert_verifier(verifier)
             .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(Arc::clone(&self.key))));
-        config.alpn_protocols = vec![ALPN.to_vec()];
+        config.alpn_protocols = vec![ALPN.to_vec(), QUERY_ALPN.to_vec()];
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         Arc::new(config.try_into().expect("the provider has the cipher suite of initial packets"))
@@ -54,7 +56,11 @@ impl Credentials {
 
     /// For one dial: `expected` must answer, or without it anybody who proves to hold a key. Who answers instead is left in
     /// the second value; that much is only claimed.
-    pub(super) fn client(&self, expected: Option<NodeId>) -> (Arc<QuicClientConfig>, Arc<OnceLock<NodeId>>) {
+    pub(super) fn client(
+        &self,
+        expected: Option<NodeId>,
+        alpn: &[u8],
+    ) -> (Arc<QuicClientConfig>, Arc<OnceLock<NodeId>>) {
         let other = Arc::new(OnceLock::new());
         let verifier = OneNode { expected, other: Arc::clone(&other), provider: Arc::clone(&self.provider) };
         let mut config = rustls::ClientConfig::builder_with_provider(Arc::clone(&self.provider))
@@ -63,7 +69,7 @@ impl Credentials {
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(verifier))
             .with_client_cert_resolver(Arc::new(AlwaysResolvesClientRawPublicKeys::new(Arc::clone(&self.key))));
-        config.alpn_protocols = vec![ALPN.to_vec()];
+        config.alpn_protocols = vec![alpn.to_vec()];
         config.enable_sni = false;
         config.resumption = Resumption::disabled();
         let config = config.try_into().expect("the provider has the cipher suite of initial packets");
@@ -75,6 +81,11 @@ impl Credentials {
 pub(super) fn node_of(connection: &quinn::Connection) -> Option<NodeId> {
     let identity = connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
     node_of_key(identity.first()?)
+}
+
+/// What the connection is for, by what the dialer chose. `None` only before the handshake is done.
+pub(super) fn alpn_of(connection: &quinn::Connection) -> Option<Vec<u8>> {
+    connection.handshake_data()?.downcast::<HandshakeData>().ok()?.protocol
 }
 
 fn node_of_key(spki: &[u8]) -> Option<NodeId> {

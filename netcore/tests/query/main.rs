@@ -3,6 +3,7 @@
 #![allow(unreachable_pub, dead_code, reason = "each test uses a part of the world")]
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod connections;
 mod questions;
 mod reach;
 mod world;

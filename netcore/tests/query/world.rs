@@ -44,6 +44,11 @@ impl World {
         self.core.peers.transport().local_addresses()[0]
     }
 
+    /// Its query connections: out, in.
+    pub fn queries(&self) -> (usize, usize) {
+        self.core.node.services().queries.connections()
+    }
+
     /// Its own address records.
     pub fn own(&self) -> Vec<Arc<AddressRecord>> {
         self.core.node.services().reach.own().borrow().clone()

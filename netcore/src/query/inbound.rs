@@ -1,0 +1,239 @@
+//! Query connections that other nodes made: which are let in, and their questions answered until they are old or unused.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use polypeer_ipc_protocol::error::{ErrorCode, Failure};
+use polypeer_ipc_protocol::ids::NodeId;
+use polypeer_ipc_protocol::limits::MAX_PAYLOAD;
+use quinn::{Connection, VarInt};
+use tokio::task::JoinSet;
+use tokio::time::{sleep_until, timeout};
+
+use super::outbound::misbehaved;
+use super::{Asker, is_of_frames, serve};
+use crate::address::Zone;
+use crate::limits::{
+    ANSWER_TIME, QUERY_CONNECTIONS_IN, QUERY_CONNECTIONS_PER_HOST, QUERY_CONNECTIONS_PER_PRIVATE_HOST,
+    QUERY_CONNECTIONS_PER_SUBNET, QUERY_IDLE, QUERY_LIFETIME, QUERY_STREAMS,
+};
+use crate::link::halves::{Broken, Halves};
+use crate::link::wire::StreamKind;
+use crate::node::Node;
+use crate::peers::caps::Counts;
+use crate::transport::{Link, Route};
+
+/// Why a connection is not let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Crowded {
+    #[error("{QUERY_CONNECTIONS_IN} query connections stand; try again in a moment")]
+    Full,
+    #[error("too many query connections from this address; use those that stand")]
+    Host,
+    #[error("too many query connections from this network")]
+    Subnet,
+    #[error("a query connection with this node stands; use that")]
+    Node,
+}
+
+/// Which connections stand. Pure.
+#[derive(Debug, Default)]
+pub(super) struct Inbound {
+    /// A node may have two: one that it let go, which this side has not noticed, and a new one.
+    nodes: std::collections::BTreeMap<NodeId, usize>,
+    total: usize,
+    counts: Counts,
+}
+
+impl Inbound {
+    pub(super) fn enter(&mut self, node: NodeId, ip: IpAddr) -> Result<(), Crowded> {
+        let (per_host, per_subnet) = match Zone::of(ip) {
+            Zone::Public => (QUERY_CONNECTIONS_PER_HOST, QUERY_CONNECTIONS_PER_SUBNET),
+            Zone::Private => (QUERY_CONNECTIONS_PER_PRIVATE_HOST, usize::MAX),
+            Zone::Loopback => (usize::MAX, usize::MAX),
+        };
+        if self.total >= QUERY_CONNECTIONS_IN {
+            return Err(Crowded::Full);
+        }
+        if self.nodes.get(&node).is_some_and(|count| *count >= 2) {
+            return Err(Crowded::Node);
+        }
+        if self.counts.host(ip) >= per_host {
+            return Err(Crowded::Host);
+        }
+        if self.counts.subnet(ip) >= per_subnet {
+            return Err(Crowded::Subnet);
+        }
+        self.total += 1;
+        *self.nodes.entry(node).or_default() += 1;
+        self.counts.add(ip);
+        Ok(())
+    }
+
+    pub(super) fn leave(&mut self, node: &NodeId, ip: IpAddr) {
+        self.total -= 1;
+        self.counts.remove(ip);
+        if let Some(count) = self.nodes.get_mut(node) {
+            *count -= 1;
+            if *count == 0 {
+                self.nodes.remove(node);
+            }
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.total
+    }
+}
+
+/// A connection that was let in.
+struct Entered {
+    node: Arc<Node>,
+    peer: NodeId,
+    ip: IpAddr,
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        self.node.services().queries.inbound().leave(&self.peer, self.ip);
+    }
+}
+
+/// Serves a query connection to its end. Whoever calls this has checked that the peer is not blocked.
+pub(crate) async fn run(node: Arc<Node>, link: Link) {
+    let Link { node: peer, connection, path, .. } = link;
+    let from = match path.route() {
+        Route::Direct(address) => Some(std::net::SocketAddr::new(address.ip().to_canonical(), address.port())),
+        Route::Tunnel { .. } => None,
+    };
+    let ip = from.map_or(IpAddr::from([0; 16]), |address| address.ip());
+    let entered = node.services().queries.inbound().enter(peer, ip);
+    if let Err(crowded) = entered {
+        node.counters.query_connections_refused.count();
+        tracing::debug!(%peer, %ip, %crowded, "query connection refused");
+        return connection.close(VarInt::from_u32(ErrorCode::Busy.number()), crowded.to_string().as_bytes());
+    }
+    let _entered = Entered { node: Arc::clone(&node), peer, ip };
+    connection.set_max_concurrent_bi_streams(VarInt::from_u32(QUERY_STREAMS));
+    connection.set_max_concurrent_uni_streams(VarInt::from_u32(0));
+    connection.set_receive_window(VarInt::from_u32(WINDOW));
+    let asker = Asker { node: peer, ip };
+    let mut tasks = JoinSet::new();
+    let old = Instant::now() + QUERY_LIFETIME;
+    let mut used = Instant::now();
+    loop {
+        let until = if tasks.is_empty() { old.min(used + QUERY_IDLE) } else { old };
+        tokio::select! {
+            accepted = connection.accept_bi() => {
+                let Ok((send, recv)) = accepted else { return };
+                let (node, connection) = (Arc::clone(&node), connection.clone());
+                tasks.spawn(async move {
+                    let mut halves = Halves::new(send, recv);
+                    if let Err(Broken::Rule(reason)) = question(&node, &asker, from, &mut halves).await {
+                        misbehaved(&node, peer, &connection, &reason);
+                    }
+                });
+            }
+            Some(_) = tasks.join_next() => {}
+            () = sleep_until(until.into()) => break,
+        }
+        used = Instant::now();
+    }
+    // What was asked before is answered.
+    let _ = timeout(ANSWER_TIME, async { while tasks.join_next().await.is_some() {} }).await;
+    close(&connection);
+}
+
+/// Unread bytes of one connection: questions of 64 KiB on each of its streams, half of them at once.
+const WINDOW: u32 = QUERY_STREAMS / 2 * (MAX_PAYLOAD as u32 + (4 << 10));
+/// For a header and the payload.
+const PAYLOAD: Duration = Duration::from_secs(10);
+
+fn close(connection: &Connection) {
+    connection.close(VarInt::from_u32(ErrorCode::Complete.number()), b"over");
+}
+
+async fn question(
+    node: &Arc<Node>,
+    asker: &Asker,
+    from: Option<std::net::SocketAddr>,
+    halves: &mut Halves,
+) -> Result<(), Broken> {
+    let read = async {
+        let header = halves.header().await?;
+        let header = header.filter(|header| header.kind == StreamKind::Core && !is_of_frames(&header.protocol));
+        let Some(header) = header else { return Ok(None) };
+        Ok(Some((header.protocol, halves.read_all(MAX_PAYLOAD).await?)))
+    };
+    let (protocol, payload) = match timeout(PAYLOAD, read).await {
+        Ok(Ok(Some(question))) => question,
+        Ok(Ok(None)) => {
+            let text = "a query connection carries questions between netcores only";
+            halves.refuse(&Failure::new(ErrorCode::Unsupported, text)).await;
+            return Ok(());
+        }
+        Ok(Err(broken)) => return Err(broken),
+        Err(_) => {
+            node.counters.peer_headers_late.count();
+            return Ok(());
+        }
+    };
+    match serve(node, asker, from, &protocol, payload).await {
+        Ok(reply) => {
+            halves.reply(&reply).await;
+        }
+        Err(failure) if failure.is(ErrorCode::PeerMisbehaved) => return Err(Broken::Rule(failure.message)),
+        Err(failure) => halves.refuse(&failure).await,
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(number: u32) -> NodeId {
+        let mut id = [0; 32];
+        id[..4].copy_from_slice(&number.to_be_bytes());
+        NodeId(id)
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
+    /// How many of `count` nodes at `ip` are let in.
+    fn entered(inbound: &mut Inbound, ip: IpAddr, first: u32, count: u32) -> usize {
+        (first..first + count).filter(|number| inbound.enter(node(*number), ip).is_ok()).count()
+    }
+
+    #[test]
+    fn hosts_and_networks_of_the_internet_have_few_places_and_this_machine_all() {
+        let mut inbound = Inbound::default();
+        assert_eq!(entered(&mut inbound, ip("203.0.114.1"), 0, 100), QUERY_CONNECTIONS_PER_HOST);
+        assert_eq!(inbound.enter(node(1000), ip("203.0.114.1")), Err(Crowded::Host));
+        let mut subnet = QUERY_CONNECTIONS_PER_HOST;
+        for last in 2..100 {
+            subnet += entered(&mut inbound, IpAddr::from([203, 0, 114, last]), 1000 * u32::from(last), 8);
+        }
+        assert_eq!(subnet, QUERY_CONNECTIONS_PER_SUBNET);
+        assert_eq!(inbound.enter(node(1), ip("203.0.114.200")), Err(Crowded::Subnet));
+        let mut inbound = Inbound::default();
+        assert_eq!(entered(&mut inbound, ip("127.0.0.1"), 0, 1000), QUERY_CONNECTIONS_IN);
+        assert_eq!(inbound.enter(node(2000), ip("127.0.0.1")), Err(Crowded::Full));
+    }
+
+    #[test]
+    fn a_node_has_two_at_most_and_places_come_back() {
+        let mut inbound = Inbound::default();
+        let home = ip("127.0.0.1");
+        assert_eq!((inbound.enter(node(1), home), inbound.enter(node(1), home)), (Ok(()), Ok(())));
+        assert_eq!(inbound.enter(node(1), home), Err(Crowded::Node));
+        inbound.leave(&node(1), home);
+        assert_eq!(inbound.enter(node(1), home), Ok(()));
+        inbound.leave(&node(1), home);
+        inbound.leave(&node(1), home);
+        assert!(inbound.nodes.is_empty() && inbound.counts.is_empty() && inbound.len() == 0);
+    }
+}

@@ -1,0 +1,240 @@
+//! Asking on query connections: dials them, shares them, and lets them go.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use polypeer_ipc_protocol::error::{ErrorCode, Failure, describe};
+use polypeer_ipc_protocol::ids::{NodeId, Protocol};
+use quinn::{Connection, VarInt};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::pool::Wanted;
+use super::{Unanswered, ask_on};
+use crate::limits::QUERY_CONNECTIONS_OUT;
+use crate::link::halves::Broken;
+use crate::link::why_closed;
+use crate::node::Node;
+use crate::peers::plan::{Plan, Step};
+use crate::transport::DialError;
+
+/// For making one: a handshake with two lost packets, at two addresses in turn.
+const DIAL: Duration = Duration::from_secs(4);
+/// How often those to let go are looked for.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// What those who wait for a dial are told: the connection and its number, or why there is none.
+pub(super) type Waiter = oneshot::Sender<Result<(u64, Connection), Unanswered>>;
+
+/// Closes connections that are unused or old, until it is dropped.
+pub(crate) async fn sweep(node: Arc<Node>) {
+    let mut ticks = interval(SWEEP);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        for connection in node.services().queries.pool().expired(Instant::now()) {
+            close(&connection);
+        }
+    }
+}
+
+/// Asks `to` at `addresses`. A connection that turns out to be closed is replaced once: the peer lets them go too.
+pub(super) async fn ask(
+    node: &Arc<Node>,
+    to: NodeId,
+    addresses: &[SocketAddr],
+    protocol: &Protocol,
+    payload: &[u8],
+) -> Result<Bytes, Unanswered> {
+    let mut retried = false;
+    loop {
+        let (taken, fresh) = take(node, to, addresses).await?;
+        let asked = ask_on(&taken.connection, protocol, payload).await;
+        let broken = match asked {
+            Ok(answered) => {
+                taken.release(true);
+                return answered.map_err(Unanswered::Refused);
+            }
+            Err(broken) => broken,
+        };
+        let failure = match broken {
+            Broken::Lost => why_closed(&taken.connection),
+            Broken::Gone(code) => Failure { code, message: format!("the peer said: {}", describe(code)) },
+            Broken::Rule(reason) => {
+                misbehaved(node, to, &taken.connection, &reason);
+                Failure::new(ErrorCode::PeerMisbehaved, reason)
+            }
+        };
+        let lost = failure.is(ErrorCode::ConnectionLost);
+        taken.release(false);
+        if fresh || !lost || std::mem::replace(&mut retried, true) {
+            return Err(Unanswered::Unreachable(failure));
+        }
+    }
+}
+
+/// The peer broke a rule on a query connection: counted, and the connection is closed.
+pub(super) fn misbehaved(node: &Node, peer: NodeId, connection: &Connection, reason: &str) {
+    node.counters.peers_misbehaved.count();
+    tracing::warn!(%peer, reason, "the peer broke the protocol; closing the query connection");
+    if let Ok(peers) = node.peers() {
+        peers.misbehaved(peer, reason);
+    }
+    connection.close(VarInt::from_u32(ErrorCode::PeerMisbehaved.number()), reason.as_bytes());
+}
+
+/// A connection in use for one question.
+struct Taken {
+    node: Arc<Node>,
+    to: NodeId,
+    number: u64,
+    connection: Connection,
+    released: bool,
+}
+
+impl Taken {
+    fn new(node: &Arc<Node>, to: NodeId, number: u64, connection: Connection) -> Self {
+        Self { node: Arc::clone(node), to, number, connection, released: false }
+    }
+
+    fn release(mut self, works: bool) {
+        self.released = true;
+        self.give_back(works);
+    }
+
+    fn give_back(&self, works: bool) {
+        let works = works && self.connection.close_reason().is_none();
+        let queries = &self.node.services().queries;
+        let closed = queries.pool().release(Instant::now(), self.to, self.number, works);
+        if let Some(connection) = closed {
+            close(&connection);
+        }
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        // Given up while waiting for the answer: the connection is as good as before.
+        if !self.released {
+            self.give_back(true);
+        }
+    }
+}
+
+fn close(connection: &Connection) {
+    connection.close(VarInt::from_u32(ErrorCode::Complete.number()), b"no more questions");
+}
+
+/// A connection with `to`, and whether it was made for this.
+async fn take(node: &Arc<Node>, to: NodeId, addresses: &[SocketAddr]) -> Result<(Taken, bool), Unanswered> {
+    let (waiter, told) = oneshot::channel();
+    let wanted = node.services().queries.pool().want(Instant::now(), to, waiter);
+    match wanted {
+        Wanted::Use(number, connection) => return Ok((Taken::new(node, to, number, connection), false)),
+        Wanted::Full => {
+            node.counters.query_connections_short.count();
+            let text = format!("{QUERY_CONNECTIONS_OUT} query connections are in use; try again in a moment");
+            return Err(Unanswered::NotTried(Failure::new(ErrorCode::Busy, text)));
+        }
+        Wanted::Waiting => {}
+        Wanted::Dial(closed) => {
+            if let Some(connection) = closed {
+                node.counters.query_connections_made_room.count();
+                close(&connection);
+            }
+            // Of its own, as others may wait for it when this caller has gone. It ends within `DIAL`.
+            tokio::spawn(dial(Arc::clone(node), to, addresses.to_vec()));
+        }
+    }
+    let gone = || Unanswered::NotTried(ErrorCode::ShuttingDown.into());
+    let waiting = Waiting { node: Arc::clone(node), to, told };
+    let (number, connection) = waiting.await.unwrap_or_else(|| Err(gone()))?;
+    Ok((Taken::new(node, to, number, connection), true))
+}
+
+/// Waits for a dial. Dropped when the answer is there already, it gives the connection back.
+struct Waiting {
+    node: Arc<Node>,
+    to: NodeId,
+    told: oneshot::Receiver<Result<(u64, Connection), Unanswered>>,
+}
+
+impl Future for Waiting {
+    type Output = Option<Result<(u64, Connection), Unanswered>>;
+
+    fn poll(mut self: std::pin::Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> std::task::Poll<Self::Output> {
+        std::pin::Pin::new(&mut self.told).poll(cx).map(Result::ok)
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Ok(Ok((number, _))) = self.told.try_recv() {
+            self.node.services().queries.pool().release(Instant::now(), self.to, number, true);
+        }
+    }
+}
+
+async fn dial(node: Arc<Node>, to: NodeId, addresses: Vec<SocketAddr>) {
+    let late = || Failure::new(ErrorCode::Unreachable, format!("{to}: no answer"));
+    let dialed = tokio::time::timeout(DIAL, attempt_all(&node, to, &addresses)).await;
+    let dialed = dialed.unwrap_or_else(|_| Err(late())).map_err(Unanswered::Unreachable);
+    let queries = &node.services().queries;
+    if dialed.is_ok() {
+        node.counters.query_connections_dialed.count();
+    }
+    let (number, waiters) = queries.pool().dialed(Instant::now(), to, dialed.as_ref().ok().cloned());
+    for waiter in waiters {
+        if waiter.send(dialed.clone().map(|connection| (number, connection))).is_err() {
+            // It gave up; its share is given back.
+            queries.pool().release(Instant::now(), to, number, true);
+        }
+    }
+}
+
+/// Tries addresses one after another, the next one when the present one takes long or fails.
+async fn attempt_all(node: &Arc<Node>, to: NodeId, addresses: &[SocketAddr]) -> Result<Connection, Failure> {
+    let peers = node.peers()?;
+    if to == node.id {
+        return Err(Failure::new(ErrorCode::BadArgument, "that is this node's own id"));
+    }
+    node.check_running()?;
+    peers.check(&to)?;
+    let reachable: Vec<SocketAddr> =
+        addresses.iter().copied().filter(|address| peers.transport().reaches(*address)).collect();
+    if reachable.is_empty() {
+        let text = format!("{to}: no address of it that a socket of this node can send to");
+        return Err(Failure::new(ErrorCode::UnknownPeer, text));
+    }
+    let mut plan = Plan::new(Instant::now(), &reachable);
+    let mut running: JoinSet<Result<Connection, DialError>> = JoinSet::new();
+    let mut latest = DialError::NoAnswer;
+    loop {
+        let wake = match plan.poll(Instant::now()) {
+            Step::Start(address) => {
+                let node = Arc::clone(node);
+                running.spawn(async move {
+                    let peers = node.peers().map_err(|_| DialError::Stopping)?;
+                    peers.transport().dial_query(address, to).await
+                });
+                continue;
+            }
+            Step::Wait(at) => at,
+            Step::Idle => Instant::now() + DIAL,
+            Step::Exhausted => return Err(Failure::new(ErrorCode::Unreachable, format!("{to}: {latest}"))),
+        };
+        tokio::select! {
+            Some(Ok(answer)) = running.join_next() => match answer {
+                Ok(connection) => return Ok(connection),
+                Err(error) => {
+                    latest = error;
+                    plan.ended(Instant::now());
+                }
+            },
+            () = tokio::time::sleep_until(wake.into()) => {}
+        }
+    }
+}
