@@ -56,7 +56,7 @@ fn under_loss_and_churn_every_subscriber_gets_every_message_about_once() {
     let (missed, all, copies) = report(&world, "churn");
     assert!(all > 3_000, "{all} deliveries count");
     assert!(missed * 10_000 <= all, "{missed} of {all} missed");
-    assert!(copies < 2.0, "{copies} copies of each");
+    assert!(copies < 1.8, "{copies} copies of each");
 }
 
 #[test]

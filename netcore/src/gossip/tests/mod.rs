@@ -2,4 +2,6 @@
 
 mod delivery;
 mod examples;
+mod hostile;
+mod random;
 mod world;

@@ -218,8 +218,7 @@ impl Topic {
     /// Expiry comes in steps, so that it costs nothing per message.
     fn arm_expiry(&self, cx: &mut Common, now: Now) {
         if self.store.names() > 0 {
-            let next = self.store.oldest().map_or(now.at, |came| came + cx.config.keep);
-            let next = if self.store.oldest().is_some() { next } else { now.at + cx.config.keep };
+            let next = self.store.oldest().unwrap_or(now.at) + cx.config.keep;
             cx.timers.by(Some(self.id), Work::Expire, next.max(now.at + cx.config.keep / 8));
         }
     }

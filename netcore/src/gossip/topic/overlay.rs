@@ -234,14 +234,13 @@ impl Topic {
         record: Option<Arc<AddressRecord>>,
     ) {
         let joining = self.joining.remove(&peer).is_some();
+        let neighbour = self.neighbours.remove(&peer).is_some();
         self.candidates.remove(&peer);
-        if self.neighbours.remove(&peer).is_some() {
-            if let Some(record) = record {
-                self.remember(cx, record);
-            }
+        if let Some(record) = record.filter(|_| neighbour) {
+            self.remember(cx, record);
+        }
+        if joining || neighbour {
             self.refuse(peer, now.at + REFUSED); // so that whoever is there is asked first
-            self.maintain(cx, now);
-        } else if joining {
             self.maintain(cx, now);
         }
     }
@@ -410,7 +409,11 @@ impl Topic {
             let records = self.some_records(cx, now, from);
             cx.send(from, Frame::Shuffle { topic: self.id, answer: true, records });
         }
-        self.learn(cx, now, from, records)
+        self.learn(cx, now, from, records)?;
+        if self.is_subscribed() && self.lack(cx) > 0 {
+            self.maintain(cx, now);
+        }
+        Ok(())
     }
 
     /// Changes a neighbour for somebody else now and then, so that overlays that came apart grow together, and looks

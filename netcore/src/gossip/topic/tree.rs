@@ -13,7 +13,7 @@ use super::missing::{Missing, Named};
 use super::overlay::BANNED;
 use super::store::{Way, bucket_of};
 use crate::gossip::common::Common;
-use crate::gossip::message::{Message, MessageId};
+use crate::gossip::message::{BadMessage, Message, MessageId};
 use crate::gossip::output::{Misbehaviour, Output};
 use crate::gossip::peer::{Kind, MAX_ASKED, MAX_PROMISED};
 use crate::gossip::timers::Work;
@@ -108,7 +108,12 @@ impl Topic {
             }
             return Ok(());
         }
-        if message.check_time(now).is_err() || self.store.is_below_floor(message.time()) {
+        let timely = message.check_time(now);
+        if timely == Err(BadMessage::TooLarge) {
+            cx.stats.dropped_invalid += 1;
+            return Err(BadMessage::TooLarge.into());
+        }
+        if timely.is_err() || self.store.is_below_floor(message.time()) {
             if let Some(missing) = self.missing.remove(&id) {
                 Self::let_off(cx, &missing);
             }
