@@ -37,10 +37,10 @@ def text(value: str) -> bytes:
 
 
 def everything() -> bytes:
-    """Grants of all protocols with any peer."""
+    """Grants of all protocols, topics and names, with any peer."""
     all_names = struct.pack("<Q", 1) + text("*")
     nothing = struct.pack("<Q", 0)
-    return all_names * 3 + struct.pack("<I", 1) + nothing * 3
+    return all_names * 3 + struct.pack("<I", 1) + all_names * 2 + nothing
 
 
 @dataclass

@@ -73,7 +73,12 @@ impl Dht {
                 self.say_done(id, Outcome::Stored { copies: 0 });
             }
             Job::Providers { key, limit } => {
-                let goal = Goal::Providers { limit, found: BTreeMap::new(), holders: 0 };
+                // This node may be one of the few that list them: nobody else would tell it then.
+                let at = self.moment(now);
+                let listed = ANY_ZONE.iter().flat_map(|zone| self.providers.find(&key, *zone, at));
+                let others = listed.filter(|provider| provider.address.node != self.node);
+                let found = others.map(|provider| (provider.address.node, provider.address)).collect();
+                let goal = Goal::Providers { limit, found, holders: 0 };
                 self.look(now, id, key, goal, false);
             }
         }

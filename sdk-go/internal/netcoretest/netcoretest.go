@@ -201,10 +201,10 @@ func (p *Plugin) added() []byte {
 		b = text(le64(b, 1), "*")
 	}
 	b = append(b, le32(1)...) // any peer
-	for i := 0; i < 3; i++ {  // topics, dht, routes
-		b = le64(b, 0)
+	for i := 0; i < 2; i++ {  // topics, dht
+		b = text(le64(b, 1), "*")
 	}
-	return b
+	return le64(b, 0) // routes
 }
 
 // command sends an AdminRequest, with a descriptor if it has one, and returns the AdminResponse.

@@ -58,6 +58,15 @@ fn every_node_and_record_is_found() {
 }
 
 #[test]
+fn what_only_this_node_lists_is_found() {
+    let mut world = network(8, 2);
+    let key = Key::of_provided(&name("test/files"));
+    assert!(matches!(world.job(0, Job::Provide(key)), Outcome::Stored { copies: 1.. }));
+    let provider = world.members[0].record.clone().expect("both serve");
+    assert_eq!(world.job(1, Job::Providers { key, limit: 16 }), Outcome::Providers(vec![provider]));
+}
+
+#[test]
 fn what_is_not_there_is_not_found() {
     let mut world = network(2, 60);
     let got = world.job(5, Job::Get { key: Key([7; 32]) });
