@@ -1,0 +1,135 @@
+//! One side of a connection changes its address while bytes flow, as when a NAT forgets a mapping or a laptop changes
+//! networks: the connection stays the same, and so does everything on it.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod nat;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use nat::Nat;
+use polypeer_ipc_protocol::ids::NodeId;
+use polypeer_netcore::identity::Identity;
+use polypeer_netcore::peers::{PeerEvent, Peers, PeersConfig};
+use quinn::{Connection, RecvStream, SendStream};
+use tempfile::TempDir;
+
+/// Long enough for anything here on a busy machine; nothing waits for it to pass.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct Node {
+    peers: Peers,
+    established: Arc<AtomicUsize>,
+    _home: TempDir,
+}
+
+impl Node {
+    async fn start() -> Self {
+        let home = TempDir::new().unwrap();
+        let mut config = PeersConfig::new(home.path().to_owned(), Arc::new(Identity::generate()));
+        config.listen = vec!["127.0.0.1:0".parse().unwrap()];
+        config.explicit_listen = true;
+        let established = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&established);
+        let on_established = Arc::new(move |_| drop(count.fetch_add(1, Ordering::SeqCst)));
+        let peers = Peers::bind(config, on_established).await.unwrap();
+        peers.open();
+        Self { peers, established, _home: home }
+    }
+
+    fn id(&self) -> NodeId {
+        self.peers.node()
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.peers.transport().local_addresses()[0]
+    }
+
+    fn address_of(&self, peer: &Self) -> Option<String> {
+        self.peers.records().into_iter().find(|record| record.node == peer.id())?.address
+    }
+}
+
+async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("{what} did not happen in time"))
+}
+
+/// Two nodes with a NAT between them, connected, with a stream open.
+struct World {
+    dialer: Node,
+    acceptor: Node,
+    nat: Nat,
+    at_dialer: Connection,
+    at_acceptor: Connection,
+    near: (SendStream, RecvStream),
+    far: (SendStream, RecvStream),
+}
+
+impl World {
+    async fn new() -> Self {
+        let (dialer, acceptor) = (Node::start().await, Node::start().await);
+        let nat = Nat::to(acceptor.address()).await;
+        let deadline = Instant::now() + PATIENCE;
+        let at_dialer = dialer.peers.connect(acceptor.id(), &[nat.inner()], deadline).await.unwrap();
+        let at_acceptor = within("the other end", async {
+            loop {
+                if let Some(connection) = acceptor.peers.connection(&dialer.id()) {
+                    return connection;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
+        let mut near = at_dialer.open_bi().await.unwrap();
+        near.0.write_all(b"!").await.unwrap();
+        let mut far = within("the stream", at_acceptor.accept_bi()).await.unwrap();
+        far.1.read_exact(&mut [0]).await.unwrap();
+        Self { dialer, acceptor, nat, at_dialer, at_acceptor, near, far }
+    }
+
+    /// Bytes pass in both directions on the stream that was open before.
+    async fn passes(&mut self) {
+        let there = async {
+            self.near.0.write_all(&[1; 50_000]).await.unwrap();
+            self.far.1.read_exact(&mut [0; 50_000]).await.unwrap();
+        };
+        within("bytes from the dialer", there).await;
+        let back = async {
+            self.far.0.write_all(&[2; 50_000]).await.unwrap();
+            self.near.1.read_exact(&mut [0; 50_000]).await.unwrap();
+        };
+        within("bytes from the acceptor", back).await;
+    }
+
+    /// Nothing was lost, and nobody connected anew.
+    fn is_the_same(&self, dialer: &mut Events, acceptor: &mut Events) {
+        assert!(self.at_dialer.close_reason().is_none() && self.at_acceptor.close_reason().is_none());
+        let established = [&self.dialer, &self.acceptor].map(|node| node.established.load(Ordering::SeqCst));
+        assert_eq!(established, [1, 1]);
+        assert!(dialer.try_recv().is_err() && acceptor.try_recv().is_err(), "something happened");
+    }
+}
+
+type Events = tokio::sync::broadcast::Receiver<PeerEvent>;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_dialer_changes_its_address() {
+    let mut world = World::new().await;
+    let (mut at_dialer, mut at_acceptor) = (world.dialer.peers.events(), world.acceptor.peers.events());
+    for _ in 0..3 {
+        world.passes().await;
+        let before = world.nat.outer();
+        world.nat.change_outer().await;
+        assert_ne!(world.nat.outer(), before);
+        world.passes().await;
+        assert_eq!(
+            world.acceptor.address_of(&world.dialer),
+            Some(world.nat.outer().to_string()),
+            "the new one is told"
+        );
+    }
+    world.is_the_same(&mut at_dialer, &mut at_acceptor);
+}
