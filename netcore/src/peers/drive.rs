@@ -17,6 +17,9 @@ use crate::now::Now;
 /// what was earned since.
 const CHECKPOINT: Duration = Duration::from_secs(120);
 
+/// How often it is looked whether a peer that was heard elsewhere has moved: several of QUIC's retransmissions apart.
+const LOOK: Duration = Duration::from_millis(200);
+
 impl Shared {
     pub(super) async fn manage_all(self: Arc<Self>) {
         let mut checkpoint = Instant::now() + CHECKPOINT;
@@ -59,6 +62,25 @@ impl Shared {
             present.insert(*node, carried);
         }
         *seen = present;
+    }
+
+    /// Lets connections follow peers that move; see [`crate::transport::moves`].
+    pub(super) async fn follow_moves(self: Arc<Self>) {
+        let moves = self.transport.moves();
+        loop {
+            moves.noted().await;
+            while moves.is_pending() {
+                let links: Vec<_> = self.lock().table.connected().map(|(_, live)| live.link.clone()).collect();
+                for link in links {
+                    if let Some(address) = link.path.follow() {
+                        tracing::info!(node = %link.node, %address, "a peer changed its address; following it");
+                        self.lock().manager.moved(Now::real(), link.node, address);
+                    }
+                }
+                self.manager_changed.notify_one();
+                tokio::time::sleep(LOOK).await;
+            }
+        }
     }
 
     fn perform(self: &Arc<Self>, action: Action) {

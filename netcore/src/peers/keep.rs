@@ -16,7 +16,7 @@ use super::shared::{DialMessage, Live, Shared, State, close, close_with, random_
 use super::table::Verdict;
 use super::{Established, PeerEvent};
 use crate::now::Now;
-use crate::transport::path::plain;
+use crate::transport::path::{Watching, plain};
 use crate::transport::{DialError, Link, Purpose, Route};
 
 /// For a stranger's handshake.
@@ -225,7 +225,8 @@ impl Shared {
         }
         self.events.send(PeerEvent::Up(node)).ok();
         let link = link.clone();
-        self.spawn(move |shared| shared.watch(link, number));
+        let watching = (side == Side::Dialer).then(|| link.path.watch());
+        self.spawn(move |shared| shared.watch(link, number, watching));
         if blocked {
             // The operator was faster than the peer.
             self.cut_off(&node);
@@ -242,8 +243,9 @@ impl Shared {
     }
 
     /// Waits for the end of a connection and tells of it.
-    async fn watch(self: Arc<Self>, link: Link, number: u64) {
+    async fn watch(self: Arc<Self>, link: Link, number: u64, watching: Option<Watching>) {
         let reason = link.connection.closed().await;
+        drop(watching);
         let node = link.node;
         let was_live = {
             let mut state = self.lock();

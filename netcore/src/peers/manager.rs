@@ -417,6 +417,17 @@ impl Manager {
         }
     }
 
+    /// The peer `node` is at `address` now, on the same connection.
+    pub fn moved(&mut self, now: Now, node: NodeId, address: SocketAddr) {
+        if let Some(held) = self.links.get_mut(&node) {
+            self.counts.remove(held.ip);
+            held.ip = address.ip();
+            self.counts.add(held.ip);
+            self.book.connected(node, Some(address), held.source, now.unix);
+            self.changed.insert(node);
+        }
+    }
+
     /// Somebody uses the connection with `node`, or will; until [`Self::release`].
     pub fn keep(&mut self, node: NodeId) {
         *self.kept.entry(node).or_default() += 1;

@@ -151,6 +151,7 @@ impl Shared {
         self.transport.open();
         self.spawn(Self::accept_all);
         self.spawn(Self::manage_all);
+        self.spawn(Self::follow_moves);
     }
 
     /// Runs `task` until it ends or everything stops.

@@ -13,6 +13,7 @@ mod bind;
 mod config;
 mod congestion;
 pub mod envelope;
+pub(crate) mod moves;
 pub mod path;
 mod socket;
 mod thread;
@@ -36,6 +37,7 @@ pub use path::{PathError, PathHandle, Route};
 pub use socket::Counters;
 pub use tls::{ALPN, QUERY_ALPN};
 
+use moves::Moves;
 use path::{PathTable, Switches};
 use socket::PathSocket;
 use thread::EndpointThread;
@@ -175,6 +177,11 @@ impl Transport {
     /// Whether some socket can send to `address`.
     pub fn reaches(&self, address: SocketAddr) -> bool {
         self.socket.reaches(address)
+    }
+
+    /// Peers heard at another address than they were dialed at.
+    pub(crate) fn moves(&self) -> &Moves {
+        &self.paths.moves
     }
 
     /// The address to dial in order to reach a peer through a tunnel; also lets the peer's packets in.

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 use polypeer_ipc_protocol::gateway::Path;
 
+use super::moves::Moves;
+
 /// Connections with an entry at once: those made through a tunnel or switched. Far above what one node relays today,
 /// far below what would be felt in memory (some 200 bytes each).
 const MAX_ENTRIES: usize = 4096;
@@ -100,6 +102,7 @@ pub(crate) struct PathTable {
     /// Whether `maps` holds anything: while all connections are direct, a packet costs one load here.
     used: AtomicBool,
     maps: RwLock<Maps>,
+    pub(super) moves: Moves,
 }
 
 impl PathTable {
@@ -146,6 +149,14 @@ impl PathTable {
     /// Sends what goes to `remote` along `route`, and accepts what comes that way, beside all earlier ways.
     fn switch(&self, remote: SocketAddr, route: Route) -> Result<(), PathError> {
         self.change(|maps| set(maps, remote, route))
+    }
+
+    /// The same for a peer that is where it was no more: packets from there are somebody else's.
+    fn moved(&self, remote: SocketAddr, route: Route) -> Result<(), PathError> {
+        self.change(|maps| {
+            maps.sources.retain(|way, known| *known != remote || !matches!(way, Route::Direct(_)));
+            set(maps, remote, route)
+        })
     }
 
     fn accept(&self, remote: SocketAddr, route: Route) -> Result<(), PathError> {
@@ -262,9 +273,39 @@ impl PathHandle {
         Ok(())
     }
 
+    /// Looks out for the peer's moving, until the result is dropped. For connections this node dialed.
+    pub(crate) fn watch(&self) -> Watching {
+        let remote = self.remote();
+        self.table.moves.watch(remote);
+        Watching { table: Arc::clone(&self.table), remote }
+    }
+
+    /// Whether the peer has moved, and whereto; then what is sent goes there already. To be asked a few times a second
+    /// while [`Moves::is_pending`].
+    pub(crate) fn follow(&self) -> Option<SocketAddr> {
+        let frames = self.connection.stats().frame_rx;
+        let understood = frames.acks + frames.ping + frames.stream + frames.datagram + frames.path_challenge;
+        let address = self.table.moves.look(self.remote(), understood)?;
+        self.table.moved(self.remote(), Route::Direct(address)).ok()?;
+        self.switches.switched(Instant::now());
+        Some(address)
+    }
+
     /// Forgets the ways of a connection that ended.
     pub(crate) fn release(&self) {
         self.table.release(self.remote());
+    }
+}
+
+/// See [`PathHandle::watch`].
+pub(crate) struct Watching {
+    table: Arc<PathTable>,
+    remote: SocketAddr,
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.table.moves.unwatch(self.remote);
     }
 }
 

@@ -143,7 +143,10 @@ impl PathSocket {
             meta.len = run;
         }
         let source = match kind {
-            Kind::Quic => self.paths.source(Route::Direct(from)),
+            Kind::Quic => {
+                let source = self.paths.source(Route::Direct(from));
+                source.map(|remote| self.paths.moves.source(&buffer[..run], from, remote))
+            }
             Kind::Tunnel(id) => self.paths.source(Route::Tunnel { relay: from, id }),
             Kind::Strange => None,
         };

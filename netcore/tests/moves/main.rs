@@ -133,3 +133,35 @@ async fn the_dialer_changes_its_address() {
     }
     world.is_the_same(&mut at_dialer, &mut at_acceptor);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_acceptor_changes_its_address() {
+    let mut world = World::new().await;
+    let (mut at_dialer, mut at_acceptor) = (world.dialer.peers.events(), world.acceptor.peers.events());
+    for _ in 0..3 {
+        world.passes().await;
+        let before = world.nat.inner();
+        world.nat.change_inner().await;
+        assert_ne!(world.nat.inner(), before);
+        // Whatever it sends first, if only a sign of life, says where it is now.
+        world.far.0.write_all(&[3; 1000]).await.unwrap();
+        within("bytes from elsewhere", world.near.1.read_exact(&mut [0; 1000])).await.unwrap();
+        world.passes().await;
+        assert_eq!(
+            world.dialer.address_of(&world.acceptor),
+            Some(world.nat.inner().to_string()),
+            "the new one is told"
+        );
+    }
+    world.is_the_same(&mut at_dialer, &mut at_acceptor);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_acceptor_that_moved_is_found_by_its_next_sign_of_life() {
+    let mut world = World::new().await;
+    let (mut at_dialer, mut at_acceptor) = (world.dialer.peers.events(), world.acceptor.peers.events());
+    world.passes().await;
+    world.nat.change_inner().await;
+    world.passes().await;
+    world.is_the_same(&mut at_dialer, &mut at_acceptor);
+}
