@@ -15,6 +15,7 @@ pub mod gateway;
 pub mod ids;
 pub mod limits;
 pub mod record;
+pub mod seeds;
 pub mod session;
 pub mod ticket;
 pub mod transport;

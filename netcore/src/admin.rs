@@ -197,6 +197,7 @@ async fn query(node: &Arc<Node>, request: AdminRequest) -> Result<AdminResponse,
 
 async fn status(node: &Node, mut status: NetStatus) -> NetStatus {
     status.sources = node.sources();
+    status.warnings.extend(node.services().discovery.warning());
     status.counters.extend(node.counters.list());
     status.counters.extend(node.services().counters().await);
     for account in node.accounts.all() {

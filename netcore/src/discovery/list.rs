@@ -1,6 +1,6 @@
 //! The list of nodes that comes with the program.
 
-use super::config::Entry;
+use polypeer_ipc_protocol::seeds::{Entry, InvalidEntry};
 
 /// One ticket or address a line; `#` begins a comment.
 const BUILTIN: &str = include_str!("builtin.txt");
@@ -10,7 +10,7 @@ pub(super) fn builtin() -> Vec<Entry> {
     read(BUILTIN).flatten().collect()
 }
 
-fn read(text: &str) -> impl Iterator<Item = Result<Entry, super::config::InvalidEntry>> {
+fn read(text: &str) -> impl Iterator<Item = Result<Entry, InvalidEntry>> {
     let content = |line: &'_ str| line.split('#').next().unwrap_or_default().trim().to_owned();
     text.lines().map(content).filter(|line| !line.is_empty()).map(|line| line.parse())
 }
@@ -21,7 +21,7 @@ mod tests {
 
     #[test]
     fn every_line_of_the_builtin_list_can_be_read() {
-        assert!(read(BUILTIN).count() <= super::super::config::MAX_ENTRIES);
+        assert!(read(BUILTIN).count() <= polypeer_ipc_protocol::seeds::MAX_ENTRIES);
         for entry in read(BUILTIN) {
             entry.expect("a ticket or an address");
         }

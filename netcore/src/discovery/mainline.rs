@@ -15,8 +15,9 @@ use std::time::Duration;
 use futures_core::Stream;
 use mainline::async_dht::AsyncDht;
 use mainline::{DEFAULT_BOOTSTRAP_NODES, Dht, Id};
+use polypeer_ipc_protocol::seeds::Host;
 
-use super::config::{Host, MainlineConfig};
+use super::config::MainlineConfig;
 use super::dns;
 
 /// Addresses taken of one lookup: each is dialed to find out who is there, a few at a time.

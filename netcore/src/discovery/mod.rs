@@ -105,6 +105,14 @@ impl Discovery {
         self.state().is_some_and(|state| state.check.is_unverified(node))
     }
 
+    /// What the operator should know of what was turned on.
+    pub(crate) fn warning(&self) -> Option<String> {
+        let listed = self.started.get().is_some_and(|started| started.config.mainline.is_some());
+        let text = "this node is listed in the BitTorrent Mainline DHT: everybody can learn its IP address there, and that \
+                    it runs Polypeer; turn it off with [discovery.mainline] enabled = false";
+        listed.then(|| text.to_owned())
+    }
+
     /// Every source, in the order they are tried.
     pub(crate) fn sources(&self, node: &Node) -> Vec<SourceStatus> {
         let Some(state) = self.state() else { return Vec::new() };

@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use polypeer_ipc_protocol::ids::NodeId;
+use polypeer_ipc_protocol::seeds::Entry;
 use polypeer_ipc_protocol::ticket::Ticket;
 use rand::seq::SliceRandom;
 use tokio::task::JoinSet;
 
-use super::config::Entry;
 use super::exchange::{Exchange, MAX_RECORDS};
 use super::lan::{self, LanConfig, LanEvent};
 use super::mainline::Rendezvous;

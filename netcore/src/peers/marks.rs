@@ -82,6 +82,14 @@ impl Marks {
         }
     }
 
+    /// The numbers of a node that serves newcomers: it has few peers of its own, takes in many for a short time, and lets
+    /// them go when they have heard of others.
+    pub fn for_newcomers() -> Self {
+        // At 100 KiB a connection 50 MiB, and half of what the table holds, so that it never refuses in our stead.
+        let usual = Self::new(8, 512);
+        Self { grace: Duration::from_secs(10), idle: Duration::from_secs(30), ..usual }
+    }
+
     /// Connections that others may have made: the rest of the high mark is for those this node chose, so that strangers
     /// cannot surround it.
     pub fn incoming(&self) -> usize {

@@ -1,7 +1,8 @@
 //! Seeds without node ids: from a name server of this test, from the list, from Mainline.
 
 use mainline::Testnet;
-use polypeer_netcore::discovery::config::{DiscoveryConfig, Entry, MainlineConfig};
+use polypeer_ipc_protocol::seeds::Entry;
+use polypeer_netcore::discovery::config::{DiscoveryConfig, MainlineConfig};
 
 use crate::world::{World, nothing, until};
 

@@ -117,6 +117,9 @@ pub struct Run {
     /// Neither announce this node on the local network nor look for others there
     #[arg(long)]
     pub no_lan: bool,
+    /// Only help newcomers to find others: start no plugins, take many short connections
+    #[arg(long)]
+    pub seed_only: bool,
 }
 
 /// What to do with peers.

@@ -31,6 +31,9 @@ use state::State;
 /// How long everything together may take to stop in order; then it is killed.
 const GRACE: Duration = Duration::from_secs(20);
 
+/// What the operator of a node is told that was started with `--seed-only`.
+const SEED_ONLY: &str = "this node only serves newcomers (--seed-only): no plugins are started";
+
 /// Everything a request may need.
 pub(crate) struct Daemon {
     home: Home,
@@ -86,6 +89,7 @@ pub(crate) async fn run(context: Context, options: Run) -> Result<(), Trouble> {
             let message = format!("failed to listen on {}: {error}", home.control_socket().display());
             Trouble::failed(message, "check the permissions of the folder and that the disk is not full")
         })?;
+        let daemon_is_seed = config.seed_only;
         let daemon = Arc::new(Daemon {
             home: home.clone(),
             config,
@@ -104,6 +108,9 @@ pub(crate) async fn run(context: Context, options: Run) -> Result<(), Trouble> {
             status.listen.join(", "),
             home.root().display()
         ));
+        if daemon_is_seed {
+            context.printer.say(SEED_ONLY);
+        }
         for warning in &status.warnings {
             tracing::warn!("{warning}");
         }
@@ -153,6 +160,7 @@ fn configure(home: &Home, options: &Run) -> Result<DaemonConfig, Trouble> {
         config.listen.clone_from(&options.listen);
     }
     config.lan &= !options.no_lan;
+    config.seed_only = options.seed_only;
     Ok(config)
 }
 

@@ -133,6 +133,9 @@ impl Daemon {
             Ok(Ok(AdminResponse::Status(network))) => describe::add_network(&mut status, network),
             _ => status.warnings.push("the network core does not answer; see `polypeer doctor`".into()),
         }
+        if self.config.seed_only {
+            status.warnings.push(super::SEED_ONLY.into());
+        }
         status
     }
 

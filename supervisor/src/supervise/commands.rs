@@ -49,6 +49,12 @@ impl Task {
             Command::Add(_, done) | Command::Start(_, done) | Command::Restart(_, done) if self.is_ending() => {
                 let _ = done.send(Err(super::stopping()));
             }
+            Command::Start(_, done) | Command::Restart(_, done) if self.config.seed_only => {
+                let _ = done.send(Err(Failure::new(
+                    ErrorCode::Refused,
+                    "this node was started with --seed-only, which starts no plugins",
+                )));
+            }
             Command::Add(spec, done) => {
                 let _ = done.send(self.on_add(*spec));
             }
@@ -91,7 +97,7 @@ impl Task {
         if self.plugins.contains_key(&id) {
             return Err(Failure::new(ErrorCode::BadArgument, format!("{id} is there already; remove it first")));
         }
-        let starts = spec.enabled && spec.manifest.plugin.start.is_with_daemon();
+        let starts = !self.config.seed_only && spec.enabled && spec.manifest.plugin.start.is_with_daemon();
         self.plugins.insert(id.clone(), Plugin::new(spec));
         if starts {
             self.want_up(&id);
@@ -145,6 +151,9 @@ impl Task {
 
     /// Netcore is ready for the first time.
     pub(super) fn start_enabled(&mut self) {
+        if self.config.seed_only {
+            return tracing::info!("no plugins are started: this node only serves newcomers");
+        }
         let ids: Vec<PluginId> = self
             .plugins
             .values()

@@ -102,9 +102,7 @@ pub(super) fn of_netcore(
     for address in listen {
         command.extend(["--listen".to_owned(), address.to_string()]);
     }
-    if !config.lan {
-        command.push("--no-lan".to_owned());
-    }
+    discovery_options(config, &mut command);
     command.extend(["--network".to_owned(), config.network.clone()]);
     let mut environment = inherited(&["LANG", "TZ", "RUST_LOG", "RUST_BACKTRACE"]);
     environment.push(path());
@@ -127,6 +125,28 @@ pub(super) fn of_netcore(
         descriptors: vec![admin],
         resources: Resources::default(),
     }
+}
+
+/// What netcore is told of finding peers; only what differs from its defaults.
+fn discovery_options(config: &DaemonConfig, command: &mut Vec<String>) {
+    let discovery = &config.discovery;
+    let mut switch = |off: bool, name: &str| command.extend(off.then(|| name.to_owned()));
+    switch(!config.lan || !discovery.lan, "--no-lan");
+    switch(!discovery.remembered, "--no-remembered");
+    switch(!discovery.builtin, "--no-builtin");
+    switch(!discovery.exchange, "--no-exchange");
+    switch(!discovery.dht, "--no-dht");
+    switch(config.seed_only, "--seed-only");
+    let mut set = |name: &str, value: &dyn std::fmt::Display| command.push(format!("--{name}={value}"));
+    discovery.dns_seeds.iter().for_each(|seed| set("dns-seed", seed));
+    discovery.resolver.iter().for_each(|resolver| set("resolver", resolver));
+    discovery.list.iter().for_each(|entry| set("seed", entry));
+    if discovery.mainline.enabled {
+        set("mainline", &discovery.mainline.port);
+        discovery.mainline.bootstrap.iter().for_each(|node| set("mainline-bootstrap", node));
+    }
+    config.peers.low.iter().for_each(|low| set("low", low));
+    config.peers.high.iter().for_each(|high| set("high", high));
 }
 
 fn inherited(names: &[&str]) -> Vec<(String, String)> {
