@@ -10,6 +10,7 @@
 mod common;
 
 mod attacker;
+mod crash;
 mod floods;
 mod handshakes;
 mod messages;
