@@ -11,3 +11,6 @@ mod common;
 mod datagrams;
 mod gossip;
 mod grants;
+mod network;
+mod records;
+mod topics;

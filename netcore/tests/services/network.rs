@@ -1,0 +1,34 @@
+//! What plugins are told of the network.
+
+use polypeer_ipc_protocol::gateway::{Event, NetworkChange, Reach};
+
+use crate::common::{Netcore, all, connected, until};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_of_the_network_are_told_to_those_who_watch() {
+    let node = Netcore::start().await;
+    let mut watcher = node.plugin("watcher", all()).await;
+    let mut other = node.plugin("other", all()).await;
+    watcher.client.watch_network(true).await.unwrap();
+    other.client.watch_network(true).await.unwrap();
+    other.client.watch_network(false).await.unwrap();
+    let far = Netcore::start().await;
+    connected(&far, &node).await;
+    // Peers dial it back; on one machine that makes no reach from the internet, but nothing else may be said either.
+    let ticket = node.ticket().await;
+    until("a quiet network", async || (node.counter("dht_contacts").await > 0).then_some(())).await;
+    tokio::select! {
+        biased;
+        event = watcher.events.next() => match event {
+            Some(Event::Network(NetworkChange::Addresses(told))) => assert_eq!(told.node, ticket.node),
+            Some(Event::Network(NetworkChange::Reach(reach))) => assert_ne!(reach, Reach::Private),
+            event => panic!("{event:?}"),
+        },
+        answer = watcher.client.ping() => answer.unwrap(),
+    }
+    tokio::select! {
+        biased;
+        event = other.events.next() => panic!("it does not watch, but {event:?}"),
+        answer = other.client.ping() => answer.unwrap(),
+    }
+}
