@@ -10,7 +10,7 @@ use crate::limits::{INITIAL_WINDOW, MAX_WINDOW};
 
 /// What the receiver of a stream has granted, as seen by its sender: set by the control stream, awaited by the pump.
 #[derive(Debug)]
-pub(crate) struct Credit {
+pub struct Credit {
     limit: AtomicU64,
     raised: Notify,
 }
@@ -23,19 +23,19 @@ impl Default for Credit {
 
 impl Credit {
     /// Raises the limit; a lower one than before changes nothing.
-    pub(crate) fn raise(&self, limit: u64) {
+    pub fn raise(&self, limit: u64) {
         if self.limit.fetch_max(limit, Ordering::AcqRel) < limit {
             self.raised.notify_one();
         }
     }
 
     /// How many of the stream's bytes may be sent in all.
-    pub(crate) fn limit(&self) -> u64 {
+    pub fn limit(&self) -> u64 {
         self.limit.load(Ordering::Acquire)
     }
 
     /// Waits until the limit is over `sent`. Nothing is lost when dropped.
-    pub(crate) async fn beyond(&self, sent: u64) {
+    pub async fn beyond(&self, sent: u64) {
         while self.limit() <= sent {
             self.raised.notified().await;
         }
@@ -45,7 +45,7 @@ impl Credit {
 /// A sender that went over its credit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{received} bytes of a stream with a credit of {granted}")]
-pub(crate) struct OverCredit {
+pub struct OverCredit {
     /// How many bytes came.
     pub received: u64,
     /// How many were allowed.
@@ -54,7 +54,7 @@ pub(crate) struct OverCredit {
 
 /// The receiving side's account of one direction.
 #[derive(Debug)]
-pub(crate) struct ReceiveWindow {
+pub struct ReceiveWindow {
     granted: u64,
     received: u64,
     consumed: u64,
@@ -69,7 +69,7 @@ impl Default for ReceiveWindow {
 
 impl ReceiveWindow {
     /// `bytes` came from the peer. Fails when they were not granted.
-    pub(crate) fn handle_received(&mut self, bytes: usize) -> Result<(), OverCredit> {
+    pub fn handle_received(&mut self, bytes: usize) -> Result<(), OverCredit> {
         self.received += bytes as u64;
         if self.received > self.granted {
             return Err(OverCredit { received: self.received, granted: self.granted });
@@ -78,13 +78,13 @@ impl ReceiveWindow {
     }
 
     /// The plugin took `bytes`.
-    pub(crate) fn handle_consumed(&mut self, bytes: usize) {
+    pub fn handle_consumed(&mut self, bytes: usize) {
         self.consumed += bytes as u64;
     }
 
     /// The credit to tell the sender, once half of the window is used up. The window doubles as long as the plugin
     /// keeps up, which is when little lies unread, and `grow` has room for the difference.
-    pub(crate) fn poll_credit(&mut self, grow: impl FnOnce(u64) -> bool) -> Option<u64> {
+    pub fn poll_credit(&mut self, grow: impl FnOnce(u64) -> bool) -> Option<u64> {
         if self.granted - self.consumed > self.window / 2 {
             return None;
         }
@@ -97,7 +97,7 @@ impl ReceiveWindow {
     }
 
     /// Bytes that may be granted and unread at once.
-    pub(crate) fn window(&self) -> u64 {
+    pub fn window(&self) -> u64 {
         self.window
     }
 }

@@ -10,7 +10,7 @@
 //! ```
 
 mod control;
-mod credit;
+pub mod credit;
 pub mod datagram;
 #[cfg(test)]
 mod examples;

@@ -265,10 +265,11 @@ impl Finder {
         Some(Output::Ask { peer, ports })
     }
 
-    /// Those to ask among peers that see this node alike: while an address waits for a second witness, one from the
+    /// Those to ask among peers that see this node alike: none where it listens on nothing; and while an address waits for a second witness, one from the
     /// subnet of the first is none.
     fn candidates(&self, view: View) -> impl Iterator<Item = (&NodeId, &Peer)> {
-        let of_view = self.peers.iter().filter(move |(_, peer)| self::view(peer.ip) == view);
+        let listens = self.ports.iter().any(|(is_ipv4, port)| *is_ipv4 == view.1 && *port != 0);
+        let of_view = self.peers.iter().filter(move |(_, peer)| listens && self::view(peer.ip) == view);
         let waiting = move || self.addresses.values().filter(|entry| !entry.confirmed);
         of_view.filter(move |(_, peer)| {
             let subnet = Subnet::of(peer.ip);

@@ -20,7 +20,7 @@ pub const OVERHEAD: usize = 9;
 
 /// What a datagram is, by its first bytes alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum Kind {
     /// For the QUIC endpoint as it is.
     Quic,
     /// For the QUIC endpoint once unwrapped.
@@ -29,7 +29,8 @@ pub(super) enum Kind {
     Strange,
 }
 
-pub(super) fn kind(datagram: &[u8]) -> Kind {
+/// Which kind a datagram is.
+pub fn kind(datagram: &[u8]) -> Kind {
     match datagram.first() {
         Some(first) if first & FIXED_BIT != 0 => Kind::Quic,
         Some(&TUNNEL) if datagram.len() > OVERHEAD && datagram[OVERHEAD] & FIXED_BIT != 0 => {
@@ -40,7 +41,7 @@ pub(super) fn kind(datagram: &[u8]) -> Kind {
 }
 
 /// Puts an envelope before each segment of `contents`, all into `into`. Segments are `segment` bytes but for the last.
-pub(super) fn wrap(contents: &[u8], segment: usize, id: u64, into: &mut Vec<u8>) {
+pub fn wrap(contents: &[u8], segment: usize, id: u64, into: &mut Vec<u8>) {
     into.clear();
     for packet in contents.chunks(segment) {
         into.push(TUNNEL);
@@ -51,7 +52,7 @@ pub(super) fn wrap(contents: &[u8], segment: usize, id: u64, into: &mut Vec<u8>)
 
 /// Takes the envelopes off datagrams of `stride` bytes (the last may be shorter) that lie one after another in
 /// `datagrams`; returns how many bytes are left. Each then has `stride - OVERHEAD` bytes.
-pub(super) fn unwrap(datagrams: &mut [u8], stride: usize) -> usize {
+pub fn unwrap(datagrams: &mut [u8], stride: usize) -> usize {
     let mut end = 0;
     let mut start = 0;
     while start < datagrams.len() {

@@ -1,0 +1,75 @@
+//! Questions, answers and frames between netcores.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use polypeer_netcore::address::AddressRecord;
+use polypeer_netcore::dht::{Request, Response};
+use polypeer_netcore::discovery::exchange::{Exchange, MAX_RECORDS};
+use polypeer_netcore::gossip::wire::{self as gossip_wire, Found};
+use polypeer_netcore::reach::wire::{Probed, Request as ProbeRequest};
+
+use super::reads_back;
+use crate::samples::{CheapKeys, node, now};
+
+/// `kad/1`.
+pub fn kad(bytes: &[u8]) {
+    if let Ok(request) = Request::decode(bytes) {
+        assert_eq!(Request::decode(&request.encode()).ok(), Some(request));
+    }
+    if let Ok(response) = Response::decode(bytes) {
+        assert_eq!(Response::decode(&response.encode()).ok(), Some(response));
+    }
+}
+
+/// `exchange/1`: as a question, and as an answer.
+pub fn exchange(bytes: &[u8]) {
+    let (now, peer, ip) = (now(), node(1), Ipv4Addr::new(203, 0, 113, 9).into());
+    let mut exchange = Exchange::new(Arc::new(CheapKeys(node(0))), [0; 32]);
+    for record in exchange.take(now, &peer, ip, bytes).records {
+        assert!(record.check(&CheapKeys(node(0)), now).is_ok());
+        exchange.learn(now, record);
+    }
+    if let Ok(answer) = exchange.answer(now, &node(2), ip, bytes) {
+        let taken = Exchange::new(Arc::new(CheapKeys(node(2))), [0; 32]).take(now, &node(0), ip, &answer);
+        assert!(taken.lies == 0 && taken.records.len() <= MAX_RECORDS, "own answers are no lies");
+    }
+}
+
+/// `probe/1`.
+pub fn probe(bytes: &[u8]) {
+    if let Ok(request) = ProbeRequest::decode(bytes) {
+        assert_eq!(ProbeRequest::decode(&request.encode()).ok(), Some(request));
+    }
+    if let Ok(probed) = Probed::decode(bytes) {
+        assert_eq!(Probed::decode(&probed.encode()).ok(), Some(probed));
+    }
+}
+
+/// `gossip/1`.
+pub fn gossip(bytes: &[u8]) {
+    let mut rest = bytes;
+    while let Ok((found, used)) = gossip_wire::read_frame(rest) {
+        assert!(used <= rest.len());
+        rest = &rest[used..];
+        match found {
+            Found::Incomplete => return,
+            Found::Unknown => {}
+            Found::Frame(frame) => {
+                let mut again = Vec::new();
+                gossip_wire::write_frame(&frame, &mut again);
+                assert_eq!(gossip_wire::read_frame(&again).ok(), Some((Found::Frame(frame.clone()), again.len())));
+                assert!(frame.payload() <= frame.size());
+            }
+        }
+    }
+}
+
+/// A signed address record.
+pub fn address_record(bytes: &[u8]) {
+    if let Some(record) = reads_back::<AddressRecord>(bytes) {
+        let _ = record.check(&CheapKeys(node(0)), now());
+        record.zone();
+        record.is_expired(now());
+    }
+}

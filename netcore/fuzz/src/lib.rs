@@ -1,0 +1,83 @@
+//! Fuzz targets: ordinary functions over bytes, one for each decoder that reads what others wrote and one for each state
+//! machine, which takes its bytes as a list of things that happen. They panic when something is wrong.
+//!
+//! ```text
+//! TARGETS ──► tests/smoke.rs        every seed, mutations of it and random bytes: part of `cargo test`
+//!        ├──► src/main.rs           the same by hand: one target, a longer run, the input of a crash
+//!        └──► libfuzzer/            a workspace of its own: libFuzzer's coverage-guided search (CONTRIBUTING.md)
+//! ```
+
+pub mod choices;
+pub mod decoders;
+pub mod machines;
+pub mod run;
+pub mod samples;
+
+/// One target.
+#[derive(Clone, Copy)]
+pub struct Target {
+    /// What it is called on the command line.
+    pub name: &'static str,
+    /// Feeds it; panics when something is wrong.
+    pub run: fn(&[u8]),
+    /// Inputs that mean something, to begin with.
+    pub seeds: fn() -> Vec<Vec<u8>>,
+    /// Inputs in a smoke run: fewer where one of them is a long story.
+    pub rounds: u32,
+}
+
+/// Inputs of a decoder in a smoke run.
+const MANY: u32 = 3000;
+/// Inputs of a state machine in a smoke run.
+const SOME: u32 = 300;
+/// The same, where each of them takes long.
+const FEW: u32 = 60;
+
+const fn decoder(name: &'static str, run: fn(&[u8]), seeds: fn() -> Vec<Vec<u8>>) -> Target {
+    Target { name, run, seeds, rounds: MANY }
+}
+
+const fn machine(name: &'static str, run: fn(&[u8])) -> Target {
+    Target { name, run, seeds: samples::stories, rounds: SOME }
+}
+
+const fn slow_machine(name: &'static str, run: fn(&[u8])) -> Target {
+    Target { name, run, seeds: samples::stories, rounds: FEW }
+}
+
+/// All of them.
+pub const TARGETS: &[Target] = &[
+    decoder("gateway-opening", decoders::gateway::opening, samples::openings),
+    decoder("gateway-client", decoders::gateway::client_frame, samples::client_frames),
+    decoder("gateway-server", decoders::gateway::server_frame, samples::server_frames),
+    decoder("gateway-data", decoders::gateway::data_frames, samples::data_frames),
+    decoder("admin", decoders::gateway::admin, samples::admin_frames),
+    decoder("link-control", decoders::link::control, samples::control_frames),
+    decoder("link-stream", decoders::link::stream, samples::stream_headers),
+    decoder("link-datagram", decoders::link::datagram, samples::datagrams),
+    decoder("envelope", decoders::link::envelope, samples::datagrams),
+    decoder("kad", decoders::services::kad, samples::kad),
+    decoder("exchange", decoders::services::exchange, samples::exchange),
+    decoder("probe", decoders::services::probe, samples::probes),
+    decoder("gossip-frames", decoders::services::gossip, samples::gossip_frames),
+    decoder("address-record", decoders::services::address_record, samples::address_records),
+    decoder("text", decoders::text::names, samples::names),
+    decoder("manifest", decoders::text::manifest, samples::manifests),
+    decoder("config", decoders::text::config, samples::configs),
+    decoder("file-link", decoders::text::file_link, samples::file_links),
+    machine("session", machines::session::both_ends),
+    slow_machine("session-server", machines::session::server),
+    machine("credit", machines::small::credit),
+    machine("router", machines::small::router),
+    machine("rate", machines::small::rate),
+    machine("table", machines::peers::table),
+    machine("plan", machines::peers::plan),
+    slow_machine("book", machines::peers::book),
+    slow_machine("manager", machines::peers::manager),
+    machine("schedule", machines::discovery::schedule),
+    machine("crosscheck", machines::discovery::crosscheck),
+    machine("exchange-machine", machines::discovery::exchange),
+    machine("reach", machines::discovery::reach),
+    slow_machine("dht", machines::dht::one),
+    slow_machine("gossip", machines::gossip::one),
+];

@@ -1,0 +1,156 @@
+//! Where peers are looked for, who is believed, and where this node is reached.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use polypeer_netcore::discovery::crosscheck::{Came, CrossCheck};
+use polypeer_netcore::discovery::exchange::{Exchange, MAX_RECORDS};
+use polypeer_netcore::discovery::schedule::{Schedule, ScheduleConfig, Way};
+use polypeer_netcore::reach::finder::{Finder, NoAnswer, Output};
+use polypeer_netcore::reach::wire::{MAX_PORTS, Probed};
+
+use super::{drain, waits};
+use crate::choices::Choices;
+use crate::samples::{CheapKeys, address_record, node};
+
+/// Only sources that are on are asked, each once at a time.
+pub fn schedule(bytes: &[u8]) {
+    let mut choices = Choices::new(bytes);
+    let enabled: Vec<Way> = Way::ALL.into_iter().filter(|_| choices.flag()).collect();
+    let config = ScheduleConfig { enabled: enabled.clone(), low: choices.below(12) };
+    let seed = choices.seed();
+    let mut schedule = Schedule::new(config, choices.now(), seed);
+    while choices.go_on() {
+        let now = choices.pass_time();
+        let way = *choices.of(&Way::ALL);
+        match choices.below(6) {
+            0 => schedule.peers(now, choices.below(20)),
+            1 => schedule.named(now, way, choices.below(5) as u64),
+            2 | 3 => {
+                let answer =
+                    if choices.flag() { Ok(choices.below(3) as u64) } else { Err("x".repeat(choices.below(900))) };
+                schedule.answered(now, way, answer);
+            }
+            4 => schedule.problem(way, choices.flag().then(|| "gone".to_owned())),
+            _ => schedule.start_over(now),
+        }
+        drain(|| schedule.poll(now), |way| assert!(enabled.contains(&way), "{way:?} is off"));
+        waits(schedule.next_timeout(), now);
+        assert!(schedule.report().len() <= Way::ALL.len());
+    }
+}
+
+/// A seed is never believed alone.
+pub fn crosscheck(bytes: &[u8]) {
+    let mut choices = Choices::new(bytes);
+    let low = choices.below(12);
+    let mut check = CrossCheck::new(low);
+    let mut sequence = 0;
+    while choices.go_on() {
+        let now = choices.pass_time();
+        let number = choices.below(30);
+        sequence += 1;
+        let addresses = vec![choices.address()];
+        let record = address_record(number, addresses, sequence, now);
+        match choices.below(5) {
+            0 => {
+                let came = *choices.of(&[Came::Trusted, Came::Itself, Came::Seed, Came::Introduced]);
+                check.connected(now, node(number), choices.ip(), came);
+            }
+            1 => check.disconnected(now, &node(number)),
+            2 => {
+                let by = choices.node(30);
+                check.introduced(now, &by, record);
+            }
+            3 => drop(check.looked_up(now, record)),
+            _ => drain(|| check.poll(now), |record| drop(check_known(&record))),
+        }
+        assert!(check.count() <= 100_000);
+    }
+}
+
+fn check_known(record: &Arc<polypeer_netcore::address::AddressRecord>) -> bool {
+    !record.addresses.is_empty()
+}
+
+/// What one node answers, another takes.
+pub fn exchange(bytes: &[u8]) {
+    let mut choices = Choices::new(bytes);
+    let mut ends: Vec<Exchange> =
+        (0..2).map(|number| Exchange::new(Arc::new(CheapKeys(node(number))), choices.seed())).collect();
+    while choices.go_on() {
+        let now = choices.pass_time();
+        let (asking, answering) = if choices.flag() { (0, 1) } else { (1, 0) };
+        match choices.below(5) {
+            0 => {
+                let addresses = choices.addresses(3);
+                let record = address_record(choices.below(40), addresses, choices.number(), now);
+                // Whoever calls this has checked it.
+                if record.check(&CheapKeys(node(0)), now).is_ok() {
+                    ends[answering].learn(now, record);
+                }
+            }
+            1 => ends[answering].seen(now, &choices.node(40), choices.flag()),
+            2 => ends[answering].forget(&choices.node(40)),
+            _ if ends[asking].may_ask(now, &node(answering)) => {
+                let (there, here) = (choices.ip(), choices.ip());
+                let question = if choices.flag() { Exchange::question(choices.below(64)) } else { choices.bytes(16) };
+                if let Ok(answer) = ends[answering].answer(now, &node(asking), there, &question) {
+                    let reply = ends[asking].take(now, &node(answering), here, &answer);
+                    assert!(reply.records.len() <= MAX_RECORDS);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// It asks those who are there, one of a kind at a time, and believes what is possible.
+pub fn reach(bytes: &[u8]) {
+    let mut choices = Choices::new(bytes);
+    let mut finder = Finder::new(choices.seed());
+    let mut asked = BTreeSet::new();
+    while choices.go_on() {
+        let now = choices.pass_time();
+        let peer = choices.node(12);
+        match choices.below(6) {
+            0 | 1 => {
+                finder.peer_up(now.at, peer, choices.ip());
+                asked.remove(&peer);
+            }
+            2 => {
+                finder.peer_down(now.at, &peer);
+                asked.remove(&peer);
+            }
+            3 => {
+                let bound = choices.addresses(3);
+                let local = choices.addresses(3).iter().map(|address| address.ip()).collect();
+                finder.set_local(now.at, &bound, local);
+            }
+            _ => {
+                let answer = match choices.below(4) {
+                    0 => Err(NoAnswer::Busy),
+                    1 => Err(NoAnswer::Useless),
+                    _ => Ok(Probed { observed: choices.address(), reached: vec![7470 + choices.below(4) as u16] }),
+                };
+                let from = if choices.flag() { asked.pop_first().unwrap_or(peer) } else { peer };
+                asked.remove(&from);
+                finder.handle_answer(now.at, from, answer);
+            }
+        }
+        finder.handle_timeout(now.at);
+        drain(
+            || finder.poll(now.at),
+            |output| {
+                if let Output::Ask { peer, ports } = output {
+                    assert!(asked.insert(peer) && (1..=MAX_PORTS).contains(&ports.len()), "{ports:?}");
+                }
+            },
+        );
+        waits(finder.next_timeout(), now);
+        finder.reach();
+        for (zone, addresses) in finder.confirmed() {
+            assert!(addresses.iter().all(|address| polypeer_netcore::address::Zone::of(address.ip()) == zone));
+        }
+    }
+}
