@@ -139,13 +139,16 @@ impl Dht {
     pub fn set_own(&mut self, now: Now, records: Vec<Arc<AddressRecord>>) {
         self.wake(now);
         let served = self.serves();
+        let moved = records.iter().any(|record| !self.addresses.cover(record));
         self.addresses = Records::default();
         for record in records {
             self.addresses.set(record);
         }
-        if !served && self.serves() {
-            // Its neighbours do not know it yet, and what it provides is listed nowhere.
+        if moved {
+            // Its neighbours do not know it yet, or not there.
             self.upkeep.join_again();
+        }
+        if !served && self.serves() {
             self.own.provide_at_once();
         }
         self.keep_up(now);

@@ -34,6 +34,8 @@ pub(super) struct Upkeep {
     joining: bool,
     joins: u32,
     next_join: Moment,
+    /// When the own addresses are to be put again.
+    next_address: Moment,
     /// Grows with each tick: what is done only now and then, and where reading begins.
     pub(super) turn: usize,
 }
@@ -42,7 +44,17 @@ impl Upkeep {
     /// To be done again: others do not know where this node is.
     pub(super) fn join_again(&mut self) {
         self.next_join = Moment(0);
+        self.next_address = Moment(0);
         self.joins = 0;
+    }
+
+    /// Whether the own addresses are to be put again; they are due again at `next`.
+    pub(super) fn is_address_due(&mut self, at: Moment, next: Moment) -> bool {
+        let due = self.next_address <= at;
+        if due {
+            self.next_address = next;
+        }
+        due
     }
 
     pub(super) fn has_joined(&self) -> bool {

@@ -203,7 +203,13 @@ impl Dht {
                 u32::from(self.keep_own(now, target, record, left))
             }
             Goal::Put { .. } | Goal::Provide { .. } => 0,
-            Goal::Join if self.serves() => 0,
+            Goal::Join if self.serves() => {
+                let (at, next) = (self.moment(now), self.again(self.moment(now)));
+                if !self.upkeep.is_address_due(at, next) {
+                    return false;
+                }
+                0
+            }
             _ => return false,
         };
         query.stage = Stage::Putting(Spread::new(closest, copies));

@@ -163,6 +163,17 @@ impl World {
         at
     }
 
+    /// A client can be dialed from now on.
+    pub(super) fn serve(&mut self, at: usize) {
+        let address = SocketAddr::new(self.members[at].ip, 7000);
+        let record = Arc::new(AddressRecord::sign(&self.members[at].keys, vec![address], 1, self.now));
+        self.members[at].record = Some(Arc::clone(&record));
+        self.by_address.insert(address, at);
+        let now = self.now;
+        self.members[at].dht.set_own(now, vec![record]);
+        self.settle(at);
+    }
+
     pub(super) fn leave(&mut self, at: usize) {
         self.members[at].alive = false;
     }

@@ -1,0 +1,1 @@
+//! What nodes do that want harm, and what it costs the others.

@@ -1,0 +1,1 @@
+//! One machine, asked this and that: what it answers, refuses and counts.

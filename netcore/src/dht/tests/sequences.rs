@@ -1,0 +1,1 @@
+//! Any operations in any order: nothing panics, and every limit holds.
