@@ -1,1 +1,125 @@
 //! What nodes do that want harm, and what it costs the others.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use polypeer_ipc_protocol::ids::NodeId;
+use rand::{Rng, RngExt};
+
+use super::immutable;
+use super::world::{Cheap, World};
+use crate::address::AddressRecord;
+use crate::dht::{Ask, Asker, DhtConfig, Job, Key, Outcome, Request, Response};
+
+/// Says that it has nothing, and tells of other liars only, those closest to what is looked for.
+fn colluding(world: &mut World, at: usize, _: &Asker, request: &Request) -> Option<Response> {
+    let (target, found) = match &request.ask {
+        Ask::FindNode { target } => (*target, false),
+        Ask::Get { key } => (*key, true),
+        Ask::Put { .. } => return Some(Response::Done),
+        _ => return None,
+    };
+    let liars = world.members.iter().filter(|member| member.liar.is_some() && member.alive);
+    let mut others: Vec<Arc<AddressRecord>> = liars.filter_map(|liar| liar.record.clone()).collect();
+    others.sort_by_key(|other| Key::of_node(other.node).distance(&target));
+    others.retain(|other| other.node != world.members[at].keys.0);
+    others.truncate(20);
+    Some(if found { Response::Found { record: None, contacts: others } } else { Response::Nodes { contacts: others } })
+}
+
+/// Tells of nodes that are not there, close to what is looked for.
+fn phantoms(world: &mut World, _: usize, _: &Asker, request: &Request) -> Option<Response> {
+    let (Ask::FindNode { .. } | Ask::Get { .. }) = request.ask else { return None };
+    let now = world.now;
+    let mut phantom = || {
+        let mut id = [0; 32];
+        world.random.fill_bytes(&mut id);
+        let [a, b, c, d] = world.random.next_u32().to_be_bytes();
+        let address = (IpAddr::from([101 + a % 50, b, c, d]), 1).into();
+        Arc::new(AddressRecord::sign(&Cheap(NodeId(id)), vec![address], 1, now))
+    };
+    let contacts = (0..20).map(|_| phantom()).collect();
+    Some(match request.ask {
+        Ask::Get { .. } => Response::Found { record: None, contacts },
+        _ => Response::Nodes { contacts },
+    })
+}
+
+/// A network where each fifth server turns liar once it has joined; how many of so many lookups of records and of nodes
+/// succeed.
+fn success(seed: u8, defences: bool, liar: super::world::Liar) -> (usize, usize, usize) {
+    let mut world = World::new(seed, DhtConfig { defences, ..DhtConfig::default() });
+    for at in 0..250 {
+        world.join(at % 4 != 3);
+        world.run(Duration::from_millis(100));
+    }
+    world.run(Duration::from_secs(200));
+    for at in world.servers().into_iter().step_by(5) {
+        world.members[at].liar = Some(liar);
+    }
+    let honest: Vec<usize> = (0..world.members.len()).filter(|at| world.members[*at].liar.is_none()).collect();
+    let (mut records, mut nodes, tries) = (0, 0, 60);
+    for number in 0..tries {
+        let mut one = || honest[world.random.random_range(0..honest.len())];
+        let (writer, reader, target) = (one(), one(), one());
+        world.job(writer, Job::Put(immutable(number)));
+        let got = world.job(reader, Job::Get { key: immutable(number).key() });
+        records += usize::from(got == Outcome::Got(Some(immutable(number))));
+        let record = world.members[target].record.clone();
+        let located = world.job(reader, Job::Locate(world.members[target].keys.0));
+        nodes += usize::from(located == Outcome::Located(record));
+    }
+    (records, nodes, tries)
+}
+
+#[test]
+fn a_fifth_of_liars_who_stand_together_does_not_hide_records_or_nodes() {
+    let (records, nodes, tries) = success(11, true, colluding);
+    assert!(records >= tries - 1 && nodes >= tries - 1, "{records} records, {nodes} nodes of {tries}");
+}
+
+#[test]
+fn a_fifth_of_liars_who_tell_of_phantoms_does_not_hide_records_or_nodes() {
+    let (records, nodes, tries) = success(12, true, phantoms);
+    assert!(records >= tries - 1 && nodes >= tries - 1, "{records} records, {nodes} nodes of {tries}");
+}
+
+#[test]
+fn a_flood_of_ids_from_one_network_around_a_key_does_not_hide_it() {
+    let mut world = super::network(13, 150);
+    let key = immutable(5).key();
+    world.job(0, Job::Put(immutable(5)));
+    // Each takes an id close to the key: the attacker has tried sixteen thousand.
+    for host in 0..100_u8 {
+        let close = |keys: &NodeId| Key::of_node(*keys).distance(&key).shared_bits() >= 7;
+        let id = loop {
+            let mut id = [0; 32];
+            world.random.fill_bytes(&mut id);
+            if close(&NodeId(id)) {
+                break NodeId(id);
+            }
+        };
+        let at = world.join_with(Cheap(id), IpAddr::from([66, 6, 6, host]), true);
+        world.members[at].liar = Some(colluding);
+        world.run(Duration::from_secs(1));
+    }
+    world.run(Duration::from_secs(120));
+    let honest: Vec<usize> = (0..150).collect();
+    for _ in 0..30 {
+        let reader = honest[world.random.random_range(1..honest.len())];
+        assert_eq!(world.job(reader, Job::Get { key }), Outcome::Got(Some(immutable(5))));
+    }
+    assert!(matches!(world.job(7, Job::Put(immutable(5))), Outcome::Stored { copies } if copies >= 16));
+}
+
+#[test]
+fn lost_packets_cost_time_only() {
+    let mut world = super::network(14, 120);
+    world.loss = 100;
+    for number in 0..40 {
+        let [from, to] = [(); 2].map(|()| world.random.random_range(0..world.members.len()));
+        world.job(from, Job::Put(immutable(number)));
+        assert_eq!(world.job(to, Job::Get { key: immutable(number).key() }), Outcome::Got(Some(immutable(number))));
+    }
+}

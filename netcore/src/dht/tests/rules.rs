@@ -1,1 +1,513 @@
 //! One machine, asked this and that: what it answers, refuses and counts.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use polypeer_ipc_protocol::gateway::Payload;
+use polypeer_ipc_protocol::ids::NodeId;
+
+use super::world::Cheap;
+use super::{immutable, name, signed};
+use crate::address::{AddressRecord, Zone};
+use crate::dht::bucket::Moment;
+use crate::dht::limits::{
+    K, MAX_CANDIDATES, MAX_OWN_PROVIDED, MAX_OWN_RECORDS, MAX_PROVIDERS_OF_KEY, MAX_QUERIES, MAX_REPORTS, NODE_BURST,
+    NODE_PROVIDED, NODE_RECORDS, PROVIDERS_PER_SUBNET, SUBNET_RECORDS,
+};
+use crate::dht::{
+    Ask, Asker, CallFailed, Dht, DhtConfig, Failed, Job, Key, Lie, Outcome, Output, ProviderRecord, Record, Refusal,
+    Request, Response,
+};
+use crate::keys::Keys;
+use crate::now::Now;
+
+fn now() -> Now {
+    Now { at: Instant::now(), unix: 1_700_000_000 }
+}
+
+fn keys(number: u32) -> Cheap {
+    Cheap(NodeId(*blake3::hash(&number.to_le_bytes()).as_bytes()))
+}
+
+fn address(keys: Cheap, text: &str, now: Now) -> Arc<AddressRecord> {
+    Arc::new(AddressRecord::sign(&keys, vec![text.parse().unwrap()], 1, now))
+}
+
+/// A public address in a network of its own.
+fn somewhere(number: u32) -> String {
+    format!("{}.{}.{}.1:7470", 20 + number / 65_536, number / 256 % 256, number % 256)
+}
+
+/// A node that serves, at a public address.
+fn server(now: Now, config: DhtConfig) -> Dht {
+    let own = keys(1_000_000);
+    let mut dht = Dht::new(Arc::new(own), config, [1; 32]);
+    dht.set_own(now, vec![address(own, "19.0.0.1:7470", now)]);
+    dht
+}
+
+fn asker(number: u32, ip: &str) -> Asker {
+    Asker { node: keys(number).0, ip: ip.parse().unwrap() }
+}
+
+fn ask(dht: &mut Dht, now: Now, asker: &Asker, ask: Ask) -> Response {
+    dht.handle_request(now, asker, Request { ask, from: None })
+}
+
+/// Lets contact after contact answer everything it is asked with [`Response::Done`], until nothing is asked.
+fn agree(dht: &mut Dht, now: Now) -> Vec<Output> {
+    let mut others = Vec::new();
+    while let Some(output) = dht.poll(now) {
+        match output {
+            Output::Call { call, request, .. } => {
+                let answer = match request.ask {
+                    Ask::FindNode { .. } => Response::Nodes { contacts: Vec::new() },
+                    Ask::Get { .. } => Response::Found { record: None, contacts: Vec::new() },
+                    Ask::Providers { .. } => Response::Providers { providers: Vec::new(), contacts: Vec::new() },
+                    Ask::Ping | Ask::Put { .. } | Ask::Provide { .. } => Response::Done,
+                };
+                dht.handle_answer(now, call, Ok(answer));
+            }
+            other => others.push(other),
+        }
+    }
+    others
+}
+
+/// Makes contacts of this many nodes, each of a network of its own.
+fn befriend(dht: &mut Dht, now: Now, count: u32) {
+    for number in 0..count {
+        dht.add(now, address(keys(number), &somewhere(number), now));
+        agree(dht, now);
+    }
+}
+
+#[test]
+fn a_client_answers_nobody() {
+    let mut dht = Dht::new(Arc::new(keys(1)), DhtConfig::default(), [0; 32]);
+    let response = ask(&mut dht, now(), &asker(2, "9.0.0.1"), Ask::Ping);
+    assert_eq!(response, Response::Refused(Refusal::NotServing));
+    assert_eq!(dht.stats().counts.refused_not_serving, 1);
+}
+
+#[test]
+fn an_asker_becomes_a_contact_only_when_it_answers_where_it_said() {
+    let now = now();
+    let mut dht = server(now, DhtConfig::default());
+    let from = address(keys(5), "9.0.0.5:1", now);
+    let request = Request { ask: Ask::Ping, from: Some(Arc::clone(&from)) };
+    assert_eq!(dht.handle_request(now, &asker(5, "9.0.0.5"), request), Response::Done);
+    assert_eq!(dht.stats().contacts, 0);
+    let Some(Output::Call { call, to, request }) = dht.poll(now) else { panic!("it is not called") };
+    assert_eq!((to, request.ask), (from, Ask::Ping));
+    dht.handle_answer(now, call, Ok(Response::Done));
+    assert_eq!(dht.stats().contacts, 1);
+}
+
+#[test]
+fn nobody_introduces_another_or_tells_of_places_that_mean_something_else_here() {
+    let now = now();
+    let mut dht = server(now, DhtConfig::default());
+    let other = Request { ask: Ask::Ping, from: Some(address(keys(6), "9.0.0.6:1", now)) };
+    dht.handle_request(now, &asker(5, "9.0.0.5"), other);
+    assert!(matches!(dht.poll(now), Some(Output::Misbehaved { why: Lie::Contact, .. })));
+    let private = Request { ask: Ask::Ping, from: Some(address(keys(5), "10.0.0.6:1", now)) };
+    dht.handle_request(now, &asker(5, "9.0.0.5"), private);
+    assert!(dht.poll(now).is_none(), "nobody is called");
+    assert_eq!(dht.stats().counts.implausible, 1);
+}
+
+#[test]
+fn private_contacts_are_told_to_private_askers_only() {
+    let now = now();
+    let mut dht = server(now, DhtConfig::default());
+    for (number, text) in [(1, "9.0.0.1:1"), (2, "10.0.0.2:1"), (3, "127.0.0.1:3")] {
+        dht.add(now, address(keys(number), text, now));
+        agree(&mut dht, now);
+    }
+    let mut told = |ip: &str| {
+        let target = Key([0; 32]);
+        let Response::Nodes { contacts } = ask(&mut dht, now, &asker(9, ip), Ask::FindNode { target }) else {
+            panic!("not told")
+        };
+        let mut zones: Vec<Zone> = contacts.iter().map(|contact| contact.zone()).collect();
+        zones.sort_unstable();
+        zones
+    };
+    assert_eq!(told("8.0.0.1"), [Zone::Public]);
+    assert_eq!(told("10.0.0.9"), [Zone::Private, Zone::Public]);
+    assert_eq!(told("127.0.0.1"), [Zone::Loopback]);
+    assert_eq!(dht.some_contacts(5, Zone::Public).len(), 1);
+    assert_eq!(dht.some_contacts(5, Zone::Loopback).len(), 1);
+}
+
+#[test]
+fn one_network_gets_few_places() {
+    let now = now();
+    let mut dht = server(now, DhtConfig::default());
+    befriend(&mut dht, now, 60);
+    let before = dht.stats().contacts;
+    for number in 1000..1200 {
+        dht.add(now, address(keys(number), &format!("66.0.0.{}:7470", number - 999), now));
+        agree(&mut dht, now);
+    }
+    let gained = dht.stats().contacts - before;
+    assert!((1..=8).contains(&gained), "{gained} of one /24");
+    let mut open = server(now, DhtConfig { defences: false, ..DhtConfig::default() });
+    for number in 1000..1200 {
+        open.add(now, address(keys(number), &format!("66.0.0.{}:7470", number - 999), now));
+        agree(&mut open, now);
+    }
+    assert!(open.stats().contacts > 40, "without defences they get in");
+}
+
+#[test]
+fn a_contact_that_answers_keeps_its_place_and_one_that_does_not_loses_it() {
+    let now = now();
+    let mut dht = server(now, DhtConfig::default());
+    let own = Key::of_node(keys(1_000_000).0);
+    let far = |number: &u32| own.distance(&Key::of_node(keys(*number).0)).shared_bits() == 0;
+    let numbers: Vec<u32> = (0..).filter(far).take(K + 1).collect();
+    for number in &numbers {
+        dht.add(now, address(keys(*number), &somewhere(*number), now));
+        agree(&mut dht, now);
+    }
+    let has = |dht: &Dht, number: u32| dht.table.entry(&Key::of_node(keys(number).0)).is_some();
+    assert!(!has(&dht, numbers[K]), "the bucket is full of those that answer");
+    // Much later the newcomer shows up again: the one seen least is asked, and does not answer.
+    let later = now.after(Duration::from_secs(900));
+    dht.add(later, address(keys(numbers[K]), &somewhere(numbers[K]), now));
+    let Some(Output::Call { call, to, request }) = dht.poll(later) else { panic!("nobody is checked") };
+    assert_eq!((to.node, request.ask), (keys(numbers[0]).0, Ask::Ping));
+    dht.handle_answer(later, call, Err(CallFailed::Unreachable));
+    agree(&mut dht, later);
+    assert!(has(&dht, numbers[K]) && !has(&dht, numbers[0]));
+    assert!(numbers[1..K].iter().all(|number| has(&dht, *number)));
+}
+
+#[test]
+fn a_forged_contact_never_gets_in_and_its_teller_is_named() {
+    let now = now();
+    let mut dht = server(now, DhtConfig::default());
+    befriend(&mut dht, now, 3);
+    dht.start(now, Job::Get { key: Key([3; 32]) }).unwrap();
+    let mut forged = (*address(keys(77), "9.9.9.9:1", now)).clone();
+    forged.addresses = vec!["6.6.6.6:1".parse().unwrap()];
+    let mut blamed = Vec::new();
+    let mut asked = Vec::new();
+    while let Some(output) = dht.poll(now) {
+        match output {
+            Output::Call { call, to, .. } => {
+                asked.push(to.node);
+                let contacts = vec![Arc::new(forged.clone())];
+                dht.handle_answer(now, call, Ok(Response::Found { record: None, contacts }));
+            }
+            Output::Misbehaved { node, why } => blamed.push((node, why)),
+            Output::Done { .. } => {}
+        }
+    }
+    assert!(!asked.contains(&keys(77).0), "it was called");
+    assert!(blamed.iter().any(|(_, why)| *why == Lie::Contact), "{blamed:?}");
+    assert!(blamed.iter().all(|(node, _)| asked.contains(node)));
+}
+
+#[test]
+fn an_answer_cannot_bring_a_foreign_record_or_other_zones() {
+    let now = now();
+    let mut dht = server(now, DhtConfig::default());
+    befriend(&mut dht, now, 3);
+    let key = immutable(1).key();
+    dht.start(now, Job::Get { key }).unwrap();
+    let (mut outcome, mut lies, mut called) = (None, 0, Vec::new());
+    while let Some(output) = dht.poll(now) {
+        match output {
+            Output::Call { call, to, .. } => {
+                called.push(to.zone());
+                let contacts = vec![address(keys(50), "10.0.0.1:1", now), address(keys(51), "127.0.0.1:1", now)];
+                let record = Some(immutable(2));
+                dht.handle_answer(now, call, Ok(Response::Found { record, contacts }));
+            }
+            Output::Misbehaved { why: Lie::Record, .. } => lies += 1,
+            Output::Misbehaved { .. } => {}
+            Output::Done { outcome: done, .. } => outcome = Some(done),
+        }
+    }
+    assert_eq!(outcome, Some(Outcome::Got(None)));
+    assert_eq!(lies, 3);
+    assert!(called.iter().all(|zone| *zone == Zone::Public), "{called:?}");
+}
+
+#[test]
+fn an_answer_to_another_question_is_a_lie() {
+    let now = now();
+    let mut dht = server(now, DhtConfig::default());
+    befriend(&mut dht, now, 1);
+    dht.start(now, Job::Get { key: Key([1; 32]) }).unwrap();
+    let Some(Output::Call { call, .. }) = dht.poll(now) else { panic!("nobody is asked") };
+    dht.handle_answer(now, call, Ok(Response::Done));
+    let lie = |output: &Output| matches!(output, Output::Misbehaved { why: Lie::Answer, .. });
+    assert!(std::iter::from_fn(|| dht.poll(now)).any(|output| lie(&output)));
+}
+
+#[test]
+fn questions_of_one_node_and_of_one_network_are_limited() {
+    let now = now();
+    let mut dht = server(now, DhtConfig::default());
+    let one = asker(1, "9.0.0.1");
+    let answered = (0..1000).filter(|_| ask(&mut dht, now, &one, Ask::Ping) == Response::Done).count();
+    assert_eq!(answered, NODE_BURST as usize);
+    assert_eq!(ask(&mut dht, now, &one, Ask::Ping), Response::Refused(Refusal::Busy));
+    assert_eq!(ask(&mut dht, now, &asker(2, "9.0.1.1"), Ask::Ping), Response::Done, "others are answered");
+    assert_eq!(dht.stats().counts.refused_busy, 1001 - u64::from(NODE_BURST));
+}
+
+/// Puts records, slowly enough for the limit on questions; how many were kept.
+fn fill(dht: &mut Dht, mut now: Now, count: usize, asker: impl Fn(usize) -> Asker) -> usize {
+    let put = |number: usize| {
+        now = now.after(Duration::from_secs(1));
+        let (record, left) = (immutable(number), 80_000);
+        ask(dht, now, &asker(number), Ask::Put { record, left }) == Response::Done
+    };
+    (0..count).map(put).filter(|kept| *kept).count()
+}
+
+#[test]
+fn one_node_or_network_cannot_fill_another() {
+    let now = now();
+    let mut dht = server(now, DhtConfig::default());
+    assert_eq!(fill(&mut dht, now, 2 * NODE_RECORDS, |_| asker(1, "9.0.0.1")), NODE_RECORDS);
+    let stats = dht.stats();
+    assert_eq!((stats.records, stats.counts.refused_quota), (NODE_RECORDS, NODE_RECORDS as u64));
+    let mut dht = server(now, DhtConfig::default());
+    let of_one_network = |number: usize| asker(u32::try_from(number).unwrap(), "9.0.0.1");
+    assert_eq!(fill(&mut dht, now, 2 * SUBNET_RECORDS, of_one_network), SUBNET_RECORDS);
+    let honest = Ask::Put { record: immutable(1_000_000), left: 600 };
+    assert_eq!(ask(&mut dht, now, &asker(9, "8.0.0.1"), honest), Response::Done);
+}
+
+#[test]
+fn a_wrong_record_is_refused_and_its_bringer_named() {
+    let now = now();
+    let mut dht = server(now, DhtConfig::default());
+    let good = signed(keys(1), 1, now.unix + 600, "value");
+    let mut forged = good.clone();
+    forged.value = Payload(b"other".to_vec().into());
+    let mut put = |record: Record| ask(&mut dht, now, &asker(1, "9.0.0.1"), Ask::Put { record, left: 600 });
+    assert_eq!(put(Record::Signed(forged)), Response::Refused(Refusal::Invalid));
+    let expired = signed(keys(1), 1, now.unix - 1, "value");
+    assert_eq!(put(Record::Signed(expired)), Response::Refused(Refusal::Invalid));
+    let for_ever = signed(keys(1), 1, u64::MAX, "value");
+    assert_eq!(put(Record::Signed(for_ever)), Response::Refused(Refusal::Invalid));
+    let large = Record::Immutable { name: name("a"), value: Payload(vec![0; 3073].into()) };
+    assert_eq!(put(large), Response::Refused(Refusal::Invalid));
+    assert_eq!(put(Record::Signed(good.clone())), Response::Done);
+    assert_eq!(put(Record::Signed(good)), Response::Done, "again");
+    let lies =
+        std::iter::from_fn(|| dht.poll(now)).filter(|output| matches!(output, Output::Misbehaved { .. })).count();
+    assert_eq!(lies, 2, "the forged one and the one that is too large; who is late is no liar");
+}
+
+#[test]
+fn holders_of_two_records_with_one_sequence_agree_on_one() {
+    let now = now();
+    let (one, other) = (signed(keys(1), 5, now.unix + 600, "one"), signed(keys(1), 5, now.unix + 600, "other"));
+    let kept = |order: [&polypeer_ipc_protocol::record::SignedRecord; 2]| {
+        let mut dht = server(now, DhtConfig::default());
+        for record in order {
+            ask(&mut dht, now, &asker(1, "9.0.0.1"), Ask::Put { record: Record::Signed(record.clone()), left: 600 });
+        }
+        let key = Record::Signed(one.clone()).key();
+        ask(&mut dht, now, &asker(2, "9.0.0.2"), Ask::Get { key })
+    };
+    assert_eq!(kept([&one, &other]), kept([&other, &one]));
+}
+
+#[test]
+fn a_key_far_away_is_not_kept() {
+    let now = now();
+    let mut dht = server(now, DhtConfig::default());
+    befriend(&mut dht, now, 400);
+    let own = Key::of_node(keys(1_000_000).0);
+    let far = (0..).map(immutable).find(|record| own.distance(&record.key()).shared_bits() == 0).unwrap();
+    let near = (0..).map(immutable).find(|record| own.distance(&record.key()).shared_bits() > 8).unwrap();
+    let mut put = |record| ask(&mut dht, now, &asker(1, "9.0.0.1"), Ask::Put { record, left: 600 });
+    assert_eq!(put(far), Response::Refused(Refusal::TooFar));
+    assert_eq!(put(near), Response::Done);
+    assert_eq!(dht.stats().counts.refused_far, 1);
+}
+
+fn provider(number: u32, key: Key, text: &str, now: Now) -> ProviderRecord {
+    ProviderRecord::sign(&keys(number), key, now.unix + 600, address(keys(number), text, now))
+}
+
+#[test]
+fn providers_bring_themselves_and_one_network_a_few() {
+    let now = now();
+    let mut dht = server(now, DhtConfig::default());
+    let key = Key::of_provided(&name("file"));
+    let mut provide = |number: u32, ip: &str, provider: ProviderRecord| {
+        ask(&mut dht, now, &asker(number, ip), Ask::Provide { provider })
+    };
+    let other = provider(2, key, "9.0.0.2:1", now);
+    assert_eq!(provide(1, "9.0.0.1", other), Response::Refused(Refusal::Invalid));
+    let mut forged = provider(1, key, "9.0.0.1:1", now);
+    forged.expires += 1;
+    assert_eq!(provide(1, "9.0.0.1", forged), Response::Refused(Refusal::Invalid));
+    let listed = (10..40).filter(|number| {
+        let ip = format!("9.0.0.{number}");
+        provide(*number, &ip, provider(*number, key, &format!("{ip}:1"), now)) == Response::Done
+    });
+    assert_eq!(listed.count(), PROVIDERS_PER_SUBNET);
+    for number in 100..200 {
+        let text = somewhere(number);
+        let ip: IpAddr = text.parse::<std::net::SocketAddr>().unwrap().ip();
+        assert_eq!(provide(number, &ip.to_string(), provider(number, key, &text, now)), Response::Done);
+    }
+    let Response::Providers { providers, .. } = ask(&mut dht, now, &asker(5, "9.1.0.1"), Ask::Providers { key }) else {
+        panic!("no list")
+    };
+    assert_eq!(providers.len(), MAX_PROVIDERS_OF_KEY);
+    assert_eq!(providers[0].address.node, keys(199).0, "who came last is first");
+    assert!(dht.stats().counts.evicted > 0);
+}
+
+#[test]
+fn one_node_provides_so_much_elsewhere_and_no_more() {
+    let mut now = now();
+    let mut dht = server(now, DhtConfig::default());
+    let address = address(keys(1), "9.0.0.1:1", now);
+    let listed = (0..NODE_PROVIDED as u64 + 50).filter(|number| {
+        now = now.after(Duration::from_millis(500));
+        let mut key = [0; 32];
+        key[..8].copy_from_slice(&number.to_le_bytes());
+        let provider = ProviderRecord::sign(&keys(1), Key(key), now.unix + 80_000, Arc::clone(&address));
+        ask(&mut dht, now, &asker(1, "9.0.0.1"), Ask::Provide { provider }) == Response::Done
+    });
+    assert_eq!(listed.count(), NODE_PROVIDED);
+}
+
+#[test]
+fn jobs_reports_candidates_and_own_things_are_limited() {
+    let now = now();
+    let mut dht = server(now, DhtConfig::default());
+    for number in 0..200 {
+        dht.add(now, address(keys(number), &somewhere(number), now));
+    }
+    assert_eq!(dht.stats().counts.candidates_dropped, 200 - MAX_CANDIDATES as u64 - 4);
+    for number in 0..100 {
+        let from = Some(address(keys(number + 1), "9.0.0.6:1", now));
+        dht.handle_request(
+            now,
+            &asker(number, &somewhere(number)[..somewhere(number).len() - 5]),
+            Request { ask: Ask::Ping, from },
+        );
+    }
+    assert_eq!(dht.stats().counts.reports_dropped, 100 - MAX_REPORTS as u64);
+    let begun =
+        (0..2 * MAX_QUERIES).filter(|number| dht.start(now, Job::Get { key: immutable(*number).key() }).is_ok());
+    assert!((MAX_QUERIES..=MAX_QUERIES + 3).contains(&begun.count()));
+
+    let mut alone = Dht::new(Arc::new(keys(1)), DhtConfig::default(), [0; 32]);
+    for number in 0..MAX_OWN_RECORDS + 10 {
+        alone.start(now, Job::Put(immutable(number))).unwrap();
+        assert!(matches!(alone.poll(now), Some(Output::Done { outcome: Outcome::Failed(Failed::NoContacts), .. })));
+    }
+    assert_eq!(alone.stats().counts.own_not_kept, 10);
+    let provided = (0..MAX_OWN_PROVIDED + 10).filter(|number| {
+        let begun = alone.start(now, Job::Provide(immutable(*number).key())).is_ok();
+        while alone.poll(now).is_some() {}
+        begun
+    });
+    assert_eq!(provided.count(), MAX_OWN_PROVIDED);
+}
+
+#[test]
+fn a_node_cut_off_from_everybody_does_not_forget_everybody() {
+    let mut now = now();
+    let mut dht = server(now, DhtConfig::default());
+    befriend(&mut dht, now, 100);
+    let before = dht.stats().contacts;
+    for _ in 0..600 {
+        now = now.after(Duration::from_secs(20));
+        dht.handle_timeout(now);
+        while let Some(output) = dht.poll(now) {
+            if let Output::Call { call, .. } = output {
+                dht.handle_answer(now, call, Err(CallFailed::Unreachable));
+            }
+        }
+    }
+    assert!(dht.stats().contacts >= before - 16, "{} of {before}", dht.stats().contacts);
+}
+
+#[test]
+fn a_lookup_ends_when_nobody_answers_and_timers_have_all_been_used() {
+    let mut now = now();
+    let mut dht = server(now, DhtConfig::default());
+    befriend(&mut dht, now, 30);
+    let query = dht.start(now, Job::Get { key: Key([9; 32]) }).unwrap();
+    let mut outcome = None;
+    for _ in 0..200 {
+        while let Some(output) = dht.poll(now) {
+            if let Output::Done { query: done, outcome: how } = output
+                && done == query
+            {
+                outcome = Some(how);
+            }
+        }
+        let next = dht.next_timeout().unwrap().max(now.at);
+        now = now.after(next.duration_since(now.at) + Duration::from_millis(1));
+        dht.handle_timeout(now);
+    }
+    assert_eq!(outcome, Some(Outcome::Got(None)));
+    assert_eq!(dht.stats().queries, 0, "{:?}", dht.stats());
+}
+
+#[test]
+fn a_cancelled_job_says_nothing() {
+    let now = now();
+    let mut dht = server(now, DhtConfig::default());
+    befriend(&mut dht, now, 5);
+    let query = dht.start(now, Job::Get { key: Key([9; 32]) }).unwrap();
+    dht.cancel(query);
+    let said = agree(&mut dht, now);
+    assert!(said.is_empty(), "{said:?}");
+    assert_eq!(dht.stats().queries, 0);
+}
+
+#[test]
+fn signatures_that_are_known_are_not_looked_at_again() {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    struct Counting(Cheap, AtomicUsize);
+    impl Keys for Counting {
+        fn node(&self) -> NodeId {
+            self.0.node()
+        }
+        fn sign(&self, message: &[u8]) -> polypeer_ipc_protocol::record::Signature {
+            self.0.sign(message)
+        }
+        fn verify(&self, key: &NodeId, message: &[u8], signature: &polypeer_ipc_protocol::record::Signature) -> bool {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            self.0.verify(key, message, signature)
+        }
+    }
+    let now = now();
+    let counting = Arc::new(Counting(keys(1_000_000), AtomicUsize::new(0)));
+    let mut dht = Dht::new(Arc::<Counting>::clone(&counting), DhtConfig::default(), [1; 32]);
+    dht.set_own(now, vec![address(keys(1_000_000), "19.0.0.1:7470", now)]);
+    befriend(&mut dht, now, 10);
+    let before = counting.1.load(Ordering::Relaxed);
+    for number in 0..10 {
+        let from = Some(address(keys(number), &somewhere(number), now));
+        dht.handle_request(now, &asker(number, "20.0.0.1"), Request { ask: Ask::Ping, from });
+        dht.start(now, Job::Get { key: Key([9; 32]) }).unwrap();
+    }
+    agree(&mut dht, now);
+    assert_eq!(counting.1.load(Ordering::Relaxed), before);
+}
+
+#[test]
+fn moments_count_seconds_and_never_go_back() {
+    assert_eq!(Moment(7).since(Moment(5)), 2);
+    assert_eq!(Moment(5).since(Moment(7)), 0);
+}

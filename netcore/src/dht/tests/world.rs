@@ -127,10 +127,13 @@ impl World {
         self.join_at(ip, serves)
     }
 
-    pub(super) fn join_at(&mut self, ip: IpAddr, serves: bool) -> usize {
+    fn join_at(&mut self, ip: IpAddr, serves: bool) -> usize {
         let mut id = [0; 32];
         self.random.fill_bytes(&mut id);
-        let keys = Cheap(NodeId(id));
+        self.join_with(Cheap(NodeId(id)), ip, serves)
+    }
+
+    pub(super) fn join_with(&mut self, keys: Cheap, ip: IpAddr, serves: bool) -> usize {
         let address = SocketAddr::new(ip, 7470 + u16::try_from(self.members.len() % 50_000).unwrap());
         let record = serves.then(|| Arc::new(AddressRecord::sign(&keys, vec![address], 1, self.now)));
         let mut seed = [0; 32];
