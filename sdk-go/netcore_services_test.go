@@ -63,9 +63,10 @@ func TestRealMessageReachesTheOtherNode(t *testing.T) {
 		t.Fatal(message, err)
 	}
 	until(t, "both were judged", func() bool { return len(seen) == 2 })
-	if info, err := sub.Info(within(t)); err != nil || info.Neighbours != 1 {
-		t.Error(info, err)
-	}
+	until(t, "they are neighbours", func() bool {
+		info, err := sub.Info(within(t))
+		return err == nil && info.Neighbours == 1
+	})
 	if sub.VerdictsLost() != 0 || sub.Dropped() != 0 {
 		t.Error(sub.VerdictsLost(), sub.Dropped())
 	}
