@@ -80,6 +80,9 @@ impl GossipHandle {
     /// message is passed on when all of those have judged it, none rejected it, and at least one accepted it; one rejection
     /// is enough to drop it; who is silent for 10 s, or has no room for it, ignores it.
     ///
+    /// The first session of a node to subscribe also gets what was published in the last two minutes, as far as peers still
+    /// have it; that may include what an earlier session got.
+    ///
     /// Fails with `busy` when the node takes part in too many topics.
     pub async fn subscribe(
         &self,

@@ -2,6 +2,7 @@
 //! queue. What does not fit is dropped and counted; the machines make up for it, as for any loss.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -30,13 +31,42 @@ struct Queue {
     bytes: usize,
 }
 
-#[derive(Debug, Default)]
+/// What waits for one peer.
+#[derive(Debug)]
 struct Shared {
     queue: Mutex<Queue>,
     added: Notify,
+    /// Bytes that wait for all peers.
+    total: Arc<AtomicUsize>,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let left = self.queue().bytes;
+        self.total.fetch_sub(left, Ordering::Relaxed);
+    }
 }
 
 impl Shared {
+    fn new(total: &Arc<AtomicUsize>) -> Self {
+        Self { queue: Mutex::default(), added: Notify::new(), total: Arc::clone(total) }
+    }
+
+    /// Adds a frame, if there is room.
+    fn offer(&self, frame: Frame) -> bool {
+        let size = frame.size();
+        let mut queue = self.queue();
+        if queue.bytes + size > MAX_QUEUED || self.total.load(Ordering::Relaxed) + size > MAX_QUEUED_IN_ALL {
+            return false;
+        }
+        self.total.fetch_add(size, Ordering::Relaxed);
+        queue.bytes += size;
+        queue.frames.push_back(frame);
+        drop(queue);
+        self.added.notify_one();
+        true
+    }
+
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -47,6 +77,7 @@ impl Shared {
                 let mut queue = self.queue();
                 if let Some(frame) = queue.frames.pop_front() {
                     queue.bytes -= frame.size();
+                    self.total.fetch_sub(frame.size(), Ordering::Relaxed);
                     return frame;
                 }
             }
@@ -70,50 +101,28 @@ pub(super) struct Outgoing {
     protocol: Protocol,
     streams: BTreeMap<NodeId, Stream>,
     tasks: JoinSet<(NodeId, Failure)>,
+    total: Arc<AtomicUsize>,
 }
 
 impl Outgoing {
     pub(super) fn new(node: Arc<Node>, protocol: Protocol) -> Self {
-        Self { node, protocol, streams: BTreeMap::new(), tasks: JoinSet::new() }
+        Self { node, protocol, streams: BTreeMap::new(), tasks: JoinSet::new(), total: Arc::default() }
     }
 
     /// Sends a frame as soon as the peer takes it, or drops it. Opens a stream if there is none.
     pub(super) fn send(&mut self, to: NodeId, frame: Frame) {
-        let size = frame.size();
-        let usable = match self.streams.get(&to) {
-            Some(Stream::Open(..)) => true,
-            Some(Stream::Closed(until)) => until.is_some_and(|until| until <= Instant::now()),
-            None => true,
-        };
-        if !usable || self.queued() + size > MAX_QUEUED_IN_ALL {
-            self.node.counters.gossip_frames_dropped.count();
-            return;
-        }
         let shared = match self.streams.get(&to) {
-            Some(Stream::Open(shared, _)) => Arc::clone(shared),
-            _ => self.open(to),
+            Some(Stream::Open(shared, _)) => Some(Arc::clone(shared)),
+            Some(Stream::Closed(until)) if until.is_none_or(|until| until > Instant::now()) => None,
+            _ => Some(self.open(to)),
         };
-        let mut queue = shared.queue();
-        if queue.bytes + size > MAX_QUEUED {
+        if !shared.is_some_and(|shared| shared.offer(frame)) {
             self.node.counters.gossip_frames_dropped.count();
-            return;
         }
-        queue.bytes += size;
-        queue.frames.push_back(frame);
-        drop(queue);
-        shared.added.notify_one();
-    }
-
-    fn queued(&self) -> usize {
-        let open = self.streams.values().filter_map(|stream| match stream {
-            Stream::Open(shared, _) => Some(shared.queue().bytes),
-            Stream::Closed(_) => None,
-        });
-        open.sum()
     }
 
     fn open(&mut self, to: NodeId) -> Arc<Shared> {
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared::new(&self.total));
         let (node, protocol, queue) = (Arc::clone(&self.node), self.protocol.clone(), Arc::clone(&shared));
         let task = self.tasks.spawn(async move { (to, write(&node, to, &protocol, &queue).await) });
         self.streams.insert(to, Stream::Open(Arc::clone(&shared), task));
@@ -165,5 +174,35 @@ async fn write(node: &Arc<Node>, to: NodeId, protocol: &Protocol, shared: &Share
         if let Err(failure) = stream.send(&body).await {
             return failure;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gossip::TopicId;
+
+    fn frame() -> Frame {
+        Frame::Leave { topic: TopicId([1; 16]) }
+    }
+
+    #[tokio::test]
+    async fn what_waits_for_one_peer_and_for_all_is_bounded_and_given_back() {
+        let total = Arc::default();
+        let peers: Vec<Shared> = (0..40).map(|_| Shared::new(&total)).collect();
+        let size = frame().size();
+        for peer in &peers {
+            let mut taken = 0;
+            while peer.offer(frame()) {
+                taken += size;
+            }
+            assert!(taken <= MAX_QUEUED);
+        }
+        let waiting = total.load(Ordering::Relaxed);
+        assert!(waiting <= MAX_QUEUED_IN_ALL && waiting + size > MAX_QUEUED_IN_ALL, "{waiting}");
+        assert_eq!(peers[0].next().await, frame());
+        assert!(peers[0].offer(frame()) && !peers[0].offer(frame()));
+        drop(peers);
+        assert_eq!(total.load(Ordering::Relaxed), 0);
     }
 }

@@ -70,10 +70,6 @@ impl Store {
         self.known.get(id)
     }
 
-    pub(super) fn contains(&self, id: &MessageId) -> bool {
-        self.known.contains_key(id)
-    }
-
     /// A message that neighbours can have, and how many nodes it came through.
     pub(super) fn held(&self, id: &MessageId) -> Option<(&Arc<Message>, u8)> {
         match self.known.get(id) {
