@@ -12,6 +12,7 @@ mod common;
 mod attacker;
 mod crash;
 mod floods;
+mod gossip;
 mod handshakes;
 mod messages;
 mod records;
