@@ -1,10 +1,12 @@
 //! The examples of `PROTOCOL.md` are what the code sends and takes.
 
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
-use polypeer_ipc_protocol::ids::Protocol;
+use polypeer_ipc_protocol::ids::{NodeId, Protocol};
+use polypeer_ipc_protocol::record::Signature;
 
 use super::datagram;
 use super::wire::{self, ControlFrame, Found, StreamHeader, StreamKind};
+use crate::address::AddressRecord;
 
 /// Examples of other sections are checked where their code is.
 const ELSEWHERE: &[&str] = &["kad-", "exchange-", "probe-", "gossip-"];
@@ -36,6 +38,18 @@ fn examples_are_what_the_code_sends_and_takes() {
         ("serving", ControlFrame::Serving { protocols: vec![chat()] }),
         ("ping", ControlFrame::Ping { nonce: 5 }),
         ("pong", ControlFrame::Pong { nonce: 5 }),
+        (
+            "record",
+            ControlFrame::Record {
+                record: AddressRecord {
+                    node: NodeId(std::array::from_fn(|at| 0x20 + at as u8)),
+                    addresses: vec!["192.0.2.7:7470".parse().unwrap()],
+                    sequence: 1_800_000_000_000,
+                    time: 1_800_000_000,
+                    signature: Signature(std::array::from_fn(|at| 0x40 + at as u8)),
+                },
+            },
+        ),
     ];
     for (name, frame) in frames {
         let mut bytes = Vec::new();
@@ -47,6 +61,9 @@ fn examples_are_what_the_code_sends_and_takes() {
     let mut call = wire::header_bytes(&StreamHeader { kind: StreamKind::Call, protocol: chat() });
     call.extend_from_slice(b"hi");
     check("call", &call);
+    let mut question = wire::header_bytes(&StreamHeader { kind: StreamKind::Core, protocol: "kad/1".parse().unwrap() });
+    question.push(0);
+    check("question", &question);
     check("datagram", &datagram::encode(&"voice/1".parse().unwrap(), b"hi"));
     let refused = Failure::new(ErrorCode::NotServed, "nothing serves chat/1 there");
     check("refused", &wire::refusal_bytes(&refused));

@@ -328,3 +328,6 @@ fn view(ip: IpAddr) -> View {
 fn doubled(wait: Duration, times: u32) -> Duration {
     wait.saturating_mul(1 << times.min(16)).min(LONGEST)
 }
+
+#[cfg(test)]
+mod tests;

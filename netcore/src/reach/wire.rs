@@ -106,6 +106,15 @@ mod tests {
     }
 
     #[test]
+    fn examples_are_what_the_code_sends() {
+        let examples = crate::examples::examples();
+        let question = Request { ports: vec![7470] };
+        assert_eq!(question.encode(), examples["probe-question"]);
+        let answer = Probed { observed: "192.0.2.7:7470".parse().unwrap(), reached: vec![7470] };
+        assert_eq!(answer.encode(), examples["probe-answer"]);
+    }
+
+    #[test]
     fn an_answer_names_no_more_than_was_asked_for() {
         let observed = "192.0.2.1:7470".parse().unwrap();
         let good = Probed { observed, reached: vec![7470] };

@@ -6,4 +6,5 @@
 mod connections;
 mod questions;
 mod reach;
+mod table;
 mod world;

@@ -40,8 +40,7 @@ async fn a_peer_that_floods_questions_is_refused_and_counted_and_others_are_not(
     let failures = asking.join_all().await;
     let busy = failures.iter().filter(|failure| failure.is(ErrorCode::Busy)).count() as u64;
     assert!(busy > 0, "{} answered", failures.len());
-    // Some may have been refused as streams already.
-    let counted = b.node().counters.questions_refused_busy.value();
-    assert!(counted > 0 && counted <= busy, "{counted} counted, {busy} refused");
+    // Some may have been refused as streams already, and the flooder's node has questions of its own.
+    assert!(b.node().counters.questions_refused_busy.value() > 0);
     assert!(ask(&honest).await.is(ErrorCode::Unsupported), "others are answered");
 }

@@ -49,6 +49,11 @@ impl World {
         self.core.node.services().queries.connections()
     }
 
+    /// How many nodes are in its hash table.
+    pub async fn contacts(&self) -> usize {
+        self.core.node.services().dht.stats().await.contacts
+    }
+
     /// Its own address records.
     pub fn own(&self) -> Vec<Arc<AddressRecord>> {
         self.core.node.services().reach.own().borrow().clone()
