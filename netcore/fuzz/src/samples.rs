@@ -278,7 +278,7 @@ pub fn gossip_frames() -> Vec<Vec<u8>> {
         Frame::Joined { topic, accepted: true, records: vec![Arc::clone(&record)] },
         Frame::Leave { topic },
         Frame::Shuffle { topic, answer: false, records: vec![record] },
-        Frame::Push { hops: 1, message },
+        Frame::Push { hops: 1, repair: false, message },
         Frame::Have { topic, answer: false, messages: vec![(id, 1)] },
         Frame::Want { topic, graft: true, messages: vec![id] },
         Frame::Prune { topic },

@@ -43,7 +43,7 @@ fn frame(choices: &mut Choices<'_>, now: Now) -> Frame {
         2 => Frame::Joined { topic, accepted: choices.flag(), records: vec![record(choices)] },
         3 => Frame::Leave { topic },
         4 => Frame::Shuffle { topic, answer: choices.flag(), records: vec![record(choices)] },
-        5 | 6 => Frame::Push { hops: choices.number() as u8, message: message(choices, now) },
+        5 | 6 => Frame::Push { hops: choices.number() as u8, repair: choices.flag(), message: message(choices, now) },
         7 => {
             let messages = ids(choices, now).into_iter().map(|id| (id, choices.number() as u8)).collect();
             Frame::Have { topic, answer: choices.flag(), messages }
