@@ -63,6 +63,11 @@ func TestRealMessageReachesTheOtherNode(t *testing.T) {
 		t.Fatal(message, err)
 	}
 	until(t, "both were judged", func() bool { return len(seen) == 2 })
+	too, err := a.Subscribe(within(t), "test/news")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer too.Close()
 	until(t, "they are neighbours", func() bool {
 		info, err := sub.Info(within(t))
 		return err == nil && info.Neighbours == 1
