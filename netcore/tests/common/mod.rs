@@ -86,12 +86,18 @@ impl Netcore {
 
     /// A process in `home` that waits for `Start`.
     pub fn spawn(home: Arc<TempDir>, network: &str) -> Self {
+        Self::spawn_with(home, network, &[])
+    }
+
+    /// The same, with more options.
+    pub fn spawn_with(home: Arc<TempDir>, network: &str, options: &[String]) -> Self {
         let (channel, far) = AdminChannel::pair().unwrap();
         // The shell moves the socket from its standard input to descriptor 3.
         let child = Command::new("sh")
             .args(["-c", "exec 3<&0 </dev/null; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_polypeer-netcore")])
             .args(["--no-lan", "--listen", "127.0.0.1:0", "--network", network, "--home"])
             .arg(home.path())
+            .args(options)
             .stdin(Stdio::from(far))
             .spawn()
             .unwrap();

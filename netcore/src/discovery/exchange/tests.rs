@@ -175,3 +175,19 @@ fn what_is_remembered_is_bounded() {
     }
     assert_eq!((world.exchange.answered.0.len(), world.exchange.asked.0.len()), (MAX_REMEMBERED, MAX_REMEMBERED));
 }
+
+#[test]
+fn examples_are_what_is_sent() {
+    let mut examples = crate::examples::examples();
+    assert_eq!(examples.remove("exchange-question").expect("an example"), Exchange::question(MAX_RECORDS));
+    let mut id = [0; 32];
+    id.iter_mut().zip(0x20..).for_each(|(byte, value)| *byte = value);
+    let record = AddressRecord {
+        node: NodeId(id),
+        addresses: vec!["203.0.114.7:7470".parse().expect("an address")],
+        sequence: 5,
+        time: 100_000_000,
+        signature: polypeer_ipc_protocol::record::Signature([0x11; 64]),
+    };
+    assert_eq!(examples.remove("exchange-reply").expect("an example"), encoded(&[Arc::new(record)]));
+}
