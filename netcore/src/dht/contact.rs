@@ -25,6 +25,9 @@ impl Contact {
     }
 }
 
+/// In the order of their numbers: most local first.
+const ZONES: [Zone; 3] = [Zone::Loopback, Zone::Private, Zone::Public];
+
 /// The records of one node: the newest of each zone.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Records([Option<Arc<AddressRecord>>; 3]);
@@ -54,7 +57,8 @@ impl Records {
 
     /// The most local one that a peer in `zone` may be told of.
     pub(super) fn told_to(&self, zone: Zone) -> Option<&Arc<AddressRecord>> {
-        self.iter().find(|record| record.zone().is_told_to(zone))
+        let told = ZONES.iter().filter(|own| own.is_told_to(zone));
+        told.filter_map(|own| self.of(*own)).next()
     }
 
     /// The one to dial: the most local, and after each failure the next.

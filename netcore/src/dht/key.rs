@@ -54,16 +54,26 @@ impl Key {
 
     /// How far `other` is.
     pub fn distance(&self, other: &Self) -> Distance {
-        let mut bytes = [0; 32];
-        for (byte, (a, b)) in bytes.iter_mut().zip(self.0.iter().zip(&other.0)) {
-            *byte = a ^ b;
+        let (a, b) = (self.words(), other.words());
+        Distance([a[0] ^ b[0], a[1] ^ b[1], a[2] ^ b[2], a[3] ^ b[3]])
+    }
+
+    fn words(&self) -> [u64; 4] {
+        let mut words = [0; 4];
+        for (word, bytes) in words.iter_mut().zip(self.0.as_chunks::<8>().0) {
+            *word = u64::from_be_bytes(*bytes);
         }
-        Distance(bytes)
+        words
     }
 
     /// What is so far from this one.
     pub fn at(&self, distance: &Distance) -> Self {
-        Self(self.distance(&Self(distance.0)).0)
+        let mut bytes = [0; 32];
+        let words = self.words().into_iter().zip(distance.0);
+        for (bytes, (own, far)) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(words) {
+            *bytes = (own ^ far).to_be_bytes();
+        }
+        Self(bytes)
     }
 
     /// A place that shares exactly the first `bits` bits with this one; the rest is from `random`.
@@ -87,19 +97,15 @@ impl fmt::Debug for Key {
 }
 
 /// The XOR of two keys, as a number of 256 bits (Maymounkov and Mazières 2002, section 2.1). From one key, each distance
-/// leads to exactly one other.
+/// leads to exactly one other. Kept as words, the highest first, as most of what a table does is to compare them.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Distance(pub [u8; 32]);
+pub struct Distance([u64; 4]);
 
 impl Distance {
-    /// The furthest.
-    pub const MAX: Self = Self([0xff; 32]);
-
     /// How many of the first bits are shared, 256 for a key and itself.
     pub fn shared_bits(&self) -> usize {
-        for (at, chunk) in self.0.chunks_exact(8).enumerate() {
-            let word = u64::from_be_bytes(chunk.try_into().expect("chunks of 8"));
-            if word != 0 {
+        for (at, word) in self.0.iter().enumerate() {
+            if *word != 0 {
                 return at * 64 + word.leading_zeros() as usize;
             }
         }
@@ -108,8 +114,8 @@ impl Distance {
 
     /// As a share of the whole space: how much of it is nearer.
     pub fn fraction(&self) -> f64 {
-        let (high, _) = self.0.split_at(16);
-        u128::from_be_bytes(high.try_into().expect("16 bytes")) as f64 / 2_f64.powi(128)
+        let high = u128::from(self.0[0]) << 64 | u128::from(self.0[1]);
+        high as f64 / 2_f64.powi(128)
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) const MAX_CANDIDATES: usize = 64;
 /// First calls and checks in flight: they must not take the places of lookups.
 pub(super) const MAX_CHECKS: usize = 4;
 /// A contact that was silent for this long is checked before it makes a new one wait, seconds.
-pub(super) const CHECK_SILENT: u32 = 300;
+pub(super) const CHECK_SILENT: u32 = 900;
 /// A contact that was silent for this long is checked anyway, seconds: half of a churn of 50 % an hour is noticed in time.
 pub(super) const CHECK_ANYWAY: u32 = 1800;
 /// A bucket with fewer sound contacts takes the nodes that answers mention, not only those that were asked.
@@ -75,6 +75,8 @@ pub(super) const MAX_PUT_TRIES: usize = 2 * K;
 
 /// Jobs of this node and its plugins in progress; the next is refused.
 pub const MAX_QUERIES: usize = 256;
+/// How soon a node looks up its own neighbourhood again that it has just learned much of.
+pub(super) const JOIN_AGAIN: Duration = Duration::from_secs(30);
 /// Lookups for this node's own upkeep in progress.
 pub(super) const MAX_UPKEEP: usize = 3;
 /// Calls in flight; lookups wait for a place.

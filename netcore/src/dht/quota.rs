@@ -107,12 +107,6 @@ impl Usage {
     pub(super) fn total(&self) -> Amount {
         self.total
     }
-
-    /// How many are charged.
-    #[cfg(test)]
-    pub(super) fn owners(&self) -> usize {
-        self.nodes.len() + self.subnets.len()
-    }
 }
 
 fn less<T: Ord>(amounts: &mut BTreeMap<T, Amount>, who: &T, bytes: usize) {

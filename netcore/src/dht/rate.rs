@@ -1,6 +1,7 @@
 //! How often one asker, and one network, may ask: an allowance that fills again with time, for each of a bounded number.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::hash::Hash;
 use std::net::IpAddr;
 
 use polypeer_ipc_protocol::ids::NodeId;
@@ -49,18 +50,19 @@ type Allowance = (u32, Moment);
 
 #[derive(Debug)]
 struct Group<T> {
-    known: BTreeMap<T, Allowance>,
+    /// Only looked up, and forgotten whatever the order.
+    known: HashMap<T, Allowance>,
     /// Of all those that there is no room to remember.
     rest: Option<Allowance>,
 }
 
 impl<T> Default for Group<T> {
     fn default() -> Self {
-        Self { known: BTreeMap::new(), rest: None }
+        Self { known: HashMap::new(), rest: None }
     }
 }
 
-impl<T: Ord> Group<T> {
+impl<T: Eq + Hash> Group<T> {
     fn take(&mut self, who: T, cost: u32, at: Moment, burst: u32, rate: u32) -> bool {
         if self.known.len() >= MAX_ASKERS && !self.known.contains_key(&who) {
             return spend(self.rest.get_or_insert((burst, at)), cost, at, burst, rate);

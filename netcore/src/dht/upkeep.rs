@@ -2,14 +2,14 @@
 //! again or hands them on.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::Dht;
 use super::bucket::Moment;
 use super::calls::Purpose;
 use super::contact::Contact;
 use super::limits::{
-    CHECK_ANYWAY, CHECK_SILENT, K, MAX_CALLS, MAX_CANDIDATES, MAX_CHECKS, MAX_HANDOVERS, MAX_UPKEEP,
+    CHECK_ANYWAY, CHECK_SILENT, JOIN_AGAIN, K, MAX_CALLS, MAX_CANDIDATES, MAX_CHECKS, MAX_HANDOVERS, MAX_UPKEEP,
     REPUBLISHED_AT_ONCE, SPARSE_BUCKET,
 };
 use super::query::Goal;
@@ -33,6 +33,8 @@ pub(super) struct Upkeep {
     handovers: VecDeque<(Contact, Record, Moment)>,
     joining: bool,
     joins: u32,
+    /// Contacts there were after the last join.
+    known: usize,
     next_join: Moment,
     /// When the own addresses are to be put again.
     next_address: Moment,
@@ -155,11 +157,13 @@ impl Dht {
         }
         self.upkeep.joining = false;
         self.upkeep.joins = self.upkeep.joins.saturating_add(1);
-        // At first often: in a network that begins, everybody else is new too. Later four times as often as other ranges, as
-        // only this node's neighbours can tell others that it is there.
-        let most = self.config.refresh / 4;
-        let first = Duration::from_secs(15) * 2_u32.saturating_pow(self.upkeep.joins.min(16));
-        let pause = u32::try_from(first.min(most).as_secs()).unwrap_or(u32::MAX);
+        // Soon again while it brings many: in a network that begins, everybody else is new too. Later four times as often as
+        // other ranges, as only this node's neighbours can tell others that it is there.
+        let known = self.table.len();
+        let grows = known > self.upkeep.known + self.upkeep.known / 4;
+        self.upkeep.known = known;
+        let pause = if grows { JOIN_AGAIN } else { self.config.refresh / 4 };
+        let pause = u32::try_from(pause.as_secs()).unwrap_or(u32::MAX);
         self.upkeep.next_join = Moment(at.0.saturating_add(pause));
     }
 
@@ -195,7 +199,7 @@ impl Dht {
     pub(super) fn tick(&mut self, now: Now) {
         let at = self.moment(now);
         self.upkeep.turn = self.upkeep.turn.wrapping_add(1);
-        if self.upkeep.turn % 3 == 0 {
+        if self.upkeep.turn.is_multiple_of(3) {
             self.rates.forget(at);
             self.store.expire(at);
             self.providers.expire(at);

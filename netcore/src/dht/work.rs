@@ -1,6 +1,5 @@
 //! Moves jobs on: from the start through a lookup's steps, and for records through their putting, to the outcome.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::bucket::{Entry, Moment};
@@ -94,8 +93,9 @@ impl Dht {
         }
         self.table.looked(&target, self.moment(now));
         let depth = match goal {
-            Goal::Locate { .. } | Goal::Get(_) | Goal::Providers { .. } | Goal::Join => DEPTH_GET,
-            Goal::Put { .. } | Goal::Provide { .. } => DEPTH_PUT,
+            Goal::Locate { .. } | Goal::Get(_) | Goal::Providers { .. } => DEPTH_GET,
+            Goal::Join if !self.upkeep.has_joined() => DEPTH_GET,
+            Goal::Put { .. } | Goal::Provide { .. } | Goal::Join => DEPTH_PUT,
             Goal::Look => DEPTH_REFRESH,
         };
         let lookup = Lookup::new(target, Plan { depth, guarded: self.config.defences }, seeds);

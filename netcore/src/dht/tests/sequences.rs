@@ -76,7 +76,7 @@ fn place(number: u8) -> SocketAddr {
 
 fn address(node: u8, at: u8, now: Now) -> Arc<AddressRecord> {
     let mut record = AddressRecord::sign(&keys(node), vec![place(at)], u64::from(at % 3), now);
-    if at % 17 == 0 {
+    if at.is_multiple_of(17) {
         record.sequence += 1; // forged
     }
     Arc::new(record)
