@@ -1,0 +1,65 @@
+"""The examples of contrib/ on real nodes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from functools import partial
+from pathlib import Path
+
+from conftest import MakeNode
+from harness import ROOT, Node, until
+
+EXAMPLES = ROOT / "contrib" / "examples"
+
+
+def built(folder: Path, name: str) -> Path:
+    """A Go example as a plugin's folder."""
+    made = folder / "built" / name
+    made.mkdir(parents=True)
+    shutil.copy(EXAMPLES / name / "plugin.toml", made)
+    environment = {**os.environ, "CGO_ENABLED": "0"}
+    subprocess.run(["go", "build", "-o", str(made / name), "."], cwd=EXAMPLES / name, check=True, env=environment)
+    return made
+
+
+def board(node: Node, plugin: str) -> set[tuple[str, str]]:
+    """What is on a board: the beginnings of the authors' ids, and the notices."""
+    said = node.cli("plugin", "logs", plugin).ok().out.splitlines()
+    notices = (line.partition(" | ")[2].split(": ", 1) for line in said if " out | " in line)
+    return {(notice[0], notice[1]) for notice in notices if len(notice) == 2 and len(notice[0]) == 10}
+
+
+def complete(node: Node, plugin: str, wanted: set[tuple[str, str]]) -> bool:
+    """Whether exactly these are on it."""
+    found = board(node, plugin)
+    assert found == wanted, found
+    return True
+
+
+def shows(node: Node, notice: tuple[str, str]) -> bool:
+    """Whether a board in Go has a notice."""
+    return notice in board(node, "go-noticeboard")
+
+
+def test_noticeboards_in_python_and_go_show_the_same(make_node: MakeNode, folder: Path) -> None:
+    a, b, c = (make_node(name).start() for name in "abc")
+    b.meet(a)
+    c.meet(a)
+    a.install(EXAMPLES / "python-noticeboard")
+    go = built(folder, "go-noticeboard")
+    for node in (b, c):
+        node.install(go)
+    wanted = {
+        (a.id[:10], "python-noticeboard was here"),
+        (b.id[:10], "go-noticeboard was here"),
+        (c.id[:10], "go-noticeboard was here"),
+    }
+    for node, plugin in ((a, "python-noticeboard"), (b, "go-noticeboard"), (c, "go-noticeboard")):
+        until(f"the board of {node.home.name} is complete", partial(complete, node, plugin, wanted))
+    notice = a.home / "data" / "python-noticeboard" / "notice.txt"
+    notice.write_text("Cake at four\n")
+    a.cli("plugin", "restart", "python-noticeboard").ok()
+    for node in (b, c):
+        until("the new notice is there", partial(shows, node, (a.id[:10], "Cake at four")))
