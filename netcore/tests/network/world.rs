@@ -69,9 +69,13 @@ impl World {
         names.set("seed.test", Known::Records(vec![Ipv4Addr::LOCALHOST.into()], Vec::new()));
         let known = [format!("--dns-seed=seed.test:{port}"), format!("--resolver={}", names.address)];
         let mut members = vec![Some(Arc::new(seed))];
+        let mut starting = JoinSet::new();
         for _ in 1..count {
             let arguments = [&alone[..], &known].concat();
-            members.push(Some(Arc::new(begin(Arc::new(TempDir::new().unwrap()), &arguments).await)));
+            starting.spawn(async move { begin(Arc::new(TempDir::new().unwrap()), &arguments).await });
+        }
+        while let Some(member) = within("a start", starting.join_next()).await {
+            members.push(Some(Arc::new(member.unwrap())));
         }
         Self { members, records: BTreeMap::new(), _names: names }
     }
@@ -93,9 +97,13 @@ impl World {
         let ids: BTreeSet<NodeId> = living.iter().map(|(_, member)| member.id).collect();
         loop {
             let mut links: BTreeMap<NodeId, BTreeSet<NodeId>> = BTreeMap::new();
-            for (_, member) in &living {
-                let peers = member.connected().await;
-                links.insert(member.id, peers.intersection(&ids).copied().collect());
+            let mut asked = JoinSet::new();
+            for (_, member) in living.iter().cloned() {
+                asked.spawn(async move { (member.id, member.connected().await) });
+            }
+            while let Some(peers) = asked.join_next().await {
+                let (id, peers) = peers.unwrap();
+                links.insert(id, peers.intersection(&ids).copied().collect());
             }
             let fewest = links.values().map(BTreeSet::len).min().unwrap_or(0);
             let reached = reached(&links);
