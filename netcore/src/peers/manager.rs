@@ -19,20 +19,25 @@
 //! **Connections somebody asked for** (a plugin, the operator) are dialed and kept whatever the marks and the limits of a
 //! place say, up to the table's size: they count, and others go for them.
 
+mod decision;
+#[cfg(test)]
+mod tests;
+mod work;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use polypeer_ipc_protocol::ids::NodeId;
+use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
 
 use super::book::{Book, Entry, Source};
-use super::candidates::{self, Chosen};
 use super::caps::{Counts, Crowded};
 use super::marks::Marks;
 use super::score::ScoreEvent;
 use crate::now::Now;
+pub use decision::{Action, Ending, Parting, Refusal, Tallies};
 
 /// Wait before the first new dial of a peer that was lost, and after the first failure.
 const FIRST: Duration = Duration::from_secs(1);
@@ -45,65 +50,6 @@ const HOPELESS: u32 = 6;
 /// Dials under way beyond which nobody on the local network is dialed to see whether its announcement is true: anybody
 /// there can announce any number of nodes. Those announced again later are.
 const MAX_FOUND_DIALS: usize = 32;
-
-/// What is to be done.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
-    /// Dial, and tell with [`Manager::dial_ended`] how it went.
-    Dial {
-        /// Whom.
-        node: NodeId,
-        /// Where, best first.
-        addresses: Vec<SocketAddr>,
-        /// Who knew.
-        source: Source,
-    },
-    /// End the connection.
-    Close {
-        /// With whom.
-        node: NodeId,
-        /// Why.
-        why: Parting,
-    },
-}
-
-/// Why a connection is ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Parting {
-    /// There are too many, and others are worth more.
-    Crowded,
-    /// Nobody used it.
-    Unused,
-    /// It did too much harm.
-    Banned,
-}
-
-/// Why a connection is not wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Refusal {
-    /// The operator cut the peer off.
-    Blocked,
-    /// It did too much harm.
-    Banned {
-        /// For so long, seconds.
-        seconds: u64,
-    },
-    /// Too many with its host.
-    Host,
-    /// Too many with its subnet.
-    Subnet,
-    /// The node is full of better ones.
-    Full,
-}
-
-/// How a connection ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Ending {
-    /// By accident, or the peer stopped: it is worth trying again.
-    Lost,
-    /// One of both let the other go.
-    LetGo,
-}
 
 /// A connection that is kept.
 #[derive(Debug, Clone, Copy)]
@@ -124,41 +70,6 @@ struct Dial {
     own: bool,
     ip: Option<IpAddr>,
     source: Source,
-}
-
-macro_rules! tallies {
-    ($($(#[doc = $doc:literal])* $name:ident,)*) => {
-        /// What was decided so often.
-        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-        pub struct Tallies { $($(#[doc = $doc])* pub $name: u64,)* }
-
-        impl Tallies {
-            /// All of them that are not zero, by name.
-            pub fn list(&self) -> impl Iterator<Item = (String, u64)> {
-                let all = [$((stringify!($name), self.$name),)*];
-                all.into_iter().filter(|(_, count)| *count > 0).map(|(name, count)| (name.to_owned(), count))
-            }
-        }
-    };
-}
-
-tallies! {
-    /// Connections refused because of a block.
-    refused_blocked,
-    /// Connections refused because of a ban.
-    refused_banned,
-    /// Connections refused because there are too many with the same address.
-    refused_per_ip,
-    /// Connections refused because there are too many with the same subnet.
-    refused_per_subnet,
-    /// Connections refused because the node is full.
-    refused_high_water,
-    /// Connections let go for better ones.
-    let_go_crowded,
-    /// Connections let go because nobody used them.
-    let_go_unused,
-    /// Bans begun.
-    banned,
 }
 
 /// See the module.
@@ -471,159 +382,9 @@ impl Manager {
         }
         true
     }
-
-    // What to do.
-
-    /// The next thing to do at `now`, if there is one.
-    pub fn poll(&mut self, now: Now) -> Option<Action> {
-        if self.actions.is_empty() && self.wake.is_some_and(|wake| wake <= now.at) {
-            self.wake = None;
-            self.let_crowd_go(now);
-            self.let_unused_go(now);
-            self.choose(now);
-        }
-        self.actions.pop_front()
-    }
-
-    /// When [`Self::poll`] may have something to do though nothing happens.
-    pub fn next_timeout(&self) -> Option<Instant> {
-        self.wake
-    }
-
-    fn wake_by(&mut self, at: Instant) {
-        self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
-    }
-
-    /// From 0 to 1.
-    fn jitter(&mut self) -> f64 {
-        self.rng.random()
-    }
-
-    fn dial(&mut self, node: NodeId, source: Source) {
-        if self.dials.contains_key(&node) {
-            return;
-        }
-        let addresses = self.book.candidates(&node);
-        let ip = addresses.first().map(SocketAddr::ip);
-        self.dials.insert(node, Dial { own: true, ip, source });
-        self.actions.push_back(Action::Dial { node, addresses, source });
-    }
-
-    fn close(&mut self, node: NodeId, why: Parting) {
-        match self.links.get_mut(&node) {
-            Some(held) if !held.closing => held.closing = true,
-            _ => return,
-        }
-        match why {
-            Parting::Crowded => self.tallies.let_go_crowded += 1,
-            Parting::Unused => self.tallies.let_go_unused += 1,
-            Parting::Banned => {}
-        }
-        self.actions.push_back(Action::Close { node, why });
-    }
-
-    /// Connections that may be let go, the least useful first, each with its worth: of those worth the same the one
-    /// unused for longest.
-    fn spare(&self, now: Now, of: impl Fn(&Held) -> bool) -> Vec<(f64, NodeId)> {
-        let mut spare: Vec<_> = self
-            .links
-            .iter()
-            .filter(|(node, held)| {
-                let old = now.at.saturating_duration_since(held.since) >= self.marks.grace;
-                old && of(held) && self.is_dispensable(node, held)
-            })
-            .map(|(node, held)| (self.worth(node, now), held.used, *node))
-            .collect();
-        spare.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)).then(a.2.cmp(&b.2)));
-        spare.into_iter().map(|(worth, _, node)| (worth, node)).collect()
-    }
-
-    fn is_dispensable(&self, node: &NodeId, held: &Held) -> bool {
-        !held.closing && !self.book.is_protected(node) && !self.kept.contains_key(node)
-    }
-
-    fn let_crowd_go(&mut self, now: Now) {
-        let over = self.connected().saturating_sub(self.marks.high);
-        if over == 0 {
-            return;
-        }
-        let spare = self.spare(now, |_| true);
-        let missing = spare.len() < over;
-        for (_, node) in spare.into_iter().take(over) {
-            self.close(node, Parting::Crowded);
-        }
-        if missing {
-            let young = self.links.iter().filter(|(node, held)| self.is_dispensable(node, held));
-            if let Some(since) = young.map(|(_, held)| held.since).min() {
-                self.wake_by(since + self.marks.grace);
-            }
-        }
-    }
-
-    fn let_unused_go(&mut self, now: Now) {
-        let idle = self.marks.idle;
-        let mut over = self.connected().saturating_sub(self.marks.low);
-        let mut chosen = self.chosen().saturating_sub(self.marks.outgoing());
-        if over == 0 {
-            return;
-        }
-        let unused = |held: &Held| now.at.saturating_duration_since(held.used) >= idle;
-        for (_, node) in self.spare(now, unused) {
-            let outgoing = self.links.get(&node).is_some_and(|held| held.outgoing);
-            if over == 0 || (outgoing && chosen == 0) {
-                continue;
-            }
-            over -= 1;
-            chosen -= usize::from(outgoing);
-            self.close(node, Parting::Unused);
-        }
-        let later = self.links.iter().filter(|(node, held)| self.is_dispensable(node, held) && !unused(held));
-        if let Some(used) = later.map(|(_, held)| held.used).min().filter(|_| over > 0) {
-            self.wake_by((used + idle).max(now.at + Duration::from_secs(1)));
-        }
-    }
-
-    /// Dials the best candidates, as many as are missing.
-    fn choose(&mut self, now: Now) {
-        let own: Vec<Dial> = self.dials.values().filter(|dial| dial.own).copied().collect();
-        let room = self.marks.dials.saturating_sub(own.len());
-        let below = self.marks.low.saturating_sub(self.connected() + own.len());
-        let unchosen = self.marks.outgoing().saturating_sub(self.chosen() + own.len());
-        let missing = below.max(unchosen);
-        let absent = self.book.protected().iter().any(|node| self.is_free(node));
-        if room == 0 || (missing == 0 && !absent) {
-            return;
-        }
-        let mut chosen = Chosen::default();
-        for held in self.links.values().filter(|held| held.outgoing && !held.closing) {
-            chosen.add(held.ip, held.source);
-        }
-        for dial in &own {
-            if let Some(ip) = dial.ip {
-                chosen.add(ip, dial.source);
-            }
-        }
-        let free = |node: &NodeId| self.is_free(node);
-        let crowded = |ip: IpAddr| self.counts.check(ip, self.marks.place(ip)).is_err();
-        let (mut all, next) = candidates::gather(&self.book, now, free, crowded);
-        all.iter_mut().for_each(|candidate| candidate.chance = self.rng.random());
-        if let Some(next) = next {
-            self.wake_by(next);
-        }
-        for (node, source) in candidates::pick(all, chosen, self.marks.chosen_per_subnet, missing, room) {
-            self.dial(node, source);
-        }
-    }
-
-    fn is_free(&self, node: &NodeId) -> bool {
-        *node != self.me && !self.links.contains_key(node) && !self.dials.contains_key(node)
-    }
 }
 
 /// How long `entry` is refused for; never what the operator protects.
 pub(super) fn banned(entry: &Entry, now: Now) -> Option<u64> {
     if entry.protected { None } else { entry.standing.banned_for(now.unix) }
 }
-
-#[cfg(test)]
-mod tests;

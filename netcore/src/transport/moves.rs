@@ -79,7 +79,9 @@ impl Moves {
         if watched.users == 0
             && let Some(watched) = state.watched.remove(&remote)
         {
-            watched.ids.iter().for_each(|id| drop(state.ids.remove(id)));
+            for id in &watched.ids {
+                state.ids.remove(id);
+            }
         }
         self.used.store(!state.watched.is_empty(), Ordering::Release);
     }
