@@ -15,6 +15,7 @@ mod floods;
 mod gossip;
 mod handshakes;
 mod messages;
+mod queries;
 mod records;
 mod slow;
 mod world;
