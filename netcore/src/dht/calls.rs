@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
 use super::contact::Contact;
-use super::limits::{CALL_TIMEOUT, SLOW};
+use super::limits::{CALL_TIMEOUT, MAX_CALLS, SLOW};
 use super::{CallId, QueryId};
 
 /// What a call is for.
@@ -60,6 +60,10 @@ impl Calls {
         for timers in [&mut self.slow, &mut self.late] {
             while timers.front().is_some_and(|(_, id)| !self.open.contains_key(id)) {
                 timers.pop_front();
+            }
+            if timers.len() > 4 * MAX_CALLS {
+                // Most have ended before the first of them.
+                timers.retain(|(_, id)| self.open.contains_key(id));
             }
         }
         call

@@ -52,7 +52,7 @@ use crate::now::Now;
 use bucket::Moment;
 use calls::{Call, Calls, Purpose};
 use contact::{Contact, Records};
-use limits::{CUT_OFF, MAX_QUERIES, MAX_REPORTS, QUERY_TIMEOUT, TICK};
+use limits::{CUT_OFF, MAX_CANDIDATES, MAX_QUERIES, MAX_REPORTS, QUERY_TIMEOUT, TICK};
 use own::Own;
 use providers::Providers;
 use query::Query;
@@ -183,6 +183,7 @@ impl Dht {
     /// Ends a job without an [`Output::Done`]. What it was to keep in the table goes on being put again.
     pub fn cancel(&mut self, query: QueryId) {
         self.queries.remove(&query);
+        self.starved.retain(|starved| *starved != query);
         self.outputs.retain(|output| !matches!(output, Output::Done { query: done, .. } if *done == query));
         self.forget_ended();
     }
@@ -310,12 +311,12 @@ impl Dht {
     /// Says that a node lied.
     fn lied(&mut self, node: NodeId, why: Lie) {
         self.counts.lies += 1;
+        self.table.remove(&Key::of_node(node));
         if self.reports >= MAX_REPORTS {
             self.counts.reports_dropped += 1;
             return;
         }
         self.reports += 1;
-        self.table.remove(&Key::of_node(node));
         self.outputs.push_back(Output::Misbehaved { node, why });
     }
 
@@ -338,6 +339,7 @@ impl Dht {
                 if self.failed_in_a_row >= CUT_OFF {
                     self.table.unchecked(&call.to.key);
                 } else if let Some(spare) = self.table.failed(&call.to.key) {
+                    self.upkeep.candidates.truncate(MAX_CANDIDATES - 1);
                     self.upkeep.candidates.push_front(Contact::new(spare));
                 }
             }
@@ -373,6 +375,10 @@ impl Dht {
 
     /// Keeps in mind when a query ends at the latest.
     fn ends_later(&mut self, now: Now, query: QueryId) {
+        if self.ends.len() > 2 * MAX_QUERIES {
+            // Most have ended before the first of them.
+            self.ends.retain(|(_, query)| self.queries.contains_key(query));
+        }
         self.ends.push_back((now.at + QUERY_TIMEOUT, query));
     }
 }

@@ -511,3 +511,22 @@ fn moments_count_seconds_and_never_go_back() {
     assert_eq!(Moment(7).since(Moment(5)), 2);
     assert_eq!(Moment(5).since(Moment(7)), 0);
 }
+
+#[test]
+fn jobs_begun_and_ended_by_the_thousand_leave_nothing_behind() {
+    let now = now();
+    let mut dht = server(now, DhtConfig::default());
+    befriend(&mut dht, now, 30);
+    for number in 0..5000 {
+        if let Ok(query) = dht.start(now, Job::Get { key: immutable(number).key() }) {
+            dht.cancel(query);
+        }
+        while let Some(output) = dht.poll(now) {
+            if let (Output::Call { call, .. }, true) = (output, number % 2 == 0) {
+                dht.handle_answer(now, call, Ok(Response::Found { record: None, contacts: Vec::new() }));
+            }
+        }
+        assert!(dht.ends.len() <= 3 * MAX_QUERIES && dht.starved.len() <= MAX_QUERIES);
+    }
+    assert_eq!(dht.stats().queries, 0);
+}

@@ -196,6 +196,8 @@ impl Play {
                 self.calls.push((call, request));
             }
         }
+        let queues = [self.dht.ends.len(), self.dht.starved.len(), self.dht.upkeep.candidates.len()];
+        assert!(queues.iter().all(|queue| *queue <= 3 * MAX_QUERIES), "{queues:?}");
         assert!(stats.calls <= MAX_CALLS + 4 && stats.queries <= MAX_QUERIES + 20, "{stats:?}");
         for entry in self.dht.table.entries() {
             assert_ne!(entry.key, Key::of_node(keys(0).0));
