@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"reflect"
 	"testing"
 	"time"
@@ -332,111 +331,5 @@ func TestNameIsProvidedOnceByAPlugin(t *testing.T) {
 	<-again.Done()
 	if !errors.Is(again.Err(), net.ErrClosed) {
 		t.Error(again.Err())
-	}
-}
-
-func TestDatagramsAreAPacketConn(t *testing.T) {
-	_, _, a, b := two(t)
-	here, err := a.ListenPacket(short(t), "game/1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer here.Close()
-	there, err := b.ListenPacket(short(t), "game/1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if n, err := here.WriteTo([]byte("ping"), here.PeerAddr(b.ID())); n != 4 || err != nil {
-		t.Fatal(n, err)
-	}
-	buf := make([]byte, 3)
-	n, from, err := there.ReadFrom(buf)
-	if err != nil || string(buf[:n]) != "pin" || from.(Addr).Origin.Peer != a.ID() {
-		t.Error(string(buf[:n]), from, err)
-	}
-	if _, err := there.WriteTo([]byte("pong"), from); err != nil {
-		t.Error(err)
-	}
-	if n, _, err := here.ReadFrom(buf); n != 3 || err != nil {
-		t.Error(n, err)
-	}
-	if _, err := here.WriteTo(nil, &net.UDPAddr{}); !errors.Is(err, ErrBadArgument) {
-		t.Error(err)
-	}
-	if _, err := here.WriteTo(nil, here.PeerAddr(NodeID{9})); !errors.Is(err, ErrUnreachable) {
-		t.Error(err)
-	}
-	_ = there.SetDeadline(time.Now().Add(-time.Second))
-	if _, _, err := there.ReadFrom(buf); !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Error(err)
-	}
-	if _, err := there.WriteTo(nil, from); !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Error(err)
-	}
-	_ = there.SetDeadline(time.Time{})
-	reading := make(chan error, 1)
-	go func() {
-		_, _, err := there.ReadFrom(make([]byte, 1))
-		reading <- err
-	}()
-	_ = there.Close()
-	if err := <-reading; !errors.Is(err, net.ErrClosed) {
-		t.Error(err)
-	}
-	if _, err := there.WriteTo(nil, from); !errors.Is(err, net.ErrClosed) {
-		t.Error(err)
-	}
-}
-
-func TestDatagramsBeyondTheQueueAreCounted(t *testing.T) {
-	_, _, a, b := two(t)
-	there, err := b.ListenPacket(short(t), "game/1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer there.Close()
-	for i := 0; i < datagramQueue+3; i++ {
-		if err := a.SendDatagram(short(t), b.ID(), "game/1", []byte(fmt.Sprint(i))); err != nil {
-			t.Fatal(err)
-		}
-	}
-	until(t, func() bool { return there.Dropped() == 3 })
-	buf := make([]byte, 10)
-	if n, _, err := there.ReadFrom(buf); err != nil || string(buf[:n]) != "3" {
-		t.Error(string(buf[:n]), err)
-	}
-}
-
-func TestChangesOfTheNetworkAreTold(t *testing.T) {
-	_, y, _, b := two(t)
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	events, err := b.WatchNetwork(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ticket := "polypeer:" + b.ID().String()
-	y.mu.Lock()
-	session := y.session
-	y.mu.Unlock()
-	if !session.network {
-		t.Error("netcore was not asked")
-	}
-	for change, want := range map[msgNetworkChange]NetworkEvent{
-		msgNetworkChangePath{NodeID{1}, msgPathRelayed}: {Kind: PathChanged, Node: NodeID{1}, Path: Relayed},
-		msgNetworkChangeReach{msgReachPublic}:           {Kind: ReachChanged, Reach: ReachPublic},
-		msgNetworkChangeAddresses{ticket}:               {Kind: AddressesChanged, Ticket: ticket},
-	} {
-		session.send(msgServerFrameEvent{msgEventNetwork{change}})
-		if got := <-events; got != want {
-			t.Errorf("%+v instead of %+v", got, want)
-		}
-	}
-	session.send(msgServerFrameEvent{msgEventDropped{7}})
-	if got := <-events; got.Kind != NetworkMissed || b.EventsDropped() != 7 {
-		t.Errorf("%+v, %d dropped", got, b.EventsDropped())
-	}
-	cancel()
-	for range events { // closed once it is over
 	}
 }
