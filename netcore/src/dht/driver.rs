@@ -6,7 +6,7 @@
 //!                                                          └────────── its answer ◄──────────┘
 //! ```
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -40,6 +40,8 @@ struct Driver {
     protocol: Protocol,
     /// Who waits for which job, and whether the job is of no use without them.
     waiting: HashMap<QueryId, (Told, bool)>,
+    /// When searches are to end with what they have found; at most as many as jobs.
+    ends: BTreeSet<(Instant, QueryId)>,
     calls: JoinSet<Answered>,
 }
 
@@ -48,12 +50,14 @@ pub(crate) async fn run(node: Arc<Node>, seed: [u8; 32]) {
     let Some(mut inbox) = node.services().dht.inbox() else { return };
     let protocol = KAD.parse().expect("a protocol's name");
     let dht = Dht::new(Arc::clone(&node.keys), DhtConfig::default(), seed);
-    let mut driver = Driver { node, dht, protocol, waiting: HashMap::new(), calls: JoinSet::new() };
+    let mut driver =
+        Driver { node, dht, protocol, waiting: HashMap::new(), ends: BTreeSet::new(), calls: JoinSet::new() };
     let mut sweep = interval(SWEEP);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         driver.perform();
-        let due = driver.dht.next_timeout();
+        let end = driver.ends.first().map(|(at, _)| *at);
+        let due = driver.dht.next_timeout().into_iter().chain(end).min();
         tokio::select! {
             command = inbox.recv() => match command {
                 Some(command) => driver.handle(command),
@@ -66,7 +70,15 @@ pub(crate) async fn run(node: Arc<Node>, seed: [u8; 32]) {
                 }
             }
             () = sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => {
-                driver.dht.handle_timeout(Now::real());
+                let now = Now::real();
+                while let Some((at, query)) = driver.ends.pop_first() {
+                    if at > now.at {
+                        driver.ends.insert((at, query));
+                        break;
+                    }
+                    driver.dht.conclude(now, query);
+                }
+                driver.dht.handle_timeout(now);
             }
             _ = sweep.tick(), if !driver.waiting.is_empty() => driver.sweep(),
         }
@@ -77,12 +89,13 @@ impl Driver {
     fn handle(&mut self, command: Command) {
         let now = Now::real();
         match command {
-            Command::Job(job, told) => {
+            Command::Job(job, until, told) => {
                 // Once given, a record or a listing is wanted also by those who did not wait for it.
                 let lookup = matches!(job, Job::Locate(_) | Job::Get { .. } | Job::Providers { .. });
                 match self.dht.start(now, job) {
                     Ok(query) => {
                         self.waiting.insert(query, (told, lookup));
+                        self.ends.extend(until.map(|until| (until, query)));
                     }
                     Err(busy) => {
                         let _ = told.send(Err(Failure::new(ErrorCode::Busy, busy.to_string())));

@@ -21,8 +21,9 @@ const AT_ONCE: Duration = Duration::from_secs(2);
 /// What the driver is asked.
 #[derive(Debug)]
 pub(super) enum Command {
-    /// Does a job; the answer is dropped where nobody waits any more.
-    Job(Job, oneshot::Sender<Result<Outcome, Failure>>),
+    /// Does a job; the answer is dropped where nobody waits any more. At the time, if there is one, what a search has found
+    /// is the answer.
+    Job(Job, Option<Instant>, oneshot::Sender<Result<Outcome, Failure>>),
     /// Answers a peer.
     Request(Asker, Box<Request>, oneshot::Sender<Response>),
     /// A node that may serve.
@@ -94,14 +95,15 @@ impl DhtHandle {
         }
     }
 
-    /// Nodes that provide `key`; `limit` of them are enough. Their signatures are right.
+    /// Nodes that provide `key`; `limit` of them are enough, and those found by `deadline`. Their signatures are right.
     pub async fn providers(
         &self,
         key: Key,
         limit: usize,
         deadline: Instant,
     ) -> Result<Vec<Arc<AddressRecord>>, Failure> {
-        match self.job(Job::Providers { key, limit }, "find providers", deadline).await? {
+        let patience = deadline + AT_ONCE;
+        match self.job_until(Job::Providers { key, limit }, "find providers", Some(deadline), patience).await? {
             Outcome::Providers(providers) => Ok(providers),
             other => Err(unexpected(&other)),
         }
@@ -167,8 +169,18 @@ impl DhtHandle {
     }
 
     async fn job(&self, job: Job, what: &str, deadline: Instant) -> Result<Outcome, Failure> {
+        self.job_until(job, what, None, deadline).await
+    }
+
+    async fn job_until(
+        &self,
+        job: Job,
+        what: &str,
+        until: Option<Instant>,
+        deadline: Instant,
+    ) -> Result<Outcome, Failure> {
         let (told, outcome) = oneshot::channel();
-        if self.commands.try_send(Command::Job(job, told)).is_err() {
+        if self.commands.try_send(Command::Job(job, until, told)).is_err() {
             self.dropped.count();
             let text = "too much waits for the hash table; try again in a moment";
             return Err(Failure::new(ErrorCode::Busy, text));

@@ -446,6 +446,16 @@ impl Dht {
         }
     }
 
+    /// Ends a search for providers now, with those it has found so far; any other job goes on.
+    pub fn conclude(&mut self, now: Now, query: QueryId) {
+        let is_search = |query: &&Query| matches!(query.goal, Goal::Providers { .. });
+        if self.queries.get(&query).filter(is_search).is_some()
+            && let Some(search) = self.queries.remove(&query)
+        {
+            self.finish(now, query, search, None);
+        }
+    }
+
     /// Ends a job.
     fn finish(&mut self, now: Now, id: QueryId, mut query: Query, outcome: Option<Outcome>) {
         let outcome = outcome.unwrap_or_else(|| {

@@ -91,6 +91,8 @@ async fn provider_is_found_and_dialed_until_its_session_ends() {
     again.client.provide(song.clone(), None).await.unwrap();
     let found = far.client.find_providers(song.clone(), 0, None).await.unwrap();
     assert_eq!(found, [near.client.node_id()]);
+    let hurried = far.client.find_providers(song.clone(), 64, Some(Duration::from_millis(1))).await;
+    assert!(hurried.unwrap().len() <= 1, "those found by then are the answer");
     refused(far.client.unprovide(song.clone()), ErrorCode::BadArgument).await;
 
     // Only those that the plugin may deal with.
