@@ -36,7 +36,7 @@ pub enum Frame {
     Join {
         /// Of what.
         topic: TopicId,
-        /// It has no other: somebody else may have to go.
+        /// Nobody pushes to it: messages are to be pushed between the two, and somebody else may have to go.
         urgent: bool,
         /// Where the sender can be reached, if it can.
         record: Option<Arc<AddressRecord>>,

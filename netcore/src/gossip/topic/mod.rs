@@ -27,7 +27,7 @@ use crate::now::Now;
 use missing::AllMissing;
 use neighbour::Neighbour;
 use offer::Offer;
-use overlay::Search;
+use overlay::{Joining, Search};
 use store::Store;
 
 /// One topic.
@@ -41,8 +41,8 @@ pub(super) struct Topic {
     /// Subscribed peers that are connected.
     candidates: BTreeSet<NodeId>,
     neighbours: BTreeMap<NodeId, Neighbour>,
-    /// Peers that were asked to be neighbours, and until when the answer is waited for.
-    joining: BTreeMap<NodeId, Instant>,
+    /// Peers that were asked to be neighbours.
+    joining: BTreeMap<NodeId, Joining>,
     /// Peers that are not asked to be neighbours, and until when.
     refused: BTreeMap<NodeId, Instant>,
     /// Subscribers that can be connected.

@@ -28,9 +28,9 @@ pub(super) struct Neighbour {
 }
 
 impl Neighbour {
-    pub(super) fn new(chosen: bool, now: Instant) -> Self {
+    pub(super) fn new(push: bool, chosen: bool, now: Instant) -> Self {
         Self {
-            push: true,
+            push,
             chosen,
             heard: now,
             haves: Vec::new(),

@@ -30,6 +30,15 @@ const CHOSEN: usize = 2;
 /// A neighbour is gone that was not heard for so many heartbeats.
 const SILENT: u32 = 3;
 
+/// A peer that was asked to be a neighbour.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Joining {
+    /// Until when the answer is waited for.
+    until: Instant,
+    /// Whether messages are to be pushed between the two: this node has no edge into the tree.
+    urgent: bool,
+}
+
 /// Where the search for subscribers is.
 #[derive(Debug, Default)]
 pub(super) struct Search {
@@ -51,8 +60,8 @@ impl Topic {
 
     /// Asks for neighbours while there are too few.
     pub(super) fn maintain(&mut self, cx: &mut Common, now: Now) {
-        let silent: Vec<_> =
-            self.joining.iter().filter(|(_, until)| **until <= now.at).map(|(peer, _)| *peer).collect();
+        let late = self.joining.iter().filter(|(_, joining)| joining.until <= now.at);
+        let silent: Vec<_> = late.map(|(peer, _)| *peer).collect();
         for peer in silent {
             self.joining.remove(&peer);
             self.refuse(peer, now.at + REFUSED);
@@ -70,7 +79,8 @@ impl Topic {
         }
         if self.lack(cx) > 0 {
             let soon = now.at + Duration::from_secs(1);
-            let times = self.joining.values().chain(self.refused.values()).chain(self.search.next.iter());
+            let joining = self.joining.values().map(|joining| &joining.until);
+            let times = joining.chain(self.refused.values()).chain(self.search.next.iter());
             let next = times.min().copied().unwrap_or(now.at + cx.config.refresh);
             cx.timers.set(Some(self.id), Work::Maintain, next.max(soon));
         } else {
@@ -108,9 +118,11 @@ impl Topic {
 
     fn join(&mut self, cx: &mut Common, now: Now, peer: NodeId) {
         let record = cx.peers.get(&peer).and_then(|known| cx.own_for(known.zone));
-        cx.send(peer, Frame::Join { topic: self.id, urgent: self.neighbours.is_empty(), record });
+        // One edge into the tree is enough, and keeps it one.
+        let urgent = !self.is_in_tree() && !self.joining.values().any(|joining| joining.urgent);
+        cx.send(peer, Frame::Join { topic: self.id, urgent, record });
         let until = now.at + JOIN_TIMEOUT;
-        self.joining.insert(peer, until);
+        self.joining.insert(peer, Joining { until, urgent });
         cx.timers.by(Some(self.id), Work::Maintain, until);
     }
 
@@ -166,14 +178,20 @@ impl Topic {
         }
     }
 
-    /// The two are neighbours from now on.
-    fn link(&mut self, cx: &mut Common, now: Now, peer: NodeId, chosen: bool) {
-        self.joining.remove(&peer);
+    /// Whether messages are pushed to this node by anybody, as far as it knows.
+    fn is_in_tree(&self) -> bool {
+        self.neighbours.values().any(|neighbour| neighbour.push)
+    }
+
+    /// The two are neighbours from now on; if it is `urgent` to the other one, with an edge of the tree between them.
+    fn link(&mut self, cx: &mut Common, now: Now, peer: NodeId, urgent: bool) {
+        let joining = self.joining.remove(&peer);
         self.refused.remove(&peer);
         if self.neighbours.contains_key(&peer) || !cx.peers.contains_key(&peer) {
             return;
         }
-        self.neighbours.insert(peer, Neighbour::new(chosen, now.at));
+        let push = urgent || joining.is_some_and(|joining| joining.urgent);
+        self.neighbours.insert(peer, Neighbour::new(push, joining.is_some(), now.at));
         self.candidates.insert(peer);
         cx.keep(peer);
         self.compare(cx, peer);
@@ -183,13 +201,29 @@ impl Topic {
     pub(super) fn unlink(&mut self, cx: &mut Common, now: Now, peer: NodeId, until: Duration) {
         self.joining.remove(&peer);
         self.refuse(peer, now.at + until);
-        if self.neighbours.remove(&peer).is_some() {
+        if let Some(gone) = self.neighbours.remove(&peer) {
             cx.release(peer);
+            if gone.push {
+                self.return_to_tree(cx);
+            }
             if let Some(record) = cx.peers.get(&peer).and_then(|peer| peer.record.clone()) {
                 self.remember(cx, record);
             }
         }
         self.maintain(cx, now);
+    }
+
+    /// Has a random neighbour push if none does any more.
+    fn return_to_tree(&mut self, cx: &mut Common) {
+        if self.is_in_tree() || self.neighbours.is_empty() {
+            return;
+        }
+        let at = cx.below(self.neighbours.len());
+        if let Some((&peer, neighbour)) = self.neighbours.iter_mut().nth(at) {
+            neighbour.push = true;
+            cx.stats.grafts += 1;
+            cx.send(peer, Frame::Want { topic: self.id, graft: true, messages: Vec::new() });
+        }
     }
 
     /// A connected peer is subscribed, or is not.
@@ -234,12 +268,15 @@ impl Topic {
         record: Option<Arc<AddressRecord>>,
     ) {
         let joining = self.joining.remove(&peer).is_some();
-        let neighbour = self.neighbours.remove(&peer).is_some();
+        let neighbour = self.neighbours.remove(&peer);
         self.candidates.remove(&peer);
-        if let Some(record) = record.filter(|_| neighbour) {
+        if let Some(record) = record.filter(|_| neighbour.is_some()) {
             self.remember(cx, record);
         }
-        if joining || neighbour {
+        if neighbour.as_ref().is_some_and(|gone| gone.push) {
+            self.return_to_tree(cx);
+        }
+        if joining || neighbour.is_some() {
             self.refuse(peer, now.at + REFUSED); // so that whoever is there is asked first
             self.maintain(cx, now);
         }
@@ -274,8 +311,7 @@ impl Topic {
         let records = if banned { Vec::new() } else { self.some_records(cx, now, from) };
         cx.send(from, Frame::Joined { topic: self.id, accepted, records });
         if accepted {
-            let chosen = self.joining.contains_key(&from);
-            self.link(cx, now, from, chosen);
+            self.link(cx, now, from, urgent);
         }
         Ok(())
     }
@@ -321,7 +357,7 @@ impl Topic {
         }
         self.learn(cx, now, from, records)?;
         if accepted {
-            self.link(cx, now, from, true);
+            self.link(cx, now, from, false);
         } else {
             self.joining.remove(&from);
             self.refuse(from, now.at + REFUSED);
@@ -337,8 +373,7 @@ impl Topic {
         }
         let welcome = self.is_subscribed() && !self.refused.contains_key(&peer) && self.has_room(cx, now, false);
         if welcome {
-            let chosen = self.joining.contains_key(&peer);
-            self.link(cx, now, peer, chosen);
+            self.link(cx, now, peer, false);
         } else if cx.may(peer, Kind::Request, 1, now)? {
             cx.send(peer, Frame::Leave { topic: self.id });
         }
