@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use polypeer_netcore::address::Zone;
+use polypeer_netcore::address::{Subnet, Zone};
 
 use crate::node::NodeIndex;
 use crate::queue::{Micros, SECOND};
@@ -14,10 +14,12 @@ pub const MAX_OUT: usize = 64;
 pub const MAX_IN: usize = 256;
 /// Of those, from one public address.
 pub const MAX_IN_PER_IP: usize = 8;
+/// Of those, from one public /24.
+pub const MAX_IN_PER_SUBNET: usize = 32;
 /// How long one lives unused.
-pub const IDLE: Micros = 10 * SECOND;
+pub const IDLE: Micros = 8 * SECOND;
 /// How long one lives at most.
-pub const OLDEST: Micros = 30 * SECOND;
+pub const OLDEST: Micros = 25 * SECOND;
 
 /// Why there is no connection for a question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,12 +100,18 @@ impl Conns {
     pub fn accept(&mut self, peer: NodeIndex, ip: IpAddr, now: Micros) -> Result<(), Full> {
         self.make_room(now, MAX_IN);
         let public = Zone::of(ip) == Zone::Public;
-        let same = || self.open.iter().filter(|conn| conn.ip == ip && conn.lives(now)).count();
-        if self.open.len() >= MAX_IN || (public && same() >= MAX_IN_PER_IP) {
+        if self.open.len() >= MAX_IN || (public && self.is_crowded(ip, now)) {
             return Err(Full::In);
         }
         self.insert(Conn { peer, ip, born: now, used: now, busy: 0 });
         Ok(())
+    }
+
+    fn is_crowded(&self, ip: IpAddr, now: Micros) -> bool {
+        let subnet = Subnet::of(ip);
+        let near: Vec<&Conn> =
+            self.open.iter().filter(|conn| Subnet::of(conn.ip) == subnet && conn.lives(now)).collect();
+        near.len() >= MAX_IN_PER_SUBNET || near.iter().filter(|conn| conn.ip == ip).count() >= MAX_IN_PER_IP
     }
 
     /// Forgets the one with `peer`.
@@ -148,11 +156,11 @@ mod tests {
         conns.answered(7, SECOND);
         conns.answered(7, SECOND);
         assert!(use_at(&mut conns, 2 * SECOND) && conns.touch(8, 2 * SECOND).is_none());
-        assert!([11, 20, 29].into_iter().all(|at| use_at(&mut conns, at * SECOND)));
-        assert!(!use_at(&mut conns, 32 * SECOND), "30 s after it was made");
+        assert!([9, 16, 23].into_iter().all(|at| use_at(&mut conns, at * SECOND)));
+        assert!(!use_at(&mut conns, 27 * SECOND), "25 s after it was made");
         conns.open(7, ip(1), 0, SECOND).expect("room");
         conns.answered(7, SECOND);
-        assert!(!use_at(&mut conns, 12 * SECOND), "10 s after its last use");
+        assert!(!use_at(&mut conns, 10 * SECOND), "8 s after its last use");
     }
 
     #[test]
@@ -170,9 +178,14 @@ mod tests {
         }
         assert_eq!(incoming.accept(900, ip(1), 0), Err(Full::In));
         for peer in MAX_IN_PER_IP as NodeIndex..MAX_IN as NodeIndex {
-            assert_eq!(incoming.accept(peer, ip((2 + peer / 8) as u8), 0), Ok(()));
+            let elsewhere = IpAddr::from([93, 1, (3 + peer / 32) as u8, (peer / 8) as u8]);
+            assert_eq!(incoming.accept(peer, elsewhere, 0), Ok(()));
         }
-        assert_eq!(incoming.accept(901, ip(200), 0), Err(Full::In));
+        assert_eq!(incoming.accept(901, IpAddr::from([93, 7, 7, 7]), 0), Err(Full::In));
         assert_eq!(incoming.accept(901, ip(200), 11 * SECOND), Ok(()));
+        for peer in 0..MAX_IN_PER_SUBNET as NodeIndex - 1 {
+            assert_eq!(incoming.accept(peer, ip(peer as u8), 11 * SECOND), Ok(()));
+        }
+        assert_eq!(incoming.accept(900, ip(201), 11 * SECOND), Err(Full::In), "too many of its subnet");
     }
 }

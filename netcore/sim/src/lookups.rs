@@ -97,6 +97,8 @@ pub struct Tally {
     pub joins_ms: Vec<u64>,
     /// Lies that machines noticed.
     pub lies: u64,
+    /// Events by kind.
+    pub events: BTreeMap<&'static str, u64>,
     /// Questions sent, upkeep included.
     pub requests: u64,
     /// Query connections made.

@@ -1,25 +1,25 @@
 //! Where peers come from: the netcore's own schedule says which source is asked when, and the world answers.
 
-use std::sync::Arc;
-
 use polypeer_ipc_protocol::ids::NodeId;
 use polypeer_netcore::address::Zone;
+use polypeer_netcore::dht::Job;
 use polypeer_netcore::discovery::exchange::{Exchange, MAX_RECORDS};
 use polypeer_netcore::discovery::schedule::Way;
 use polypeer_netcore::peers::book::Source;
-use polypeer_netcore::peers::marks::LOW;
 use rand::RngExt;
 
 use crate::measure::{HANDSHAKE_BYTES, wire_bytes};
 use crate::node::NodeIndex;
-use crate::world::{Event, World};
+use crate::world::{Event, World, seed};
 
 /// The sources that there are: the world has no local networks, and its DNS answers what a list would say.
 pub(crate) const SOURCES: [Way; 4] = [Way::Remembered, Way::Dns, Way::Exchange, Way::Dht];
 /// Seeds in one answer of DNS.
 const SEEDS_TOLD: usize = 3;
 /// Peers asked at a time for records of others.
-const PEERS_ASKED: usize = 2;
+const PEERS_ASKED: usize = 3;
+/// Contacts of the table that are candidates after a look into it.
+const MAX_CONTACTS: usize = 16;
 
 impl World {
     /// Asks one source of peers.
@@ -52,8 +52,11 @@ impl World {
 
     fn ask_table(&mut self, index: NodeIndex) -> u64 {
         let now = self.now();
+        let somewhere = NodeId(seed(&mut self.rng));
         let Some(machines) = self.machines(index) else { return 0 };
-        let contacts = machines.dht.some_contacts(2 * LOW, Zone::Public);
+        // Nobody has that id; the lookup fills the table. Without room for it the table is busy filling anyway.
+        let _ = machines.dht.start(now, Job::Locate(somewhere));
+        let contacts = machines.dht.some_contacts(MAX_CONTACTS, Zone::Public);
         for contact in &contacts {
             machines.manager.found(now, contact.node, &contact.addresses, Source::Dht);
         }
@@ -103,9 +106,8 @@ impl World {
         let (id, address) = self.known_as(from);
         let Some(machines) = self.machines(to) else { return };
         let reply = machines.exchange.take(now, &id, address.ip(), reply);
-        for record in reply.records {
+        for record in &reply.records {
             machines.manager.found(now, record.node, &record.addresses, Source::Exchange);
-            machines.dht.add(now, Arc::clone(&record));
         }
         self.tally.lies += reply.lies;
         self.pump(to);

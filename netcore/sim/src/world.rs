@@ -103,6 +103,23 @@ pub(crate) enum Event {
     Task(Task),
 }
 
+impl Event {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Wake(_) => "wake",
+            Self::Start | Self::Attacker { .. } | Self::Leave(_) | Self::Confirmed(_) => "life",
+            Self::Request(_) => "request",
+            Self::Answer(_) => "answer",
+            Self::LinkUp { .. } => "link_up",
+            Self::LinkFailed { .. } => "link_failed",
+            Self::LinkDown { .. } => "link_down",
+            Self::Exchanged { .. } | Self::Own { .. } => "records",
+            Self::Frame { .. } => "frame",
+            Self::Task(_) => "task",
+        }
+    }
+}
+
 /// What scenarios plan ahead.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Task {
@@ -242,6 +259,7 @@ impl World {
     }
 
     fn happen(&mut self, event: Event) {
+        *self.tally.events.entry(event.name()).or_default() += 1;
         match event {
             Event::Wake(node) => self.wake(node),
             Event::Start => {

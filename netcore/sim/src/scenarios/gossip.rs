@@ -29,7 +29,7 @@ pub(super) fn gossip(nodes: usize, seed: u64, told: Told<'_>) -> Figures {
     let topics = settings.topics;
     let mut world = founded(settings, nodes, told);
     world.begin_churn();
-    live(&mut world, 15 * MINUTE, "churning", told);
+    live(&mut world, 10 * MINUTE, "churning", told);
     world.sweep_subscribers();
     world.tally.talk = crate::measure::Deliveries::default();
     world.plan(Task::Publish, topics * PER_TOPIC, SPAN);

@@ -87,9 +87,9 @@ impl FromStr for Scenario {
 /// Who hears how far a run is: what is done at present, and the simulated time.
 pub type Told<'a> = &'a mut dyn FnMut(&str, &World);
 
-/// How long a network of `nodes` is given to be started: at most 20 nodes a second join.
+/// How long a network of `nodes` is given to be started: at most 50 nodes a second join.
 fn founding(nodes: usize) -> Micros {
-    (nodes as Micros * SECOND / 20).max(2 * MINUTE)
+    (nodes as Micros * SECOND / 50).max(MINUTE)
 }
 
 /// Lets the world live for `span`, telling of it every simulated minute.
@@ -101,12 +101,15 @@ fn live(world: &mut World, span: Micros, what: &str, told: Told<'_>) {
     }
 }
 
-/// A network that has been founded and has had ten minutes to settle.
+/// After the last node was started.
+const SETTLING: Micros = 4 * MINUTE;
+
+/// A network that has been founded and has had a few minutes to settle.
 fn founded(settings: Settings, nodes: usize, told: Told<'_>) -> World {
     let mut world = World::new(settings);
     let span = founding(nodes);
     world.populate(nodes, span);
-    live(&mut world, span + 10 * MINUTE, "founding", told);
+    live(&mut world, span + SETTLING, "founding", told);
     world
 }
 
@@ -146,4 +149,15 @@ fn census(world: &World, figures: &mut Figures) {
     figures.also("record_bytes_max", census.record_bytes_max);
     figures.also("not_joined", census.not_joined);
     figures.also("events", world.events());
+    for (name, count) in &world.tally.events {
+        figures.also(&format!("events_{name}"), *count);
+    }
+    figures.also("links_refused", world.tally.links_refused);
+    figures.also("dials", world.tally.dials);
+    figures.also("query_connections", world.tally.handshakes);
+    for (name, count) in &world.tally.refusals {
+        figures.also(&format!("refused_{name}"), *count);
+    }
+    figures.also("full_out", world.tally.full_out);
+    figures.also("full_in", world.tally.full_in);
 }

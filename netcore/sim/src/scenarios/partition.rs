@@ -10,7 +10,7 @@ use crate::report::Figures;
 use crate::world::{Settings, Task, World};
 
 /// How long the two halves are apart.
-const APART: Micros = 20 * MINUTE;
+const APART: Micros = 10 * MINUTE;
 /// Lookups across the former cut in each step after it.
 const LOOKUPS: usize = 300;
 /// A step.
@@ -56,5 +56,5 @@ pub(super) fn partition(nodes: usize, seed: u64, told: Told<'_>) -> Figures {
 }
 
 fn after(world: &mut World, told: Told<'_>) {
-    super::quiet::look(world, 5 * MINUTE, told);
+    super::quiet::look(world, 3 * MINUTE, told);
 }

@@ -14,20 +14,20 @@ const RECORDS: usize = 500;
 pub(super) fn steady(nodes: usize, seed: u64, told: Told<'_>) -> Figures {
     let mut world = founded(Settings::new(seed), nodes, told);
     publish(&mut world, told);
-    look(&mut world, 10 * MINUTE, told);
+    look(&mut world, 4 * MINUTE, told);
     let mut figures = lookups(&world.tally);
     census(&world, &mut figures);
     figures
 }
 
-/// The same while half of the nodes are replaced each hour, for an hour before anything is measured and for another one.
+/// The same while half of the nodes are replaced each hour: for a quarter of an hour before anything is put, and then for
+/// half an hour in which everything is looked up.
 pub(super) fn churn(nodes: usize, seed: u64, told: Told<'_>) -> Figures {
     let mut world = founded(Settings::new(seed), nodes, told);
     world.begin_churn();
-    live(&mut world, HOUR / 2, "churning", told);
+    live(&mut world, HOUR / 4, "churning", told);
     publish(&mut world, told);
-    live(&mut world, HOUR / 2, "churning", told);
-    look(&mut world, HOUR, told);
+    look(&mut world, HOUR / 2, told);
     let mut figures = lookups(&world.tally);
     census(&world, &mut figures);
     figures
@@ -35,9 +35,9 @@ pub(super) fn churn(nodes: usize, seed: u64, told: Told<'_>) -> Figures {
 
 /// Puts what is to be found.
 pub(super) fn publish(world: &mut World, told: Told<'_>) {
-    world.plan(Task::Put, RECORDS, 3 * MINUTE);
-    world.plan(Task::Provide, RECORDS, 3 * MINUTE);
-    live(world, 5 * MINUTE, "publishing", told);
+    world.plan(Task::Put, RECORDS, 2 * MINUTE);
+    world.plan(Task::Provide, RECORDS, 2 * MINUTE);
+    live(world, 3 * MINUTE, "publishing", told);
 }
 
 /// Looks everything up, over `span`.
@@ -45,5 +45,5 @@ pub(super) fn look(world: &mut World, span: crate::queue::Micros, told: Told<'_>
     for task in [Task::Locate, Task::Get, Task::Providers] {
         world.plan(task, LOOKUPS, span);
     }
-    live(world, span + 2 * MINUTE, "looking up", told);
+    live(world, span + MINUTE, "looking up", told);
 }
