@@ -14,7 +14,7 @@ const LIARS: f64 = 0.2;
 /// /24 subnets of whoever tries to surround one node.
 const SUBNETS: u8 = 4;
 /// Lookups of the victim.
-const VICTIM_LOOKUPS: usize = 1000;
+const VICTIM_LOOKUPS: usize = 500;
 
 /// Runs an attack without and with the measures against it. The figures are those with; the others are in
 /// `without_defences`.

@@ -12,7 +12,7 @@ use crate::world::{Settings, Task, World};
 /// How long the two halves are apart.
 const APART: Micros = 10 * MINUTE;
 /// Lookups across the former cut in each step after it.
-const LOOKUPS: usize = 300;
+const LOOKUPS: usize = 200;
 /// A step.
 const STEP: Micros = 30 * SECOND;
 /// Steps at most.

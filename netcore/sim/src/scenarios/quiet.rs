@@ -5,10 +5,15 @@ use crate::queue::{HOUR, MINUTE};
 use crate::report::Figures;
 use crate::world::{Settings, Task, World};
 
-/// Lookups of each kind that are measured.
-const LOOKUPS: usize = 2000;
+/// Lookups of each kind that are measured: enough to tell 99.9 % of all of them.
+fn lookups_of(nodes: usize) -> usize {
+    (2 * nodes).clamp(300, 2000)
+}
+
 /// Records and providers there are to be found.
-const RECORDS: usize = 500;
+fn records_of(nodes: usize) -> usize {
+    (nodes / 2).clamp(30, 500)
+}
 
 /// Nodes join and stay; then nodes, records and providers are looked up.
 pub(super) fn steady(nodes: usize, seed: u64, told: Told<'_>) -> Figures {
@@ -35,15 +40,17 @@ pub(super) fn churn(nodes: usize, seed: u64, told: Told<'_>) -> Figures {
 
 /// Puts what is to be found.
 pub(super) fn publish(world: &mut World, told: Told<'_>) {
-    world.plan(Task::Put, RECORDS, 2 * MINUTE);
-    world.plan(Task::Provide, RECORDS, 2 * MINUTE);
+    let count = records_of(world.population());
+    world.plan(Task::Put, count, 2 * MINUTE);
+    world.plan(Task::Provide, count, 2 * MINUTE);
     live(world, 3 * MINUTE, "publishing", told);
 }
 
 /// Looks everything up, over `span`.
 pub(super) fn look(world: &mut World, span: crate::queue::Micros, told: Told<'_>) {
+    let count = lookups_of(world.population());
     for task in [Task::Locate, Task::Get, Task::Providers] {
-        world.plan(task, LOOKUPS, span);
+        world.plan(task, count, span);
     }
     live(world, span + MINUTE, "looking up", told);
 }
