@@ -69,8 +69,14 @@ impl World {
         }
     }
 
-    /// Attackers that begin to put records: as many a second as told.
-    pub(crate) fn spammers(&mut self, count: usize, per_second: u64, span: Micros) {
+    /// Attackers of one subnet that put records, as many a second each as told, to the nodes around `place`.
+    pub(crate) fn spammers(&mut self, place: Key, count: usize, per_second: u64, span: Micros) {
+        let distance = |node: &NodeIndex| Key::of_node(self.nodes[*node as usize].id).distance(&place);
+        let mut near: Vec<NodeIndex> =
+            self.alive.iter().copied().filter(|node| self.nodes[*node as usize].reachable).collect();
+        near.sort_by_key(distance);
+        near.truncate(K);
+        self.victims = near;
         for number in 0..count {
             let attacker = self.spawn(true, Conduct::Liar, None, Some(Ips::attacker(1, number as u32)));
             let total = per_second as usize * (span / SECOND) as usize;
@@ -78,24 +84,33 @@ impl World {
         }
     }
 
-    /// One record of the largest size, near a random node, straight to it: an attacker asks nobody for the way.
+    /// One record of the largest size, near a victim, straight to it: an attacker asks nobody for the way.
     pub(crate) fn spam(&mut self, attacker: NodeIndex) {
-        const NEAR: usize = 64;
-        let Some(victim) = self.anybody(|node| node.reachable) else { return };
+        if self.victims.is_empty() {
+            return;
+        }
+        let victim = self.victims[self.rng.random_range(0..self.victims.len())];
         let place = Key::of_node(self.nodes[victim as usize].id);
         let mut value = vec![0; MAX_VALUE];
         self.rng.fill_bytes(&mut value);
-        let hash = Key::value_hash(&value);
-        let salt: u32 = self.rng.random();
-        let named = |number: usize| -> Name { format!("spam/{salt}/{number}").parse().expect("a name") };
-        let tries = (0..NEAR.max(self.alive.len() / 20)).map(named);
-        let Some(name) = tries.min_by_key(|name| Key::of_immutable(name, &hash).distance(&place)) else { return };
-        let record = Record::Immutable { name, value: value.into() };
+        let record = self.record_near(place, value);
         let from = self.machines(attacker).and_then(|machines| machines.own.first().cloned());
         let request = Request { ask: Ask::Put { record, left: 24 * 3600 }, from };
         let deadline = self.time() + 5 * SECOND;
         let call = CallId(u64::MAX);
         self.tally.spam += 1;
         self.ask(Asked { from: attacker, to: victim, call, query: None, depth: 0, deadline, request });
+    }
+
+    /// A record with this value whose key is among the closest to `place` that can be had by choosing its name.
+    pub(crate) fn record_near(&mut self, place: Key, value: Vec<u8>) -> Record {
+        const TRIES: usize = 64;
+        let hash = Key::value_hash(&value);
+        let salt: u32 = self.rng.random();
+        let named = |number: usize| -> Name { format!("near/{salt}/{number}").parse().expect("a name") };
+        let tries = (1..TRIES.max(self.alive.len() / 10)).map(named);
+        let distance = |name: &Name| Key::of_immutable(name, &hash).distance(&place);
+        let name = tries.min_by_key(distance).unwrap_or_else(|| named(0));
+        Record::Immutable { name, value: value.into() }
     }
 }

@@ -54,6 +54,7 @@ impl Pending {
 /// What is there to be found.
 #[derive(Debug, Default)]
 pub struct Published {
+    /// Each with whether it is looked up.
     records: Vec<(Record, bool)>,
     provided: Vec<(Key, NodeIndex, bool)>,
     /// Topics, largest first.
@@ -165,7 +166,8 @@ impl World {
                 self.locate(victim);
             }
             Task::Across => self.locate_across(),
-            Task::Put => self.put(),
+            Task::Put => self.put(None),
+            Task::PutNear(place) => self.put(Some(place)),
             Task::Get => self.get(),
             Task::Provide => self.provide(),
             Task::Providers => self.find_providers(),
@@ -200,14 +202,17 @@ impl World {
         self.begin(index, Job::Locate(id), Goal::Across(target));
     }
 
-    fn put(&mut self) {
+    fn put(&mut self, place: Option<Key>) {
         let Some(index) = self.anybody(|_| true) else { return };
         let number = self.published.records.len();
         let mut value = vec![0; self.rng.random_range(50..1000)];
         self.rng.fill_bytes(&mut value);
         let name: Name = format!("sim/{number}").parse().expect("a name");
-        let record = Record::Immutable { name, value: value.into() };
-        self.published.records.push((record.clone(), false));
+        let record = match place {
+            Some(place) => self.record_near(place, value),
+            None => Record::Immutable { name, value: value.into() },
+        };
+        self.published.records.push((record.clone(), place.is_some()));
         self.begin(index, Job::Put(record), Goal::Put(number));
     }
 
@@ -270,7 +275,8 @@ impl World {
         match pending.goal {
             Goal::Put(number) => {
                 let stored = matches!(outcome, Outcome::Stored { copies } if *copies > 0);
-                self.published.records[number].1 = stored;
+                // Those an attack is about are looked for though nobody took them.
+                self.published.records[number].1 |= stored;
                 self.count_stored(stored);
             }
             Goal::Provide(number) => {
@@ -335,6 +341,11 @@ impl World {
             }
             self.subscribe_some(index);
         }
+    }
+
+    /// Forgets what was put so far: it is not looked up any more.
+    pub(crate) fn forget_records(&mut self) {
+        self.published.records.iter_mut().for_each(|(_, wanted)| *wanted = false);
     }
 
     /// A random live subscriber of a random topic publishes.

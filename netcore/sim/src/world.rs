@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use polypeer_ipc_protocol::ids::NodeId;
 use polypeer_netcore::address::AddressRecord;
-use polypeer_netcore::dht::{CallFailed, CallId, Dht, DhtConfig, QueryId, Request, Response};
+use polypeer_netcore::dht::{CallFailed, CallId, Dht, DhtConfig, Key, QueryId, Request, Response};
 use polypeer_netcore::discovery::exchange::Exchange;
 use polypeer_netcore::discovery::schedule::{Schedule, ScheduleConfig};
 use polypeer_netcore::gossip::{Frame, Gossip, GossipConfig};
@@ -129,6 +129,8 @@ pub(crate) enum Task {
     Across,
     /// A record is put.
     Put,
+    /// A record is put whose key is near a place.
+    PutNear(Key),
     /// A record that was put is looked up.
     Get,
     /// A node provides something.

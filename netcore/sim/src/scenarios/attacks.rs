@@ -1,10 +1,12 @@
 //! Attacks, each with the measures against it off and on.
 
+use polypeer_ipc_protocol::ids::NodeId;
 use polypeer_netcore::dht::Key;
 use serde_json::Value;
 
 use super::quiet::{look, publish};
 use super::{Scenario, Told, census, founded, live, lookups};
+use crate::node::Conduct;
 use crate::queue::{MINUTE, Micros};
 use crate::report::Figures;
 use crate::world::{Settings, Task, World};
@@ -46,17 +48,13 @@ fn attack(scenario: Scenario, nodes: usize, seed: u64, defences: bool, told: Tol
     }
     match scenario {
         Scenario::Sybil => {
-            world.sybils(nodes / 2, 1, &[], span);
+            world.sybils(nodes, 1, &[], span);
             live(&mut world, span + 3 * MINUTE, "flooding", told);
         }
         Scenario::Eclipse => {
             surround(&mut world, span, told);
         }
-        Scenario::Spam => {
-            let (count, per_second) = ((nodes / 100).max(10), 20);
-            world.spammers(count, per_second, span);
-            live(&mut world, span + MINUTE, "spamming", told);
-        }
+        Scenario::Spam => fill(&mut world, span, told),
         _ => publish(&mut world, told),
     }
     if scenario == Scenario::Eclipse {
@@ -74,7 +72,10 @@ fn attack(scenario: Scenario, nodes: usize, seed: u64, defences: bool, told: Tol
             figures.also("others_found", Value::from(world.tally.lookups().success()));
             figures.also("subnets", u64::from(SUBNETS));
         }
-        Scenario::Spam => figures.also("spam", world.tally.spam),
+        Scenario::Spam => {
+            figures.lookup_success = world.tally.gets.success();
+            figures.also("spam", world.tally.spam);
+        }
         _ => {}
     }
     figures
@@ -90,11 +91,26 @@ fn among_liars(settings: Settings, nodes: usize, told: Told<'_>) -> World {
     world
 }
 
-/// Attackers choose ids around one node: more than answer a lookup, and then as many again that fill its table.
+/// Attackers choose ids around that of a node and wait; then it joins. Four times as many as answer a lookup.
 fn surround(world: &mut World, span: Micros, told: Told<'_>) {
-    let Some(victim) = world.anybody(|node| node.reachable) else { return };
-    world.victims = vec![victim];
-    let key = Key::of_node(world.nodes[victim as usize].id);
-    world.sybils(60, SUBNETS, &[key], span / 2);
+    const ATTACKERS: usize = 80;
+    let id = NodeId(crate::world::seed(&mut world.rng));
+    world.sybils(ATTACKERS, SUBNETS, &[Key::of_node(id)], span / 2);
     live(world, span, "surrounding", told);
+    let victim = world.spawn(true, Conduct::Honest, Some(id), None);
+    world.victims = vec![victim];
+    live(world, 3 * MINUTE, "joining", told);
+}
+
+/// Attackers fill the nodes around one place; then honest records are put there.
+fn fill(world: &mut World, span: Micros, told: Told<'_>) {
+    const ATTACKERS: usize = 40;
+    const PER_SECOND: u64 = 10;
+    const RECORDS: usize = 100;
+    let place = Key(crate::world::seed(&mut world.rng));
+    world.forget_records();
+    world.spammers(place, ATTACKERS, PER_SECOND, span);
+    live(world, span + MINUTE, "spamming", told);
+    world.plan(Task::PutNear(place), RECORDS, MINUTE);
+    live(world, 2 * MINUTE, "putting", told);
 }
