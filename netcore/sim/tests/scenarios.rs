@@ -23,14 +23,14 @@ fn at_least(value: Option<f64>, least: f64) -> bool {
 
 #[test]
 fn the_same_seed_gives_the_same_figures_and_another_one_others() {
-    let first = replayable(run(Scenario::Gossip, 25, 7));
-    assert_eq!(first, replayable(run(Scenario::Gossip, 25, 7)));
-    assert_ne!(first, replayable(run(Scenario::Gossip, 25, 8)));
+    let first = replayable(run(Scenario::Gossip, 20, 7));
+    assert_eq!(first, replayable(run(Scenario::Gossip, 20, 7)));
+    assert_ne!(first, replayable(run(Scenario::Gossip, 20, 8)));
 }
 
 #[test]
 fn everything_is_found_in_a_network_that_stays() {
-    let figures = run(Scenario::Steady, 80, 1);
+    let figures = run(Scenario::Steady, 60, 1);
     assert!(at_least(figures.lookup_success, 0.999), "{:?}", figures.lookup_success);
     assert!(figures.join_ms_p99.is_some_and(|join| join < 60_000), "{:?}", figures.join_ms_p99);
     assert_eq!(figures.more["not_joined"], Value::from(0));
@@ -40,28 +40,28 @@ fn everything_is_found_in_a_network_that_stays() {
 
 #[test]
 fn nearly_everything_is_found_while_half_of_the_nodes_are_replaced_each_hour() {
-    let figures = run(Scenario::Churn, 60, 1);
+    let figures = run(Scenario::Churn, 40, 1);
     assert!(at_least(figures.lookup_success, 0.99), "{:?}", figures.lookup_success);
 }
 
 #[test]
-fn the_measures_against_liars_help() {
-    let figures = run(Scenario::Liars, 100, 1);
+fn a_fifth_of_liars_does_no_harm_with_the_measures_against_them() {
+    let figures = run(Scenario::Liars, 60, 1);
     let without = figures.more["without_defences"]["lookup_success"].as_f64();
-    assert!(figures.lookup_success > without, "{:?} with, {without:?} without", figures.lookup_success);
-    assert!(at_least(figures.lookup_success, 0.95), "{:?}", figures.lookup_success);
+    assert!(without.is_some_and(|without| at_least(figures.lookup_success, without)), "{without:?} without");
+    assert!(at_least(figures.lookup_success, 0.98), "{:?}", figures.lookup_success);
 }
 
 #[test]
 fn a_cut_network_grows_together() {
-    let figures = run(Scenario::Partition, 60, 1);
+    let figures = run(Scenario::Partition, 40, 1);
     assert!(figures.more["convergence_s"].is_number(), "{:?}", figures.more);
     assert!(at_least(figures.lookup_success, 0.99), "{:?}", figures.lookup_success);
 }
 
 #[test]
 fn messages_reach_all_live_subscribers() {
-    let figures = run(Scenario::Gossip, 60, 1);
+    let figures = run(Scenario::Gossip, 40, 1);
     assert!(at_least(figures.gossip_delivery, 0.999), "{:?}", figures.gossip_delivery);
     assert!(
         figures.gossip_payload_overhead.is_some_and(|copies| copies <= 2.0),
