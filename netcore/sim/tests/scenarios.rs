@@ -61,7 +61,7 @@ fn a_cut_network_grows_together() {
 
 #[test]
 fn messages_reach_all_live_subscribers() {
-    let figures = run(Scenario::Gossip, 40, 1);
+    let figures = run(Scenario::Gossip, 60, 1);
     assert!(at_least(figures.gossip_delivery, 0.999), "{:?}", figures.gossip_delivery);
     assert!(
         figures.gossip_payload_overhead.is_some_and(|copies| copies <= 2.0),
