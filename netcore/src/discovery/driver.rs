@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use polypeer_ipc_protocol::ids::NodeId;
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::broadcast;
 use tokio::task::JoinSet;
 
 use super::config::DiscoveryConfig;
@@ -33,7 +33,7 @@ pub(crate) fn prepare(node: &Node, config: DiscoveryConfig, low: usize) {
         check: CrossCheck::new(low),
         seeds: Seeds::default(),
     };
-    let started = Started { config, state: Mutex::new(state), changed: Notify::new() };
+    let started = Started { config, state: Mutex::new(state) };
     if node.services().discovery.started.set(started).is_err() {
         tracing::error!("discovery was started twice");
     }
@@ -68,17 +68,9 @@ pub(crate) async fn run(node: Arc<Node>) {
                 // The schedule gives it up after a while.
                 Err(error) => tracing::error!(%error, "a discovery source failed"),
             },
-            () = changed(&node) => {}
             () = tokio::time::sleep_until(next.into()) => {}
         }
         awake = look_at_clock(&node, awake);
-    }
-}
-
-async fn changed(node: &Node) {
-    match node.services().discovery.started.get() {
-        Some(started) => started.changed.notified().await,
-        None => std::future::pending().await,
     }
 }
 

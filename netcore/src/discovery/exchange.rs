@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 
 use polypeer_ipc_protocol::codec;
 use polypeer_ipc_protocol::ids::NodeId;
+use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
-use rand::{RngExt, SeedableRng};
 use serde::{Deserialize, Serialize};
 
 use crate::address::{AddressRecord, BadRecord, Subnet, Zone};
@@ -218,11 +218,6 @@ impl Exchange {
             self.asked.enter(now, *peer, INTERVAL);
         }
         connected
-    }
-
-    /// A number that decides something by chance.
-    pub fn chance(&mut self, below: usize) -> usize {
-        self.random.random_range(0..below.max(1))
     }
 }
 

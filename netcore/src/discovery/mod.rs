@@ -29,7 +29,6 @@ use std::time::{Duration, Instant};
 use polypeer_ipc_protocol::admin::SourceStatus;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::ids::NodeId;
-use tokio::sync::Notify;
 
 use crate::address::AddressRecord;
 use crate::node::Node;
@@ -51,8 +50,6 @@ pub struct Discovery {
 struct Started {
     config: DiscoveryConfig,
     state: Mutex<State>,
-    /// Something happened that the driver does not see by itself.
-    changed: Notify,
 }
 
 /// The machines, under one lock that is never held across an await.

@@ -1,7 +1,7 @@
 //! How each source is asked. Every question ends by itself, within seconds.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -250,7 +250,9 @@ async fn ask_peer(node: &Arc<Node>, peer: NodeId) -> Result<u64, String> {
     let reply = query::ask(node, peer, &[], &protocol, question, Instant::now() + EXCHANGE).await;
     let reply = reply.map_err(|failure| format!("{peer}: {failure}"))?;
     let peers = node.peers().map_err(|failure| failure.to_string())?;
-    let ip = peers.came(&peer).map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |(_, address)| address.ip());
+    // Where it is decides what it may tell; once it is gone, that cannot be said any more.
+    let Some((_, address)) = peers.came(&peer) else { return Ok(0) };
+    let ip = address.ip();
     let (mut dials, mut fresh) = (Vec::new(), 0);
     let (lies, told) = {
         let Some(mut state) = node.services().discovery.state() else { return Ok(0) };

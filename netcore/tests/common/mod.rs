@@ -91,11 +91,18 @@ impl Netcore {
 
     /// The same, with more options.
     pub fn spawn_with(home: Arc<TempDir>, network: &str, options: &[String]) -> Self {
+        let alone = ["--no-lan", "--listen", "127.0.0.1:0", "--network", network].map(str::to_owned);
+        Self::spawn_by(&[], home, &[&alone, options].concat())
+    }
+
+    /// A process that the command `by` starts, with these options alone.
+    pub fn spawn_by(by: &[&str], home: Arc<TempDir>, options: &[String]) -> Self {
         let (channel, far) = AdminChannel::pair().unwrap();
         // The shell moves the socket from its standard input to descriptor 3.
         let child = Command::new("sh")
-            .args(["-c", "exec 3<&0 </dev/null; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_polypeer-netcore")])
-            .args(["--no-lan", "--listen", "127.0.0.1:0", "--network", network, "--home"])
+            .args(["-c", "exec 3<&0 </dev/null; exec \"$@\"", "sh"])
+            .args(by)
+            .args([env!("CARGO_BIN_EXE_polypeer-netcore"), "--home"])
             .arg(home.path())
             .args(options)
             .stdin(Stdio::from(far))

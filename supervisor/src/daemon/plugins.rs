@@ -130,6 +130,10 @@ impl Daemon {
     async fn start_and_wait(&self, id: &PluginId) -> Result<(), Trouble> {
         let recorded = self.state.recorded(id).await?;
         can_run(&recorded)?;
+        if self.config.seed_only {
+            let hint = "run the daemon without --seed-only";
+            return Err(Trouble::new(Exit::Refused, super::SEED_ONLY, hint));
+        }
         let mut events = self.supervisor.subscribe();
         self.supervisor.start_plugin(id.clone()).await.map_err(|failure| not_started(id, &failure.message))?;
         let settled = async {
