@@ -1,6 +1,8 @@
-//! One topic: who its neighbours are ([`overlay`]), how messages travel among them ([`tree`]), and how those that were
+//! One topic: who its neighbours are ([`overlay`], [`join`], [`exchange`]), how messages travel among them ([`tree`]), and how those that were
 //! lost are found again ([`repair`]).
 
+mod exchange;
+mod join;
 mod judge;
 mod missing;
 mod neighbour;

@@ -11,8 +11,7 @@ use super::Topic;
 use super::neighbour::Neighbour;
 use crate::address::AddressRecord;
 use crate::gossip::common::Common;
-use crate::gossip::output::{Misbehaviour, Output};
-use crate::gossip::peer::Kind;
+use crate::gossip::output::Output;
 use crate::gossip::timers::Work;
 use crate::gossip::wire::Frame;
 use crate::now::Now;
@@ -20,15 +19,13 @@ use crate::now::Now;
 /// How long the answer to a `Join` is waited for.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a peer that refused, left or did not answer is not asked again.
-const REFUSED: Duration = Duration::from_secs(60);
+pub(super) const REFUSED: Duration = Duration::from_secs(60);
 /// How long a peer that does not keep its promises is no neighbour.
 pub(super) const BANNED: Duration = Duration::from_secs(600);
 /// Peers remembered that are not to be asked.
 const MAX_REFUSED: usize = 256;
 /// Neighbours that this node picks itself, however many picked it: not all may be somebody's who wants to surround it.
-const CHOSEN: usize = 2;
-/// A neighbour is gone that was not heard for so many heartbeats.
-const SILENT: u32 = 3;
+pub(super) const CHOSEN: usize = 2;
 
 /// A peer that was asked to be a neighbour.
 #[derive(Debug, Clone, Copy)]
@@ -45,14 +42,14 @@ pub(super) struct Search {
     /// Somebody looks now.
     running: bool,
     /// Not again before.
-    next: Option<Instant>,
+    pub(super) next: Option<Instant>,
     /// How long to wait after that.
     pause: Option<Duration>,
 }
 
 impl Topic {
     /// How many neighbours are to be found.
-    fn lack(&self, cx: &Common) -> usize {
+    pub(super) fn lack(&self, cx: &Common) -> usize {
         let chosen = self.neighbours.values().filter(|neighbour| neighbour.chosen).count();
         let lack = cx.config.neighbours.saturating_sub(self.neighbours.len());
         lack.max(CHOSEN.saturating_sub(chosen))
@@ -108,7 +105,7 @@ impl Topic {
         self.join_or_dial(cx, now, record)
     }
 
-    fn join_or_dial(&mut self, cx: &mut Common, now: Now, record: &Arc<AddressRecord>) -> bool {
+    pub(super) fn join_or_dial(&mut self, cx: &mut Common, now: Now, record: &Arc<AddressRecord>) -> bool {
         if cx.peers.contains_key(&record.node) {
             self.join(cx, now, record.node);
             return true;
@@ -151,7 +148,7 @@ impl Topic {
     }
 
     /// Remembers where a subscriber is; a random other one is forgotten when there are too many.
-    fn remember(&mut self, cx: &mut Common, record: Arc<AddressRecord>) {
+    pub(super) fn remember(&mut self, cx: &mut Common, record: Arc<AddressRecord>) {
         if record.node == cx.me {
             return;
         }
@@ -172,7 +169,7 @@ impl Topic {
         &self.known
     }
 
-    fn refuse(&mut self, peer: NodeId, until: Instant) {
+    pub(super) fn refuse(&mut self, peer: NodeId, until: Instant) {
         if self.refused.len() < MAX_REFUSED || self.refused.contains_key(&peer) {
             self.refused.insert(peer, until);
         }
@@ -184,7 +181,7 @@ impl Topic {
     }
 
     /// The two are neighbours from now on; if it is `urgent` to the other one, with an edge of the tree between them.
-    fn link(&mut self, cx: &mut Common, now: Now, peer: NodeId, urgent: bool) {
+    pub(super) fn link(&mut self, cx: &mut Common, now: Now, peer: NodeId, urgent: bool) {
         let joining = self.joining.remove(&peer);
         self.refused.remove(&peer);
         if self.neighbours.contains_key(&peer) || !cx.peers.contains_key(&peer) {
@@ -280,224 +277,5 @@ impl Topic {
             self.refuse(peer, now.at + REFUSED); // so that whoever is there is asked first
             self.maintain(cx, now);
         }
-    }
-
-    pub(super) fn handle_join(
-        &mut self,
-        cx: &mut Common,
-        now: Now,
-        from: NodeId,
-        urgent: bool,
-        record: Option<Arc<AddressRecord>>,
-    ) -> Result<(), Misbehaviour> {
-        if !cx.may(from, Kind::Request, 1, now)? {
-            return Ok(());
-        }
-        if let Some(record) = record {
-            let known = cx.peers.get(&from).and_then(|peer| peer.record.clone());
-            if record.node == from
-                && cx.believe(now, from, &record, known.as_ref())?
-                && let Some(peer) = cx.peers.get_mut(&from)
-            {
-                peer.record = Some(record);
-            }
-        }
-        if !self.is_subscribed() {
-            cx.send(from, Frame::Leave { topic: self.id });
-            return Ok(());
-        }
-        let banned = self.refused.get(&from).is_some_and(|until| *until > now.at + REFUSED);
-        let accepted = !banned && (self.neighbours.contains_key(&from) || self.has_room(cx, now, urgent));
-        let records = if banned { Vec::new() } else { self.some_records(cx, now, from) };
-        cx.send(from, Frame::Joined { topic: self.id, accepted, records });
-        if accepted {
-            self.link(cx, now, from, urgent);
-        }
-        Ok(())
-    }
-
-    /// Whether one more may be a neighbour; for one that has no other, another one has to go if need be.
-    fn has_room(&mut self, cx: &mut Common, now: Now, urgent: bool) -> bool {
-        let most = cx.config.most_neighbours;
-        let chosen = self.neighbours.values().filter(|neighbour| neighbour.chosen).count();
-        if self.neighbours.len() + CHOSEN.saturating_sub(chosen) < most {
-            return true;
-        }
-        if !urgent {
-            return false;
-        }
-        let others: Vec<_> = self
-            .neighbours
-            .iter()
-            .filter(|(_, neighbour)| !neighbour.chosen && !neighbour.push)
-            .map(|(peer, _)| *peer)
-            .collect();
-        if others.is_empty() {
-            return false;
-        }
-        let gone = others[cx.below(others.len())];
-        cx.send(gone, Frame::Leave { topic: self.id });
-        self.unlink(cx, now, gone, REFUSED);
-        true
-    }
-
-    pub(super) fn handle_joined(
-        &mut self,
-        cx: &mut Common,
-        now: Now,
-        from: NodeId,
-        accepted: bool,
-        records: Vec<Arc<AddressRecord>>,
-    ) -> Result<(), Misbehaviour> {
-        if !self.joining.contains_key(&from) {
-            if accepted && !self.neighbours.contains_key(&from) {
-                self.adopt(cx, now, from)?;
-            }
-            return Ok(());
-        }
-        self.learn(cx, now, from, records)?;
-        if accepted {
-            self.link(cx, now, from, false);
-        } else {
-            self.joining.remove(&from);
-            self.refuse(from, now.at + REFUSED);
-        }
-        self.maintain(cx, now);
-        Ok(())
-    }
-
-    /// A peer takes this node for a neighbour: so be it, if there is room. Whether it is one now.
-    pub(super) fn adopt(&mut self, cx: &mut Common, now: Now, peer: NodeId) -> Result<bool, Misbehaviour> {
-        if self.neighbours.contains_key(&peer) {
-            return Ok(true);
-        }
-        let welcome = self.is_subscribed() && !self.refused.contains_key(&peer) && self.has_room(cx, now, false);
-        if welcome {
-            self.link(cx, now, peer, false);
-        } else if cx.may(peer, Kind::Request, 1, now)? {
-            cx.send(peer, Frame::Leave { topic: self.id });
-        }
-        Ok(welcome)
-    }
-
-    pub(super) fn handle_leave(&mut self, cx: &mut Common, now: Now, from: NodeId) {
-        if self.neighbours.contains_key(&from) || self.joining.contains_key(&from) {
-            self.unlink(cx, now, from, REFUSED);
-        }
-    }
-
-    /// Records of subscribers for a peer: of neighbours and others, and this node's own.
-    fn some_records(&mut self, cx: &mut Common, now: Now, peer: NodeId) -> Vec<Arc<AddressRecord>> {
-        let neighbours = self.neighbours.keys().filter_map(|peer| cx.peers.get(peer)?.record.clone());
-        let all = neighbours.chain(self.known.iter().cloned()).collect();
-        cx.pick(now, peer, all)
-    }
-
-    fn learn(
-        &mut self,
-        cx: &mut Common,
-        now: Now,
-        from: NodeId,
-        records: Vec<Arc<AddressRecord>>,
-    ) -> Result<(), Misbehaviour> {
-        for record in records {
-            let about_peer = cx.peers.get(&record.node).and_then(|peer| peer.record.clone());
-            let known = about_peer.or_else(|| self.known.iter().find(|known| known.node == record.node).cloned());
-            if !cx.believe(now, from, &record, known.as_ref())? {
-                continue;
-            }
-            if record.node == from
-                && let Some(peer) = cx.peers.get_mut(&from)
-            {
-                peer.record = Some(Arc::clone(&record));
-            }
-            self.remember(cx, record);
-        }
-        Ok(())
-    }
-
-    /// Exchanges known subscribers with a random neighbour.
-    pub(super) fn shuffle(&mut self, cx: &mut Common, now: Now) {
-        if !self.neighbours.is_empty() {
-            let at = cx.below(self.neighbours.len());
-            if let Some(&peer) = self.neighbours.keys().nth(at) {
-                let records = self.some_records(cx, now, peer);
-                cx.send(peer, Frame::Shuffle { topic: self.id, answer: false, records });
-            }
-        }
-        let next = now.at + cx.about(cx.config.shuffle);
-        cx.timers.set(Some(self.id), Work::Shuffle, next);
-    }
-
-    pub(super) fn handle_shuffle(
-        &mut self,
-        cx: &mut Common,
-        now: Now,
-        from: NodeId,
-        answer: bool,
-        records: Vec<Arc<AddressRecord>>,
-    ) -> Result<(), Misbehaviour> {
-        if !self.neighbours.contains_key(&from) || !cx.may(from, Kind::Request, 1, now)? {
-            return Ok(());
-        }
-        if !answer {
-            let records = self.some_records(cx, now, from);
-            cx.send(from, Frame::Shuffle { topic: self.id, answer: true, records });
-        }
-        self.learn(cx, now, from, records)?;
-        if self.is_subscribed() && self.lack(cx) > 0 {
-            self.maintain(cx, now);
-        }
-        Ok(())
-    }
-
-    /// Changes a neighbour for somebody else now and then, so that overlays that came apart grow together, and looks
-    /// for subscribers that nobody here knows.
-    pub(super) fn refresh(&mut self, cx: &mut Common, now: Now) {
-        self.known.retain(|record| !record.is_expired(now));
-        let free = |record: &&Arc<AddressRecord>| {
-            !self.neighbours.contains_key(&record.node) && !self.refused.contains_key(&record.node)
-        };
-        let others: Vec<_> = self.known.iter().filter(free).cloned().collect();
-        if !others.is_empty() {
-            let record = &others[cx.below(others.len())];
-            self.join_or_dial(cx, now, record);
-        }
-        if self.neighbours.len() > cx.config.neighbours + 1 {
-            let spare: Vec<_> =
-                self.neighbours.iter().filter(|(_, neighbour)| !neighbour.push).map(|(peer, _)| *peer).collect();
-            if !spare.is_empty() {
-                let gone = spare[cx.below(spare.len())];
-                cx.send(gone, Frame::Leave { topic: self.id });
-                self.unlink(cx, now, gone, REFUSED);
-            }
-        }
-        let due = self.search.next.is_none_or(|next| next + cx.config.refresh <= now.at);
-        if due {
-            self.find(cx, now);
-        }
-        let next = now.at + cx.about(cx.config.refresh);
-        cx.timers.set(Some(self.id), Work::Refresh, next);
-    }
-
-    /// Tells neighbours that they are, and lets go of those that say nothing.
-    pub(super) fn heartbeat(&mut self, cx: &mut Common, now: Now) {
-        let limit = cx.config.heartbeat * SILENT;
-        let silent: Vec<_> = self
-            .neighbours
-            .iter()
-            .filter(|(_, neighbour)| neighbour.heard + limit <= now.at)
-            .map(|(peer, _)| *peer)
-            .collect();
-        for peer in silent {
-            cx.send(peer, Frame::Leave { topic: self.id });
-            self.unlink(cx, now, peer, REFUSED);
-        }
-        let neighbours: Vec<_> = self.neighbours.keys().copied().collect();
-        for peer in neighbours {
-            self.compare(cx, peer);
-        }
-        let next = now.at + cx.about(cx.config.heartbeat);
-        cx.timers.set(Some(self.id), Work::Heartbeat, next);
     }
 }
