@@ -46,6 +46,7 @@ use crate::counters::Counter;
 use crate::limits::{CONNECTION_WINDOW, FRAME_STREAMS, FREE_STREAMS, STREAMS_FOR_NOTHING, STREAMS_REFUSED};
 use crate::node::Node;
 use crate::peers::Established;
+use crate::peers::score::ScoreEvent;
 use crate::rate::Bucket;
 use crate::transport::{PathHandle, Route};
 use credit::Credit;
@@ -169,6 +170,18 @@ impl Link {
             peers.misbehaved(self.peer, reason);
         }
         self.close(ErrorCode::PeerMisbehaved, reason);
+    }
+
+    /// The peer did not say Hello in time: the connection is closed as for a breach, but one such does not ban it.
+    fn silent(&self, node: &Node) {
+        if self.connection.close_reason().is_some() {
+            return;
+        }
+        node.counters.peers_misbehaved.count();
+        if let Ok(peers) = node.peers() {
+            peers.score(self.peer, ScoreEvent::Timeout);
+        }
+        self.close(ErrorCode::PeerMisbehaved, "no Hello in time");
     }
 
     /// Closes the connection with a code.
