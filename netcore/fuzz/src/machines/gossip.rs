@@ -91,15 +91,13 @@ pub fn one(bytes: &[u8]) {
                 let (topic, message) = delivered.last().cloned().unwrap_or((topic, message));
                 gossip.judge(now, &topic, message, *choices.of(&[Verdict::Accept, Verdict::Ignore, Verdict::Reject]));
             }
-            4 => {
-                if up.insert(peer) {
-                    gossip.peer_up(now, peer, Zone::of(choices.ip()));
-                }
+            4 if !up.contains(&peer) => {
+                up.insert(peer);
+                gossip.peer_up(now, peer, Zone::of(choices.ip()));
             }
-            5 => {
-                if up.remove(&peer) {
-                    gossip.peer_down(now, peer);
-                }
+            5 if up.contains(&peer) => {
+                up.remove(&peer);
+                gossip.peer_down(now, peer);
             }
             6 if !up.contains(&peer) => gossip.connect_failed(now, peer),
             7 => {
