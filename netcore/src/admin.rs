@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use polypeer_ipc_protocol::admin::{AdminCommand, AdminEvent, AdminFrame, AdminRequest, AdminResponse, NetStatus};
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
+use polypeer_ipc_protocol::gateway::Reach;
 use polypeer_ipc_protocol::ticket::Ticket;
 use polypeer_ipc_protocol::transport::TransportError;
 use polypeer_ipc_protocol::transport::unix::{AdminChannel, AdminSender};
@@ -20,6 +21,7 @@ use crate::gateway::requests::timeout_of;
 use crate::limits::{ADMIN_EVENTS, ADMIN_REQUESTS};
 use crate::link;
 use crate::node::{Node, Phase};
+use crate::reach;
 
 /// Why the admin session failed.
 #[derive(Debug, thiserror::Error)]
@@ -197,6 +199,11 @@ async fn query(node: &Arc<Node>, request: AdminRequest) -> Result<AdminResponse,
 
 async fn status(node: &Node, mut status: NetStatus) -> NetStatus {
     status.sources = node.sources();
+    let reach = node.services().reach.reach();
+    if reach == Reach::Public {
+        status.reach = "public".into();
+    }
+    status.warnings.extend(reach::warning(reach));
     status.warnings.extend(node.services().discovery.warning());
     status.counters.extend(node.counters.list());
     status.counters.extend(node.services().counters().await);

@@ -149,6 +149,7 @@ impl Core {
             explicit_listen: !options.listen.is_empty(),
             listen: options.listen,
             remembered: options.discovery.remembered,
+            network: options.network,
             idle: options.idle,
             marks: options.marks,
             ..PeersConfig::new(options.home, Arc::clone(&identity))

@@ -45,11 +45,6 @@ pub(crate) async fn open_frames(
 }
 
 impl FrameSender {
-    /// Who reads.
-    pub(crate) fn peer(&self) -> NodeId {
-        self.stream.peer()
-    }
-
     /// Writes one frame: `body` after its length. Waits while the peer takes no more; when dropped meanwhile the stream
     /// is of no more use. Fails once the peer or the connection has given it up.
     pub(crate) async fn send(&mut self, body: &[u8]) -> Result<(), Failure> {

@@ -36,12 +36,11 @@ use polypeer_ipc_protocol::ids::{NodeId, Protocol};
 use quinn::{ConnectionError, VarInt};
 use tokio::sync::{Notify, oneshot, watch};
 
-pub(crate) use frames::{FrameReceiver, FrameSender, open_frames};
+pub(crate) use frames::{FrameReceiver, open_frames};
 pub(crate) use outgoing::{call, open, ping};
 pub(crate) use pump::pump;
 pub(crate) use stream::PeerStream;
 
-use crate::address::AddressRecord;
 use crate::counters::Counter;
 use crate::limits::{CONNECTION_WINDOW, FRAME_STREAMS, FREE_STREAMS, STREAMS_FOR_NOTHING, STREAMS_REFUSED};
 use crate::node::Node;
@@ -389,11 +388,6 @@ impl Links {
                 Err(ended.map_or_else(|| why_closed(connection), |(_, failure)| failure.clone()))
             }
         }
-    }
-
-    /// Where connected peers can be dialed, by their own signatures: the newest of each zone.
-    pub(crate) fn records(&self, peer: &NodeId) -> Vec<Arc<AddressRecord>> {
-        self.all().standing.get(peer).map(|link| link.state().records.all()).unwrap_or_default()
     }
 
     /// The link with `peer`, if one stands.

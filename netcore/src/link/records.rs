@@ -27,12 +27,6 @@ impl Default for Records {
     }
 }
 
-impl Records {
-    pub(super) fn all(&self) -> Vec<Arc<AddressRecord>> {
-        self.newest.values().cloned().collect()
-    }
-}
-
 /// Why a record is a breach of the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Lie {

@@ -73,6 +73,8 @@ pub struct PeersConfig {
     pub explicit_listen: bool,
     /// Whether to dial peers known from earlier runs. They are remembered either way.
     pub remembered: bool,
+    /// The network's name: nodes of others ask this one nothing.
+    pub network: String,
     /// How long a silent connection lives; [`IDLE`] outside of tests.
     pub idle: Duration,
     /// How many peers to have, and how many from where.
@@ -88,6 +90,7 @@ impl PeersConfig {
             listen: Vec::new(),
             explicit_listen: false,
             remembered: true,
+            network: "main".to_owned(),
             idle: IDLE,
             marks: Marks::default(),
         }
@@ -185,7 +188,8 @@ impl Peers {
         let default = [SocketAddr::from(([0, 0, 0, 0], DEFAULT_PORT)), SocketAddr::from(([0u16; 8], DEFAULT_PORT))];
         let listen = if config.listen.is_empty() { default.as_slice() } else { &config.listen };
         let choice = if config.explicit_listen { Choice::Explicit } else { Choice::Default };
-        let (transport, warnings) = Transport::bind(&config.identity, listen, choice, config.idle)?;
+        let (mut transport, warnings) = Transport::bind(&config.identity, listen, choice, config.idle)?;
+        transport.set_network(&config.network);
         let home = config.home.clone();
         let mut loaded =
             tokio::task::spawn_blocking(move || Store::open(&home)).await.map_err(|_| StartError::Store)?;

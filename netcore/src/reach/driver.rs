@@ -1,12 +1,10 @@
 //! Runs a node's [`Finder`]: one task owns it and the node's [`OwnRecords`], asks peers, and tells everybody of changes.
 
-use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use polypeer_ipc_protocol::error::ErrorCode;
-use polypeer_ipc_protocol::gateway::NetworkChange;
 use polypeer_ipc_protocol::ids::{NodeId, Protocol};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -34,8 +32,6 @@ struct Driver {
     own: OwnRecords,
     protocol: Protocol,
     asking: JoinSet<Answered>,
-    /// What everybody was told.
-    told: BTreeMap<Zone, Vec<SocketAddr>>,
 }
 
 /// Runs until it is dropped.
@@ -47,7 +43,7 @@ pub(crate) async fn run(node: Arc<Node>, seed: [u8; 32]) {
     }
     let protocol = PROBE.parse().expect("a protocol's name");
     let (finder, own) = (Finder::new(seed), OwnRecords::new(Arc::clone(&node.keys)));
-    let mut driver = Driver { node, finder, own, protocol, asking: JoinSet::new(), told: BTreeMap::new() };
+    let mut driver = Driver { node, finder, own, protocol, asking: JoinSet::new() };
     let mut look = interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while driver.step(&mut inbox, &mut look).await {}
@@ -98,11 +94,7 @@ impl Driver {
                 Output::Changed => self.sign(),
             }
         }
-        let services = self.node.services();
-        let reach = self.finder.reach();
-        if services.reach.reach.send_replace(reach) != reach {
-            let _ = services.reach.changes.send(NetworkChange::Reach(reach)); // perhaps nobody listens
-        }
+        self.node.services().reach.reach.send_replace(self.finder.reach());
     }
 
     fn ask(&mut self, peer: NodeId, ports: Vec<u16>) {
@@ -131,12 +123,8 @@ impl Driver {
         let services = self.node.services();
         services.dht.set_own(records.clone());
         services.reach.own.send_replace(records);
-        if let Ok(peers) = self.node.peers()
-            && self.told != confirmed
-        {
+        if let Ok(peers) = self.node.peers() {
             peers.set_confirmed(confirmed.get(&Zone::Public).cloned().unwrap_or_default());
-            let _ = services.reach.changes.send(NetworkChange::Addresses(peers.ticket())); // perhaps nobody listens
-            self.told = confirmed;
         }
     }
 }

@@ -6,7 +6,7 @@
 //!                                                       │  ▲                                         │
 //!                                                       │  └──────────────── reached ◄── Prober ◄────┘ dials
 //!                                                       ▼
-//!            OwnRecords ──► dht, links (Record frames), the ticket, whoever watches `own` or `changes`
+//!            OwnRecords ──► dht, links (Record frames), gossip, the ticket, whoever else watches `own`
 //! ```
 
 pub(crate) mod driver;
@@ -18,9 +18,9 @@ pub mod wire;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use polypeer_ipc_protocol::gateway::{NetworkChange, Reach};
+use polypeer_ipc_protocol::gateway::Reach;
 use polypeer_ipc_protocol::ids::NodeId;
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
 use crate::address::AddressRecord;
 use crate::counters::Counter;
@@ -29,8 +29,6 @@ use prober::Prober;
 /// Peers coming and going that the driver has not looked at: more than can come in a burst. One that is not told of is
 /// merely not asked.
 const MAX_COMMANDS: usize = 1024;
-/// Changes kept for a slow listener.
-const MAX_CHANGES: usize = 64;
 
 /// What the driver is told.
 #[derive(Debug)]
@@ -46,7 +44,6 @@ pub struct ReachHandle {
     inbox: Mutex<Option<mpsc::Receiver<Command>>>,
     own: watch::Sender<Vec<Arc<AddressRecord>>>,
     reach: watch::Sender<Reach>,
-    changes: broadcast::Sender<NetworkChange>,
     prober: Prober,
     dropped: Counter,
 }
@@ -59,7 +56,6 @@ impl Default for ReachHandle {
             inbox: Mutex::new(Some(inbox)),
             own: watch::Sender::new(Vec::new()),
             reach: watch::Sender::new(Reach::Unknown),
-            changes: broadcast::Sender::new(MAX_CHANGES),
             prober: Prober::default(),
             dropped: Counter::default(),
         }
@@ -75,11 +71,6 @@ impl ReachHandle {
     /// How it is reached from the internet.
     pub fn reach(&self) -> Reach {
         *self.reach.borrow()
-    }
-
-    /// What changes about the network, from now on.
-    pub fn changes(&self) -> broadcast::Receiver<NetworkChange> {
-        self.changes.subscribe()
     }
 
     /// Comings and goings the driver was not told of, as it did not keep up.
@@ -106,4 +97,11 @@ impl ReachHandle {
     fn inbox(&self) -> Option<mpsc::Receiver<Command>> {
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
+}
+
+/// What the operator should know of it.
+pub(crate) fn warning(reach: Reach) -> Option<String> {
+    let text = "no peer could dial this node at a public address: it finds others and is found only by those it dials; \
+                forward its UDP port on the router, or open it in the firewall";
+    (reach == Reach::Private).then(|| text.to_owned())
 }

@@ -110,6 +110,9 @@ impl From<ConnectionError> for DialError {
     }
 }
 
+/// How long a probe's connection stands at least.
+const PROBE_LINGER: Duration = Duration::from_millis(50);
+
 /// The QUIC endpoint of a node and its thread; both end when this is dropped.
 pub struct Transport {
     endpoint: Endpoint,
@@ -118,6 +121,7 @@ pub struct Transport {
     counters: Arc<Counters>,
     credentials: Credentials,
     server: ServerConfig,
+    query_alpn: Vec<u8>,
     idle: Duration,
     open: AtomicBool,
     // Last, so that the endpoint's tasks are gone only after the endpoint.
@@ -138,7 +142,7 @@ impl Transport {
         let paths = Arc::new(PathTable::default());
         let counters = Arc::new(Counters::default());
         let credentials = Credentials::new(identity);
-        let mut server = ServerConfig::with_crypto(credentials.server());
+        let mut server = ServerConfig::with_crypto(credentials.server(QUERY_ALPN));
         // Unanswered attempts wait here; beyond this many the next ones are refused.
         server.max_incoming(1024);
         let (endpoint, socket) = {
@@ -153,8 +157,16 @@ impl Transport {
             (endpoint, socket)
         };
         let open = AtomicBool::new(false);
-        let transport = Self { endpoint, socket, paths, counters, credentials, server, idle, open, _thread: thread };
+        let query_alpn = QUERY_ALPN.to_vec();
+        let transport =
+            Self { endpoint, socket, paths, counters, credentials, server, query_alpn, idle, open, _thread: thread };
         Ok((transport, bound.warnings))
+    }
+
+    /// Names the node's network, before [`Self::open`]: on query connections nothing else tells nodes of others apart.
+    pub fn set_network(&mut self, network: &str) {
+        self.query_alpn = tls::query_alpn(network);
+        self.server.crypto = self.credentials.server(&self.query_alpn);
     }
 
     /// Starts answering those who dial.
@@ -224,7 +236,7 @@ impl Transport {
         if !self.reaches(address) {
             return Err(DialError::NoSocket);
         }
-        let (crypto, other) = self.credentials.client(Some(node), QUERY_ALPN);
+        let (crypto, other) = self.credentials.client(Some(node), &self.query_alpn);
         let mut config = ClientConfig::new(crypto);
         config.transport_config(Arc::new(config::query()));
         self.connect(config, address)?.await.map_err(|error| who_answered(&other, error))
@@ -255,6 +267,10 @@ impl Transport {
         let connecting = endpoint.connect_with(ClientConfig::new(crypto), address, tls::SERVER_NAME);
         match connecting.map_err(|error| other(&error))?.await {
             Ok(connection) => {
+                // Only when the last packets of the handshake have arrived there does its end look like one, and not
+                // like a handshake that failed.
+                let arrived = (2 * connection.rtt()).clamp(PROBE_LINGER, PROBE_LINGER * 20);
+                tokio::time::timeout(arrived, connection.closed()).await.ok();
                 let code = ErrorCode::Complete;
                 connection.close(VarInt::from_u32(code.number()), b"probed");
                 Ok(())
@@ -281,7 +297,7 @@ impl Transport {
         let connection = incoming.accept_with(Arc::new(server))?.await?;
         let node = tls::node_of(&connection).expect("the handshake requires a key and checks its form");
         let purpose = match tls::alpn_of(&connection) {
-            Some(alpn) if alpn == QUERY_ALPN => Purpose::Query,
+            Some(alpn) if alpn == self.query_alpn => Purpose::Query,
             _ => Purpose::Peer,
         };
         Ok(self.link(connection, node, switches, purpose))

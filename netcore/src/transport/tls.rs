@@ -21,6 +21,8 @@ use crate::identity::Identity;
 pub const ALPN: &[u8] = b"polypeer/1";
 /// The same for connections that carry questions between netcores only.
 pub const QUERY_ALPN: &[u8] = b"polypeer-query/1";
+/// The network whose name is not part of it.
+const MAIN: &str = "main";
 /// What a TLS client must name; never sent.
 pub(super) const SERVER_NAME: &str = "peer.invalid";
 /// An Ed25519 SubjectPublicKeyInfo up to the key itself (RFC 8410, section 4).
@@ -41,14 +43,14 @@ impl Credentials {
         Self { key, provider: Arc::new(rustls::crypto::ring::default_provider()) }
     }
 
-    pub(super) fn server(&self) -> Arc<QuicServerConfig> {
+    pub(super) fn server(&self, query_alpn: &[u8]) -> Arc<QuicServerConfig> {
         let verifier = Arc::new(AnyNode(Arc::clone(&self.provider)));
         let mut config = rustls::ServerConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_protocol_versions(&[&TLS13])
             .expect("the provider has TLS 1.3")
             .with_client_cert_verifier(verifier)
             .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(Arc::clone(&self.key))));
-        config.alpn_protocols = vec![ALPN.to_vec(), QUERY_ALPN.to_vec()];
+        config.alpn_protocols = vec![ALPN.to_vec(), query_alpn.to_vec()];
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         Arc::new(config.try_into().expect("the provider has the cipher suite of initial packets"))
@@ -81,6 +83,17 @@ impl Credentials {
 pub(super) fn node_of(connection: &quinn::Connection) -> Option<NodeId> {
     let identity = connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
     node_of_key(identity.first()?)
+}
+
+/// [`QUERY_ALPN`] as nodes of `network` use it: that of another network than `main` is named by its BLAKE3 hash, as an
+/// ALPN's length is limited.
+pub(super) fn query_alpn(network: &str) -> Vec<u8> {
+    let mut alpn = QUERY_ALPN.to_vec();
+    if network != MAIN {
+        alpn.push(b' ');
+        alpn.extend_from_slice(blake3::hash(network.as_bytes()).to_hex().as_bytes());
+    }
+    alpn
 }
 
 /// What the connection is for, by what the dialer chose. `None` only before the handshake is done.

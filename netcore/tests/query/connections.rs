@@ -87,3 +87,19 @@ async fn what_is_no_question_is_refused_and_what_breaks_a_rule_ends_the_connecti
     assert_eq!(close.error_code, quinn::VarInt::from_u32(ErrorCode::PeerMisbehaved.number()));
     assert_eq!(b.node().counters.peers_misbehaved.value(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_of_different_networks_ask_each_other_nothing() {
+    let (a, b) = (World::start().await, World::start_in("other").await);
+    let other = World::start_in("other").await;
+    let ask = async |from: &World, to: &World| {
+        let asked =
+            query::ask(from.node(), to.id(), &[to.address()], &protocol("future/1"), Vec::new(), deadline()).await;
+        asked.expect_err("no answer")
+    };
+    for (from, to) in [(&a, &b), (&b, &a)] {
+        let failure = ask(from, to).await;
+        assert!(failure.is(ErrorCode::Unreachable), "{failure}");
+    }
+    assert!(ask(&other, &b).await.is(ErrorCode::Unsupported), "nodes of one network do");
+}

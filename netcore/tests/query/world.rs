@@ -22,11 +22,17 @@ pub struct World {
 impl World {
     /// On a loopback port of its own, open.
     pub async fn start() -> Self {
+        Self::start_in("main").await
+    }
+
+    /// The same in another network.
+    pub async fn start_in(network: &str) -> Self {
         let log = tracing_subscriber::fmt().with_test_writer().with_ansi(false).with_max_level(tracing::Level::WARN);
         let _ = log.try_init(); // another test of this process may have been first
         let home = tempfile::tempdir().expect("temporary folder");
         let listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
-        let options = Options { listen, lan: false, ..Options::new(home.path().to_owned()) };
+        let options =
+            Options { listen, lan: false, network: network.to_owned(), ..Options::new(home.path().to_owned()) };
         let core = Core::bind(options).await.expect("bind");
         core.open();
         Self { core, _home: home }
