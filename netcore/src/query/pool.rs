@@ -54,14 +54,14 @@ impl<C: Clone, W> Pool<C, W> {
                 return Wanted::Waiting;
             }
             Some(Slot::Dialing(_)) => return Wanted::Full,
-            Some(Slot::Open { number, connection, opened, used, asking }) => {
-                if *asking > 0 || (now < *opened + LIFETIME && now < *used + IDLE) {
-                    *used = now;
-                    *asking += 1;
-                    return Wanted::Use(*number, connection.clone());
-                }
+            Some(Slot::Open { number, connection, opened, used, asking })
+                if *asking > 0 || (now < *opened + LIFETIME && now < *used + IDLE) =>
+            {
+                *used = now;
+                *asking += 1;
+                return Wanted::Use(*number, connection.clone());
             }
-            None => {}
+            Some(Slot::Open { .. }) | None => {}
         }
         let mut closed = self.remove(&node);
         if self.slots.len() >= QUERY_CONNECTIONS_OUT {

@@ -146,7 +146,7 @@ mod tests {
     #[test]
     fn an_asker_gets_so_many_probes_in_a_while_and_others_theirs() {
         let (mut limits, start) = (Limits::default(), Instant::now());
-        let mut probe = |limits: &mut Limits, at, number| {
+        let probe = |limits: &mut Limits, at, number| {
             let entered = limits.enter(at, asker(number));
             limits.probing = 0;
             entered

@@ -25,7 +25,8 @@ async fn address_records_that_are_forged_or_of_others_are_lies() {
     let world = World::new().await;
     let now = Now::real();
     let other = Identity::generate();
-    let forgeries: [(&str, &dyn Fn(&Attacker) -> AddressRecord); 6] = [
+    type Forgery<'a> = &'a dyn Fn(&Attacker) -> AddressRecord;
+    let forgeries: [(&str, Forgery<'_>); 6] = [
         ("moved after it was signed", &|attacker| AddressRecord {
             addresses: vec!["127.0.0.1:9".parse().unwrap()],
             ..record(&attacker.identity, "127.0.0.1:7470", now)

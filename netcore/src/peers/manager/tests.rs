@@ -193,7 +193,9 @@ fn choices_are_spread_over_subnets() {
     for number in 0..200u32 {
         let at = SocketAddr::from(([66, 6, 6, number as u8], 7470));
         world.manager.found(world.now, node(number), &[at], Source::Exchange);
-        (0..100).for_each(|_| drop(world.manager.score(world.now, node(number), ScoreEvent::Useful)));
+        for _ in 0..100 {
+            world.manager.score(world.now, node(number), ScoreEvent::Useful);
+        }
     }
     world.found(1000..1005, Source::Exchange).settle();
     let evil = world.dialed.iter().filter(|dialed| **dialed < node(1000)).count();
@@ -260,7 +262,9 @@ fn above_high_the_least_useful_go_and_neither_protected_nor_used_nor_young_ones(
     world.manager.keep(node(1));
     for number in 0..2 {
         // The two worst of all, but protected and in use.
-        (0..3).for_each(|_| drop(world.manager.score(world.now, node(number), ScoreEvent::InvalidGossip)));
+        for _ in 0..3 {
+            world.manager.score(world.now, node(number), ScoreEvent::InvalidGossip);
+        }
     }
     for number in 2..4 {
         world.manager.score(world.now, node(number), ScoreEvent::Timeout);
