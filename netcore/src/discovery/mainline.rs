@@ -43,16 +43,18 @@ impl Rendezvous {
     pub async fn start(config: &MainlineConfig, bind: Ipv4Addr, resolver: Option<SocketAddr>) -> Result<Self, String> {
         let bootstrap = bootstrap(&config.bootstrap, resolver).await?;
         let port = config.port;
+        let unusable = |error: &dyn std::fmt::Display| {
+            format!(
+                "the UDP port {port} for Mainline cannot be used ({error}); set another in [discovery.mainline] port"
+            )
+        };
+        // Tried first: the crate's thread may end with a busy port before the crate asks it how it went, which is a panic.
+        std::net::UdpSocket::bind((bind, port)).map_err(|error| unusable(&error))?;
         // It waits for its thread, which binds the socket.
         let built = tokio::task::spawn_blocking(move || {
             Dht::builder().bootstrap(&bootstrap).bind_address(bind).port(port).build()
         });
-        let dht = built.await.map_err(|_| "this node is stopping".to_owned())?;
-        let dht = dht.map_err(|error| {
-            format!(
-                "the UDP port {port} for Mainline cannot be used ({error}); set another in [discovery.mainline] port"
-            )
-        })?;
+        let dht = built.await.map_err(|_| unusable(&"its thread ended"))?.map_err(|error| unusable(&error))?;
         Ok(Self { dht: dht.as_async() })
     }
 

