@@ -28,7 +28,7 @@ def one_clear_error(result: Result, *fragments: str) -> None:
     """Asserts that a command failed with an error a person can act on."""
     assert result.code in (1, 2, 4), result
     assert "panicked" not in result.err, result.err
-    assert len(result.err.strip().splitlines()) <= 8, result.err
+    assert len(result.err.strip().splitlines()) <= 12, result.err
     assert "hint: " in result.err, result.err
     for fragment in fragments:
         assert fragment in result.err, result.err
