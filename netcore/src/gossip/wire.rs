@@ -1,16 +1,15 @@
 //! What travels on a stream of `gossip/1`, as types; `PROTOCOL.md` section 13 owns the bytes.
 
-use std::fmt;
-use std::marker::PhantomData;
 use std::sync::Arc;
 
 use polypeer_ipc_protocol::codec::{self, CodecError};
 use polypeer_ipc_protocol::frame;
 use polypeer_ipc_protocol::limits::MAX_GOSSIP;
-use serde::{Deserialize, Deserializer, Serialize, de};
+use serde::{Deserialize, Serialize};
 
 use super::message::{Message, MessageId, TopicId};
 use crate::address::AddressRecord;
+use crate::bounded;
 
 /// Largest body of a frame, bytes: the largest message, its topic, author, times and signature.
 pub const MAX_BODY: usize = MAX_GOSSIP + 512;
@@ -29,7 +28,7 @@ pub enum Frame {
     /// All topics the sender is subscribed to; replaces what it said before.
     Topics {
         /// At most [`MAX_TOPICS_TOLD`].
-        #[serde(deserialize_with = "bounded::<_, _, MAX_TOPICS_TOLD>")]
+        #[serde(deserialize_with = "bounded::list::<_, _, MAX_TOPICS_TOLD>")]
         topics: Vec<TopicId>,
     },
     /// The sender wants to be the receiver's neighbour in a topic.
@@ -48,7 +47,7 @@ pub enum Frame {
         /// Whether the two are neighbours now.
         accepted: bool,
         /// Other subscribers, the sender among them; at most [`MAX_RECORDS`].
-        #[serde(deserialize_with = "bounded::<_, _, MAX_RECORDS>")]
+        #[serde(deserialize_with = "bounded::list::<_, _, MAX_RECORDS>")]
         records: Vec<Arc<AddressRecord>>,
     },
     /// The two are not neighbours in a topic (any more).
@@ -63,7 +62,7 @@ pub enum Frame {
         /// Whether this is the answer, which is not answered.
         answer: bool,
         /// At most [`MAX_RECORDS`].
-        #[serde(deserialize_with = "bounded::<_, _, MAX_RECORDS>")]
+        #[serde(deserialize_with = "bounded::list::<_, _, MAX_RECORDS>")]
         records: Vec<Arc<AddressRecord>>,
     },
     /// A message.
@@ -82,7 +81,7 @@ pub enum Frame {
         /// Whether this answers [`Frame::List`]: they are not about to be pushed.
         answer: bool,
         /// What they are called, and how many nodes each came through to be at the sender; at most [`MAX_IDS`].
-        #[serde(deserialize_with = "bounded::<_, _, MAX_IDS>")]
+        #[serde(deserialize_with = "bounded::list::<_, _, MAX_IDS>")]
         messages: Vec<(MessageId, u8)>,
     },
     /// Asks for messages.
@@ -92,7 +91,7 @@ pub enum Frame {
         /// Whether the sender also wants all further ones pushed.
         graft: bool,
         /// At most [`MAX_IDS`].
-        #[serde(deserialize_with = "bounded::<_, _, MAX_IDS>")]
+        #[serde(deserialize_with = "bounded::list::<_, _, MAX_IDS>")]
         messages: Vec<MessageId>,
     },
     /// The sender has messages from elsewhere sooner: they are to be named, not pushed.
@@ -105,7 +104,7 @@ pub enum Frame {
         /// Of what.
         topic: TopicId,
         /// At most [`MAX_BUCKETS`].
-        #[serde(deserialize_with = "bounded::<_, _, MAX_BUCKETS>")]
+        #[serde(deserialize_with = "bounded::list::<_, _, MAX_BUCKETS>")]
         buckets: Vec<Bucket>,
     },
     /// Asks which messages of these buckets the receiver has; answered by [`Frame::Have`].
@@ -113,7 +112,7 @@ pub enum Frame {
         /// Of what.
         topic: TopicId,
         /// Their numbers, at most [`MAX_BUCKETS`].
-        #[serde(deserialize_with = "bounded::<_, _, MAX_BUCKETS>")]
+        #[serde(deserialize_with = "bounded::list::<_, _, MAX_BUCKETS>")]
         buckets: Vec<u32>,
     },
 }
@@ -134,30 +133,6 @@ pub struct Bucket {
 
 /// Length of a [`Bucket`], seconds.
 pub const BUCKET: u64 = 16;
-
-/// Reads a list of at most `N` entries, and makes no room for what is not there.
-fn bounded<'de, T: Deserialize<'de>, D: Deserializer<'de>, const N: usize>(
-    deserializer: D,
-) -> Result<Vec<T>, D::Error> {
-    struct Visitor<T, const N: usize>(PhantomData<T>);
-    impl<'de, T: Deserialize<'de>, const N: usize> de::Visitor<'de> for Visitor<T, N> {
-        type Value = Vec<T>;
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            write!(f, "a list of at most {N}")
-        }
-        fn visit_seq<A: de::SeqAccess<'de>>(self, mut entries: A) -> Result<Vec<T>, A::Error> {
-            let mut list = Vec::new();
-            while let Some(entry) = entries.next_element()? {
-                if list.len() == N {
-                    return Err(de::Error::invalid_length(N + 1, &self));
-                }
-                list.push(entry);
-            }
-            Ok(list)
-        }
-    }
-    deserializer.deserialize_seq(Visitor::<T, N>(PhantomData))
-}
 
 /// Why bytes are not a frame.
 #[derive(Debug, thiserror::Error)]
