@@ -32,7 +32,7 @@ pub struct Services {
 impl Services {
     /// How they fare, as numbers by name: those that are not zero.
     pub async fn counters(&self) -> Vec<(String, u64)> {
-        let dht = self.dht.stats().await;
+        let dht = self.dht.stats().borrow().clone();
         let gossip = self.gossip.stats().await;
         let all = [
             ("query_connections_out", self.queries.connections().0 as u64),
@@ -72,6 +72,7 @@ pub(crate) fn start(node: &Arc<Node>, discovery: DiscoveryConfig, low: usize) ->
     drivers.spawn(gossip::driver::run(Arc::clone(node), seed()));
     drivers.spawn(reach::driver::run(Arc::clone(node), seed()));
     discovery::driver::prepare(node, discovery, low);
+    drivers.spawn(discovery::trouble::run(Arc::clone(node)));
     drivers.spawn(discovery::driver::run(Arc::clone(node)));
     drivers
 }

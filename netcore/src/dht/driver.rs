@@ -56,6 +56,7 @@ pub(crate) async fn run(node: Arc<Node>, seed: [u8; 32]) {
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         driver.perform();
+        driver.node.services().dht.set_stats(driver.dht.stats());
         let end = driver.ends.first().map(|(at, _)| *at);
         let due = driver.dht.next_timeout().into_iter().chain(end).min();
         tokio::select! {
@@ -109,9 +110,6 @@ impl Driver {
             Command::SetOwn(records) => self.dht.set_own(now, records),
             Command::Contacts(count, zone, told) => {
                 let _ = told.send(self.dht.some_contacts(count, zone));
-            }
-            Command::Stats(told) => {
-                let _ = told.send(self.dht.stats());
             }
         }
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::ids::NodeId;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout_at;
 
 use super::{Asker, DhtStats, Failed, Job, Key, Outcome, Record, Refusal, Request, Response, WireError};
@@ -32,8 +32,6 @@ pub(super) enum Command {
     SetOwn(Vec<Arc<AddressRecord>>),
     /// Contacts for others.
     Contacts(usize, Zone, oneshot::Sender<Vec<Arc<AddressRecord>>>),
-    /// How it fares.
-    Stats(oneshot::Sender<DhtStats>),
 }
 
 /// See the module.
@@ -41,6 +39,7 @@ pub(super) enum Command {
 pub struct DhtHandle {
     commands: mpsc::Sender<Command>,
     inbox: Mutex<Option<mpsc::Receiver<Command>>>,
+    stats: watch::Sender<DhtStats>,
     /// What was dropped because the driver did not keep up.
     dropped: Counter,
 }
@@ -48,7 +47,7 @@ pub struct DhtHandle {
 impl Default for DhtHandle {
     fn default() -> Self {
         let (commands, inbox) = mpsc::channel(MAX_COMMANDS);
-        Self { commands, inbox: Mutex::new(Some(inbox)), dropped: Counter::default() }
+        Self { commands, inbox: Mutex::new(Some(inbox)), stats: watch::Sender::default(), dropped: Counter::default() }
     }
 }
 
@@ -135,11 +134,18 @@ impl DhtHandle {
         limit.await.ok().and_then(Result::ok).unwrap_or_default()
     }
 
-    /// How it fares; nothing when the driver is slow.
-    pub async fn stats(&self) -> DhtStats {
-        let (told, stats) = oneshot::channel();
-        self.tell(Command::Stats(told));
-        tokio::time::timeout(AT_ONCE, stats).await.ok().and_then(Result::ok).unwrap_or_default()
+    /// How it fares, and every change of it.
+    pub fn stats(&self) -> watch::Receiver<DhtStats> {
+        self.stats.subscribe()
+    }
+
+    /// The driver tells how it fares.
+    pub(super) fn set_stats(&self, stats: DhtStats) {
+        self.stats.send_if_modified(|known| {
+            let is_new = *known != stats;
+            *known = stats;
+            is_new
+        });
     }
 
     /// What was dropped because the driver did not keep up.

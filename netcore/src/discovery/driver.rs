@@ -51,6 +51,7 @@ pub(crate) async fn run(node: Arc<Node>) {
     for peer in peers.connected() {
         up(&node, peer);
     }
+    node.services().discovery.has_changed();
     let mut ways = Ways::new(Arc::clone(&node));
     let mut asked: JoinSet<(Way, ways::Answer)> = JoinSet::new();
     let mut awake = (Instant::now(), Now::real().unix);
@@ -71,6 +72,7 @@ pub(crate) async fn run(node: Arc<Node>) {
             () = tokio::time::sleep_until(next.into()) => {}
         }
         awake = look_at_clock(&node, awake);
+        node.services().discovery.has_changed();
     }
 }
 

@@ -8,7 +8,8 @@
 //!  query ── exchange/1 ──► answer              └──────────► peers: dial, and see who is there
 //! ```
 //!
-//! [`crate::services`] starts the driver; the order of the sources is that of [`schedule::Way`].
+//! [`crate::services`] starts the driver, and [`trouble`], which tells the operator what does not work; the order of the
+//! sources is that of [`schedule::Way`].
 
 pub mod config;
 pub mod crosscheck;
@@ -19,6 +20,7 @@ pub mod lan;
 pub mod list;
 pub mod mainline;
 pub mod schedule;
+pub(crate) mod trouble;
 mod ways;
 
 use std::collections::BTreeMap;
@@ -29,6 +31,7 @@ use std::time::{Duration, Instant};
 use polypeer_ipc_protocol::admin::SourceStatus;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::ids::NodeId;
+use tokio::sync::watch;
 
 use crate::address::AddressRecord;
 use crate::node::Node;
@@ -44,6 +47,7 @@ use schedule::{Schedule, Way};
 #[derive(Debug, Default)]
 pub struct Discovery {
     started: OnceLock<Started>,
+    changed: watch::Sender<()>,
 }
 
 #[derive(Debug)]
@@ -88,6 +92,16 @@ impl Seeds {
 impl Discovery {
     fn state(&self) -> Option<MutexGuard<'_, State>> {
         self.started.get().map(|started| started.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Told after whatever may have changed what the status says of the sources and of seeds, peers that came and went
+    /// included.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    fn has_changed(&self) {
+        self.changed.send_replace(());
     }
 
     /// A peer's own record came on its link, and was checked: others may be told of it.

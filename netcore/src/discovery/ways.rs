@@ -121,7 +121,7 @@ fn on_lan(node: &Arc<Node>, neighbours: &Mutex<BTreeSet<NodeId>>, event: LanEven
             neighbours.lock().unwrap_or_else(PoisonError::into_inner).remove(&lost);
         }
         LanEvent::Problem(problem) => {
-            tracing::warn!(problem, "local network discovery");
+            tracing::debug!(source = Way::Lan.name(), problem, "looking for peers");
             if let Some(mut state) = discovery.state() {
                 state.schedule.problem(Way::Lan, Some(problem));
             }
@@ -132,6 +132,7 @@ fn on_lan(node: &Arc<Node>, neighbours: &Mutex<BTreeSet<NodeId>>, event: LanEven
             }
         }
     }
+    discovery.has_changed();
 }
 
 fn remembered(node: &Node) -> Answer {

@@ -4,7 +4,7 @@ use hickory_resolver::proto::op::ResponseCode;
 use polypeer_netcore::discovery::config::DiscoveryConfig;
 
 use crate::names::{Known, Names};
-use crate::world::{World, nothing, until};
+use crate::world::{World, nothing};
 
 fn asks(names: &Names, seeds: &[String]) -> DiscoveryConfig {
     let dns_seeds = seeds.iter().map(|seed| seed.parse().expect("a host")).collect();
@@ -20,12 +20,12 @@ async fn addresses_and_tickets_of_a_name_lead_to_nodes_that_are_unverified() {
     names.set("seed.test", Known::Records(vec![[127, 0, 0, 1].into()], texts));
     let seed = format!("seed.test:{}", stranger.address().port());
     let node = World::start(asks(&names, &[seed]), "main").await;
-    until("whoever is at the address is met", || node.knows(&stranger)).await;
-    until("the node of the ticket is met", || node.knows(&friend)).await;
+    node.meets(&stranger).await;
+    node.meets(&friend).await;
     for seed in [&stranger, &friend] {
-        until("it is unverified", || node.core.node.is_unverified(&seed.id()).then_some(())).await;
+        node.until("it is unverified", || node.core.node.is_unverified(&seed.id()).then_some(())).await;
     }
-    until("DNS works", || {
+    node.until("DNS works", || {
         let dns = node.source("dns");
         (dns.state == "working" && dns.found == 2 && dns.last_success_s.is_some() && dns.problem.is_none())
             .then_some(())
@@ -46,9 +46,9 @@ async fn what_goes_wrong_is_told_in_words() {
         ("empty.test", "no A, AAAA or TXT records"),
     ] {
         let node = World::start(asks(&names, &[name.into()]), "main").await;
-        let problem = until("DNS fails", || node.source("dns").problem).await;
+        let failing = || Some(node.source("dns")).filter(|dns| dns.state == "failing");
+        let problem = node.until("DNS fails", failing).await.problem.expect("a problem");
         assert!(problem.contains(name) && problem.contains(words), "{problem}");
-        assert_eq!(node.source("dns").state, "failing");
     }
 }
 
@@ -60,8 +60,8 @@ async fn one_name_that_does_not_answer_does_not_hide_the_other() {
     names.set("seed.test", Known::Records(vec![[127, 0, 0, 1].into()], Vec::new()));
     let seeds = ["silent.test".to_owned(), format!("seed.test:{}", seed.address().port())];
     let node = World::start(asks(&names, &seeds), "main").await;
-    until("the seed is met", || node.knows(&seed)).await;
-    let problem = until("the other name's trouble is told", || node.source("dns").problem).await;
+    node.meets(&seed).await;
+    let told = || Some(node.source("dns")).filter(|dns| dns.state == "working" && dns.problem.is_some());
+    let problem = node.until("the other name's trouble is told", told).await.problem.expect("a problem");
     assert!(problem.starts_with("silent.test: no "), "{problem}");
-    assert_eq!(node.source("dns").state, "working");
 }

@@ -3,7 +3,7 @@
 use polypeer_netcore::discovery::config::DiscoveryConfig;
 use polypeer_netcore::identity::Identity;
 
-use crate::world::{World, nothing, until};
+use crate::world::{World, nothing};
 
 async fn nodes_find_each_other(listen: &[&str]) {
     let network = format!("test-{}", Identity::generate().node());
@@ -15,12 +15,12 @@ async fn nodes_find_each_other(listen: &[&str]) {
         World::start_at(listen, lan(), &network).await,
     ];
     for (from, to) in [(0, 1), (1, 2), (2, 0)] {
-        let record = until("they meet", || nodes[from].knows(&nodes[to])).await;
+        let record = nodes[from].meets(&nodes[to]).await;
         assert!(record.sources.iter().any(|source| source == "lan" || source == "incoming"), "{record:?}");
         assert!(stranger.knows(&nodes[to]).is_none(), "another network");
     }
     for node in &nodes {
-        until("the status tells who was found", || {
+        node.until("the status tells who was found", || {
             let lan = node.source("lan");
             (lan.found >= 2 && lan.state == "working" && lan.last_success_s.is_some()).then_some(())
         })
@@ -40,7 +40,7 @@ async fn node_that_is_off_the_local_network_finds_and_is_found_by_nobody() {
     let lan = || DiscoveryConfig { lan: true, ..nothing() };
     let (a, b) = (World::start(lan(), &network).await, World::start(lan(), &network).await);
     let hidden = World::start(nothing(), &network).await;
-    until("they meet", || a.knows(&b)).await;
+    a.meets(&b).await;
     assert!(hidden.knows(&a).is_none() && a.knows(&hidden).is_none());
     assert_eq!(hidden.source("lan").state, "off");
 }

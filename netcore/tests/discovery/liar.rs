@@ -7,7 +7,7 @@ use polypeer_ipc_protocol::seeds::Entry;
 use polypeer_netcore::discovery::config::DiscoveryConfig;
 use polypeer_netcore::peers::marks::LOW;
 
-use crate::world::{PATIENCE, World, nothing, until};
+use crate::world::{PATIENCE, World, nothing};
 
 fn exchanges() -> DiscoveryConfig {
     DiscoveryConfig { exchange: true, ..nothing() }
@@ -21,7 +21,7 @@ async fn around(seed: &World, count: usize, config: impl Fn() -> DiscoveryConfig
         nodes.push(World::start(DiscoveryConfig { list, ..config() }, "main").await);
     }
     for node in &nodes {
-        until("they are connected", || seed.knows(node)).await;
+        seed.meets(node).await;
     }
     nodes
 }
@@ -36,9 +36,9 @@ async fn seed_that_names_only_its_own_fills_half_of_the_places_until_another_is_
     let seed = World::start(exchanges(), "main").await;
     let sybils = around(&seed, LOW + 4, nothing).await;
     let newcomer = World::start(listed(seed.address()), "main").await;
-    until("the seed is met", || newcomer.knows(&seed)).await;
+    newcomer.meets(&seed).await;
     let connected = || newcomer.core.peers.connected().len();
-    until("it tells of its own", || (connected() >= LOW / 2).then_some(())).await;
+    newcomer.until("it tells of its own", || (connected() >= LOW / 2).then_some(())).await;
     assert!(newcomer.core.node.is_unverified(&seed.id()));
     // Whatever more it is told, no more are dialed: the count is looked at for as long as a second one is being found.
     let friend = World::start(nothing(), "main").await;
@@ -57,8 +57,8 @@ async fn peer_the_operator_named_is_believed() {
     let list = vec![Entry::Ticket(friend.core.peers.ticket())];
     let newcomer = World::start(DiscoveryConfig { list, ..exchanges() }, "main").await;
     for other in &others {
-        until("everybody is met", || newcomer.knows(other)).await;
+        newcomer.meets(other).await;
     }
-    until("exchange works", || (newcomer.source("exchange").found == 5).then_some(())).await;
+    newcomer.until("exchange works", || (newcomer.source("exchange").found == 5).then_some(())).await;
     assert!(!newcomer.core.node.is_unverified(&friend.id()));
 }

@@ -15,14 +15,14 @@ async fn listed_address_leads_to_whoever_is_there_and_a_listed_ticket_to_its_nod
         "127.0.0.1:9".parse().expect("an entry"), // the discard port: nobody is there
     ];
     let node = World::start(DiscoveryConfig { list, ..nothing() }, "main").await;
-    until("whoever is there is met", || node.knows(&stranger)).await;
-    until("the friend is met", || node.knows(&friend)).await;
-    until("the list works", || {
+    node.meets(&stranger).await;
+    node.meets(&friend).await;
+    node.until("the list works", || {
         let list = node.source("list");
         (list.found == 2 && list.state == "working").then_some(())
     })
     .await;
-    until("the stranger is marked", || node.core.node.is_unverified(&stranger.id()).then_some(())).await;
+    node.until("the stranger is marked", || node.core.node.is_unverified(&stranger.id()).then_some(())).await;
     assert!(!node.core.node.is_unverified(&friend.id()), "the operator named it");
 }
 
@@ -30,7 +30,7 @@ async fn listed_address_leads_to_whoever_is_there_and_a_listed_ticket_to_its_nod
 async fn list_that_leads_nowhere_says_so() {
     let list = vec!["127.0.0.1:9".parse().expect("an entry")];
     let node = World::start(DiscoveryConfig { list, ..nothing() }, "main").await;
-    let problem = until("the list fails", || node.source("list").problem).await;
+    let problem = node.until("the list fails", || node.source("list").problem).await;
     assert!(problem.contains("127.0.0.1:9"), "{problem}");
 }
 
@@ -44,9 +44,9 @@ async fn two_nodes_with_no_other_source_meet_through_mainline() {
     };
     let first = World::start(mainline(), "main").await;
     let second = World::start(mainline(), "main").await;
-    until("they meet", || second.knows(&first)).await;
+    second.meets(&first).await;
     let found = || [&first, &second].iter().map(|node| node.source("mainline").found).sum::<u64>();
-    until("Mainline works", || (found() > 0).then_some(())).await;
+    until(&[&first, &second], "Mainline works", || (found() > 0).then_some(())).await;
     let unverified = || second.core.node.is_unverified(&first.id()) || first.core.node.is_unverified(&second.id());
-    until("the one that was found is marked", || unverified().then_some(())).await;
+    until(&[&first, &second], "the one that was found is marked", || unverified().then_some(())).await;
 }

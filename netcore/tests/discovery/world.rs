@@ -1,7 +1,9 @@
 //! Network cores without a supervisor, on 127.0.0.1 or where a test says, in homes of their own.
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::task::Poll;
+use std::time::Duration;
 
 use polypeer_ipc_protocol::admin::{PeerRecord, SourceStatus};
 use polypeer_ipc_protocol::ids::NodeId;
@@ -9,19 +11,26 @@ use polypeer_netcore::discovery::config::DiscoveryConfig;
 use polypeer_netcore::{Core, Options};
 use tempfile::TempDir;
 
-/// How long anything may take before a test has failed.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// Long enough for anything here on a busy machine; nothing waits for it to pass.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
-/// Polls until `check` gives something.
-pub(crate) async fn until<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(found) = check() {
-            return found;
+/// Waits until `check` gives something, which it may after any change that a node of `worlds` tells of.
+pub(crate) async fn until<T>(worlds: &[&World], what: &str, mut check: impl FnMut() -> Option<T>) -> T {
+    let mut changes: Vec<_> = worlds.iter().map(|world| world.core.node.services().discovery.changes()).collect();
+    let waiting = async {
+        loop {
+            if let Some(found) = check() {
+                return found;
+            }
+            let mut next: Vec<_> = changes.iter_mut().map(|changes| Box::pin(changes.changed())).collect();
+            poll_fn(|context| {
+                let is_ready = next.iter_mut().any(|change| change.as_mut().poll(context).is_ready());
+                if is_ready { Poll::Ready(()) } else { Poll::Pending }
+            })
+            .await;
         }
-        assert!(Instant::now() < deadline, "gave up waiting: {what}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("gave up waiting: {what}"))
 }
 
 /// No source but those a test turns on.
@@ -58,6 +67,16 @@ impl World {
         let core = Core::bind(options).await.expect("bound");
         core.open();
         Self { core, _home: home }
+    }
+
+    /// Waits until `check` gives something, looking again after every change that the node tells of.
+    pub(crate) async fn until<T>(&self, what: &str, check: impl FnMut() -> Option<T>) -> T {
+        until(&[self], what, check).await
+    }
+
+    /// Waits until it is connected to `other`.
+    pub(crate) async fn meets(&self, other: &Self) -> PeerRecord {
+        self.until("they meet", || self.knows(other)).await
     }
 
     pub(crate) fn id(&self) -> NodeId {

@@ -1,26 +1,27 @@
 //! One side of a connection changes its address while bytes flow, as when a NAT forgets a mapping or a laptop changes
 //! networks: the connection stays the same, and so does everything on it.
 
-#![allow(unreachable_pub, reason = "a test program has no users")]
+#![allow(unreachable_pub, dead_code, reason = "a test program has no users")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::large_futures, reason = "a test may have a large stack")]
 
+#[path = "../common/events.rs"]
+mod events;
 mod nat;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use events::{PATIENCE, next, within};
 use nat::Nat;
 use polypeer_ipc_protocol::ids::NodeId;
 use polypeer_netcore::identity::Identity;
 use polypeer_netcore::peers::{PeerEvent, Peers, PeersConfig};
 use quinn::{Connection, RecvStream, SendStream};
 use tempfile::TempDir;
-
-/// Long enough for anything here on a busy machine; nothing waits for it to pass.
-const PATIENCE: Duration = Duration::from_secs(60);
+use tokio::sync::broadcast::Receiver;
 
 struct Node {
     peers: Peers,
@@ -57,10 +58,6 @@ impl Node {
     }
 }
 
-async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("{what} did not happen in time"))
-}
-
 /// Two nodes with a NAT between them, connected, with a stream open.
 struct World {
     dialer: Node,
@@ -70,28 +67,26 @@ struct World {
     at_acceptor: Connection,
     near: (SendStream, RecvStream),
     far: (SendStream, RecvStream),
+    /// What happened at either since they are connected.
+    events: [Receiver<PeerEvent>; 2],
 }
 
 impl World {
     async fn new() -> Self {
         let (dialer, acceptor) = (Node::start().await, Node::start().await);
         let nat = Nat::to(acceptor.address()).await;
+        let mut events = [&dialer, &acceptor].map(|node| node.peers.events());
         let deadline = Instant::now() + PATIENCE;
         let at_dialer = dialer.peers.connect(acceptor.id(), &[nat.inner()], deadline).await.unwrap();
-        let at_acceptor = within("the other end", async {
-            loop {
-                if let Some(connection) = acceptor.peers.connection(&dialer.id()) {
-                    return connection;
-                }
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        })
-        .await;
+        for (events, other) in events.iter_mut().zip([&acceptor, &dialer]) {
+            assert_eq!(next(events).await, PeerEvent::Up(other.id()));
+        }
+        let at_acceptor = acceptor.peers.connection(&dialer.id()).unwrap();
         let mut near = at_dialer.open_bi().await.unwrap();
         near.0.write_all(b"!").await.unwrap();
         let mut far = within("the stream", at_acceptor.accept_bi()).await.unwrap();
         far.1.read_exact(&mut [0]).await.unwrap();
-        Self { dialer, acceptor, nat, at_dialer, at_acceptor, near, far }
+        Self { dialer, acceptor, nat, at_dialer, at_acceptor, near, far, events }
     }
 
     /// Bytes pass in both directions on the stream that was open before.
@@ -109,20 +104,17 @@ impl World {
     }
 
     /// Nothing was lost, and nobody connected anew.
-    fn is_the_same(&self, dialer: &mut Events, acceptor: &mut Events) {
+    fn is_the_same(&mut self) {
         assert!(self.at_dialer.close_reason().is_none() && self.at_acceptor.close_reason().is_none());
         let established = [&self.dialer, &self.acceptor].map(|node| node.established.load(Ordering::SeqCst));
         assert_eq!(established, [1, 1]);
-        assert!(dialer.try_recv().is_err() && acceptor.try_recv().is_err(), "something happened");
+        assert!(self.events.iter_mut().all(|events| events.try_recv().is_err()), "something happened");
     }
 }
-
-type Events = tokio::sync::broadcast::Receiver<PeerEvent>;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_dialer_changes_its_address() {
     let mut world = World::new().await;
-    let (mut at_dialer, mut at_acceptor) = (world.dialer.peers.events(), world.acceptor.peers.events());
     for _ in 0..3 {
         world.passes().await;
         let before = world.nat.outer();
@@ -135,13 +127,12 @@ async fn the_dialer_changes_its_address() {
             "the new one is told"
         );
     }
-    world.is_the_same(&mut at_dialer, &mut at_acceptor);
+    world.is_the_same();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_acceptor_changes_its_address() {
     let mut world = World::new().await;
-    let (mut at_dialer, mut at_acceptor) = (world.dialer.peers.events(), world.acceptor.peers.events());
     for _ in 0..3 {
         world.passes().await;
         let before = world.nat.inner();
@@ -157,15 +148,14 @@ async fn the_acceptor_changes_its_address() {
             "the new one is told"
         );
     }
-    world.is_the_same(&mut at_dialer, &mut at_acceptor);
+    world.is_the_same();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_silent_acceptor_that_moved_is_found_by_its_next_sign_of_life() {
     let mut world = World::new().await;
-    let (mut at_dialer, mut at_acceptor) = (world.dialer.peers.events(), world.acceptor.peers.events());
     world.passes().await;
     world.nat.change_inner().await;
     world.passes().await;
-    world.is_the_same(&mut at_dialer, &mut at_acceptor);
+    world.is_the_same();
 }

@@ -6,15 +6,15 @@ use polypeer_netcore::now::Now;
 use polypeer_netcore::query;
 use polypeer_netcore::reach::wire::{Probed, Request};
 
-use crate::world::{World, deadline, protocol, until};
+use crate::world::{World, deadline, protocol, within};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_has_a_record_as_soon_as_a_peer_has_dialed_it_back() {
     let (a, b) = (World::start().await, World::start().await);
-    assert_eq!(a.own(), [], "nobody has dialed it yet");
+    assert_eq!(*a.node().services().reach.own().borrow(), [], "nobody has dialed it yet");
     a.connect(&b).await;
     for world in [&a, &b] {
-        let own = until("an own record", async || world.own().first().cloned()).await;
+        let own = world.own().await.remove(0);
         assert_eq!((own.node, own.addresses.as_slice()), (world.id(), [world.address()].as_slice()));
         assert_eq!(own.check(world.node().keys.as_ref(), Now::real()), Ok(()));
     }
@@ -39,10 +39,15 @@ async fn a_node_that_asks_for_too_many_probes_is_refused_and_counted() {
     let (a, b) = (World::start().await, World::start().await);
     a.connect(&b).await;
     let request = Request { ports: Vec::new() }.encode();
-    let refused = until("a refusal", async || {
-        query::ask(a.node(), b.id(), &[], &protocol("probe/1"), request.clone(), deadline()).await.err()
-    });
-    let refused = refused.await;
+    let asking = async {
+        loop {
+            let asked = query::ask(a.node(), b.id(), &[], &protocol("probe/1"), request.clone(), deadline()).await;
+            if let Err(refused) = asked {
+                return refused;
+            }
+        }
+    };
+    let refused = within("a refusal", asking).await;
     assert!(refused.is(ErrorCode::Busy) && refused.message.contains("ask another"), "{refused}");
     assert!(b.node().counters.probes_refused_busy.value() > 0);
 }

@@ -3,12 +3,11 @@
 use polypeer_ipc_protocol::error::ErrorCode;
 use polypeer_ipc_protocol::gateway::Payload;
 use polypeer_ipc_protocol::ids::Name;
+use polypeer_netcore::address::Zone;
 use polypeer_netcore::dht::{Ask, Key, Record, Request, Response};
-use polypeer_netcore::identity::Identity;
 use polypeer_netcore::query;
-use polypeer_netcore::transport::{Choice, Transport};
 
-use crate::world::{World, deadline, protocol, until};
+use crate::world::{World, deadline, protocol, stranger};
 
 fn name(text: &str) -> Name {
     text.parse().expect("a name")
@@ -19,9 +18,9 @@ async fn chain() -> [World; 3] {
     let worlds = [World::start().await, World::start().await, World::start().await];
     worlds[0].connect(&worlds[1]).await;
     worlds[1].connect(&worlds[2]).await;
-    for world in &worlds {
-        until("an own record", async || (!world.own().is_empty()).then_some(())).await;
-        until("a contact", async || (world.contacts().await > 0).then_some(())).await;
+    for (world, neighbours) in worlds.iter().zip([1, 2, 1]) {
+        world.own().await;
+        world.has_contacts(neighbours).await;
     }
     worlds
 }
@@ -42,21 +41,17 @@ async fn what_one_end_of_a_chain_puts_and_provides_the_other_end_finds() {
     let providers = last.providers(key, 16, deadline()).await.expect("looked up");
     assert_eq!(providers.iter().map(|record| record.node).collect::<Vec<_>>(), [worlds[0].id()]);
 
-    let located =
-        until("the first is found", async || last.locate(worlds[0].id(), deadline()).await.expect("looked up"));
-    assert_eq!(located.await.addresses, [worlds[0].address()]);
+    let located = last.locate(worlds[0].id(), deadline()).await.expect("looked up").expect("found");
+    assert_eq!(located.addresses, [worlds[0].address()]);
     assert!(worlds[0].core.peers.connection(&worlds[2].id()).is_none(), "they did not become peers for it");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_nobody_has_dialed_back_is_answered_and_is_in_no_table() {
     let [a, b, c] = chain().await;
-    let identity = Identity::generate();
-    let listen = ["127.0.0.1:0".parse().expect("an address")];
-    let bound = Transport::bind(&identity, &listen, Choice::Explicit, std::time::Duration::from_secs(5));
-    let (client, _) = bound.expect("bind");
+    let (id, client) = stranger();
     let connection = client.dial_query(b.address(), b.id()).await.expect("handshake");
-    let request = Request { ask: Ask::FindNode { target: Key::of_node(identity.node()) }, from: None };
+    let request = Request { ask: Ask::FindNode { target: Key::of_node(id) }, from: None };
     let (mut send, mut recv) = connection.open_bi().await.expect("a stream");
     let header = [&[0x11, 0, 2, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0][..], b"kad/1"].concat();
     send.write_all(&[header, request.encode()].concat()).await.expect("written");
@@ -65,7 +60,8 @@ async fn a_node_nobody_has_dialed_back_is_answered_and_is_in_no_table() {
     let Ok(Response::Nodes { contacts }) = Response::decode(&answer[1..]) else { panic!("{answer:02x?}") };
     let told: Vec<_> = contacts.iter().map(|contact| contact.node).collect();
     assert!(told.contains(&a.id()) && told.contains(&c.id()), "those that serve");
-    assert_eq!(b.contacts().await, 2, "and not the one that asked");
+    let known = b.node().services().dht.some_contacts(8, Zone::Loopback).await;
+    assert!(!told.contains(&id) && known.iter().all(|contact| contact.node != id), "and not the one that asked");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

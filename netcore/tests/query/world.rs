@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 
 use polypeer_ipc_protocol::ids::{NodeId, Protocol};
 use polypeer_netcore::address::AddressRecord;
+use polypeer_netcore::identity::Identity;
 use polypeer_netcore::node::Node;
+use polypeer_netcore::transport::{Choice, Transport};
 use polypeer_netcore::{Core, Options};
 use tempfile::TempDir;
 
 /// Long enough for anything here on a busy machine; nothing waits for it to pass.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One network core.
 pub struct World {
@@ -55,14 +57,16 @@ impl World {
         self.core.node.services().queries.connections()
     }
 
-    /// How many nodes are in its hash table.
-    pub async fn contacts(&self) -> usize {
-        self.core.node.services().dht.stats().await.contacts
+    /// Waits until so many nodes are in its hash table.
+    pub async fn has_contacts(&self, count: usize) {
+        let mut stats = self.core.node.services().dht.stats();
+        within("a contact", stats.wait_for(|stats| stats.contacts >= count)).await.expect("it runs");
     }
 
-    /// Its own address records.
-    pub fn own(&self) -> Vec<Arc<AddressRecord>> {
-        self.core.node.services().reach.own().borrow().clone()
+    /// Its own address records, once it has any.
+    pub async fn own(&self) -> Vec<Arc<AddressRecord>> {
+        let mut own = self.core.node.services().reach.own();
+        within("an own record", own.wait_for(|own| !own.is_empty())).await.expect("it runs").clone()
     }
 
     /// A link, kept by both sides.
@@ -79,14 +83,15 @@ pub fn protocol(name: &str) -> Protocol {
     name.parse().expect("a protocol")
 }
 
-/// Polls until `check` gives something.
-pub async fn until<T>(what: &str, mut check: impl AsyncFnMut() -> Option<T>) -> T {
-    let deadline = deadline();
-    loop {
-        if let Some(found) = check().await {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "gave up waiting: {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+/// Waits for something that must happen.
+pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("gave up waiting: {what}"))
+}
+
+/// A node's transport and nothing else: the test speaks for it.
+pub fn stranger() -> (NodeId, Transport) {
+    let identity = Identity::generate();
+    let listen = [SocketAddr::from(([127, 0, 0, 1], 0))];
+    let (transport, _) = Transport::bind(&identity, &listen, Choice::Explicit, PATIENCE).expect("bind");
+    (identity.node(), transport)
 }
