@@ -48,6 +48,8 @@ counters! {
     exchange_refused,
     /// Things in answers of peer exchange that are not true.
     exchange_lies,
+    /// Nodes that had no place for a connection and were asked for others.
+    full_nodes_asked,
     /// Gateway connections with a wrong token or session secret.
     gateway_unauthorised,
     /// Gateway connections ended for bytes that break the specification.

@@ -71,7 +71,14 @@ impl World {
         if admitted.is_err() {
             self.tally.links_refused += 1;
             self.link_failed(dialer, acceptor_id);
-            return self.exchange_with(dialer, acceptor, true);
+            let asks = self.machines(dialer).is_some_and(|machines| {
+                let is_hungry = machines.discovery.is_hungry();
+                machines.exchange.may_ask_full(now, &acceptor_id, is_hungry)
+            });
+            if asks {
+                self.exchange_with(dialer, acceptor, true);
+            }
+            return;
         }
         if let Some(machines) = self.machines(dialer) {
             machines.manager.dial_ended(now, &acceptor_id, true);

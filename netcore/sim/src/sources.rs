@@ -105,6 +105,7 @@ impl World {
         let now = self.now();
         let (id, address) = self.known_as(from);
         let Some(machines) = self.machines(to) else { return };
+        machines.exchange.full_answered(&id);
         let reply = machines.exchange.take(now, &id, address.ip(), reply);
         for record in &reply.records {
             machines.manager.found(now, record.node, &record.addresses, Source::Exchange);

@@ -70,6 +70,8 @@ struct Member {
     origins: Vec<Origin>,
     is_seed: bool,
     is_connected: bool,
+    /// It was asked for others without being connected.
+    is_asked: bool,
     /// Until then a dial takes a place.
     dialing: Option<Instant>,
     since: Instant,
@@ -108,9 +110,20 @@ impl CrossCheck {
 
     /// A peer is connected, from `ip`.
     pub fn connected(&mut self, now: Now, node: NodeId, ip: IpAddr, came: Came) {
-        let member = self.member(now, node);
+        let member = self.met(now, node, ip, came);
         member.is_connected = true;
         member.dialing = None;
+    }
+
+    /// A node at `ip` that has no place for a connection is asked for others: from now on it may name them.
+    pub fn asked(&mut self, now: Now, node: NodeId, ip: IpAddr, came: Came) {
+        let member = self.met(now, node, ip, came);
+        member.is_asked = true;
+        member.dialing = None;
+    }
+
+    fn met(&mut self, now: Now, node: NodeId, ip: IpAddr, came: Came) -> &mut Member {
+        let member = self.member(now, node);
         member.since = now.at;
         match came {
             Came::Trusted => member.add(Origin::Trusted),
@@ -123,6 +136,7 @@ impl CrossCheck {
             Came::Introduced if member.origins.is_empty() => member.add(Origin::place(node, ip)),
             Came::Introduced => {}
         }
+        member
     }
 
     /// A connection has ended.
@@ -138,7 +152,7 @@ impl CrossCheck {
         let origin = match self.members.get(by) {
             Some(by) if by.is_verified() => Origin::Trusted,
             Some(by) => by.origins.first().copied().unwrap_or(Origin::Dht),
-            // Not connected any more, or never was: nobody's word.
+            // Forgotten, or never met: nobody's word.
             None => return false,
         };
         self.named(now, origin, record)
@@ -146,10 +160,9 @@ impl CrossCheck {
 
     /// A lookup in the DHT led to a node. While all who could have answered have one origin, it is that one's word.
     pub fn looked_up(&mut self, now: Now, record: Arc<AddressRecord>) -> bool {
-        let mut connected = self.members.values().filter(|member| member.is_connected);
-        let only = connected.next().filter(|member| !member.is_verified()).and_then(|member| member.origins.first());
-        let only =
-            only.copied().filter(|only| connected.all(|member| !member.is_verified() && member.origins == [*only]));
+        let mut told = self.members.values().filter(|member| member.is_connected || member.is_asked);
+        let only = told.next().filter(|member| !member.is_verified()).and_then(|member| member.origins.first());
+        let only = only.copied().filter(|only| told.all(|member| !member.is_verified() && member.origins == [*only]));
         self.named(now, only.unwrap_or(Origin::Dht), record)
     }
 
@@ -225,6 +238,7 @@ impl CrossCheck {
             origins: Vec::new(),
             is_seed: false,
             is_connected: false,
+            is_asked: false,
             dialing: None,
             since: now.at,
         })

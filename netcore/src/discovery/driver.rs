@@ -1,6 +1,7 @@
 //! Asks the sources when [`super::schedule`] says so, and tells the machines what happens to peers. One task; each
-//! question is a task of its own set, at most one a source.
+//! question is a task of its own set, at most one a source, and for full nodes as many as [`super::exchange`] allows.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -13,11 +14,11 @@ use super::crosscheck::{Came, CrossCheck};
 use super::exchange::Exchange;
 use super::schedule::{Schedule, ScheduleConfig, Way};
 use super::ways::Ways;
-use super::{Seeds, Started, State, ways};
+use super::{Seeds, Started, State, full, ways};
 use crate::node::{Node, Phase};
 use crate::now::Now;
-use crate::peers::PeerEvent;
 use crate::peers::book::Source;
+use crate::peers::{PeerEvent, Peers};
 
 /// At least so often the machines are looked at, whatever they say.
 const LOOK: Duration = Duration::from_secs(60);
@@ -39,21 +40,26 @@ pub(crate) fn prepare(node: &Node, config: DiscoveryConfig, low: usize) {
     }
 }
 
-/// Begins when the node opens, and goes on until dropped.
-pub(crate) async fn run(node: Arc<Node>) {
+/// Begins when the node opens, and goes on until dropped. What happens to peers is heard from the moment this is called.
+pub(crate) fn run(node: Arc<Node>) -> impl Future<Output = ()> {
+    let events = node.peers().map(Peers::events);
+    async move {
+        if let Ok(events) = events {
+            drive(node, events).await;
+        }
+    }
+}
+
+async fn drive(node: Arc<Node>, mut events: broadcast::Receiver<PeerEvent>) {
+    let Ok(peers) = node.peers() else { return };
     // Fails only when the node is gone.
     if node.phase().wait_for(|phase| *phase >= Phase::Open).await.is_err() {
         return;
     }
-    let Ok(peers) = node.peers() else { return };
-    let mut events = peers.events();
-    // Some may have come before there was anybody to hear of it.
-    for peer in peers.connected() {
-        up(&node, peer);
-    }
     node.services().discovery.has_changed();
     let mut ways = Ways::new(Arc::clone(&node));
     let mut asked: JoinSet<(Way, ways::Answer)> = JoinSet::new();
+    let mut full: JoinSet<full::Answer> = JoinSet::new();
     let mut awake = (Instant::now(), Now::real().unix);
     loop {
         let next = step(&node, &mut ways, &mut asked);
@@ -61,6 +67,11 @@ pub(crate) async fn run(node: Arc<Node>) {
             event = events.recv() => match event {
                 Ok(PeerEvent::Up(peer)) => up(&node, peer),
                 Ok(PeerEvent::Down(peer, _)) => down(&node, &peer),
+                Ok(PeerEvent::Full { node: peer, address, source }) => {
+                    if let Some(question) = full::refused(&node, peer, address, source) {
+                        full.spawn(question);
+                    }
+                }
                 Err(broadcast::error::RecvError::Lagged(_)) => peers.connected().into_iter().for_each(|peer| up(&node, peer)),
                 Err(broadcast::error::RecvError::Closed) => return,
             },
@@ -68,6 +79,10 @@ pub(crate) async fn run(node: Arc<Node>) {
                 Ok((way, answer)) => answered(&node, way, answer),
                 // The schedule gives it up after a while.
                 Err(error) => tracing::error!(%error, "a discovery source failed"),
+            },
+            Some(answer) = full.join_next(), if !full.is_empty() => match answer {
+                Ok(answer) => full::answered(&node, answer),
+                Err(error) => tracing::error!(%error, "asking a full node failed"),
             },
             () = tokio::time::sleep_until(next.into()) => {}
         }
@@ -108,17 +123,22 @@ fn up(node: &Node, peer: NodeId) {
     let Some((source, address)) = node.peers().ok().and_then(|peers| peers.came(&peer)) else { return };
     if let Some(mut state) = node.services().discovery.state() {
         let now = Now::real();
-        let came = match source {
-            Source::List if state.seeds.is_one(now, address) => Came::Seed,
-            Source::Ticket | Source::Lan | Source::List => Came::Trusted,
-            Source::Incoming | Source::Remembered => Came::Itself,
-            Source::Dns | Source::Mainline => Came::Seed,
-            Source::Exchange | Source::Dht | Source::Peer => Came::Introduced,
-        };
+        let came = came(&state, now, source, address);
         state.check.connected(now, peer, address.ip(), came);
         state.exchange.seen(now, &peer, true);
         // Somebody new to ask.
         state.schedule.hasten(now, Way::Exchange);
+    }
+}
+
+/// On whose word a node is met that `source` named.
+pub(super) fn came(state: &State, now: Now, source: Source, address: SocketAddr) -> Came {
+    match source {
+        Source::List if state.seeds.is_one(now, address) => Came::Seed,
+        Source::Ticket | Source::Lan | Source::List => Came::Trusted,
+        Source::Incoming | Source::Remembered => Came::Itself,
+        Source::Dns | Source::Mainline => Came::Seed,
+        Source::Exchange | Source::Dht | Source::Peer => Came::Introduced,
     }
 }
 

@@ -4,6 +4,9 @@
 //!
 //! Only records that this node got from their owners themselves, on a link, are passed on: [`Exchange::learn`]. The
 //! driver asks ([`super::ways`]); [`super::Discovery`] answers what [`crate::query`] brings.
+//!
+//! Peers are asked on their links. A node that refused a link as `busy` is asked over a query connection, so that a network
+//! whose seeds are full takes newcomers in all the same: [`Exchange::may_ask_full`].
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -29,6 +32,10 @@ pub const MAX_REPLY: usize = 16 << 10;
 pub const INTERVAL: Duration = Duration::from_secs(60);
 /// Of [`INTERVAL`], what an asker's clock may run fast.
 const TOLERANCE: Duration = Duration::from_secs(5);
+/// Full nodes asked at a time: as many as bring a newcomer in, where hundreds of them are met at once.
+const FULL_AT_ONCE: usize = 4;
+/// A question to a full node is over after this long, whatever becomes of it: its connection and its answer have less.
+const FULL_PATIENCE: Duration = Duration::from_secs(10);
 /// Records that can be told. 300 bytes each; far more than peers at one time.
 const MAX_KNOWN: usize = 1024;
 /// Peers whose last question is remembered, for each direction; the one that asked longest ago makes room.
@@ -81,6 +88,8 @@ pub struct Exchange {
     known: BTreeMap<(NodeId, Zone), Known>,
     answered: Remembered,
     asked: Remembered,
+    /// Full nodes that are being asked, and since when; at most [`FULL_AT_ONCE`].
+    asking_full: BTreeMap<NodeId, Instant>,
     random: StdRng,
 }
 
@@ -92,6 +101,7 @@ impl Exchange {
             known: BTreeMap::new(),
             answered: Remembered::default(),
             asked: Remembered::default(),
+            asking_full: BTreeMap::new(),
             random: StdRng::from_seed(seed),
         }
     }
@@ -167,6 +177,22 @@ impl Exchange {
     /// Whether `peer` may be asked now; then it counts as asked.
     pub fn may_ask(&mut self, now: Now, peer: &NodeId) -> bool {
         self.asked.enter(now, *peer, INTERVAL)
+    }
+
+    /// `node` refused a link as `busy`. Whether to ask it for others now, over a query connection: only while more peers are
+    /// wanted, as often as any peer, and few such nodes at a time. Then it counts as asked, until [`Self::full_answered`].
+    pub fn may_ask_full(&mut self, now: Now, node: &NodeId, is_hungry: bool) -> bool {
+        self.asking_full.retain(|_, since| *since + FULL_PATIENCE > now.at);
+        let may = is_hungry && self.asking_full.len() < FULL_AT_ONCE && self.may_ask(now, node);
+        if may {
+            self.asking_full.insert(*node, now.at);
+        }
+        may
+    }
+
+    /// The question that [`Self::may_ask_full`] allowed is over, either way.
+    pub fn full_answered(&mut self, node: &NodeId) {
+        self.asking_full.remove(node);
     }
 
     /// A question.

@@ -16,6 +16,7 @@ pub mod crosscheck;
 pub mod dns;
 pub(crate) mod driver;
 pub mod exchange;
+mod full;
 pub mod lan;
 pub mod list;
 pub mod mainline;

@@ -1,7 +1,7 @@
 //! How each source is asked. Every question ends by itself, within seconds.
 
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -32,7 +32,7 @@ const MAX_TICKETS: usize = 16;
 /// Peers asked for others at once.
 const ASKED_PEERS: usize = 3;
 /// For an answer of `exchange/1`.
-const EXCHANGE: Duration = Duration::from_secs(5);
+pub(super) const EXCHANGE: Duration = Duration::from_secs(5);
 /// For a lookup in the DHT.
 const LOOKUP: Duration = Duration::from_secs(10);
 /// Nodes that a lookup in the DHT adds to those to be dialed.
@@ -207,6 +207,9 @@ async fn dial_seeds(node: &Arc<Node>, addresses: Vec<SocketAddr>, source: Source
     while let Some(dial) = dials.join_next().await {
         match dial {
             Ok(Ok(())) => is_answered = true,
+            Ok(Err((address, error))) if error.is_busy() => {
+                problem = Some(format!("{address}: it has no place for another peer; it is asked for other nodes"));
+            }
             Ok(Err((address, error))) => problem = Some(format!("{address}: {error}")),
             Err(_) => {}
         }
@@ -250,15 +253,26 @@ async fn ask_peer(node: &Arc<Node>, peer: NodeId) -> Result<u64, String> {
     let question = Exchange::question(MAX_RECORDS);
     let reply = query::ask(node, peer, &[], &protocol, question, Instant::now() + EXCHANGE).await;
     let reply = reply.map_err(|failure| format!("{peer}: {failure}"))?;
-    let peers = node.peers().map_err(|failure| failure.to_string())?;
     // Where it is decides what it may tell; once it is gone, that cannot be said any more.
-    let Some((_, address)) = peers.came(&peer) else { return Ok(0) };
-    let ip = address.ip();
+    let came = node.peers().ok().and_then(|peers| peers.came(&peer));
+    let Some((_, address)) = came else { return Ok(0) };
+    take(node, peer, address.ip(), &reply).map(|(fresh, _)| fresh)
+}
+
+/// Takes a reply of `peer`, which is at `ip`: dials whom it named where that is useful. How many of these this node is not
+/// connected to, and the records, which are right.
+pub(super) fn take(
+    node: &Arc<Node>,
+    peer: NodeId,
+    ip: IpAddr,
+    reply: &[u8],
+) -> Result<(u64, Vec<Arc<AddressRecord>>), String> {
+    let peers = node.peers().map_err(|failure| failure.to_string())?;
     let (mut dials, mut fresh) = (Vec::new(), 0);
-    let (lies, told) = {
-        let Some(mut state) = node.services().discovery.state() else { return Ok(0) };
+    let (lies, records) = {
+        let Some(mut state) = node.services().discovery.state() else { return Ok((0, Vec::new())) };
         let now = Now::real();
-        let reply = state.exchange.take(now, &peer, ip, &reply);
+        let reply = state.exchange.take(now, &peer, ip, reply);
         for record in &reply.records {
             let is_connected = peers.connection(&record.node).is_some();
             fresh += u64::from(!is_connected);
@@ -266,19 +280,19 @@ async fn ask_peer(node: &Arc<Node>, peer: NodeId) -> Result<u64, String> {
                 dials.push(Arc::clone(record));
             }
         }
-        (reply.lies, reply.records.len())
+        (reply.lies, reply.records)
     };
     node.counters.exchange_lies.add(lies);
     for _ in 0..lies.min(MAX_RECORDS as u64) {
         peers.score(peer, ScoreEvent::Lie);
     }
-    if lies == 0 && told > 0 {
+    if lies == 0 && !records.is_empty() {
         peers.score(peer, ScoreEvent::Useful);
     }
     for record in &dials {
         dial(node, record, Source::Exchange);
     }
-    if lies > 0 { Err(format!("{peer} told {lies} things that are not true")) } else { Ok(fresh) }
+    if lies > 0 { Err(format!("{peer} told {lies} things that are not true")) } else { Ok((fresh, records)) }
 }
 
 /// Looks for nodes near a random place, which also fills the table, and dials some of those that it then knows.

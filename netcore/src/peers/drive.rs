@@ -103,7 +103,7 @@ impl Shared {
         }
     }
 
-    fn write_changed(&self) {
+    pub(super) fn write_changed(&self) {
         let changed = self.lock().manager.take_changed();
         for (node, entry) in changed {
             match entry {

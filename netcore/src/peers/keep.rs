@@ -142,6 +142,10 @@ impl Shared {
             }
             (Err(error), kept) => {
                 close(&link.connection, ErrorCode::TimedOut);
+                if side == Side::Dialer && error.is_busy() {
+                    let address = link.path.route().address();
+                    self.events.send(PeerEvent::Full { node, address, source }).ok();
+                }
                 if let Some((number, replaced)) = kept {
                     self.lock().table.ended(&node, number, random_tag());
                     self.drop_replaced(&node, replaced);

@@ -117,6 +117,16 @@ pub enum PeerEvent {
     Up(NodeId),
     /// It ended, and why. A connection replaced by a newer one sends `Down`, then `Up`.
     Down(NodeId, Failure),
+    /// A node that this one dialed has no place for it: it refused as `busy`. It still answers questions
+    /// ([`crate::query`]).
+    Full {
+        /// Which.
+        node: NodeId,
+        /// Where it answered.
+        address: SocketAddr,
+        /// Who knew it.
+        source: Source,
+    },
 }
 
 /// Why the network side of a node cannot start. Every text ends in what to do.
@@ -366,6 +376,8 @@ impl Peers {
         let code = ErrorCode::ShuttingDown;
         let limit = deadline.saturating_duration_since(Instant::now());
         self.shared.transport.close(code.number(), code.text().as_bytes(), limit).await;
+        // Whoever did so all the time was stopped, perhaps before it saw the latest.
+        self.shared.write_changed();
         let limit = deadline.saturating_duration_since(Instant::now());
         tokio::time::timeout(limit, self.shared.flush()).await.ok();
     }

@@ -94,6 +94,13 @@ pub enum DialError {
     Stopping,
 }
 
+impl DialError {
+    /// Whether it answered, and has no place for this node.
+    pub fn is_busy(&self) -> bool {
+        *self == Self::Refused { code: ErrorCode::Busy.number().into() }
+    }
+}
+
 impl From<ConnectionError> for DialError {
     fn from(error: ConnectionError) -> Self {
         match error {

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod dns;
+mod full;
 mod lan;
 mod liar;
 #[path = "../common/names.rs"]

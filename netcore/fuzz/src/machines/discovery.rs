@@ -52,11 +52,10 @@ pub fn crosscheck(bytes: &[u8]) {
         sequence += 1;
         let addresses = vec![choices.address()];
         let record = address_record(number, addresses, sequence, now);
-        match choices.below(5) {
-            0 => {
-                let came = *choices.of(&[Came::Trusted, Came::Itself, Came::Seed, Came::Introduced]);
-                check.connected(now, node(number), choices.ip(), came);
-            }
+        let came = *choices.of(&[Came::Trusted, Came::Itself, Came::Seed, Came::Introduced]);
+        match choices.below(6) {
+            0 => check.connected(now, node(number), choices.ip(), came),
+            4 => check.asked(now, node(number), choices.ip(), came),
             1 => check.disconnected(now, &node(number)),
             2 => {
                 let by = choices.node(30);
@@ -77,7 +76,7 @@ pub fn exchange(bytes: &[u8]) {
     while choices.go_on() {
         let now = choices.pass_time();
         let (asking, answering) = if choices.flag() { (0, 1) } else { (1, 0) };
-        match choices.below(5) {
+        match choices.below(6) {
             0 => {
                 let addresses = choices.addresses(3);
                 let record = address_record(choices.below(40), addresses, choices.number(), now);
@@ -88,6 +87,13 @@ pub fn exchange(bytes: &[u8]) {
             }
             1 => ends[answering].seen(now, &choices.node(40), choices.flag()),
             2 => ends[answering].forget(&choices.node(40)),
+            3 => {
+                let may = ends[asking].may_ask_full(now, &node(answering), choices.flag());
+                assert!(!may || !ends[asking].may_ask(now, &node(answering)), "it counts as asked");
+                if choices.flag() {
+                    ends[asking].full_answered(&node(answering));
+                }
+            }
             _ if ends[asking].may_ask(now, &node(answering)) => {
                 let (there, here) = (choices.ip(), choices.ip());
                 let question = if choices.flag() { Exchange::question(choices.below(64)) } else { choices.bytes(16) };

@@ -178,3 +178,21 @@ fn what_is_remembered_is_bounded_and_peers_stay() {
     assert_eq!((world.check.members.len(), world.check.waiting.len()), (MAX_NODES, MAX_WAITING));
     assert!(world.check.is_unverified(&SEED));
 }
+
+#[test]
+fn full_seed_may_name_others_and_what_the_table_then_finds_is_its_word_too() {
+    let mut world = World::new();
+    assert!(!world.introduce(SEED, node(0), HONEST), "nobody knows it");
+    world.check.asked(world.now, SEED, LIAR.parse().expect("an IP address"), Came::Seed);
+    assert_eq!(world.check.count(), 0, "it is no peer");
+    assert!(world.check.is_unverified(&SEED));
+    for number in 0..100 {
+        world.introduce(SEED, node(number), &format!("192.0.{number}.1"));
+    }
+    assert_eq!(world.dialed.len(), LOW / 2, "half of the places, and none for itself");
+    let found = world.record(node(0));
+    world.check.looked_up(world.now, found);
+    assert!(!world.check.introduced(world.now, &node(0), world.record(node(200))), "the table knew only its own");
+    world.connect(OTHER, HONEST, Came::Trusted);
+    assert!(world.introduce(OTHER, node(201), "198.51.8.8"));
+}

@@ -100,6 +100,30 @@ fn peer_that_asks_too_often_is_refused() {
 }
 
 #[test]
+fn full_nodes_are_asked_while_peers_are_wanted_few_at_a_time_and_each_once_a_minute() {
+    let mut world = World::new();
+    let ask = |world: &mut World, number| world.exchange.may_ask_full(world.now, &asker(number), true);
+    assert!(!world.exchange.may_ask_full(world.now, &asker(0), false), "there are enough peers");
+    assert!(ask(&mut world, 0), "which does not count as asked");
+    assert!(!ask(&mut world, 0) && !world.exchange.may_ask(world.now, &asker(0)), "it was asked just now");
+    for number in 1..FULL_AT_ONCE as u32 {
+        assert!(ask(&mut world, number));
+    }
+    assert!(!ask(&mut world, 100), "so many are being asked");
+    world.exchange.full_answered(&asker(0));
+    assert!(ask(&mut world, 100), "one has answered, and the refusal before did not count");
+    assert!(!ask(&mut world, 0), "it was asked less than a minute ago");
+    world.now = world.now.after(FULL_PATIENCE);
+    assert!(ask(&mut world, 101), "those that never answered hold nobody up");
+    world.now = world.now.after(INTERVAL);
+    assert!(ask(&mut world, 0));
+    for number in 1000..2000 {
+        ask(&mut world, number);
+    }
+    assert_eq!(world.exchange.asking_full.len(), FULL_AT_ONCE);
+}
+
+#[test]
 fn lies_are_counted_and_nothing_of_them_is_kept() {
     let mut world = World::new();
     let good = world.record("203.0.115.1:7470");

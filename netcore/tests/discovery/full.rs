@@ -1,0 +1,152 @@
+//! Nodes that have no place for a newcomer: it gets into the network by what they tell.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use polypeer_ipc_protocol::codec;
+use polypeer_ipc_protocol::ids::NodeId;
+use polypeer_netcore::address::AddressRecord;
+use polypeer_netcore::discovery::config::DiscoveryConfig;
+use polypeer_netcore::discovery::exchange::Exchange;
+use polypeer_netcore::peers::PeerEvent;
+use polypeer_netcore::peers::marks::Marks;
+use polypeer_netcore::{Core, Options, query};
+use tempfile::TempDir;
+use tokio::sync::broadcast::Receiver;
+
+use crate::names::{Known, Names};
+use crate::world::{PATIENCE, nothing};
+
+/// A node in `home`, open.
+async fn start(home: &TempDir, discovery: DiscoveryConfig, marks: Marks) -> Core {
+    let listen = vec!["127.0.0.1:0".parse().expect("an address")];
+    let core = Core::bind(Options { listen, discovery, marks, ..Options::new(home.path().to_owned()) }).await;
+    let core = core.expect("bound");
+    core.open();
+    core
+}
+
+fn home() -> TempDir {
+    TempDir::new().expect("a temporary folder")
+}
+
+fn exchanges() -> DiscoveryConfig {
+    DiscoveryConfig { exchange: true, ..nothing() }
+}
+
+/// A seed that has one place for others.
+async fn seed(home: &TempDir) -> Core {
+    let marks = Marks::new(1, 1);
+    assert_eq!(marks.incoming(), 1);
+    start(home, exchanges(), marks).await
+}
+
+fn address(core: &Core) -> SocketAddr {
+    core.peers.transport().local_addresses()[0]
+}
+
+async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("gave up waiting: {what}"))
+}
+
+/// Waits for an event that `found` gives something for.
+async fn event<T>(events: &mut Receiver<PeerEvent>, what: &str, found: impl Fn(PeerEvent) -> Option<T>) -> T {
+    within(what, async {
+        loop {
+            if let Some(found) = found(events.recv().await.expect("events are read in time")) {
+                return found;
+            }
+        }
+    })
+    .await
+}
+
+fn up(of: NodeId) -> impl Fn(PeerEvent) -> Option<()> {
+    move |event| (event == PeerEvent::Up(of)).then_some(())
+}
+
+/// Links `friend` to `seed`, which takes its last place, and waits until the seed tells others of it.
+async fn take_the_place(seed: &Core, friend: &Core) {
+    let deadline = Instant::now() + PATIENCE;
+    friend.peers.connect(seed.node.id, &[address(seed)], deadline).await.expect("there is a place");
+    let mut own = friend.node.services().reach.own();
+    within("an own record", own.wait_for(|records| !records.is_empty())).await.expect("the driver runs");
+    within("the seed tells of it", async {
+        // One that asked has to wait a minute: others ask.
+        while !told_a_stranger(seed).await.contains(&friend.node.id) {}
+    })
+    .await;
+}
+
+async fn told_a_stranger(seed: &Core) -> Vec<NodeId> {
+    let home = home();
+    let stranger = start(&home, nothing(), Marks::default()).await;
+    let protocol = query::EXCHANGE.parse().expect("a protocol");
+    let (question, deadline) = (Exchange::question(8), Instant::now() + PATIENCE);
+    let asked = query::ask(&stranger.node, seed.node.id, &[address(seed)], &protocol, question, deadline).await;
+    let records: Vec<AddressRecord> = codec::decode(&asked.expect("a full node answers")).expect("records");
+    records.into_iter().map(|record| record.node).collect()
+}
+
+/// `newcomer` is refused by `seed` and links `friend`, whom nobody but the seed can have told it of.
+async fn gets_in(newcomer: &Core, seed: &Core, friend: &Core) {
+    let mut events = newcomer.peers.events();
+    if newcomer.peers.connection(&friend.node.id).is_none() {
+        event(&mut events, "the newcomer meets the seed's friend", up(friend.node.id)).await;
+    }
+    assert!(newcomer.peers.connection(&seed.node.id).is_none(), "the seed is full");
+    assert!(newcomer.node.counters.full_nodes_asked.value() >= 1);
+    let sources = newcomer.node.sources();
+    let exchange = sources.iter().find(|source| source.name == "exchange").expect("every source is listed");
+    assert_eq!(exchange.found, 1, "{exchange:?}");
+    let refused = seed.peers.status().counters.into_iter().find(|(name, _)| name == "refused_high_water");
+    assert!(refused.is_some_and(|(_, count)| count >= 1), "the seed refused it");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn newcomer_that_a_full_dns_seed_refuses_asks_it_and_links_another_node() {
+    let homes = [home(), home(), home()];
+    let seed = seed(&homes[0]).await;
+    let friend = start(&homes[1], nothing(), Marks::default()).await;
+    take_the_place(&seed, &friend).await;
+    let names = Names::start().await;
+    names.set("seed.test", Known::Records(vec![[127, 0, 0, 1].into()], Vec::new()));
+    let name = format!("seed.test:{}", address(&seed).port()).parse().expect("a host");
+    let asks = DiscoveryConfig { dns_seeds: vec![name], resolver: Some(names.address), ..exchanges() };
+    let newcomer = start(&homes[2], asks, Marks::default()).await;
+    gets_in(&newcomer, &seed, &friend).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn node_whose_only_remembered_peer_is_full_by_now_asks_it_and_links_another_node() {
+    let homes = [home(), home(), home()];
+    let seed = seed(&homes[0]).await;
+    let newcomer = start(&homes[2], nothing(), Marks::default()).await;
+    let (id, mut at_seed) = (newcomer.node.id, seed.peers.events());
+    let deadline = Instant::now() + PATIENCE;
+    newcomer.peers.connect(seed.node.id, &[address(&seed)], deadline).await.expect("there is a place");
+    newcomer.peers.close(deadline).await;
+    drop(newcomer);
+    let gone = |event| matches!(event, PeerEvent::Down(node, _) if node == id).then_some(());
+    event(&mut at_seed, "the place is free", gone).await;
+    let friend = start(&homes[1], nothing(), Marks::default()).await;
+    take_the_place(&seed, &friend).await;
+    let newcomer = start(&homes[2], DiscoveryConfig { remembered: true, ..exchanges() }, Marks::default()).await;
+    assert_eq!(newcomer.node.id, id);
+    gets_in(&newcomer, &seed, &friend).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn node_that_exchanges_nothing_does_not_ask_a_full_seed_either() {
+    let homes = [home(), home(), home()];
+    let seed = seed(&homes[0]).await;
+    let friend = start(&homes[1], nothing(), Marks::default()).await;
+    take_the_place(&seed, &friend).await;
+    let newcomer = start(&homes[2], nothing(), Marks::default()).await;
+    let mut events = newcomer.peers.events();
+    let deadline = Instant::now() + PATIENCE;
+    newcomer.peers.connect(seed.node.id, &[address(&seed)], deadline).await.expect_err("the seed is full");
+    let full = |event| matches!(event, PeerEvent::Full { node, .. } if node == seed.node.id).then_some(());
+    event(&mut events, "it is told so", full).await;
+    assert_eq!(newcomer.node.counters.full_nodes_asked.value(), 0);
+}
