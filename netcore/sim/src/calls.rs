@@ -93,7 +93,8 @@ impl World {
         if let Some(pending) = self.pending(from, asked.query) {
             pending.cost.messages += 1;
         }
-        self.tally.requests += 1;
+        let measured = self.pending(from, asked.query).is_some();
+        self.tally.asked(&asked.request.ask, measured);
         match self.net.send(here, there) {
             Some(delay) => self.queue.push(time + setup + delay, Event::Request(Box::new(asked))),
             None => self.fail(from, Some(to), asked.call, asked.query, CallFailed::Unreachable, asked.deadline),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use polypeer_ipc_protocol::ids::{Hash, Name, NodeId};
-use polypeer_netcore::dht::{Job, Key, Outcome, QueryId, Record, Refusal, Response};
+use polypeer_netcore::dht::{Ask, Job, Key, Outcome, QueryId, Record, Refusal, Response};
 use rand::{Rng, RngExt};
 
 use crate::measure::{Cost, Deliveries, Depths, Lookups};
@@ -100,8 +100,6 @@ pub struct Tally {
     pub lies: u64,
     /// Events by kind.
     pub events: BTreeMap<&'static str, u64>,
-    /// Questions sent, upkeep included.
-    pub requests: u64,
     /// Query connections made.
     pub handshakes: u64,
     /// Dials for links, and to prove addresses.
@@ -114,6 +112,8 @@ pub struct Tally {
     pub spam: u64,
     /// Questions that were refused, by reason.
     pub refusals: BTreeMap<&'static str, u64>,
+    /// Questions sent, by what they ask.
+    pub asked: BTreeMap<&'static str, u64>,
     /// Questions not asked as too many query connections were in use.
     pub full_out: u64,
     /// Questions not asked as the other node had too many query connections.
@@ -121,6 +121,20 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// A question is sent: for a lookup that is `measured`, or for upkeep, which is told by what it asks.
+    pub(crate) fn asked(&mut self, ask: &Ask, measured: bool) {
+        let name = match ask {
+            _ if measured => "measured",
+            Ask::Ping => "ping",
+            Ask::FindNode { .. } => "find_node",
+            Ask::Get { .. } => "get",
+            Ask::Put { .. } => "put",
+            Ask::Providers { .. } => "providers",
+            Ask::Provide { .. } => "provide",
+        };
+        *self.asked.entry(name).or_default() += 1;
+    }
+
     /// A question was refused.
     pub(crate) fn refused(&mut self, why: Refusal) {
         let name = match why {

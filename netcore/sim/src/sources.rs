@@ -2,7 +2,7 @@
 
 use polypeer_ipc_protocol::ids::NodeId;
 use polypeer_netcore::address::Zone;
-use polypeer_netcore::dht::Job;
+use polypeer_netcore::dht::{Job, Key};
 use polypeer_netcore::discovery::exchange::{Exchange, MAX_RECORDS};
 use polypeer_netcore::discovery::schedule::Way;
 use polypeer_netcore::peers::book::Source;
@@ -52,10 +52,10 @@ impl World {
 
     fn ask_table(&mut self, index: NodeIndex) -> u64 {
         let now = self.now();
-        let somewhere = NodeId(seed(&mut self.rng));
+        let somewhere = Key(seed(&mut self.rng));
         let Some(machines) = self.machines(index) else { return 0 };
-        // Nobody has that id; the lookup fills the table. Without room for it the table is busy filling anyway.
-        let _ = machines.dht.start(now, Job::Locate(somewhere));
+        // Without room for it the table is busy filling anyway.
+        let _ = machines.dht.start(now, Job::Look(somewhere));
         let contacts = machines.dht.some_contacts(MAX_CONTACTS, Zone::Public);
         for contact in &contacts {
             machines.manager.found(now, contact.node, &contact.addresses, Source::Dht);

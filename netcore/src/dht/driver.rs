@@ -92,7 +92,7 @@ impl Driver {
         match command {
             Command::Job(job, until, told) => {
                 // Once given, a record or a listing is wanted also by those who did not wait for it.
-                let lookup = matches!(job, Job::Locate(_) | Job::Get { .. } | Job::Providers { .. });
+                let lookup = matches!(job, Job::Locate(_) | Job::Look(_) | Job::Get { .. } | Job::Providers { .. });
                 match self.dht.start(now, job) {
                     Ok(query) => {
                         self.waiting.insert(query, (told, lookup));

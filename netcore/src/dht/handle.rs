@@ -116,6 +116,14 @@ impl DhtHandle {
         }
     }
 
+    /// Looks around `key`, so that the table fills there.
+    pub async fn look(&self, key: Key, deadline: Instant) -> Result<(), Failure> {
+        match self.job(Job::Look(key), "look around a key", deadline).await? {
+            Outcome::Looked => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
     /// Tells of a node that may serve: from a link, from exchange, a seed. Its signature must have been checked.
     pub fn add(&self, record: Arc<AddressRecord>) {
         self.tell(Command::Add(record));

@@ -50,6 +50,8 @@ pub struct CallId(pub u64);
 pub enum Job {
     /// Finds where a node can be reached. → [`Outcome::Located`]
     Locate(NodeId),
+    /// Asks a few nodes around a key for the nodes around it, so that the table fills there. → [`Outcome::Looked`]
+    Look(Key),
     /// Finds the record under a key. → [`Outcome::Got`]
     Get {
         /// Which.
@@ -76,6 +78,8 @@ pub enum Job {
 pub enum Outcome {
     /// The newest record of the node that was found; its signature is right.
     Located(Option<Arc<AddressRecord>>),
+    /// Asked all that was to be asked.
+    Looked,
     /// The newest record that was found under the key; it has been checked.
     Got(Option<Record>),
     /// Done.

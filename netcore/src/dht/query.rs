@@ -125,7 +125,8 @@ impl Goal {
             Self::Providers { found, limit, .. } => {
                 Outcome::Providers(std::mem::take(found).into_values().take(*limit).collect())
             }
-            Self::Put { .. } | Self::Provide { .. } | Self::Look | Self::Join => match stage {
+            Self::Look => Outcome::Looked,
+            Self::Put { .. } | Self::Provide { .. } | Self::Join => match stage {
                 Stage::Putting(spread) => spread.outcome(),
                 Stage::Looking(_) => Outcome::Failed(Failed::NotTaken),
             },

@@ -7,7 +7,7 @@ use super::bucket::{Bucket, Entry, Moment, Place};
 use super::contact::{Contact, Records};
 use super::diversity::{Caps, Crowd};
 use super::key::{Distance, Key};
-use super::limits::{FORGET_AFTER, K, PER_BUCKET, PER_TABLE};
+use super::limits::{FORGET_AFTER, K, PER_BUCKET, PER_TABLE, QUORUM};
 use crate::address::AddressRecord;
 use crate::now::Now;
 
@@ -64,6 +64,14 @@ impl Table {
     /// Contacts that share `bits` bits, that did not fail just now.
     pub(super) fn sound(&self, bits: usize) -> usize {
         self.buckets.get(bits).map_or(0, |bucket| bucket.entries.iter().filter(|entry| entry.failures == 0).count())
+    }
+
+    /// Whether a node is worth a call of its own: it may be one of the `K` closest neighbours, or hardly anybody of its
+    /// bucket is known. The other places are for the nodes that lookups ask anyway: a join costs half as many calls.
+    pub(super) fn is_wanted(&self, key: &Key) -> bool {
+        let index = self.index(key);
+        let closer: usize = self.buckets.iter().skip(index + 1).map(|bucket| bucket.entries.len()).sum();
+        closer < K || self.sound(index) < QUORUM
     }
 
     /// Whether this contact, if it answered, would enter.
@@ -179,12 +187,12 @@ impl Table {
         }
     }
 
-    /// Keeps a node in mind for its bucket, which is full. Returns a contact to be checked, if the least recently seen one
+    /// Keeps a node in mind for its bucket. If that is full: returns a contact to be checked, if the least recently seen one
     /// has been silent for more than `silent` seconds.
     pub(super) fn keep_spare(&mut self, contact: &Contact, at: Moment, silent: u32) -> Option<Contact> {
         let bucket = self.bucket(&contact.key);
         bucket.keep_spare(Arc::clone(&contact.record));
-        let oldest = bucket.oldest().filter(|entry| at.since(entry.seen) > silent)?;
+        let oldest = bucket.oldest().filter(|entry| bucket.entries.len() >= K && at.since(entry.seen) > silent)?;
         let record = oldest.records.to_dial(oldest.failures)?;
         Some(Contact { key: oldest.key, record: Arc::clone(record) })
     }

@@ -65,7 +65,7 @@ impl Upkeep {
 }
 
 impl Dht {
-    /// A node that may serve: known already, or to be called if it would get a place, or else kept in mind.
+    /// A node that may serve: known already, or to be called if it is wanted and would get a place, or else kept in mind.
     pub(super) fn consider(&mut self, now: Now, contact: Contact) {
         if contact.node() == self.node {
             return;
@@ -80,7 +80,7 @@ impl Dht {
         if waiting {
             return;
         }
-        if self.table.would_take(&contact) {
+        if self.table.is_wanted(&contact.key) && self.table.would_take(&contact) {
             if self.upkeep.candidates.len() >= MAX_CANDIDATES {
                 self.counts.candidates_dropped += 1;
             } else {
@@ -114,7 +114,11 @@ impl Dht {
     pub(super) fn keep_up(&mut self, now: Now) {
         while self.upkeep.checks < MAX_CHECKS && self.calls.len() < MAX_CALLS {
             let Some(candidate) = self.upkeep.candidates.pop_front() else { break };
-            if !self.table.would_take(&candidate) || self.table.entry(&candidate.key).is_some() {
+            if self.table.entry(&candidate.key).is_some() || !self.table.would_take(&candidate) {
+                continue;
+            }
+            if !self.table.is_wanted(&candidate.key) {
+                self.table.keep_spare(&candidate, self.moment(now), CHECK_SILENT);
                 continue;
             }
             match candidate.record.check(&*self.keys, now) {

@@ -30,6 +30,7 @@ impl Dht {
                 self.say_done(id, Outcome::Located(own));
             }
             Job::Locate(node) => self.look(now, id, Key::of_node(node), Goal::Locate { node, best: None }, false),
+            Job::Look(key) => self.look(now, id, key, Goal::Look, false),
             Job::Get { key } => {
                 let mut holders = Holders::default();
                 let at = self.moment(now);

@@ -18,6 +18,7 @@ use super::mainline::Rendezvous;
 use super::schedule::Way;
 use super::{dns, reachable};
 use crate::address::{AddressRecord, Zone};
+use crate::dht::Key;
 use crate::node::Node;
 use crate::now::Now;
 use crate::peers::book::Source;
@@ -299,10 +300,10 @@ pub(super) fn take(
 async fn ask_dht(node: &Arc<Node>) -> Answer {
     let Ok(peers) = node.peers() else { return Answer::default() };
     let dht = &node.services().dht;
-    let mut somewhere = NodeId([0; 32]);
+    let mut somewhere = Key([0; 32]);
     getrandom::fill(&mut somewhere.0).expect("the system gives randomness");
-    // Nobody has that id. That there is nobody to ask yet is no failure.
-    let lookup = dht.locate(somewhere, Instant::now() + LOOKUP).await;
+    // That there is nobody to ask yet is no failure.
+    let lookup = dht.look(somewhere, Instant::now() + LOOKUP).await;
     let mut contacts = dht.some_contacts(MAX_CONTACTS, Zone::Private).await;
     contacts.extend(dht.some_contacts(MAX_CONTACTS, Zone::Loopback).await);
     contacts.retain(|record| {

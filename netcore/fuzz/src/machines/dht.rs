@@ -78,12 +78,13 @@ fn ask(choices: &mut Choices<'_>, now: Now) -> Ask {
 }
 
 fn job(choices: &mut Choices<'_>, now: Now) -> Job {
-    match choices.below(6) {
+    match choices.below(7) {
         0 => Job::Locate(choices.node(NODES)),
         1 => Job::Get { key: key(choices, now) },
         2 => Job::Put(record(choices, now)),
         3 => Job::Provide(key(choices, now)),
         4 => Job::Unprovide(key(choices, now)),
+        5 => Job::Look(key(choices, now)),
         _ => Job::Providers { key: key(choices, now), limit: choices.below(70) },
     }
 }

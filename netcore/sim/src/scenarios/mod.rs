@@ -155,6 +155,9 @@ fn census(world: &World, figures: &mut Figures) {
     figures.also("links_refused", world.tally.links_refused);
     figures.also("dials", world.tally.dials);
     figures.also("query_connections", world.tally.handshakes);
+    for (name, count) in &world.tally.asked {
+        figures.also(&format!("asked_{name}"), *count);
+    }
     for (name, count) in &world.tally.refusals {
         figures.also(&format!("refused_{name}"), *count);
     }
