@@ -62,7 +62,8 @@ impl AddressRecord {
 
     /// What the signature covers: [`SIGNED`], then the fields before it as they are on the wire.
     fn signed_bytes(&self) -> Vec<u8> {
-        let mut bytes = SIGNED.to_vec();
+        let mut bytes = Vec::with_capacity(256); // one of a few addresses
+        bytes.extend_from_slice(SIGNED);
         let fields = (&self.node, &self.addresses, self.sequence, self.time);
         codec::encode(&fields, &mut bytes).expect("a record is small");
         bytes

@@ -7,7 +7,7 @@ use super::bucket::{Bucket, Entry, Moment, Place};
 use super::contact::{Contact, Records};
 use super::diversity::{Caps, Crowd};
 use super::key::{Distance, Key};
-use super::limits::{FORGET_AFTER, K, PER_BUCKET, PER_TABLE, QUORUM};
+use super::limits::{FORGET_AFTER, K, PER_BUCKET, PER_TABLE, SPARSE_BUCKET};
 use crate::address::AddressRecord;
 use crate::now::Now;
 
@@ -66,12 +66,12 @@ impl Table {
         self.buckets.get(bits).map_or(0, |bucket| bucket.entries.iter().filter(|entry| entry.failures == 0).count())
     }
 
-    /// Whether a node is worth a call of its own: it may be one of the `K` closest neighbours, or hardly anybody of its
-    /// bucket is known. The other places are for the nodes that lookups ask anyway: a join costs half as many calls.
+    /// Whether a node is worth a call of its own: it may be one of the `K` closest neighbours, or its bucket is sparse. The
+    /// other places are for the nodes that lookups ask anyway: a join costs fewer calls.
     pub(super) fn is_wanted(&self, key: &Key) -> bool {
         let index = self.index(key);
         let closer: usize = self.buckets.iter().skip(index + 1).map(|bucket| bucket.entries.len()).sum();
-        closer < K || self.sound(index) < QUORUM
+        closer < K || self.sound(index) < SPARSE_BUCKET
     }
 
     /// Whether this contact, if it answered, would enter.
@@ -195,6 +195,14 @@ impl Table {
         let oldest = bucket.oldest().filter(|entry| bucket.entries.len() >= K && at.since(entry.seen) > silent)?;
         let record = oldest.records.to_dial(oldest.failures)?;
         Some(Contact { key: oldest.key, record: Arc::clone(record) })
+    }
+
+    /// Takes out one of those kept in mind for a bucket with a free place; which bucket comes first depends on `turn`.
+    pub(super) fn take_spare(&mut self, turn: usize) -> Option<Arc<AddressRecord>> {
+        let buckets = self.buckets.len();
+        let mut order = (0..buckets).map(|at| (at + turn) % buckets);
+        let at = order.find(|at| self.buckets[*at].entries.len() < K && !self.buckets[*at].spares.is_empty())?;
+        self.buckets[at].spares.pop()
     }
 
     /// The contact not seen for longest, if that is more than `silent` seconds; not one that is being checked.

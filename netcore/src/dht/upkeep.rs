@@ -208,6 +208,7 @@ impl Dht {
             self.store.expire(at);
             self.providers.expire(at);
             self.table.expire(now);
+            self.fill_up(now);
         }
         if let Some(stalest) = self.table.stalest(at, CHECK_ANYWAY) {
             self.check(now, stalest);
@@ -219,6 +220,17 @@ impl Dht {
             self.upkeep.looks.push_back(bits);
         }
         self.put_again(now, at);
+    }
+
+    /// Calls one of those kept in mind for a bucket that has a free place: in time buckets get full, not all while joining.
+    fn fill_up(&mut self, now: Now) {
+        let Some(spare) = self.table.take_spare(self.upkeep.turn).map(Contact::new) else { return };
+        if self.table.entry(&spare.key).is_none() && self.table.would_take(&spare) {
+            match spare.record.check(&*self.keys, now) {
+                Ok(()) => self.check(now, spare),
+                Err(_) => self.counts.implausible += 1,
+            }
+        }
     }
 
     /// Puts again what is due of this node's own, and of what it keeps for others.

@@ -13,7 +13,7 @@ use crate::address::{AddressRecord, Zone};
 use crate::dht::bucket::Moment;
 use crate::dht::limits::{
     K, MAX_CANDIDATES, MAX_OWN_PROVIDED, MAX_OWN_RECORDS, MAX_PROVIDERS_OF_KEY, MAX_QUERIES, MAX_REPORTS, NODE_BURST,
-    NODE_PROVIDED, NODE_RECORDS, PROVIDERS_PER_SUBNET, SUBNET_RECORDS,
+    NODE_PROVIDED, NODE_RECORDS, PROVIDERS_PER_SUBNET, SUBNET_RECORDS, TICK,
 };
 use crate::dht::{
     Ask, Asker, CallFailed, Dht, DhtConfig, Failed, Job, Key, Lie, Outcome, Output, ProviderRecord, Record, Refusal,
@@ -328,6 +328,11 @@ fn a_key_far_away_is_not_kept() {
     let now = now();
     let mut dht = server(now, DhtConfig::default());
     befriend(&mut dht, now, 400);
+    let now = (1..100).map(|turn| now.after(turn * TICK)).fold(now, |_, now| {
+        dht.handle_timeout(now);
+        agree(&mut dht, now);
+        now
+    });
     let own = Key::of_node(keys(1_000_000).0);
     let far = (0..).map(immutable).find(|record| own.distance(&record.key()).shared_bits() == 0).unwrap();
     let near = (0..).map(immutable).find(|record| own.distance(&record.key()).shared_bits() > 8).unwrap();
