@@ -10,8 +10,8 @@ mod common;
 use std::process::Command;
 use std::sync::Arc;
 
-use common::{Netcore, until};
-use polypeer_ipc_protocol::admin::{AdminRequest, AdminResponse, PeerRecord, PeerState};
+use common::{Netcore, until, within};
+use polypeer_ipc_protocol::admin::{AdminEvent, AdminRequest, AdminResponse, PeerRecord, PeerState};
 use tempfile::TempDir;
 
 /// Two namespaces; they and their cables go with this.
@@ -65,11 +65,11 @@ impl Drop for Machines {
 }
 
 async fn met(netcore: &Netcore) -> PeerRecord {
-    until("the nodes meet", async || {
-        let AdminResponse::Peers(peers) = netcore.ask(AdminRequest::Peers).await else { panic!("no peers") };
-        peers.into_iter().find(|peer| peer.state == PeerState::Connected)
-    })
-    .await
+    let mut events = netcore.events();
+    let is_up = |events: &Vec<AdminEvent>| events.iter().any(|event| matches!(event, AdminEvent::PeerUp { .. }));
+    within("the nodes to meet", events.wait_for(is_up)).await.expect("it is kept");
+    let AdminResponse::Peers(peers) = netcore.ask(AdminRequest::Peers).await else { panic!("no peers") };
+    peers.into_iter().find(|peer| peer.state == PeerState::Connected).expect("it is connected")
 }
 
 async fn nodes_meet(test: &str, listen: &[&str], expected: &[&str]) {

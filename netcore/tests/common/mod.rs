@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -24,7 +24,8 @@ use polypeer_netcore::Options;
 use polypeer_netcore::limits::Timings;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::{Notify, oneshot};
+use tokio::process::{Child, Command};
+use tokio::sync::{oneshot, watch};
 
 #[allow(unused_imports, reason = "not every test program has a deaf plugin")]
 pub use deaf::Deaf;
@@ -71,9 +72,8 @@ pub struct Netcore {
 #[derive(Default)]
 struct Answers {
     waiting: Mutex<HashMap<u64, oneshot::Sender<AdminResponse>>>,
-    events: Mutex<Vec<AdminEvent>>,
-    changed: Notify,
-    ended: Mutex<bool>,
+    events: watch::Sender<Vec<AdminEvent>>,
+    ended: watch::Sender<bool>,
 }
 
 impl Netcore {
@@ -106,6 +106,7 @@ impl Netcore {
             .arg(home.path())
             .args(options)
             .stdin(Stdio::from(far))
+            .kill_on_drop(true)
             .spawn()
             .unwrap();
         Self::new(Running::Process(child), channel, home)
@@ -146,13 +147,11 @@ impl Netcore {
                             let _ = waiting.send(response);
                         }
                     }
-                    AdminFrame::Event(event) => shared.events.lock().unwrap().push(event),
+                    AdminFrame::Event(event) => shared.events.send_modify(|events| events.push(event)),
                 }
-                shared.changed.notify_waiters();
             }
-            *shared.ended.lock().unwrap() = true;
             shared.waiting.lock().unwrap().clear();
-            shared.changed.notify_waiters();
+            shared.ended.send_replace(true);
         });
         Self {
             running,
@@ -201,16 +200,19 @@ impl Netcore {
 
     /// Waits for an event.
     pub async fn event(&self, expected: &AdminEvent) {
-        until("an admin event", async || self.answers.events.lock().unwrap().contains(expected).then_some(())).await;
+        let mut events = self.events();
+        within("an admin event", events.wait_for(|events| events.contains(expected))).await.expect("it is kept");
     }
 
-    pub fn events(&self) -> Vec<AdminEvent> {
-        self.answers.events.lock().unwrap().clone()
+    /// All events so far, and every new one.
+    pub fn events(&self) -> watch::Receiver<Vec<AdminEvent>> {
+        self.answers.events.subscribe()
     }
 
     /// Waits until the admin session has ended.
     pub async fn ended(&self) {
-        until("the end of the admin session", async || self.answers.ended.lock().unwrap().then_some(())).await;
+        let mut ended = self.answers.ended.subscribe();
+        within("the end of the admin session", ended.wait_for(|ended| *ended)).await.expect("it is kept");
     }
 
     /// A launch with its own socket.
@@ -227,7 +229,7 @@ impl Netcore {
 
     pub fn pid(&self) -> u32 {
         match &self.running {
-            Running::Process(child) => child.id(),
+            Running::Process(child) => child.id().expect("it runs"),
             Running::Task(_) => panic!("no process"),
         }
     }
@@ -239,12 +241,9 @@ impl Netcore {
     }
 
     /// `kill -9`.
-    pub fn kill(&mut self) {
+    pub async fn kill(&mut self) {
         match &mut self.running {
-            Running::Process(child) => {
-                child.kill().unwrap();
-                child.wait().unwrap();
-            }
+            Running::Process(child) => within("the end of netcore", child.kill()).await.unwrap(),
             Running::Task(_) => panic!("no process"),
         }
     }
@@ -252,18 +251,15 @@ impl Netcore {
     /// Waits for the process to exit by itself.
     pub async fn exit(&mut self) -> std::process::ExitStatus {
         let Running::Process(child) = &mut self.running else { panic!("no process") };
-        until("the exit of netcore", async || child.try_wait().unwrap()).await
+        within("the exit of netcore", child.wait()).await.unwrap()
     }
 }
 
 impl Drop for Netcore {
     fn drop(&mut self) {
-        match &mut self.running {
-            Running::Process(child) => {
-                let _ = child.kill();
-                let _ = child.wait();
-            }
-            Running::Task(task) => task.abort(),
+        // A process is killed with its handle.
+        if let Running::Task(task) = &self.running {
+            task.abort();
         }
     }
 }

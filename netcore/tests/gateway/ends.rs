@@ -170,7 +170,7 @@ async fn launch_that_is_removed_cuts_its_streams_even_stuck_ones() {
 async fn netcore_that_is_killed_cuts_streams_at_both_ends() {
     let mut one = Netcore::start().await;
     // The survivor is told nothing: it finds out by the peer's silence.
-    let two = Netcore::inside(Timings::default(), Duration::from_secs(2)).await;
+    let two = Netcore::inside(Timings::default(), Duration::from_secs(5)).await;
     let near = one.plugin("near", all()).await;
     let mut far = two.plugin("far", all()).await;
     far.client.listen(protocol("test/1"), Scope::Peers, CallMode::Streams).await.unwrap();
@@ -185,7 +185,7 @@ async fn netcore_that_is_killed_cuts_streams_at_both_ends() {
     let traffic = tokio::spawn(async move { write_code(&mut at_near).await });
     let mut some = [0; 1000];
     at_far.read_exact(&mut some).await.unwrap();
-    one.kill();
+    one.kill().await;
     assert_eq!(traffic.await.unwrap(), LOST);
     assert_eq!(read_code(&mut idle_near).await, LOST);
     assert_eq!(read_code(&mut local_far).await, LOST);

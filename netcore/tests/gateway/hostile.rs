@@ -170,7 +170,7 @@ async fn data_connection_that_breaks_the_rules_is_a_cut_stream_for_the_other_sid
 
 #[tokio::test(flavor = "multi_thread")]
 async fn silent_connections_are_closed_and_more_than_a_few_wait() {
-    let timings = Timings { first_frame: Duration::from_millis(300), ..Timings::default() };
+    let timings = Timings { first_frame: Duration::from_millis(1500), ..Timings::default() };
     let node = Netcore::inside(timings, Duration::from_secs(30)).await;
     let bystanders = Bystanders::new(&node).await;
     let launch = node.launch("silent", all()).await;
@@ -215,7 +215,7 @@ async fn plugin_that_never_reads_is_not_read_either_and_its_callers_get_busy() {
     let mut calls = tokio::task::JoinSet::new();
     for _ in 0..MAX_CALLS {
         let client = near.client.clone();
-        let timeout = Some(Duration::from_secs(5));
+        let timeout = Some(Duration::from_secs(15));
         calls.spawn(async move { client.call(Target::Local, protocol("deaf/1"), vec![0; 60_000], timeout).await });
     }
     let mut busy = 0;
@@ -234,7 +234,7 @@ async fn plugin_that_never_reads_is_not_read_either_and_its_callers_get_busy() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_nobody_claims_are_limited_and_time_out() {
-    let timings = Timings { claim: Duration::from_millis(1500), ..Timings::default() };
+    let timings = Timings { claim: Duration::from_secs(5), ..Timings::default() };
     let node = Netcore::inside(timings, Duration::from_secs(30)).await;
     let near = node.plugin("near", all()).await;
     let mut lazy = node.plugin("lazy", all()).await;

@@ -16,7 +16,7 @@ use quinn::{Connection, ConnectionError, RecvStream, SendStream};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
-use crate::common::{Netcore, Plugin, all, protocol, target, within};
+use crate::common::{DEADLINE, Netcore, Plugin, all, protocol, target, within};
 
 /// The end of a connection that speaks for itself.
 struct Liar {
@@ -35,7 +35,7 @@ impl Liar {
         };
         let peers = Peers::bind(config, Arc::new(|_| {})).await.unwrap();
         peers.open();
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + DEADLINE;
         let connection = peers.connect(to.node, &to.addresses, deadline).await.unwrap();
         Self { connection, peers, _home: home }
     }
@@ -225,7 +225,7 @@ async fn lies_on_streams() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn floods_of_streams_without_a_header_or_without_a_server() {
-    let timings = Timings { header: Duration::from_millis(300), ..Timings::default() };
+    let timings = Timings { header: Duration::from_secs(2), ..Timings::default() };
     let mut world = World::new(timings).await;
     // Valid, and for nothing: each is refused.
     let liar = Liar::connect(&world.ticket).await;

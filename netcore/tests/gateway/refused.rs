@@ -191,13 +191,13 @@ async fn declined_and_refused_reach_the_other_side_with_code_and_text() {
     let (opened, ()) = within("a refusal", async { tokio::join!(open, refuse) }).await;
     assert_code(&refusal(opened), ErrorCode::Refused);
 
-    // A caller that gives up is taken back, and so is an opener.
-    let call =
-        near.client.call(target.clone(), protocol("no/1"), &b"?"[..], Some(std::time::Duration::from_millis(50)));
+    // A caller that gives up is taken back, and so is an opener; each after its request has arrived.
+    let patience = Some(std::time::Duration::from_secs(2));
+    let call = near.client.call(target.clone(), protocol("no/1"), &b"?"[..], patience);
     assert_code(&refusal(call.await), ErrorCode::TimedOut);
     let Event::Call { call, .. } = far.event().await else { panic!("not a call") };
     assert_eq!(far.event().await, Event::CallGone { call });
-    let open = near.client.open(target, protocol("no/1"), Some(std::time::Duration::from_millis(50)));
+    let open = near.client.open(target, protocol("no/1"), patience);
     assert_code(&refusal(open.await), ErrorCode::TimedOut);
     let Event::Stream { stream, .. } = far.event().await else { panic!("not a stream") };
     let Event::StreamGone { stream: gone, .. } = far.event().await else { panic!("not gone") };

@@ -70,7 +70,7 @@ async fn second_netcore_takes_over_the_listeners_and_no_connect_is_refused() {
     far.client.listen(protocol("echo/1"), Scope::Local, CallMode::Streams).await.unwrap();
     let (mut at_near, mut at_far) = stream_between(&near, &mut far, Target::Local, "echo/1").await;
     let node = near.client.node_id();
-    first.kill();
+    first.kill().await;
     let lost = ErrorCode::ConnectionLost.number();
     assert_eq!((read_code(&mut at_near).await, read_code(&mut at_far).await), (lost, lost));
 
@@ -151,7 +151,7 @@ async fn ordered_end_lets_streams_finish_and_cuts_those_that_do_not() {
     let target = target(&two).await;
     let (mut short_near, mut short_far) = stream_between(&near, &mut far, target.clone(), "echo/1").await;
     let (mut long_near, mut long_far) = stream_between(&near, &mut far, target, "echo/1").await;
-    let shutdown = one.ask(AdminRequest::Shutdown { grace_ms: 1500 });
+    let shutdown = one.ask(AdminRequest::Shutdown { grace_ms: 5000 });
     let traffic = async {
         assert!(within("the session's end", near.client.ended()).await.is(ErrorCode::ShuttingDown));
         let said = bytes(4, 1 << 20);

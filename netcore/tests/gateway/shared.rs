@@ -9,7 +9,7 @@ use polypeer_netcore::limits::{INITIAL_WINDOW, STREAMS_PER_PEER, WINDOW_POOL};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 
-use crate::common::{Netcore, Plugin, all, bytes, protocol, refusal, stream_between, target, within};
+use crate::common::{DEADLINE, Netcore, Plugin, all, bytes, protocol, refusal, stream_between, target, within};
 
 /// Answers calls and echoes streams.
 async fn serve(mut plugin: Plugin) {
@@ -39,10 +39,10 @@ async fn clog(mut stream: DataStream) -> DataStream {
 
 async fn round_trips(client: &Client, target: &Target) {
     for n in 0..100u8 {
-        let call = client.call(target.clone(), protocol("good/1"), vec![n; 5000], Some(Duration::from_secs(10)));
+        let call = client.call(target.clone(), protocol("good/1"), vec![n; 5000], Some(DEADLINE));
         assert_eq!(within("a call", call).await.unwrap(), vec![n; 5000]);
     }
-    let stream = client.open(target.clone(), protocol("good/1"), Some(Duration::from_secs(10)));
+    let stream = client.open(target.clone(), protocol("good/1"), Some(DEADLINE));
     let (mut reader, mut writer) = tokio::io::split(within("a stream", stream).await.unwrap());
     let sent = bytes(7, 8 << 20);
     let copy = sent.clone();
@@ -106,17 +106,16 @@ async fn plugin_that_opens_all_it_can_and_never_reads_stalls_itself_only() {
 
     // Once it lets go, it has its streams again.
     drop(streams);
-    let (_near, _far) = within("a stream again", async {
+    let opening = async {
         loop {
-            let open = stuck.client.open(target.clone(), protocol("stuck/1"), None);
-            let (opened, accepted) = tokio::select! {
-                both = async { tokio::join!(open, stuck_far.accept()) } => both,
-                () = tokio::time::sleep(Duration::from_millis(200)) => continue,
-            };
-            break (opened.unwrap(), accepted);
+            match stuck.client.open(target.clone(), protocol("stuck/1"), None).await {
+                Ok(opened) => return opened,
+                // What it let go is not over yet.
+                refused => assert!(refusal(refused).is(ErrorCode::TooManyStreams)),
+            }
         }
-    })
-    .await;
+    };
+    let (_near, _far) = within("a stream again", async { tokio::join!(opening, stuck_far.accept()) }).await;
     drop(client);
     serving.abort();
     serving_back.abort();

@@ -45,7 +45,7 @@ async fn protection_bans_scores_and_addresses_survive_a_kill() {
 
     written(&node, "protected AND seen IS NOT NULL").await;
     written(&node, "banned_until > 0").await;
-    node.kill();
+    node.kill().await;
 
     let again = Netcore::spawn(Arc::clone(&node.home), "main");
     assert_eq!(again.ask(AdminRequest::Start).await, AdminResponse::Done);

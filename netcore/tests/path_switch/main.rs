@@ -24,7 +24,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use world::{Place, World};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 const PORT: u16 = 7470;
 /// The tunnel: slow, with a queue that fills.
 const TUNNEL: Quality = Quality { rate: 0.5e6, delay: Duration::from_millis(20), queue: Duration::from_millis(100) };
@@ -32,7 +32,7 @@ const TUNNEL: Quality = Quality { rate: 0.5e6, delay: Duration::from_millis(20),
 /// window grown in the tunnel is far too small for it. No faster, so that a busy machine can run it.
 const DIRECT: Quality = Quality { rate: 5e6, delay: Duration::from_millis(25), queue: Duration::from_millis(50) };
 /// Transfers until one shows what is asserted: with nothing to spare the machine itself is the slower path.
-const TRIES: usize = 3;
+const TRIES: usize = 5;
 /// What the tunnel has carried when the switch comes.
 const BEFORE: u64 = 1_000_000;
 /// How long bytes flow after the switch.
