@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use polypeer_ipc_protocol::admin::{AdminRequest, AdminResponse};
-use polypeer_supervisor::supervise::{StartError, State, SupervisorEvent};
+use polypeer_supervisor::supervise::{PluginStatus, StartError, State, SupervisorEvent};
 use support::{Script, World, id, is_alive, new_home, start, until};
 
 fn kill_9(pid: i32) {
@@ -58,9 +58,9 @@ async fn killed_plugin_is_started_again_and_others_are_undisturbed() {
     let aa = world.reaches("aa", State::Ready).await.pid.expect("it runs");
     let bb = world.reaches("bb", State::Ready).await.pid.expect("it runs");
     kill_9(aa);
-    until("it crashed", || world.log("aa").contains("killed by signal 9 (SIGKILL)")).await;
-    let again = world.reaches("aa", State::Ready).await;
-    assert_ne!(again.pid, Some(aa));
+    let is_another = |status: &PluginStatus| status.state == State::Ready && status.pid != Some(aa);
+    let again = world.becomes("aa", "another process", is_another).await;
+    until("the crash is logged", || world.log("aa").contains("killed by signal 9 (SIGKILL)")).await;
     assert_eq!(again.exit_reason.as_deref(), Some("killed by signal 9 (SIGKILL)"));
     assert_eq!(again.restarts, 1);
     assert_eq!(world.status("bb").await.pid, Some(bb));

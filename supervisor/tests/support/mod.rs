@@ -12,6 +12,7 @@ use polypeer_supervisor::home::Home;
 use polypeer_supervisor::manifest::{Limits, Manifest};
 use polypeer_supervisor::supervise::{PluginSpec, PluginStatus, Programs, StartError, State, Supervisor};
 use tempfile::TempDir;
+use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinHandle;
 
 /// How long anything may take. An emulated machine is slow; a healthy one never gets near it.
@@ -94,14 +95,26 @@ impl World {
 
     /// Waits until a plugin is in this state.
     pub async fn reaches(&self, name: &str, state: State) -> PluginStatus {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let status = self.status(name).await;
-            if status.state == state {
-                return status;
+        self.becomes(name, &format!("{state:?}"), |status| status.state == state).await
+    }
+
+    /// Waits until a plugin's status is as it should be, looking again whenever its state changes.
+    pub async fn becomes(&self, name: &str, what: &str, right: impl Fn(&PluginStatus) -> bool) -> PluginStatus {
+        let mut events = self.supervisor.subscribe();
+        let waiting = async {
+            loop {
+                let status = self.status(name).await;
+                if right(&status) {
+                    return status;
+                }
+                // Where some were missed the status is looked at, too.
+                let has_ended = matches!(events.recv().await, Err(RecvError::Closed));
+                assert!(!has_ended, "the supervisor ended before {name} was {what}");
             }
-            assert!(Instant::now() < deadline, "{name} never gets {state:?}; last: {status:?}\n{}", self.log(name));
-            tokio::time::sleep(Duration::from_millis(20)).await;
+        };
+        match tokio::time::timeout(PATIENCE, waiting).await {
+            Ok(status) => status,
+            Err(_) => panic!("{name} never is {what}; last: {:?}\n{}", self.status(name).await, self.log(name)),
         }
     }
 
