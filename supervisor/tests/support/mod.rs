@@ -1,6 +1,7 @@
 //! A world for tests of the supervisor: a temporary home, a fake network core, small plugins written on the spot.
 
 #![allow(dead_code, unreachable_pub, reason = "shared by test programs that each use a part of it")]
+#![allow(clippy::panic, reason = "a test fails by panicking")]
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
