@@ -40,6 +40,61 @@ impl Chosen {
     }
 }
 
+/// Candidates kept from one look at the whole book for the next dials.
+const SHORTLIST: usize = 32;
+/// How long they are kept: what happens meanwhile to others may wait that long.
+const KEPT: Duration = Duration::from_secs(1);
+
+/// The best candidates of the last look at the book: a look for each dial is what costs a node that knows thousands.
+#[derive(Debug, Default)]
+pub(super) struct Shortlist {
+    all: Vec<Candidate>,
+    until: Option<Instant>,
+}
+
+impl Shortlist {
+    /// Takes out those that are still candidates; nothing if all are to be gathered anew.
+    pub(super) fn take(&mut self, now: Now, look: impl Fn(&NodeId) -> Look) -> Option<Vec<Candidate>> {
+        let kept = std::mem::take(&mut self.all);
+        if self.until.is_none_or(|until| until <= now.at) {
+            self.until = None;
+            return None;
+        }
+        let again = |old: Candidate| match look(&old.node) {
+            Look::Ready(candidate) => Some(Candidate { chance: old.chance, ..candidate }),
+            Look::Later(_) | Look::No => None,
+        };
+        Some(kept.into_iter().filter_map(again).collect())
+    }
+
+    /// Puts back what [`Self::take`] gave and nobody took.
+    pub(super) fn put_back(&mut self, rest: Vec<Candidate>) {
+        self.all = rest;
+    }
+
+    /// Whether it was gathered so lately that it need not be again.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.until.is_some()
+    }
+
+    /// Keeps the best, until somebody else may be dialed at `next`.
+    pub(super) fn keep(&mut self, now: Now, mut all: Vec<Candidate>, chosen: &Chosen, next: Option<Instant>) {
+        if all.len() > SHORTLIST {
+            all.select_nth_unstable_by_key(SHORTLIST, |candidate| candidate.rank(chosen));
+            all.truncate(SHORTLIST);
+            all.shrink_to_fit();
+        }
+        let until = now.at + KEPT;
+        self.all = all;
+        self.until = Some(next.map_or(until, |next| until.min(next)));
+    }
+
+    /// Somebody else may come first now.
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
 /// Somebody who may be dialed.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Candidate {
@@ -53,35 +108,68 @@ pub(super) struct Candidate {
     pub(super) chance: u64,
 }
 
-/// All who may be dialed now, and when somebody else may be.
-pub(super) fn gather(
-    book: &Book,
+impl Candidate {
+    /// Less is better.
+    fn rank(&self, chosen: &Chosen) -> impl Ord + use<> {
+        (
+            !self.protected,
+            chosen.in_subnet(self.ip),
+            chosen.from(self.source),
+            Reverse(self.score),
+            Reverse(self.worked),
+            self.chance,
+        )
+    }
+}
+
+/// Whether a known node may be dialed.
+#[derive(Debug)]
+pub(super) enum Look {
+    /// Now.
+    Ready(Candidate),
+    /// Not before then.
+    Later(Instant),
+    /// No.
+    No,
+}
+
+/// Looks at one node. `free`: there is no connection with it, nor a dial. `crowded`: there are too many of its network.
+pub(super) fn look(
+    node: NodeId,
+    entry: &Entry,
     now: Now,
     free: impl Fn(&NodeId) -> bool,
     crowded: impl Fn(IpAddr) -> bool,
-) -> (Vec<Candidate>, Option<Instant>) {
+) -> Look {
+    let Some((ip, source)) = target(entry).filter(|_| free(&node)) else { return Look::No };
+    let ready = entry.due.into_iter().chain(banned(entry, now).map(|left| now.at + Duration::from_secs(left))).max();
+    if let Some(ready) = ready.filter(|ready| *ready > now.at) {
+        return Look::Later(ready);
+    }
+    if !entry.protected && crowded(ip) {
+        return Look::No;
+    }
+    Look::Ready(Candidate {
+        node,
+        ip,
+        source,
+        protected: entry.protected,
+        score: entry.standing.score(now.unix).round() as i64,
+        worked: entry.addresses.iter().filter_map(|known| known.worked).max(),
+        chance: 0,
+    })
+}
+
+/// All who may be dialed now, and when somebody else may be.
+pub(super) fn gather(book: &Book, look: impl Fn(NodeId, &Entry) -> Look) -> (Vec<Candidate>, Option<Instant>) {
     let mut all = Vec::new();
     let mut next: Option<Instant> = None;
     for (node, entry) in book.iter() {
-        let Some((address, source)) = target(entry).filter(|_| free(node)) else { continue };
-        let ready =
-            entry.due.into_iter().chain(banned(entry, now).map(|left| now.at + Duration::from_secs(left))).max();
-        if let Some(ready) = ready.filter(|ready| *ready > now.at) {
-            next = Some(next.map_or(ready, |next| next.min(ready)));
-            continue;
+        match look(*node, entry) {
+            Look::Ready(candidate) => all.push(candidate),
+            Look::Later(ready) => next = Some(next.map_or(ready, |next| next.min(ready))),
+            Look::No => {}
         }
-        if !entry.protected && crowded(address) {
-            continue;
-        }
-        all.push(Candidate {
-            node: *node,
-            ip: address,
-            source,
-            protected: entry.protected,
-            score: entry.standing.score(now.unix).round() as i64,
-            worked: entry.addresses.iter().filter_map(|known| known.worked).max(),
-            chance: 0,
-        });
     }
     (all, next)
 }
@@ -95,11 +183,11 @@ fn target(entry: &Entry) -> Option<(IpAddr, Source)> {
     Some((first.address.ip(), first.source))
 }
 
-/// At most `room` of them, best first: protected ones, and `missing` others. One after the other, since each choice
-/// counts for the next.
+/// Takes out at most `room` of them, best first: protected ones, and `missing` others. One after the other, since each
+/// choice counts for the next.
 pub(super) fn pick(
-    mut all: Vec<Candidate>,
-    mut chosen: Chosen,
+    all: &mut Vec<Candidate>,
+    chosen: &mut Chosen,
     per_subnet: usize,
     missing: usize,
     room: usize,
@@ -110,18 +198,8 @@ pub(super) fn pick(
         let fits = |candidate: &Candidate| {
             candidate.protected || (others < missing && chosen.in_subnet(candidate.ip) < per_subnet)
         };
-        let rank = |candidate: &Candidate| {
-            (
-                !candidate.protected,
-                chosen.in_subnet(candidate.ip),
-                chosen.from(candidate.source),
-                Reverse(candidate.score),
-                Reverse(candidate.worked),
-                candidate.chance,
-            )
-        };
         let best = all.iter().enumerate().filter(|(_, candidate)| fits(candidate));
-        let Some((index, _)) = best.min_by_key(|(_, candidate)| rank(candidate)) else { break };
+        let Some((index, _)) = best.min_by_key(|(_, candidate)| candidate.rank(chosen)) else { break };
         let candidate = all.swap_remove(index);
         others += usize::from(!candidate.protected);
         chosen.add(candidate.ip, candidate.source);

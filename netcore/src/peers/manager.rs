@@ -33,6 +33,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::book::{Book, Entry, Source};
+use super::candidates::Shortlist;
 use super::caps::{Counts, Crowded};
 use super::marks::Marks;
 use super::score::ScoreEvent;
@@ -88,6 +89,8 @@ pub struct Manager {
     /// Of `links` and `entering`.
     counts: Counts,
     actions: VecDeque<Action>,
+    /// Who comes next, of the last look at the book.
+    shortlist: Shortlist,
     /// When to look for something to do.
     wake: Option<Instant>,
     /// Entries that changed and are worth writing; bounded by the book.
@@ -110,6 +113,7 @@ impl Manager {
             kept: BTreeMap::new(),
             counts: Counts::default(),
             actions: VecDeque::new(),
+            shortlist: Shortlist::default(),
             wake: Some(now.at),
             changed: BTreeSet::new(),
             rng: StdRng::from_seed(seed),
@@ -209,6 +213,7 @@ impl Manager {
 
     /// The operator protects `node`, or stops it. `false`: too many are.
     pub fn protect(&mut self, now: Now, node: NodeId, protected: bool) -> bool {
+        self.shortlist.clear();
         self.wake = Some(now.at);
         self.book.set_protected(node, protected)
     }

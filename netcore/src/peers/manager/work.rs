@@ -8,8 +8,8 @@ use rand::RngExt;
 
 use super::{Action, Dial, Held, Manager, Parting};
 use crate::now::Now;
-use crate::peers::book::Source;
-use crate::peers::candidates::{self, Chosen};
+use crate::peers::book::{Entry, Source};
+use crate::peers::candidates::{self, Chosen, Look};
 
 impl Manager {
     /// The next thing to do at `now`, if there is one.
@@ -141,16 +141,35 @@ impl Manager {
                 chosen.add(ip, dial.source);
             }
         }
-        let free = |node: &NodeId| self.is_free(node);
+        let mut shortlist = std::mem::take(&mut self.shortlist);
+        let again = |node: &NodeId| self.book.get(node).map_or(Look::No, |entry| self.look(*node, entry, now));
+        let per_subnet = self.marks.chosen_per_subnet;
+        let mut picked = Vec::new();
+        if let Some(mut all) = shortlist.take(now, again) {
+            picked = candidates::pick(&mut all, &mut chosen, per_subnet, missing, room);
+            shortlist.put_back(all);
+        }
+        for (node, source) in &picked {
+            self.dial(*node, *source);
+        }
+        let (missing, room) = (missing.saturating_sub(picked.len()), room - picked.len());
+        if !shortlist.is_fresh() || (missing > 0 && room > 0) {
+            let (mut all, next) = candidates::gather(&self.book, |node, entry| self.look(node, entry, now));
+            all.iter_mut().for_each(|candidate| candidate.chance = self.rng.random());
+            if let Some(next) = next {
+                self.wake_by(next);
+            }
+            for (node, source) in candidates::pick(&mut all, &mut chosen, per_subnet, missing, room) {
+                self.dial(node, source);
+            }
+            shortlist.keep(now, all, &chosen, next);
+        }
+        self.shortlist = shortlist;
+    }
+
+    fn look(&self, node: NodeId, entry: &Entry, now: Now) -> Look {
         let crowded = |ip: IpAddr| self.counts.check(ip, self.marks.place(ip)).is_err();
-        let (mut all, next) = candidates::gather(&self.book, now, free, crowded);
-        all.iter_mut().for_each(|candidate| candidate.chance = self.rng.random());
-        if let Some(next) = next {
-            self.wake_by(next);
-        }
-        for (node, source) in candidates::pick(all, chosen, self.marks.chosen_per_subnet, missing, room) {
-            self.dial(node, source);
-        }
+        candidates::look(node, entry, now, |node| self.is_free(node), crowded)
     }
 
     fn is_free(&self, node: &NodeId) -> bool {
