@@ -8,6 +8,7 @@ import subprocess
 from functools import partial
 from pathlib import Path
 
+import pytest
 from conftest import MakeNode
 from harness import ROOT, Node, until
 
@@ -63,3 +64,47 @@ def test_noticeboards_in_python_and_go_show_the_same(make_node: MakeNode, folder
     a.cli("plugin", "restart", "python-noticeboard").ok()
     for node in (b, c):
         until("the new notice is there", partial(shows, node, (a.id[:10], "Cake at four")))
+
+
+def said(node: Node, plugin: str, words: str) -> bool:
+    """Whether a plugin wrote this."""
+    return words in node.cli("plugin", "logs", plugin).ok().out
+
+
+def refusals(node: Node, plugin: str) -> int:
+    """How often a board refused its own notice."""
+    return node.cli("plugin", "logs", plugin).ok().out.count("is no notice")
+
+
+def refused_again(node: Node, plugin: str, before: int) -> bool:
+    """Whether it did once more."""
+    return refusals(node, plugin) > before
+
+
+@pytest.mark.parametrize("plugin", ["python-noticeboard", "go-noticeboard"])
+def test_noticeboard_says_nothing_that_others_would_reject(make_node: MakeNode, folder: Path, plugin: str) -> None:
+    node = make_node("a").start()
+    example = built(folder, plugin) if plugin.startswith("go") else EXAMPLES / plugin
+    node.install(example)
+    notice = node.home / "data" / plugin / "notice.txt"
+    for text in (b"Cake at four\nand tea at five\n", b"Cake\tat four", b"", b"\xc3\xa4" * 71, b"\xff"):
+        notice.write_bytes(text)
+        before = refusals(node, plugin)
+        node.cli("plugin", "restart", plugin).ok()
+        until(f"{text!r} is refused", partial(refused_again, node, plugin, before))
+        assert all(author != node.id[:10] or text == f"{plugin} was here" for author, text in board(node, plugin))
+
+
+@pytest.mark.parametrize("plugin", ["python-noticeboard", "go-noticeboard"])
+def test_noticeboard_that_starts_alone_reads_others_once_there_are_some(
+    make_node: MakeNode, folder: Path, plugin: str
+) -> None:
+    a, b, late = (make_node(name).start() for name in ("a", "b", "late"))
+    b.meet(a)
+    for node in (a, b):
+        node.install(EXAMPLES / "python-noticeboard")
+    until("the first boards know each other", partial(said, b, "python-noticeboard", f"read the board of {a.id[:10]}"))
+    late.install(built(folder, plugin) if plugin.startswith("go") else EXAMPLES / plugin)
+    until("it has nobody to ask", partial(said, late, plugin, "cannot be looked for yet"))
+    late.meet(a)
+    until("it reads another's board", partial(said, late, plugin, "read the board of "))

@@ -31,7 +31,8 @@ const (
 	protocol = "noticeboard/1"
 	longest  = 140              // bytes of a notice
 	room     = 64               // notices on a board: their JSON fits in the answer to one request, however it is escaped
-	again    = 10 * time.Minute // after that a node says its notice again, for those who came since
+	again    = 10 * time.Minute // after that a node says its notice again, for those who came since, and at most between two searches
+	soon     = 5 * time.Second  // before something that did not work is tried again
 )
 
 func main() {
@@ -68,7 +69,8 @@ func run(ctx context.Context) error {
 	}
 }
 
-// check lets what is no notice go no further than the first board; a board never sends one.
+// check lets what is no notice go no further than the first board. Boards look at their own before they say it: whoever
+// passes on what others reject is blamed for it.
 func check(_ context.Context, message *polypeer.Message) polypeer.Verdict {
 	if isNotice(string(message.Payload)) {
 		return polypeer.Accept
@@ -120,6 +122,10 @@ func (b *board) say(ctx context.Context, node *polypeer.Node) {
 	if file, err := os.ReadFile(filepath.Join(os.Getenv("POLYPEER_DATA"), "notice.txt")); err == nil {
 		text = strings.TrimSpace(string(file))
 	}
+	if !isNotice(text) {
+		log.Printf("notice.txt is no notice, and is not said; expected one line of 1 to %d bytes", longest)
+		return
+	}
 	b.add(node.ID().String(), text)
 	for ctx.Err() == nil {
 		if _, err := node.Publish(ctx, topic, []byte(text)); err != nil {
@@ -129,43 +135,67 @@ func (b *board) say(ctx context.Context, node *polypeer.Node) {
 	}
 }
 
-// catchUp says that there is a board here, and reads those of others, once the network's hash table can be reached.
+// catchUp says that there is a board here, and reads others' boards, once one is found: a node may be alone for long.
 func (b *board) catchUp(ctx context.Context, node *polypeer.Node) {
-	_, err := node.Provide(ctx, provided)
-	for err != nil {
-		log.Print("not known to others yet: ", err)
-		if !pause(ctx, 5*time.Second) || errors.Is(err, polypeer.ErrNotGranted) {
-			return
+	said, wait := false, soon
+	for ctx.Err() == nil {
+		found, err := false, error(nil)
+		if !said {
+			_, err = node.Provide(ctx, provided)
+			said = err == nil
 		}
-		_, err = node.Provide(ctx, provided)
-	}
-	peers, err := node.FindProviders(ctx, provided, 4)
-	if err != nil {
-		log.Print(err)
-	}
-	for _, peer := range peers {
-		b.read(ctx, node, peer)
+		if said {
+			found, err = b.readOthers(ctx, node)
+		}
+		switch {
+		case found:
+			return
+		case errors.Is(err, polypeer.ErrNotGranted):
+			log.Print("other boards cannot be looked for: ", err)
+			return
+		case err != nil:
+			log.Print("other boards cannot be looked for yet: ", err)
+			wait = soon
+		default: // nobody has a board yet; this one hears of each new notice anyway
+			wait = min(2*wait, again)
+		}
+		pause(ctx, wait)
 	}
 }
 
+// readOthers takes what is on a few others' boards, and says whether there was one.
+func (b *board) readOthers(ctx context.Context, node *polypeer.Node) (bool, error) {
+	peers, err := node.FindProviders(ctx, provided, 4)
+	found := false
+	for _, peer := range peers {
+		if err := b.read(ctx, node, peer); err != nil {
+			log.Printf("the board of %.10s cannot be read: %v", peer, err)
+			continue
+		}
+		log.Printf("read the board of %.10s", peer)
+		found = true
+	}
+	return found, err
+}
+
 // read takes what another board has and this one has not. Its word is all there is for who said what.
-func (b *board) read(ctx context.Context, node *polypeer.Node, peer polypeer.NodeID) {
+func (b *board) read(ctx context.Context, node *polypeer.Node, peer polypeer.NodeID) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	reply, err := node.Request(ctx, peer.String(), protocol, nil)
 	if err != nil {
-		log.Print(err)
-		return
+		return err
 	}
 	var others map[polypeer.NodeID]string
-	if json.Unmarshal(reply, &others) != nil {
-		return
+	if err := json.Unmarshal(reply, &others); err != nil {
+		return err
 	}
 	for author, text := range others {
 		if isNotice(text) && !b.has(author.String()) {
 			b.add(author.String(), text)
 		}
 	}
+	return nil
 }
 
 // pause waits; false when ctx ended first.

@@ -26,7 +26,10 @@ LONGEST = 140
 ROOM = 64
 """Notices on a board: their JSON fits in the answer to one request, however it is escaped."""
 AGAIN = 600.0
-"""Seconds after which this node says its notice again, for those who came since."""
+"""Seconds after which this node says its notice again, for those who came since; and the longest time between two
+searches for other boards."""
+SOON = 5.0
+"""Seconds before something that did not work is tried again."""
 
 
 @dataclass
@@ -63,51 +66,86 @@ def is_notice(payload: bytes) -> bool:
 
 
 def check(message: polypeer.Message) -> polypeer.Verdict:
-    """What is no notice goes no further than the first board; a board never sends one."""
+    """What is no notice goes no further than the first board. Boards look at their own before they say it: whoever
+    passes on what others reject is blamed for it."""
     return polypeer.Verdict.ACCEPT if is_notice(message.payload) else polypeer.Verdict.REJECT
+
+
+def own_notice(node: polypeer.Node) -> bytes:
+    """What the user wrote, or something that is always true."""
+    file = Path(os.environ["POLYPEER_DATA"]) / "notice.txt"
+    return file.read_bytes().strip() if file.exists() else f"{node.plugin} was here".encode()
 
 
 async def say(node: polypeer.Node, board: Board) -> None:
     """Says this node's notice, now and again."""
-    file = Path(os.environ["POLYPEER_DATA"]) / "notice.txt"
-    text = file.read_text().strip()[:LONGEST] if file.exists() else f"{node.plugin} was here"
-    board.add(node.id, text)
+    notice = own_notice(node)
+    if not is_notice(notice):
+        print(f"notice.txt is no notice, and is not said; expected one line of 1 to {LONGEST} bytes", flush=True)
+        return
+    board.add(node.id, notice.decode())
     while True:
-        with contextlib.suppress(polypeer.ConnectionLost, polypeer.TimedOut):
-            await node.publish(TOPIC, text.encode())
+        try:
+            await node.publish(TOPIC, notice)
+        except (polypeer.ConnectionLost, polypeer.TimedOut, polypeer.Busy) as error:
+            print(f"perhaps not said: {error}", flush=True)
         await asyncio.sleep(AGAIN)
 
 
 async def catch_up(node: polypeer.Node, board: Board) -> None:
-    """Says that there is a board here, and reads those of others, once the network's hash table can be reached."""
+    """Says that there is a board here, and reads others' boards, once one is found: a node may be alone for long."""
+    pause = SOON
+    provided = False
     while True:
         try:
-            await node.provide(BOARD)
-            break
-        except (polypeer.Unreachable, polypeer.TimedOut, polypeer.Busy) as error:
-            print(f"not known to others yet: {error}", flush=True)
-            await asyncio.sleep(5)
+            if not provided:
+                await node.provide(BOARD)
+                provided = True
+            if await read_others(node, board):
+                return
+            pause = min(pause * 2, AGAIN)  # nobody has a board yet; this one hears of each new notice anyway
+        except (polypeer.Unreachable, polypeer.TimedOut, polypeer.Busy, polypeer.ConnectionLost) as error:
+            print(f"other boards cannot be looked for yet: {error}", flush=True)
+            pause = SOON
+        await asyncio.sleep(pause)
+
+
+async def read_others(node: polypeer.Node, board: Board) -> bool:
+    """Takes what is on a few others' boards. Whether there was one."""
+    found = False
     for peer in await node.find_providers(BOARD, limit=4):
-        with contextlib.suppress(polypeer.PolypeerError):
+        try:
             board.add_json(await node.request(peer, PROTOCOL, b"", timeout=10))
+        except polypeer.PolypeerError as error:
+            print(f"the board of {peer[:10]} cannot be read: {error}", flush=True)
+        else:
+            print(f"read the board of {peer[:10]}", flush=True)
+            found = True
+    return found
 
 
 async def main() -> None:
-    """Runs until Polypeer stops the plugin."""
+    """Runs until Polypeer stops the plugin, or something of it fails for good."""
     board = Board()
 
     async def answer(call: polypeer.Call) -> bytes:
         return board.to_json()
 
     async with polypeer.connect() as node, node.subscribe(TOPIC, validate=check) as messages:
-        tasks = [
-            asyncio.ensure_future(node.handle(PROTOCOL, answer)),
-            asyncio.ensure_future(say(node, board)),
-            asyncio.ensure_future(catch_up(node, board)),
-        ]
-        try:
+
+        async def read() -> None:
             async for message in messages:
                 board.add(message.author, message.payload.decode())
+
+        reading = asyncio.ensure_future(read())
+        others = [node.handle(PROTOCOL, answer), say(node, board), catch_up(node, board)]
+        tasks = {reading, *map(asyncio.ensure_future, others)}
+        running = tasks
+        try:
+            while reading in running:
+                done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()  # raises what it ended with: a task that nobody looks at fails silently
         finally:
             for task in tasks:
                 task.cancel()
