@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from . import _messages as m
-from ._errors import TooLarge
+from ._errors import TooLarge, expect_bytes
 from ._feed import Feed
 from ._ids import node_text
 from ._limits import DATAGRAM_QUEUE, MAX_DATAGRAM
@@ -57,5 +57,6 @@ class Datagrams(Feed[Datagram]):
 
 def check_datagram(data: bytes) -> None:
     """Raises :class:`TooLarge` for a datagram over 1,024 bytes."""
+    expect_bytes(data, "a datagram")
     if len(data) > MAX_DATAGRAM:
         raise TooLarge(f"datagram of {len(data)} bytes; the limit is {MAX_DATAGRAM}. Use a request for more")

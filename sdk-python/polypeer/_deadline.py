@@ -6,7 +6,18 @@ import asyncio
 from types import TracebackType
 from typing import Any
 
-from ._errors import TimedOut
+from ._errors import BadArgument, TimedOut
+
+_LONGEST = 0xFFFF_FFFF
+"""Milliseconds: seven weeks, the longest time that requests have room for. ``math.inf`` is as long."""
+
+
+def milliseconds(timeout: float) -> int:
+    """A time in seconds as requests have it: at least 1, since 0 means the default. Raises :class:`BadArgument` for
+    what is no time."""
+    if not isinstance(timeout, (int, float)) or timeout != timeout:
+        raise BadArgument(f"a timeout is a number of seconds, not {timeout!r}")
+    return int(max(1, min(timeout * 1000, _LONGEST)))
 
 
 class Deadline:
@@ -14,7 +25,7 @@ class Deadline:
     :class:`TimedOut`. A cancel from outside stays a cancel."""
 
     def __init__(self, seconds: float, what: str) -> None:
-        self._seconds = seconds
+        self._seconds = min(seconds, milliseconds(seconds) / 1000)
         self._what = what
         self._expired = False
         self._task: asyncio.Task[Any] | None = None

@@ -237,6 +237,12 @@ def reset_from_code(code: int) -> StreamLost:
     return StreamReset("the stream was reset", code)
 
 
+def expect_bytes(data: object, what: str) -> None:
+    """Raises :class:`BadArgument` for what is not bytes; a text is to be encoded first."""
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise BadArgument(f"{what} is bytes, not {type(data).__name__}")
+
+
 def expect(response: object, kind: type[_T]) -> _T:
     """``response`` if it is of this kind. Raises :class:`ProtocolError`: netcore answered something else."""
     if not isinstance(response, kind):

@@ -10,13 +10,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from . import _messages as m
-from ._errors import AlreadyServed, ConnectionLost, ErrorCode, NodeClosed, NotAllowed, PolypeerError
+from ._errors import AlreadyServed, ErrorCode, NodeClosed, NotAllowed, PolypeerError
 from ._mailbox import Mailbox
+from ._restore import Wanted
 from ._types import Grants
 
 if TYPE_CHECKING:
     from ._services import Services
-    from ._session import Session
 
 T = TypeVar("T")
 F = TypeVar("F", bound="Feed[Any]")
@@ -36,7 +36,8 @@ class Feed(Generic[T]):
 
     @property
     def dropped(self) -> int:
-        """Items dropped here, since they were not read in time. Netcore's own drops are :class:`Dropped` events."""
+        """Items dropped here, since they were not read in time. Netcore's own drops, while this process reads nothing,
+        are in :attr:`Node.events_dropped`, and :class:`Dropped` events."""
         return self._dropped
 
     # What a kind of feed is.
@@ -145,17 +146,17 @@ class Feeds:
         found = self._feeds.get((kind.__name__, name))
         return found if isinstance(found, kind) else None
 
-    async def restore(self, session: Session) -> None:
-        """Asks for everything in a new session; a feed that is refused now ends with the reason. Raises
-        :class:`ConnectionLost` when the session ends."""
-        for feed in list(self._feeds.values()):
-            try:
-                await session.ask(feed.begin_request())
-            except ConnectionLost:
-                raise
-            except PolypeerError as error:
+    def wanted(self) -> list[Wanted]:
+        """What a new session is to be asked for; a feed that is refused for good then ends with the reason."""
+
+        def each(feed: Feed[Any]) -> Wanted:
+            def give_up(reason: PolypeerError) -> None:
                 self.remove(feed)
-                feed.end(error)
+                feed.end(reason)
+
+            return Wanted(feed.what, feed.begin_request, lambda: self._feeds.get(feed.key) is feed, give_up)
+
+        return [each(feed) for feed in self._feeds.values()]
 
     def grants_changed(self, grants: Grants) -> None:
         """Ends the feeds that are not covered any more."""

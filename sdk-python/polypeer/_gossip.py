@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+from collections import OrderedDict
 from collections.abc import Awaitable
 from enum import Enum
 from typing import TYPE_CHECKING, Callable, Literal, Union
@@ -13,7 +14,7 @@ from . import _messages as m
 from ._errors import PolypeerError
 from ._feed import Feed
 from ._ids import node_text
-from ._limits import MAX_UNJUDGED, MESSAGE_QUEUE
+from ._limits import JUDGE_TIME, MAX_UNJUDGED, MESSAGE_QUEUE, REMEMBERED_MESSAGES
 from ._types import Grants
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ class Subscription(Feed[Message]):
         self.verdicts_lost = 0
         """Verdicts that could not be sent, since netcore was away: those messages were ignored."""
         self._validate = validate
+        self._known: OrderedDict[bytes, Verdict | None] = OrderedDict()  # with what was decided on each
         self._validating: set[asyncio.Task[None]] = set()
 
     def __repr__(self) -> str:
@@ -123,9 +125,19 @@ class Subscription(Feed[Message]):
         """A message came."""
 
         def judge(verdict: Verdict) -> None:
+            if event.message in self._known:
+                self._known[event.message] = verdict
             if not session.tell_later(m.RequestJudge(self.topic, event.message, _WIRE[verdict])):
                 self.verdicts_lost += 1
 
+        if event.message in self._known:
+            # Netcore was restarted, and knows it no more: it is told what was decided, and nobody else is bothered.
+            if self._validate is not None:
+                judge(self._known[event.message] or Verdict.IGNORE)
+            return
+        self._known[event.message] = None
+        if len(self._known) > REMEMBERED_MESSAGES:
+            self._known.popitem(last=False)
         judged = judge if self._validate is not None else None
         message = Message(self.topic, event.message.hex(), node_text(event.author), event.payload, judged)
         if judged is None or self._validate == "manual":
@@ -156,10 +168,13 @@ class Subscription(Feed[Message]):
 
     async def _wait(self, message: Message, verdict: Awaitable[Verdict | bool]) -> None:
         try:
-            self._judged(message, await verdict)
+            self._judged(message, await asyncio.wait_for(verdict, JUDGE_TIME))
         except asyncio.CancelledError:
             message.ignore()
             raise
+        except asyncio.TimeoutError:
+            log.warning("validating %r took more than %.0f s; it is ignored", message, JUDGE_TIME)
+            message.ignore()
         except Exception:
             log.exception("validating %r failed", message)
             message.ignore()

@@ -67,13 +67,18 @@ CLOSE_GRACE = 2.0
 """Seconds `Node.close` waits for streams that are being confirmed."""
 MAX_UNJUDGED = 256
 """Messages of a topic that one validator may have under way; netcore waits for as many."""
+REMEMBERED_MESSAGES = 1024
+"""Messages of a topic that a subscription knows again, with 32 bytes each: a netcore that was restarted gets those of
+the last minutes once more."""
+JUDGE_TIME = 10.0
+"""Seconds that netcore waits for a verdict."""
 MESSAGE_QUEUE = 256
 """Messages of a topic kept for a slow reader, 16 MiB at most; then the oldest is dropped and counted."""
 DATAGRAM_QUEUE = 1024
 """Datagrams of a protocol kept for a slow reader, 1 MiB at most; then the oldest is dropped and counted."""
 PROVIDE_DELAYS = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
-"""Seconds before each try to provide a name again in a new session; the last one repeats. A netcore that has just
-started needs a while to find the DHT."""
+"""Seconds before each try to provide a name, or to begin a feed or listener, again in a new session; the last one
+repeats. A netcore that has just started needs a while to find the DHT."""
 EVENT_QUEUE = 1024
 """Events kept for one slow reader of events; older ones are dropped and counted."""
 SERVE_CONCURRENCY = 128
@@ -81,8 +86,3 @@ SERVE_CONCURRENCY = 128
 RECONNECT_DELAYS = (0.0, 0.05, 0.1, 0.2, 0.4)
 """Seconds before each try to reach netcore again; the last one repeats. Small, since it is one local connect, and
 the promise is that everything works within 3 s of netcore's return."""
-
-
-def milliseconds(timeout: float) -> int:
-    """A time in seconds as requests have it: at least 1, since 0 means the default."""
-    return max(1, min(int(timeout * 1000), 0xFFFF_FFFF))

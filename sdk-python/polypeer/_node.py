@@ -17,15 +17,16 @@ from . import _ids, _types
 from . import _messages as m
 from ._channel import Channel, MakeSink, Sink
 from ._datagrams import Datagrams
-from ._deadline import Deadline
+from ._deadline import Deadline, milliseconds
 from ._errors import ConnectionLost, ErrorCode, NodeClosed, PolypeerError, Unauthorised, expect
 from ._events import Events
 from ._gossip import Subscription
 from ._keeper import Keeper
-from ._limits import CALLS_IN_FLIGHT, CLOSE_GRACE, DEFAULT_TIMEOUT, TIMEOUT_GRACE, milliseconds
+from ._limits import CALLS_IN_FLIGHT, CLOSE_GRACE, DEFAULT_TIMEOUT, TIMEOUT_GRACE
 from ._listener import CallHandler, Listener
 from ._protocol import check_payload
 from ._registry import Registry, listen_request, unlisten_request
+from ._restore import keep_asking, restore
 from ._server import ConnectionHandler, StreamServer
 from ._services import Services
 from ._sockets import connect as connect_socket
@@ -60,6 +61,7 @@ class Node(Services):
         self._channels: set[Channel] = set()
         self._background: set[asyncio.Task[None]] = set()
         self._is_ready = False
+        self._events_dropped = 0
         self._calls = asyncio.Semaphore(CALLS_IN_FLIGHT)
 
     async def _start(self, timeout: float) -> None:
@@ -93,6 +95,12 @@ class Node(Services):
     def events_skipped(self) -> int:
         """Events of a later version of netcore that this SDK does not know and skipped."""
         return self._keeper.skipped
+
+    @property
+    def events_dropped(self) -> int:
+        """Events that netcore dropped since this process did not read them in time: messages and datagrams of all
+        topics and protocols among them. What a feed dropped here is in its own ``dropped``."""
+        return self._events_dropped
 
     def _own_id(self) -> bytes:
         return self._welcomed().node
@@ -225,11 +233,12 @@ class Node(Services):
 
     async def _open(self, target: m.Target, protocol: str, make_sink: MakeSink, timeout: float) -> Sink:
         _ids.protocol(protocol)
+        wait = milliseconds(timeout)
         async with Deadline(timeout + TIMEOUT_GRACE, f"opening {protocol}"):
             while True:
                 session = await self._keeper.session()
                 try:
-                    opening = m.OpeningOpen(session.secret, target, protocol, milliseconds(timeout))
+                    opening = m.OpeningOpen(session.secret, target, protocol, wait)
                     return await self._open_channel(opening, make_sink)
                 except Unauthorised:
                     if self._keeper.current is session:
@@ -326,8 +335,10 @@ class Node(Services):
             self._grants = _types.grants(event.value)
             self._registry.grants_changed(self._grants)
             self._feeds.grants_changed(self._grants)
+            self._provided.grants_changed(self._grants)
             self._watch.tell(_types.GrantsChanged(self._grants))
         elif isinstance(event, m.EventDropped):
+            self._events_dropped += event.count
             self._watch.dropped(event.count)
             if self._watch.on:
                 self._in_background(self._watch.sync(session))
@@ -337,8 +348,8 @@ class Node(Services):
         first = self._welcome is None
         self._welcome = session.welcomed.result()
         self._grants = _types.grants(self._welcome.grants)
-        await self._registry.restore(session)
-        await self._feeds.restore(session)
+        for late in await restore(session, [*self._registry.wanted(), *self._feeds.wanted()]):
+            self._in_background(keep_asking(session, late))
         if self._is_ready:
             await session.ask(m.RequestReady())
         await self._watch.restore(session)

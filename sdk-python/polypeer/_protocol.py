@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Union
 
 from . import _messages as m
-from ._errors import Busy, ErrorCode, ProtocolError, TooLarge, Unsupported
+from ._errors import Busy, ErrorCode, ProtocolError, TooLarge, Unsupported, expect_bytes
 from ._limits import MAX_FRAME, MAX_PAYLOAD, MAX_REQUESTS, VERSION
 
 _LENGTH = struct.Struct("<I")
@@ -209,5 +209,6 @@ class ControlMachine:
 
 def check_payload(payload: bytes) -> None:
     """Raises :class:`TooLarge` for a request or reply over 64 KiB."""
+    expect_bytes(payload, "a payload")
     if len(payload) > MAX_PAYLOAD:
         raise TooLarge(f"payload of {len(payload)} bytes; the limit is {MAX_PAYLOAD}. Use a stream for more")

@@ -10,9 +10,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Callable
 
 from . import _messages as m
-from ._deadline import Deadline
+from ._deadline import Deadline, milliseconds
 from ._errors import AlreadyServed, Busy, ConnectionLost, PolypeerError, TimedOut, Unreachable
-from ._limits import PROVIDE_DELAYS, TIMEOUT_GRACE, milliseconds
+from ._feed import allows
+from ._limits import PROVIDE_DELAYS, TIMEOUT_GRACE
+from ._types import Grants
 
 if TYPE_CHECKING:
     from ._services import Services
@@ -64,13 +66,17 @@ class Provided:
         """Asks for the first time. Raises what netcore says, and :class:`AlreadyServed`; then nothing is provided."""
         if name in self._tasks:
             raise AlreadyServed(f"this plugin provides {name} already")
+        asked = request(name, timeout)
         self._tasks[name] = None
+        session: Session | None = None
         try:
             async with Deadline(timeout + TIMEOUT_GRACE, f"providing {name}"):
                 session = await self._session()
-                await session.ask(request(name, timeout))
+                await session.ask(asked)
         except BaseException:
             self._tasks.pop(name, None)
+            if session is not None:
+                session.tell(m.RequestUnprovide(name))  # netcore may have said yes meanwhile
             raise
         if name in self._tasks:  # not ended meanwhile
             self._tasks[name] = asyncio.ensure_future(self._keep(name, timeout, session))
@@ -82,6 +88,13 @@ class Provided:
         if task is not None:
             task.cancel()
         return known
+
+    def grants_changed(self, grants: Grants) -> None:
+        """Ends what is not covered any more, as netcore did."""
+        for name in list(self._tasks):
+            if not any(allows(pattern, name) for pattern in grants.dht):
+                self.end(name)
+                log.warning("%s is not provided any more: the operator withdrew the grant", name)
 
     async def close(self) -> None:
         """Ends all."""

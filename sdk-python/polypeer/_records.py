@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from . import _ids
 from . import _messages as m
-from ._errors import BadArgument, TooLarge
+from ._errors import BadArgument, TooLarge, expect_bytes
 from ._limits import MAX_VALUE
 
 _DOMAIN = b"polypeer/1 record\0"
@@ -74,5 +74,6 @@ def from_wire(record: m.SignedRecord) -> SignedRecord:
 
 def check_value(value: bytes) -> None:
     """Raises :class:`TooLarge` for a value over 3,072 bytes."""
+    expect_bytes(value, "a value")
     if len(value) > MAX_VALUE:
         raise TooLarge(f"value of {len(value)} bytes; the limit is {MAX_VALUE}. Put its hash, and serve the rest")

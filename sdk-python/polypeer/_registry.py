@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from . import _messages as m
-from ._errors import AlreadyServed, ConnectionLost, ErrorCode, NotAllowed, PolypeerError
+from ._errors import AlreadyServed, ErrorCode, NotAllowed, PolypeerError
 from ._feed import allows
+from ._restore import Wanted
 from ._types import Grants
 
 if TYPE_CHECKING:
@@ -35,17 +36,24 @@ class Registry:
         del self._listeners[key]
         return True
 
-    async def restore(self, session: Session) -> None:
-        """Registers everything in a new session; a listener that is refused now ends with the reason. Raises
-        :class:`ConnectionLost` when the session ends."""
-        for listener in list(self._listeners.values()):
-            try:
-                await session.ask(listen_request(listener))
-            except ConnectionLost:
-                raise
-            except PolypeerError as error:
+    def wanted(self) -> list[Wanted]:
+        """What a new session is to be asked for; a listener that is refused for good then ends with the reason."""
+
+        def each(listener: Listener) -> Wanted:
+            key = (listener.protocol, listener.local)
+
+            def give_up(reason: PolypeerError) -> None:
                 self.remove(listener)
-                listener.end(error)
+                listener.end(reason)
+
+            return Wanted(
+                f"a listener for {listener.protocol}",
+                lambda: listen_request(listener),
+                lambda: self._listeners.get(key) is listener,
+                give_up,
+            )
+
+        return [each(listener) for listener in self._listeners.values()]
 
     def arrived(self, session: Session, event: m.EventStream | m.EventCall) -> None:
         """A stream or call came."""

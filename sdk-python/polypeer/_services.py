@@ -8,11 +8,12 @@ from typing import Any
 from . import _ids, _types
 from . import _messages as m
 from ._datagrams import Datagrams, check_datagram
-from ._errors import BadArgument, PolypeerError, TooLarge, expect
+from ._deadline import milliseconds
+from ._errors import BadArgument, PolypeerError, TooLarge, expect, expect_bytes
 from ._feed import Feed, Feeds
 from ._gossip import Subscription, Validate
 from ._keeper import Keeper
-from ._limits import DEFAULT_TIMEOUT, MAX_GOSSIP, MAX_PROVIDERS, MAX_RECORD_LIFETIME, TIMEOUT_GRACE, milliseconds
+from ._limits import DEFAULT_TIMEOUT, MAX_GOSSIP, MAX_PROVIDERS, MAX_RECORD_LIFETIME, TIMEOUT_GRACE
 from ._provide import Provided, Provision
 from ._records import SignedRecord, check_value, from_wire, to_wire
 from ._types import Published, Stored, TopicInfo
@@ -43,6 +44,7 @@ class Services:
     async def publish(self, topic: str, payload: bytes, *, timeout: float = DEFAULT_TIMEOUT) -> Published:
         """Sends a message of at most 64 KiB (:class:`TooLarge`) to all who are subscribed to a topic. Grant ``topics``.
         After :class:`ConnectionLost`, or a cancel, it may have been sent."""
+        expect_bytes(payload, "a message")
         if len(payload) > MAX_GOSSIP:
             raise TooLarge(f"message of {len(payload)} bytes; the limit is {MAX_GOSSIP}. Publish where to get it")
         request = m.RequestPublish(_ids.record_name(topic), bytes(payload))
@@ -127,7 +129,9 @@ class Services:
     def provide(self, name: str, *, timeout: float = DEFAULT_TIMEOUT) -> Provision:
         """Says in the DHT that this node provides what the name stands for: inside ``async with node.provide(name):``,
         or after ``await node.provide(name)`` until :meth:`unprovide`. Goes on across restarts of netcore. Grant
-        ``dht``. Raises as :meth:`put_record`, and :class:`AlreadyServed` when this plugin provides it already."""
+        ``dht``. Raises as :meth:`put_record`, and :class:`AlreadyServed` when this plugin provides it already. Where
+        no other node can list it yet, since none is known or this one cannot be dialed, it succeeds all the same:
+        netcore goes on trying."""
         return Provision(self, _ids.record_name(name), timeout)
 
     async def begin_providing(self, name: str, timeout: float) -> None:

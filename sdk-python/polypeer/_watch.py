@@ -51,8 +51,8 @@ class Watch:
         self._watchers.add(events)
 
     async def _begin_everything(self, events: Events[Event]) -> None:
-        await self._begin(cast("Events[PeerEvent]", events))
         await self._turn_network_on()
+        await self._begin(cast("Events[PeerEvent]", events))  # last: nothing may happen between this and the next line
         self._hearers.add(events)
 
     async def _begin_network(self, events: Events[NetworkEvent]) -> None:

@@ -123,6 +123,8 @@ class FakeNetcore:
         self.tasks: set[asyncio.Task[None]] = set()
         self.refuse_hello: m.Failure | None = None
         self.services = FakeServices(self)
+        self.busy = 0
+        """So many requests to listen, subscribe or receive fail as busy."""
 
     # Scenery.
 
@@ -275,6 +277,9 @@ class FakeNetcore:
                 caller.say(m.ServerFrameResponse(id, done))
 
     def _request(self, launch: Launch, connection: Connection, id: int, request: m.Request) -> m.Response | None:
+        if self.busy and isinstance(request, (m.RequestListen, m.RequestSubscribe, m.RequestReceiveDatagrams)):
+            self.busy -= 1
+            return m.ResponseFailed(failure(ErrorCode.BUSY))
         if isinstance(request, m.RequestListen):
             local = isinstance(request.scope, m.ScopeLocal)
             allowed = launch.grants.serve_local if local else launch.grants.serve

@@ -28,8 +28,11 @@ class FakeServices:
         self.numbers = itertools.count(1)
         self.no_dht = 0
         """So many requests of the DHT fail: no node of it is known."""
+        self.never_provides = False
+        """Whether a name is provided, and the answer to that never comes."""
+        self.unprovided: list[str] = []
 
-    def answer(self, launch: Launch, request: m.Request) -> m.Response:
+    def answer(self, launch: Launch, request: m.Request) -> m.Response | None:
         if isinstance(request, (m.RequestPublish, m.RequestSubscribe)):
             if not granted(launch.grants.topics, request.topic):
                 return failed(ErrorCode.NOT_GRANTED, f"topics {request.topic}")
@@ -76,7 +79,7 @@ class FakeServices:
                 other.session.event(m.EventDatagram(launch.node, request.protocol, request.payload))
         return m.ResponseDone()
 
-    def table(self, launch: Launch, request: m.Request) -> m.Response:
+    def table(self, launch: Launch, request: m.Request) -> m.Response | None:
         name = getattr(request, "name", None)
         if name is not None and not granted(launch.grants.dht, name):
             return failed(ErrorCode.NOT_GRANTED, f"dht {name}")
@@ -103,9 +106,12 @@ class FakeServices:
             return m.ResponseRecord(self.records.get((request.key, request.name)))
         if isinstance(request, m.RequestProvide):
             self.providers.setdefault(request.name, set()).add(launch.node)
+            if self.never_provides:
+                return None
             return m.ResponseStored(bytes(32), 0, 20)
         if isinstance(request, m.RequestUnprovide):
             self.providers.get(request.name, set()).discard(launch.node)
+            self.unprovided.append(request.name)
             return m.ResponseDone()
         if isinstance(request, m.RequestFindProviders):
             return m.ResponseProviders(tuple(sorted(self.providers.get(request.name, set()))[: request.limit]))

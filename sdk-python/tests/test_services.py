@@ -14,7 +14,7 @@ import pytest
 import polypeer
 from conftest import eventually, join_two, soon
 from fake_netcore import FakeNetcore
-from polypeer import Verdict, _provide
+from polypeer import Verdict, _gossip, _provide, _restore
 from polypeer import _limits as limits
 from polypeer import _messages as m
 
@@ -276,6 +276,146 @@ async def test_feed_that_is_refused_after_a_restart_ends_with_the_reason(world: 
         await world.start_node(world.launches[1].node)
         with pytest.raises(polypeer.NotAllowed):
             await soon(messages.receive())
+
+
+async def test_what_netcore_is_too_busy_for_after_a_restart_is_asked_for_again(
+    world: FakeNetcore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_restore, "PROVIDE_DELAYS", (0.0,))
+    async with join_two(world) as (alpha, beta), beta.subscribe("news") as messages, beta.datagrams("game/1") as moves:
+        async with await beta.listen("echo/1") as listener:
+            serving = asyncio.ensure_future(listener.serve_requests(echo))
+            await eventually(lambda: m.CallModeEvents() in world.launches[1].listeners.values())
+            await world.kill_node(world.launches[1].node)
+            world.busy = 5
+            await world.start_node(world.launches[1].node)
+            await eventually(lambda: {"news"} <= world.launches[1].topics.keys() and world.launches[1].datagrams)
+            await eventually(lambda: world.launches[1].listeners)
+            assert world.busy == 0
+            await alpha.publish("news", b"again")
+            assert (await soon(messages.receive())).payload == b"again"
+            await alpha.send_datagram(beta.id, "game/1", b"again")
+            assert (await soon(moves.receive())).payload == b"again"
+            assert await soon(alpha.request(beta.id, "echo/1", b"again")) == b"again"
+            serving.cancel()
+
+
+async def echo(call: polypeer.Call) -> bytes:
+    return call.payload
+
+
+async def test_feed_that_is_closed_meanwhile_is_not_asked_for_again(
+    world: FakeNetcore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_restore, "PROVIDE_DELAYS", (0.0,))
+    async with join_two(world) as (_, beta):
+        async with beta.subscribe("news"):
+            await world.kill_node(world.launches[1].node)
+            world.busy = 1 << 30
+            await world.start_node(world.launches[1].node)
+            await eventually(lambda: world.busy < (1 << 30) - 2, "it is asked for again")
+        await eventually(lambda: not beta._background, "nobody asks any more")
+        assert not world.launches[1].topics
+
+
+async def test_messages_that_come_again_after_a_restart_are_given_out_once(world: FakeNetcore) -> None:
+    async with join_two(world) as (_, beta), beta.subscribe("news", validate=quickly) as messages:
+        launch = world.launches[1]
+        author = world.launches[0].node
+
+        def comes(number: int, payload: bytes) -> None:
+            assert launch.session is not None
+            launch.session.event(m.EventMessage("news", number.to_bytes(32, "little"), author, payload))
+
+        comes(1, b"good")
+        comes(2, b"bad")
+        await eventually(lambda: len(launch.verdicts) == 2)
+        await world.kill_node(launch.node)
+        await world.start_node(launch.node)
+        await eventually(lambda: launch.topics and beta.connected)
+        for number, payload in ((2, b"bad"), (1, b"good"), (3, b"good")):
+            comes(number, payload)
+        await eventually(lambda: len(launch.verdicts) == 5)
+        verdicts = [type(each.verdict) for each in launch.verdicts]
+        accept, reject = m.VerdictAccept, m.VerdictReject
+        assert verdicts == [accept, reject, reject, accept, accept], "what was decided is said again"
+        assert [int.from_bytes(bytes.fromhex(each.id), "little") for each in messages._items._items] == [1, 3]
+        for number in range(10, 10 + 2 * limits.REMEMBERED_MESSAGES):
+            comes(number, b"bad")
+            if number % 100 == 0:
+                await beta.ping()
+        await beta.ping()
+        assert len(messages._known) == limits.REMEMBERED_MESSAGES
+
+
+async def test_validator_that_never_decides_gives_its_place_back(
+    world: FakeNetcore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_gossip, "JUDGE_TIME", 0.0)
+
+    async def validate(message: polypeer.Message) -> bool:
+        await asyncio.Event().wait()
+        return True
+
+    async with join_two(world) as (alpha, beta), beta.subscribe("news", validate=validate) as messages:
+        await alpha.publish("news", b"?")
+        await eventually(lambda: world.launches[1].verdicts)
+        assert [each.verdict for each in world.launches[1].verdicts] == [m.VerdictIgnore()]
+        await eventually(lambda: not messages._validating)
+
+
+async def test_events_that_netcore_dropped_are_counted(world: FakeNetcore) -> None:
+    async with join_two(world) as (_, beta), beta.subscribe("news") as messages:
+        session = world.launches[1].session
+        assert session is not None
+        session.event(m.EventDropped(3))
+        session.event(m.EventDropped(4))
+        await beta.ping()
+        assert (beta.events_dropped, messages.dropped) == (7, 0)
+
+
+async def test_provide_that_was_cancelled_leaves_nothing_provided(world: FakeNetcore) -> None:
+    async with join_two(world) as (alpha, _):
+        world.services.never_provides = True
+        providing = asyncio.ensure_future(alpha.provide("rooms/1")._begin())
+        await eventually(lambda: world.services.providers.get("rooms/1"))
+        providing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await providing
+        await eventually(lambda: world.services.unprovided == ["rooms/1"])
+
+
+async def test_withdrawn_grant_ends_what_is_provided(world: FakeNetcore) -> None:
+    async with join_two(world) as (alpha, _):
+        await alpha.provide("rooms/1")
+        session = world.launches[0].session
+        assert session is not None
+        session.event(m.EventGrantsChanged(dataclasses.replace(world.launches[0].grants, dht=("files",))))
+        await eventually(lambda: alpha.grants.dht == ("files",))
+        assert "rooms/1" not in alpha._provided
+
+
+async def test_wrong_arguments_are_named(world: FakeNetcore) -> None:
+    text: Any = "text"
+    async with join_two(world) as (alpha, beta):
+        for call in (
+            lambda: alpha.publish("news", text),
+            lambda: alpha.put_record("motd", text),
+            lambda: alpha.request(beta.id, "echo/1", text),
+            lambda: alpha.send_datagram(beta.id, "game/1", text),
+        ):
+            with pytest.raises(polypeer.BadArgument, match="is bytes, not str"):
+                await call()
+        nothing: Any = None
+        for timeout in (float("nan"), text, nothing):
+            with pytest.raises(polypeer.BadArgument, match="number of seconds"):
+                await alpha.find_providers("rooms/1", timeout=timeout)
+            with pytest.raises(polypeer.BadArgument, match="number of seconds"):
+                await alpha.ping(timeout=timeout)
+            with pytest.raises(polypeer.BadArgument, match="number of seconds"):
+                await alpha.open_stream(beta.id, "echo/1", timeout=timeout)
+        await alpha.ping(timeout=float("inf"))
+        assert await alpha.find_providers("rooms/1", timeout=float("inf")) == []
 
 
 async def test_datagram_arrives_with_its_sender(world: FakeNetcore) -> None:
