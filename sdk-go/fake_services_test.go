@@ -71,6 +71,9 @@ func (n *fakeNode) service(s *fakeSession, request msgRequest) msgResponse {
 		if !granted(n.grants.Topics, request.topic) {
 			return notGranted(request.topic)
 		}
+		if request.topic == n.busy {
+			return msgResponseFailed{newFailure(CodeBusy, "")}
+		}
 		s.mu.Lock()
 		s.topics[request.topic] = request.validation
 		s.mu.Unlock()

@@ -40,6 +40,7 @@ type fakeNode struct {
 	refused   chan msgRequestRefuseStream
 	requests  chan msgRequest // every request, if somebody listens
 	onHello   func() *msgFailure
+	busy      string // a topic to which nobody can subscribe now
 }
 
 type fakeSession struct {

@@ -17,8 +17,13 @@ func (k feedKey) covered(g Grants) bool {
 	if k.datagrams {
 		patterns = g.Serve
 	}
+	return allowsAny(patterns, k.name)
+}
+
+// allowsAny reports whether one of a grant's patterns covers a name.
+func allowsAny(patterns []string, name string) bool {
 	for _, pattern := range patterns {
-		if allows(pattern, k.name) {
+		if allows(pattern, name) {
 			return true
 		}
 	}

@@ -2,6 +2,7 @@ package polypeer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -42,6 +43,7 @@ type Message struct {
 type judge struct {
 	subscription *Subscription
 	session      *session
+	late         time.Time // from then on the verdict changes nothing
 	once         sync.Once
 }
 
@@ -54,6 +56,7 @@ func (m *Message) Judge(verdict Verdict) {
 	}
 	m.judge.once.Do(func() {
 		s := m.judge.session
+		m.judge.subscription.memory.decide(m.ID, verdict)
 		ctx, cancel := context.WithTimeout(s.ctx, judgeTime)
 		defer cancel()
 		if _, err := s.ask(ctx, m.verdict(verdict)); err != nil {
@@ -78,14 +81,15 @@ func (m *Message) verdict(verdict Verdict) msgRequest {
 	return msgRequestJudge{m.Topic, m.ID, msgVerdict(verdict)}
 }
 
-// Validator decides on one message; see [WithValidator]. ctx ends when the verdict would come too late.
+// Validator decides on one message; see [WithValidator]. ctx ends when the verdict would come too late, 10 s after the message
+// came.
 type Validator func(ctx context.Context, message *Message) Verdict
 
 // SubscribeOption changes what [Node.Subscribe] does.
 type SubscribeOption func(*Subscription)
 
 // WithValidator passes on, and gives out, only messages that validate accepts. It is called for one message at a time, in
-// the order they came, and has 10 s for each.
+// the order they came; those for which it is too late then, since the ones before took long, are dropped and counted.
 func WithValidator(validate Validator) SubscribeOption {
 	return func(s *Subscription) { s.validate, s.manual = validate, false }
 }
@@ -95,8 +99,8 @@ func ManualValidation() SubscribeOption {
 	return func(s *Subscription) { s.validate, s.manual = nil, true }
 }
 
-// Subscription is a topic's messages. It goes on across restarts of the network core; what is published meanwhile is
-// missed.
+// Subscription is a topic's messages. It goes on across restarts of the network core, which then gets what was published
+// in the last minutes, also meanwhile: what came before is known again, and not given out twice.
 type Subscription struct {
 	node     *Node
 	topic    string
@@ -104,11 +108,13 @@ type Subscription struct {
 	manual   bool
 	messages *inbox[*Message]
 	checks   *inbox[*Message] // those that wait for the validator
+	memory   memory
+	late     atomic.Uint64 // messages whose time for a verdict was over when their turn came
 	unsent   atomic.Uint64
 }
 
-// Subscribe receives a topic's messages; it needs the grant `topics`. Each comes once, in no order; those that this plugin
-// publishes do not come. 256 wait for a reader; then the oldest is dropped and counted. ctx bounds only the call itself.
+// Subscribe receives a topic's messages; it needs the grant `topics`. Each comes once, in no order (as far as the last
+// 1,024 of the topic are known again after a restart of the network core); those that this plugin publishes do not come. 256 wait for a reader; then the oldest is dropped and counted. ctx bounds only the call itself.
 func (n *Node) Subscribe(ctx context.Context, topic string, options ...SubscribeOption) (*Subscription, error) {
 	s := &Subscription{node: n, topic: topic, messages: newInbox[*Message](messageQueue), checks: newInbox[*Message](messageQueue)}
 	for _, option := range options {
@@ -144,7 +150,7 @@ func (s *Subscription) All(ctx context.Context) func(yield func(*Message) bool) 
 }
 
 // Dropped counts the messages that were dropped here since nobody read them, or the validator was too slow.
-func (s *Subscription) Dropped() uint64 { return s.messages.lost() + s.checks.lost() }
+func (s *Subscription) Dropped() uint64 { return s.messages.lost() + s.checks.lost() + s.late.Load() }
 
 // VerdictsLost counts the verdicts that could not be sent since netcore was away or did not read; those messages were
 // ignored.
@@ -180,10 +186,18 @@ func (s *Subscription) fail(err error) {
 
 // arrived queues a message. It runs on the goroutine that reads, and so never waits.
 func (s *Subscription) arrived(from *session, event msgEventMessage) {
+	if decided, known := s.memory.enter(event.message); known {
+		if s.validate != nil || s.manual { // netcore was restarted, and asks again
+			if !from.trySend(msgClientFrameRequest{from.number(), msgRequestJudge{event.topic, event.message, msgVerdict(decided)}}) {
+				s.unsent.Add(1)
+			}
+		}
+		return
+	}
 	message := &Message{Topic: event.topic, ID: event.message, Author: event.author, Payload: event.payload}
 	queue := s.messages
 	if s.manual || s.validate != nil {
-		message.judge = &judge{subscription: s, session: from}
+		message.judge = &judge{subscription: s, session: from, late: time.Now().Add(judgeTime)}
 	}
 	if s.validate != nil {
 		queue = s.checks
@@ -200,7 +214,12 @@ func (s *Subscription) check() {
 		if err != nil {
 			return
 		}
-		ctx, cancel := context.WithTimeout(message.judge.session.ctx, judgeTime)
+		ctx, cancel := context.WithDeadline(message.judge.session.ctx, message.judge.late)
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			cancel()
+			s.late.Add(1)
+			continue
+		}
 		verdict := s.validate(ctx, message)
 		cancel()
 		message.Judge(verdict)
@@ -229,7 +248,7 @@ func (n *Node) Publish(ctx context.Context, topic string, payload []byte) (Publi
 // TopicInfo is how a topic fares. The counts are since the node subscribed.
 type TopicInfo struct {
 	Neighbours int    // subscribed peers with which the node exchanges the topic's messages
-	Delivered  uint64 // messages delivered, each once
+	Delivered  uint64 // messages given to plugins, each once; those they did not read are in [Node.EventsDropped]
 	Duplicates uint64 // further copies received of messages that were known already
 	Dropped    uint64 // messages dropped: a wrong signature, rejected, too old, no room
 	Pulled     uint64 // messages that the node had missed and then asked a neighbour for

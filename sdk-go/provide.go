@@ -20,6 +20,7 @@ type Provision struct {
 	name   string
 	ctx    context.Context
 	cancel context.CancelFunc
+	copies int
 
 	mu   sync.Mutex
 	err  error
@@ -27,8 +28,8 @@ type Provision struct {
 }
 
 // Provide says in the DHT that this node provides what a name stands for; it needs the grant `dht`. It returns once
-// that was said for the first time, and fails with [ErrUnreachable] when no node of the DHT is known. ctx bounds only
-// the call itself.
+// that was said for the first time. Where no other node can list it yet, since none is known or this one cannot be
+// dialed, it succeeds all the same, and [Provision.Copies] is 0: netcore goes on trying. ctx bounds only the call itself.
 func (n *Node) Provide(ctx context.Context, name string) (*Provision, error) {
 	p := &Provision{node: n, name: name, done: make(chan struct{})}
 	p.ctx, p.cancel = context.WithCancel(n.ctx)
@@ -45,10 +46,13 @@ func (n *Node) Provide(ctx context.Context, name string) (*Provision, error) {
 	if known {
 		return nil, &Error{Code: CodeAlreadyServed, Message: "this plugin provides " + name + " already"}
 	}
-	s, _, err := n.askSession(ctx, func(ms uint32) msgRequest { return msgRequestProvide{name, ms} })
+	s, answer, err := n.askSession(ctx, func(ms uint32) msgRequest { return msgRequestProvide{name, ms} })
 	if err != nil {
 		p.stop(err)
 		return nil, err
+	}
+	if stored, ok := answer.(msgResponseStored); ok {
+		p.copies = int(stored.copies)
 	}
 	go p.keep(s)
 	return p, nil
@@ -64,6 +68,9 @@ func (p *Provision) Err() error {
 	defer p.mu.Unlock()
 	return p.err
 }
+
+// Copies is how many nodes listed it when that was said for the first time. 0: it is listed as soon as that is possible.
+func (p *Provision) Copies() int { return p.copies }
 
 // Close provides it no more; what others hold of it runs out by itself.
 func (p *Provision) Close() error {

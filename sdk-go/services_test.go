@@ -240,6 +240,146 @@ func TestFeedsAndProvisionsComeBackAfterARestart(t *testing.T) {
 	}
 }
 
+// current is the fake's session with the plugin.
+func (n *fakeNode) current() *fakeSession {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.session
+}
+
+func TestBusyTopicKeepsNothingElseFromComingBack(t *testing.T) {
+	_, y, _, b := two(t)
+	const topics = 10
+	for i := 0; i < topics; i++ {
+		sub, err := b.Subscribe(short(t), fmt.Sprint("news/", i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer sub.Close()
+	}
+	if _, err := b.WatchPeers(short(t)); err != nil {
+		t.Fatal(err)
+	}
+	y.crash()
+	y.mu.Lock()
+	y.busy = "news/3"
+	y.mu.Unlock()
+	y.restart()
+	back := func() (topics int, watch bool) {
+		s := y.current()
+		if s == nil {
+			return 0, false
+		}
+		y.mu.Lock()
+		defer y.mu.Unlock()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return len(s.topics), s.watch
+	}
+	until(t, func() bool {
+		found, watch := back()
+		return found == topics-1 && watch
+	})
+	y.mu.Lock()
+	y.busy = ""
+	y.mu.Unlock()
+	until(t, func() bool {
+		found, _ := back()
+		return found == topics
+	})
+}
+
+func TestMessagesThatComeAgainAfterARestartAreGivenOutOnce(t *testing.T) {
+	x, y, _, b := two(t)
+	sub := subscribe(t, b, WithValidator(func(_ context.Context, m *Message) Verdict {
+		return map[string]Verdict{"good": Accept, "bad": Reject}[string(m.Payload)]
+	}))
+	comes := func(number byte, payload string) {
+		y.current().send(msgServerFrameEvent{msgEventMessage{"news", msgHash{number}, x.id, []byte(payload)}})
+	}
+	for number, payload := range []string{"bad", "good"} {
+		comes(byte(number), payload)
+		verdict(t, y)
+	}
+	y.crash()
+	y.restart()
+	until(t, func() bool {
+		s := y.current()
+		if s == nil {
+			return false
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return len(s.topics) == 1
+	})
+	for number, want := range map[byte]msgVerdict{0: msgVerdictReject, 1: msgVerdictAccept, 2: msgVerdictAccept} {
+		comes(number, "good")
+		if got := verdict(t, y); (got != msgRequestJudge{"news", msgHash{number}, want}) {
+			t.Errorf("%d: %+v", number, got)
+		}
+	}
+	if first, second := next(t, sub), next(t, sub); first.ID != (Hash{1}) || second.ID != (Hash{2}) {
+		t.Errorf("%v, then %v", first.ID, second.ID)
+	}
+}
+
+func TestMemoryOfMessagesIsBounded(t *testing.T) {
+	var m memory
+	id := func(i int) Hash { return Hash{byte(i), byte(i >> 8)} }
+	for i := 0; i < 3*rememberedMessages; i++ {
+		if _, known := m.enter(id(i)); known {
+			t.Fatal(i, "was never seen")
+		}
+		m.decide(id(i), Accept)
+	}
+	if len(m.decided) != rememberedMessages || len(m.order) != rememberedMessages {
+		t.Error(len(m.decided), len(m.order))
+	}
+	if decided, known := m.enter(id(3*rememberedMessages - 1)); !known || decided != Accept {
+		t.Error("the last one is forgotten")
+	}
+	if decided, known := m.enter(id(2 * rememberedMessages)); !known || decided != Accept {
+		t.Error("one in the bounds is forgotten")
+	}
+	m.decide(id(0), Accept)
+	if _, known := m.enter(id(0)); known {
+		t.Error("what was forgotten came back by a verdict")
+	}
+}
+
+func TestMessageWhoseTimeIsOverIsNotValidated(t *testing.T) {
+	_, _, a, b := two(t)
+	sub := subscribe(t, b, WithValidator(func(context.Context, *Message) Verdict { return Accept }))
+	b.mu.Lock()
+	judge := &judge{subscription: sub, session: b.session, late: time.Now()}
+	b.mu.Unlock()
+	sub.checks.add(&Message{Topic: "news", judge: judge})
+	publish(t, a, "in time")
+	if got := next(t, sub); string(got.Payload) != "in time" || sub.Dropped() != 1 {
+		t.Errorf("%s, %d dropped", got.Payload, sub.Dropped())
+	}
+}
+
+func TestGrantThatIsTakenAwayEndsTheProvision(t *testing.T) {
+	_, y, _, b := two(t)
+	provision, err := b.Provide(short(t), "rooms/1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if provision.Copies() != 20 {
+		t.Error(provision.Copies())
+	}
+	y.current().send(msgServerFrameEvent{msgEventGrantsChanged{Grants{DHT: []string{"other/*"}, AnyPeer: true}.wire()}})
+	select {
+	case <-provision.Done():
+	case <-short(t).Done():
+		t.Fatal("it goes on")
+	}
+	if err := provision.Err(); !errors.Is(err, ErrNotGranted) {
+		t.Error(err)
+	}
+}
+
 func TestGrantThatIsTakenAwayEndsTheFeed(t *testing.T) {
 	_, y, _, b := two(t)
 	sub := subscribe(t, b)

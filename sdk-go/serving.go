@@ -114,7 +114,7 @@ func (n *Node) unregister(key listenKey, take func(*registration) bool) {
 	_ = n.announce(ctx, key)
 }
 
-// restore registers everything on a new session.
+// restore registers everything on a new session. Each on its own: one that netcore is too busy for holds nothing else up.
 func (n *Node) restore(s *session) {
 	n.mu.Lock()
 	keys := make([]listenKey, 0, len(n.listening))
@@ -127,17 +127,18 @@ func (n *Node) restore(s *session) {
 	}
 	watching, networkWatching := len(n.watchers) > 0, len(n.networkWatchers) > 0
 	n.mu.Unlock()
-	for _, key := range keys {
-		n.restoreOne(s, key)
-	}
-	for key, f := range feeds {
-		n.restoreFeed(s, key, f)
-	}
 	if watching {
 		_, _ = s.ask(s.ctx, msgRequestWatchPeers{true}) // fails only with the session
 	}
 	if networkWatching {
 		_, _ = s.ask(s.ctx, msgRequestWatchNetwork{true})
+	}
+	// As many as netcore granted before; they end with the session.
+	for _, key := range keys {
+		go n.restoreOne(s, key)
+	}
+	for key, f := range feeds {
+		go n.restoreFeed(s, key, f)
 	}
 }
 
@@ -171,7 +172,7 @@ func (n *Node) drop(key listenKey, err error) {
 	}
 }
 
-// granted takes new grants, and ends the listeners they do not cover any more, as netcore did.
+// granted takes new grants, and ends what they do not cover any more, as netcore did.
 func (n *Node) granted(grants Grants) {
 	n.mu.Lock()
 	n.grants = grants
@@ -189,6 +190,12 @@ func (n *Node) granted(grants Grants) {
 			delete(n.feeds, key)
 		}
 	}
+	var provisions []*Provision
+	for name, p := range n.provided {
+		if !allowsAny(grants.DHT, name) {
+			provisions = append(provisions, p)
+		}
+	}
 	n.mu.Unlock()
 	withdrawn := &Error{Code: CodeNotGranted, Message: "the operator changed the grants"}
 	for _, r := range ended {
@@ -196,5 +203,8 @@ func (n *Node) granted(grants Grants) {
 	}
 	for _, f := range feeds {
 		f.fail(withdrawn)
+	}
+	for _, p := range provisions {
+		go p.stop(withdrawn) // it tells netcore, and this is the goroutine that reads
 	}
 }

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Callable
 
 from . import _messages as m
 from ._deadline import Deadline, milliseconds
-from ._errors import AlreadyServed, Busy, ConnectionLost, PolypeerError, TimedOut, Unreachable
+from ._errors import AlreadyServed, Busy, ConnectionLost, PolypeerError, TimedOut, Unreachable, expect
 from ._feed import allows
 from ._limits import PROVIDE_DELAYS, TIMEOUT_GRACE
 from ._types import Grants
@@ -30,6 +30,8 @@ class Provision:
 
     def __init__(self, node: Services, name: str, timeout: float) -> None:
         self.name = name
+        self.copies = 0
+        """How many nodes listed it when that was first said. 0: it is listed as soon as that is possible."""
         self._node = node
         self._timeout = timeout
 
@@ -37,7 +39,7 @@ class Provision:
         return self._begin().__await__()
 
     async def _begin(self) -> Provision:
-        await self._node.begin_providing(self.name, self._timeout)
+        self.copies = await self._node.begin_providing(self.name, self._timeout)
         return self
 
     async def __aenter__(self) -> Provision:
@@ -62,8 +64,9 @@ class Provided:
     def __contains__(self, name: str) -> bool:
         return name in self._tasks
 
-    async def begin(self, name: str, timeout: float) -> None:
-        """Asks for the first time. Raises what netcore says, and :class:`AlreadyServed`; then nothing is provided."""
+    async def begin(self, name: str, timeout: float) -> int:
+        """Asks for the first time; how many nodes list it then. Raises what netcore says, and
+        :class:`AlreadyServed`; then nothing is provided."""
         if name in self._tasks:
             raise AlreadyServed(f"this plugin provides {name} already")
         asked = request(name, timeout)
@@ -72,7 +75,7 @@ class Provided:
         try:
             async with Deadline(timeout + TIMEOUT_GRACE, f"providing {name}"):
                 session = await self._session()
-                await session.ask(asked)
+                stored = expect(await session.ask(asked), m.ResponseStored)
         except BaseException:
             self._tasks.pop(name, None)
             if session is not None:
@@ -80,6 +83,7 @@ class Provided:
             raise
         if name in self._tasks:  # not ended meanwhile
             self._tasks[name] = asyncio.ensure_future(self._keep(name, timeout, session))
+        return stored.copies
 
     def end(self, name: str) -> bool:
         """Provides no more. Whether it did."""

@@ -131,13 +131,13 @@ class Services:
         or after ``await node.provide(name)`` until :meth:`unprovide`. Goes on across restarts of netcore. Grant
         ``dht``. Raises as :meth:`put_record`, and :class:`AlreadyServed` when this plugin provides it already. Where
         no other node can list it yet, since none is known or this one cannot be dialed, it succeeds all the same:
-        netcore goes on trying."""
+        netcore goes on trying. :attr:`Provision.copies` says how many list it."""
         return Provision(self, _ids.record_name(name), timeout)
 
-    async def begin_providing(self, name: str, timeout: float) -> None:
+    async def begin_providing(self, name: str, timeout: float) -> int:
         """For provisions."""
         self._raise_if_ended()
-        await self._provided.begin(name, timeout)
+        return await self._provided.begin(name, timeout)
 
     async def unprovide(self, name: str) -> None:
         """Provides it no more; what others hold of it runs out by itself. Does nothing when it was not provided. Raises

@@ -238,7 +238,7 @@ async def test_name_is_provided_inside_the_block(world: FakeNetcore) -> None:
             with pytest.raises(polypeer.AlreadyServed):
                 await alpha.provide("rooms/1")
         assert await beta.find_providers("rooms/1") == []
-        await alpha.provide("rooms/1")
+        assert (await alpha.provide("rooms/1")).copies == 20
         assert await beta.find_providers("rooms/1", limit=1) == [alpha.id]
         await alpha.unprovide("rooms/1")
         await alpha.unprovide("rooms/1")
