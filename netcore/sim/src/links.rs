@@ -70,6 +70,9 @@ impl World {
         }
         if admitted.is_err() {
             self.tally.links_refused += 1;
+            if let Some(machines) = self.machines(dialer) {
+                machines.manager.was_full(now, &acceptor_id);
+            }
             self.link_failed(dialer, acceptor_id);
             let asks = self.machines(dialer).is_some_and(|machines| {
                 let is_hungry = machines.discovery.is_hungry();

@@ -144,6 +144,7 @@ impl Shared {
                 close(&link.connection, ErrorCode::TimedOut);
                 if side == Side::Dialer && error.is_busy() {
                     let address = link.path.route().address();
+                    self.lock().manager.was_full(Now::real(), &node);
                     self.events.send(PeerEvent::Full { node, address, source }).ok();
                 }
                 if let Some((number, replaced)) = kept {

@@ -44,6 +44,8 @@ pub use decision::{Action, Ending, Parting, Refusal, Tallies};
 const FIRST: Duration = Duration::from_secs(1);
 /// Wait after many failures: a peer that comes back is found within this time, and costs a packet or two each.
 const LONGEST: Duration = Duration::from_secs(600);
+/// How long a node is left alone that has no place for this one: it would cost both a handshake each time.
+const FULL: Duration = Duration::from_secs(300);
 /// How long a peer is left alone that one of both let go.
 const REST: Duration = Duration::from_secs(600);
 /// Failures in a row after which a node that never answered is forgotten.
@@ -244,9 +246,18 @@ impl Manager {
         let Some(entry) = self.book.known(node) else { return };
         let wait = FIRST.saturating_mul(1 << entry.failures.min(16)).min(LONGEST);
         entry.failures = entry.failures.saturating_add(1);
-        entry.due = Some(now.at + wait.mul_f64(0.5 + jitter));
+        let due = now.at + wait.mul_f64(0.5 + jitter);
+        entry.due = Some(entry.due.map_or(due, |later| later.max(due)));
         if entry.failures >= HOPELESS {
             self.book.drop_stranger(node);
+        }
+    }
+
+    /// `node`, which was dialed, has no place for this one. To be told before the dial's end.
+    pub fn was_full(&mut self, now: Now, node: &NodeId) {
+        let jitter = self.jitter();
+        if let Some(entry) = self.book.known(node) {
+            entry.due = Some(now.at + FULL.mul_f64(0.5 + jitter));
         }
     }
 

@@ -220,6 +220,9 @@ pub fn manager(bytes: &[u8]) {
                         manager.up(now, peer, address.ip(), Some(address), Source::Exchange, true);
                         links.insert(peer);
                     }
+                    if !connected && choices.flag() {
+                        manager.was_full(now, &peer);
+                    }
                     manager.dial_ended(now, &peer, connected);
                 }
             }

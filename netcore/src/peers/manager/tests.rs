@@ -156,6 +156,19 @@ fn failed_dials_wait_longer_each_time_with_jitter_and_hopeless_strangers_are_for
 }
 
 #[test]
+fn node_that_is_full_is_left_alone_for_minutes() {
+    let mut world = World::new(4, 8);
+    world.found(1..2, Source::Exchange).settle();
+    assert_eq!(world.dialed.pop(), Some(node(1)));
+    world.manager.was_full(world.now, &node(1));
+    world.manager.dial_ended(world.now, &node(1), false);
+    world.pass(2 * MINUTE);
+    assert_eq!(world.dialed, []);
+    world.pass(6 * MINUTE);
+    assert_eq!(world.dialed, [node(1)]);
+}
+
+#[test]
 fn remembered_peers_are_tried_for_ever_but_rarely() {
     let mut world = World::new(4, 8);
     world.connected(1, true);
