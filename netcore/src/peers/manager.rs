@@ -44,6 +44,8 @@ pub use decision::{Action, Ending, Parting, Refusal, Tallies};
 const FIRST: Duration = Duration::from_secs(1);
 /// Wait after many failures: a peer that comes back is found within this time, and costs a packet or two each.
 const LONGEST: Duration = Duration::from_secs(600);
+/// How long a full node does not look again for a connection worth less than a newcomer.
+const FLOOR: Duration = Duration::from_secs(1);
 /// How long a node is left alone that has no place for this one: it would cost both a handshake each time.
 const FULL: Duration = Duration::from_secs(300);
 /// How long a peer is left alone that one of both let go.
@@ -93,6 +95,9 @@ pub struct Manager {
     actions: VecDeque<Action>,
     /// Who comes next, of the last look at the book.
     shortlist: Shortlist,
+    /// The least worth of a connection that may go for a newcomer, and until when to believe that: a full node is dialed
+    /// often.
+    floor: Option<(f64, Instant)>,
     /// When to look for something to do.
     wake: Option<Instant>,
     /// Entries that changed and are worth writing; bounded by the book.
@@ -116,6 +121,7 @@ impl Manager {
             counts: Counts::default(),
             actions: VecDeque::new(),
             shortlist: Shortlist::default(),
+            floor: None,
             wake: Some(now.at),
             changed: BTreeSet::new(),
             rng: StdRng::from_seed(seed),
@@ -297,9 +303,14 @@ impl Manager {
             return Ok(());
         }
         let newcomer = self.worth(&node, now);
+        if self.floor.is_some_and(|(floor, until)| newcomer <= floor && now.at < until) {
+            return Err(Refusal::Full);
+        }
         let worst = self.spare(now, |held| !held.outgoing).into_iter().next();
+        self.floor = Some((worst.map_or(f64::INFINITY, |(worth, _)| worth), now.at + FLOOR));
         match worst {
             Some((worth, worst)) if worth < newcomer => {
+                self.floor = None;
                 self.close(worst, Parting::Crowded);
                 Ok(())
             }
@@ -369,6 +380,7 @@ impl Manager {
 
     /// One of those who used it does no more.
     pub fn release(&mut self, now: Now, node: &NodeId) {
+        self.floor = None;
         let Some(users) = self.kept.get_mut(node) else { return };
         *users -= 1;
         if *users == 0 {
@@ -387,6 +399,7 @@ impl Manager {
 
     /// `node` did something; `true` when it is banned for it.
     pub fn score(&mut self, now: Now, node: NodeId, event: ScoreEvent) -> bool {
+        self.floor = None;
         let Some(standing) = self.book.standing(node) else { return false };
         if !standing.count(now.unix, event) || self.book.is_protected(&node) {
             return false;
