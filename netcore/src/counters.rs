@@ -82,6 +82,8 @@ counters! {
     datagrams_not_sent,
     /// Streams and calls refused because their plugin had too much waiting.
     refused_busy,
+    /// Calls refused because their caller has its share of what waits for the plugin; part of those above.
+    refused_over_share,
     /// Streams refused for the limits on streams.
     refused_too_many,
     /// Requests and incoming streams refused for lack of a grant.

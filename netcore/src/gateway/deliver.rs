@@ -51,10 +51,7 @@ async fn announce(
     let (announced, claim) = match session.announce(node.number(), origin.clone(), protocol.clone()) {
         Ok(announced) => announced,
         Err(NotTaken::Ended) => return Ok(None),
-        Err(NotTaken::Busy(failure)) => {
-            node.counters.refused_busy.count();
-            return Err(failure);
-        }
+        Err(not_taken) => return Err(refused(node, not_taken)),
     };
     tokio::select! {
         claim = timeout_at(deadline, claim) => match claim {
@@ -101,10 +98,7 @@ pub(crate) async fn call(
                     match session.call(node.number(), origin.clone(), protocol.clone(), payload.clone()) {
                         Ok(announced) => announced,
                         Err(NotTaken::Ended) => continue,
-                        Err(NotTaken::Busy(failure)) => {
-                            node.counters.refused_busy.count();
-                            return Err(failure);
-                        }
+                        Err(not_taken) => return Err(refused(node, not_taken)),
                     };
                 let reply = tokio::select! {
                     answer = answer => answer.unwrap_or_else(|_| Err(session_ended()))?,
@@ -112,6 +106,19 @@ pub(crate) async fn call(
                 };
                 return Ok((reply, Arc::clone(&session.launch.account)));
             }
+        }
+    }
+}
+
+/// Counts why a session did not take something; what the opener is told.
+fn refused(node: &Node, not_taken: NotTaken) -> Failure {
+    node.counters.refused_busy.count();
+    match not_taken {
+        NotTaken::Ended => session_ended(),
+        NotTaken::Busy(failure) => failure,
+        NotTaken::OverShare(failure) => {
+            node.counters.refused_over_share.count();
+            failure
         }
     }
 }

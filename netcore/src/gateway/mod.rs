@@ -14,6 +14,7 @@
 
 pub(crate) mod accept;
 mod call;
+mod calls;
 mod control;
 pub(crate) mod data;
 pub(crate) mod datagrams;

@@ -1,12 +1,15 @@
 //! What waits to be told to one plugin: bounded, whatever the plugin does. The session's task takes from it; everybody
-//! else only adds.
+//! else only adds. Calls are the largest of it, and their callers share the room as [`super::calls`] says.
 
+use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use polypeer_ipc_protocol::frame;
-use polypeer_ipc_protocol::gateway::{Event, Grants, ServerFrame};
+use polypeer_ipc_protocol::gateway::{Event, Grants, Origin, Payload, ServerFrame};
+use polypeer_ipc_protocol::ids::Protocol;
 use tokio::sync::Notify;
 
+use super::calls::allows;
 use crate::limits::EVENT_BACKLOG;
 
 /// Events for one session, encoded.
@@ -19,8 +22,19 @@ pub(crate) struct Outbox {
 #[derive(Debug, Default)]
 struct Waiting {
     frames: Vec<u8>,
+    /// Bytes of `frames` that are calls, by caller.
+    callers: HashMap<Origin, usize>,
     dropped: u64,
     grants: Option<Grants>,
+}
+
+/// Why a call cannot be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoRoom {
+    /// [`EVENT_BACKLOG`] bytes wait.
+    Full,
+    /// So many bytes wait of this caller, and there is room for no more of them.
+    Share(usize),
 }
 
 impl Outbox {
@@ -33,6 +47,30 @@ impl Outbox {
     /// Adds an event if there is room; whether there was.
     pub(crate) fn offer(&self, event: Event) -> bool {
         self.with(|waiting| waiting.frames.len() < EVENT_BACKLOG && waiting.add(event))
+    }
+
+    /// Adds a call if there is room for it and for more of its caller.
+    pub(crate) fn offer_call(
+        &self,
+        call: u64,
+        origin: Origin,
+        protocol: Protocol,
+        payload: Payload,
+    ) -> Result<(), NoRoom> {
+        self.with(|waiting| {
+            let (total, held) = (waiting.frames.len(), waiting.callers.get(&origin).copied().unwrap_or_default());
+            if total >= EVENT_BACKLOG {
+                return Err(NoRoom::Full);
+            }
+            if !allows(held, total, EVENT_BACKLOG) {
+                return Err(NoRoom::Share(held));
+            }
+            if !waiting.add(Event::Call { call, origin: origin.clone(), protocol, payload }) {
+                return Err(NoRoom::Full);
+            }
+            *waiting.callers.entry(origin).or_default() += waiting.frames.len() - total;
+            Ok(())
+        })
     }
 
     /// Adds an event if there is room; if not, drops it and counts it, and the plugin is told how many once it reads.
@@ -78,6 +116,7 @@ impl Waiting {
     fn move_to(&mut self, out: &mut Vec<u8>) {
         out.append(&mut self.frames);
         self.frames.shrink_to(4096);
+        self.callers = HashMap::new();
         if let Some(grants) = self.grants.take() {
             self.add(Event::GrantsChanged(grants));
         }
@@ -91,10 +130,8 @@ impl Waiting {
 
 #[cfg(test)]
 mod tests {
-    use polypeer_ipc_protocol::codec;
-    use polypeer_ipc_protocol::gateway::{Origin, Payload};
-
     use super::*;
+    use polypeer_ipc_protocol::codec;
 
     fn events(mut bytes: &[u8]) -> Vec<Event> {
         let mut events = Vec::new();
@@ -112,6 +149,30 @@ mod tests {
         let origin = Origin::Local("chat".parse().unwrap());
         let payload = Payload(vec![0; 64 << 10].into());
         Event::Call { call: number, origin, protocol: "chat/1".parse().unwrap(), payload }
+    }
+
+    #[test]
+    fn unread_calls_of_one_caller_leave_room_for_those_of_others() {
+        let outbox = Outbox::default();
+        let offer = |caller: &str, number| {
+            let payload = Payload(vec![0; 64 << 10].into());
+            outbox.offer_call(number, Origin::Local(caller.parse().unwrap()), "chat/1".parse().unwrap(), payload)
+        };
+        let mut told = 0;
+        let refused = loop {
+            match offer("flooder", told) {
+                Ok(()) => told += 1,
+                Err(no_room) => break no_room,
+            }
+        };
+        assert_eq!(told, 8, "half of a mebibyte");
+        assert!(matches!(refused, NoRoom::Share(bytes) if bytes > 8 * (64 << 10)), "{refused:?}");
+        assert_eq!(offer("honest", 100), Ok(()));
+        assert_eq!(offer("honest", 101), Ok(()));
+        let mut out = Vec::new();
+        outbox.take(&mut out);
+        assert_eq!(events(&out).len(), 10);
+        assert_eq!(offer("flooder", 200), Ok(()), "what was read does not count");
     }
 
     #[tokio::test]

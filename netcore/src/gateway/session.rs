@@ -8,12 +8,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::gateway::{Event, Origin, Payload};
 use polypeer_ipc_protocol::ids::{Protocol, Secret};
-use polypeer_ipc_protocol::limits::{MAX_CALLS, MAX_UNCLAIMED};
+use polypeer_ipc_protocol::limits::MAX_UNCLAIMED;
 use tokio::sync::{oneshot, watch};
 
 use super::accept::Opening;
+use super::calls::{Calls, Crowded};
 use super::launch::Launch;
-use super::outbox::Outbox;
+use super::outbox::{NoRoom, Outbox};
 use super::topics::Topics;
 
 /// What a plugin does with an announced stream: the connection it claims it with, or why not.
@@ -46,7 +47,7 @@ pub struct Session {
 struct Waiting {
     ended: bool,
     streams: HashMap<u64, oneshot::Sender<Claim>>,
-    calls: HashMap<u64, oneshot::Sender<Answer>>,
+    calls: Calls<oneshot::Sender<Answer>>,
 }
 
 /// Why something could not be handed to a session.
@@ -56,6 +57,8 @@ pub(crate) enum NotTaken {
     Ended,
     /// It has too much waiting already.
     Busy(Failure),
+    /// The caller has its share of what waits already; there is room for others.
+    OverShare(Failure),
 }
 
 impl Session {
@@ -105,8 +108,15 @@ impl Session {
         Ok((Announced { session: Arc::clone(self), number: stream, kind: Kind::Stream, why }, receiver))
     }
 
+    /// The caller has `held` waiting, and gets no more.
+    fn over_share(&self, held: &str) -> NotTaken {
+        let plugin = &self.launch.plugin;
+        let text = format!("plugin {plugin} has {held} of this caller waiting already; the rest is for other callers");
+        NotTaken::OverShare(Failure::new(ErrorCode::Busy, text))
+    }
+
     /// Hands over a call under a number not used before. The answer comes by the receiver, which fails when the session
-    /// ends.
+    /// ends. One caller has at most as much waiting as there is room left, of calls and of unread bytes.
     pub(crate) fn call(
         self: &Arc<Self>,
         call: u64,
@@ -119,11 +129,16 @@ impl Session {
             return Err(NotTaken::Ended);
         }
         let count = waiting.calls.len();
-        if count >= MAX_CALLS || !self.outbox.offer(Event::Call { call, origin, protocol, payload }) {
-            return Err(self.busy("calls", count));
-        }
+        waiting.calls.check(&origin).map_err(|crowded| match crowded {
+            Crowded::Full => self.busy("calls", count),
+            Crowded::Share(held) => self.over_share(&format!("{held} calls")),
+        })?;
+        self.outbox.offer_call(call, origin.clone(), protocol, payload).map_err(|no_room| match no_room {
+            NoRoom::Full => self.busy("calls", count),
+            NoRoom::Share(bytes) => self.over_share(&format!("{bytes} bytes of unread calls")),
+        })?;
         let (sender, receiver) = oneshot::channel();
-        waiting.calls.insert(call, sender);
+        waiting.calls.insert(call, origin, sender);
         let why = Failure::from(ErrorCode::Cancelled);
         Ok((Announced { session: Arc::clone(self), number: call, kind: Kind::Call, why }, receiver))
     }
@@ -138,7 +153,7 @@ impl Session {
 
     /// The plugin answers a call; ignored when no such call waits.
     pub(crate) fn answer(&self, call: u64, answer: Answer) {
-        if let Some(waiting) = self.waiting().calls.remove(&call) {
+        if let Some(waiting) = self.waiting().calls.remove(call) {
             let _ = waiting.send(answer);
         }
     }
@@ -166,7 +181,7 @@ impl Session {
         let mut waiting = self.waiting();
         waiting.ended = true;
         waiting.streams.clear();
-        waiting.calls.clear();
+        waiting.calls = Calls::default();
     }
 
     /// Whether [`Self::ended`] was said.
@@ -211,7 +226,7 @@ impl Drop for Announced {
                 let failure = std::mem::replace(&mut self.why, ErrorCode::Cancelled.into());
                 self.session.outbox.withdraw(Event::StreamGone { stream: number, failure });
             }
-            Kind::Call if waiting.calls.remove(&number).is_some() => {
+            Kind::Call if waiting.calls.remove(number).is_some() => {
                 self.session.outbox.withdraw(Event::CallGone { call: number });
             }
             Kind::Stream | Kind::Call => {}

@@ -9,6 +9,7 @@
 mod common;
 
 mod ends;
+mod fairness;
 mod hostile;
 mod liar;
 mod refused;
