@@ -28,7 +28,7 @@ type NetworkEventKind int
 
 // The kinds of [NetworkEvent].
 const (
-	PathChanged      NetworkEventKind = iota // packets to a peer travel another way
+	PathChanged      NetworkEventKind = iota // packets to a peer travel another way, or to another address of it
 	ReachChanged                             // this node is reached otherwise
 	AddressesChanged                         // this node has other addresses
 	NetworkMissed                            // events were lost (netcore restarted, or nobody read)

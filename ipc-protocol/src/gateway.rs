@@ -532,7 +532,7 @@ pub enum Reach {
 /// What changed about the network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NetworkChange {
-    /// Packets to a peer travel another way.
+    /// Packets to a peer travel another way, or to another address of it.
     Path {
         /// To whom.
         node: NodeId,

@@ -16,6 +16,7 @@ use crate::account::Accounts;
 use crate::counters::Counters;
 use crate::gateway::datagrams::Receivers;
 use crate::gateway::launch::Launch;
+use crate::gateway::network::Watched;
 use crate::gateway::provided::Provided;
 use crate::gateway::records::Sequences;
 use crate::gateway::router::Router;
@@ -63,6 +64,8 @@ pub struct Node {
     pub(crate) sequences: Sequences,
     /// Streams and calls that may wait for a listener.
     pub(crate) held: Semaphore,
+    /// The network as plugins that watch it were told of it.
+    pub(crate) network_seen: Watched,
     /// Signalled when a listener came or went.
     pub(crate) routes_changed: Notify,
     /// Changes with every change of what is served to peers.
@@ -93,6 +96,7 @@ impl Node {
             provided: Provided::default(),
             sequences: Sequences::default(),
             held: Semaphore::new(HELD),
+            network_seen: Watched::default(),
             routes_changed: Notify::new(),
             serving_changed: watch::Sender::new(0),
             router: Mutex::new(Router::new(timings.hold)),

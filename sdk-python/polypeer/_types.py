@@ -120,7 +120,7 @@ class Reach(Enum):
 
 @dataclass(frozen=True)
 class PathChanged:
-    """Packets to a peer this plugin may see travel another way."""
+    """Packets to a peer this plugin may see travel another way, or to another address of it."""
 
     node: str
     relayed: bool

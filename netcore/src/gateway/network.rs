@@ -1,18 +1,19 @@
 //! What changes about the network, told to the plugins that watch it: how this node is reached, its addresses, the paths to
-//! its peers. Looked at a few times a second, so that changes that follow each other fast are told as one.
+//! its peers, which change when a peer's address does. Looked at a few times a second, so that changes that follow each other fast are told as one.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use polypeer_ipc_protocol::gateway::{Event, NetworkChange, Path, Reach};
+use polypeer_ipc_protocol::gateway::{Event, NetworkChange, Reach};
 use polypeer_ipc_protocol::ids::NodeId;
 use polypeer_ipc_protocol::ticket::Ticket;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::node::Node;
+use crate::transport::Route;
 
 /// How often the network is looked at: soon enough for a plugin that adapts to it, and a few microseconds of work.
 const LOOK: Duration = Duration::from_millis(250);
@@ -22,13 +23,20 @@ const LOOK: Duration = Duration::from_millis(250);
 struct Seen {
     reach: Reach,
     addresses: Vec<SocketAddr>,
-    paths: BTreeMap<NodeId, Path>,
+    routes: BTreeMap<NodeId, Route>,
 }
 
 impl Seen {
     fn now(node: &Node) -> Self {
         let addresses = node.peers().map(|peers| peers.ticket().addresses).unwrap_or_default();
-        Self { reach: node.services().reach.reach(), addresses, paths: node.links.paths() }
+        Self { reach: node.services().reach.reach(), addresses, routes: node.links.routes() }
+    }
+
+    /// Adds peers that are not there yet.
+    fn enter(&mut self, routes: BTreeMap<NodeId, Route>) {
+        for (peer, route) in routes {
+            self.routes.entry(peer).or_insert(route);
+        }
     }
 
     /// What is different in `newer`. A peer that came or went is told by other events.
@@ -40,12 +48,40 @@ impl Seen {
         if newer.addresses != self.addresses {
             changes.push(NetworkChange::Addresses(Ticket { node, addresses: newer.addresses.clone() }));
         }
-        for (peer, path) in &newer.paths {
-            if self.paths.get(peer).is_some_and(|before| before != path) {
-                changes.push(NetworkChange::Path { node: *peer, path: *path });
+        for (peer, route) in &newer.routes {
+            if self.routes.get(peer).is_some_and(|before| before != route) {
+                changes.push(NetworkChange::Path { node: *peer, path: route.kind() });
             }
         }
         changes
+    }
+}
+
+/// What was seen last.
+#[derive(Debug, Default)]
+pub(crate) struct Watched(Mutex<Option<Seen>>);
+
+impl Watched {
+    fn last(&self) -> MutexGuard<'_, Option<Seen>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A plugin begins to watch: what changes from now on is told, also of peers that came after the last look.
+    pub(crate) fn begin(&self, node: &Node) {
+        let mut last = self.last();
+        let newer = Seen::now(node);
+        match &mut *last {
+            Some(seen) => seen.enter(newer.routes),
+            None => *last = Some(newer),
+        }
+    }
+
+    fn look(&self, node: &Node) -> Vec<NetworkChange> {
+        let mut last = self.last();
+        let newer = Seen::now(node);
+        let changes = last.as_ref().map(|seen| seen.changes(&newer, node.id));
+        *last = Some(newer);
+        changes.unwrap_or_default()
     }
 }
 
@@ -53,14 +89,11 @@ impl Seen {
 pub(crate) async fn run(node: Arc<Node>) {
     let mut ticks = interval(LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut seen = Seen::now(&node);
     loop {
         ticks.tick().await;
-        let newer = Seen::now(&node);
-        for change in seen.changes(&newer, node.id) {
+        for change in node.network_seen.look(&node) {
             tell(&node, &change);
         }
-        seen = newer;
     }
 }
 
@@ -79,30 +112,43 @@ fn tell(node: &Node, change: &NetworkChange) {
 
 #[cfg(test)]
 mod tests {
+    use polypeer_ipc_protocol::gateway::Path;
+
     use super::*;
 
     #[test]
     fn only_what_is_different_is_told() {
-        let (me, one, two) = (NodeId([0; 32]), NodeId([1; 32]), NodeId([2; 32]));
+        let [me, one, two, three] = [0, 1, 2, 3].map(|number| NodeId([number; 32]));
         let address = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let direct = |text: &str| Route::Direct(address(text));
+        let relayed = Route::Tunnel { relay: address("192.0.2.5:5"), id: 1 };
         let before = Seen {
             reach: Reach::Unknown,
             addresses: vec![address("192.0.2.1:1")],
-            paths: BTreeMap::from([(one, Path::Direct)]),
+            routes: BTreeMap::from([(one, direct("192.0.2.3:3")), (two, direct("192.0.2.4:4"))]),
         };
         assert!(before.changes(&before, me).is_empty());
         let after = Seen {
             reach: Reach::Public,
             addresses: vec![address("192.0.2.2:1")],
-            paths: BTreeMap::from([(one, Path::Relayed), (two, Path::Relayed)]),
+            routes: BTreeMap::from([(one, relayed), (two, direct("192.0.2.4:44")), (three, relayed)]),
         };
         let ticket = Ticket { node: me, addresses: after.addresses.clone() };
         let expected = [
             NetworkChange::Reach(Reach::Public),
             NetworkChange::Addresses(ticket),
             NetworkChange::Path { node: one, path: Path::Relayed },
+            NetworkChange::Path { node: two, path: Path::Direct },
         ];
         assert_eq!(before.changes(&after, me), expected);
-        assert!(after.changes(&Seen { paths: BTreeMap::new(), ..after.clone() }, me).is_empty());
+        let mut watched = before.clone();
+        watched.enter(after.routes.clone());
+        assert_eq!(
+            watched.changes(&after, me),
+            expected,
+            "those that were there are told of, and the new one is known"
+        );
+        assert_eq!(watched.routes[&three], relayed);
+        assert!(after.changes(&Seen { routes: BTreeMap::new(), ..after.clone() }, me).is_empty());
     }
 }

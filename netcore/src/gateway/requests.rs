@@ -65,6 +65,9 @@ pub(crate) fn handle(node: &Arc<Node>, session: &Arc<Session>, request: Request)
         }
         Request::ReceiveDatagrams { protocol, on } => done(datagrams::receive(node, session, protocol, on)),
         Request::WatchNetwork { on } => {
+            if on {
+                node.network_seen.begin(node);
+            }
             session.watches_network.store(on, Ordering::Relaxed);
             Response::Done
         }

@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 
 use polypeer_ipc_protocol::admin::AdminEvent;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
-use polypeer_ipc_protocol::gateway::{Event, Path, PeerInfo};
+use polypeer_ipc_protocol::gateway::{Event, PeerInfo};
 use polypeer_ipc_protocol::ids::{NodeId, Protocol};
 use quinn::{ConnectionError, VarInt};
 use tokio::sync::{Notify, oneshot, watch};
@@ -412,9 +412,9 @@ impl Links {
     }
 
     /// How packets travel to each connected peer.
-    pub(crate) fn paths(&self) -> BTreeMap<NodeId, Path> {
+    pub(crate) fn routes(&self) -> BTreeMap<NodeId, Route> {
         let ready = |link: &&Arc<Link>| link.stage() == Stage::Ready;
-        self.all().standing.values().filter(ready).map(|link| (link.peer, link.path.route().kind())).collect()
+        self.all().standing.values().filter(ready).map(|link| (link.peer, link.path.route())).collect()
     }
 
     /// What a peer says it serves, while it is connected.

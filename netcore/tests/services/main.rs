@@ -11,6 +11,9 @@ mod common;
 mod datagrams;
 mod gossip;
 mod grants;
+mod moved;
+#[path = "../moves/nat.rs"]
+mod nat;
 mod network;
 mod records;
 mod topics;
