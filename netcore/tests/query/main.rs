@@ -4,6 +4,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod connections;
+mod ipv6;
 mod questions;
 mod reach;
 mod table;

@@ -29,10 +29,15 @@ impl World {
 
     /// The same in another network.
     pub async fn start_in(network: &str) -> Self {
+        Self::start_at(SocketAddr::from(([127, 0, 0, 1], 0)), network).await
+    }
+
+    /// The same at an address.
+    pub async fn start_at(listen: SocketAddr, network: &str) -> Self {
         let log = tracing_subscriber::fmt().with_test_writer().with_ansi(false).with_max_level(tracing::Level::WARN);
         let _ = log.try_init(); // another test of this process may have been first
         let home = tempfile::tempdir().expect("temporary folder");
-        let listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
+        let listen = vec![listen];
         let options =
             Options { listen, lan: false, network: network.to_owned(), ..Options::new(home.path().to_owned()) };
         let core = Core::bind(options).await.expect("bind");
