@@ -1,6 +1,7 @@
 //! A small name server on 127.0.0.1 for tests: it knows what it is told, and can fail on demand.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
@@ -29,11 +30,16 @@ pub struct Names {
 
 impl Names {
     pub async fn start() -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let address = socket.local_addr().unwrap();
+        Self::start_at(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap()
+    }
+
+    /// One at an address of its own.
+    pub async fn start_at(address: SocketAddr) -> io::Result<Self> {
+        let socket = UdpSocket::bind(address).await?;
+        let address = socket.local_addr()?;
         let known = Arc::<Mutex<BTreeMap<String, Known>>>::default();
         let task = tokio::spawn(serve(socket, Arc::clone(&known)));
-        Self { address, known, task }
+        Ok(Self { address, known, task })
     }
 
     /// From now on this is known of `name`.

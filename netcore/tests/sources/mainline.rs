@@ -1,0 +1,34 @@
+//! Mainline between two processes: the DHT is a small one of this test's, on loopback, and nothing else tells one of the
+//! other.
+
+use mainline::Testnet;
+use polypeer_ipc_protocol::admin::AdminEvent;
+
+use super::{record, start};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_processes_with_no_other_source_meet_through_mainline() {
+    let testnet = tokio::task::spawn_blocking(|| Testnet::builder(5).build()).await.unwrap().unwrap();
+    let bootstrap = testnet.bootstrap.iter().map(|node| format!("--mainline-bootstrap={node}"));
+    let options: Vec<_> = ["--mainline=0".to_owned()].into_iter().chain(bootstrap).collect();
+    let first = start(&[], &options).await;
+    let second = start(&[], &options).await;
+    let ids = [first.ticket().await.node, second.ticket().await.node];
+    first.event(&AdminEvent::PeerUp { node: ids[1] }).await;
+    second.event(&AdminEvent::PeerUp { node: ids[0] }).await;
+
+    // One of them found the other, whoever announced itself first; nobody vouches for whom it found.
+    let mut found = 0;
+    for (node, other) in [(&first, ids[1]), (&second, ids[0])] {
+        let status = node.status().await;
+        let of_mainline = status.sources.iter().find(|source| source.name == "mainline").unwrap();
+        assert!(of_mainline.enabled && status.sources.iter().filter(|source| source.enabled).count() == 1);
+        assert!(status.warnings.iter().any(|warning| warning.contains("Mainline")), "{:?}", status.warnings);
+        if of_mainline.found > 0 {
+            found += 1;
+            let record = record(node, other).await;
+            assert!(record.sources.iter().any(|source| source == "mainline"), "{record:?}");
+        }
+    }
+    assert!(found > 0, "they met otherwise");
+}
