@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::address::{AddressRecord, BadRecord, Subnet, Zone};
 use crate::keys::SharedKeys;
 use crate::now::Now;
+use askers::Askers;
 
 /// Records in one reply: enough to fill a node's peers from one; 10 KiB.
 pub const MAX_RECORDS: usize = 32;
@@ -55,9 +56,12 @@ pub struct Request {
 /// Why a question is not answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// It asked before, less than [`INTERVAL`] ago.
+    /// It asked before, less than [`INTERVAL`] ago, as a node may that was restarted.
     #[error("asked again too soon; one question a minute is answered")]
     TooSoon,
+    /// It asks far more often than restarts explain.
+    #[error("asked again and again too soon; one question a minute is answered")]
+    Flood,
     /// It is no question.
     #[error("it is not a question for records")]
     Malformed,
@@ -86,7 +90,7 @@ pub struct Exchange {
     keys: SharedKeys,
     /// By node and zone: a node has one record for each.
     known: BTreeMap<(NodeId, Zone), Known>,
-    answered: Remembered,
+    answered: Askers,
     asked: Remembered,
     /// Full nodes that are being asked, and since when; at most [`FULL_AT_ONCE`].
     asking_full: BTreeMap<NodeId, Instant>,
@@ -99,7 +103,7 @@ impl Exchange {
         Self {
             keys,
             known: BTreeMap::new(),
-            answered: Remembered::default(),
+            answered: Askers::default(),
             asked: Remembered::default(),
             asking_full: BTreeMap::new(),
             random: StdRng::from_seed(seed),
@@ -141,9 +145,7 @@ impl Exchange {
     /// Answers a question of `asker` at `ip`: records that mean something where it is, chosen by chance, few of each
     /// subnet.
     pub fn answer(&mut self, now: Now, asker: &NodeId, ip: IpAddr, payload: &[u8]) -> Result<Vec<u8>, Refusal> {
-        if !self.answered.enter(now, *asker, INTERVAL - TOLERANCE) {
-            return Err(Refusal::TooSoon);
-        }
+        self.answered.enter(now, *asker)?;
         let request: Request = codec::decode(payload).map_err(|_| Refusal::Malformed)?;
         let wanted = usize::try_from(request.count).unwrap_or(MAX_RECORDS).min(MAX_RECORDS);
         let records = self.choose(now, asker, Zone::of(ip), wanted);
@@ -280,5 +282,6 @@ impl Remembered {
     }
 }
 
+mod askers;
 #[cfg(test)]
 mod tests;

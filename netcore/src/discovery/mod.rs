@@ -171,10 +171,12 @@ pub(crate) fn answer(node: &Node, asker: NodeId, ip: IpAddr, payload: &[u8]) -> 
         drop(state);
         node.counters.exchange_refused.count();
         let (code, event) = match refusal {
-            Refusal::TooSoon => (ErrorCode::Busy, ScoreEvent::Flood),
-            Refusal::Malformed => (ErrorCode::PeerMisbehaved, ScoreEvent::Misbehaved),
+            // A node that was restarted forgot that it asked: no offence.
+            Refusal::TooSoon => (ErrorCode::Busy, None),
+            Refusal::Flood => (ErrorCode::Busy, Some(ScoreEvent::Flood)),
+            Refusal::Malformed => (ErrorCode::PeerMisbehaved, Some(ScoreEvent::Misbehaved)),
         };
-        if let Ok(peers) = node.peers() {
+        if let (Some(event), Ok(peers)) = (event, node.peers()) {
             peers.score(asker, event);
         }
         Failure::new(code, refusal.to_string())
