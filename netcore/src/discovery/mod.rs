@@ -8,6 +8,8 @@
 //!  query ── exchange/1 ──► answer              └──────────► peers: dial, and see who is there
 //! ```
 //!
+//! A node that has no place for this one is asked for others all the same: [`full`], told by [`crate::peers`].
+//!
 //! [`crate::services`] starts the driver, and [`trouble`], which tells the operator what does not work; the order of the
 //! sources is that of [`schedule::Way`].
 
