@@ -7,6 +7,10 @@ use clap::Parser;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use polypeer_sim::scenarios::Scenario;
 
+/// Tens of thousands of nodes are hundreds of millions of small pieces: a fifth of a run with the system's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Most nodes of a run: at some 100 KiB each they would need more memory than most machines have beyond.
 const MOST: usize = 200_000;
 /// Fewest: below, there is no network.

@@ -125,7 +125,11 @@ impl Entry {
                 known.source = known.source.min(source);
                 known.worked = known.worked.max(worked);
             }
-            None => self.addresses.push(Known { address, source, worked }),
+            None => {
+                // Nearly all nodes have one: room for more would be most of the book's memory.
+                self.addresses.reserve_exact(1);
+                self.addresses.push(Known { address, source, worked });
+            }
         }
         self.addresses.sort_by_key(Known::rank);
         self.addresses.truncate(MAX_ADDRESSES);
