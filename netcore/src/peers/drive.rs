@@ -30,6 +30,7 @@ impl Shared {
                 checkpoint = now.at + CHECKPOINT;
                 self.note_datagrams(now, &mut datagrams);
                 self.lock().manager.checkpoint(now);
+                self.store.retry();
             }
             let (action, next) = {
                 let mut state = self.lock();

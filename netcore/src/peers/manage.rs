@@ -133,11 +133,11 @@ impl Shared {
             sent_bytes: count(&counters.sent_bytes),
             received_bytes: count(&counters.received_bytes),
             counters: state.counters(&[
-                ("strange datagrams", count(&counters.strange)),
-                ("unroutable datagrams", count(&counters.unroutable)),
+                ("strange_datagrams", count(&counters.strange)),
+                ("unroutable_datagrams", count(&counters.unroutable)),
             ]),
             offenders: state.offenders(unix_now()),
-            warnings: state.warnings.clone(),
+            warnings: state.warnings.iter().cloned().chain(self.store.problem()).collect(),
         }
     }
 }

@@ -3,7 +3,10 @@
 //! One thread owns the database; [`Store`] sends it what changed. What was written survives a crash; the last moments
 //! before a power cut may be lost, which costs a stale address and no more (`synchronous = NORMAL`). A damaged file is
 //! set aside and a fresh one begun; a file that cannot be used, and a disk that is full, leave the node running on what
-//! it has in memory. Each of these is a warning in the status.
+//! it has in memory. Each of these is a warning in the status. What could not be written is tried again with every later write, and at
+//! the end.
+
+mod unwritten;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -16,6 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::book::{Entry, Known, MAX_ADDRESSES, MAX_NODES, Source};
 use super::score::Standing;
+use unwritten::Unwritten;
 
 /// The file's name.
 pub const FILE: &str = "peers.db";
@@ -60,13 +64,27 @@ pub enum StoreError {
     Unavailable,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq)]
 #[allow(clippy::large_enum_variant, reason = "nearly all are the large one")]
 enum Change {
     Put(NodeId, Entry),
     Remove(NodeId),
-    /// For the answer alone.
+    /// For the answer, and to try again what failed.
     Nothing,
+}
+
+impl Change {
+    fn node(&self) -> Option<NodeId> {
+        match self {
+            Self::Put(node, _) | Self::Remove(node) => Some(*node),
+            Self::Nothing => None,
+        }
+    }
+
+    /// Whether it is what the operator said about a peer.
+    fn is_of_operator(&self) -> bool {
+        matches!(self, Self::Put(_, entry) if entry.blocked || entry.protected)
+    }
 }
 
 struct Job {
@@ -155,12 +173,19 @@ impl Store {
         self.wait(Change::Remove(node)).await
     }
 
+    /// Tries again what could not be written, some time soon.
+    pub fn retry(&self) {
+        if self.problem().is_some() {
+            self.queue(Job { change: Change::Nothing, done: None });
+        }
+    }
+
     /// Returns once everything put before is in the file, or has failed.
     pub async fn flush(&self) {
         self.wait(Change::Nothing).await.ok();
     }
 
-    /// What is wrong at present: the error of the last write.
+    /// What is wrong at present: why the file lacks something that was to be written.
     pub fn problem(&self) -> Option<String> {
         lock(&self.problem).clone()
     }
@@ -194,16 +219,27 @@ fn lock(problem: &Mutex<Option<String>>) -> std::sync::MutexGuard<'_, Option<Str
 }
 
 fn write_all(database: &Connection, mut inbox: mpsc::Receiver<Job>, problem: &Mutex<Option<String>>) {
-    while let Some(job) = inbox.blocking_recv() {
-        let result = apply(database, &job.change);
-        if let Err(error) = &result {
+    let mut unwritten = Unwritten::default();
+    while let Some(Job { change, done }) = inbox.blocking_recv() {
+        unwritten.forget(&change);
+        let before = unwritten.write(|change| apply(database, change));
+        let result = apply(database, &change);
+        if result.is_err() && !unwritten.keep(change) {
+            tracing::warn!("the peer store lacks more than is kept for it; what was seen of a peer is lost");
+        }
+        if let Err(error) = before.as_ref().and(result.as_ref()) {
             tracing::warn!(%error, "the peer store");
         }
-        let result = result.map_err(|error| StoreError::Write { reason: error.to_string() });
-        *lock(problem) = result.as_ref().err().map(|error| format!("failed to {error}; is the disk full?"));
-        if let Some(done) = job.done {
-            done.send(result).ok();
+        // A small change may fit where what waits does not: then there is still something wrong.
+        let failure = result.as_ref().err().or(before.as_ref().err());
+        let lacking = "peers as they are now, blocked ones included, are not all on disk, and it is tried again";
+        *lock(problem) = failure.map(|error| format!("failed to write the peer store: {error}; {lacking}"));
+        if let Some(done) = done {
+            done.send(result.map_err(|error| StoreError::Write { reason: error.to_string() })).ok();
         }
+    }
+    if let Err(error) = unwritten.write(|change| apply(database, change)) {
+        tracing::warn!(%error, "the peer store lacks what could not be written");
     }
 }
 
@@ -461,9 +497,35 @@ mod tests {
         let failed = loaded.store.put_now(node(1), entry(1)).await;
         assert!(matches!(failed, Err(StoreError::Write { .. })), "{failed:?}");
         assert!(loaded.store.problem().is_some_and(|problem| problem.contains("disk")));
+        loaded.store.flush().await;
+        assert!(loaded.store.problem().is_some(), "nothing was written since");
         other.execute_batch("DROP TRIGGER full").expect("drop");
         loaded.store.put_now(node(1), entry(1)).await.expect("written");
         assert_eq!(loaded.store.problem(), None);
+    }
+
+    #[tokio::test]
+    async fn block_that_could_not_be_written_is_written_when_there_is_room_again() {
+        let home = tempfile::tempdir().expect("temporary folder");
+        let full = "CREATE TRIGGER full BEFORE INSERT ON peers WHEN NEW.blocked BEGIN SELECT raise(FAIL, 'disk'); END";
+        let blocked = || Entry { blocked: true, ..Entry::default() };
+        let loaded = Store::open(home.path());
+        let other = Connection::open(home.path().join(FILE)).expect("open");
+        other.execute_batch(full).expect("trigger");
+        assert!(loaded.store.put_now(node(1), blocked()).await.is_err());
+        loaded.store.put_now(node(2), entry(1)).await.expect("what is smaller fits");
+        assert!(loaded.store.problem().is_some_and(|problem| problem.contains("blocked ones")));
+        other.execute_batch("DROP TRIGGER full").expect("drop");
+        loaded.store.retry();
+        loaded.store.flush().await;
+        assert_eq!(loaded.store.problem(), None);
+        other.execute_batch(full).expect("trigger");
+        assert!(loaded.store.put_now(node(3), blocked()).await.is_err());
+        other.execute_batch("DROP TRIGGER full").expect("drop");
+        drop(loaded); // the end is the last chance
+        let peers = Store::open(home.path()).peers;
+        let is_blocked = |number| peers.iter().any(|(peer, entry)| *peer == node(number) && entry.blocked);
+        assert!(is_blocked(1) && is_blocked(3), "{peers:?}");
     }
 
     #[tokio::test]

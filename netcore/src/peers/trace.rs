@@ -137,6 +137,11 @@ fn cause(attempt: &Attempt) -> Option<(u8, Cause)> {
             format!("what answers {at}is no Polypeer node of this version: {reason}"),
             "check the address, and that both sides run a current version",
         ),
+        Outcome::Failed(DialError::Refused { code }) if *code == u64::from(ErrorCode::PeerMisbehaved.number()) => (
+            3,
+            format!("the peer {at}refuses this node for a while, for what it did"),
+            "wait: ten minutes the first time, longer after each further one; its operator sees why in: polypeer status",
+        ),
         Outcome::Failed(DialError::Refused { code }) => {
             (3, format!("the peer {at}refused: {}", code_text(*code)), "try again in a minute")
         }
@@ -202,6 +207,15 @@ mod tests {
                 format!("30 s ago, 192.0.2.1:2, after 2 ms: {}", DialError::NoAnswer)
             ]
         );
+    }
+
+    #[test]
+    fn ban_is_told_as_one_and_not_as_a_firewall() {
+        let mut traces = Traces::default();
+        let code = ErrorCode::PeerMisbehaved.number().into();
+        traces.add(PEER, attempt(1, Outcome::Failed(DialError::Refused { code })));
+        let cause = traces.causes(&PEER).remove(0);
+        assert!(cause.cause.contains("for a while") && cause.remedy.contains("ten minutes"), "{cause:?}");
     }
 
     #[test]

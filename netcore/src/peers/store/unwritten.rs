@@ -1,0 +1,93 @@
+//! Changes that could not be written, for a disk that has room again later. Owned by the store's thread.
+
+use std::collections::BTreeMap;
+
+use polypeer_ipc_protocol::ids::NodeId;
+
+use super::{Change, MAX_QUEUED};
+
+/// The latest change of each peer that is not in the file, at most [`MAX_QUEUED`]: what the operator said about a peer goes
+/// before what was observed.
+#[derive(Debug, Default)]
+pub(super) struct Unwritten {
+    changes: BTreeMap<NodeId, Change>,
+}
+
+impl Unwritten {
+    /// Keeps a change that failed. `false` when another one had to go for it, or it did not fit.
+    pub(super) fn keep(&mut self, change: Change) -> bool {
+        let Some(node) = change.node() else { return true };
+        let is_full = self.changes.len() >= MAX_QUEUED && !self.changes.contains_key(&node);
+        if is_full {
+            let other = self.changes.iter().find(|(_, change)| !change.is_of_operator()).map(|(node, _)| *node);
+            match other {
+                Some(other) if change.is_of_operator() => self.changes.remove(&other),
+                _ => return false,
+            };
+        }
+        self.changes.insert(node, change);
+        !is_full
+    }
+
+    /// A newer change of the same peer is being written.
+    pub(super) fn forget(&mut self, change: &Change) {
+        if let Some(node) = change.node() {
+            self.changes.remove(&node);
+        }
+    }
+
+    /// Writes until something fails.
+    pub(super) fn write<E>(&mut self, mut write: impl FnMut(&Change) -> Result<(), E>) -> Result<(), E> {
+        while let Some(entry) = self.changes.first_entry() {
+            write(entry.get())?;
+            entry.remove();
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::peers::book::Entry;
+
+    fn change(number: u32, blocked: bool) -> Change {
+        let mut id = [0; 32];
+        id[..4].copy_from_slice(&number.to_be_bytes());
+        Change::Put(NodeId(id), Entry { blocked, ..Entry::default() })
+    }
+
+    fn written(unwritten: &mut Unwritten) -> Vec<Change> {
+        let mut all = Vec::new();
+        let Ok(()) = unwritten.write::<std::convert::Infallible>(|change| {
+            all.push(change.clone());
+            Ok(())
+        });
+        all
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded_and_what_the_operator_said_stays() {
+        let mut unwritten = Unwritten::default();
+        for number in 0..MAX_QUEUED as u32 + 9 {
+            assert_eq!(unwritten.keep(change(number, false)), number < MAX_QUEUED as u32);
+        }
+        assert!(!unwritten.keep(change(9_000_000, true)));
+        let all = written(&mut unwritten);
+        assert_eq!(all.len(), MAX_QUEUED);
+        assert_eq!(all.iter().filter(|change| change.is_of_operator()).count(), 1);
+        assert!(written(&mut unwritten).is_empty());
+    }
+
+    #[test]
+    fn latest_change_of_a_peer_counts_and_what_fails_again_stays() {
+        let mut unwritten = Unwritten::default();
+        unwritten.keep(change(1, true));
+        unwritten.keep(change(1, false));
+        unwritten.keep(change(2, true));
+        let mut tries = 0;
+        assert_eq!(unwritten.write(|_| Err(std::mem::replace(&mut tries, 1))), Err(0), "the first failure ends it");
+        unwritten.forget(&change(2, false));
+        assert_eq!(written(&mut unwritten).len(), 1);
+    }
+}
