@@ -9,11 +9,15 @@ use polypeer_ipc_protocol::ids::NodeId;
 use polypeer_ipc_protocol::record::Signature;
 use serde::{Deserialize, Serialize};
 
+use crate::bounded;
 use crate::keys::Keys;
 use crate::now::Now;
 
 /// Addresses in a record: IPv4 and IPv6 of a few interfaces.
 pub const MAX_RECORD_ADDRESSES: usize = 8;
+/// Networks, /24 and /48, that the public addresses of each family in a record may be of: two lines, or one that moves. A
+/// record counts in each it names, and whoever has it may send packets there, so that none names many.
+pub const MAX_RECORD_NETWORKS: usize = 2;
 /// How long a record is good after it was signed, seconds; its owner signs a new one well before.
 pub const RECORD_LIFETIME: u64 = 24 * 3600;
 /// How far in the future a record's time may be: clocks differ.
@@ -27,7 +31,9 @@ const SIGNED: &[u8] = b"polypeer/1 address\0";
 pub struct AddressRecord {
     /// Whose.
     pub node: NodeId,
-    /// Best first; at most [`MAX_RECORD_ADDRESSES`].
+    /// Best first; at most [`MAX_RECORD_ADDRESSES`], also of a record that nobody has checked: what is decided about it
+    /// before takes time that grows with them.
+    #[serde(deserialize_with = "bounded::list::<_, _, MAX_RECORD_ADDRESSES>")]
     pub addresses: Vec<SocketAddr>,
     /// Grows with every change.
     pub sequence: u64,
@@ -40,8 +46,11 @@ pub struct AddressRecord {
 /// Why a record is not believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadRecord {
-    /// No address, or too many, or of several zones, or one nobody can be dialed at.
-    #[error("an address record has 1 to {MAX_RECORD_ADDRESSES} addresses of one zone, with a port")]
+    /// No address, or too many, or of several zones or many networks, or one nobody can be dialed at.
+    #[error(
+        "an address record has 1 to {MAX_RECORD_ADDRESSES} addresses of one zone, with a port, and of each family at most \
+         {MAX_RECORD_NETWORKS} public networks"
+    )]
     Addresses,
     /// Too old, or from the future.
     #[error("an address record's time is out of its {RECORD_LIFETIME} s")]
@@ -71,17 +80,26 @@ impl AddressRecord {
 
     /// Fails unless everything about it is right at this moment. Does the cheap checks first.
     pub fn check(&self, keys: &dyn Keys, now: Now) -> Result<(), BadRecord> {
+        self.check_form(now)?;
+        if !keys.verify(&self.node, &self.signed_bytes(), &self.signature) {
+            return Err(BadRecord::Signature);
+        }
+        Ok(())
+    }
+
+    /// The cheap half of [`Self::check`]: all but the signature.
+    pub fn check_form(&self, now: Now) -> Result<(), BadRecord> {
         let count = self.addresses.len();
         let zone = self.zone();
         let fits = |address: &SocketAddr| dialable(*address) && Zone::of(address.ip()) == zone;
         if count == 0 || count > MAX_RECORD_ADDRESSES || !self.addresses.iter().all(fits) {
             return Err(BadRecord::Addresses);
         }
-        if self.time > now.unix + CLOCK_SKEW || self.is_expired(now) {
-            return Err(BadRecord::Time);
+        if !of_few_networks(&self.addresses).all(|few| few) {
+            return Err(BadRecord::Addresses);
         }
-        if !keys.verify(&self.node, &self.signed_bytes(), &self.signature) {
-            return Err(BadRecord::Signature);
+        if self.time > now.unix.saturating_add(CLOCK_SKEW) || self.is_expired(now) {
+            return Err(BadRecord::Time);
         }
         Ok(())
     }
@@ -91,14 +109,52 @@ impl AddressRecord {
         self.addresses.first().map_or(Zone::Loopback, |address| Zone::of(address.ip()))
     }
 
+    /// Whether its owner, whose packets come from `ip`, has shown that it may be there: one of public addresses has one with
+    /// that IPv4 address or in that IPv6 /64. Nobody can be sent to others by a record that its owner signed about itself.
+    /// Where it has no address of that family, or either is not public, that cannot be known, and it may.
+    pub fn may_be_at(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        let same_family = |address: &&SocketAddr| address.ip().to_canonical().is_ipv4() == ip.is_ipv4();
+        let mut known = self.addresses.iter().filter(same_family).peekable();
+        let here = |address: &SocketAddr| match (address.ip().to_canonical(), ip) {
+            (IpAddr::V6(one), IpAddr::V6(other)) => one.octets()[..8] == other.octets()[..8],
+            (one, other) => one == other,
+        };
+        self.zone() != Zone::Public || Zone::of(ip) != Zone::Public || known.peek().is_none() || known.any(here)
+    }
+
     /// Whether it is too old to be believed or passed on.
     pub fn is_expired(&self, now: Now) -> bool {
         now.unix > self.time.saturating_add(RECORD_LIFETIME)
     }
 }
 
+/// For each address whether it is within [`MAX_RECORD_NETWORKS`] with those before it.
+fn of_few_networks(addresses: &[SocketAddr]) -> impl Iterator<Item = bool> {
+    let mut seen: Vec<Subnet> = Vec::new();
+    addresses.iter().map(move |address| {
+        let network = Subnet::of(address.ip());
+        if Zone::of(address.ip()) != Zone::Public || seen.contains(&network) {
+            return true;
+        }
+        let family = matches!(network, Subnet::V4(_));
+        let few = seen.iter().filter(|other| matches!(other, Subnet::V4(_)) == family).count() < MAX_RECORD_NETWORKS;
+        if few {
+            seen.push(network);
+        }
+        few
+    })
+}
+
+/// Of these addresses, best first, those that fit in one record.
+pub fn fitting(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
+    let few = addresses.iter().zip(of_few_networks(addresses)).filter(|(_, few)| *few);
+    few.map(|(address, _)| *address).take(MAX_RECORD_ADDRESSES).collect()
+}
+
 fn dialable(address: SocketAddr) -> bool {
-    address.port() != 0 && !address.ip().is_unspecified() && !address.ip().is_multicast()
+    let ip = address.ip().to_canonical(); // packets to `::ffff:0.0.0.0` go where those to 0.0.0.0 do
+    address.port() != 0 && !ip.is_unspecified() && !ip.is_multicast()
 }
 
 /// Who is told of an address, and who counts as a neighbour of whom.
@@ -119,8 +175,9 @@ impl Zone {
             IpAddr::V4(v4) if v4.is_loopback() => Self::Loopback,
             IpAddr::V6(v6) if v6.is_loopback() => Self::Loopback,
             IpAddr::V4(v4) if v4.is_private() || v4.is_link_local() || is_shared(v4) => Self::Private,
-            IpAddr::V6(v6) if v6.is_unique_local() || v6.is_unicast_link_local() => Self::Private,
-            _ => Self::Public,
+            IpAddr::V6(v6) if v6.is_unique_local() || v6.is_unicast_link_local() || is_site_local(v6) => Self::Private,
+            IpAddr::V6(v6) => translated(v6).map_or(Self::Public, |v4| Self::of(IpAddr::V4(v4))),
+            IpAddr::V4(_) => Self::Public,
         }
     }
 
@@ -138,6 +195,22 @@ impl Zone {
 fn is_shared(ip: Ipv4Addr) -> bool {
     let [first, second, ..] = ip.octets();
     first == 100 && second & 0xc0 == 64
+}
+
+/// fec0::/10, deprecated (RFC 3879), and in use here and there.
+fn is_site_local(ip: Ipv6Addr) -> bool {
+    ip.segments()[0] & 0xffc0 == 0xfec0
+}
+
+/// The IPv4 address that packets to this one go to by way of a translator or a tunnel: of 64:ff9b::/96 (RFC 6052) and
+/// 2002::/16 (RFC 3056).
+fn translated(ip: Ipv6Addr) -> Option<Ipv4Addr> {
+    let [a, b, c, d, e, f, .., w, x, y, z] = ip.octets();
+    let of_prefix = ip.octets()[..12] == [0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0];
+    match [a, b] {
+        [0x20, 0x02] => Some(Ipv4Addr::new(c, d, e, f)),
+        _ => of_prefix.then(|| Ipv4Addr::new(w, x, y, z)),
+    }
 }
 
 /// What one owner likely holds all of: an IPv4 /24 or an IPv6 /48. Limits per subnet count these.
@@ -190,6 +263,50 @@ mod tests {
         assert_eq!(AddressRecord::sign(&owner, addresses, 1, now).check(&owner, now), Err(BadRecord::Addresses));
         let nowhere = record(&owner, "0.0.0.0:1", now);
         assert_eq!(nowhere.check(&owner, now), Err(BadRecord::Addresses));
+        for mapped in ["[::ffff:0.0.0.0]:1", "[::ffff:224.0.0.1]:1"] {
+            assert_eq!(record(&owner, mapped, now).check(&owner, now), Err(BadRecord::Addresses), "{mapped}");
+        }
+    }
+
+    #[test]
+    fn a_record_names_few_public_networks() {
+        let (owner, now) = (Identity::generate(), Now::real());
+        let check = |texts: &[&str]| {
+            let addresses: Vec<SocketAddr> = texts.iter().map(|text| text.parse().expect("an address")).collect();
+            let fits = AddressRecord::sign(&owner, fitting(&addresses), 1, now).check(&owner, now);
+            assert_eq!(fits, Ok(()), "{texts:?}");
+            AddressRecord::sign(&owner, addresses, 1, now).check(&owner, now)
+        };
+        let both = ["9.0.0.1:1", "9.0.1.1:1", "9.0.0.2:1", "[2a00:0:1::1]:1", "[2a00:0:2::1]:1", "[2a00:0:1::2]:1"];
+        assert_eq!(check(&both), Ok(()));
+        assert_eq!(check(&["9.0.0.1:1", "9.0.1.1:1", "9.0.2.1:1"]), Err(BadRecord::Addresses));
+        assert_eq!(check(&["9.0.0.1:1", "9.0.1.1:1", "[::ffff:9.0.2.1]:1"]), Err(BadRecord::Addresses));
+        assert_eq!(check(&["10.0.0.1:1", "10.0.1.1:1", "10.0.2.1:1"]), Ok(()), "only public ones count");
+    }
+
+    #[test]
+    fn who_comes_from_elsewhere_is_not_believed_where_that_can_be_known() {
+        let owner = Identity::generate();
+        let at = |address: &str, ip: &str| {
+            record(&owner, address, Now::real()).may_be_at(ip.parse().expect("an IP address"))
+        };
+        assert!(at("9.0.0.1:1", "9.0.0.1") && at("9.0.0.1:1", "::ffff:9.0.0.1") && at("[2a00::1]:1", "2a00::2"));
+        assert!(!at("9.0.0.1:1", "9.0.0.2") && !at("[2a00::1]:1", "2a00:0:0:1::1"));
+        assert!(at("9.0.0.1:1", "2a00::1"), "the other family's address is not known");
+        assert!(at("9.0.0.1:1", "192.168.0.7") && at("10.0.0.1:1", "10.0.0.2"));
+    }
+
+    #[test]
+    fn a_record_of_more_addresses_than_it_may_have_is_not_even_read() {
+        let (owner, now) = (Identity::generate(), Now::real());
+        let encoded = |count: u8| {
+            let addresses = (0..count).map(|last| SocketAddr::from(([192, 0, 2, last], 1))).collect();
+            let mut bytes = Vec::new();
+            codec::encode(&AddressRecord::sign(&owner, addresses, 1, now), &mut bytes).expect("it is small");
+            bytes
+        };
+        assert!(codec::decode::<AddressRecord>(&encoded(8)).is_ok());
+        assert!(codec::decode::<AddressRecord>(&encoded(9)).is_err());
     }
 
     #[test]
@@ -204,6 +321,10 @@ mod tests {
             ("100.64.0.1", Zone::Private),
             ("fd00::1", Zone::Private),
             ("fe80::1", Zone::Private),
+            ("fec0::1", Zone::Private),
+            ("64:ff9b::10.0.0.1", Zone::Private),
+            ("2002:7f00:1::1", Zone::Loopback),
+            ("64:ff9b::9.0.0.1", Zone::Public),
             ("100.128.0.1", Zone::Public),
             ("203.0.114.1", Zone::Public),
             ("2001:4860::1", Zone::Public),

@@ -48,6 +48,8 @@ counters! {
     exchange_refused,
     /// Things in answers of peer exchange that are not true.
     exchange_lies,
+    /// Records in answers of peer exchange that mean nothing where this node is.
+    exchange_misplaced,
     /// Nodes that had no place for a connection and were asked for others.
     full_nodes_asked,
     /// Gateway connections with a wrong token or session secret.
@@ -116,6 +118,8 @@ counters! {
     probes_refused_busy,
     /// Address records from peers dropped because they came too fast.
     peer_records_dropped,
+    /// Address records from peers dropped because they name no address that the peer's packets come from.
+    peer_records_elsewhere,
     /// Nodes caught lying by the hash table: forged records, answers that fit no question.
     dht_lies,
     /// Questions the hash table wanted asked while too many were in flight.

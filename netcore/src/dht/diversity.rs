@@ -52,7 +52,9 @@ impl Crowd {
             }
             near |= here > 0;
         }
-        let at = |ip: IpAddr| others().filter(|other| other.addresses.iter().any(|a| a.ip() == ip)).count();
+        let at = |ip: IpAddr| {
+            others().filter(|other| other.addresses.iter().any(|a| a.ip().to_canonical() == ip.to_canonical())).count()
+        };
         !near || record.addresses.iter().all(|address| at(address.ip()) < per_ip)
     }
 
@@ -110,6 +112,7 @@ mod tests {
         let of = |texts: &[&str]| admitted(&texts.iter().map(|text| record(&[text])).collect::<Vec<_>>(), caps);
         assert_eq!(of(&["9.0.0.1:1", "9.0.0.2:1", "9.0.0.3:1", "9.0.1.1:1"]), 3, "two of a /24");
         assert_eq!(of(&["9.0.0.1:1", "9.0.0.1:2"]), 1, "one of an address");
+        assert_eq!(of(&["9.0.0.1:1", "[::ffff:9.0.0.1]:2"]), 1, "however it is written");
         assert_eq!(of(&["[2001:db8:1::1]:1", "[2001:db8:1:2::2]:1", "[2001:db8:1:3::1]:1"]), 2, "two of a /48");
     }
 

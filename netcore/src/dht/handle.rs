@@ -60,7 +60,7 @@ impl DhtHandle {
     /// Gives a record to the nodes closest to its key, and again until it expires. How many took it.
     ///
     /// Fails with `bad argument` (the record is wrong), `refused` (a newer one is there, or nobody took it), `unreachable`
-    /// (nobody to ask), `busy` or `timed out`; after the latter it goes on.
+    /// (nobody to ask), `busy` (this node puts too many records already) or `timed out`; after the latter it goes on.
     pub async fn put(&self, record: Record, deadline: Instant) -> Result<u32, Failure> {
         match self.job(Job::Put(record), "put a record", deadline).await? {
             Outcome::Stored { copies } => Ok(copies),
@@ -222,6 +222,10 @@ fn unexpected(outcome: &Outcome) -> Failure {
         Failed::NotTaken => (ErrorCode::Refused, "; they may be full, try again later"),
         Failed::Superseded => (ErrorCode::Refused, "; get it, and put one with a higher sequence number"),
         Failed::Invalid(_) => (ErrorCode::BadArgument, ""),
+        Failed::TooManyOwn => (
+            ErrorCode::Busy,
+            "; each ends with its lifetime, a day at most: give those a shorter one that need no more",
+        ),
         Failed::NoAddress => (ErrorCode::Unreachable, "; it is done as soon as a peer has dialed this node back"),
     };
     Failure::new(code, format!("{failed}{hint}"))

@@ -108,6 +108,9 @@ pub enum Failed {
     /// The record itself is wrong.
     #[error("the record is not right: {0}")]
     Invalid(RecordError),
+    /// This node puts as many again by itself as it can.
+    #[error("this node keeps {} records of its plugins alive, which is the limit", super::limits::MAX_OWN_RECORDS)]
+    TooManyOwn,
     /// This node has no address to tell.
     #[error("this node cannot be dialed by others, so it cannot be listed as a provider yet")]
     NoAddress,
@@ -229,7 +232,7 @@ pub struct Counts {
     pub crowded: u64,
     /// Nodes that may serve, dropped because too many waited for their first call.
     pub candidates_dropped: u64,
-    /// Records put that are not put again, because this node puts too many.
+    /// Records refused to this node's plugins, because it puts too many again by itself.
     pub own_not_kept: u64,
     /// Records not handed over at once because too many were.
     pub handovers_dropped: u64,

@@ -18,8 +18,12 @@ pub const MAX_PROVIDERS_OF_KEY: usize = 64;
 pub(super) const PER_TABLE: Caps = Caps { per_ip: 2, per_subnet: 8 };
 /// Of a bucket, a tenth: so that no range of keys is seen through one network alone.
 pub(super) const PER_BUCKET: Caps = Caps { per_ip: 1, per_subnet: 2 };
-/// Of a path of a lookup, and of the nodes it ends with.
+/// Of the nodes that a path of a lookup asks and that do not fail, of those that one answer tells, and of those that a lookup
+/// ends with.
 pub(super) const PER_LOOKUP: Caps = Caps { per_ip: 1, per_subnet: 2 };
+/// Of the nodes that a path knows of. Anybody may claim any network, so that it takes three who tell of claimants until the
+/// path hears of nobody who is really there.
+pub(super) const PER_SHORTLIST: Caps = Caps { per_ip: 3, per_subnet: 6 };
 /// Nodes kept in mind for a bucket: replacements for as many as leave between two looks into it.
 pub(super) const MAX_SPARES: usize = 8;
 /// Calls that fail in a row until a contact is forgotten although nobody takes its place: a lost packet or a restart is
@@ -133,7 +137,8 @@ pub(super) const MAX_ASKERS: usize = 4096;
 
 // This node's own.
 
-/// Records of this node's plugins that it puts again by itself; a further one is put once, and counted.
+/// Records of this node's plugins that it puts again by itself; a further one is refused, and counted. With as many keys to
+/// provide, it takes half of what [`MAX_UPKEEP`] lookups of three seconds do in an hour.
 pub const MAX_OWN_RECORDS: usize = 1024;
 /// Keys this node provides.
 pub const MAX_OWN_PROVIDED: usize = 1024;
@@ -141,11 +146,13 @@ pub const MAX_OWN_PROVIDED: usize = 1024;
 pub(super) const PROVIDED_FOR: u64 = 5400;
 /// How often it is put again.
 pub(super) const PROVIDE_EVERY: u32 = 2400;
-/// When to try again what nobody took, seconds.
+/// When to try again what nobody took, seconds; twice as long after each further failure.
 pub(super) const RETRY: u32 = 60;
+/// At most this long: as often as what is listed is listed again.
+pub(super) const RETRY_MOST: u32 = PROVIDE_EVERY;
 /// Records waiting to be handed to a node that came closer to them; further ones are left to republishing, and counted.
 pub(super) const MAX_HANDOVERS: usize = 256;
-/// Records put again for others at each [`TICK`].
+/// Records put again for others at a [`TICK`], once those before have been.
 pub(super) const REPUBLISHED_AT_ONCE: usize = 16;
 /// How often upkeep looks for what is due.
 pub const TICK: Duration = Duration::from_secs(20);

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use super::contact::Contact;
 use super::diversity::Crowd;
 use super::key::{Distance, Key};
-use super::limits::{K, MAX_ASKED, MAX_LOOKUP_CALLS, MAX_PATHS, MISLED, PATHS, PER_LOOKUP, SHORTLIST, TOO_SPARSE};
-use crate::address::AddressRecord;
+use super::limits::{
+    K, MAX_ASKED, MAX_LOOKUP_CALLS, MAX_PATHS, MISLED, PATHS, PER_LOOKUP, PER_SHORTLIST, SHORTLIST, TOO_SPARSE,
+};
+use crate::address::{AddressRecord, BadRecord};
 
 /// How a lookup goes about it.
 #[derive(Debug, Clone, Copy)]
@@ -34,7 +36,10 @@ pub(super) struct Lookup {
 
 #[derive(Debug, Default)]
 struct Path {
-    crowd: Crowd,
+    /// Of its nodes, those that did not fail.
+    known: Crowd,
+    /// Of these, those that were asked, by whatever path.
+    asked: Crowd,
     nodes: usize,
 }
 
@@ -62,8 +67,15 @@ enum State {
     Failed,
 }
 
-/// Whether a record is signed as it should be; asked only when it matters.
-pub(super) type Check<'a> = &'a dyn Fn(&Contact) -> bool;
+impl State {
+    /// Whether its networks count for whom to ask.
+    fn counts(self) -> bool {
+        matches!(self, Self::Asked { .. } | Self::Answered)
+    }
+}
+
+/// Whether a record is right; asked only when it matters.
+pub(super) type Check<'a> = &'a dyn Fn(&Contact) -> Result<(), BadRecord>;
 
 /// The next step.
 #[derive(Debug)]
@@ -96,7 +108,7 @@ impl Lookup {
         }
         self.paths.resize_with(first + count, Path::default);
         for (at, seed) in fresh.into_iter().enumerate() {
-            self.insert(first + at % count, seed, None, true, &|_| true);
+            self.insert(first + at % count, seed, None, true, &|_| Ok(()));
         }
         true
     }
@@ -117,7 +129,7 @@ impl Lookup {
             Err(_) if !self.has_room(path, &distance, &contact.record) => {}
             Err(_) => {
                 let at = self.position(&distance).unwrap_or_else(|at| at);
-                self.paths[path].crowd.add(&contact.record);
+                self.paths[path].known.add(&contact.record);
                 self.paths[path].nodes += 1;
                 let node =
                     Node { distance, contact, state: State::New, paths: 1 << path, teller, misled: 0, led: 0, checked };
@@ -130,21 +142,29 @@ impl Lookup {
     fn told_again(&mut self, at: usize, path: usize, contact: Contact, teller: Option<Distance>, check: Check<'_>) {
         let record = Arc::clone(&self.nodes[at].contact.record);
         let new_here = self.nodes[at].paths & (1 << path) == 0;
-        if new_here && self.paths[path].nodes < SHORTLIST && self.admits(path, &record) {
+        if new_here && self.paths[path].nodes < SHORTLIST && self.may_know(path, &record) {
             self.nodes[at].paths |= 1 << path;
-            self.paths[path].crowd.add(&record);
             self.paths[path].nodes += 1;
+            let state = self.nodes[at].state;
+            if state != State::Failed {
+                self.paths[path].known.add(&record);
+            }
+            if state.counts() {
+                self.paths[path].asked.add(&record);
+            }
         }
         let node = &mut self.nodes[at];
         let (known, told) = (&node.contact.record, &contact.record);
         let same = Arc::ptr_eq(known, told) || known == told;
         let usable = matches!(node.state, State::New | State::Failed);
         let better = !node.checked || told.sequence > known.sequence;
-        if !same && usable && better && check(&contact) {
+        if !same && usable && better && check(&contact).is_ok() {
             for (index, path) in self.paths.iter_mut().enumerate() {
                 if node.paths & (1 << index) != 0 {
-                    path.crowd.remove(known);
-                    path.crowd.add(told);
+                    if node.state != State::Failed {
+                        path.known.remove(known);
+                    }
+                    path.known.add(told);
                 }
             }
             node.contact = contact;
@@ -156,17 +176,45 @@ impl Lookup {
         }
     }
 
-    /// Whether the limits per network let a path take this one.
-    fn admits(&self, path: usize, record: &AddressRecord) -> bool {
-        let here = |node: &&Node| node.paths & (1 << path) != 0;
+    /// Whether the limits per network let a path keep this one in mind.
+    fn may_know(&self, path: usize, record: &AddressRecord) -> bool {
+        let here = |node: &&Node| node.paths & (1 << path) != 0 && node.state != State::Failed;
         let others = || self.nodes.iter().filter(here).map(|node| &*node.contact.record);
-        !self.plan.guarded || self.paths[path].crowd.admits(record, PER_LOOKUP, others)
+        !self.plan.guarded || self.paths[path].known.admits(record, PER_SHORTLIST, others)
+    }
+
+    /// Whether the limits per network let a path ask this one.
+    fn may_ask(&self, path: usize, record: &AddressRecord) -> bool {
+        let here = |node: &&Node| node.paths & (1 << path) != 0 && node.state.counts();
+        let others = || self.nodes.iter().filter(here).map(|node| &*node.contact.record);
+        !self.plan.guarded || self.paths[path].asked.admits(record, PER_LOOKUP, others)
+    }
+
+    /// Gives a node another state. While it is asked, and once it has answered, its networks count on all its paths; once it
+    /// has failed they do not, as then nobody is known to be there.
+    fn set_state(&mut self, at: usize, state: State) {
+        let node = &mut self.nodes[at];
+        let (before, record) = (node.state, &node.contact.record);
+        for (index, path) in self.paths.iter_mut().enumerate() {
+            if node.paths & (1 << index) == 0 {
+                continue;
+            }
+            match (before.counts(), state.counts()) {
+                (false, true) => path.asked.add(record),
+                (true, false) => path.asked.remove(record),
+                _ => {}
+            }
+            if state == State::Failed && before != State::Failed {
+                path.known.remove(record);
+            }
+        }
+        node.state = state;
     }
 
     /// Whether a path takes one more at this distance; the furthest it has not asked makes room.
     fn has_room(&mut self, path: usize, distance: &Distance, record: &AddressRecord) -> bool {
         let bit = 1_u8 << path;
-        if !self.admits(path, record) {
+        if !self.may_know(path, record) {
             return false;
         }
         if self.paths[path].nodes < SHORTLIST {
@@ -174,7 +222,7 @@ impl Lookup {
         }
         let furthest = self.nodes.iter().rposition(|node| node.paths & bit != 0 && node.state == State::New);
         let Some(at) = furthest.filter(|at| self.nodes[*at].distance > *distance) else { return false };
-        self.paths[path].crowd.remove(&self.nodes[at].contact.record);
+        self.paths[path].known.remove(&self.nodes[at].contact.record);
         self.paths[path].nodes -= 1;
         self.nodes[at].paths &= !bit;
         if self.nodes[at].paths == 0 {
@@ -195,13 +243,17 @@ impl Lookup {
                 Next::Ask(_) if self.in_flight >= MAX_LOOKUP_CALLS || waiting >= per_path => open = true,
                 Next::Ask(_) if self.asked >= MAX_ASKED => {}
                 Next::Ask(at) => {
-                    let node = &mut self.nodes[at];
-                    if !node.checked && !check(&node.contact) {
-                        node.state = State::Failed;
-                        return self.forger(at).map_or_else(|| self.step(check), Step::Forged);
+                    let node = &self.nodes[at];
+                    if !node.checked
+                        && let Err(error) = check(&node.contact)
+                    {
+                        self.set_state(at, State::Failed);
+                        // Nobody is a liar whose clock differs, or who told it in the last second of its life.
+                        let forger = if error == BadRecord::Time { None } else { self.forger(at) };
+                        return forger.map_or_else(|| self.step(check), Step::Forged);
                     }
-                    node.checked = true;
-                    node.state = State::Asked { path, slow: false };
+                    self.nodes[at].checked = true;
+                    self.set_state(at, State::Asked { path, slow: false });
                     self.turn = (path + 1) % self.paths.len();
                     self.asked += 1;
                     self.in_flight += 1;
@@ -231,6 +283,7 @@ impl Lookup {
             }
             match node.state {
                 State::Failed | State::Asked { slow: true, .. } => continue,
+                State::New if !self.may_ask(path, &node.contact.record) => continue,
                 State::New => return Next::Ask(at),
                 State::Asked { .. } => waiting = true,
                 State::Answered => {}
@@ -257,7 +310,16 @@ impl Lookup {
     pub(super) fn answered(&mut self, key: &Key, contacts: Vec<Contact>, check: Check<'_>) {
         let Some(path) = self.finished(key, State::Answered) else { return };
         let teller = self.target.distance(key);
+        let (mut told, mut records) = (Crowd::default(), Vec::with_capacity(K));
         for contact in contacts.into_iter().take(K) {
+            if self.plan.guarded {
+                let others = || records.iter().map(|record: &Arc<AddressRecord>| &**record);
+                if !told.admits(&contact.record, PER_LOOKUP, others) {
+                    continue;
+                }
+                told.add(&contact.record);
+                records.push(Arc::clone(&contact.record));
+            }
             self.insert(path, contact, Some(teller), false, check);
         }
     }
@@ -271,7 +333,7 @@ impl Lookup {
     fn finished(&mut self, key: &Key, state: State) -> Option<usize> {
         let at = self.find(key)?;
         let State::Asked { path, .. } = self.nodes[at].state else { return None };
-        self.nodes[at].state = state;
+        self.set_state(at, state);
         self.in_flight -= 1;
         if let Some(teller) = self.nodes[at].teller.and_then(|teller| self.position(&teller).ok()) {
             let teller = &mut self.nodes[teller];
@@ -300,27 +362,37 @@ impl Lookup {
         }
     }
 
-    /// The nodes closest to the target that may be there, closest first, few of one network.
+    /// How many of these are among the `K` closest that are known and did not fail: as nodes that are closer become known,
+    /// those asked on the way are no more.
+    pub(super) fn among_closest<'a>(&self, keys: impl Iterator<Item = &'a Key>) -> usize {
+        let mut live = self.nodes.iter().filter(|node| node.state != State::Failed && !self.is_doubtful(node));
+        let Some(last) = live.nth(K - 1).map(|node| node.distance) else { return keys.count() };
+        keys.filter(|key| self.target.distance(key) <= last).count()
+    }
+
+    /// The nodes closest to the target that may be there, closest first, few of one network: those that have answered before
+    /// those that only claim to be there.
     pub(super) fn closest(&self, count: usize) -> Vec<Contact> {
-        let (mut crowd, mut list) = (Crowd::default(), Vec::<Contact>::new());
-        for node in &self.nodes {
-            if list.len() == count {
-                break;
-            }
-            if node.state == State::Failed || self.is_doubtful(node) {
-                continue;
-            }
+        let (mut crowd, mut list) = (Crowd::default(), Vec::<&Node>::new());
+        let usable = |node: &&Node| node.state != State::Failed && !self.is_doubtful(node);
+        let nodes = || self.nodes.iter().filter(usable);
+        let (proven, claimed) = (
+            nodes().filter(|node| node.state == State::Answered),
+            nodes().filter(|node| node.state != State::Answered),
+        );
+        for node in proven.chain(claimed) {
             let record = &node.contact.record;
             if self.plan.guarded {
-                let others = || list.iter().map(|contact| &*contact.record);
+                let others = || list.iter().map(|node| &*node.contact.record);
                 if !crowd.admits(record, PER_LOOKUP, others) {
                     continue;
                 }
                 crowd.add(record);
             }
-            list.push(node.contact.clone());
+            list.push(node);
         }
-        list
+        list.sort_unstable_by_key(|node| node.distance);
+        list.into_iter().take(count).map(|node| node.contact.clone()).collect()
     }
 }
 

@@ -46,7 +46,7 @@ use polypeer_ipc_protocol::ids::NodeId;
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 
-use crate::address::{AddressRecord, Zone};
+use crate::address::{AddressRecord, BadRecord, Zone};
 use crate::keys::SharedKeys;
 use crate::now::Now;
 use bucket::Moment;
@@ -172,7 +172,11 @@ impl Dht {
     /// Begins a job; it ends with one [`Output::Done`].
     pub fn start(&mut self, now: Now, job: Job) -> Result<QueryId, Busy> {
         self.wake(now);
-        if self.queries.len() >= MAX_QUERIES + limits::MAX_UPKEEP || self.outputs.len() >= limits::MAX_OUTPUTS {
+        // That needs no place, and must not be forgotten for lack of one.
+        let needs_place = !matches!(job, Job::Unprovide(_));
+        if needs_place && self.queries.len() >= MAX_QUERIES + limits::MAX_UPKEEP
+            || self.outputs.len() >= limits::MAX_OUTPUTS
+        {
             return Err(Busy);
         }
         let id = self.next_query();
@@ -347,12 +351,18 @@ impl Dht {
         }
     }
 
-    /// A function that says whether a contact's record is signed as it should be; not looked at again when the table has it.
-    fn checker<'a>(table: &'a Table, keys: &'a SharedKeys, now: Now) -> impl Fn(&Contact) -> bool + 'a {
+    /// A function that says whether a contact's record is right; its signature is not looked at again when the table has it.
+    fn checker<'a>(
+        table: &'a Table,
+        keys: &'a SharedKeys,
+        now: Now,
+    ) -> impl Fn(&Contact) -> Result<(), BadRecord> + 'a {
         move |contact| {
             let known = table.entry(&contact.key).and_then(|entry| entry.records.of(contact.record.zone()));
-            known.is_some_and(|known| Arc::ptr_eq(known, &contact.record) || **known == *contact.record)
-                || contact.record.check(&**keys, now).is_ok()
+            match known.is_some_and(|known| Arc::ptr_eq(known, &contact.record) || **known == *contact.record) {
+                true => Ok(()),
+                false => contact.record.check(&**keys, now),
+            }
         }
     }
 

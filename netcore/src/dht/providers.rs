@@ -1,5 +1,6 @@
 //! Lists of providers kept for others: who provides what a key stands for. Each provider brings itself, nobody brings
-//! others, so that each is charged for its own.
+//! others, so that each is charged for its own. What counts is the network it asks from, not those that its record claims:
+//! anybody can claim any.
 
 use std::collections::BTreeMap;
 
@@ -46,16 +47,20 @@ impl Providers {
         let distance = self.own.distance(&provider.key);
         let list = self.lists.get(&distance).map_or(&[][..], Vec::as_slice);
         let listed = |other: &&Listed| other.provider.address.node == provider.address.node;
-        if let Some(known) = list.iter().find(listed) {
-            // Of the same node, so it is charged already.
-            return if known.provider.expires > provider.expires { Err(Refusal::Superseded) } else { Ok(()) };
+        let known = list.iter().find(listed);
+        if known.is_some_and(|known| known.provider.expires > provider.expires) {
+            return Err(Refusal::Superseded);
         }
-        if !self.guarded {
-            return Ok(());
+        if !self.guarded || known.is_some_and(|known| known.owner == *owner) {
+            return Ok(()); // of the same node and network, so it is charged already
         }
-        let near = list.iter().filter(|other| shares_subnet(&other.provider, provider)).count();
-        if near >= PROVIDERS_PER_SUBNET || !self.usage.may_add(Some(owner), 0) {
+        let near = list.iter().filter(|other| other.owner.subnet == owner.subnet).count();
+        let crowded = owner.subnet.is_some() && near >= PROVIDERS_PER_SUBNET;
+        if crowded || !self.usage.may_add(Some(owner), 0) {
             return Err(Refusal::Quota);
+        }
+        if known.is_some() {
+            return Ok(());
         }
         let furthest = self.lists.last_key_value().map(|(distance, _)| *distance);
         if !self.usage.has_room(0) && list.is_empty() && furthest.is_none_or(|furthest| furthest <= distance) {
@@ -64,13 +69,16 @@ impl Providers {
         Ok(())
     }
 
-    /// Lists a provider that is right and that [`Self::would_take`] takes. In a full list the one that came first makes room.
+    /// Lists a provider that is right and that [`Self::would_take`] takes. In a full list the one that came first makes room, of
+    /// the network that has most there: whoever has few networks pushes out their own.
     pub(super) fn put(&mut self, provider: ProviderRecord, owner: Owner, until: Moment) {
         let distance = self.own.distance(&provider.key);
         let list = self.lists.entry(distance).or_default();
         let same = list.iter().position(|other| other.provider.address.node == provider.address.node);
         let full = list.len() >= MAX_PROVIDERS_OF_KEY;
-        if let Some(at) = same.or(full.then_some(0)) {
+        let guarded = self.guarded;
+        let leaves = || if guarded { first_of_most(list) } else { 0 };
+        if let Some(at) = same.or_else(|| full.then(leaves)) {
             let old = list.remove(at);
             self.usage.remove(Some(&old.owner), 0);
             self.evicted += u64::from(same.is_none());
@@ -84,7 +92,8 @@ impl Providers {
 
     fn drop_furthest(&mut self) {
         let Some(mut furthest) = self.lists.last_entry() else { return };
-        let dropped = furthest.get_mut().remove(0);
+        let list = furthest.get_mut();
+        let dropped = list.remove(if self.guarded { first_of_most(list) } else { 0 });
         if furthest.get().is_empty() {
             furthest.remove();
         }
@@ -120,11 +129,11 @@ impl Providers {
     }
 }
 
-fn shares_subnet(one: &ProviderRecord, other: &ProviderRecord) -> bool {
-    let subnets = |provider: &ProviderRecord| {
-        let public = provider.address.addresses.iter().filter(|address| Zone::of(address.ip()) == Zone::Public);
-        public.map(|address| Subnet::of(address.ip())).collect::<Vec<_>>()
-    };
-    let others = subnets(other);
-    subnets(one).iter().any(|subnet| others.contains(subnet))
+/// Of a list that is not empty, the place of the one that came first of the network that has most in it; of networks that
+/// have as many, of the one that came first.
+fn first_of_most(list: &[Listed]) -> usize {
+    let mut counts: BTreeMap<Option<Subnet>, usize> = BTreeMap::new();
+    list.iter().for_each(|listed| *counts.entry(listed.owner.subnet).or_default() += 1);
+    let most = counts.values().max();
+    list.iter().position(|listed| counts.get(&listed.owner.subnet) == most).unwrap_or(0)
 }

@@ -19,10 +19,20 @@ use crate::address::AddressRecord;
 pub(super) struct Query {
     pub(super) goal: Goal,
     pub(super) stage: Stage,
-    /// Whether it is this node's own work, of which nobody is told.
-    pub(super) upkeep: bool,
+    pub(super) work: Work,
     /// Whether it waits for a place among the calls.
     pub(super) starved: bool,
+}
+
+/// Whose it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Work {
+    /// Somebody's who is told of its end.
+    Job,
+    /// This node's own.
+    Upkeep,
+    /// For the owner of a record that this node keeps.
+    Copy,
 }
 
 /// How far it is.
@@ -46,7 +56,8 @@ pub(super) enum Goal {
     /// To be listed as a provider.
     Provide { key: Key },
     /// Who provides.
-    Providers { limit: usize, found: BTreeMap<NodeId, Arc<AddressRecord>>, holders: usize },
+    /// `holders` are those that told of one who does, rightly; at most [`super::limits::MAX_ASKED`].
+    Providers { limit: usize, found: BTreeMap<NodeId, Arc<AddressRecord>>, holders: Vec<Key> },
     /// Contacts in a range of keys.
     Look,
     /// The own neighbourhood; then the own addresses are kept there.
@@ -58,7 +69,7 @@ pub(super) enum Goal {
 pub(super) struct Holders {
     /// The newest.
     pub(super) best: Option<Record>,
-    /// Who has one, and of which sequence; at most [`QUORUM`].
+    /// Who has one, and of which sequence; at most [`super::limits::MAX_ASKED`].
     have: Vec<(Contact, u64)>,
     /// Who has none, the last that said so; at most `K`.
     lack: Vec<Contact>,
@@ -82,9 +93,11 @@ impl Holders {
         }
     }
 
-    /// Whether further answers would change nothing.
-    pub(super) fn is_settled(&self) -> bool {
-        matches!(self.best, Some(Record::Immutable { .. })) || self.have.len() >= QUORUM
+    /// Whether further answers would change nothing. Those who ought to have it decide: who was merely on the way may tell
+    /// an old one.
+    pub(super) fn is_settled(&self, lookup: &Lookup) -> bool {
+        let holders = self.have.iter().map(|(contact, _)| &contact.key);
+        matches!(self.best, Some(Record::Immutable { .. })) || lookup.among_closest(holders) >= QUORUM
     }
 
     /// Those that ought to have the best one: who told an older one, and the closest `count` that had none.

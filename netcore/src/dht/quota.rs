@@ -12,7 +12,8 @@ use crate::address::Subnet;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Owner {
     node: NodeId,
-    subnet: Option<Subnet>,
+    /// None for this machine and local networks.
+    pub(super) subnet: Option<Subnet>,
 }
 
 impl Owner {

@@ -26,10 +26,13 @@ pub(super) fn payer(ip: IpAddr) -> Option<Subnet> {
 impl Rates {
     /// Takes `cost` from the asker's allowance and its network's; `false` when one of them has not so much.
     pub(super) fn take(&mut self, asker: &Asker, cost: u32, at: Moment) -> bool {
-        if !self.nodes.take(asker.node, cost, at, NODE_BURST, NODE_RATE) {
+        // First whether its network may, so that whoever has one network does not fill the list of nodes.
+        let subnet = payer(asker.ip);
+        if subnet.is_some_and(|subnet| !self.subnets.has(&subnet, cost, at, SUBNET_BURST, SUBNET_RATE)) {
             return false;
         }
-        payer(asker.ip).is_none_or(|subnet| self.subnets.take(subnet, cost, at, SUBNET_BURST, SUBNET_RATE))
+        self.nodes.take(asker.node, cost, at, NODE_BURST, NODE_RATE)
+            && subnet.is_none_or(|subnet| self.subnets.take(subnet, cost, at, SUBNET_BURST, SUBNET_RATE))
     }
 
     /// Forgets those whose allowance is full: they are as new.
@@ -54,20 +57,33 @@ struct Group<T> {
     known: HashMap<T, Allowance>,
     /// Of all those that there is no room to remember.
     rest: Option<Allowance>,
+    /// When those that are as new were last forgotten for lack of room.
+    forgot: Moment,
 }
 
 impl<T> Default for Group<T> {
     fn default() -> Self {
-        Self { known: HashMap::new(), rest: None }
+        Self { known: HashMap::new(), rest: None, forgot: Moment(0) }
     }
 }
 
 impl<T: Eq + Hash> Group<T> {
     fn take(&mut self, who: T, cost: u32, at: Moment, burst: u32, rate: u32) -> bool {
+        if self.known.len() >= MAX_ASKERS && !self.known.contains_key(&who) && self.forgot < at {
+            self.forgot = at; // at most once a second
+            self.forget(at, burst, rate);
+        }
         if self.known.len() >= MAX_ASKERS && !self.known.contains_key(&who) {
             return spend(self.rest.get_or_insert((burst, at)), cost, at, burst, rate);
         }
         spend(self.known.entry(who).or_insert((burst, at)), cost, at, burst, rate)
+    }
+
+    /// Whether [`Self::take`] may succeed; takes nothing.
+    fn has(&self, who: &T, cost: u32, at: Moment, burst: u32, rate: u32) -> bool {
+        let full = self.known.len() >= MAX_ASKERS;
+        let allowance = self.known.get(who).copied().or_else(|| self.rest.filter(|_| full));
+        allowance.is_none_or(|allowance| filled(allowance, at, burst, rate) >= cost)
     }
 
     fn forget(&mut self, at: Moment, burst: u32, rate: u32) {
@@ -120,5 +136,21 @@ mod tests {
         assert_eq!(rates.len(), MAX_ASKERS);
         rates.forget(Moment(1));
         assert_eq!(rates.len(), 0);
+    }
+
+    #[test]
+    fn who_asked_once_a_while_ago_makes_room_at_once() {
+        let mut rates = Rates::default();
+        let known = u16::try_from(MAX_ASKERS).unwrap();
+        (0..known).for_each(|node| assert!(rates.take(&asker(node, "10.0.0.1"), 1, Moment(5))));
+        let newcomers = (known..2 * known).filter(|node| rates.take(&asker(*node, "10.0.0.1"), 1, Moment(6)));
+        assert_eq!(newcomers.count(), usize::from(known), "nobody shares an allowance");
+    }
+
+    #[test]
+    fn ids_of_a_network_that_has_asked_too_much_are_not_remembered() {
+        let mut rates = Rates::default();
+        let taken = (0..4000_u16).filter(|node| rates.take(&asker(*node, "9.0.0.1"), 1, Moment(0))).count();
+        assert_eq!((taken, rates.nodes.known.len()), (SUBNET_BURST as usize, SUBNET_BURST as usize));
     }
 }

@@ -69,7 +69,7 @@ impl Dht {
     fn introduced(&mut self, now: Now, asker: &Asker, from: Arc<AddressRecord>) {
         if from.node != asker.node {
             self.lied(asker.node, Lie::Contact);
-        } else if from.zone().is_told_to(Zone::of(asker.ip)) {
+        } else if from.zone().is_told_to(Zone::of(asker.ip)) && from.may_be_at(asker.ip) {
             self.consider(now, Contact::new(from));
         } else {
             self.counts.implausible += 1;

@@ -12,6 +12,7 @@ use super::limits::{
     CHECK_ANYWAY, CHECK_SILENT, JOIN_AGAIN, K, MAX_CALLS, MAX_CANDIDATES, MAX_CHECKS, MAX_HANDOVERS, MAX_UPKEEP,
     REPUBLISHED_AT_ONCE, SPARSE_BUCKET,
 };
+use super::own::Due;
 use super::query::Goal;
 use super::record::Record;
 use super::wire::Ask;
@@ -27,6 +28,8 @@ pub(super) struct Upkeep {
     pub(super) checks: usize,
     /// Lookups of this node's own in progress.
     pub(super) running: usize,
+    /// Records kept for others being put again; at most [`REPUBLISHED_AT_ONCE`].
+    pub(super) copying: usize,
     /// Buckets to be looked into, as the number of bits they share.
     looks: VecDeque<usize>,
     /// Records to be handed to somebody who is closer; at most [`MAX_HANDOVERS`].
@@ -68,6 +71,10 @@ impl Dht {
     /// A node that may serve: known already, or to be called if it is wanted and would get a place, or else kept in mind.
     pub(super) fn consider(&mut self, now: Now, contact: Contact) {
         if contact.node() == self.node {
+            return;
+        }
+        if contact.record.check_form(now).is_err() {
+            self.counts.implausible += 1;
             return;
         }
         if let Some(entry) = self.table.entry(&contact.key) {
@@ -149,6 +156,7 @@ impl Dht {
             let id = self.next_query();
             self.look(now, id, target, Goal::Look, true);
         }
+        self.put_own_again(now, at);
     }
 
     /// The own neighbourhood has been looked up: now the ranges further away that are still thin.
@@ -219,7 +227,7 @@ impl Dht {
         {
             self.upkeep.looks.push_back(bits);
         }
-        self.put_again(now, at);
+        self.put_copies_again(now, at);
     }
 
     /// Calls one of those kept in mind for a bucket that has a free place: in time buckets get full, not all while joining.
@@ -233,27 +241,35 @@ impl Dht {
         }
     }
 
-    /// Puts again what is due of this node's own, and of what it keeps for others.
-    fn put_again(&mut self, now: Now, at: Moment) {
-        while self.upkeep.running < MAX_UPKEEP {
+    /// Puts again what is due of this node's own, a few at a time.
+    fn put_own_again(&mut self, now: Now, at: Moment) {
+        while self.upkeep.running < MAX_UPKEEP && self.own.is_due(at, self.serves()) {
             let next = self.again(at);
-            let Some((record, until)) = self.own.due_record(at, next) else { break };
+            let Some(due) = self.own.due(at, next, self.serves()) else { break };
             self.upkeep.running += 1;
             let id = self.next_query();
-            self.look(now, id, record.key(), Goal::Put { record, left: until.since(at) }, true);
-        }
-        while self.serves() && self.upkeep.running < MAX_UPKEEP {
-            let Some(key) = self.own.due_provided(at) else { break };
-            self.upkeep.running += 1;
-            let id = self.next_query();
-            self.look(now, id, key, Goal::Provide { key }, true);
-        }
-        if self.serves() && self.upkeep.running < MAX_UPKEEP {
-            let next = self.again(at);
-            for (record, until) in self.store.due(at, next, REPUBLISHED_AT_ONCE) {
-                self.upkeep.running += 1;
-                self.put_near(now, record, until.since(at));
+            match due {
+                Due::Record(record, until) => {
+                    self.look(now, id, record.key(), Goal::Put { record, left: until.since(at) }, true);
+                }
+                Due::Provided(key) => self.look(now, id, key, Goal::Provide { key }, true),
             }
+        }
+    }
+
+    /// Puts again what is due of what this node keeps for others, if it is one of those who should: the others' copies are
+    /// left to their end, so that what was brought to many does not spread to more.
+    fn put_copies_again(&mut self, now: Now, at: Moment) {
+        if !self.serves() || self.upkeep.copying > 0 {
+            return;
+        }
+        let next = self.again(at);
+        for (record, until) in self.store.due(at, next, REPUBLISHED_AT_ONCE) {
+            if self.config.defences && self.table.closer(&record.key(), K) >= K {
+                continue;
+            }
+            self.upkeep.copying += 1;
+            self.put_near(now, record, until.since(at));
         }
     }
 }

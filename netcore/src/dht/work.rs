@@ -10,7 +10,7 @@ use super::limits::{
     CACHED_LEFT, DEPTH_GET, DEPTH_PUT, DEPTH_REFRESH, K, MAX_CALLS, MAX_PUT_TRIES, PROVIDED_FOR, QUORUM, REPAIRS,
 };
 use super::lookup::{Lookup, Plan, Step};
-use super::query::{Goal, Holders, Query, Spread, Stage};
+use super::query::{Goal, Holders, Query, Spread, Stage, Work};
 use super::record::{ProviderRecord, Record};
 use super::store::Offer;
 use super::wire::{Ask, Refusal, Response};
@@ -54,6 +54,8 @@ impl Dht {
                 let (until, again) = (Moment(at.0.saturating_add(left)), self.again(at));
                 if !self.own.keep_record(&record, at, until, again) {
                     self.counts.own_not_kept += 1;
+                    self.say_done(id, Outcome::Failed(Failed::TooManyOwn));
+                    return Ok(());
                 }
                 self.look(now, id, record.key(), Goal::Put { record, left }, false);
             }
@@ -78,7 +80,7 @@ impl Dht {
                 let listed = ANY_ZONE.iter().flat_map(|zone| self.providers.find(&key, *zone, at));
                 let others = listed.filter(|provider| provider.address.node != self.node);
                 let found = others.map(|provider| (provider.address.node, provider.address)).collect();
-                let goal = Goal::Providers { limit, found, holders: 0 };
+                let goal = Goal::Providers { limit, found, holders: Vec::new() };
                 self.look(now, id, key, goal, false);
             }
         }
@@ -88,8 +90,9 @@ impl Dht {
     /// Begins a lookup.
     pub(super) fn look(&mut self, now: Now, id: QueryId, target: Key, goal: Goal, upkeep: bool) {
         let seeds = self.seeds(now, &target, K);
+        let work = if upkeep { Work::Upkeep } else { Work::Job };
         if seeds.is_empty() {
-            let query = Query { goal, stage: Stage::Putting(Spread::new(Vec::new(), 0)), upkeep, starved: false };
+            let query = Query { goal, stage: Stage::Putting(Spread::new(Vec::new(), 0)), work, starved: false };
             return self.finish(now, id, query, Some(Outcome::Failed(Failed::NoContacts)));
         }
         self.table.looked(&target, self.moment(now));
@@ -100,7 +103,7 @@ impl Dht {
             Goal::Look => DEPTH_REFRESH,
         };
         let lookup = Lookup::new(target, Plan { depth, guarded: self.config.defences }, seeds);
-        let query = Query { goal, stage: Stage::Looking(lookup), upkeep, starved: false };
+        let query = Query { goal, stage: Stage::Looking(lookup), work, starved: false };
         self.ends_later(now, id);
         self.drive(now, id, query);
     }
@@ -112,7 +115,7 @@ impl Dht {
         let spread = Spread::new(closest, 1);
         let goal = Goal::Put { record, left };
         self.ends_later(now, id);
-        self.drive(now, id, Query { goal, stage: Stage::Putting(spread), upkeep: true, starved: false });
+        self.drive(now, id, Query { goal, stage: Stage::Putting(spread), work: Work::Copy, starved: false });
     }
 
     /// Contacts to begin with: sound ones, or else any; with few, those waiting for their first call too.
@@ -239,7 +242,7 @@ impl Dht {
     fn put_to(&mut self, now: Now, id: QueryId, goal: &Goal, contact: Contact) -> Result<(), Refused> {
         let zone = contact.record.zone();
         let check = Self::checker(&self.table, &self.keys, now);
-        if !check(&contact) {
+        if check(&contact).is_err() {
             return Err(Refused);
         }
         drop(check);
@@ -298,14 +301,16 @@ impl Dht {
         if matches!(query.goal, Goal::Look | Goal::Join) {
             self.meet(now, &contacts);
         }
-        if self.learn(now, &mut query.goal, target, contact, found, &contacts) {
+        if let Stage::Looking(lookup) = &query.stage
+            && self.learn(now, &mut query.goal, lookup, contact, found, &contacts)
+        {
             return self.finish(now, id, query, None);
         }
         self.drive(now, id, query);
     }
 
-    /// The contacts of an answer that an honest node tells one it talks to in zone `callee`; of those this node knows
-    /// better, what it knows.
+    /// The contacts of an answer that an honest node tells one it talks to in zone `callee`, and whose time is right by this
+    /// node's clock; of those this node knows better, what it knows.
     fn plausible(&mut self, now: Now, callee: Zone, told: Vec<Arc<AddressRecord>>) -> Vec<Contact> {
         let mut contacts = Vec::with_capacity(told.len().min(K));
         for record in told.into_iter().take(K) {
@@ -313,7 +318,7 @@ impl Dht {
             if record.node == self.node {
                 continue; // it is told of nodes near a key, and this one may be
             }
-            if !zone.is_told_to(callee) || record.is_expired(now) {
+            if !zone.is_told_to(callee) || record.check_form(now).is_err() {
                 self.counts.implausible += 1;
                 continue;
             }
@@ -329,16 +334,25 @@ impl Dht {
         contacts
     }
 
+    /// Whether a node in zone `callee` may tell of this record. It means something else there, and would make this node send
+    /// packets to whoever has the address here.
+    fn is_told_by(&mut self, callee: Zone, record: &AddressRecord) -> bool {
+        let told = record.zone().is_told_to(callee);
+        self.counts.implausible += u64::from(!told);
+        told
+    }
+
     /// Takes what an answer has besides contacts. Returns whether the job has what it wants.
     fn learn(
         &mut self,
         now: Now,
         goal: &mut Goal,
-        target: Key,
+        lookup: &Lookup,
         from: Contact,
         found: Found,
         contacts: &[Contact],
     ) -> bool {
+        let (target, callee) = (lookup.target, from.record.zone());
         match (goal, found) {
             (Goal::Locate { node, best }, Found::Record(record)) => {
                 if from.node() == *node {
@@ -354,6 +368,7 @@ impl Dht {
                     }
                     None => None,
                 };
+                let kept = kept.filter(|record| self.is_told_by(callee, record));
                 for record in kept.iter().chain(told) {
                     let newer = best.as_ref().is_none_or(|best| record.sequence > best.sequence);
                     if newer && record.check(&*self.keys, now).is_ok() {
@@ -367,6 +382,11 @@ impl Dht {
                 false
             }
             (Goal::Get(holders), Found::Record(Some(record))) => {
+                if let Record::Address(address) = &record
+                    && !self.is_told_by(callee, address)
+                {
+                    return false;
+                }
                 let right = if record.key() == target {
                     record.check(&*self.keys, now).map_err(|e| e.is_lie())
                 } else {
@@ -377,13 +397,17 @@ impl Dht {
                     Err(true) => self.lied(from.node(), Lie::Record),
                     Err(false) => {}
                 }
-                holders.is_settled()
+                holders.is_settled(lookup)
             }
             (Goal::Providers { limit, found, holders }, Found::Providers(told)) => {
-                *holders += usize::from(!told.is_empty());
+                let mut holds = false;
                 for provider in told {
                     let node = provider.address.node;
+                    holds |= found.contains_key(&node);
                     if found.len() >= *limit || node == self.node || found.contains_key(&node) {
+                        continue;
+                    }
+                    if !self.is_told_by(callee, &provider.address) {
                         continue;
                     }
                     let right = if provider.key == target {
@@ -392,7 +416,10 @@ impl Dht {
                         Err(true)
                     };
                     match right {
-                        Ok(()) => drop(found.insert(node, provider.address)),
+                        Ok(()) => {
+                            holds = true;
+                            found.insert(node, provider.address);
+                        }
                         Err(true) => {
                             self.lied(from.node(), Lie::Record);
                             break;
@@ -400,7 +427,10 @@ impl Dht {
                         Err(false) => {}
                     }
                 }
-                found.len() >= *limit || *holders >= QUORUM
+                if holds {
+                    holders.push(from.key);
+                }
+                found.len() >= *limit || lookup.among_closest(holders.iter()) >= QUORUM
             }
             _ => false,
         }
@@ -467,15 +497,21 @@ impl Dht {
         let copies = if let Outcome::Stored { copies } = outcome { copies } else { 0 };
         let at = self.moment(now);
         match &query.goal {
-            Goal::Put { record, .. } => self.own.was_put(&record.key(), copies > 0, at),
+            // A record of another that is kept here says nothing of an own one.
+            Goal::Put { .. } if query.work == Work::Copy => {}
+            Goal::Put { record, .. } => {
+                // Where a newer one is there is nothing to be tried again soon.
+                let kept = copies > 0 || outcome == Outcome::Failed(Failed::Superseded);
+                self.own.was_put(&record.key(), kept, at);
+            }
             Goal::Provide { key } => self.own.was_provided(key, copies > 0, at),
             Goal::Join => self.joined(now),
             _ => {}
         }
-        if query.upkeep {
-            self.upkeep.running -= 1;
-        } else {
-            self.say_done(id, outcome);
+        match query.work {
+            Work::Job => self.say_done(id, outcome),
+            Work::Upkeep => self.upkeep.running -= 1,
+            Work::Copy => self.upkeep.copying -= 1,
         }
     }
 

@@ -68,6 +68,10 @@ pub(super) fn take(node: &Node, link: &Link, record: AddressRecord) -> Result<()
         }
         checked => checked?,
     }
+    if !record.may_be_at(link.ip()) {
+        node.counters.peer_records_elsewhere.count();
+        return Ok(());
+    }
     let record = Arc::new(record);
     let newer = {
         let newest = &mut link.state().records.newest;

@@ -1,9 +1,11 @@
 //! Many machines together: what is looked for is found, also when nodes leave, lie and flood.
 
+mod deceit;
 mod examples;
 mod hostile;
 mod rules;
 mod sequences;
+mod turns;
 mod world;
 
 use std::time::Duration;

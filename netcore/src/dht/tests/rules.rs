@@ -22,41 +22,41 @@ use crate::dht::{
 use crate::keys::Keys;
 use crate::now::Now;
 
-fn now() -> Now {
+pub(super) fn now() -> Now {
     Now { at: Instant::now(), unix: 1_700_000_000 }
 }
 
-fn keys(number: u32) -> Cheap {
+pub(super) fn keys(number: u32) -> Cheap {
     Cheap(NodeId(*blake3::hash(&number.to_le_bytes()).as_bytes()))
 }
 
-fn address(keys: Cheap, text: &str, now: Now) -> Arc<AddressRecord> {
+pub(super) fn address(keys: Cheap, text: &str, now: Now) -> Arc<AddressRecord> {
     Arc::new(AddressRecord::sign(&keys, vec![text.parse().unwrap()], 1, now))
 }
 
 /// A public address in a network of its own.
-fn somewhere(number: u32) -> String {
+pub(super) fn somewhere(number: u32) -> String {
     format!("{}.{}.{}.1:7470", 20 + number / 65_536, number / 256 % 256, number % 256)
 }
 
 /// A node that serves, at a public address.
-fn server(now: Now, config: DhtConfig) -> Dht {
+pub(super) fn server(now: Now, config: DhtConfig) -> Dht {
     let own = keys(1_000_000);
     let mut dht = Dht::new(Arc::new(own), config, [1; 32]);
     dht.set_own(now, vec![address(own, "19.0.0.1:7470", now)]);
     dht
 }
 
-fn asker(number: u32, ip: &str) -> Asker {
+pub(super) fn asker(number: u32, ip: &str) -> Asker {
     Asker { node: keys(number).0, ip: ip.parse().unwrap() }
 }
 
-fn ask(dht: &mut Dht, now: Now, asker: &Asker, ask: Ask) -> Response {
+pub(super) fn ask(dht: &mut Dht, now: Now, asker: &Asker, ask: Ask) -> Response {
     dht.handle_request(now, asker, Request { ask, from: None })
 }
 
 /// Lets contact after contact answer everything it is asked with [`Response::Done`], until nothing is asked.
-fn agree(dht: &mut Dht, now: Now) -> Vec<Output> {
+pub(super) fn agree(dht: &mut Dht, now: Now) -> Vec<Output> {
     let mut others = Vec::new();
     while let Some(output) = dht.poll(now) {
         match output {
@@ -76,7 +76,7 @@ fn agree(dht: &mut Dht, now: Now) -> Vec<Output> {
 }
 
 /// Makes contacts of this many nodes, each of a network of its own.
-fn befriend(dht: &mut Dht, now: Now, count: u32) {
+pub(super) fn befriend(dht: &mut Dht, now: Now, count: u32) {
     for number in 0..count {
         dht.add(now, address(keys(number), &somewhere(number), now));
         agree(dht, now);
@@ -342,7 +342,7 @@ fn a_key_far_away_is_not_kept() {
     assert_eq!(dht.stats().counts.refused_far, 1);
 }
 
-fn provider(number: u32, key: Key, text: &str, now: Now) -> ProviderRecord {
+pub(super) fn provider(number: u32, key: Key, text: &str, now: Now) -> ProviderRecord {
     ProviderRecord::sign(&keys(number), key, now.unix + 600, address(keys(number), text, now))
 }
 
@@ -416,7 +416,8 @@ fn jobs_reports_candidates_and_own_things_are_limited() {
     let mut alone = Dht::new(Arc::new(keys(1)), DhtConfig::default(), [0; 32]);
     for number in 0..MAX_OWN_RECORDS + 10 {
         alone.start(now, Job::Put(immutable(number))).unwrap();
-        assert!(matches!(alone.poll(now), Some(Output::Done { outcome: Outcome::Failed(Failed::NoContacts), .. })));
+        let failed = if number < MAX_OWN_RECORDS { Failed::NoContacts } else { Failed::TooManyOwn };
+        assert!(matches!(alone.poll(now), Some(Output::Done { outcome: Outcome::Failed(why), .. }) if why == failed));
     }
     assert_eq!(alone.stats().counts.own_not_kept, 10);
     let provided = (0..MAX_OWN_PROVIDED + 10).filter(|number| {
