@@ -76,6 +76,9 @@ pub struct Reply {
     pub lies: u64,
     /// Records that are old or known to be, or of no use here. Honest peers send those too.
     pub useless: u64,
+    /// Of these, records of a zone that is not told here. Where addresses are translated between two nodes, each may see the
+    /// other in a zone that the other cannot know of: that is nobody's lie.
+    pub misplaced: u64,
 }
 
 #[derive(Debug)]
@@ -222,7 +225,10 @@ impl Exchange {
             match record.check(&*self.keys, now) {
                 Err(BadRecord::Addresses | BadRecord::Signature) => reply.lies += 1,
                 Err(BadRecord::Time) => reply.useless += 1,
-                Ok(()) if misplaced => reply.lies += 1,
+                Ok(()) if misplaced => {
+                    reply.useless += 1;
+                    reply.misplaced += 1;
+                }
                 Ok(()) => {
                     let known = record.node == *from
                         || record.node == self.keys.node()

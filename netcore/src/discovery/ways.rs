@@ -270,10 +270,13 @@ pub(super) fn take(
 ) -> Result<(u64, Vec<Arc<AddressRecord>>), String> {
     let peers = node.peers().map_err(|failure| failure.to_string())?;
     let (mut dials, mut fresh) = (Vec::new(), 0);
-    let (lies, records) = {
+    let (lies, misplaced, records) = {
         let Some(mut state) = node.services().discovery.state() else { return Ok((0, Vec::new())) };
         let now = Now::real();
         let reply = state.exchange.take(now, &peer, ip, reply);
+        if reply.lies > 0 {
+            state.exchange.forget(&peer); // nobody is told of a liar
+        }
         for record in &reply.records {
             let is_connected = peers.connection(&record.node).is_some();
             fresh += u64::from(!is_connected);
@@ -281,11 +284,12 @@ pub(super) fn take(
                 dials.push(Arc::clone(record));
             }
         }
-        (reply.lies, reply.records)
+        (reply.lies, reply.misplaced, reply.records)
     };
     node.counters.exchange_lies.add(lies);
-    for _ in 0..lies.min(MAX_RECORDS as u64) {
-        peers.score(peer, ScoreEvent::Lie);
+    node.counters.exchange_misplaced.add(misplaced);
+    if lies > 0 {
+        peers.score(peer, ScoreEvent::Lie); // once for a reply: who repeats it is cut off
     }
     if lies == 0 && !records.is_empty() {
         peers.score(peer, ScoreEvent::Useful);

@@ -138,8 +138,9 @@ fn lies_are_counted_and_nothing_of_them_is_kept() {
     let forged = Arc::new(AddressRecord { node: asker(1), ..(*good).clone() });
     let private = world.record("10.0.0.1:7470");
     let reply = world.take(PUBLIC, &[good.clone(), forged, private.clone()]);
-    assert_eq!((reply.records.len(), reply.lies, reply.useless), (1, 2, 0));
-    assert_eq!(world.take(PRIVATE, &[private]).lies, 0, "a neighbour may tell of neighbours");
+    assert_eq!((reply.records.len(), reply.lies, reply.useless), (1, 1, 1));
+    assert_eq!(reply.misplaced, 1, "who sees this node at a private address may mean it well");
+    assert_eq!(world.take(PRIVATE, &[private]).useless, 0, "a neighbour may tell of neighbours");
     let own = Arc::new(AddressRecord::sign(&*world.me, good.addresses.clone(), 1, world.now));
     let reply = world.take(PUBLIC, &[own, good.clone(), good.clone()]);
     assert_eq!((reply.records.len(), reply.lies, reply.useless), (1, 0, 2));
