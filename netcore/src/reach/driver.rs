@@ -85,6 +85,7 @@ impl Driver {
             }
         };
         self.finder.set_local(Instant::now(), &peers.transport().local_addresses(), local);
+        self.sign(); // where the clock was set since
     }
 
     fn perform(&mut self) {

@@ -206,10 +206,17 @@ impl Finder {
         let zone = Zone::of(address.ip());
         let same_zone = self.addresses.keys().filter(|other| Zone::of(other.ip()) == zone);
         if !self.addresses.contains_key(&address) && same_zone.count() >= MAX_RECORD_ADDRESSES {
-            // The one that has not been dialed for longest makes room.
-            let oldest = self.addresses.iter().filter(|(other, _)| Zone::of(other.ip()) == zone);
-            let oldest = oldest.min_by_key(|(_, entry)| entry.until).map(|(other, _)| *other);
-            oldest.map(|other| self.addresses.remove(&other));
+            // One that is a mere claim makes room, or else, but for what is sure only, the one not dialed for longest.
+            let others = self.addresses.iter().filter(|(other, _)| Zone::of(other.ip()) == zone);
+            let oldest = others.min_by_key(|(_, entry)| (entry.confirmed, entry.until));
+            let Some((oldest, was_confirmed)) = oldest.map(|(other, entry)| (*other, entry.confirmed)) else { return };
+            if was_confirmed && enough > 1 {
+                return;
+            }
+            self.addresses.remove(&oldest);
+            if was_confirmed {
+                self.outputs.push_back(Output::Changed);
+            }
         }
         let new = || Address { witnesses: Vec::new(), until: now, confirmed: false };
         let entry = self.addresses.entry(address).or_insert_with(new);

@@ -1,24 +1,27 @@
 //! This node's own address records: one for each zone in which it can be dialed, signed anew when its addresses change
-//! and long before they expire. Pure.
+//! and long before they expire, or when the clock was set. Pure.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::address::{AddressRecord, MAX_RECORD_ADDRESSES, RECORD_LIFETIME, Zone};
+use crate::address::{AddressRecord, RECORD_LIFETIME, Zone, fitting};
 use crate::keys::SharedKeys;
 use crate::now::Now;
 
 /// When a record is signed anew: with most of its life left, for those who hold it and do not ask again.
 const RENEWAL: Duration = Duration::from_secs(RECORD_LIFETIME / 4);
+/// How far the clock may have been set since a record was signed, seconds: far less than others take for wrong, and more
+/// than a clock is slewed by.
+const CLOCK_STEP: u64 = 60;
 
 /// See the module.
 pub struct OwnRecords {
     keys: SharedKeys,
     records: BTreeMap<Zone, Arc<AddressRecord>>,
     sequence: u64,
-    signed: Option<Instant>,
+    signed: Option<Now>,
 }
 
 impl OwnRecords {
@@ -29,20 +32,20 @@ impl OwnRecords {
 
     /// Tells where the node can be dialed now. The records, if they are others than before.
     pub fn set(&mut self, now: Now, confirmed: &BTreeMap<Zone, Vec<SocketAddr>>) -> Option<Vec<Arc<AddressRecord>>> {
-        let due = self.next_timeout().is_some_and(|due| due <= now.at);
+        let due = self.next_timeout().is_some_and(|due| due <= now.at) || self.was_clock_set(now);
         let same = confirmed.len() == self.records.len()
             && confirmed.iter().all(|(zone, addresses)| {
-                self.records.get(zone).is_some_and(|record| record.addresses == *shortened(addresses))
+                self.records.get(zone).is_some_and(|record| record.addresses == fitting(addresses))
             });
         if same && !due {
             return None;
         }
-        self.signed = Some(now.at);
+        self.signed = Some(now);
         // Milliseconds grow over restarts too, as nothing need be written down for that; a clock that was set back makes
         // peers keep the older record until they are told of the new one by this node itself, or it expires.
         self.sequence = (self.sequence + 1).max(now.unix.saturating_mul(1000));
         let sign = |addresses: &Vec<SocketAddr>| {
-            AddressRecord::sign(self.keys.as_ref(), shortened(addresses).to_vec(), self.sequence, now)
+            AddressRecord::sign(self.keys.as_ref(), fitting(addresses), self.sequence, now)
         };
         self.records = confirmed.iter().map(|(zone, addresses)| (*zone, Arc::new(sign(addresses)))).collect();
         Some(self.records.values().cloned().collect())
@@ -50,12 +53,17 @@ impl OwnRecords {
 
     /// When they are to be signed anew, by [`Self::set`].
     pub fn next_timeout(&self) -> Option<Instant> {
-        self.signed.filter(|_| !self.records.is_empty()).map(|signed| signed + RENEWAL)
+        self.signed.filter(|_| !self.records.is_empty()).map(|signed| signed.at + RENEWAL)
     }
-}
 
-fn shortened(addresses: &[SocketAddr]) -> &[SocketAddr] {
-    &addresses[..addresses.len().min(MAX_RECORD_ADDRESSES)]
+    /// Whether the clock was wrong when the records were signed, or is now: others would not believe their time. To be looked
+    /// at now and then, by [`Self::set`].
+    fn was_clock_set(&self, now: Now) -> bool {
+        self.signed.filter(|_| !self.records.is_empty()).is_some_and(|signed| {
+            let expected = signed.unix.saturating_add(now.at.saturating_duration_since(signed.at).as_secs());
+            expected.abs_diff(now.unix) > CLOCK_STEP
+        })
+    }
 }
 
 #[cfg(test)]
@@ -104,9 +112,28 @@ mod tests {
     }
 
     #[test]
+    fn records_signed_by_a_wrong_clock_are_signed_anew_once_it_is_set() {
+        let identity = Arc::new(Identity::generate());
+        let address = zones(&["203.0.113.9:7470"]);
+        let real = Now::real();
+        for wrong in [real.unix + 900, real.unix - 2 * RECORD_LIFETIME] {
+            let mut own = OwnRecords::new(identity.clone());
+            let first = own.set(Now { unix: wrong, ..real }, &address).unwrap();
+            assert!(first[0].check(identity.as_ref(), real).is_err());
+            let second = own.set(real, &address).expect("signed anew");
+            assert_eq!(second[0].check(identity.as_ref(), real), Ok(()));
+            assert!(second[0].sequence > first[0].sequence);
+            assert_eq!(own.set(real.after(Duration::from_secs(600)), &address), None);
+            let slewed = Now { unix: real.unix + 600 + CLOCK_STEP, ..real.after(Duration::from_secs(600)) };
+            assert_eq!(own.set(slewed, &address), None);
+        }
+    }
+
+    #[test]
     fn a_record_holds_no_more_addresses_than_it_may() {
         let identity = Arc::new(Identity::generate());
-        let many: Vec<String> = (1..20).map(|last| format!("203.0.113.{last}:1")).collect();
+        let mut many: Vec<String> = (1..20).map(|last| format!("203.0.113.{last}:1")).collect();
+        many.extend((1..20).map(|network| format!("198.51.{network}.1:1")));
         let many = zones(&many.iter().map(String::as_str).collect::<Vec<_>>());
         let records = OwnRecords::new(identity.clone()).set(Now::real(), &many).unwrap();
         assert_eq!(records[0].check(identity.as_ref(), Now::real()), Ok(()));

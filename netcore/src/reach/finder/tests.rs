@@ -216,3 +216,25 @@ fn peers_and_addresses_are_bounded() {
     }
     assert_eq!(world.confirmed().len(), MAX_RECORD_ADDRESSES);
 }
+
+#[test]
+fn a_mere_claim_takes_no_place_of_an_address_that_is_confirmed() {
+    let mut world = World::new(&["192.168.1.5"]);
+    let at = |last: u8| SocketAddr::from(([203, 0, 114, last], 1));
+    let mut confirm = |last: u8, enough: usize| {
+        let witness = (node(1), Subnet::of("198.51.100.1".parse().unwrap()));
+        world.now += Duration::from_secs(1);
+        world.finder.outputs.clear();
+        world.finder.confirm(world.now, at(last), witness, enough);
+        (world.finder.outputs.len(), world.finder.confirmed())
+    };
+    (0..7).for_each(|last| drop(confirm(last, 1)));
+    assert_eq!(confirm(50, 2).0, 0, "the eighth, of which a second peer has to say so");
+    assert_eq!(confirm(51, 2).0, 0, "it takes the place of the other claim");
+    assert_eq!(confirm(52, 1).1[&Zone::Public].len(), 8);
+    assert_eq!(confirm(53, 2).0, 0, "there is no room for claims");
+    let witness = (node(1), Subnet::of("198.51.100.1".parse().unwrap()));
+    world.finder.confirm(world.now, at(54), witness, 1);
+    assert!(!world.finder.addresses.contains_key(&at(0)) && world.finder.addresses.contains_key(&at(54)));
+    assert!(world.finder.outputs.iter().any(|output| matches!(output, Output::Changed)), "the record says so");
+}
