@@ -15,6 +15,7 @@ use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use crate::account::Accounts;
 use crate::counters::Counters;
 use crate::gateway::datagrams::Receivers;
+use crate::gateway::kept::Kept;
 use crate::gateway::launch::Launch;
 use crate::gateway::network::Watched;
 use crate::gateway::provided::Provided;
@@ -60,6 +61,8 @@ pub struct Node {
     pub(crate) datagrams: Receivers,
     /// What plugins provide.
     pub(crate) provided: Provided,
+    /// Which records they have in the hash table.
+    pub(crate) kept: Kept,
     /// What was given to records of this node's own.
     pub(crate) sequences: Sequences,
     /// Streams and calls that may wait for a listener.
@@ -94,6 +97,7 @@ impl Node {
             links: Links::default(),
             datagrams: Receivers::default(),
             provided: Provided::default(),
+            kept: Kept::default(),
             sequences: Sequences::default(),
             held: Semaphore::new(HELD),
             network_seen: Watched::default(),

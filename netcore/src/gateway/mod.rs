@@ -19,6 +19,7 @@ mod control;
 pub(crate) mod data;
 pub(crate) mod datagrams;
 pub(crate) mod deliver;
+pub(crate) mod kept;
 pub mod launch;
 pub(crate) mod network;
 mod open;

@@ -68,7 +68,16 @@ impl Asked {
     }
 
     async fn put(&self, record: Record, length: usize) -> Result<u32, Failure> {
-        let copies = self.node.services().dht.put(record, self.deadline).await?;
+        let (key, unix, plugin) = (record.key(), Now::real().unix, &self.session.launch.plugin);
+        let new = self.node.kept.enter(plugin, key, unix.saturating_add(record.lifetime(Now::real())), unix)?;
+        let put = self.node.services().dht.put(record, self.deadline).await;
+        if let Err(failure) = &put
+            && new
+            && (failure.is(ErrorCode::BadArgument) || failure.is(ErrorCode::Busy))
+        {
+            self.node.kept.forget(plugin, &key); // in other cases the node goes on trying
+        }
+        let copies = put?;
         self.session.launch.account.sent.add(length as u64 * u64::from(copies));
         Ok(copies)
     }

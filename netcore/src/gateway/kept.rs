@@ -1,0 +1,74 @@
+//! Which records each plugin has in the hash table: the node puts so many again by itself, and no plugin takes all of that.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use polypeer_ipc_protocol::error::{ErrorCode, Failure};
+use polypeer_ipc_protocol::ids::PluginId;
+
+use crate::dht::{Key, limits};
+
+/// Records of one plugin: a quarter of what the node keeps alive.
+const MAX_KEPT: usize = limits::MAX_OWN_RECORDS / 4;
+
+/// When each ends, Unix seconds; those that have ended are forgotten with the next that is entered.
+#[derive(Debug, Default)]
+pub(crate) struct Kept(Mutex<BTreeMap<PluginId, BTreeMap<Key, u64>>>);
+
+impl Kept {
+    /// A plugin puts a record that ends at `expires`; whether it had none there. Fails with `busy` beyond [`MAX_KEPT`].
+    pub(super) fn enter(&self, plugin: &PluginId, key: Key, expires: u64, unix: u64) -> Result<bool, Failure> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|_, keys| {
+            keys.retain(|_, expires| *expires > unix);
+            !keys.is_empty()
+        });
+        let keys = kept.entry(plugin.clone()).or_default();
+        if keys.len() >= MAX_KEPT && !keys.contains_key(&key) {
+            let text = format!(
+                "plugin {plugin} has {MAX_KEPT} records in the hash table, which is the limit; each ends with its lifetime, \
+                 a day at most: give those a shorter one that need no more"
+            );
+            return Err(Failure::new(ErrorCode::Busy, text));
+        }
+        Ok(keys.insert(key, expires).is_none())
+    }
+
+    /// One that was entered did not come to be.
+    pub(super) fn forget(&self, plugin: &PluginId, key: &Key) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(keys) = kept.get_mut(plugin) {
+            keys.remove(key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(number: usize) -> Key {
+        let mut key = [0; 32];
+        key[..8].copy_from_slice(&(number as u64).to_le_bytes());
+        Key(key)
+    }
+
+    #[test]
+    fn a_plugin_has_so_many_records_and_others_have_theirs() {
+        let kept = Kept::default();
+        let (files, chat) = ("files".parse().unwrap(), "chat".parse().unwrap());
+        for number in 0..MAX_KEPT {
+            assert_eq!(kept.enter(&files, key(number), 100 + number as u64, 50), Ok(true));
+        }
+        let over = key(MAX_KEPT);
+        assert!(kept.enter(&files, over, 1000, 50).unwrap_err().is(ErrorCode::Busy));
+        assert_eq!(kept.enter(&chat, over, 1000, 50), Ok(true), "another plugin has room");
+        assert_eq!(kept.enter(&files, key(7), 1000, 50), Ok(false), "a newer one takes no more room");
+        kept.forget(&files, &key(9));
+        assert_eq!(kept.enter(&files, over, 1000, 50), Ok(true), "one was not put");
+        assert!(kept.enter(&files, key(9), 1000, 50).is_err());
+        assert_eq!(kept.enter(&files, key(9), 1000, 100), Ok(true), "one has ended");
+        assert_eq!(kept.enter(&chat, over, 2000, 1000), Ok(true));
+        assert_eq!(kept.0.lock().unwrap().len(), 1, "nothing is left of what has ended");
+    }
+}
