@@ -55,8 +55,9 @@ impl Services {
             ("gossip_dropped_rejected", gossip.dropped_rejected),
             ("gossip_dropped_ignored", gossip.dropped_ignored),
             ("gossip_dropped_fast", gossip.dropped_fast),
+            ("gossip_paced", gossip.paced),
+            ("gossip_records_misplaced", gossip.misplaced_records),
             ("gossip_given_up", gossip.given_up),
-            ("gossip_commands_dropped", self.gossip.dropped()),
             ("reach_commands_dropped", self.reach.dropped()),
         ];
         all.into_iter().filter(|(_, value)| *value > 0).map(|(name, value)| (name.to_owned(), value)).collect()

@@ -67,6 +67,22 @@ impl Node {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_addresses_that_somebody_here_vouches_for_count_as_a_tickets() {
+    let (node, named) = (Node::start().await, Node::start().await);
+    let (stranger, found) = (Node::start().await, Node::start().await);
+    let deadline = Instant::now() + PATIENCE;
+    let came = |other: &Node| node.peers.came(&other.id()).map(|(source, _)| source);
+    node.connect(&named).await.unwrap();
+    assert_eq!(came(&named), Some(Source::Ticket));
+    node.peers.connect_as(stranger.id(), &[stranger.address()], Source::Exchange, deadline).await.unwrap();
+    assert_eq!(came(&stranger), Some(Source::Exchange));
+    // Nobody names an address here: it is the table's word.
+    node.peers.found(found.id(), &[found.address()], Source::Dht);
+    node.peers.connect(found.id(), &[], deadline).await.unwrap();
+    assert_eq!(came(&found), Some(Source::Dht));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn below_low_the_node_dials_those_it_has_heard_of_up_to_low() {
     let mut others = Vec::new();
     for _ in 0..6 {

@@ -44,6 +44,7 @@ impl World {
             Output::FindSubscribers { topic } => self.find_subscribers(index, topic),
             Output::Announce { topic } => self.announce(index, Job::Provide(Key::of_topic(&topic))),
             Output::Withdraw { topic } => self.announce(index, Job::Unprovide(Key::of_topic(&topic))),
+            Output::Credit { .. } => {}
             Output::Blame { .. } => self.tally.lies += 1,
         }
     }

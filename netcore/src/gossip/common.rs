@@ -68,8 +68,18 @@ impl Common {
         self.outputs.push_back(output);
     }
 
-    pub(super) fn poll(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+    /// What is to be done next. Frames beyond what their receiver looks at are dropped here: it makes up for them as for
+    /// all that the network loses.
+    pub(super) fn poll(&mut self, now: Now) -> Option<Output> {
+        loop {
+            let output = self.outputs.pop_front()?;
+            let Output::Send { to, frame } = &output else { return Some(output) };
+            let Some(peer) = self.peers.get_mut(to) else { continue }; // it went meanwhile
+            if peer.takes(frame.size(), now.at) {
+                return Some(output);
+            }
+            self.stats.paced += 1;
+        }
     }
 
     /// Sends a frame, if the peer is up.
@@ -79,14 +89,37 @@ impl Common {
         }
     }
 
-    /// Whether a peer may do so much now. Fails when it has gone on for too long beyond that.
-    pub(super) fn may(&mut self, peer: NodeId, kind: Kind, amount: usize, now: Now) -> Result<bool, Misbehaviour> {
+    /// Whether a frame of a peer is looked at. Fails when it sends far more than anybody needs to.
+    pub(super) fn reads(&mut self, peer: NodeId, size: usize, now: Now) -> Result<bool, Misbehaviour> {
         let Some(known) = self.peers.get_mut(&peer) else { return Ok(false) };
-        if known.may(kind, amount, now.at) {
+        if known.is_read(size, now.at) {
             return Ok(true);
         }
         self.stats.dropped_fast += 1;
         if known.exceeds(now.at) { Err(Misbehaviour::TooFast) } else { Ok(false) }
+    }
+
+    /// Whether a peer may do so much now.
+    pub(super) fn may(&mut self, peer: NodeId, kind: Kind, amount: usize, now: Now) -> bool {
+        let Some(known) = self.peers.get_mut(&peer) else { return false };
+        let may = known.may(kind, amount, now.at);
+        self.stats.dropped_fast += u64::from(!may);
+        may
+    }
+
+    /// Whether one more message may be sent to a peer, whole or by name.
+    pub(super) fn may_send(&mut self, peer: NodeId, kind: Kind, now: Now) -> bool {
+        let Some(known) = self.peers.get_mut(&peer) else { return false };
+        let may = known.may(kind, 1, now.at);
+        self.stats.paced += u64::from(!may);
+        may
+    }
+
+    /// A peer passed on a message that was new and right.
+    pub(super) fn credit(&mut self, peer: NodeId, now: Now) {
+        if self.peers.get_mut(&peer).is_some_and(|known| known.is_credited(now.at)) {
+            self.output(Output::Credit { peer });
+        }
     }
 
     /// The peer is a neighbour in one more topic.
@@ -176,9 +209,16 @@ impl Common {
         if known.is_some_and(|known| known == record) {
             return Ok(!record.is_expired(now));
         }
+        // Nobody out there knows what an address of this network means, and neither side can tell how the other sees it:
+        // of no use, and no lie.
+        let zone = self.peers.get(&from).map(|peer| peer.zone);
+        if !zone.is_some_and(|zone| record.zone().is_told_to(zone)) {
+            self.stats.misplaced_records += 1;
+            return Ok(false);
+        }
         if record.node == self.me
             || known.is_some_and(|known| known.sequence > record.sequence)
-            || !self.may(from, Kind::Record, 1, now)?
+            || !self.may(from, Kind::Record, 1, now)
         {
             return Ok(false);
         }

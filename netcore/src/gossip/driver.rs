@@ -12,7 +12,7 @@ mod lookups;
 mod outgoing;
 mod sessions;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -31,7 +31,7 @@ use crate::now::Now;
 use crate::peers::Keep;
 use crate::peers::score::ScoreEvent;
 use crate::query::GOSSIP;
-use handle::Command;
+use handle::{Command, Links, Turn};
 use lookups::{Done, Lookups};
 use outgoing::Outgoing;
 use sessions::{JUDGE, Judged, Sessions};
@@ -66,10 +66,11 @@ pub(crate) async fn run(node: Arc<Node>, seed: [u8; 32]) {
         driver.perform();
         let due = [driver.gossip.next_timeout(), driver.sessions.next_timeout()].into_iter().flatten().min();
         tokio::select! {
-            biased; // a peer is up before its frames come
-            command = inbox.commands.recv() => match command {
-                Some(command) => driver.handle(command),
-                None => return,
+            turn = inbox.next() => match turn {
+                Turn::Links(links) => driver.links_changed(links),
+                Turn::Command(command) => driver.handle(command),
+                Turn::Frame(from, frame) => driver.frame(from, frame),
+                Turn::Over => return,
             },
             Ok(()) = own.changed() => {
                 let records = own.borrow_and_update().clone();
@@ -78,7 +79,6 @@ pub(crate) async fn run(node: Arc<Node>, seed: [u8; 32]) {
             () = sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => driver.timeout(),
             done = driver.lookups.done() => driver.looked_up(done),
             () = driver.outgoing.ended() => {}
-            Some((from, frame)) = inbox.frames.recv() => driver.frame(from, frame),
         }
     }
 }
@@ -126,6 +126,10 @@ impl Driver {
                 let _ = told.send(Ok(()));
             }
             Command::Publish(session, topic, payload, told) => {
+                if !self.sessions.may_publish(session, now.at) {
+                    let _ = told.send(Err(refusal(PublishError::TooFast)));
+                    return;
+                }
                 let published = self.gossip.publish(now, topic.clone(), payload);
                 if let Ok((id, _)) = &published
                     && let Some(message) = self.gossip.message(&topic, id)
@@ -148,15 +152,7 @@ impl Driver {
                 for topic in self.sessions.topics_of(session) {
                     self.unsubscribe(now, session, topic);
                 }
-            }
-            Command::Up(peer) => {
-                self.up(now, peer);
-            }
-            Command::Down(peer) => {
-                // Unless another link has taken its place, which was told of already.
-                if self.up(now, peer).is_none() {
-                    self.down(now, peer);
-                }
+                self.sessions.ended(session);
             }
             Command::Stats(told) => {
                 let _ = told.send(self.gossip.stats());
@@ -181,7 +177,20 @@ impl Driver {
         }
     }
 
-    /// The link with a peer; the machine is told when it is a new one.
+    fn links_changed(&mut self, links: Links) {
+        let now = Now::real();
+        let peers: BTreeSet<_> = match links {
+            Links::Of(peers) => peers,
+            Links::OfMany => self.links.keys().copied().chain(self.node.links.routes().into_keys()).collect(),
+        };
+        for peer in peers {
+            if self.up(now, peer).is_none() {
+                self.down(now, peer);
+            }
+        }
+    }
+
+    /// The link with a peer; the machine is told when it is a new one, which it is before its first frame is looked at.
     fn up(&mut self, now: Now, peer: NodeId) -> Option<Arc<Link>> {
         let link = self.node.links.ready(&peer)?;
         let number = link.connection.stable_id();
@@ -255,6 +264,11 @@ impl Driver {
                 Output::FindSubscribers { topic } => self.lookups.find(topic),
                 Output::Announce { topic } => self.lookups.announce(topic),
                 Output::Withdraw { topic } => self.lookups.withdraw(&topic),
+                Output::Credit { peer } => {
+                    if let Ok(peers) = self.node.peers() {
+                        peers.score(peer, ScoreEvent::ValidGossip);
+                    }
+                }
                 Output::Blame { peer, why } => {
                     tracing::debug!(%peer, %why, "a peer is blamed");
                     self.node.counters.gossip_blames.count();
@@ -270,7 +284,7 @@ impl Driver {
 fn refusal(error: PublishError) -> Failure {
     let code = match error {
         PublishError::TooLarge { .. } => ErrorCode::TooLarge,
-        PublishError::TooManyTopics { .. } => ErrorCode::Busy,
+        PublishError::TooManyTopics { .. } | PublishError::TooFast => ErrorCode::Busy,
     };
     Failure::new(code, error.to_string())
 }

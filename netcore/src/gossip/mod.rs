@@ -40,6 +40,7 @@ use polypeer_ipc_protocol::limits::MAX_GOSSIP;
 use crate::address::{AddressRecord, Zone};
 use crate::keys::SharedKeys;
 use crate::now::Now;
+use allowance::{Allowance, Rate};
 use common::Common;
 pub use config::GossipConfig;
 pub use message::{Message, MessageId, TopicId};
@@ -55,18 +56,42 @@ const TELL_DELAY: Duration = Duration::from_millis(100);
 /// How often peers are told without a change, for those that it did not reach.
 const TELL_AGAIN: Duration = Duration::from_secs(120);
 
+/// Messages that this node publishes, with [`Published`]'s bytes at most two thirds of what it sends to one neighbour: the rest is
+/// for what others publish.
+const PUBLISHED: Rate = Rate { rate: 250.0, burst: 2000.0 };
+/// Bytes of their payloads.
+const PUBLISHED_BYTES: Rate = Rate { rate: (4 << 20) as f64, burst: (16 << 20) as f64 };
+
+/// What this node may still publish.
+struct Published {
+    messages: Allowance,
+    bytes: Allowance,
+}
+
+impl Published {
+    fn new(now: Instant) -> Self {
+        Self { messages: Allowance::new(PUBLISHED, now), bytes: Allowance::new(PUBLISHED_BYTES, now) }
+    }
+
+    fn may(&mut self, bytes: usize, now: Instant) -> bool {
+        self.messages.take(PUBLISHED, 1, now) && self.bytes.take(PUBLISHED_BYTES, bytes, now)
+    }
+}
+
 /// Gossip of one node.
 pub struct Gossip {
     cx: Common,
     topics: BTreeMap<TopicId, Topic>,
     sequence: u64,
+    /// Since the first message.
+    published: Option<Published>,
 }
 
 impl Gossip {
     /// Takes part in nothing yet. `seed` is where its randomness comes from.
     pub fn new(keys: SharedKeys, config: GossipConfig, seed: [u8; 32]) -> Self {
         let sequence = u64::from_le_bytes(std::array::from_fn(|at| seed[at])) >> 1;
-        Self { cx: Common::new(keys, config, seed), topics: BTreeMap::new(), sequence }
+        Self { cx: Common::new(keys, config, seed), topics: BTreeMap::new(), sequence, published: None }
     }
 
     /// Where this node can be reached: its own records, each of one zone; none when it cannot be.
@@ -133,12 +158,16 @@ impl Gossip {
     }
 
     /// Publishes a message of this node; it is not delivered to this node itself. Returns its id and how many peers it
-    /// is sent to at once.
+    /// is sent to at once. Fails when it is too large, when there are too many topics, and beyond 250 messages or 4 MiB a
+    /// second (2,000 and 16 MiB at once).
     pub fn publish(&mut self, now: Now, topic: Name, payload: Bytes) -> Result<(Hash, u32), PublishError> {
         if payload.len() > MAX_GOSSIP {
             return Err(PublishError::TooLarge { length: payload.len() });
         }
         let id = self.topic(now, &topic)?.id();
+        if !self.published.get_or_insert_with(|| Published::new(now.at)).may(payload.len(), now.at) {
+            return Err(PublishError::TooFast);
+        }
         self.sequence = self.sequence.wrapping_add(1);
         let message = Arc::new(Message::sign(&*self.cx.keys, topic, self.sequence, Payload(payload), now));
         self.cx.stats.published += 1;
@@ -211,9 +240,9 @@ impl Gossip {
     /// A frame came. An error is a breach of the protocol: the connection is to be closed.
     pub fn handle_frame(&mut self, now: Now, from: NodeId, frame: Frame) -> Result<(), Misbehaviour> {
         if let Some(peer) = self.cx.peers.get_mut(&from) {
-            peer.heard = now.at;
+            peer.hear(now.at);
         }
-        if !self.cx.may(from, Kind::Frame, frame.size(), now)? {
+        if !self.cx.reads(from, frame.size(), now)? {
             return Ok(());
         }
         let id = match &frame {
@@ -236,7 +265,7 @@ impl Gossip {
             self.cx.stats.dropped_topic += 1;
             // Whoever takes this node for a neighbour is told; an answer is not answered.
             let told = matches!(frame, Frame::Join { .. } | Frame::Push { .. } | Frame::Digest { .. });
-            if told && self.cx.may(from, Kind::Request, 1, now)? {
+            if told && self.cx.may(from, Kind::Request, 1, now) {
                 self.cx.send(from, Frame::Leave { topic: id });
             }
             return Ok(());
@@ -276,8 +305,8 @@ impl Gossip {
     }
 
     /// What is to be done next, until there is nothing.
-    pub fn poll(&mut self, _now: Now) -> Option<Output> {
-        self.cx.poll()
+    pub fn poll(&mut self, now: Now) -> Option<Output> {
+        self.cx.poll(now)
     }
 
     /// When [`Self::handle_timeout`] is to be called.

@@ -56,6 +56,11 @@ pub enum Output {
         /// Of what.
         topic: Name,
     },
+    /// A peer passed on a message that was new and right; said of each no more than twice a minute.
+    Credit {
+        /// Who.
+        peer: NodeId,
+    },
     /// A peer did what counts against it, and may happen to an honest one now and then.
     Blame {
         /// Who.
@@ -80,8 +85,8 @@ pub enum Misbehaviour {
     /// Messages it said it has do not come.
     #[error("gossip messages were promised and did not come, again and again")]
     EmptyPromises,
-    /// A message that a plugin rejected.
-    #[error("a gossip message that a plugin rejected")]
+    /// A plugin rejected a message that it published.
+    #[error("it published a gossip message that a plugin rejected")]
     Rejected,
 }
 
@@ -100,6 +105,9 @@ pub enum PublishError {
         /// How many.
         limit: usize,
     },
+    /// More than peers take.
+    #[error("messages are published faster than peers take them; try again in a moment")]
+    TooFast,
 }
 
 /// What happened in all topics, since the start, and how much there is now.
@@ -129,6 +137,8 @@ pub struct GossipStats {
     pub dropped_ignored: u64,
     /// Frames, messages and requests not looked at because their sender was too fast.
     pub dropped_fast: u64,
+    /// Frames and messages not sent because their receiver would not have looked at them.
+    pub paced: u64,
     /// Frames about topics this node does not take part in.
     pub dropped_topic: u64,
     /// Messages named that were not remembered for lack of room.
@@ -139,6 +149,8 @@ pub struct GossipStats {
     pub promises_broken: u64,
     /// Address records that were not believed.
     pub bad_records: u64,
+    /// Address records that mean nothing where the peer is that told them.
+    pub misplaced_records: u64,
     /// Edges added to trees.
     pub grafts: u64,
     /// Edges removed from trees.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::allowance::{Allowance, Rate};
 use super::message::TopicId;
@@ -20,8 +20,26 @@ const RECORDS: Rate = Rate { rate: 20.0, burst: 500.0 };
 const REQUESTS: Rate = Rate { rate: 20.0, burst: 1000.0 };
 /// Bytes sent to one peer because it asked.
 const SERVED: Rate = Rate { rate: (4 << 20) as f64, burst: (16 << 20) as f64 };
-/// Refusals for any of these: a peer that goes on costs more than it is worth.
-const EXCESS: Rate = Rate { rate: 20.0, burst: 5000.0 };
+/// Frames that are not looked at: ten times of what is read is more than anybody sends by mistake. What is refused for any
+/// other reason is not held against a peer: it passes on what others publish, and cannot know what else there is.
+const EXCESS: Rate = Rate { rate: 9000.0, burst: 72_000.0 };
+
+/// What is sent to one peer, so that it takes everything: the rest is for bursts that the network makes of it.
+const FRAMES_SENT: Rate = Rate { rate: 800.0, burst: 6400.0 };
+/// The same, in bytes.
+const BYTES_SENT: Rate = Rate { rate: (6 << 20) as f64, burst: (24 << 20) as f64 };
+/// New messages pushed or named to one peer.
+const GIVEN: Rate = Rate { rate: 350.0, burst: 2800.0 };
+/// Messages pushed to one peer because it asked; with [`GIVEN`] nine tenths of [`MESSAGES`].
+const ANSWERED: Rate = Rate { rate: 100.0, burst: 800.0 };
+/// Messages asked of one peer: fewer than it answers, so that it keeps its promises.
+const ASKED: Rate = Rate { rate: 80.0, burst: 640.0 };
+
+/// Between two good marks for messages that were right: no more of them than an hour of standing connection is worth, however
+/// many somebody publishes for their sake.
+const CREDITED: Duration = Duration::from_secs(30);
+/// Between two bad marks for messages that a plugin rejected: the word of one plugin alone has nobody banned for all others.
+const BLAMED: Duration = Duration::from_secs(3600);
 
 /// Messages asked of one peer and not here yet.
 pub(super) const MAX_ASKED: usize = 64;
@@ -32,12 +50,13 @@ const BEST: i32 = 30;
 /// The standing at which a peer is not believed any more. With one frame in twenty lost an honest one keeps nine of ten
 /// promises, and is nowhere near.
 const WORST: i32 = -20;
+/// Promises that count as broken of all those that a peer broke while it said nothing: its connection may be about to be lost, or
+/// to be slow for a moment.
+const SILENT: i32 = 5;
 
 /// What a peer may still do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Bytes of a frame, and the frame.
-    Frame,
     /// New messages.
     Message,
     /// New address records.
@@ -46,6 +65,12 @@ pub(super) enum Kind {
     Request,
     /// Bytes that it asked for.
     Served,
+    /// New messages given to it, whole or by name.
+    Given,
+    /// Messages that it asked for.
+    Answered,
+    /// Messages asked of it.
+    Asked,
 }
 
 /// One connected peer.
@@ -68,6 +93,8 @@ pub(super) struct Peer {
     /// When it last said anything.
     pub(super) heard: Instant,
     standing: i32,
+    /// Promises broken since it last said anything, at most [`SILENT`].
+    silent: i32,
     frames: Allowance,
     bytes: Allowance,
     messages: Allowance,
@@ -75,6 +102,22 @@ pub(super) struct Peer {
     requests: Allowance,
     served: Allowance,
     excess: Allowance,
+    frames_sent: Allowance,
+    bytes_sent: Allowance,
+    given: Allowance,
+    answered: Allowance,
+    asking: Allowance,
+    credited: Option<Instant>,
+    blamed: Option<Instant>,
+}
+
+/// Whether `span` has passed since; from now on it is counted anew if so.
+fn again(since: &mut Option<Instant>, span: Duration, now: Instant) -> bool {
+    let passed = since.is_none_or(|since| since + span <= now);
+    if passed {
+        *since = Some(now);
+    }
+    passed
 }
 
 impl Peer {
@@ -89,6 +132,7 @@ impl Peer {
             promised: 0,
             heard: now,
             standing: 0,
+            silent: 0,
             frames: Allowance::new(FRAMES, now),
             bytes: Allowance::new(BYTES, now),
             messages: Allowance::new(MESSAGES, now),
@@ -96,23 +140,52 @@ impl Peer {
             requests: Allowance::new(REQUESTS, now),
             served: Allowance::new(SERVED, now),
             excess: Allowance::new(EXCESS, now),
+            frames_sent: Allowance::new(FRAMES_SENT, now),
+            bytes_sent: Allowance::new(BYTES_SENT, now),
+            given: Allowance::new(GIVEN, now),
+            answered: Allowance::new(ANSWERED, now),
+            asking: Allowance::new(ASKED, now),
+            credited: None,
+            blamed: None,
         }
     }
 
     /// Whether it may do `amount` of `kind` now.
     pub(super) fn may(&mut self, kind: Kind, amount: usize, now: Instant) -> bool {
         match kind {
-            Kind::Frame => self.frames.take(FRAMES, 1, now) && self.bytes.take(BYTES, amount, now),
             Kind::Message => self.messages.take(MESSAGES, amount, now),
             Kind::Record => self.records.take(RECORDS, amount, now),
             Kind::Request => self.requests.take(REQUESTS, amount, now),
             Kind::Served => self.served.take(SERVED, amount, now),
+            Kind::Given => self.given.take(GIVEN, amount, now),
+            Kind::Answered => self.answered.take(ANSWERED, amount, now),
+            Kind::Asked => self.asking.take(ASKED, amount, now),
         }
     }
 
-    /// One more refusal; whether that is too many.
+    /// Whether a frame of it, of `size` bytes, is looked at.
+    pub(super) fn is_read(&mut self, size: usize, now: Instant) -> bool {
+        self.frames.take(FRAMES, 1, now) && self.bytes.take(BYTES, size, now)
+    }
+
+    /// One more frame that was not; whether that is too many.
     pub(super) fn exceeds(&mut self, now: Instant) -> bool {
         !self.excess.take(EXCESS, 1, now)
+    }
+
+    /// Whether it takes a frame of `size` bytes.
+    pub(super) fn takes(&mut self, size: usize, now: Instant) -> bool {
+        self.frames_sent.take(FRAMES_SENT, 1, now) && self.bytes_sent.take(BYTES_SENT, size, now)
+    }
+
+    /// A message that it passed on was right; whether it gets a good mark for it.
+    pub(super) fn is_credited(&mut self, now: Instant) -> bool {
+        again(&mut self.credited, CREDITED, now)
+    }
+
+    /// A plugin rejected a message that it published; whether it gets a bad mark for it.
+    pub(super) fn is_blamed(&mut self, now: Instant) -> bool {
+        again(&mut self.blamed, BLAMED, now)
     }
 
     /// A message that was asked of it came.
@@ -120,9 +193,19 @@ impl Peer {
         self.standing = (self.standing + 1).min(BEST);
     }
 
-    /// A message that was asked of it did not come. Whether that was once too often; it then starts again half-way.
-    pub(super) fn broke_promise(&mut self) -> bool {
-        self.standing -= 1;
+    /// It said something. What it did not send while it was silent counts from now on.
+    pub(super) fn hear(&mut self, now: Instant) {
+        self.heard = now;
+        self.standing -= std::mem::take(&mut self.silent);
+    }
+
+    /// A message that was asked of it at `since` did not come. Whether that was once too often; it then starts again half-way.
+    pub(super) fn broke_promise(&mut self, since: Instant) -> bool {
+        if self.heard > since {
+            self.standing -= 1;
+        } else {
+            self.silent = (self.silent + 1).min(SILENT);
+        }
         let lost = self.standing <= WORST;
         if lost {
             self.standing = WORST / 2;

@@ -223,8 +223,8 @@ impl Peers {
         self.shared.me
     }
 
-    /// The connection with `node`, made if there is none: at `hints` and wherever else it is known to be. All callers
-    /// share one dial; giving up on waiting does not end it.
+    /// The connection with `node`, made if there is none: at `hints`, which the operator, a plugin or a ticket named, and wherever
+    /// else it is known to be. All callers share one dial; giving up on waiting does not end it.
     ///
     /// Fails with `unknown peer` (no address), `unreachable`, `blocked`, `timed out` (at `deadline`), `busy` (too many
     /// peers or callers), `bad argument` (this very node) or `shutting down`.
@@ -234,7 +234,18 @@ impl Peers {
         hints: &[SocketAddr],
         deadline: Instant,
     ) -> Result<quinn::Connection, Failure> {
-        let result = match self.shared.begin(node, hints)? {
+        self.connect_as(node, hints, Source::Ticket, deadline).await
+    }
+
+    /// [`Self::connect`] for hints that `source` named: who it is believed to be by depends on that.
+    pub async fn connect_as(
+        &self,
+        node: NodeId,
+        hints: &[SocketAddr],
+        source: Source,
+        deadline: Instant,
+    ) -> Result<quinn::Connection, Failure> {
+        let result = match self.shared.begin(node, hints, source)? {
             shared::Begun::Live(connection) => return Ok(connection),
             shared::Begun::Wait(result) => result,
         };

@@ -20,10 +20,25 @@ use crate::transport::path::plain;
 const MAX_MESSAGES: usize = 16;
 
 impl Shared {
-    pub(super) fn begin(self: &Arc<Self>, node: NodeId, hints: &[SocketAddr]) -> Result<Begun, Failure> {
+    /// Somebody wants a connection: at `hints`, which `source` named, and wherever else the node is known to be.
+    pub(super) fn begin(
+        self: &Arc<Self>,
+        node: NodeId,
+        hints: &[SocketAddr],
+        source: Source,
+    ) -> Result<Begun, Failure> {
         let (waiter, result) = oneshot::channel();
-        let connection = self.want(node, hints, Source::Ticket, Some(waiter))?;
+        // Who names no address vouches for none: it is found as whoever named those that are known.
+        let source = if hints.is_empty() { self.known_from(&node) } else { source };
+        let connection = self.want(node, hints, source, Some(waiter))?;
         Ok(connection.map_or(Begun::Wait(result), Begun::Live))
+    }
+
+    fn known_from(&self, node: &NodeId) -> Source {
+        let state = self.lock();
+        let entry = state.manager.book().get(node);
+        let sources = entry.into_iter().flat_map(|entry| &entry.addresses).map(|known| known.source);
+        sources.min().unwrap_or(Source::Dht)
     }
 
     /// Starts or joins a dial, unless there is a connection already.

@@ -31,11 +31,11 @@ const MOST_UPTIME: f64 = 20.0;
 pub enum ScoreEvent {
     /// It answered a question with something of use.
     Useful,
-    /// It passed on a message that was new and right.
+    /// It passed on messages that were new and right.
     ValidGossip,
     /// It did not answer in time.
     Timeout,
-    /// It passed on a message that the subscriber found wrong.
+    /// It published messages that a plugin rejected, or named ones that it never sent.
     InvalidGossip,
     /// It asked, sent or opened more than it may.
     Flood,

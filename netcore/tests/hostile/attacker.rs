@@ -10,7 +10,7 @@ use polypeer_ipc_protocol::ticket::Ticket;
 use polypeer_netcore::identity::Identity;
 use polypeer_netcore::link::wire::{self, ControlFrame, StreamHeader, StreamKind};
 use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, RecvStream, SendStream};
+use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, RecvStream, SendStream, TransportConfig};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{AlwaysResolvesClientRawPublicKeys, Resumption};
 use rustls::crypto::ring;
@@ -58,6 +58,14 @@ impl Attacker {
         let endpoint = Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let config = client_config(&seed, claimed.unwrap_or(identity.node()), alpn);
         Self { identity, endpoint, config }
+    }
+
+    /// The node may write so many bytes on each stream, and no more.
+    pub fn taking(mut self, bytes: u32) -> Self {
+        let mut transport = TransportConfig::default();
+        transport.stream_receive_window(bytes.into());
+        self.config.transport_config(Arc::new(transport));
+        self
     }
 
     pub fn node(&self) -> NodeId {

@@ -9,6 +9,7 @@ use polypeer_ipc_protocol::limits::MAX_GOSSIP;
 use polypeer_netcore::address::AddressRecord;
 use polypeer_netcore::gossip::wire::write_frame;
 use polypeer_netcore::gossip::{Frame, Message, TopicId};
+use polypeer_netcore::limits::{FRAME_STREAMS, FREE_STREAMS};
 use polypeer_netcore::link::wire::{ACCEPTED, StreamKind, refusal_bytes};
 use polypeer_netcore::now::Now;
 use quinn::{Connection, SendStream};
@@ -55,7 +56,7 @@ async fn who_forges_or_floods_is_cut_off_and_what_is_right_arrives() {
     forged[last - 64] ^= 1; // the payload's last byte
     let record = AddressRecord::sign(&author.identity, vec!["203.0.113.1:7470".parse().unwrap()], 1, Now::real());
     let stolen = AddressRecord { node: Attacker::new().node(), ..record };
-    let flood: Vec<u8> = encoded(&Frame::Prune { topic: topic() }).repeat(20_000);
+    let flood: Vec<u8> = encoded(&Frame::Prune { topic: topic() }).repeat(100_000);
     let join = encoded(&Frame::Join { topic: topic(), urgent: true, record: None });
     let shuffle = encoded(&Frame::Shuffle { topic: topic(), answer: true, records: vec![Arc::new(stolen)] });
     for (what, bytes) in [("forged", forged), ("stolen", [join, shuffle].concat()), ("flood", flood)] {
@@ -75,6 +76,33 @@ async fn who_forges_or_floods_is_cut_off_and_what_is_right_arrives() {
     world.counted("gossip_dropped_invalid", 1).await;
     world.counted("gossip_dropped_fast", 1).await;
     world.counted("gossip_duplicates", 1).await;
+    world.is_well().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_that_are_refused_to_who_takes_no_refusal_are_not_in_use() {
+    const OPENED: usize = 400;
+    let world = World::new().await;
+    // Enough to settle, and too little for the reason of a refusal.
+    let attacker = Attacker::new().taking(16);
+    let connection = attacker.link(&world.ticket).await;
+    let _control = greet(&connection).await;
+    let mut streams = Vec::new();
+    for _ in 0..OPENED {
+        let (mut send, recv) = stream(&connection, &header(StreamKind::Core, "gossip/1")).await;
+        send.finish().unwrap();
+        streams.push(recv);
+    }
+    // It had to wait for the node to give up on the first of them before it got the last.
+    let mut given_up = 0;
+    for recv in &mut streams {
+        tokio::select! {
+            biased;
+            reset = recv.received_reset() => given_up += usize::from(matches!(reset, Ok(Some(_)))),
+            () = std::future::ready(()) => {}
+        }
+    }
+    assert!(given_up >= OPENED - FREE_STREAMS - FRAME_STREAMS - 1, "{given_up}");
     world.is_well().await;
 }
 
@@ -100,7 +128,8 @@ async fn who_takes_no_gossip_or_never_reads_it_costs_no_more_than_its_queue() {
 
     until("both to be neighbours, and more lost than a queue holds", async || {
         for _ in 0..20 {
-            plugin.client.publish(name("news"), vec![7; MAX_GOSSIP]).await.unwrap();
+            // It is told to wait once it has published more than peers take.
+            let _ = plugin.client.publish(name("news"), vec![7; MAX_GOSSIP]).await;
         }
         (world.node.counter("gossip_frames_dropped").await > 100).then_some(())
     })

@@ -1,14 +1,14 @@
 //! Gossip as the rest of the node sees it: methods that wait for the driver's answer.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::gateway::{TopicInfo, Validation, Verdict};
 use polypeer_ipc_protocol::ids::{Hash, Name, NodeId};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
-use crate::counters::Counter;
 use crate::gossip::{Frame, GossipStats, Message};
 
 /// What may wait for the driver, which takes microseconds for each: a burst of everything that plugins do at once.
@@ -32,15 +32,90 @@ pub(super) enum Command {
     Judge(u64, Name, Hash, Verdict),
     Info(Name, Told<TopicInfo>),
     SessionEnded(u64),
-    Up(NodeId),
-    Down(NodeId),
     Stats(oneshot::Sender<GossipStats>),
+}
+
+/// Peers whose links came or went that the driver is told of one by one; beyond, it looks at all links.
+const MAX_CHANGED: usize = 4096;
+
+/// Whose links came or went.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Links {
+    /// Theirs.
+    Of(BTreeSet<NodeId>),
+    /// Those of more than [`MAX_CHANGED`] peers.
+    OfMany,
+}
+
+impl Default for Links {
+    fn default() -> Self {
+        Self::Of(BTreeSet::new())
+    }
+}
+
+/// What the driver is to look at next.
+pub(super) enum Turn {
+    Links(Links),
+    Command(Command),
+    Frame(NodeId, Frame),
+    /// Nobody has anything to say any more.
+    Over,
+}
+
+/// Whose links came or went since the driver last looked. It looks at the links themselves: that there was a change is all
+/// that is kept, once for each peer, so that nothing is lost when the driver is late.
+#[derive(Debug, Default)]
+struct Changed {
+    links: Mutex<Links>,
+    added: Notify,
+}
+
+impl Changed {
+    fn links(&self) -> MutexGuard<'_, Links> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, peer: NodeId) {
+        let mut links = self.links();
+        if let Links::Of(peers) = &mut *links {
+            peers.insert(peer);
+            if peers.len() > MAX_CHANGED {
+                *links = Links::OfMany;
+            }
+        }
+        drop(links);
+        self.added.notify_one();
+    }
+
+    /// Waits until there are some, and takes them.
+    async fn take(&self) -> Links {
+        loop {
+            let links = std::mem::take(&mut *self.links());
+            if links != Links::default() {
+                return links;
+            }
+            self.added.notified().await;
+        }
+    }
 }
 
 /// The driver's ends.
 pub(super) struct Inbox {
-    pub(super) commands: mpsc::Receiver<Command>,
-    pub(super) frames: mpsc::Receiver<(NodeId, Frame)>,
+    commands: mpsc::Receiver<Command>,
+    frames: mpsc::Receiver<(NodeId, Frame)>,
+    changed: Arc<Changed>,
+}
+
+impl Inbox {
+    /// Waits for the next thing to look at. No queue is looked at before another one: whoever fills one of them without pause
+    /// gets a share, and no more. Nothing is lost when it is dropped before it is done.
+    pub(super) async fn next(&mut self) -> Turn {
+        tokio::select! {
+            links = self.changed.take() => Turn::Links(links),
+            command = self.commands.recv() => command.map_or(Turn::Over, Turn::Command),
+            Some((from, frame)) = self.frames.recv() => Turn::Frame(from, frame),
+        }
+    }
 }
 
 /// Gossip, as sessions and links use it. A session is a number of the caller's; it must end with
@@ -49,15 +124,16 @@ pub struct GossipHandle {
     commands: mpsc::Sender<Command>,
     frames: mpsc::Sender<(NodeId, Frame)>,
     inbox: Mutex<Option<Inbox>>,
-    dropped: Counter,
+    changed: Arc<Changed>,
 }
 
 impl Default for GossipHandle {
     fn default() -> Self {
         let (commands, commands_inbox) = mpsc::channel(MAX_COMMANDS);
         let (frames, frames_inbox) = mpsc::channel(MAX_FRAMES);
-        let inbox = Inbox { commands: commands_inbox, frames: frames_inbox };
-        Self { commands, frames, inbox: Mutex::new(Some(inbox)), dropped: Counter::default() }
+        let changed = Arc::<Changed>::default();
+        let inbox = Inbox { commands: commands_inbox, frames: frames_inbox, changed: Arc::clone(&changed) };
+        Self { commands, frames, inbox: Mutex::new(Some(inbox)), changed }
     }
 }
 
@@ -102,7 +178,8 @@ impl GossipHandle {
     /// Publishes a message in the name of this node. It goes to the other sessions of this node too, which do not judge
     /// it, and not to `session`. Returns its id and the number of peers that it is sent to at once.
     ///
-    /// Fails with `too large`, and with `busy` when the node takes part in too many topics.
+    /// Fails with `too large`, and with `busy` when the node takes part in too many topics, or when the session (125 messages a
+    /// second, 1,000 at once) or the node (twice that; 4 MiB, 16 MiB at once) publishes faster than peers take it.
     pub async fn publish(&self, session: u64, topic: Name, payload: Bytes) -> Result<(Hash, u32), Failure> {
         self.ask(|told| Command::Publish(session, topic, payload, told)).await
     }
@@ -137,30 +214,19 @@ impl GossipHandle {
         stats.await.unwrap_or_default()
     }
 
-    /// Comings and goings of peers that the driver was not told of, as it did not keep up.
-    pub fn dropped(&self) -> u64 {
-        self.dropped.value()
-    }
-
     /// A link with a peer is ready.
     pub(crate) fn peer_up(&self, node: NodeId) {
-        self.tell(Command::Up(node));
+        self.changed.add(node);
     }
 
     /// A link with a peer has ended.
     pub(crate) fn peer_down(&self, node: NodeId) {
-        self.tell(Command::Down(node));
+        self.changed.add(node);
     }
 
     /// A peer sent a frame; waits while too many wait.
     pub(super) async fn frame(&self, from: NodeId, frame: Frame) -> Result<(), Failure> {
         self.frames.send((from, frame)).await.map_err(|_| over())
-    }
-
-    fn tell(&self, command: Command) {
-        if self.commands.try_send(command).is_err() {
-            self.dropped.count();
-        }
     }
 
     async fn ask<T>(&self, command: impl FnOnce(Told<T>) -> Command) -> Result<T, Failure> {
@@ -172,4 +238,59 @@ impl GossipHandle {
 
 fn over() -> Failure {
     Failure::new(ErrorCode::ShuttingDown, "the node is stopping")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gossip::TopicId;
+
+    fn peer(number: u16) -> NodeId {
+        NodeId(std::array::from_fn(|at| number.to_be_bytes()[at % 2]))
+    }
+
+    #[tokio::test]
+    async fn frames_and_links_have_their_turn_while_commands_never_end() {
+        let handle = GossipHandle::default();
+        let mut inbox = handle.inbox().unwrap();
+        handle.frame(peer(1), Frame::Leave { topic: TopicId([1; 16]) }).await.unwrap();
+        handle.peer_up(peer(2));
+        let (mut frames, mut links) = (0, 0);
+        // Were all chances even, one in 2^300 goes on for that long.
+        for _ in 0..1000 {
+            while handle.commands.try_send(Command::SessionEnded(1)).is_ok() {}
+            match inbox.next().await {
+                Turn::Links(changed) => {
+                    assert_eq!(changed, Links::Of(BTreeSet::from([peer(2)])));
+                    links += 1;
+                }
+                Turn::Frame(from, _) => {
+                    assert_eq!(from, peer(1));
+                    frames += 1;
+                }
+                Turn::Command(_) => {}
+                Turn::Over => panic!("the handle is here"),
+            }
+        }
+        assert_eq!((frames, links), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn no_coming_or_going_of_a_peer_is_lost_however_late_the_driver_is() {
+        let handle = GossipHandle::default();
+        let mut inbox = handle.inbox().unwrap();
+        for number in 0..MAX_CHANGED as u16 {
+            handle.peer_up(peer(number));
+            handle.peer_down(peer(number));
+        }
+        let Turn::Links(Links::Of(peers)) = inbox.next().await else { panic!("links changed") };
+        assert_eq!(peers.len(), MAX_CHANGED);
+        for number in 0..=MAX_CHANGED as u16 {
+            handle.peer_down(peer(number));
+        }
+        let Turn::Links(Links::OfMany) = inbox.next().await else { panic!("too many for their names") };
+        handle.peer_down(peer(7));
+        let Turn::Links(links) = inbox.next().await else { panic!("a link changed") };
+        assert_eq!(links, Links::Of(BTreeSet::from([peer(7)])));
+    }
 }

@@ -13,6 +13,7 @@ use tokio::time::sleep;
 use crate::address::AddressRecord;
 use crate::dht::Key;
 use crate::node::Node;
+use crate::peers::book::Source;
 
 /// For a connection.
 const CONNECT: Duration = Duration::from_secs(15);
@@ -57,7 +58,9 @@ impl Lookups {
         self.tasks.spawn(async move {
             let Ok(peers) = node.peers() else { return Done::NotConnected(record.node) };
             let _keep = peers.keep(record.node);
-            match peers.connect(record.node, &record.addresses, Instant::now() + CONNECT).await {
+            let deadline = Instant::now() + CONNECT;
+            // Strangers named it, whoever they are.
+            match peers.connect_as(record.node, &record.addresses, Source::Exchange, deadline).await {
                 Ok(_) => Done::Nothing,
                 Err(failure) => {
                     tracing::debug!(peer = %record.node, %failure, "cannot connect to a subscriber");

@@ -9,11 +9,16 @@ use polypeer_ipc_protocol::ids::{Hash, Name};
 
 use super::handle::Sink;
 use crate::gossip::Message;
+use crate::gossip::allowance::{Allowance, Rate};
 
 /// How long a session has to judge a message.
 pub(super) const JUDGE: Duration = Duration::from_secs(10);
 /// Messages judged at a time, on the whole node: all that sixteen sessions may have.
 const MAX_PENDING: usize = 4096;
+/// Messages that one session publishes: half of what the node may, so that no plugin takes it all.
+const PUBLISHED: Rate = Rate { rate: 125.0, burst: 1000.0 };
+/// Sessions whose publishing is remembered: several times as many as there are at a time.
+const MAX_PUBLISHERS: usize = 1024;
 
 struct Subscriber {
     validation: Validation,
@@ -43,9 +48,24 @@ pub(super) struct Sessions {
     pending: BTreeMap<(Name, Hash), Pending>,
     /// When the pending ones are over; those that are over already are among them.
     due: VecDeque<(Instant, Name, Hash)>,
+    /// What each session may still publish.
+    published: BTreeMap<u64, Allowance>,
 }
 
 impl Sessions {
+    /// Whether a session may publish a message now.
+    pub(super) fn may_publish(&mut self, session: u64, now: Instant) -> bool {
+        while self.published.len() >= MAX_PUBLISHERS && !self.published.contains_key(&session) {
+            self.published.pop_first(); // the one that began first, which had the most time to end
+        }
+        self.published.entry(session).or_insert_with(|| Allowance::new(PUBLISHED, now)).take(PUBLISHED, 1, now)
+    }
+
+    /// A session has ended.
+    pub(super) fn ended(&mut self, session: u64) {
+        self.published.remove(&session);
+    }
+
     /// Enters a subscription, or changes it. Returns who decides now, and what was waiting for this session only.
     pub(super) fn subscribe(
         &mut self,
@@ -257,6 +277,21 @@ mod tests {
         assert_eq!(sessions.deliver(Instant::now(), &topic(), &message(1), Some(1), true), (0, None));
         assert_eq!((mine.0.load(Ordering::Relaxed), other.0.load(Ordering::Relaxed)), (0, 1));
         assert!(sessions.pending.is_empty());
+    }
+
+    #[test]
+    fn a_session_that_publishes_without_pause_leaves_room_for_others() {
+        let (mut sessions, now) = (Sessions::default(), Instant::now());
+        let published = (0..5000).filter(|_| sessions.may_publish(1, now)).count();
+        assert_eq!(published, 1000);
+        assert!(sessions.may_publish(2, now), "another one may");
+        assert!(sessions.may_publish(1, now + Duration::from_secs(1)), "a second later so may the first");
+        for session in 0..2 * MAX_PUBLISHERS as u64 {
+            sessions.may_publish(session, now);
+        }
+        assert_eq!(sessions.published.len(), MAX_PUBLISHERS);
+        sessions.ended(2 * MAX_PUBLISHERS as u64 - 1);
+        assert_eq!(sessions.published.len(), MAX_PUBLISHERS - 1);
     }
 
     #[test]

@@ -117,7 +117,7 @@ impl Watch {
                 Output::Connect { record } => assert!(!self.up.contains(&record.node)),
                 Output::Announce { topic } => assert!(self.own && self.announced.insert(topic)),
                 Output::Withdraw { topic } => assert!(self.announced.remove(&topic)),
-                Output::FindSubscribers { .. } | Output::Blame { .. } => {}
+                Output::FindSubscribers { .. } | Output::Blame { .. } | Output::Credit { .. } => {}
             }
         }
         assert!(self.kept.is_subset(&self.up));

@@ -357,6 +357,7 @@ impl World {
             Output::Withdraw { topic } => {
                 self.directory.entry(topic).or_default().retain(|record| record.node != node);
             }
+            Output::Credit { .. } => {}
             Output::Blame { peer, why } => println!("{node:?} blames {peer:?}: {why}"),
         }
     }

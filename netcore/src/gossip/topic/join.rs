@@ -22,7 +22,7 @@ impl Topic {
         urgent: bool,
         record: Option<Arc<AddressRecord>>,
     ) -> Result<(), Misbehaviour> {
-        if !cx.may(from, Kind::Request, 1, now)? {
+        if !cx.may(from, Kind::Request, 1, now) {
             return Ok(());
         }
         if let Some(record) = record {
@@ -83,7 +83,7 @@ impl Topic {
     ) -> Result<(), Misbehaviour> {
         if !self.joining.contains_key(&from) {
             if accepted && !self.neighbours.contains_key(&from) {
-                self.adopt(cx, now, from)?;
+                self.adopt(cx, now, from);
             }
             return Ok(());
         }
@@ -99,17 +99,17 @@ impl Topic {
     }
 
     /// A peer takes this node for a neighbour: so be it, if there is room. Whether it is one now.
-    pub(super) fn adopt(&mut self, cx: &mut Common, now: Now, peer: NodeId) -> Result<bool, Misbehaviour> {
+    pub(super) fn adopt(&mut self, cx: &mut Common, now: Now, peer: NodeId) -> bool {
         if self.neighbours.contains_key(&peer) {
-            return Ok(true);
+            return true;
         }
         let welcome = self.is_subscribed() && !self.refused.contains_key(&peer) && self.has_room(cx, now, false);
         if welcome {
             self.link(cx, now, peer, false);
-        } else if cx.may(peer, Kind::Request, 1, now)? {
+        } else if cx.may(peer, Kind::Request, 1, now) {
             cx.send(peer, Frame::Leave { topic: self.id });
         }
-        Ok(welcome)
+        welcome
     }
 
     pub(super) fn handle_leave(&mut self, cx: &mut Common, now: Now, from: NodeId) {

@@ -69,6 +69,11 @@ impl AllMissing {
         Named::First
     }
 
+    /// Whether half of the room is in use.
+    pub(super) fn is_half_full(&self) -> bool {
+        2 * self.messages.len() >= MAX_MISSING
+    }
+
     /// It came, or is given up.
     pub(super) fn remove(&mut self, id: &MessageId) -> Option<Missing> {
         let missing = self.messages.remove(id)?;

@@ -186,10 +186,10 @@ impl Topic {
             Frame::Shuffle { answer, records, .. } => self.handle_shuffle(cx, now, from, answer, records)?,
             Frame::Push { hops, repair, message } => self.handle_push(cx, now, from, hops, repair, message)?,
             Frame::Have { answer, messages, .. } => self.handle_have(cx, now, from, answer, &messages),
-            Frame::Want { graft, messages, .. } => self.handle_want(cx, now, from, graft, &messages)?,
+            Frame::Want { graft, messages, .. } => self.handle_want(cx, now, from, graft, &messages),
             Frame::Prune { .. } => self.handle_prune(cx, from),
-            Frame::Digest { buckets, .. } => self.handle_digest(cx, now, from, &buckets)?,
-            Frame::List { buckets, .. } => self.handle_list(cx, now, from, &buckets)?,
+            Frame::Digest { buckets, .. } => self.handle_digest(cx, now, from, &buckets),
+            Frame::List { buckets, .. } => self.handle_list(cx, now, from, &buckets),
         }
         Ok(())
     }

@@ -9,6 +9,13 @@ use crate::gossip::wire::{Bucket, MAX_BUCKETS};
 /// How often a neighbour is asked for the messages of a bucket that stays different.
 const MAX_LISTED: u8 = 4;
 
+/// The best standing in a topic: what a neighbour passed on long ago does not count for ever.
+const BEST: i16 = 20;
+/// The standing at which it is let go.
+const WORST: i16 = -20;
+/// What a rejected message of its own costs; one that it passed on costs 1, as each accepted one earns.
+const ITS_OWN: i16 = 4;
+
 /// One neighbour.
 #[derive(Debug)]
 pub(super) struct Neighbour {
@@ -20,6 +27,8 @@ pub(super) struct Neighbour {
     pub(super) heard: Instant,
     /// Messages to be named to it, with their hops.
     pub(super) haves: Vec<(MessageId, u8)>,
+    /// What plugins thought of what it sent.
+    standing: i16,
     pruned: Option<Instant>,
     /// Fingerprints of buckets that were the same there.
     same: BTreeMap<u32, u64>,
@@ -34,6 +43,7 @@ impl Neighbour {
             chosen,
             heard: now,
             haves: Vec::new(),
+            standing: 0,
             pruned: None,
             same: BTreeMap::new(),
             listed: BTreeMap::new(),
@@ -47,6 +57,17 @@ impl Neighbour {
             self.pruned = Some(now);
         }
         may
+    }
+
+    /// A plugin accepted a message that it sent.
+    pub(super) fn accepted(&mut self) {
+        self.standing = (self.standing + 1).min(BEST);
+    }
+
+    /// A plugin rejected a message that it sent. Whether that was once too often.
+    pub(super) fn rejected(&mut self, is_author: bool) -> bool {
+        self.standing -= if is_author { ITS_OWN } else { 1 };
+        self.standing <= WORST
     }
 
     /// The bucket is the same there.

@@ -10,6 +10,7 @@ use polypeer_ipc_protocol::ids::NodeId;
 use super::Topic;
 use crate::gossip::common::Common;
 use crate::gossip::message::Message;
+use crate::gossip::peer::Kind;
 use crate::gossip::timers::Work;
 use crate::gossip::wire::{Frame, MAX_IDS};
 use crate::now::Now;
@@ -44,7 +45,12 @@ impl Topic {
         self.offer.until = Some(until);
         self.offer.left = TIMES;
         self.choose(cx, now);
+        let mut given = 0;
         for &peer in &self.offer.told {
+            if !cx.may_send(peer, Kind::Given, now) {
+                continue; // it is named again
+            }
+            given += 1;
             let frame = if self.offer.entry == Some(peer) {
                 Frame::Push { hops: 0, repair: false, message: Arc::clone(message) }
             } else {
@@ -53,19 +59,20 @@ impl Topic {
             cx.send(peer, frame);
         }
         cx.timers.set(Some(self.id), Work::Offer, now.at + AGAIN);
-        self.offer.told.len() as u32
+        given
     }
 
     /// Picks subscribers to give messages to; looks for some if there are too few.
     fn choose(&mut self, cx: &mut Common, now: Now) {
         let candidates = &self.candidates;
         self.offer.told.retain(|peer| cx.peers.contains_key(peer));
-        let others: Vec<_> = candidates.difference(&self.offer.told).copied().collect();
-        for peer in others.into_iter().take(TOLD.saturating_sub(self.offer.told.len())) {
-            self.offer.told.insert(peer);
+        // By chance, so that nobody is chosen by everybody for a node id made for it.
+        let mut others: Vec<_> = candidates.difference(&self.offer.told).copied().collect();
+        while self.offer.told.len() < TOLD && !others.is_empty() {
+            self.offer.told.insert(others.swap_remove(cx.below(others.len())));
         }
-        if self.offer.entry.is_none_or(|entry| !self.offer.told.contains(&entry)) {
-            self.offer.entry = self.offer.told.first().copied();
+        if self.offer.entry.is_none_or(|entry| !self.offer.told.contains(&entry)) && !self.offer.told.is_empty() {
+            self.offer.entry = self.offer.told.iter().nth(cx.below(self.offer.told.len())).copied();
         }
         if self.offer.told.len() < TOLD {
             self.offer_found(cx, now);

@@ -1,6 +1,7 @@
 //! How two neighbours find out that one of them lacks something: they compare fingerprints of short spans of the recent
 //! past, and list those that differ. It finds whatever was lost, however it was, also by a node that comes late.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use polypeer_ipc_protocol::ids::NodeId;
@@ -8,7 +9,6 @@ use polypeer_ipc_protocol::ids::NodeId;
 use super::Topic;
 use crate::gossip::common::Common;
 use crate::gossip::message::MessageId;
-use crate::gossip::output::Misbehaviour;
 use crate::gossip::peer::Kind;
 use crate::gossip::timers::Work;
 use crate::gossip::wire::{BUCKET, Bucket, Frame, MAX_BUCKETS, MAX_IDS};
@@ -20,7 +20,7 @@ const SETTLED: u64 = 2;
 const ROUNDS: u8 = 1;
 /// Messages listed in one answer.
 const MAX_LISTED: usize = 4 * MAX_IDS;
-/// What a listed message costs of what a peer may ask for, bytes.
+/// What a name that is looked at for a list costs of what a peer may ask for, bytes.
 const LISTED_BYTES: usize = 17;
 
 impl Topic {
@@ -66,17 +66,11 @@ impl Topic {
         cx.send(peer, Frame::Digest { topic: self.id, buckets: self.store.buckets() });
     }
 
-    pub(super) fn handle_digest(
-        &mut self,
-        cx: &mut Common,
-        now: Now,
-        from: NodeId,
-        buckets: &[Bucket],
-    ) -> Result<(), Misbehaviour> {
-        if !self.adopt(cx, now, from)? {
-            return Ok(());
+    pub(super) fn handle_digest(&mut self, cx: &mut Common, now: Now, from: NodeId, buckets: &[Bucket]) {
+        if !self.adopt(cx, now, from) {
+            return;
         }
-        let Some(neighbour) = self.neighbours.get_mut(&from) else { return Ok(()) };
+        let Some(neighbour) = self.neighbours.get_mut(&from) else { return };
         let mut differ = Vec::new();
         for theirs in buckets {
             let ours = self.store.bucket(theirs.number);
@@ -90,30 +84,25 @@ impl Topic {
         if !differ.is_empty() {
             cx.send(from, Frame::List { topic: self.id, buckets: differ });
         }
-        Ok(())
     }
 
-    pub(super) fn handle_list(
-        &mut self,
-        cx: &mut Common,
-        now: Now,
-        from: NodeId,
-        buckets: &[u32],
-    ) -> Result<(), Misbehaviour> {
+    pub(super) fn handle_list(&mut self, cx: &mut Common, now: Now, from: NodeId, buckets: &[u32]) {
         if !self.neighbours.contains_key(&from) {
-            return Ok(());
+            return;
+        }
+        // Looking costs as much as there are names, also of messages that are gone: it is paid for before.
+        let buckets: BTreeSet<u32> = buckets.iter().copied().collect();
+        let names: usize = buckets.iter().map(|number| self.store.names_to_list(*number)).sum();
+        if names == 0 || !cx.may(from, Kind::Served, names * LISTED_BYTES, now) {
+            return;
         }
         let mut all: Vec<(MessageId, u8)> = Vec::new();
         for number in buckets {
-            all.extend(self.store.list(*number).take(MAX_LISTED - all.len()));
-        }
-        if all.is_empty() || !cx.may(from, Kind::Served, all.len() * LISTED_BYTES, now)? {
-            return Ok(());
+            all.extend(self.store.list(number).take(MAX_LISTED - all.len()));
         }
         for part in all.chunks(MAX_IDS) {
             cx.send(from, Frame::Have { topic: self.id, answer: true, messages: part.to_vec() });
         }
-        Ok(())
     }
 }
 

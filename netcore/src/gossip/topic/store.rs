@@ -60,6 +60,9 @@ pub(super) struct Store {
     floor: Option<u64>,
 }
 
+/// How far ahead a message may be dated while half of the room for names is in use, seconds: what honest clocks differ by.
+const EARLY: u64 = 5;
+
 /// In which bucket a message of this time is.
 pub(super) fn bucket_of(time: u64) -> u32 {
     u32::try_from(time / BUCKET).unwrap_or(u32::MAX)
@@ -88,9 +91,16 @@ impl Store {
         self.known.len()
     }
 
-    /// Whether a message of this time could have been here and forgotten.
-    pub(super) fn is_below_floor(&self, time: u64) -> bool {
-        self.floor.is_some_and(|floor| time <= floor)
+    /// Whether a message of this time is taken, where so many names are remembered: not if it could have been here and was
+    /// forgotten. What is dated ahead is remembered longest and pushes the present out, so that it has half of the room;
+    /// and nothing dated ahead of this node's clock is ever forgotten, as that would keep out the present.
+    pub(super) fn takes(&self, now: Now, time: u64, limit: usize) -> bool {
+        let is_half_full = 2 * self.known.len() >= limit;
+        let is_all_ahead =
+            self.known.len() >= limit && self.by_time.first().is_some_and(|(first, _)| *first > now.unix);
+        self.floor.is_none_or(|floor| time > floor)
+            && !(is_half_full && time > now.unix.saturating_add(EARLY))
+            && !(is_all_ahead && time > now.unix)
     }
 
     /// Enters a message that is not known; `waiting`: for a plugin's verdict. Names beyond `limit` are forgotten, oldest
@@ -127,12 +137,13 @@ impl Store {
         Some((message, known.way))
     }
 
-    /// A plugin does not want it passed on: only its name stays. Who sent it, if it was waiting.
-    pub(super) fn refuse(&mut self, id: &MessageId) -> Option<Option<NodeId>> {
-        let known = self.known.get(id).filter(|known| matches!(known.content, Content::Waiting(_)))?;
-        let from = known.way.from;
+    /// A plugin does not want it passed on: only its name stays. The message and how it came, if it was waiting.
+    pub(super) fn refuse(&mut self, id: &MessageId) -> Option<(Arc<Message>, Way)> {
+        let known = self.known.get(id)?;
+        let Content::Waiting(message) = &known.content else { return None };
+        let (message, way) = (Arc::clone(message), known.way);
         self.empty(id);
-        Some(from)
+        Some((message, way))
     }
 
     /// Lets go of the message, not of its name.
@@ -199,6 +210,11 @@ impl Store {
     pub(super) fn buckets(&self) -> Vec<Bucket> {
         let held = self.spans.iter().rev().filter(|(_, span)| span.held > 0);
         held.take(MAX_BUCKETS).map(|(number, _)| self.bucket(*number)).collect()
+    }
+
+    /// How many names are looked at to list a bucket; 0 when there is nothing to list.
+    pub(super) fn names_to_list(&self, number: u32) -> usize {
+        self.spans.get(&number).filter(|span| span.held > 0).map_or(0, |span| span.count as usize)
     }
 
     /// Messages of a bucket that neighbours can have, with their hops.
@@ -270,9 +286,37 @@ mod tests {
         for sequence in 2..4 {
             add(&mut store, &message(&author, sequence, later), later, 2);
         }
-        assert!(store.get(&old.short()).is_none() && store.is_below_floor(old.time()));
-        assert!(!store.is_below_floor(later.unix));
+        assert!(store.get(&old.short()).is_none() && !store.takes(later, old.time(), 2));
+        assert!(store.takes(later, later.unix, 2));
         assert_eq!(store.names(), 2);
+    }
+
+    #[test]
+    fn what_is_dated_ahead_never_keeps_out_the_present() {
+        const LIMIT: usize = 100;
+        let (author, now) = (Identity::generate(), Now::real());
+        let mut store = Store::default();
+        let flood = |store: &mut Store, sequence: u64, ahead: u64| {
+            let message = message(&author, sequence, Now { unix: now.unix + ahead, ..now });
+            let taken = store.takes(now, message.time(), LIMIT);
+            if taken {
+                add(store, &message, now, LIMIT);
+            }
+            taken
+        };
+        let taken = (0..500).filter(|sequence| flood(&mut store, *sequence, 600)).count();
+        assert_eq!(taken, LIMIT / 2, "half of the room");
+        assert!(!flood(&mut store, 1000, 601));
+        assert!(flood(&mut store, 1001, EARLY) && !flood(&mut store, 1002, EARLY + 1));
+        let taken = (2000..2500).filter(|sequence| flood(&mut store, *sequence, 1)).count();
+        assert_eq!(taken, LIMIT / 2 - 1, "nothing ahead makes room for what is ahead");
+        for sequence in 3000..3300 {
+            assert!(flood(&mut store, sequence, 0) || store.floor == Some(now.unix));
+        }
+        assert!(store.floor.is_none_or(|floor| floor <= now.unix), "{:?}", store.floor);
+        let later = now.after(Duration::from_secs(1));
+        assert!(store.takes(later, later.unix, LIMIT), "the next second is open");
+        assert_eq!(store.names(), LIMIT);
     }
 
     #[test]
@@ -295,7 +339,7 @@ mod tests {
         store.insert(now, &bad, WAY, true, 100);
         assert!(store.held(&good.short()).is_none() && store.list(bucket_of(now.unix)).next().is_none());
         assert!(store.accept(&good.short()).is_some() && store.accept(&good.short()).is_none());
-        assert_eq!(store.refuse(&bad.short()), Some(None));
+        assert_eq!(store.refuse(&bad.short()), Some((Arc::clone(&bad), WAY)));
         assert!(store.held(&good.short()).is_some() && store.accept(&bad.short()).is_none());
     }
 }

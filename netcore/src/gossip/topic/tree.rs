@@ -38,8 +38,7 @@ impl Topic {
         if !self.is_subscribed() {
             return self.offer(cx, now, message);
         }
-        self.forward(cx, now, message, way);
-        self.neighbours.len() as u32
+        self.forward(cx, now, message, way)
     }
 
     /// Remembers a message.
@@ -53,15 +52,17 @@ impl Topic {
         self.changed(cx, now, bucket_of(message.time()));
     }
 
-    /// Pushes a message along the tree and has it named to the other neighbours.
-    pub(super) fn forward(&mut self, cx: &mut Common, now: Now, message: &Arc<Message>, way: Way) {
+    /// Pushes a message along the tree and has it named to the other neighbours. To how many in all: whoever was given as many
+    /// as it takes finds it later, by comparing what it has.
+    pub(super) fn forward(&mut self, cx: &mut Common, now: Now, message: &Arc<Message>, way: Way) -> u32 {
         let Way { hops, repair, from } = way;
         let id = message.short();
-        let mut full = false;
+        let (mut full, mut given) = (false, 0);
         for (&peer, neighbour) in &mut self.neighbours {
-            if Some(peer) == from || peer == message.author() {
+            if Some(peer) == from || peer == message.author() || !cx.may_send(peer, Kind::Given, now) {
                 continue;
             }
+            given += 1;
             if neighbour.push {
                 cx.send(peer, Frame::Push { hops, repair, message: Arc::clone(message) });
             } else {
@@ -75,6 +76,7 @@ impl Topic {
             let at = now.at + cx.config.have_delay;
             cx.timers.by(Some(self.id), Work::Flush, at);
         }
+        given
     }
 
     /// Names new messages to neighbours.
@@ -103,7 +105,7 @@ impl Topic {
             return Ok(());
         }
         if !self.is_subscribed() {
-            if cx.may(from, Kind::Request, 1, now)? {
+            if cx.may(from, Kind::Request, 1, now) {
                 cx.send(from, Frame::Leave { topic: self.id });
             }
             return Ok(());
@@ -113,7 +115,7 @@ impl Topic {
             cx.stats.dropped_invalid += 1;
             return Err(BadMessage::TooLarge.into());
         }
-        if timely.is_err() || self.store.is_below_floor(message.time()) {
+        if timely.is_err() || !self.store.takes(now, message.time(), cx.config.topic_names) {
             if let Some(missing) = self.missing.remove(&id) {
                 Self::let_off(cx, &missing);
             }
@@ -121,7 +123,7 @@ impl Topic {
             self.info.dropped += 1;
             return Ok(());
         }
-        if !cx.may(from, Kind::Message, 1, now)? {
+        if !cx.may(from, Kind::Message, 1, now) {
             self.info.dropped += 1;
             return Ok(());
         }
@@ -143,6 +145,9 @@ impl Topic {
         if waiting {
             self.wait_for_verdict(cx, now, id);
         } else {
+            if !own {
+                cx.credit(from, now);
+            }
             self.forward(cx, now, &message, way);
         }
         Ok(())
@@ -225,7 +230,8 @@ impl Topic {
                 continue;
             }
             let Some(peer) = cx.peers.get_mut(&from) else { return };
-            if peer.promised >= MAX_PROMISED {
+            // While there is little room, nobody takes much of it: others' names may be real.
+            if peer.promised >= MAX_PROMISED || (peer.promised >= MAX_ASKED && self.missing.is_half_full()) {
                 cx.stats.dropped_names += 1;
                 continue;
             }
@@ -315,7 +321,7 @@ impl Topic {
             return;
         };
         let Some(peer) = cx.peers.get_mut(&holder) else { return };
-        if peer.asked >= MAX_ASKED {
+        if peer.asked >= MAX_ASKED || !peer.may(Kind::Asked, 1, now.at) {
             self.missing.postpone(id, now.at + cx.config.want_delay);
             return;
         }
@@ -339,34 +345,26 @@ impl Topic {
         }
     }
 
-    /// A peer did not send what it said it has and was asked for at `since`. It is not blamed if it is silent: its
-    /// connection is about to be lost.
+    /// A peer did not send what it said it has and was asked for at `since`.
     fn broken(&mut self, cx: &mut Common, now: Now, peer: NodeId, since: Instant) {
         cx.stats.promises_broken += 1;
         let Some(known) = cx.peers.get_mut(&peer) else { return };
         known.asked = known.asked.saturating_sub(1);
-        if known.heard > since && known.broke_promise() {
+        if known.broke_promise(since) {
             cx.output(Output::Blame { peer, why: Misbehaviour::EmptyPromises });
             cx.send(peer, Frame::Leave { topic: self.id });
             self.unlink(cx, now, peer, BANNED);
         }
     }
 
-    pub(super) fn handle_want(
-        &mut self,
-        cx: &mut Common,
-        now: Now,
-        from: NodeId,
-        graft: bool,
-        messages: &[MessageId],
-    ) -> Result<(), Misbehaviour> {
+    pub(super) fn handle_want(&mut self, cx: &mut Common, now: Now, from: NodeId, graft: bool, messages: &[MessageId]) {
         if graft && let Some(neighbour) = self.neighbours.get_mut(&from) {
             neighbour.push = true;
         }
         for id in messages {
             let Some((message, hops)) = self.store.held(id) else { continue };
             let message = Arc::clone(message);
-            if !cx.may(from, Kind::Served, message.size(), now)? {
+            if !cx.may(from, Kind::Served, message.size(), now) || !cx.may_send(from, Kind::Answered, now) {
                 break;
             }
             if let Some(neighbour) = self.neighbours.get_mut(&from) {
@@ -374,6 +372,5 @@ impl Topic {
             }
             cx.send(from, Frame::Push { hops, repair: true, message });
         }
-        Ok(())
     }
 }
