@@ -100,12 +100,16 @@ counters! {
     peer_frames_unknown,
     /// Streams of peers refused unseen, because too many before came to nothing.
     peer_streams_over_rate,
-    /// Streams whose header did not arrive in time.
+    /// Streams whose header or payload did not arrive in time.
     peer_headers_late,
+    /// Calls and questions of peers refused because too many payloads were on their way.
+    peer_payloads_refused,
     /// Questions of peers refused because they came too fast, or too many at once.
     questions_refused_busy,
     /// Questions of peers that took too long to answer.
     questions_late,
+    /// Datagrams on query connections, which have none.
+    query_datagrams_dropped,
     /// Query connections made.
     query_connections_dialed,
     /// Query connections let go early to make room for others.
@@ -116,7 +120,7 @@ counters! {
     query_connections_refused,
     /// Peers not dialed back because too many asked, or one asked too often.
     probes_refused_busy,
-    /// Address records from peers dropped because they came too fast.
+    /// Address records from peers dropped because they came too fast, out of time, or for another zone.
     peer_records_dropped,
     /// Address records from peers dropped because they name no address that the peer's packets come from.
     peer_records_elsewhere,

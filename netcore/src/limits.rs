@@ -46,9 +46,29 @@ pub const MAX_WINDOW: u64 = 8 << 20;
 /// Sum of the windows one plugin's streams may grow to. A new stream has its initial window even where others have grown
 /// to all of it: at most [`STREAMS_PER_PLUGIN`] of those, another 64 MiB.
 pub const WINDOW_POOL: u64 = 64 << 20;
-/// Unread bytes of one connection that QUIC itself may hold: streams are drained at once, so this bounds only what a
-/// peer sends that it was not allowed to.
-pub const CONNECTION_WINDOW: u32 = 32 << 20;
+/// Unread bytes that QUIC may hold of a connection that has not settled, and of a query connection: the first words, two
+/// questions of the largest size. With 256 of each kind 64 MiB.
+pub const START_WINDOW: u32 = 128 << 10;
+/// The same of a link that is ready: calls, gossip and control, which are read as they come. 80 Mbit/s at 100 ms; with 128
+/// links 128 MiB.
+pub const LINK_WINDOW: u64 = 1 << 20;
+/// What a link gets beyond [`LINK_WINDOW`] as the streams of plugins on it are granted more: two of the largest windows.
+pub const LINK_BULK_WINDOW: u64 = 2 * MAX_WINDOW;
+/// That of all links together. A link keeps what it got until it ends, since QUIC cannot take back what it allowed; 16 links
+/// have streams at full speed, those that come after them share [`LINK_WINDOW`].
+pub const RECEIVE_BUDGET: u64 = 128 << 20;
+/// Bytes sent on a connection that the peer has not acknowledged yet, which QUIC holds.
+pub const LINK_SEND_WINDOW: u64 = 1 << 20;
+/// What a link gets beyond it while a stream of a plugin sends more than that: a stream's largest window.
+pub const BULK_SEND_WINDOW: u64 = MAX_WINDOW;
+/// That of all links together.
+pub const SEND_BUDGET: u64 = 128 << 20;
+/// Bytes of payloads of one link that are not there whole: eight of the largest.
+pub const LINK_PAYLOADS: u64 = 512 << 10;
+/// The same of one query connection: two.
+pub const QUERY_PAYLOADS: u64 = 128 << 10;
+/// Those beyond, of all connections together; what finds no room is refused.
+pub const PAYLOAD_BUDGET: u64 = 16 << 20;
 /// Streams of one connection that a peer may open beyond those in use, so that a busy plugin never takes the last one.
 pub const FREE_STREAMS: usize = 256;
 /// Incoming streams of one connection whose header is not there yet: as many as may be open beyond those in use.
@@ -83,7 +103,8 @@ pub const QUESTION_PEERS: usize = 4096;
 pub const QUERY_CONNECTIONS_OUT: usize = 64;
 /// Callers waiting for the same one.
 pub const QUERY_WAITERS: usize = 64;
-/// Query connections others have to this node at once. At some 50 KiB that is 13 MiB; each is over in seconds.
+/// Query connections others have to this node at once. At some 50 KiB that is 13 MiB, and 32 MiB more while all of them fill
+/// their windows; each is over in seconds.
 pub const QUERY_CONNECTIONS_IN: usize = 256;
 /// Those of one public IP (IPv6: /64) among them, for the nodes of a household behind it.
 pub const QUERY_CONNECTIONS_PER_HOST: usize = 8;

@@ -245,7 +245,7 @@ impl Asked {
     /// Remembers where a peer is, so that the plugin can dial it by its id.
     fn learn(&self, record: &AddressRecord) {
         if let Ok(peers) = self.node.peers() {
-            peers.learned(record.node, &record.addresses);
+            peers.located(record.node, &record.addresses);
         }
     }
 }

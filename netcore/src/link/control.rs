@@ -47,7 +47,7 @@ async fn send(node: &Node, link: &Link) -> Ended {
     let mut serving = node.serving(&link.peer);
     let mut own = node.services().reach.own();
     let mut out = Vec::new();
-    wire::write_frame(&hello(node, serving.clone()), &mut out);
+    wire::write_frame(&hello(node, link, serving.clone()), &mut out);
     records::write(link, &own.borrow_and_update(), &mut out);
     loop {
         if stream.write_all(&out).await.is_err() {
@@ -70,8 +70,8 @@ async fn send(node: &Node, link: &Link) -> Ended {
     }
 }
 
-fn hello(node: &Node, serving: Vec<Protocol>) -> ControlFrame {
-    let addresses = node.peers().map(|peers| peers.ticket().addresses).unwrap_or_default();
+fn hello(node: &Node, link: &Link, serving: Vec<Protocol>) -> ControlFrame {
+    let addresses = node.peers().map(|peers| peers.addresses_for(link.judged_ip(), link.own_ip())).unwrap_or_default();
     ControlFrame::Hello {
         version: wire::VERSION,
         agent: concat!("polypeer/", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -159,10 +159,12 @@ fn greet(node: &Node, link: &Link, frame: ControlFrame) -> Result<(), Ended> {
     let addresses: Vec<SocketAddr> =
         addresses.iter().take(MAX_TICKET_ADDRESSES).filter_map(|text| text.parse().ok()).collect();
     if let Ok(peers) = node.peers() {
-        peers.learned(link.peer, &addresses);
+        peers.learned(link.peer, link.judged_ip(), &addresses);
     }
     link.state().serving = serving;
+    link.open_window();
     link.stage.send_replace(Stage::Ready);
+    node.links.told_up(link.peer);
     node.services().reach.peer_up(link.peer, link.ip());
     node.services().gossip.peer_up(link.peer);
     tell_up(node, link);

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use quinn::{ReadError, ReadExactError, RecvStream, SendStream, VarInt};
 
+use super::budget::Payloads;
 use super::code_of;
 use super::wire::{self, StreamHeader};
 
@@ -115,15 +116,28 @@ impl Halves {
 
     /// Reads everything up to the end, at most `limit` bytes.
     pub(crate) async fn read_all(&mut self, limit: usize) -> Result<Bytes, Broken> {
+        Ok(self.read_while(limit, |_| true).await?.unwrap_or_default())
+    }
+
+    /// The same of what a peer sends unasked; `None` when too much of that is on its way already.
+    pub(crate) async fn read_payload(&mut self, limit: usize, payloads: &Payloads) -> Result<Option<Bytes>, Broken> {
+        let mut unfinished = payloads.begin();
+        self.read_while(limit, |bytes| unfinished.add(bytes)).await
+    }
+
+    async fn read_while(&mut self, limit: usize, mut fits: impl FnMut(usize) -> bool) -> Result<Option<Bytes>, Broken> {
         let mut all = Vec::new();
         while let Some(chunk) = self.recv.read_chunk(limit + 1 - all.len(), true).await? {
+            if !fits(chunk.bytes.len()) {
+                return Ok(None);
+            }
             all.extend_from_slice(&chunk.bytes);
             if all.len() > limit {
                 return Err(Broken::Rule(format!("message of over {limit} bytes")));
             }
         }
         self.received = true;
-        Ok(all.into())
+        Ok(Some(all.into()))
     }
 }
 

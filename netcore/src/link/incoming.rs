@@ -1,6 +1,7 @@
 //! Streams and calls that a peer opens, from their header to their end.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
@@ -61,13 +62,7 @@ async fn serve(node: Arc<Node>, mut stream: PeerStream, permit: OwnedSemaphorePe
     let header = match timeout(node.timings.header, stream.halves.header()).await {
         Ok(Ok(header)) => header,
         Ok(Err(broken)) => return gone(&node, &stream, broken),
-        Err(_) => {
-            node.counters.peer_headers_late.count();
-            if stream.link.header_late() > LATE_HEADERS {
-                stream.link.misbehaved(&node, "too many streams without a header");
-            }
-            return;
-        }
+        Err(_) => return late(&node, &stream),
     };
     let Some(header) = header else {
         let failure = Failure::new(ErrorCode::Unsupported, "this node knows no streams of this kind");
@@ -83,11 +78,8 @@ async fn serve(node: Arc<Node>, mut stream: PeerStream, permit: OwnedSemaphorePe
             }
         }
         StreamKind::Core => {
-            let payload = match timeout(node.timings.header, stream.halves.read_all(MAX_PAYLOAD)).await {
-                Ok(Ok(payload)) => payload,
-                Ok(Err(broken)) => return gone(&node, &stream, broken),
-                Err(_) => return,
-            };
+            let limit = node.timings.header;
+            let Some(payload) = payload(&node, &mut stream, limit).await else { return };
             drop(permit);
             let in_use = stream.link.stream_in_use();
             Box::pin(serve_question(node, stream, header.protocol, payload, in_use)).await;
@@ -99,15 +91,36 @@ async fn serve(node: Arc<Node>, mut stream: PeerStream, permit: OwnedSemaphorePe
         }
         StreamKind::Call => {
             // A call is in use once it is there whole, so that half of one does not count as a plugin's.
-            let payload = match timeout(node.timings.claim, stream.halves.read_all(MAX_PAYLOAD)).await {
-                Ok(Ok(payload)) => Payload(payload),
-                Ok(Err(broken)) => return gone(&node, &stream, broken),
-                Err(_) => return,
-            };
+            let limit = node.timings.claim;
+            let Some(payload) = payload(&node, &mut stream, limit).await.map(Payload) else { return };
             drop(permit);
             let in_use = stream.link.stream_in_use();
             Box::pin(serve_call(node, stream, header.protocol, payload, in_use)).await;
         }
+    }
+}
+
+/// The payload of a question or a call; without, the stream is done with.
+async fn payload(node: &Node, stream: &mut PeerStream, limit: Duration) -> Option<Bytes> {
+    let link = Arc::clone(&stream.link);
+    match timeout(limit, stream.halves.read_payload(MAX_PAYLOAD, &link.payloads)).await {
+        Ok(Ok(Some(payload))) => return Some(payload),
+        Ok(Ok(None)) => {
+            node.counters.peer_payloads_refused.count();
+            let text = "too many payloads are on their way already; send fewer at once";
+            stream.halves.refuse(&Failure::new(ErrorCode::Busy, text)).await;
+        }
+        Ok(Err(broken)) => gone(node, stream, broken),
+        Err(_) => late(node, stream),
+    }
+    None
+}
+
+/// What was to come on a stream did not come in time.
+fn late(node: &Node, stream: &PeerStream) {
+    node.counters.peer_headers_late.count();
+    if stream.link.header_late() > LATE_HEADERS {
+        stream.link.misbehaved(node, "too many streams without a header or payload");
     }
 }
 
@@ -142,8 +155,8 @@ async fn serve_stream(node: Arc<Node>, mut stream: PeerStream, protocol: Protoco
 
 /// Answers a question that this netcore answers itself.
 async fn serve_question(node: Arc<Node>, mut stream: PeerStream, protocol: Protocol, payload: Bytes, in_use: InUse) {
-    let asker = Asker { node: stream.peer(), ip: stream.link.ip() };
-    let answered = query::serve(&node, &asker, stream.link.address(), &protocol, payload).await;
+    let asker = Asker { node: stream.peer(), ip: stream.link.judged_ip() };
+    let answered = query::serve(&node, &asker, stream.link.proved_address(), &protocol, payload).await;
     drop(in_use); // a peer that does not take answers gets no more streams
     match answered {
         Ok(reply) => {

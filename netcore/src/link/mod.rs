@@ -9,6 +9,7 @@
 //!                                   └──────────────── PeerStream ─────────────────────┘
 //! ```
 
+pub(crate) mod budget;
 mod control;
 pub mod credit;
 pub mod datagram;
@@ -23,7 +24,7 @@ mod records;
 mod stream;
 pub mod wire;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -41,13 +42,17 @@ pub(crate) use outgoing::{call, open, ping};
 pub(crate) use pump::pump;
 pub(crate) use stream::PeerStream;
 
+use crate::address::Zone;
 use crate::counters::Counter;
-use crate::limits::{CONNECTION_WINDOW, FRAME_STREAMS, FREE_STREAMS, STREAMS_FOR_NOTHING, STREAMS_REFUSED};
+use crate::limits::{
+    FRAME_STREAMS, FREE_STREAMS, LINK_PAYLOADS, LINK_WINDOW, QUERY_PAYLOADS, STREAMS_FOR_NOTHING, STREAMS_REFUSED,
+};
 use crate::node::Node;
 use crate::peers::Established;
 use crate::peers::score::ScoreEvent;
 use crate::rate::Bucket;
 use crate::transport::{PathHandle, Route};
+use budget::{Budgets, Payloads, Windows};
 use credit::Credit;
 use records::Records;
 
@@ -80,10 +85,17 @@ pub struct Link {
     in_use: AtomicUsize,
     /// Those among them that carry frames.
     frames: AtomicUsize,
-    /// Streams the peer opened whose header did not come in time.
+    /// Streams the peer opened whose header or payload did not come in time.
     late: Counter,
+    /// QUIC's windows beyond those every link has.
+    windows: Windows,
+    /// Payloads the peer has begun to send.
+    payloads: Payloads,
     /// Streams the peer may open that come to nothing, and those of them it may be refused.
     for_nothing: Mutex<(Bucket, Bucket)>,
+    /// Where the peer's packets came from in the handshake, which proved it; QUIC follows it to another address before that
+    /// is proved.
+    proved: IpAddr,
     /// Payload bytes in each direction.
     sent: Counter,
     received: Counter,
@@ -110,10 +122,8 @@ struct State {
 }
 
 impl Link {
-    fn new(established: Established) -> Self {
-        let Established { node: peer, connection, path, .. } = established;
-        connection.set_receive_window(VarInt::from_u32(CONNECTION_WINDOW));
-        connection.set_max_concurrent_uni_streams(VarInt::from_u32(1));
+    fn new(established: Established, budgets: &Arc<Budgets>) -> Self {
+        let Established { node: peer, connection, path, proved, .. } = established;
         Self {
             peer,
             connection,
@@ -126,7 +136,10 @@ impl Link {
             in_use: AtomicUsize::new(0),
             frames: AtomicUsize::new(0),
             late: Counter::default(),
+            windows: Windows::new(Arc::clone(budgets)),
+            payloads: Payloads::new(Arc::clone(budgets), LINK_PAYLOADS),
             for_nothing: Mutex::new((Bucket::new(STREAMS_FOR_NOTHING), Bucket::new(STREAMS_REFUSED))),
+            proved: proved.ip().to_canonical(),
             sent: Counter::default(),
             received: Counter::default(),
         }
@@ -249,6 +262,23 @@ impl Link {
         }
     }
 
+    /// The peer's address if its IP is the one that it proved to be at.
+    pub(crate) fn proved_address(&self) -> Option<SocketAddr> {
+        self.address().filter(|now| now.ip() == self.proved)
+    }
+
+    /// For judging what the peer may be told: where its packets come from, or nowhere in particular, which is told public
+    /// addresses only, while they come from another zone than it proved to be in.
+    pub(crate) fn judged_ip(&self) -> IpAddr {
+        judged(self.proved, self.ip())
+    }
+
+    /// This node's end of the connection, where the system tells it: as the peer sees this node, unless something between
+    /// them rewrites addresses.
+    fn own_ip(&self) -> Option<IpAddr> {
+        self.connection.local_ip().map(|ip| ip.to_canonical()).filter(|ip| !ip.is_unspecified())
+    }
+
     /// The peer opened a stream: whether to look at it.
     fn stream_came(&self) -> Came {
         let (for_nothing, refused) = &mut *self.for_nothing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -275,7 +305,29 @@ impl Link {
         }
     }
 
-    /// One more stream had no header in time; how many so far.
+    /// The peer has said Hello: it may send as much as every link may.
+    fn open_window(&self) {
+        self.set_receive_window(LINK_WINDOW);
+    }
+
+    /// A stream between plugins may receive `more` bytes that are not read yet. `false`: the node has no room for that.
+    fn widen(&self, more: u64) -> bool {
+        self.windows.grow(more, |window| self.set_receive_window(window))
+    }
+
+    /// Only ever called with more than before: QUIC adds the difference to what the peer may send, each time it grows.
+    fn set_receive_window(&self, bytes: u64) {
+        self.connection.set_receive_window(VarInt::from_u64(bytes).unwrap_or(VarInt::MAX));
+    }
+
+    /// A stream between plugins sends much, or does no more.
+    fn set_send_window(&self, window: Option<u64>) {
+        if let Some(window) = window {
+            self.connection.set_send_window(window);
+        }
+    }
+
+    /// One more stream had no header or payload in time; how many so far.
     fn header_late(&self) -> u64 {
         self.late.count();
         self.late.value()
@@ -299,6 +351,11 @@ impl Link {
             _ = self.connection.closed() => Err(self.why_closed()),
         }
     }
+}
+
+/// See [`Link::judged_ip`].
+fn judged(proved: IpAddr, now: IpAddr) -> IpAddr {
+    if Zone::of(proved) == Zone::of(now) { now } else { Ipv6Addr::UNSPECIFIED.into() }
 }
 
 /// What is made of a stream that a peer opened.
@@ -355,23 +412,33 @@ const ENDED: usize = 64;
 
 /// All connections, by peer.
 #[derive(Debug, Default)]
-pub struct Links(Mutex<All>);
+pub struct Links {
+    all: Mutex<All>,
+    budgets: Arc<Budgets>,
+}
 
 #[derive(Debug, Default)]
 struct All {
     standing: HashMap<NodeId, Arc<Link>>,
+    /// Peers that were told of as up and not as down since; each of them has a standing link.
+    told: HashSet<NodeId>,
     /// Why the latest ones ended, by quinn's number for the connection.
     ended: VecDeque<(usize, Failure)>,
 }
 
 impl Links {
     fn all(&self) -> MutexGuard<'_, All> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For the payloads of a query connection.
+    pub(crate) fn payloads(&self) -> Payloads {
+        Payloads::new(Arc::clone(&self.budgets), QUERY_PAYLOADS)
     }
 
     /// Takes a connection over, on the runtime this is called on. Called by `peers` before anybody can use it.
     pub(crate) fn establish(node: &Arc<Node>, established: Established) {
-        let link = Arc::new(Link::new(established));
+        let link = Arc::new(Link::new(established, &node.links.budgets));
         link.allow_streams(FREE_STREAMS);
         node.links.all().standing.insert(link.peer, Arc::clone(&link));
         tokio::spawn(run(Arc::clone(node), link));
@@ -422,6 +489,13 @@ impl Links {
         self.all().standing.get(peer).map(|link| link.state().serving.clone()).unwrap_or_default()
     }
 
+    /// The peer said Hello and is told of as up.
+    fn told_up(&self, peer: NodeId) {
+        self.all().told.insert(peer);
+    }
+
+    /// A link has ended. Whether the peer is to be told of as down: it was told of as up, on this link or on one that this
+    /// one took the place of, and no other link stands.
     fn remove(&self, link: &Arc<Link>) -> bool {
         let mut all = self.all();
         if all.ended.len() == ENDED {
@@ -432,7 +506,7 @@ impl Links {
         if newest {
             all.standing.remove(&link.peer);
         }
-        newest
+        newest && all.told.remove(&link.peer)
     }
 }
 
@@ -444,9 +518,8 @@ async fn run(node: Arc<Node>, link: Arc<Link>) {
     let _ = datagrams.await; // it ends with the connection, as the streams do
     control.abort();
     let _ = control.await; // it may be about to tell that the peer is up, which must come before that it is down
-    let was_ready = link.stage.send_replace(Stage::Over) == Stage::Ready;
-    let newest = node.links.remove(&link);
-    if was_ready && newest {
+    link.stage.send_replace(Stage::Over);
+    if node.links.remove(&link) {
         node.services().reach.peer_down(link.peer);
         node.services().gossip.peer_down(link.peer);
         tell_down(&node, &link);
@@ -471,5 +544,21 @@ fn tell_down(node: &Node, link: &Link) {
         if session.launch.grants().peers.allows(&link.peer) && !session.tell_peer(event) {
             node.counters.events_dropped.count();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_taken_up_later_opens_no_zone() {
+        let ip = |text: &str| text.parse::<IpAddr>().expect("an address");
+        let (home, lan) = (ip("203.0.113.5"), ip("192.168.1.1"));
+        assert_eq!(judged(home, ip("198.51.100.9")), ip("198.51.100.9"));
+        for spoofed in [lan, ip("127.0.0.1")] {
+            assert_eq!(Zone::of(judged(home, spoofed)), Zone::Public);
+        }
+        assert_eq!(judged(lan, lan), lan);
     }
 }

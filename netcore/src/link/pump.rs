@@ -7,6 +7,7 @@ use bytes::{Buf, Bytes};
 use polypeer_ipc_protocol::error::ErrorCode;
 use quinn::{ReadError, SendStream, StoppedError, VarInt, WriteError};
 
+use super::Link;
 use super::code_of;
 use super::credit::{OverCredit, ReceiveWindow};
 use super::halves::Halves;
@@ -15,7 +16,7 @@ use crate::account::Account;
 use crate::gateway::Direction;
 use crate::gateway::data::{DataConnection, DataReader, DataWriter, Input};
 use crate::gateway::launch::ActiveUse;
-use crate::limits::INITIAL_WINDOW;
+use crate::limits::{INITIAL_WINDOW, LINK_SEND_WINDOW};
 use crate::node::Node;
 
 /// Pieces taken from QUIC at a time.
@@ -26,6 +27,7 @@ const PIECES: usize = 64;
 pub(crate) async fn pump(node: Arc<Node>, stream: PeerStream, data: DataConnection, mut active: ActiveUse) {
     let DataConnection { reader, writer, permit: _permit } = data;
     let account = Arc::clone(&active.launch().account);
+    let link = Arc::clone(&stream.link);
     let mut pump = Pump {
         node: Arc::clone(&node),
         stream,
@@ -37,8 +39,9 @@ pub(crate) async fn pump(node: Arc<Node>, stream: PeerStream, data: DataConnecti
         down: Direction::Open,
         deaf: false,
         gone: false,
-        window: Window::new(Arc::clone(&account)),
+        window: Window::new(Arc::clone(&account), link),
         account,
+        sends_much: false,
     };
     if let Err(over) = pump.run(&mut active).await {
         pump.stream.link.misbehaved(&node, &over.to_string());
@@ -74,6 +77,17 @@ struct Pump {
     gone: bool,
     window: Window,
     account: Arc<Account>,
+    /// So much was sent that the link's window for sending is to be wide.
+    sends_much: bool,
+}
+
+impl Drop for Pump {
+    fn drop(&mut self) {
+        if self.sends_much {
+            let link = &self.stream.link;
+            link.set_send_window(link.windows.sent_much());
+        }
+    }
 }
 
 impl Pump {
@@ -175,7 +189,11 @@ impl Pump {
             Ok(bytes) => {
                 self.sent += bytes as u64;
                 self.account.sent.add(bytes as u64);
-                self.stream.link.sent.add(bytes as u64);
+                let link = &self.stream.link;
+                link.sent.add(bytes as u64);
+                if self.sent >= LINK_SEND_WINDOW && !std::mem::replace(&mut self.sends_much, true) {
+                    link.set_send_window(link.windows.sends_much());
+                }
             }
             Err(WriteError::Stopped(code)) => self.stopped(Ok(Some(code))),
             Err(_) => self.lost(),
@@ -272,26 +290,44 @@ async fn write(send: &mut SendStream, chunk: &mut Bytes, allowed: u64) -> Result
     Ok(written.bytes)
 }
 
-/// The receiving window, entered in the plugin's pool for as long as the stream lives.
+/// The receiving window, entered in the plugin's pool and at the link for as long as the stream lives.
 struct Window {
     flow: ReceiveWindow,
     account: Arc<Account>,
+    link: Arc<Link>,
+    /// What was entered at the link: not the initial window where the node had no room for it, which is then part of
+    /// what every link has.
+    entered: u64,
 }
 
 impl Window {
-    fn new(account: Arc<Account>) -> Self {
+    fn new(account: Arc<Account>, link: Arc<Link>) -> Self {
         account.window_opened(INITIAL_WINDOW);
-        Self { flow: ReceiveWindow::default(), account }
+        let entered = if link.widen(INITIAL_WINDOW) { INITIAL_WINDOW } else { 0 };
+        Self { flow: ReceiveWindow::default(), account, link, entered }
     }
 
     fn consumed(&mut self, bytes: usize) -> Option<u64> {
         self.flow.handle_consumed(bytes);
-        self.flow.poll_credit(|more| self.account.window_grown(more))
+        let Self { flow, account, link, entered } = self;
+        flow.poll_credit(|more| {
+            if !account.window_grown(more) {
+                return false;
+            }
+            let widened = link.widen(more);
+            if widened {
+                *entered += more;
+            } else {
+                account.window_closed(more);
+            }
+            widened
+        })
     }
 }
 
 impl Drop for Window {
     fn drop(&mut self) {
         self.account.window_closed(self.flow.window());
+        self.link.windows.shrink(self.entered);
     }
 }

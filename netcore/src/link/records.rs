@@ -32,23 +32,22 @@ impl Default for Records {
 pub(super) enum Lie {
     #[error("an address record of another node")]
     OtherNode,
-    #[error("an address record that means nothing where this node is")]
-    OtherZone,
     #[error(transparent)]
     Bad(#[from] BadRecord),
 }
 
 /// Appends frames with those of `own` that the peer may be told.
 pub(super) fn write(link: &Link, own: &[Arc<AddressRecord>], out: &mut Vec<u8>) {
-    let peer = Zone::of(link.ip());
+    let peer = Zone::of(link.judged_ip());
     // As the peer sees this node, where that is known: it must not be told what it cannot use.
-    let here = link.connection.local_ip().filter(|ip| !ip.is_unspecified()).map_or(peer, Zone::of);
+    let here = link.own_ip().map_or(peer, Zone::of);
     for record in own.iter().filter(|record| record.zone().is_told_to(peer) && record.zone().is_told_to(here)) {
         write_frame(&ControlFrame::Record { record: AddressRecord::clone(record) }, out);
     }
 }
 
-/// Takes a record from the peer: it is its own, signed, in time and of a zone that is told here. Too many are dropped.
+/// Takes a record from the peer: it is its own and signed. Too many are dropped, and those out of
+/// time or of a zone that means nothing here.
 pub(super) fn take(node: &Node, link: &Link, record: AddressRecord) -> Result<(), Lie> {
     if !link.state().records.rate.take(Instant::now()) {
         node.counters.peer_records_dropped.count();
@@ -57,8 +56,11 @@ pub(super) fn take(node: &Node, link: &Link, record: AddressRecord) -> Result<()
     if record.node != link.peer {
         return Err(Lie::OtherNode);
     }
-    if !record.zone().is_told_to(Zone::of(link.ip())) {
-        return Err(Lie::OtherZone);
+    // Useless here, and nobody's fault: with something between the two that rewrites addresses (a router that turns packets
+    // to its own public address around, a port proxy, a VPN) each sees the other elsewhere than it is.
+    if !record.zone().is_told_to(Zone::of(link.judged_ip())) {
+        node.counters.peer_records_dropped.count();
+        return Ok(());
     }
     match record.check(node.keys.as_ref(), Now::real()) {
         // Clocks differ, and frames are old when they come through a slow peer.
@@ -68,7 +70,7 @@ pub(super) fn take(node: &Node, link: &Link, record: AddressRecord) -> Result<()
         }
         checked => checked?,
     }
-    if !record.may_be_at(link.ip()) {
+    if !record.may_be_at(link.judged_ip()) {
         node.counters.peer_records_elsewhere.count();
         return Ok(());
     }
@@ -83,7 +85,7 @@ pub(super) fn take(node: &Node, link: &Link, record: AddressRecord) -> Result<()
     };
     if newer {
         if let Ok(peers) = node.peers() {
-            peers.learned(link.peer, &record.addresses);
+            peers.learned(link.peer, link.judged_ip(), &record.addresses);
         }
         node.services().discovery.heard(Arc::clone(&record));
         node.services().dht.add(record);

@@ -8,10 +8,13 @@ use std::time::Instant;
 use polypeer_ipc_protocol::ids::NodeId;
 
 use super::score::Standing;
-use crate::transport::path::is_synthetic;
+use crate::transport::path::{is_synthetic, plain};
 
 /// Nodes known at once; the one heard of least recently makes room. About 2 MiB at most.
 pub const MAX_NODES: usize = 4096;
+/// Of those, nodes that only ever dialed this one and are gone: anybody makes as many of them as there are keys. Beyond
+/// this the oldest of them makes room, not somebody heard of elsewhere.
+pub const MAX_GUESTS: usize = MAX_NODES / 2;
 /// Nodes the operator protects: together with the low water mark far below the table's limit.
 pub const MAX_PROTECTED: usize = 256;
 /// Addresses of one node; the least promising makes room.
@@ -60,6 +63,19 @@ impl Source {
     }
 }
 
+/// How much would be lost with a node, the least first; also in the store's file, as the numbers they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Weight {
+    /// Somebody named it.
+    Named = 0,
+    /// It was here.
+    Guest = 1,
+    /// It did harm, which must outlast those who come to have it forgotten.
+    Banned = 2,
+    /// It is connected, or was found where it was said to be.
+    Peer = 3,
+}
+
 /// One address of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Known {
@@ -93,6 +109,10 @@ pub struct Entry {
     pub standing: Standing,
     /// When it was connected last, Unix seconds.
     pub seen: Option<u64>,
+    /// Whether it ever answered a dial of ours, so that it is somebody more than a key.
+    pub dialed: bool,
+    /// Whether it is connected; not kept on disk.
+    pub connected: bool,
     /// Dials in a row that failed; not kept on disk.
     pub failures: u32,
     /// Not to be dialed by ourselves before then; not kept on disk.
@@ -113,9 +133,17 @@ impl Entry {
         sources.into_iter().map(|source| source.name().to_owned()).collect()
     }
 
-    /// How much would be lost with it: strangers nothing, then those who misbehaved, then those who were peers.
-    fn weight(&self) -> u8 {
-        if self.remembered { 2 } else { u8::from(self.standing != Standing::default()) }
+    /// How much would be lost with it.
+    pub(super) fn weight(&self) -> Weight {
+        if self.connected || self.dialed {
+            Weight::Peer
+        } else if self.standing.was_banned() {
+            Weight::Banned
+        } else if self.remembered || self.standing != Standing::default() {
+            Weight::Guest
+        } else {
+            Weight::Named
+        }
     }
 
     fn learn(&mut self, address: SocketAddr, source: Source, worked: Option<u64>) -> bool {
@@ -168,6 +196,7 @@ impl Book {
 
     /// Adds an address; returns whether that changed anything. An address nobody can be dialed at is left out.
     pub fn learn(&mut self, node: NodeId, address: SocketAddr, source: Source) -> bool {
+        let address = plain(address);
         dialable(address) && self.entry(node).is_some_and(|entry| entry.learn(address, source, None))
     }
 
@@ -176,9 +205,18 @@ impl Book {
         if let Some(entry) = self.entry(node) {
             entry.remembered = true;
             entry.seen = Some(now);
-            if let Some(address) = address.filter(|address| dialable(*address)) {
+            entry.connected = true;
+            if let Some(address) = address.map(plain).filter(|address| dialable(*address)) {
                 entry.learn(address, source, Some(now));
             }
+        }
+    }
+
+    /// The connection with `node` stood until `now`, and stands on if `connected`.
+    pub fn seen(&mut self, node: &NodeId, connected: bool, now: u64) {
+        if let Some(entry) = self.entries.get_mut(node) {
+            entry.connected = connected;
+            entry.seen = Some(now);
         }
     }
 
@@ -268,12 +306,16 @@ impl Book {
         }
     }
 
-    /// The entry of `node`, made if there is room or somebody dispensable: strangers first, nobody blocked or protected.
+    /// The entry of `node`, made if there is room or somebody dispensable: the least [`Weight`] first, but guests before
+    /// those who were named when there are many guests; nobody blocked or protected.
     fn entry(&mut self, node: NodeId) -> Option<&mut Entry> {
         self.clock += 1;
         if !self.entries.contains_key(&node) && self.entries.len() >= MAX_NODES {
-            let dispensable = self.entries.iter().filter(|(_, entry)| !entry.blocked && !entry.protected);
-            let oldest = *dispensable.min_by_key(|(_, entry)| (entry.weight(), entry.touched))?.0;
+            let dispensable = || self.entries.iter().filter(|(_, entry)| !entry.blocked && !entry.protected);
+            let is_guest = |entry: &Entry| matches!(entry.weight(), Weight::Guest | Weight::Banned);
+            let crowded = dispensable().filter(|(_, entry)| is_guest(entry)).count() >= MAX_GUESTS;
+            let order = |entry: &Entry| (!(crowded && is_guest(entry)), entry.weight(), entry.touched);
+            let oldest = *dispensable().min_by_key(|(_, entry)| order(entry))?.0;
             self.entries.remove(&oldest);
         }
         let entry = self.entries.entry(node).or_default();
@@ -332,6 +374,7 @@ mod tests {
     fn nodes_are_bounded_and_strangers_make_room_first() {
         let mut book = Book::default();
         book.connected(node(0), Some(address(1)), Source::Ticket, 1);
+        book.seen(&node(0), false, 1);
         book.set_blocked(node(1), true);
         for number in 2..MAX_NODES as u32 + 100 {
             book.learn(node(number), address(1), Source::Lan);
@@ -368,6 +411,32 @@ mod tests {
     }
 
     #[test]
+    fn guests_however_many_take_no_place_of_peers_bans_and_half_of_those_who_were_named() {
+        let mut book = Book::default();
+        for number in 0..100 {
+            book.connected(node(number), Some(address(1)), Source::Exchange, 1);
+            book.known(&node(number)).expect("known").dialed = true;
+            book.seen(&node(number), false, 2);
+        }
+        book.connected(node(100), Some(address(1)), Source::Incoming, 1);
+        while !book.standing(node(101)).expect("room").count(100, ScoreEvent::Misbehaved) {}
+        for number in 1000..1000 + MAX_NODES as u32 {
+            book.learn(node(number), address(1), Source::Exchange);
+        }
+        for number in 0..3 * MAX_NODES as u32 {
+            let guest = node(100_000 + number);
+            book.connected(guest, Some(address(1)), Source::Incoming, 1);
+            book.seen(&guest, false, 2);
+        }
+        assert_eq!(book.iter().count(), MAX_NODES);
+        assert!((0..100).all(|number| book.get(&node(number)).is_some()), "those dialed once");
+        assert!(book.get(&node(100)).is_some(), "one that is connected");
+        assert!(book.get(&node(101)).expect("known").standing.banned_for(100).is_some());
+        let named = book.iter().filter(|(_, entry)| entry.weight() == Weight::Named).count();
+        assert!(named >= MAX_NODES - MAX_GUESTS - 102, "{named}");
+    }
+
+    #[test]
     fn a_ban_outlasts_a_flood_of_strangers() {
         let mut book = Book::default();
         while !book.standing(node(1)).expect("room").count(100, ScoreEvent::Misbehaved) {}
@@ -392,9 +461,25 @@ mod tests {
     }
 
     #[test]
+    fn an_address_in_two_forms_is_one() {
+        let mut book = Book::default();
+        assert!(book.learn(node(1), "[::ffff:192.0.2.1]:1".parse().expect("address"), Source::Peer));
+        assert!(!book.learn(node(1), address(1), Source::Peer));
+        assert_eq!(book.candidates(&node(1)), [address(1)]);
+    }
+
+    #[test]
     fn address_nobody_can_be_at_is_not_kept() {
         let mut book = Book::default();
-        for text in ["0.0.0.0:1", "192.0.2.1:0", "224.0.0.1:5", "[::]:1", "[ff02::1]:1", "[fd70:6f6c:7970::5]:1"] {
+        for text in [
+            "0.0.0.0:1",
+            "192.0.2.1:0",
+            "224.0.0.1:5",
+            "[::]:1",
+            "[ff02::1]:1",
+            "[fd70:6f6c:7970::5]:1",
+            "[::ffff:0.0.0.0]:1",
+        ] {
             assert!(!book.learn(node(1), text.parse().expect("address"), Source::Ticket), "{text}");
         }
         assert!(book.get(&node(1)).is_none());

@@ -1,6 +1,7 @@
 //! Does what the [`super::manager`] decides, and writes down what changed.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -114,16 +115,17 @@ impl Shared {
         }
     }
 
-    /// Adds a deed of `node`; what it is called for the operator if not by its usual name.
-    pub(super) fn score(&self, node: NodeId, event: ScoreEvent, reason: Option<&str>) {
+    /// Adds a deed of `node`; what it is called for the operator if not by its usual name, and where its packets came from
+    /// if not over its link. Where it only says it is does not count: that may be somebody else's address.
+    pub(super) fn score(&self, node: NodeId, event: ScoreEvent, reason: Option<&str>, from: Option<SocketAddr>) {
         let now = Now::real();
         let state = &mut *self.lock();
         if state.manager.score(now, node, event) {
             tracing::info!(%node, ?event, "a peer did too much harm and is refused for a while");
         }
         if let Some(offence) = event.offence() {
-            let address = state.table.live(&node).map(|live| live.link.path.route().address());
-            let address = address.or_else(|| state.manager.book().candidates(&node).first().copied());
+            let live = || state.table.live(&node).map(|live| live.link.path.route().address());
+            let address = from.or_else(live);
             state.offenders.add(now.unix, Some(node), address, reason.unwrap_or(offence));
             if let Some(address) = address {
                 state.doors.slow_down(now.at, address.ip(), state.manager.marks());

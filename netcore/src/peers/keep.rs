@@ -148,7 +148,13 @@ impl Shared {
                     self.events.send(PeerEvent::Full { node, address, source }).ok();
                 }
                 if let Some((number, replaced)) = kept {
-                    self.lock().table.ended(&node, number, random_tag());
+                    let mut state = self.lock();
+                    if state.table.ended(&node, number, random_tag()) && replaced.is_some() {
+                        // The one it took the place of is what the manager holds; nobody else ends that any more.
+                        state.manager.down(Now::real(), &node, Ending::Lost);
+                    }
+                    drop(state);
+                    self.manager_changed.notify_one();
                     self.drop_replaced(&node, replaced);
                 }
                 Err(error)
@@ -201,6 +207,7 @@ impl Shared {
             connection: link.connection.clone(),
             outgoing: side == Side::Dialer,
             path: link.path.clone(),
+            proved: link.proved,
         });
         let (waiters, blocked) = {
             let mut state = self.lock();

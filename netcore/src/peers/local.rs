@@ -4,6 +4,8 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use polypeer_ipc_protocol::limits::MAX_TICKET_ADDRESSES;
 
+use crate::address::Zone;
+
 /// The addresses that `bound` sockets are reached at, best first: a wildcard stands for those of all interfaces.
 pub(super) fn addresses(bound: &[SocketAddr]) -> Vec<SocketAddr> {
     let interfaces: Vec<IpAddr> = match if_addrs::get_if_addrs() {
@@ -14,6 +16,22 @@ pub(super) fn addresses(bound: &[SocketAddr]) -> Vec<SocketAddr> {
         }
     };
     spread(bound, &interfaces)
+}
+
+/// Those of `addresses` to tell a peer at `peer`, which sees this node at `own`; of public ones only those that are `known`.
+pub(super) fn told(
+    mut addresses: Vec<SocketAddr>,
+    peer: IpAddr,
+    own: Option<IpAddr>,
+    known: impl Fn(&SocketAddr) -> bool,
+) -> Vec<SocketAddr> {
+    let peer = Zone::of(peer);
+    let here = own.map_or(peer, Zone::of);
+    addresses.retain(|address| {
+        let zone = Zone::of(address.ip());
+        zone.is_told_to(peer) && zone.is_told_to(here) && (zone != Zone::Public || known(address))
+    });
+    addresses
 }
 
 fn spread(bound: &[SocketAddr], interfaces: &[IpAddr]) -> Vec<SocketAddr> {
@@ -72,6 +90,23 @@ mod tests {
         let interfaces = texts.map(|text| text.parse().expect("IP"));
         let found = spread(&list(&["0.0.0.0:7470", "[::]:7471"]), &interfaces);
         assert_eq!(found, list(&["203.0.113.9:7470", "[2001:db8::5]:7471", "10.0.0.5:7470"]));
+    }
+
+    #[test]
+    fn strangers_learn_of_no_private_network_and_of_no_other_line() {
+        let home = ["203.0.114.1:7470", "198.51.100.1:7470", "192.168.1.2:7470", "10.8.0.3:7470", "[fd00::5]:7470"];
+        let ip = |text: &str| text.parse::<IpAddr>().expect("IP");
+        let to = |peer: &str, own: &str| {
+            told(list(&home), ip(peer), Some(ip(own)), |address| address.ip() == ip("203.0.114.1"))
+        };
+        assert_eq!(to("192.0.2.9", "203.0.114.1"), list(&["203.0.114.1:7470"]));
+        assert_eq!(to("192.0.2.9", "192.168.1.2"), list(&["203.0.114.1:7470"]), "behind a router too");
+        assert_eq!(to("::", "203.0.114.1"), list(&["203.0.114.1:7470"]), "through others");
+        let neighbour = to("192.168.1.7", "192.168.1.2");
+        let all = ["203.0.114.1:7470", "192.168.1.2:7470", "10.8.0.3:7470", "[fd00::5]:7470"];
+        assert_eq!(neighbour, list(&all));
+        assert_eq!(to("127.0.0.1", "127.0.0.1"), []);
+        assert_eq!(told(list(&["127.0.0.1:1"]), ip("127.0.0.1"), None, |_| false), list(&["127.0.0.1:1"]));
     }
 
     #[test]

@@ -133,6 +133,7 @@ impl Shared {
             sent_bytes: count(&counters.sent_bytes),
             received_bytes: count(&counters.received_bytes),
             counters: state.counters(&[
+                ("places_taken", state.manager.connected() as u64),
                 ("strange_datagrams", count(&counters.strange)),
                 ("unroutable_datagrams", count(&counters.unroutable)),
             ]),

@@ -182,10 +182,12 @@ impl Manager {
         changed.into_iter().map(|node| (node, self.book.get(&node).cloned())).collect()
     }
 
-    /// Marks what connected peers have earned as worth writing.
+    /// Marks what connected peers have earned, and that they were here until now, as worth writing.
     pub fn checkpoint(&mut self, now: Now) {
-        let earned = |node: &&NodeId| self.book.get(node).is_some_and(|entry| !entry.standing.is_clean(now.unix));
-        self.changed.extend(self.links.keys().filter(earned));
+        for node in self.links.keys() {
+            self.book.seen(node, true, now.unix);
+        }
+        self.changed.extend(self.links.keys());
     }
 
     // What happens.
@@ -330,6 +332,7 @@ impl Manager {
         self.book.connected(node, address, source, now.unix);
         if let Some(entry) = self.book.known(&node) {
             (entry.failures, entry.due) = (0, None);
+            entry.dialed |= out;
         }
         let held = Held { ip, source, outgoing: out, since: now.at, used: now.at, closing: false };
         if let Some(replaced) = self.links.insert(node, held) {
@@ -346,6 +349,7 @@ impl Manager {
         self.counts.remove(held.ip);
         self.wake = Some(now.at);
         let jitter = self.jitter();
+        self.book.seen(node, false, now.unix);
         let let_go = held.closing || ending == Ending::LetGo;
         let wait = if let_go { REST.mul_f64(0.5 + jitter) } else { FIRST.mul_f64(jitter) };
         if let Some(entry) = self.book.known(node) {

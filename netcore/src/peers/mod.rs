@@ -33,7 +33,7 @@ pub mod store;
 pub mod table;
 pub mod trace;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -45,8 +45,10 @@ use polypeer_ipc_protocol::limits::MAX_TICKET_ADDRESSES;
 use polypeer_ipc_protocol::ticket::Ticket;
 use tokio::sync::broadcast;
 
+use crate::address::Zone;
 use crate::identity::Identity;
 use crate::now::Now;
+use crate::transport::path::plain;
 use crate::transport::{BindError, Choice, DialError, IDLE, Link, PathHandle, Transport};
 use book::Source;
 use marks::Marks;
@@ -108,6 +110,8 @@ pub struct Established {
     pub outgoing: bool,
     /// How its packets travel, and the means to change that.
     pub path: PathHandle,
+    /// Where it proved to be by the handshake.
+    pub proved: SocketAddr,
 }
 
 /// What happens to peers.
@@ -261,10 +265,16 @@ impl Peers {
         self.shared.lock().table.live(node).map(|live| live.link.connection.clone())
     }
 
-    /// Where `node` says it can be reached. Loopback addresses are believed only of a node that is connected over
-    /// loopback: another machine's loopback is ours.
-    pub fn learned(&self, node: NodeId, addresses: &[SocketAddr]) {
-        self.shared.learned(node, addresses);
+    /// Where `node`, whose packets come from `ip`, says it can be reached. Only addresses of zones that are told there are
+    /// believed: another machine's loopback is ours, and a stranger's private network is not.
+    pub fn learned(&self, node: NodeId, ip: IpAddr, addresses: &[SocketAddr]) {
+        self.shared.learned(node, addresses, |zone| zone.is_told_to(Zone::of(ip)));
+    }
+
+    /// Where `node` can be reached by its own signature, which was looked up and judged already: all but loopback is
+    /// believed.
+    pub fn located(&self, node: NodeId, addresses: &[SocketAddr]) {
+        self.shared.learned(node, addresses, |zone| zone != Zone::Loopback);
     }
 
     /// `node` may be at `addresses`, as `source` says: dials it if that is useful now, or keeps it in mind for later.
@@ -305,12 +315,17 @@ impl Peers {
 
     /// `node` did something good or bad. Bad enough, it is cut off and refused for a while.
     pub fn score(&self, node: NodeId, event: ScoreEvent) {
-        self.shared.score(node, event, None);
+        self.shared.score(node, event, None, None);
     }
 
     /// `node` broke the protocol: `reason` is for the operator. The caller ends the connection.
     pub fn misbehaved(&self, node: NodeId, reason: &str) {
-        self.shared.score(node, ScoreEvent::Misbehaved, Some(reason));
+        self.shared.score(node, ScoreEvent::Misbehaved, Some(reason), None);
+    }
+
+    /// The same of a node that need not be connected: its packets came from `address`.
+    pub fn misbehaved_at(&self, node: NodeId, address: SocketAddr, reason: &str) {
+        self.shared.score(node, ScoreEvent::Misbehaved, Some(reason), Some(plain(address)));
     }
 
     /// Fails when nothing is to be had to do with `node`: `blocked`, or `peer misbehaved` while it is banned.
@@ -332,6 +347,18 @@ impl Peers {
         addresses.extend(local.into_iter().filter(|address| !addresses.contains(address)).collect::<Vec<_>>());
         addresses.truncate(MAX_TICKET_ADDRESSES);
         Ticket { node: self.shared.me, addresses }
+    }
+
+    /// Where a peer at `ip`, which sees this node at `own`, may try to reach it: those of the ticket that mean something to
+    /// it. Of public ones it is told those that peers have dialed back, those the operator listens on by name, and `own`,
+    /// which it knows: others would show which lines and tunnels a machine has.
+    pub(crate) fn addresses_for(&self, ip: IpAddr, own: Option<IpAddr>) -> Vec<SocketAddr> {
+        let confirmed = self.shared.lock().confirmed.clone();
+        let bound = self.shared.transport.local_addresses();
+        let known = |address: &SocketAddr| {
+            confirmed.contains(address) || bound.contains(address) || own == Some(address.ip().to_canonical())
+        };
+        local::told(self.ticket().addresses, ip, own, known)
     }
 
     /// Public addresses of this node that peers have dialed back, perhaps none of this machine's own.

@@ -13,8 +13,8 @@ use super::dialer;
 use super::manager::Refusal;
 use super::shared::{Begun, DialMessage, Shared, Waiter, random_tag, unix_now};
 use super::table::Wanted;
+use crate::address::Zone;
 use crate::now::Now;
-use crate::transport::path::plain;
 
 /// What a running dial may be told before it looks.
 const MAX_MESSAGES: usize = 16;
@@ -118,12 +118,10 @@ impl Shared {
         self.manager_changed.notify_one();
     }
 
-    pub(super) fn learned(&self, node: NodeId, addresses: &[SocketAddr]) {
+    pub(super) fn learned(&self, node: NodeId, addresses: &[SocketAddr], believed: impl Fn(Zone) -> bool) {
         let mut state = self.lock();
-        let live = state.table.live(&node).map(|live| live.link.connection.remote_address());
-        let local = live.is_some_and(|address| plain(address).ip().is_loopback());
         let mut changed = false;
-        for address in addresses.iter().filter(|address| local || !address.ip().is_loopback()) {
+        for address in addresses.iter().filter(|address| believed(Zone::of(address.ip()))) {
             changed |= state.manager.book_mut().learn(node, *address, Source::Peer);
         }
         if changed && let Some(entry) = state.manager.book().get(&node).filter(|entry| entry.remembered) {

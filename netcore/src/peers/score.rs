@@ -95,6 +95,9 @@ impl Standing {
 
     /// The score now.
     pub fn score(&self, unix: u64) -> f64 {
+        if self.at > unix.saturating_add(LONGEST_BAN) {
+            return 0.0; // of a clock that was far ahead: it would not fade before that time has come
+        }
         let halves = unix.saturating_sub(self.at) as f64 / HALF_LIFE as f64;
         self.score * (-halves).exp2()
     }
@@ -106,8 +109,13 @@ impl Standing {
 
     /// Seconds it is refused for from now on.
     pub fn banned_for(&self, unix: u64) -> Option<u64> {
-        // A clock that was wrong when the ban was written does not ban for years.
-        self.banned_until.checked_sub(unix).filter(|left| *left > 0).map(|left| left.min(LONGEST_BAN))
+        // No ban is longer: this one was written, or is read, by a clock that is wrong, and is not to hold for years.
+        self.banned_until.checked_sub(unix).filter(|left| (1..=LONGEST_BAN).contains(left))
+    }
+
+    /// Whether there was a ban that is not forgiven.
+    pub fn was_banned(&self) -> bool {
+        self.bans > 0
     }
 
     fn add(&mut self, unix: u64, points: f64) {
@@ -167,6 +175,21 @@ mod tests {
         assert!((standing.score(START + HALF_LIFE) - full / 2.0).abs() < 1e-9);
         assert!(standing.is_clean(START + 10 * HALF_LIFE));
         assert_eq!(standing.score(START - 50), full, "a clock that goes back makes nothing worse");
+    }
+
+    #[test]
+    fn a_clock_that_was_years_ahead_bans_for_no_longer_than_any_other() {
+        let ahead = START + 5 * 365 * 24 * 3600;
+        let mut standing = Standing::default();
+        while !standing.count(ahead, ScoreEvent::Misbehaved) {}
+        assert!(standing.banned_for(ahead).is_some());
+        assert_eq!((standing.banned_for(START), standing.score(START)), (None, 0.0));
+        while !standing.count(START, ScoreEvent::Misbehaved) {}
+        assert!(
+            standing.banned_for(START).is_some_and(|left| left <= LONGEST_BAN),
+            "it can be banned by the right clock"
+        );
+        assert!(standing.banned_for(START + LONGEST_BAN).is_none());
     }
 
     #[test]

@@ -31,7 +31,7 @@ const MAX_SET_ASIDE: usize = 9;
 const VERSION: i64 = STEPS.len() as i64;
 
 /// What makes each version out of the one before; an empty file is of version 0.
-const STEPS: [&str; 2] = [
+const STEPS: [&str; 3] = [
     "CREATE TABLE IF NOT EXISTS peers (
         node    BLOB PRIMARY KEY CHECK (length(node) = 32),
         blocked INTEGER NOT NULL,
@@ -48,6 +48,8 @@ const STEPS: [&str; 2] = [
     ALTER TABLE peers ADD COLUMN score_at INTEGER NOT NULL DEFAULT 0;    -- Unix seconds the score is of
     ALTER TABLE peers ADD COLUMN bans INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE peers ADD COLUMN banned_until INTEGER NOT NULL DEFAULT 0; -- Unix seconds",
+    "ALTER TABLE peers ADD COLUMN dialed INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE peers ADD COLUMN weight INTEGER NOT NULL DEFAULT 1;      -- as in the book; the least goes first",
 ];
 
 /// Why a write did not happen.
@@ -253,10 +255,11 @@ fn apply(database: &Connection, change: &Change) -> rusqlite::Result<()> {
         Change::Put(node, entry) => {
             let (score, score_at, bans, banned_until) = entry.standing.parts();
             transaction.execute(
-                "INSERT INTO peers (node, blocked, seen, protected, score, score_at, bans, banned_until)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+                "INSERT INTO peers (node, blocked, seen, protected, score, score_at, bans, banned_until, dialed, weight)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
                  ON CONFLICT (node) DO UPDATE SET
-                     blocked = ?2, seen = ?3, protected = ?4, score = ?5, score_at = ?6, bans = ?7, banned_until = ?8",
+                     blocked = ?2, seen = ?3, protected = ?4, score = ?5, score_at = ?6, bans = ?7, banned_until = ?8,
+                     dialed = ?9, weight = ?10",
                 params![
                     node.0,
                     entry.blocked,
@@ -265,7 +268,9 @@ fn apply(database: &Connection, change: &Change) -> rusqlite::Result<()> {
                     score,
                     score_at as i64,
                     bans,
-                    banned_until as i64
+                    banned_until as i64,
+                    entry.dialed,
+                    entry.weight() as u8
                 ],
             )?;
             transaction.execute("DELETE FROM addresses WHERE node = ?1", params![node.0])?;
@@ -275,11 +280,11 @@ fn apply(database: &Connection, change: &Change) -> rusqlite::Result<()> {
                     params![node.0, known.address.to_string(), known.worked.map(|worked| worked as i64)],
                 )?;
             }
-            // The limit of the book holds for the file too: whoever was seen least recently goes; those the operator has
-            // said something about stay.
+            // The limit of the book holds for the file too: whoever is worth least goes, and of those who was seen least
+            // recently; those the operator has said something about stay.
             transaction.execute(
                 "DELETE FROM peers WHERE node IN (
-                     SELECT node FROM peers WHERE NOT blocked AND NOT protected ORDER BY seen ASC
+                     SELECT node FROM peers WHERE NOT blocked AND NOT protected ORDER BY weight ASC, seen ASC
                      LIMIT max(0, (SELECT count(*) FROM peers) - ?1))",
                 params![MAX_NODES as i64],
             )?;
@@ -326,8 +331,8 @@ fn open(path: &Path) -> Result<(Connection, Vec<(NodeId, Entry)>), OpenError> {
 fn load(database: &Connection) -> rusqlite::Result<Vec<(NodeId, Entry)>> {
     let mut peers = Vec::new();
     let mut rows = database.prepare(
-        "SELECT node, blocked, seen, protected, score, score_at, bans, banned_until FROM peers
-         ORDER BY blocked OR protected DESC, seen DESC LIMIT ?1",
+        "SELECT node, blocked, seen, protected, score, score_at, bans, banned_until, dialed FROM peers
+         ORDER BY blocked OR protected DESC, weight DESC, seen DESC LIMIT ?1",
     )?;
     let mut rows = rows.query(params![MAX_NODES as i64])?;
     let mut addresses =
@@ -341,6 +346,7 @@ fn load(database: &Connection) -> rusqlite::Result<Vec<(NodeId, Entry)>> {
             remembered: seen.is_some(),
             protected: row.get(3)?,
             standing: standing(row)?,
+            dialed: row.get(8)?,
             ..Entry::default()
         };
         let mut known = addresses.query(params![node, MAX_ADDRESSES as i64])?;
@@ -543,5 +549,25 @@ mod tests {
         drop(loaded);
         let nodes: Vec<NodeId> = Store::open(home.path()).peers.into_iter().map(|(node, _)| node).collect();
         assert!(nodes.contains(&node(1)) && nodes.contains(&node(2)));
+    }
+
+    #[tokio::test]
+    async fn peers_and_bans_stay_in_the_file_though_thousands_come_after_them() {
+        let home = tempfile::tempdir().expect("temporary folder");
+        let loaded = Store::open(home.path());
+        let mut standing = Standing::default();
+        while !standing.count(5, ScoreEvent::Misbehaved) {}
+        loaded.store.put_now(node(1), Entry { dialed: true, ..entry(1) }).await.expect("written");
+        loaded.store.put_now(node(2), Entry { standing, ..entry(2) }).await.expect("written");
+        loaded.store.put_now(node(3), Entry { connected: true, ..entry(3) }).await.expect("written");
+        let database = Connection::open(home.path().join(FILE)).expect("open");
+        let fill = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)
+                    INSERT INTO peers (node, blocked, seen) SELECT CAST(printf('%032d', i) AS BLOB), 0, 100 + i FROM n";
+        database.execute_batch(fill).expect("fill");
+        loaded.store.put_now(node(4), entry(9999)).await.expect("written");
+        drop(loaded);
+        let nodes: Vec<NodeId> = Store::open(home.path()).peers.into_iter().map(|(node, _)| node).collect();
+        assert_eq!(nodes.len(), MAX_NODES);
+        assert!([1, 2, 3].iter().all(|kept| nodes.contains(&node(*kept))));
     }
 }

@@ -18,6 +18,7 @@ use crate::limits::{
     ANSWER_TIME, QUERY_CONNECTIONS_IN, QUERY_CONNECTIONS_PER_HOST, QUERY_CONNECTIONS_PER_PRIVATE_HOST,
     QUERY_CONNECTIONS_PER_SUBNET, QUERY_IDLE, QUERY_LIFETIME, QUERY_STREAMS,
 };
+use crate::link::budget::Payloads;
 use crate::link::halves::{Broken, Halves};
 use crate::link::wire::StreamKind;
 use crate::node::Node;
@@ -117,7 +118,7 @@ pub(crate) async fn run(node: Arc<Node>, link: Link) {
     let _entered = Entered { node: Arc::clone(&node), peer, ip };
     connection.set_max_concurrent_bi_streams(VarInt::from_u32(QUERY_STREAMS));
     connection.set_max_concurrent_uni_streams(VarInt::from_u32(0));
-    connection.set_receive_window(VarInt::from_u32(WINDOW));
+    let payloads = Arc::new(node.links.payloads());
     let asker = Asker { node: peer, ip };
     let mut tasks = JoinSet::new();
     let old = Instant::now() + QUERY_LIFETIME;
@@ -127,15 +128,20 @@ pub(crate) async fn run(node: Arc<Node>, link: Link) {
         tokio::select! {
             accepted = connection.accept_bi() => {
                 let Ok((send, recv)) = accepted else { return };
-                let (node, connection) = (Arc::clone(&node), connection.clone());
+                let (node, connection, payloads) = (Arc::clone(&node), connection.clone(), Arc::clone(&payloads));
                 tasks.spawn(async move {
                     let mut halves = Halves::new(send, recv);
-                    if let Err(Broken::Rule(reason)) = question(&node, &asker, from, &mut halves).await {
+                    if let Err(Broken::Rule(reason)) = question(&node, &asker, from, &mut halves, &payloads).await {
                         misbehaved(&node, peer, &connection, &reason);
                     }
                 });
             }
             Some(_) = tasks.join_next() => {}
+            // Nobody waits for any; what is not taken out lies there as long as the connection stands.
+            Ok(_) = connection.read_datagram() => {
+                node.counters.query_datagrams_dropped.count();
+                continue;
+            }
             () = sleep_until(until.into()) => break,
         }
         used = Instant::now();
@@ -145,8 +151,6 @@ pub(crate) async fn run(node: Arc<Node>, link: Link) {
     close(&connection);
 }
 
-/// Unread bytes of one connection: questions of 64 KiB on each of its streams, half of them at once.
-const WINDOW: u32 = QUERY_STREAMS / 2 * (MAX_PAYLOAD as u32 + (4 << 10));
 /// For a header and the payload.
 const PAYLOAD: Duration = Duration::from_secs(10);
 
@@ -159,15 +163,22 @@ async fn question(
     asker: &Asker,
     from: Option<std::net::SocketAddr>,
     halves: &mut Halves,
+    payloads: &Payloads,
 ) -> Result<(), Broken> {
     let read = async {
         let header = halves.header().await?;
         let header = header.filter(|header| header.kind == StreamKind::Core && !is_of_frames(&header.protocol));
         let Some(header) = header else { return Ok(None) };
-        Ok(Some((header.protocol, halves.read_all(MAX_PAYLOAD).await?)))
+        Ok(Some((header.protocol, halves.read_payload(MAX_PAYLOAD, payloads).await?)))
     };
     let (protocol, payload) = match timeout(PAYLOAD, read).await {
-        Ok(Ok(Some(question))) => question,
+        Ok(Ok(Some((protocol, Some(payload))))) => (protocol, payload),
+        Ok(Ok(Some((_, None)))) => {
+            node.counters.peer_payloads_refused.count();
+            let text = "too many questions are on their way already; ask again in a moment";
+            halves.refuse(&Failure::new(ErrorCode::Busy, text)).await;
+            return Ok(());
+        }
         Ok(Ok(None)) => {
             let text = "a query connection carries questions between netcores only";
             halves.refuse(&Failure::new(ErrorCode::Unsupported, text)).await;

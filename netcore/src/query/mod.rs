@@ -116,14 +116,14 @@ pub(crate) async fn question(
 ) -> Result<Bytes, Unanswered> {
     let asked = async {
         match ready_link(node, &to).await {
-            Some(link) => on_link(node, &link, protocol, &payload).await,
+            Some(link) => on_link(node, &link, addresses, protocol, &payload).await,
             None => outbound::ask(node, to, addresses, protocol, &payload).await,
         }
     };
     in_time(to, protocol, deadline, asked).await
 }
 
-/// As [`question`], only on the link with `to` that stands.
+/// As [`question`], only while a link with `to` stands.
 pub(crate) async fn question_on_link(
     node: &Arc<Node>,
     to: NodeId,
@@ -134,7 +134,7 @@ pub(crate) async fn question_on_link(
     let asked = async {
         let gone = || Failure::new(ErrorCode::ConnectionLost, format!("{to} is not connected"));
         let link = ready_link(node, &to).await.ok_or_else(|| Unanswered::Unreachable(gone()))?;
-        on_link(node, &link, protocol, &payload).await
+        on_link(node, &link, &[], protocol, &payload).await
     };
     in_time(to, protocol, deadline, asked).await
 }
@@ -146,8 +146,19 @@ async fn ready_link(node: &Node, peer: &NodeId) -> Option<Arc<Link>> {
     Some(link)
 }
 
-async fn on_link(node: &Node, link: &Link, protocol: &Protocol, payload: &[u8]) -> Result<Bytes, Unanswered> {
+/// Asks on a link; on a query connection after all where the peer refuses to go by the link: this node has moved on it,
+/// and is dialed back only where a handshake has shown it to be.
+async fn on_link(
+    node: &Arc<Node>,
+    link: &Link,
+    addresses: &[SocketAddr],
+    protocol: &Protocol,
+    payload: &[u8],
+) -> Result<Bytes, Unanswered> {
     match ask_on(&link.connection, protocol, payload).await {
+        Ok(Err(refused)) if refused.is(ErrorCode::Refused) => {
+            outbound::ask(node, link.peer, addresses, protocol, payload).await
+        }
         Ok(answered) => answered.map_err(Unanswered::Refused),
         Err(broken) => Err(Unanswered::Unreachable(link.failure(node, broken))),
     }

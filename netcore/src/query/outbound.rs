@@ -81,7 +81,7 @@ pub(super) fn misbehaved(node: &Node, peer: NodeId, connection: &Connection, rea
     node.counters.peers_misbehaved.count();
     tracing::warn!(%peer, reason, "the peer broke the protocol; closing the query connection");
     if let Ok(peers) = node.peers() {
-        peers.misbehaved(peer, reason);
+        peers.misbehaved_at(peer, connection.remote_address(), reason);
     }
     connection.close(VarInt::from_u32(ErrorCode::PeerMisbehaved.number()), reason.as_bytes());
 }
@@ -172,6 +172,8 @@ impl Future for Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
+        // Nothing is sent from here on: what was sent before is there now.
+        self.told.close();
         if let Ok(Ok((number, _))) = self.told.try_recv() {
             self.node.services().queries.pool().release(Instant::now(), self.to, number, true);
         }

@@ -8,21 +8,20 @@ use quinn::{MtuDiscoveryConfig, TransportConfig, VarInt};
 
 use super::congestion::PathAwareConfig;
 use super::path::Switches;
-use crate::limits::{QUERY_IDLE, QUERY_STREAMS};
+use crate::limits::{LINK_SEND_WINDOW, QUERY_IDLE, QUERY_STREAMS, START_WINDOW};
 
 /// How long a connection lives without a sign of the other side.
 pub const IDLE: Duration = Duration::from_secs(15);
-/// Bytes one stream may have under way: a gigabit over 64 ms. Netcore's own credit per stream ends below it.
+/// Bytes one stream may have under way: a gigabit over 64 ms. Netcore's own credit per stream ends below it, and so does the
+/// window of the connection, which starts at [`START_WINDOW`] and is widened as the link earns it (`crate::link`).
 const STREAM_WINDOW: u32 = 8 << 20;
-/// Bytes a connection may have under way in each direction, so that one stream cannot take all of it.
-const WINDOW: u32 = 16 << 20;
 /// Streams a peer may open before netcore grants more, as they are used.
 const STREAMS: u32 = 256;
-/// Unidirectional streams: one carries control, the rest is room for later versions.
-const UNI_STREAMS: u32 = 8;
+/// Unidirectional streams: the one that carries control. None is ever added, as nobody would read it.
+const UNI_STREAMS: u32 = 1;
 /// Bytes of received datagrams that QUIC may hold: netcore takes them out at once, and its thread may be a scheduler's turn
 /// behind. Beyond, QUIC drops the oldest.
-const DATAGRAMS_RECEIVED: usize = 256 << 10;
+const DATAGRAMS_RECEIVED: usize = 128 << 10;
 /// Bytes of datagrams that wait to be sent: they go before the bytes of streams, so few may be ahead of those.
 const DATAGRAMS_TO_SEND: usize = 64 << 10;
 /// Bytes of one answer on a query connection: all of it.
@@ -42,8 +41,8 @@ pub(super) fn transport(switches: Arc<Switches>, idle: Duration) -> TransportCon
         .keep_alive_interval(Some(idle / 3))
         .max_idle_timeout(Some(idle.try_into().expect("idle times are minutes at most")))
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
-        .receive_window(VarInt::from_u32(WINDOW))
-        .send_window(u64::from(WINDOW))
+        .receive_window(VarInt::from_u32(START_WINDOW))
+        .send_window(LINK_SEND_WINDOW)
         .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS))
         .max_concurrent_uni_streams(VarInt::from_u32(UNI_STREAMS))
         .datagram_receive_buffer_size(Some(DATAGRAMS_RECEIVED))

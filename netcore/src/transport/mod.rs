@@ -54,6 +54,9 @@ pub struct Link {
     pub path: PathHandle,
     /// What it is for.
     pub purpose: Purpose,
+    /// Where the peer was when it did the handshake, which proves that it receives what is sent there. QUIC follows a peer
+    /// to another address before that is proved.
+    pub proved: SocketAddr,
 }
 
 /// What a connection is for; the dialer chooses.
@@ -232,7 +235,7 @@ impl Transport {
         match self.connect(config, address)?.await {
             Ok(connection) => {
                 let node = tls::node_of(&connection).expect("the handshake requires a key and checks its form");
-                Ok(self.link(connection, node, switches, Purpose::Peer))
+                Ok(self.link(connection, node, switches, Purpose::Peer, address))
             }
             Err(error) => Err(who_answered(&other, error)),
         }
@@ -286,9 +289,16 @@ impl Transport {
         }
     }
 
-    fn link(&self, connection: Connection, node: NodeId, switches: Arc<Switches>, purpose: Purpose) -> Link {
+    fn link(
+        &self,
+        connection: Connection,
+        node: NodeId,
+        switches: Arc<Switches>,
+        purpose: Purpose,
+        proved: SocketAddr,
+    ) -> Link {
         let path = PathHandle::new(Arc::clone(&self.paths), connection.clone(), switches);
-        Link { node, connection, path, purpose }
+        Link { node, connection, path, purpose, proved: path::plain(proved) }
     }
 
     /// The next attempt of somebody to connect; `None` once the endpoint is closed.
@@ -301,13 +311,14 @@ impl Transport {
         let switches = Arc::new(Switches::new(Instant::now()));
         let mut server = self.server.clone();
         server.transport_config(Arc::new(config::transport(Arc::clone(&switches), self.idle)));
+        let from = incoming.remote_address();
         let connection = incoming.accept_with(Arc::new(server))?.await?;
         let node = tls::node_of(&connection).expect("the handshake requires a key and checks its form");
         let purpose = match tls::alpn_of(&connection) {
             Some(alpn) if alpn == self.query_alpn => Purpose::Query,
             _ => Purpose::Peer,
         };
-        Ok(self.link(connection, node, switches, purpose))
+        Ok(self.link(connection, node, switches, purpose, from))
     }
 
     /// Refuses new connections and ends all present ones with `code`; returns once the peers were told, or after `limit`.

@@ -80,14 +80,26 @@ impl Attacker {
 
     /// A link: handshake and settling, nothing more.
     pub async fn link(&self, to: &Ticket) -> Connection {
+        self.link_as(to, 7).await
+    }
+
+    /// The same as somebody who calls the pair `tag`: with another one than before it takes the earlier link's place.
+    pub async fn link_as(&self, to: &Ticket, tag: u64) -> Connection {
         let connection = self.dial(to).await.expect("the handshake is right");
-        within("settling", self.settle(&connection, to)).await;
+        within("settling", self.settle(&connection, to, tag)).await;
         connection
     }
 
-    async fn settle(&self, connection: &Connection, to: &Ticket) {
+    /// Takes no more than `bytes` of any stream from now on.
+    pub fn take_at_most(&mut self, bytes: u32) {
+        let mut transport = quinn::TransportConfig::default();
+        transport.stream_receive_window(bytes.into());
+        self.config.transport_config(Arc::new(transport));
+    }
+
+    async fn settle(&self, connection: &Connection, to: &Ticket, tag: u64) {
         let (mut send, mut recv) = connection.open_bi().await.unwrap();
-        send.write_all(&7u64.to_le_bytes()).await.unwrap();
+        send.write_all(&tag.to_le_bytes()).await.unwrap();
         recv.read_exact(&mut [0; 8]).await.unwrap();
         if self.node() < to.node {
             send.write_all(&[1]).await.unwrap();
