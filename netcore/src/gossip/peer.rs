@@ -20,9 +20,9 @@ const RECORDS: Rate = Rate { rate: 20.0, burst: 500.0 };
 const REQUESTS: Rate = Rate { rate: 20.0, burst: 1000.0 };
 /// Bytes sent to one peer because it asked.
 const SERVED: Rate = Rate { rate: (4 << 20) as f64, burst: (16 << 20) as f64 };
-/// Frames that are not looked at: ten times of what is read is more than anybody sends by mistake. What is refused for any
+/// Frames that are not looked at: so many more than are read nobody sends by mistake. What is refused for any
 /// other reason is not held against a peer: it passes on what others publish, and cannot know what else there is.
-const EXCESS: Rate = Rate { rate: 9000.0, burst: 72_000.0 };
+const EXCESS: Rate = Rate { rate: 20.0, burst: 2000.0 };
 
 /// What is sent to one peer, so that it takes everything: the rest is for bursts that the network makes of it.
 const FRAMES_SENT: Rate = Rate { rate: 800.0, burst: 6400.0 };

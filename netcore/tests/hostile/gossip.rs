@@ -87,6 +87,13 @@ async fn streams_that_are_refused_to_who_takes_no_refusal_are_not_in_use() {
     let attacker = Attacker::new().taking(16);
     let connection = attacker.link(&world.ticket).await;
     let _control = greet(&connection).await;
+    // These stand, so that all others are one too many.
+    let mut standing = Vec::new();
+    for _ in 0..FRAME_STREAMS {
+        let (send, mut recv) = stream(&connection, &header(StreamKind::Core, "gossip/1")).await;
+        within("the answer", recv.read_exact(&mut [0])).await.unwrap();
+        standing.push((send, recv));
+    }
     let mut streams = Vec::new();
     for _ in 0..OPENED {
         let (mut send, recv) = stream(&connection, &header(StreamKind::Core, "gossip/1")).await;
