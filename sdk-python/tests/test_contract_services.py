@@ -14,7 +14,7 @@ import polypeer
 from conftest import World, join_two, soon
 
 T = TypeVar("T")
-PATIENCE = 60.0
+PATIENCE = 180.0
 """Seconds until two real nodes that have just started must know each other as parts of the network."""
 
 

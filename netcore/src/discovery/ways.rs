@@ -288,8 +288,9 @@ pub(super) fn take(
     };
     node.counters.exchange_lies.add(lies);
     node.counters.exchange_misplaced.add(misplaced);
-    if lies > 0 {
-        peers.score(peer, ScoreEvent::Lie); // once for a reply: who repeats it is cut off
+    // A reply of one may be an accident; nobody tells two.
+    for _ in 0..lies.min(2) {
+        peers.score(peer, ScoreEvent::Lie);
     }
     if lies == 0 && !records.is_empty() {
         peers.score(peer, ScoreEvent::Useful);

@@ -54,7 +54,7 @@ async fn who_forges_or_floods_is_cut_off_and_what_is_right_arrives() {
     let mut forged = encoded(&Frame::Push { hops: 0, repair: false, message: message(&author, b"wrong") });
     let last = forged.len() - 1;
     forged[last - 64] ^= 1; // the payload's last byte
-    let record = AddressRecord::sign(&author.identity, vec!["203.0.113.1:7470".parse().unwrap()], 1, Now::real());
+    let record = AddressRecord::sign(&author.identity, vec!["127.0.0.1:9".parse().unwrap()], 1, Now::real());
     let stolen = AddressRecord { node: Attacker::new().node(), ..record };
     let flood: Vec<u8> = encoded(&Frame::Prune { topic: topic() }).repeat(100_000);
     let join = encoded(&Frame::Join { topic: topic(), urgent: true, record: None });
