@@ -125,6 +125,8 @@ async fn node_whose_only_remembered_peer_is_full_by_now_asks_it_and_links_anothe
     let (id, mut at_seed) = (newcomer.node.id, seed.peers.events());
     let deadline = Instant::now() + PATIENCE;
     newcomer.peers.connect(seed.node.id, &[address(&seed)], deadline).await.expect("there is a place");
+    // One that is gone before it said Hello was never there.
+    event(&mut at_seed, "the seed has the newcomer", up(id)).await;
     newcomer.peers.close(deadline).await;
     drop(newcomer);
     let gone = |event| matches!(event, PeerEvent::Down(node, _) if node == id).then_some(());
