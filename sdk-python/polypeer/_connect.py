@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator
-from types import TracebackType
 
 from ._errors import BadArgument, NotStartedByPolypeer, PolypeerError
 from ._ids import secret_bytes
@@ -45,12 +44,7 @@ class Connecting:
         self._node = await self._connect()
         return self._node
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         assert self._node is not None, "the block was entered"
         await self._node.close()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable
-from types import TracebackType
 from typing import Callable, Generic, TypeVar
 
 from ._errors import ErrorCode, PolypeerError
@@ -74,10 +73,5 @@ class Events(Generic[E]):
             self._start = None
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self._queue.clear()

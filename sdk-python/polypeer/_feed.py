@@ -6,7 +6,6 @@ Node ──► Feeds ──► Feed (Subscription in `_gossip.py`, Datagrams in 
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from . import _messages as m
@@ -102,12 +101,7 @@ class Feed(Generic[T]):
         await self._node.begin_feed(self)
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     async def close(self) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable
-from types import TracebackType
 from typing import TYPE_CHECKING, Callable, TypeVar
 
 from . import _messages as m
@@ -227,12 +226,7 @@ class Listener:
     async def __aenter__(self) -> Listener:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     # What the node tells.

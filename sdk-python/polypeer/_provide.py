@@ -6,7 +6,6 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Generator
-from types import TracebackType
 from typing import TYPE_CHECKING, Callable
 
 from . import _messages as m
@@ -45,12 +44,7 @@ class Provision:
     async def __aenter__(self) -> Provision:
         return await self._begin()
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._node.unprovide(self.name)
 
 

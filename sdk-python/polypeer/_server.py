@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Callable
 
 from . import _messages as m
@@ -72,11 +71,6 @@ class StreamServer:
     async def __aenter__(self) -> StreamServer:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self.close()
         await self.wait_closed()
