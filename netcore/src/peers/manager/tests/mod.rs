@@ -1,0 +1,108 @@
+//! Each decision of the manager, in virtual time; then all of them at random, with what must always hold.
+
+mod dials;
+mod places;
+mod random;
+mod standing;
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use polypeer_ipc_protocol::ids::NodeId;
+
+use super::super::book::{Book, Source};
+use super::super::marks::Marks;
+use super::{Action, Ending, Manager, Parting, Refusal};
+use crate::now::Now;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn node(number: u32) -> NodeId {
+    let mut id = [0; 32];
+    id[..4].copy_from_slice(&number.to_be_bytes());
+    NodeId(id)
+}
+
+/// A host of its own in a subnet of its own, on the internet.
+fn address(number: u32) -> SocketAddr {
+    let [_, a, b, c] = number.to_be_bytes();
+    SocketAddr::from(([20 + a, b, c, 1], 7470))
+}
+
+/// A node's manager and its clock. Dials succeed or fail as the test says.
+struct World {
+    manager: Manager,
+    now: Now,
+    dialed: Vec<NodeId>,
+    closed: Vec<(NodeId, Parting)>,
+}
+
+impl World {
+    fn new(low: usize, high: usize) -> Self {
+        Self::with(Marks::new(low, high), Book::default())
+    }
+
+    fn with(marks: Marks, book: Book) -> Self {
+        let now = Now { unix: 1_800_000_000, ..Now::real() };
+        let manager = Manager::new(node(u32::MAX), marks, book, [7; 32], now);
+        Self { manager, now, dialed: Vec::new(), closed: Vec::new() }
+    }
+
+    /// Does everything there is to do now; a connection that is closed ends at once.
+    fn settle(&mut self) -> &mut Self {
+        while let Some(action) = self.manager.poll(self.now) {
+            match action {
+                Action::Dial { node, .. } => self.dialed.push(node),
+                Action::Close { node, why } => {
+                    self.closed.push((node, why));
+                    self.manager.down(self.now, &node, Ending::LetGo);
+                }
+            }
+        }
+        self
+    }
+
+    fn pass(&mut self, time: Duration) -> &mut Self {
+        let end = self.now.after(time);
+        // Wakes when asked to, as a driver does.
+        while let Some(at) = self.manager.next_timeout().filter(|at| *at <= end.at) {
+            let later = at.saturating_duration_since(self.now.at);
+            self.now = self.now.after(later);
+            self.settle();
+        }
+        self.now = end;
+        self.settle()
+    }
+
+    fn found(&mut self, numbers: std::ops::Range<u32>, source: Source) -> &mut Self {
+        for number in numbers {
+            self.manager.found(self.now, node(number), &[address(number)], source);
+        }
+        self
+    }
+
+    fn connected(&mut self, number: u32, outgoing: bool) -> &mut Self {
+        self.manager.dial_ended(self.now, &node(number), true);
+        let (at, source) = (address(number), if outgoing { Source::Exchange } else { Source::Incoming });
+        self.manager.up(self.now, node(number), at.ip(), Some(at), source, outgoing);
+        self
+    }
+
+    /// Somebody dials in; it stays if it may.
+    fn incoming(&mut self, number: u32, ip: IpAddr) -> Result<(), Refusal> {
+        let admission = self.manager.admit(self.now, node(number), ip)?;
+        self.manager.up(self.now, node(number), ip, None, Source::Incoming, false);
+        self.manager.settled(admission);
+        self.settle();
+        Ok(())
+    }
+
+    /// Dials under way succeed.
+    fn answer_all(&mut self) -> &mut Self {
+        for dialed in std::mem::take(&mut self.dialed) {
+            let number = u32::from_be_bytes(dialed.0[..4].try_into().expect("4 bytes"));
+            self.connected(number, true);
+        }
+        self.settle()
+    }
+}
