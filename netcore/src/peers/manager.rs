@@ -19,7 +19,9 @@
 //! **Connections somebody asked for** (a plugin, the operator) are dialed and kept whatever the marks and the limits of a
 //! place say, up to the table's size: they count, and others go for them.
 
+mod admission;
 mod decision;
+mod held;
 #[cfg(test)]
 mod tests;
 mod work;
@@ -34,7 +36,7 @@ use rand::rngs::StdRng;
 
 use super::book::{Book, Entry, Source};
 use super::candidates::Shortlist;
-use super::caps::{Counts, Crowded};
+use super::caps::Counts;
 use super::marks::Marks;
 use super::score::ScoreEvent;
 use crate::now::Now;
@@ -266,138 +268,6 @@ impl Manager {
         let jitter = self.jitter();
         if let Some(entry) = self.book.known(node) {
             entry.due = Some(now.at + FULL.mul_f64(0.5 + jitter));
-        }
-    }
-
-    /// `node` has connected from `ip`: whether to talk to it. [`Self::settled`] gives the result back.
-    pub fn admit(&mut self, now: Now, node: NodeId, ip: IpAddr) -> Result<u64, Refusal> {
-        let admitted = self.judge(now, node, ip);
-        if let Err(refusal) = admitted {
-            let count = match refusal {
-                Refusal::Blocked => &mut self.tallies.refused_blocked,
-                Refusal::Banned { .. } => &mut self.tallies.refused_banned,
-                Refusal::Host => &mut self.tallies.refused_per_ip,
-                Refusal::Subnet => &mut self.tallies.refused_per_subnet,
-                Refusal::Full => &mut self.tallies.refused_high_water,
-            };
-            *count += 1;
-            return Err(refusal);
-        }
-        self.admissions += 1;
-        self.entering.insert(self.admissions, (node, ip));
-        self.counts.add(ip);
-        Ok(self.admissions)
-    }
-
-    fn judge(&mut self, now: Now, node: NodeId, ip: IpAddr) -> Result<(), Refusal> {
-        self.check(&node, now)?;
-        // A peer that lost the connection, or that is being dialed, has its place already; a protected one always has.
-        if self.book.is_protected(&node) || self.links.contains_key(&node) || self.dials.contains_key(&node) {
-            return Ok(());
-        }
-        self.counts.check(ip, self.marks.place(ip)).map_err(|crowded| match crowded {
-            Crowded::Host => Refusal::Host,
-            Crowded::Subnet => Refusal::Subnet,
-        })?;
-        let incoming = self.links.values().filter(|held| !held.outgoing && !held.closing).count() + self.entering.len();
-        let full = self.connected() + self.entering.len() >= self.marks.high || incoming >= self.marks.incoming();
-        if !full {
-            return Ok(());
-        }
-        let newcomer = self.worth(&node, now);
-        if self.floor.is_some_and(|(floor, until)| newcomer <= floor && now.at < until) {
-            return Err(Refusal::Full);
-        }
-        let worst = self.spare(now, |held| !held.outgoing).into_iter().next();
-        self.floor = Some((worst.map_or(f64::INFINITY, |(worth, _)| worth), now.at + FLOOR));
-        match worst {
-            Some((worth, worst)) if worth < newcomer => {
-                self.floor = None;
-                self.close(worst, Parting::Crowded);
-                Ok(())
-            }
-            _ => Err(Refusal::Full),
-        }
-    }
-
-    /// What [`Self::admit`] let in is kept now, or gone.
-    pub fn settled(&mut self, admission: u64) {
-        if let Some((_, ip)) = self.entering.remove(&admission) {
-            self.counts.remove(ip);
-        }
-    }
-
-    /// A connection with `node` is kept, in place of an earlier one if there was one. `address`: where to dial it again.
-    pub fn up(&mut self, now: Now, node: NodeId, ip: IpAddr, address: Option<SocketAddr>, source: Source, out: bool) {
-        self.book.connected(node, address, source, now.unix);
-        if let Some(entry) = self.book.known(&node) {
-            (entry.failures, entry.due) = (0, None);
-            entry.dialed |= out;
-        }
-        let held = Held { ip, source, outgoing: out, since: now.at, used: now.at, closing: false };
-        if let Some(replaced) = self.links.insert(node, held) {
-            self.counts.remove(replaced.ip);
-        }
-        self.counts.add(ip);
-        self.changed.insert(node);
-        self.wake = Some(now.at);
-    }
-
-    /// The connection with `node` ended.
-    pub fn down(&mut self, now: Now, node: &NodeId, ending: Ending) {
-        let Some(held) = self.links.remove(node) else { return };
-        self.counts.remove(held.ip);
-        self.wake = Some(now.at);
-        let jitter = self.jitter();
-        self.book.seen(node, false, now.unix);
-        let let_go = held.closing || ending == Ending::LetGo;
-        let wait = if let_go { REST.mul_f64(0.5 + jitter) } else { FIRST.mul_f64(jitter) };
-        if let Some(entry) = self.book.known(node) {
-            entry.standing.was_up(now.unix, now.at.saturating_duration_since(held.since));
-            entry.due = Some(now.at + wait);
-            self.changed.insert(*node);
-        }
-    }
-
-    /// The peer `node` is at `address` now, on the same connection.
-    pub fn moved(&mut self, now: Now, node: NodeId, address: SocketAddr) {
-        if let Some(held) = self.links.get_mut(&node) {
-            self.counts.remove(held.ip);
-            held.ip = address.ip();
-            self.counts.add(held.ip);
-            self.book.connected(node, Some(address), held.source, now.unix);
-            self.changed.insert(node);
-        }
-    }
-
-    /// Somebody uses the connection with `node`, or will; until [`Self::release`].
-    pub fn keep(&mut self, node: NodeId) {
-        *self.kept.entry(node).or_default() += 1;
-    }
-
-    /// The connection with `node` was of use just now.
-    pub fn used(&mut self, now: Now, node: &NodeId) {
-        if let Some(held) = self.links.get_mut(node) {
-            held.used = now.at;
-        }
-    }
-
-    /// One of those who used it does no more.
-    pub fn release(&mut self, now: Now, node: &NodeId) {
-        self.floor = None;
-        let Some(users) = self.kept.get_mut(node) else { return };
-        *users -= 1;
-        if *users == 0 {
-            self.kept.remove(node);
-            if let Some(held) = self.links.get_mut(node) {
-                held.used = now.at;
-            }
-            if self.connected() > self.marks.low {
-                self.wake_by(now.at + self.marks.idle);
-            }
-            if self.connected() > self.marks.high {
-                self.wake = Some(now.at);
-            }
         }
     }
 
