@@ -14,9 +14,11 @@ pub mod book;
 pub mod buckets;
 mod candidates;
 pub mod caps;
+mod config;
 mod dialer;
 pub mod doors;
 mod drive;
+mod event;
 mod keep;
 mod local;
 mod manage;
@@ -34,9 +36,8 @@ pub mod table;
 pub mod trace;
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use polypeer_ipc_protocol::admin::{Cause, NetStatus, PeerRecord};
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
@@ -46,110 +47,19 @@ use polypeer_ipc_protocol::ticket::Ticket;
 use tokio::sync::broadcast;
 
 use crate::address::Zone;
-use crate::identity::Identity;
 use crate::now::Now;
 use crate::transport::path::plain;
-use crate::transport::{BindError, Choice, DialError, IDLE, Link, PathHandle, Transport};
+use crate::transport::{Choice, DialError, Transport};
 use book::Source;
-use marks::Marks;
+pub use config::{DEFAULT_PORT, PeersConfig, StartError};
+pub use event::{Established, OnEstablished, OnQuery, PeerEvent};
 use score::ScoreEvent;
 use shared::Shared;
 use store::Store;
 
-/// The default port of a node.
-pub const DEFAULT_PORT: u16 = 7470;
 /// Events kept for a slow listener; one that misses some is told how many (`RecvError::Lagged`) and can read
 /// [`Peers::records`] instead.
 const MAX_EVENTS: usize = 1024;
-
-/// What a node's network side is made from.
-#[derive(Debug)]
-pub struct PeersConfig {
-    /// The node's folder; `peers.db` is kept there.
-    pub home: PathBuf,
-    /// Its key.
-    pub identity: Arc<Identity>,
-    /// Where to listen; empty: the default port of both families.
-    pub listen: Vec<SocketAddr>,
-    /// Whether a busy port is an error, rather than a reason to take the next one.
-    pub explicit_listen: bool,
-    /// Whether to dial peers known from earlier runs. They are remembered either way.
-    pub remembered: bool,
-    /// The network's name: nodes of others ask this one nothing.
-    pub network: String,
-    /// How long a silent connection lives; [`IDLE`] outside of tests.
-    pub idle: Duration,
-    /// How many peers to have, and how many from where.
-    pub marks: Marks,
-}
-
-impl PeersConfig {
-    /// The defaults: both families, remembered peers are dialed.
-    pub fn new(home: PathBuf, identity: Arc<Identity>) -> Self {
-        Self {
-            home,
-            identity,
-            listen: Vec::new(),
-            explicit_listen: false,
-            remembered: true,
-            network: "main".to_owned(),
-            idle: IDLE,
-            marks: Marks::default(),
-        }
-    }
-}
-
-/// A new connection, as the rest of the node gets it.
-#[derive(Debug, Clone)]
-pub struct Established {
-    /// Who is at the other end.
-    pub node: NodeId,
-    /// The connection. Its first bidirectional stream is used up; nothing else was read or opened.
-    pub connection: quinn::Connection,
-    /// Whether this node dialed.
-    pub outgoing: bool,
-    /// How its packets travel, and the means to change that.
-    pub path: PathHandle,
-    /// Where it proved to be by the handshake.
-    pub proved: SocketAddr,
-}
-
-/// What happens to peers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PeerEvent {
-    /// A connection is in use. Sent after the callback returned.
-    Up(NodeId),
-    /// It ended, and why. A connection replaced by a newer one sends `Down`, then `Up`.
-    Down(NodeId, Failure),
-    /// A node that this one dialed has no place for it: it refused as `busy`. It still answers questions
-    /// ([`crate::query`]).
-    Full {
-        /// Which.
-        node: NodeId,
-        /// Where it answered.
-        address: SocketAddr,
-        /// Who knew it.
-        source: Source,
-    },
-}
-
-/// Why the network side of a node cannot start. Every text ends in what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// No socket.
-    #[error(transparent)]
-    Bind(#[from] BindError),
-    /// The task that opens it did not finish: the runtime is shutting down.
-    #[error("open the peer store: this process is stopping")]
-    Store,
-}
-
-/// Called once for each connection kept, on the runtime that [`Peers::bind`] was called on; must not block. It returns
-/// before [`Peers::connect`] does for that connection.
-pub type OnEstablished = Arc<dyn Fn(Established) + Send + Sync>;
-
-/// Called once for each query connection that comes, on the same runtime; must not block. The peer is not blocked.
-pub type OnQuery = Arc<dyn Fn(Link) + Send + Sync>;
 
 /// A handle to all of it; cheap to clone. When the last one is dropped everything stops, without the goodbyes of
 /// [`Peers::close`].
