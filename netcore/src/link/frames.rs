@@ -11,10 +11,12 @@ use polypeer_ipc_protocol::ids::{NodeId, Protocol};
 use quinn::{StoppedError, WriteError};
 use tokio::time::timeout;
 
+use super::closed::code_of;
 use super::halves::Broken;
+use super::outgoing;
 use super::stream::PeerStream;
+use super::streams::InUse;
 use super::wire::{ACCEPTED, StreamHeader, StreamKind};
-use super::{InUse, code_of, outgoing};
 use crate::limits::FRAME_STREAMS;
 use crate::node::Node;
 

@@ -6,7 +6,7 @@ use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use quinn::{ReadError, ReadExactError, RecvStream, SendStream, VarInt};
 
 use super::budget::Payloads;
-use super::code_of;
+use super::closed::code_of;
 use super::wire::{self, StreamHeader};
 
 /// See the module.

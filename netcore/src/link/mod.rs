@@ -10,6 +10,7 @@
 //! ```
 
 pub(crate) mod budget;
+mod closed;
 mod control;
 pub mod credit;
 pub mod datagram;
@@ -18,15 +19,18 @@ mod examples;
 mod frames;
 pub(crate) mod halves;
 mod incoming;
+mod links;
 mod outgoing;
+mod place;
 mod pump;
 mod records;
 mod stream;
+mod streams;
 pub mod wire;
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -34,24 +38,23 @@ use polypeer_ipc_protocol::admin::AdminEvent;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::gateway::{Event, PeerInfo};
 use polypeer_ipc_protocol::ids::{NodeId, Protocol};
-use quinn::{ConnectionError, VarInt};
+use quinn::VarInt;
 use tokio::sync::{Notify, oneshot, watch};
 
+pub(crate) use closed::why_closed;
 pub(crate) use frames::{FrameReceiver, open_frames};
+pub use links::Links;
 pub(crate) use outgoing::{call, open, ping};
 pub(crate) use pump::pump;
 pub(crate) use stream::PeerStream;
 
-use crate::address::Zone;
 use crate::counters::Counter;
-use crate::limits::{
-    FRAME_STREAMS, FREE_STREAMS, LINK_PAYLOADS, LINK_WINDOW, QUERY_PAYLOADS, STREAMS_FOR_NOTHING, STREAMS_REFUSED,
-};
+use crate::limits::{LINK_PAYLOADS, STREAMS_FOR_NOTHING, STREAMS_REFUSED};
 use crate::node::Node;
 use crate::peers::Established;
 use crate::peers::score::ScoreEvent;
 use crate::rate::Bucket;
-use crate::transport::{PathHandle, Route};
+use crate::transport::PathHandle;
 use budget::{Budgets, Payloads, Windows};
 use credit::Credit;
 use records::Records;
@@ -213,126 +216,6 @@ impl Link {
         }
     }
 
-    /// Enters a stream, so that credit for it is known.
-    fn register(&self, stream: u64) -> Arc<Credit> {
-        Arc::clone(self.state().streams.entry(stream).or_default())
-    }
-
-    fn unregister(&self, stream: u64) {
-        let mut state = self.state();
-        state.streams.remove(&stream);
-        state.credits.remove(&stream);
-    }
-
-    /// Tells the peer that it may send up to `limit` bytes of a stream.
-    fn grant(&self, stream: u64, limit: u64) {
-        self.state().credits.insert(stream, limit);
-        self.to_send.notify_one();
-    }
-
-    /// One more stream of the peer's is in use, until the result is dropped: it may open as many more as before.
-    fn stream_in_use(self: &Arc<Self>) -> InUse {
-        let in_use = self.in_use.fetch_add(1, Ordering::Relaxed) + 1;
-        self.allow_streams(in_use + FREE_STREAMS);
-        InUse(Arc::clone(self))
-    }
-
-    /// One more stream carries frames, until [`Self::leave_frames`]; `false` when there are too many.
-    fn enter_frames(&self) -> bool {
-        let entered = self
-            .frames
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| (count < FRAME_STREAMS).then_some(count + 1));
-        entered.is_ok()
-    }
-
-    fn leave_frames(&self) {
-        self.frames.fetch_sub(1, Ordering::AcqRel);
-    }
-
-    /// Where the peer's packets come from; unspecified while they come through others.
-    pub(crate) fn ip(&self) -> IpAddr {
-        self.address().map_or(Ipv6Addr::UNSPECIFIED.into(), |address| address.ip())
-    }
-
-    /// The same with the port; none while they come through others.
-    pub(crate) fn address(&self) -> Option<SocketAddr> {
-        match self.path.route() {
-            Route::Direct(address) => Some(SocketAddr::new(address.ip().to_canonical(), address.port())),
-            Route::Tunnel { .. } => None,
-        }
-    }
-
-    /// The peer's address if its IP is the one that it proved to be at.
-    pub(crate) fn proved_address(&self) -> Option<SocketAddr> {
-        self.address().filter(|now| now.ip() == self.proved)
-    }
-
-    /// For judging what the peer may be told: where its packets come from, or nowhere in particular, which is told public
-    /// addresses only, while they come from another zone than it proved to be in.
-    pub(crate) fn judged_ip(&self) -> IpAddr {
-        judged(self.proved, self.ip())
-    }
-
-    /// This node's end of the connection, where the system tells it: as the peer sees this node, unless something between
-    /// them rewrites addresses.
-    fn own_ip(&self) -> Option<IpAddr> {
-        self.connection.local_ip().map(|ip| ip.to_canonical()).filter(|ip| !ip.is_unspecified())
-    }
-
-    /// The peer opened a stream: whether to look at it.
-    fn stream_came(&self) -> Came {
-        let (for_nothing, refused) = &mut *self.for_nothing.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        if for_nothing.take(now) {
-            Came::Looked
-        } else if refused.take(now) {
-            Came::OverRate
-        } else {
-            Came::Flood
-        }
-    }
-
-    /// A stream of the peer's came to something: it does not count.
-    fn stream_was_useful(&self) {
-        self.for_nothing.lock().unwrap_or_else(PoisonError::into_inner).0.give_back();
-    }
-
-    fn allow_streams(&self, count: usize) {
-        let mut state = self.state();
-        if state.allowed_streams < count {
-            state.allowed_streams = count;
-            self.connection.set_max_concurrent_bi_streams(VarInt::from_u32(count as u32));
-        }
-    }
-
-    /// The peer has said Hello: it may send as much as every link may.
-    fn open_window(&self) {
-        self.set_receive_window(LINK_WINDOW);
-    }
-
-    /// A stream between plugins may receive `more` bytes that are not read yet. `false`: the node has no room for that.
-    fn widen(&self, more: u64) -> bool {
-        self.windows.grow(more, |window| self.set_receive_window(window))
-    }
-
-    /// Only ever called with more than before: QUIC adds the difference to what the peer may send, each time it grows.
-    fn set_receive_window(&self, bytes: u64) {
-        self.connection.set_receive_window(VarInt::from_u64(bytes).unwrap_or(VarInt::MAX));
-    }
-
-    /// A stream between plugins sends much, or does no more.
-    fn set_send_window(&self, window: Option<u64>) {
-        if let Some(window) = window {
-            self.connection.set_send_window(window);
-        }
-    }
-
-    /// One more stream had no header or payload in time; how many so far.
-    fn header_late(&self) -> u64 {
-        self.late.count();
-        self.late.value()
-    }
-
     /// Measures a round trip between the two netcores.
     pub(crate) async fn ping(&self) -> Result<Duration, Failure> {
         self.ready().await?;
@@ -350,163 +233,6 @@ impl Link {
             Ok(()) = answer => Ok(started.elapsed()),
             _ = self.connection.closed() => Err(self.why_closed()),
         }
-    }
-}
-
-/// See [`Link::judged_ip`].
-fn judged(proved: IpAddr, now: IpAddr) -> IpAddr {
-    if Zone::of(proved) == Zone::of(now) { now } else { Ipv6Addr::UNSPECIFIED.into() }
-}
-
-/// What is made of a stream that a peer opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Came {
-    /// It is looked at.
-    Looked,
-    /// It is refused.
-    OverRate,
-    /// The peer goes.
-    Flood,
-}
-
-#[derive(Debug)]
-struct InUse(Arc<Link>);
-
-impl Drop for InUse {
-    fn drop(&mut self) {
-        self.0.in_use.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// Why a connection is closed, as far as QUIC knows.
-pub(crate) fn why_closed(connection: &quinn::Connection) -> Failure {
-    let text = match connection.close_reason() {
-        Some(ConnectionError::ApplicationClosed(close)) => {
-            let reason: String = String::from_utf8_lossy(&close.reason).chars().filter(|c| !c.is_control()).collect();
-            let text = format!("the peer closed the connection: {reason}");
-            match ErrorCode::from_number(code_of(close.error_code)) {
-                Some(code) if CLOSE_CODES.contains(&code) => return Failure::new(code, text),
-                _ => text,
-            }
-        }
-        Some(ConnectionError::TimedOut) => "the peer fell silent".to_owned(),
-        Some(ConnectionError::Reset) => "the peer was restarted".to_owned(),
-        Some(ConnectionError::LocallyClosed) => "this node closed the connection".to_owned(),
-        Some(other) => other.to_string(),
-        None => "the connection is closing".to_owned(),
-    };
-    Failure::new(ErrorCode::ConnectionLost, text)
-}
-
-/// Codes of a closed connection that say more to a plugin than that it is gone.
-const CLOSE_CODES: &[ErrorCode] =
-    &[ErrorCode::Blocked, ErrorCode::Refused, ErrorCode::PeerMisbehaved, ErrorCode::ShuttingDown];
-
-/// A QUIC error code as one of ours: those have 24 bits.
-fn code_of(code: VarInt) -> u32 {
-    u32::try_from(code.into_inner()).ok().filter(|code| *code < 1 << 24).unwrap_or(ErrorCode::Internal.number())
-}
-
-/// Reasons of ended connections kept for those who were about to use one.
-const ENDED: usize = 64;
-
-/// All connections, by peer.
-#[derive(Debug, Default)]
-pub struct Links {
-    all: Mutex<All>,
-    budgets: Arc<Budgets>,
-}
-
-#[derive(Debug, Default)]
-struct All {
-    standing: HashMap<NodeId, Arc<Link>>,
-    /// Peers that were told of as up and not as down since; each of them has a standing link.
-    told: HashSet<NodeId>,
-    /// Why the latest ones ended, by quinn's number for the connection.
-    ended: VecDeque<(usize, Failure)>,
-}
-
-impl Links {
-    fn all(&self) -> MutexGuard<'_, All> {
-        self.all.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// For the payloads of a query connection.
-    pub(crate) fn payloads(&self) -> Payloads {
-        Payloads::new(Arc::clone(&self.budgets), QUERY_PAYLOADS)
-    }
-
-    /// Takes a connection over, on the runtime this is called on. Called by `peers` before anybody can use it.
-    pub(crate) fn establish(node: &Arc<Node>, established: Established) {
-        let link = Arc::new(Link::new(established, &node.links.budgets));
-        link.allow_streams(FREE_STREAMS);
-        node.links.all().standing.insert(link.peer, Arc::clone(&link));
-        tokio::spawn(run(Arc::clone(node), link));
-    }
-
-    /// The link of a connection. Fails with the reason when it has ended.
-    pub(crate) fn of(&self, peer: &NodeId, connection: &quinn::Connection) -> Result<Arc<Link>, Failure> {
-        let all = self.all();
-        let number = connection.stable_id();
-        match all.standing.get(peer).filter(|link| link.connection.stable_id() == number) {
-            Some(link) => Ok(Arc::clone(link)),
-            None => {
-                let ended = all.ended.iter().find(|(ended, _)| *ended == number);
-                Err(ended.map_or_else(|| why_closed(connection), |(_, failure)| failure.clone()))
-            }
-        }
-    }
-
-    /// The link with `peer`, if one stands.
-    pub(crate) fn standing(&self, peer: &NodeId) -> Option<Arc<Link>> {
-        self.all().standing.get(peer).cloned()
-    }
-
-    /// The link with `peer`, if one stands that is past its first frames.
-    pub(crate) fn ready(&self, peer: &NodeId) -> Option<Arc<Link>> {
-        self.standing(peer).filter(|link| link.stage() == Stage::Ready)
-    }
-
-    /// Connected peers as a plugin sees them, at most `limit`.
-    pub(crate) fn infos(&self, allowed: impl Fn(&NodeId) -> bool, limit: usize) -> Vec<PeerInfo> {
-        let links: Vec<_> = {
-            let all = self.all();
-            all.standing.values().filter(|link| link.stage() == Stage::Ready && allowed(&link.peer)).cloned().collect()
-        };
-        let mut infos: Vec<_> = links.iter().take(limit).map(|link| link.info()).collect();
-        infos.sort_by_key(|info| info.node);
-        infos
-    }
-
-    /// How packets travel to each connected peer.
-    pub(crate) fn routes(&self) -> BTreeMap<NodeId, Route> {
-        let ready = |link: &&Arc<Link>| link.stage() == Stage::Ready;
-        self.all().standing.values().filter(ready).map(|link| (link.peer, link.path.route())).collect()
-    }
-
-    /// What a peer says it serves, while it is connected.
-    pub(crate) fn protocols(&self, peer: &NodeId) -> Vec<Protocol> {
-        self.all().standing.get(peer).map(|link| link.state().serving.clone()).unwrap_or_default()
-    }
-
-    /// The peer said Hello and is told of as up.
-    fn told_up(&self, peer: NodeId) {
-        self.all().told.insert(peer);
-    }
-
-    /// A link has ended. Whether the peer is to be told of as down: it was told of as up, on this link or on one that this
-    /// one took the place of, and no other link stands.
-    fn remove(&self, link: &Arc<Link>) -> bool {
-        let mut all = self.all();
-        if all.ended.len() == ENDED {
-            all.ended.pop_front();
-        }
-        all.ended.push_back((link.connection.stable_id(), link.why_closed()));
-        let newest = all.standing.get(&link.peer).is_some_and(|newest| Arc::ptr_eq(newest, link));
-        if newest {
-            all.standing.remove(&link.peer);
-        }
-        newest && all.told.remove(&link.peer)
     }
 }
 
@@ -544,21 +270,5 @@ fn tell_down(node: &Node, link: &Link) {
         if session.launch.grants().peers.allows(&link.peer) && !session.tell_peer(event) {
             node.counters.events_dropped.count();
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_taken_up_later_opens_no_zone() {
-        let ip = |text: &str| text.parse::<IpAddr>().expect("an address");
-        let (home, lan) = (ip("203.0.113.5"), ip("192.168.1.1"));
-        assert_eq!(judged(home, ip("198.51.100.9")), ip("198.51.100.9"));
-        for spoofed in [lan, ip("127.0.0.1")] {
-            assert_eq!(Zone::of(judged(home, spoofed)), Zone::Public);
-        }
-        assert_eq!(judged(lan, lan), lan);
     }
 }

@@ -8,7 +8,7 @@ use polypeer_ipc_protocol::error::ErrorCode;
 use quinn::{ReadError, SendStream, StoppedError, VarInt, WriteError};
 
 use super::Link;
-use super::code_of;
+use super::closed::code_of;
 use super::credit::{OverCredit, ReceiveWindow};
 use super::halves::Halves;
 use super::stream::PeerStream;

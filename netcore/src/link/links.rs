@@ -1,0 +1,118 @@
+//! All connections of a node, by peer.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use polypeer_ipc_protocol::error::Failure;
+use polypeer_ipc_protocol::gateway::PeerInfo;
+use polypeer_ipc_protocol::ids::{NodeId, Protocol};
+
+use super::budget::{Budgets, Payloads};
+use super::{Link, Stage, run, why_closed};
+use crate::limits::{FREE_STREAMS, QUERY_PAYLOADS};
+use crate::node::Node;
+use crate::peers::Established;
+use crate::transport::Route;
+
+/// Reasons of ended connections kept for those who were about to use one.
+const ENDED: usize = 64;
+
+/// All connections, by peer.
+#[derive(Debug, Default)]
+pub struct Links {
+    all: Mutex<All>,
+    budgets: Arc<Budgets>,
+}
+
+#[derive(Debug, Default)]
+struct All {
+    standing: HashMap<NodeId, Arc<Link>>,
+    /// Peers that were told of as up and not as down since; each of them has a standing link.
+    told: HashSet<NodeId>,
+    /// Why the latest ones ended, by quinn's number for the connection.
+    ended: VecDeque<(usize, Failure)>,
+}
+
+impl Links {
+    fn all(&self) -> MutexGuard<'_, All> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For the payloads of a query connection.
+    pub(crate) fn payloads(&self) -> Payloads {
+        Payloads::new(Arc::clone(&self.budgets), QUERY_PAYLOADS)
+    }
+
+    /// Takes a connection over, on the runtime this is called on. Called by `peers` before anybody can use it.
+    pub(crate) fn establish(node: &Arc<Node>, established: Established) {
+        let link = Arc::new(Link::new(established, &node.links.budgets));
+        link.allow_streams(FREE_STREAMS);
+        node.links.all().standing.insert(link.peer, Arc::clone(&link));
+        tokio::spawn(run(Arc::clone(node), link));
+    }
+
+    /// The link of a connection. Fails with the reason when it has ended.
+    pub(crate) fn of(&self, peer: &NodeId, connection: &quinn::Connection) -> Result<Arc<Link>, Failure> {
+        let all = self.all();
+        let number = connection.stable_id();
+        match all.standing.get(peer).filter(|link| link.connection.stable_id() == number) {
+            Some(link) => Ok(Arc::clone(link)),
+            None => {
+                let ended = all.ended.iter().find(|(ended, _)| *ended == number);
+                Err(ended.map_or_else(|| why_closed(connection), |(_, failure)| failure.clone()))
+            }
+        }
+    }
+
+    /// The link with `peer`, if one stands.
+    pub(crate) fn standing(&self, peer: &NodeId) -> Option<Arc<Link>> {
+        self.all().standing.get(peer).cloned()
+    }
+
+    /// The link with `peer`, if one stands that is past its first frames.
+    pub(crate) fn ready(&self, peer: &NodeId) -> Option<Arc<Link>> {
+        self.standing(peer).filter(|link| link.stage() == Stage::Ready)
+    }
+
+    /// Connected peers as a plugin sees them, at most `limit`.
+    pub(crate) fn infos(&self, allowed: impl Fn(&NodeId) -> bool, limit: usize) -> Vec<PeerInfo> {
+        let links: Vec<_> = {
+            let all = self.all();
+            all.standing.values().filter(|link| link.stage() == Stage::Ready && allowed(&link.peer)).cloned().collect()
+        };
+        let mut infos: Vec<_> = links.iter().take(limit).map(|link| link.info()).collect();
+        infos.sort_by_key(|info| info.node);
+        infos
+    }
+
+    /// How packets travel to each connected peer.
+    pub(crate) fn routes(&self) -> BTreeMap<NodeId, Route> {
+        let ready = |link: &&Arc<Link>| link.stage() == Stage::Ready;
+        self.all().standing.values().filter(ready).map(|link| (link.peer, link.path.route())).collect()
+    }
+
+    /// What a peer says it serves, while it is connected.
+    pub(crate) fn protocols(&self, peer: &NodeId) -> Vec<Protocol> {
+        self.all().standing.get(peer).map(|link| link.state().serving.clone()).unwrap_or_default()
+    }
+
+    /// The peer said Hello and is told of as up.
+    pub(super) fn told_up(&self, peer: NodeId) {
+        self.all().told.insert(peer);
+    }
+
+    /// A link has ended. Whether the peer is to be told of as down: it was told of as up, on this link or on one that this
+    /// one took the place of, and no other link stands.
+    pub(super) fn remove(&self, link: &Arc<Link>) -> bool {
+        let mut all = self.all();
+        if all.ended.len() == ENDED {
+            all.ended.pop_front();
+        }
+        all.ended.push_back((link.connection.stable_id(), link.why_closed()));
+        let newest = all.standing.get(&link.peer).is_some_and(|newest| Arc::ptr_eq(newest, link));
+        if newest {
+            all.standing.remove(&link.peer);
+        }
+        newest && all.told.remove(&link.peer)
+    }
+}
