@@ -1,8 +1,6 @@
 //! A node under attack, and an honest peer whose calls must go on meanwhile.
 
 use std::fs;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use polypeer_ipc_protocol::admin::Offender;
 use polypeer_ipc_protocol::client::ClientError;
@@ -11,6 +9,7 @@ use polypeer_ipc_protocol::gateway::{CallMode, Event, Scope};
 use polypeer_ipc_protocol::ids::NodeId;
 use polypeer_ipc_protocol::ticket::Ticket;
 use polypeer_netcore::link::wire::{ACCEPTED, StreamKind};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::attacker::{Attacker, call, greet};
@@ -26,7 +25,7 @@ pub struct World {
     pub node: Netcore,
     pub ticket: Ticket,
     _honest: Netcore,
-    calls: Arc<AtomicU64>,
+    calls: watch::Receiver<u64>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -51,8 +50,7 @@ impl World {
             }
         });
         let (caller, target) = (honest.plugin("caller", all()).await, target(&node).await);
-        let calls = Arc::new(AtomicU64::new(0));
-        let counted = Arc::clone(&calls);
+        let (counted, calls) = watch::channel(0);
         let calling = tokio::spawn(async move {
             for n in 0u64.. {
                 let payload = vec![n as u8; 500];
@@ -63,7 +61,7 @@ impl World {
                     Err(failure) if failure.is(ErrorCode::Busy) => continue,
                     Err(failure) => panic!("an honest call: {failure}"),
                 }
-                counted.fetch_add(1, Ordering::Relaxed);
+                counted.send_modify(|calls| *calls += 1);
             }
         });
         let ticket = node.ticket().await;
@@ -74,8 +72,9 @@ impl World {
 
     /// The honest peer's calls go on, and a newcomer gets in and is served.
     pub async fn goes_on(&self) {
-        let before = self.calls.load(Ordering::Relaxed);
-        until("honest calls", async || (self.calls.load(Ordering::Relaxed) >= before + 5).then_some(())).await;
+        let mut calls = self.calls.clone();
+        let before = *calls.borrow();
+        within("honest calls", calls.wait_for(|calls| *calls >= before + 5)).await.expect("the peer goes on calling");
         let newcomer = Attacker::new();
         let connection = newcomer.link(&self.ticket).await;
         let _control = greet(&connection).await;
