@@ -18,7 +18,7 @@ use polypeer_netcore::address::AddressRecord;
 use polypeer_netcore::dht::{Ask, Key, ProviderRecord, Record, Refusal, Request, Response};
 use polypeer_netcore::discovery::exchange::Exchange;
 use polypeer_netcore::gossip::message::{Message, MessageId, TopicId};
-use polypeer_netcore::gossip::wire::{self as gossip_wire, Bucket, Frame};
+use polypeer_netcore::gossip::wire::{Bucket, Frame};
 use polypeer_netcore::keys::Keys;
 use polypeer_netcore::link::datagram;
 use polypeer_netcore::link::wire::{self, ControlFrame, StreamHeader, StreamKind};
@@ -285,14 +285,7 @@ pub fn gossip_frames() -> Vec<Vec<u8>> {
         Frame::Digest { topic, buckets: vec![Bucket { number: 1, count: 2, fingerprint: 3 }] },
         Frame::List { topic, buckets: vec![1, 2] },
     ];
-    let one = |frame: &Frame| {
-        let mut bytes = Vec::new();
-        gossip_wire::write_frame(frame, &mut bytes);
-        bytes
-    };
-    let mut all: Vec<_> = frames.iter().map(one).collect();
-    all.push(all.concat());
-    all
+    frames.iter().map(encoded).collect()
 }
 
 /// For [`crate::decoders::services::address_record`].

@@ -134,55 +134,16 @@ pub struct Bucket {
 /// Length of a [`Bucket`], seconds.
 pub const BUCKET: u64 = 16;
 
-/// Why bytes are not a frame.
-#[derive(Debug, thiserror::Error)]
-pub enum WireError {
-    /// Over the limit.
-    #[error("gossip frame of {length} bytes; the limit is {MAX_BODY}")]
-    TooLarge {
-        /// What its header said.
-        length: usize,
-    },
-    /// Not what it should be.
-    #[error(transparent)]
-    Codec(#[from] CodecError),
-}
-
-/// One frame found in a buffer.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Found {
-    /// Bytes are missing.
-    Incomplete,
-    /// A frame of a later version.
-    Unknown,
-    /// This one.
-    Frame(Frame),
-}
-
-/// Appends a frame.
+/// Appends a frame, its length before it.
 pub fn write_frame(message: &Frame, out: &mut Vec<u8>) {
     frame::write(message, out).expect("every list and payload of a gossip frame is limited by its maker");
 }
 
-/// Takes the first frame of `buffer`, if it is there whole; with it, how many bytes it took.
-pub fn read_frame(buffer: &[u8]) -> Result<(Found, usize), WireError> {
-    let Some((header, rest)) = buffer.split_first_chunk::<{ frame::HEADER }>() else {
-        return Ok((Found::Incomplete, 0));
-    };
-    let length = u32::from_le_bytes(*header) as usize;
-    if length > MAX_BODY {
-        return Err(WireError::TooLarge { length });
-    }
-    let Some(body) = rest.get(..length) else { return Ok((Found::Incomplete, 0)) };
-    let found = read_body(body)?.map_or(Found::Unknown, Found::Frame);
-    Ok((found, frame::HEADER + length))
-}
-
 /// Reads a frame without its length; `None` when it is of a later version.
-pub fn read_body(body: &[u8]) -> Result<Option<Frame>, WireError> {
+pub fn read_body(body: &[u8]) -> Result<Option<Frame>, CodecError> {
     match body.first_chunk::<4>() {
         Some(tag) if u32::from_le_bytes(*tag) >= KNOWN => Ok(None),
-        _ => Ok(Some(codec::decode(body)?)),
+        _ => codec::decode(body).map(Some),
     }
 }
 

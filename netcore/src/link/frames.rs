@@ -50,14 +50,10 @@ pub(crate) async fn open_frames(
 }
 
 impl FrameSender {
-    /// Writes one frame: `body` after its length. Waits while the peer takes no more; when dropped meanwhile the stream
+    /// Writes one frame, its length before it. Waits while the peer takes no more; when dropped meanwhile the stream
     /// is of no more use. Fails once the peer or the connection has given it up.
-    pub(crate) async fn send(&mut self, body: &[u8]) -> Result<(), Failure> {
-        let length = u32::try_from(body.len()).expect("frames have limits far below");
-        let mut bytes = Vec::with_capacity(4 + body.len());
-        bytes.extend_from_slice(&length.to_le_bytes());
-        bytes.extend_from_slice(body);
-        match self.stream.halves.send.write_all(&bytes).await {
+    pub(crate) async fn send(&mut self, frame: &[u8]) -> Result<(), Failure> {
+        match self.stream.halves.send.write_all(frame).await {
             Ok(()) => Ok(()),
             Err(WriteError::Stopped(code)) => Err(stopped(code_of(code))),
             Err(_) => Err(self.stream.link.why_closed()),

@@ -7,7 +7,7 @@ use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::gateway::Validation;
 use polypeer_ipc_protocol::limits::MAX_GOSSIP;
 use polypeer_netcore::address::AddressRecord;
-use polypeer_netcore::gossip::wire::write_frame;
+use polypeer_netcore::gossip::wire::{MAX_BODY, write_frame};
 use polypeer_netcore::gossip::{Frame, Message, TopicId};
 use polypeer_netcore::limits::{FRAME_STREAMS, FREE_STREAMS};
 use polypeer_netcore::link::wire::{ACCEPTED, StreamKind, refusal_bytes};
@@ -55,11 +55,14 @@ async fn who_forges_or_floods_is_cut_off_and_what_is_right_arrives() {
     let last = forged.len() - 1;
     forged[last - 64] ^= 1; // the payload's last byte
     let record = AddressRecord::sign(&author.identity, vec!["127.0.0.1:9".parse().unwrap()], 1, Now::real());
-    let stolen = AddressRecord { node: Attacker::new().node(), ..record };
+    let record = AddressRecord { node: Attacker::new().node(), ..record };
     let flood: Vec<u8> = encoded(&Frame::Prune { topic: topic() }).repeat(100_000);
     let join = encoded(&Frame::Join { topic: topic(), urgent: true, record: None });
-    let shuffle = encoded(&Frame::Shuffle { topic: topic(), answer: true, records: vec![Arc::new(stolen)] });
-    for (what, bytes) in [("forged", forged), ("stolen", [join, shuffle].concat()), ("flood", flood)] {
+    let shuffle = encoded(&Frame::Shuffle { topic: topic(), answer: true, records: vec![Arc::new(record)] });
+    // Cut off by the length alone: nothing follows.
+    let long = (MAX_BODY as u32 + 1).to_le_bytes().to_vec();
+    let stolen = [join, shuffle].concat();
+    for (what, bytes) in [("forged", forged), ("stolen", stolen), ("flood", flood), ("long", long)] {
         let attacker = Attacker::new();
         let connection = attacker.link(&world.ticket).await;
         let _control = greet(&connection).await;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use polypeer_netcore::address::AddressRecord;
 use polypeer_netcore::dht::{Request, Response};
 use polypeer_netcore::discovery::exchange::{Exchange, MAX_RECORDS};
-use polypeer_netcore::gossip::wire::{self as gossip_wire, Found};
+use polypeer_netcore::gossip::wire::{Frame, read_body};
 use polypeer_netcore::reach::wire::{Probed, Request as ProbeRequest};
 
 use super::reads_back;
@@ -48,20 +48,9 @@ pub fn probe(bytes: &[u8]) {
 
 /// `gossip/1`.
 pub fn gossip(bytes: &[u8]) {
-    let mut rest = bytes;
-    while let Ok((found, used)) = gossip_wire::read_frame(rest) {
-        assert!(used <= rest.len());
-        rest = &rest[used..];
-        match found {
-            Found::Incomplete => return,
-            Found::Unknown => {}
-            Found::Frame(frame) => {
-                let mut again = Vec::new();
-                gossip_wire::write_frame(&frame, &mut again);
-                assert_eq!(gossip_wire::read_frame(&again).ok(), Some((Found::Frame(frame.clone()), again.len())));
-                assert!(frame.payload() <= frame.size());
-            }
-        }
+    if let Some(frame) = reads_back::<Frame>(bytes) {
+        assert!(frame.payload() <= frame.size());
+        assert_eq!(read_body(bytes).ok().flatten(), Some(frame));
     }
 }
 

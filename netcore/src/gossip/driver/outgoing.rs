@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use polypeer_ipc_protocol::codec;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::ids::{NodeId, Protocol};
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::gossip::Frame;
+use crate::gossip::wire::write_frame;
 use crate::link::open_frames;
 use crate::node::Node;
 
@@ -163,15 +163,15 @@ async fn write(node: &Arc<Node>, to: NodeId, protocol: &Protocol, shared: &Share
         Ok(stream) => stream,
         Err(failure) => return failure,
     };
-    let mut body = Vec::new();
+    let mut bytes = Vec::new();
     loop {
         let frame = tokio::select! {
             frame = shared.next() => frame,
             failure = stream.ended() => return failure,
         };
-        body.clear();
-        codec::encode(&frame, &mut body).expect("every list and payload of a gossip frame is limited by its maker");
-        if let Err(failure) = stream.send(&body).await {
+        bytes.clear();
+        write_frame(&frame, &mut bytes);
+        if let Err(failure) = stream.send(&bytes).await {
             return failure;
         }
     }

@@ -99,7 +99,7 @@ fn a_forged_message_is_a_breach_and_does_not_keep_out_the_real_one() {
 }
 
 #[test]
-fn an_oversized_message_is_a_breach_and_a_larger_one_is_not_even_read() {
+fn an_oversized_message_is_a_breach_and_the_largest_fits_a_frame() {
     let mut alone = Alone::new(Validation::Signature);
     let message = alone.message(MAX_GOSSIP + 1);
     assert_eq!(alone.push(&message), Err(Misbehaviour::Message(BadMessage::TooLarge)));
@@ -109,8 +109,6 @@ fn an_oversized_message_is_a_breach_and_a_larger_one_is_not_even_read() {
     let mut bytes = Vec::new();
     crate::gossip::wire::write_frame(&Frame::Push { hops: 0, repair: false, message: largest }, &mut bytes);
     assert!(bytes.len() <= MAX_BODY + 4);
-    bytes[..4].copy_from_slice(&(MAX_BODY as u32 + 1).to_le_bytes());
-    assert!(crate::gossip::wire::read_frame(&bytes).is_err());
 }
 
 #[test]
