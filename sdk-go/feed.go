@@ -1,9 +1,6 @@
 package polypeer
 
-import (
-	"context"
-	"errors"
-)
+import "context"
 
 // feedKey names what a plugin receives until it stops: a node has one feed for each.
 type feedKey struct {
@@ -59,7 +56,7 @@ func (n *Node) follow(ctx context.Context, key feedKey, f feed) error {
 	}
 	n.feeds[key] = f
 	n.mu.Unlock()
-	err := n.sync(ctx, key, f)
+	err := n.announce(ctx, n.wanted(key, f))
 	if err != nil {
 		n.unfollow(key, f)
 	}
@@ -80,72 +77,25 @@ func (n *Node) unfollow(key feedKey, f feed) {
 	}
 	ctx, cancel := context.WithTimeout(n.ctx, closeTime)
 	defer cancel()
-	_ = n.sync(ctx, key, f)
+	_ = n.announce(ctx, n.wanted(key, f))
 }
 
-// sync tells netcore whether a feed is wanted now. A session that ends meanwhile is followed to the next.
-func (n *Node) sync(ctx context.Context, key feedKey, f feed) error {
-	for {
-		s, err := n.current(ctx)
-		if err != nil {
-			return err
+// wanted is what netcore is to know of what a feed stands for: begin it for whoever wants it now, or end it.
+func (n *Node) wanted(key feedKey, f feed) said {
+	return func() msgRequest {
+		if wanted := n.feeds[key]; wanted != nil {
+			return wanted.begin()
 		}
-		err = n.syncOn(ctx, s, key, f)
-		if err == nil || s.ctx.Err() == nil || ctx.Err() != nil {
-			return err
-		}
+		return f.end()
 	}
 }
 
-// syncOn does it on one session. One at a time, so that what is said last is what holds.
-func (n *Node) syncOn(ctx context.Context, s *session, key feedKey, f feed) error {
-	select {
-	case n.announcing <- struct{}{}:
-		defer func() { <-n.announcing }()
-	case <-ctx.Done():
-		return why(ctx)
-	case <-s.ctx.Done():
-		return s.ended()
-	}
+// dropFeed ends a feed, unless another one took its place.
+func (n *Node) dropFeed(key feedKey, f feed, err error) {
 	n.mu.Lock()
-	request := f.end()
-	if wanted := n.feeds[key]; wanted != nil {
-		request = wanted.begin()
+	if n.feeds[key] == f {
+		delete(n.feeds, key)
 	}
 	n.mu.Unlock()
-	_, err := s.ask(ctx, request)
-	return err
-}
-
-// restoreFeed asks for one again. What cannot be any more ends, with the reason; a passing problem is tried again as
-// long as the session stands.
-func (n *Node) restoreFeed(s *session, key feedKey, f feed) {
-	var delays backoff
-	for sleep(s.ctx, delays.wait()) {
-		ctx, cancel := context.WithTimeout(s.ctx, defaultTimeout)
-		err := n.syncOn(ctx, s, key, f)
-		cancel()
-		if err == nil || s.ctx.Err() != nil {
-			return
-		}
-		if !passing(err) {
-			n.mu.Lock()
-			if n.feeds[key] == f {
-				delete(n.feeds, key)
-			}
-			n.mu.Unlock()
-			f.fail(err)
-			return
-		}
-	}
-}
-
-// passing reports whether a failure of netcore's may be gone when asked again.
-func passing(err error) bool {
-	for _, each := range []error{ErrBusy, ErrInternal, ErrTimedOut, context.DeadlineExceeded} {
-		if errors.Is(err, each) {
-			return true
-		}
-	}
-	return false
+	f.fail(err)
 }

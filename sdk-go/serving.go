@@ -51,46 +51,21 @@ func (n *Node) register(ctx context.Context, key listenKey, put func(*registrati
 		return &Error{Code: CodeAlreadyServed, Message: key.protocol + " is already served by this plugin"}
 	}
 	n.mu.Unlock()
-	err := n.announce(ctx, key)
+	err := n.announce(ctx, n.served(key))
 	if err != nil {
 		n.unregister(key, func(r *registration) bool { undo(r); return true })
 	}
 	return err
 }
 
-// announce tells netcore how a protocol is served now. A session that ends meanwhile is followed to the next.
-func (n *Node) announce(ctx context.Context, key listenKey) error {
-	for {
-		s, err := n.current(ctx)
-		if err != nil {
-			return err
+// served is what netcore is to know of how a protocol is served.
+func (n *Node) served(key listenKey) said {
+	return func() msgRequest {
+		if r := n.listening[key]; r != nil {
+			return msgRequestListen{key.protocol, key.scope, r.calls()}
 		}
-		err = n.announceOn(ctx, s, key)
-		if err == nil || s.ctx.Err() == nil || ctx.Err() != nil {
-			return err
-		}
+		return msgRequestUnlisten{key.protocol, key.scope}
 	}
-}
-
-// announceOn tells netcore on one session how a protocol is served now. One at a time, so that what is said last is
-// what holds.
-func (n *Node) announceOn(ctx context.Context, s *session, key listenKey) error {
-	select {
-	case n.announcing <- struct{}{}:
-		defer func() { <-n.announcing }()
-	case <-ctx.Done():
-		return why(ctx)
-	case <-s.ctx.Done():
-		return s.ended()
-	}
-	n.mu.Lock()
-	var request msgRequest = msgRequestUnlisten{key.protocol, key.scope}
-	if r := n.listening[key]; r != nil {
-		request = msgRequestListen{key.protocol, key.scope, r.calls()}
-	}
-	n.mu.Unlock()
-	_, err := s.ask(ctx, request)
-	return err
 }
 
 // unregister takes something out of a registration, as `take` does it, and tells netcore what is left.
@@ -111,7 +86,7 @@ func (n *Node) unregister(key listenKey, take func(*registration) bool) {
 	}
 	ctx, cancel := context.WithTimeout(n.ctx, closeTime)
 	defer cancel()
-	_ = n.announce(ctx, key)
+	_ = n.announce(ctx, n.served(key))
 }
 
 // restore registers everything on a new session. Each on its own: one that netcore is too busy for holds nothing else up.
@@ -135,29 +110,10 @@ func (n *Node) restore(s *session) {
 	}
 	// As many as netcore granted before; they end with the session.
 	for _, key := range keys {
-		go n.restoreOne(s, key)
+		go n.announceAgain(s, n.served(key), func(err error) { n.drop(key, err) })
 	}
 	for key, f := range feeds {
-		go n.restoreFeed(s, key, f)
-	}
-}
-
-// restoreOne registers one protocol again. What cannot be any more ends its listener, with the reason; a passing
-// problem is tried again as long as the session stands.
-func (n *Node) restoreOne(s *session, key listenKey) {
-	var delays backoff
-	for sleep(s.ctx, delays.wait()) {
-		ctx, cancel := context.WithTimeout(s.ctx, defaultTimeout)
-		err := n.announceOn(ctx, s, key)
-		cancel()
-		switch {
-		case err == nil || s.ctx.Err() != nil:
-			return
-		case passing(err):
-			continue
-		}
-		n.drop(key, err)
-		return
+		go n.announceAgain(s, n.wanted(key, f), func(err error) { n.dropFeed(key, f, err) })
 	}
 }
 
