@@ -7,6 +7,7 @@ use polypeer_ipc_protocol::ids::{NodeId, PluginId, Protocol};
 use serde::{Deserialize, Serialize};
 
 use crate::limits::Measure;
+use crate::supervise::UsageStatus;
 
 /// `polypeer status`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -222,7 +223,7 @@ pub struct PluginDocument {
     /// Keys of `limits` the operator set for this plugin, as typed.
     pub overrides: BTreeMap<String, String>,
     /// Now.
-    pub usage: UsageDocument,
+    pub usage: UsageStatus,
     /// What confines it, and what could not be applied.
     pub confinement: Vec<Measure>,
     /// What its manifest asks for and this version does not act on.
@@ -260,29 +261,6 @@ pub struct GrantsDocument {
     pub network: String,
     /// All of it in plain words.
     pub in_words: Vec<String>,
-}
-
-/// What a plugin uses now.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct UsageDocument {
-    /// Of the process tree.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub memory_bytes: Option<u64>,
-    /// Of one core, over the last moments.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cpu_percent: Option<f64>,
-    /// Processes and threads.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub pids: Option<u64>,
-    /// Its data folder.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub disk_bytes: Option<u64>,
-    /// To peers.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub sent_bytes: Option<u64>,
-    /// From peers.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub received_bytes: Option<u64>,
 }
 
 /// `polypeer doctor`.

@@ -7,10 +7,10 @@ use polypeer_ipc_protocol::ids::Pattern;
 use super::state::Recorded;
 use crate::control::documents::{
     GrantsDocument, NetcoreDocument, OffenderDocument, PeerCounts, PeerDocument, PluginDocument, PluginLine,
-    SourceDocument, StatusDocument, TrafficDocument, UsageDocument,
+    SourceDocument, StatusDocument, TrafficDocument,
 };
 use crate::manifest::{Manifest, Network};
-use crate::supervise::{NetcoreStatus, PluginStatus, UsageStatus};
+use crate::supervise::{NetcoreStatus, PluginStatus};
 
 /// What a plugin's state is when the supervisor does not run it at all.
 const NOT_RUN: &str = "failed";
@@ -116,7 +116,7 @@ pub(super) fn plugin(recorded: Recorded, status: Option<PluginStatus>) -> Plugin
         grants: grants(&manifest, &spec.grants),
         limits: serde_json::to_value(&spec.limits).expect("limits are plain data"),
         overrides: overrides.into_iter().collect(),
-        usage: status.map(|status| usage(status.usage)).unwrap_or_default(),
+        usage: status.map(|status| status.usage).unwrap_or_default(),
         confinement: status.map(|status| status.confinement.clone()).unwrap_or_default(),
         not_enforced: manifest.not_enforced(),
         name: manifest.shown_name().into(),
@@ -125,17 +125,6 @@ pub(super) fn plugin(recorded: Recorded, status: Option<PluginStatus>) -> Plugin
         source: installed.source,
         digest: installed.digest,
         id: installed.id,
-    }
-}
-
-fn usage(usage: UsageStatus) -> UsageDocument {
-    UsageDocument {
-        memory_bytes: usage.memory_bytes,
-        cpu_percent: usage.cpu_percent,
-        pids: usage.pids,
-        disk_bytes: usage.disk_bytes,
-        sent_bytes: usage.sent_bytes,
-        received_bytes: usage.received_bytes,
     }
 }
 

@@ -3,14 +3,11 @@
 
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
-
 use super::restarts::{Restarts, Verdict};
 use crate::manifest::{Ready, RestartPolicy};
 
 /// Where a child stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum State {
     /// Started, or about to be, and not ready yet.
     Starting,

@@ -1,26 +1,23 @@
-//! What the supervisor knows of a plugin, as `polypeer plugin info --json` shows it. Names are stable; absent means
-//! unknown.
+//! What the supervisor knows of a plugin; absent means unknown.
 
 use polypeer_ipc_protocol::ids::PluginId;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::State;
 use crate::limits::Measure;
 
 /// One plugin.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct PluginStatus {
     /// Which.
     pub id: PluginId,
     /// Where it stands.
     pub state: State,
     /// Its process, in the daemon's pid namespace.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub pid: Option<i32>,
     /// How often it was started again by itself.
     pub restarts: u32,
     /// How it ended last, in words.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub exit_reason: Option<String>,
     /// What it uses.
     pub usage: UsageStatus,
@@ -28,8 +25,8 @@ pub struct PluginStatus {
     pub confinement: Vec<Measure>,
 }
 
-/// What a plugin uses.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+/// What a plugin uses, as `polypeer plugin info --json` shows it too: the names are stable.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct UsageStatus {
     /// Memory without the cache that can be dropped at once.
     #[serde(skip_serializing_if = "Option::is_none")]
