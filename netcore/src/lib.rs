@@ -43,6 +43,8 @@ pub mod query;
 pub mod rate;
 pub mod reach;
 pub mod services;
+#[cfg(test)]
+mod testing;
 pub mod transport;
 
 use std::net::SocketAddr;

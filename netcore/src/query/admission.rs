@@ -86,12 +86,7 @@ impl Admission {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn peer(number: u32) -> NodeId {
-        let mut id = [0; 32];
-        id[..4].copy_from_slice(&number.to_be_bytes());
-        NodeId(id)
-    }
+    use crate::testing::node as peer;
 
     #[test]
     fn a_peer_that_waits_for_many_answers_gets_no_more_in_progress() {

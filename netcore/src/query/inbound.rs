@@ -203,12 +203,7 @@ async fn question(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn node(number: u32) -> NodeId {
-        let mut id = [0; 32];
-        id[..4].copy_from_slice(&number.to_be_bytes());
-        NodeId(id)
-    }
+    use crate::testing::node;
 
     fn ip(text: &str) -> IpAddr {
         text.parse().expect("an address")

@@ -132,14 +132,9 @@ impl<C: Clone, W> Pool<C, W> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::node;
 
     type Test = Pool<u32, u32>;
-
-    fn node(number: u32) -> NodeId {
-        let mut id = [0; 32];
-        id[..4].copy_from_slice(&number.to_be_bytes());
-        NodeId(id)
-    }
 
     /// A pool with a connection to `node(number)` on which nobody asks.
     fn opened(pool: &mut Test, now: Instant, number: u32) {

@@ -2,12 +2,7 @@
 
 use super::*;
 use crate::peers::score::ScoreEvent;
-
-fn node(number: u32) -> NodeId {
-    let mut id = [0; 32];
-    id[..4].copy_from_slice(&number.to_be_bytes());
-    NodeId(id)
-}
+use crate::testing::node;
 
 fn address(last: u16) -> SocketAddr {
     SocketAddr::from(([192, 0, 2, 1], last))

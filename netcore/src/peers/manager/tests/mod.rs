@@ -14,14 +14,9 @@ use super::super::book::{Book, Source};
 use super::super::marks::Marks;
 use super::{Action, Ending, Manager, Parting, Refusal};
 use crate::now::Now;
+use crate::testing::node;
 
 const MINUTE: Duration = Duration::from_secs(60);
-
-fn node(number: u32) -> NodeId {
-    let mut id = [0; 32];
-    id[..4].copy_from_slice(&number.to_be_bytes());
-    NodeId(id)
-}
 
 /// A host of its own in a subnet of its own, on the internet.
 fn address(number: u32) -> SocketAddr {
