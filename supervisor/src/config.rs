@@ -23,7 +23,7 @@ const HIGH: usize = 128;
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DaemonConfig {
-    /// UDP addresses of the node, `IP:PORT`; port 0 means any. Empty: 0.0.0.0:7470 and [::]:7470, or the next free
+    /// UDP addresses of the node, `IP:PORT`; port 0 means any. Empty: `0.0.0.0:7470` and `[::]:7470`, or the next free
     /// port.
     pub listen: Vec<SocketAddr>,
     /// Whether to find peers on the local network; off if this or `lan` of `[discovery]` is. Default yes.

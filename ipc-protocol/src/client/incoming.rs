@@ -43,7 +43,7 @@ pub enum StreamError {
 }
 
 impl StreamError {
-    /// What a read or write of a [`DataStream`] failed with; `None` for failures of the socket itself.
+    /// What a read or write of a [`super::DataStream`] failed with; `None` for failures of the socket itself.
     pub fn of(error: &io::Error) -> Option<&Self> {
         error.get_ref().and_then(|source| source.downcast_ref())
     }

@@ -1,6 +1,6 @@
 //! What travels between two netcores on an established connection, as types; `PROTOCOL.md` owns the bytes. Frames of
 //! the control stream are cut and encoded as those of the gateway; a stream starts with a [`StreamHeader`] and is
-//! answered by one [`Status`].
+//! answered by one byte, [`ACCEPTED`] or [`REFUSED`].
 
 use polypeer_ipc_protocol::codec::{self, CodecError};
 use polypeer_ipc_protocol::error::Failure;

@@ -9,7 +9,7 @@ use crate::peers::book::Source;
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Dial, and tell with [`Manager::dial_ended`] how it went.
+    /// Dial, and tell with [`super::Manager::dial_ended`] how it went.
     Dial {
         /// Whom.
         node: NodeId,
