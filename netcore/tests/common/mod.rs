@@ -3,6 +3,7 @@
 
 mod deaf;
 mod netcore;
+mod patience;
 mod plugin;
 mod streams;
 
@@ -17,20 +18,12 @@ use polypeer_ipc_protocol::ids::{Name, NodeId, Protocol};
 #[allow(unused_imports, reason = "not every test program has a deaf plugin")]
 pub use deaf::Deaf;
 pub use netcore::Netcore;
+#[allow(unused_imports, reason = "most test programs have no deadlines of their own")]
+pub use patience::PATIENCE as DEADLINE;
+pub use patience::within;
 pub use plugin::{Launch, Plugin};
 #[allow(unused_imports, reason = "not every test program has streams")]
 pub use streams::{bytes, read_code, stream_between, write_code};
-
-/// How long anything may take before a test has failed.
-pub const DEADLINE: Duration = Duration::from_secs(60);
-
-/// Waits for something that must happen.
-pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(DEADLINE, future).await {
-        Ok(result) => result,
-        Err(_) => panic!("{what} did not happen within {DEADLINE:?}"),
-    }
-}
 
 /// Polls until `check` gives something.
 pub async fn until<T>(what: &str, mut check: impl AsyncFnMut() -> Option<T>) -> T {

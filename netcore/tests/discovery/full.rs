@@ -15,7 +15,8 @@ use tempfile::TempDir;
 use tokio::sync::broadcast::Receiver;
 
 use crate::names::{Known, Names};
-use crate::world::{PATIENCE, nothing};
+use crate::patience::{PATIENCE, within};
+use crate::world::nothing;
 
 /// A node in `home`, open.
 async fn start(home: &TempDir, discovery: DiscoveryConfig, marks: Marks) -> Core {
@@ -43,10 +44,6 @@ async fn seed(home: &TempDir) -> Core {
 
 fn address(core: &Core) -> SocketAddr {
     core.peers.transport().local_addresses()[0]
-}
-
-async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("gave up waiting: {what}"))
 }
 
 /// Waits for an event that `found` gives something for.

@@ -7,7 +7,8 @@ use polypeer_ipc_protocol::seeds::Entry;
 use polypeer_netcore::discovery::config::DiscoveryConfig;
 use polypeer_netcore::peers::marks::LOW;
 
-use crate::world::{PATIENCE, World, nothing};
+use crate::patience::PATIENCE;
+use crate::world::{World, nothing};
 
 fn exchanges() -> DiscoveryConfig {
     DiscoveryConfig { exchange: true, ..nothing() }

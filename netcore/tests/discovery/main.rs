@@ -9,5 +9,7 @@ mod lan;
 mod liar;
 #[path = "../common/names.rs"]
 mod names;
+#[path = "../common/patience.rs"]
+mod patience;
 mod seeds;
 mod world;

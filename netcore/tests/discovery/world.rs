@@ -3,7 +3,6 @@
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::task::Poll;
-use std::time::Duration;
 
 use polypeer_ipc_protocol::admin::{PeerRecord, SourceStatus};
 use polypeer_ipc_protocol::ids::NodeId;
@@ -11,8 +10,7 @@ use polypeer_netcore::discovery::config::DiscoveryConfig;
 use polypeer_netcore::{Core, Options};
 use tempfile::TempDir;
 
-/// Long enough for anything here on a busy machine; nothing waits for it to pass.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
+use crate::patience::within;
 
 /// Waits until `check` gives something, which it may after any change that a node of `worlds` tells of.
 pub(crate) async fn until<T>(worlds: &[&World], what: &str, mut check: impl FnMut() -> Option<T>) -> T {
@@ -30,7 +28,7 @@ pub(crate) async fn until<T>(worlds: &[&World], what: &str, mut check: impl FnMu
             .await;
         }
     };
-    tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("gave up waiting: {what}"))
+    within(what, waiting).await
 }
 
 /// No source but those a test turns on.

@@ -254,14 +254,14 @@ async fn streams_nobody_claims_are_limited_and_time_out() {
     assert_eq!(node.counter("streams_unclaimed").await, MAX_UNCLAIMED as u64);
     let Event::Stream { stream, .. } = lazy.event().await else { panic!("not a stream") };
     assert!(refusal(lazy.client.accept(stream).await).is(ErrorCode::NoSuchStream));
-    until("the stream to be taken back", async || match lazy.event().await {
-        Event::StreamGone { stream: gone, failure } => {
+    loop {
+        if let Event::StreamGone { stream: gone, failure } = lazy.event().await {
             assert!(failure.is(ErrorCode::TimedOut), "{failure}");
-            (gone == stream).then_some(())
+            if gone == stream {
+                break;
+            }
         }
-        _ => None,
-    })
-    .await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,8 @@ use polypeer_netcore::query;
 use quinn::{Connection, ConnectionError};
 use tokio::task::JoinSet;
 
-use crate::world::{World, deadline, protocol, stranger, within};
+use crate::patience::within;
+use crate::world::{World, deadline, protocol, stranger};
 
 /// Answers a question as nodes do that do not know its kind.
 async fn refuse(connection: &Connection) {

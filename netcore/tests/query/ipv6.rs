@@ -11,7 +11,8 @@ use polypeer_netcore::now::Now;
 use polypeer_netcore::query;
 use polypeer_netcore::reach::wire::{Probed, Request};
 
-use crate::world::{World, deadline, protocol, within};
+use crate::patience::within;
+use crate::world::{World, deadline, protocol};
 
 /// So many nodes that listen on `[::1]` and nowhere else; none, with the reason printed, where there is no IPv6.
 async fn nodes<const COUNT: usize>() -> Option<[World; COUNT]> {

@@ -5,6 +5,8 @@
 
 mod connections;
 mod ipv6;
+#[path = "../common/patience.rs"]
+mod patience;
 mod questions;
 mod reach;
 mod table;

@@ -6,7 +6,8 @@ use polypeer_netcore::now::Now;
 use polypeer_netcore::query;
 use polypeer_netcore::reach::wire::{Probed, Request};
 
-use crate::world::{World, deadline, protocol, within};
+use crate::patience::within;
+use crate::world::{World, deadline, protocol};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_has_a_record_as_soon_as_a_peer_has_dialed_it_back() {

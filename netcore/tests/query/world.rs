@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use polypeer_ipc_protocol::ids::{NodeId, Protocol};
 use polypeer_netcore::address::AddressRecord;
@@ -12,8 +12,7 @@ use polypeer_netcore::transport::{Choice, Transport};
 use polypeer_netcore::{Core, Options};
 use tempfile::TempDir;
 
-/// Long enough for anything here on a busy machine; nothing waits for it to pass.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+use crate::patience::{PATIENCE, within};
 
 /// One network core.
 pub struct World {
@@ -86,11 +85,6 @@ pub fn deadline() -> Instant {
 
 pub fn protocol(name: &str) -> Protocol {
     name.parse().expect("a protocol")
-}
-
-/// Waits for something that must happen.
-pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("gave up waiting: {what}"))
 }
 
 /// A node's transport and nothing else: the test speaks for it.
