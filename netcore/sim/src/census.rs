@@ -1,7 +1,5 @@
 //! What the machines of the living say of themselves.
 
-use polypeer_netcore::address::Zone;
-
 use crate::node::{Conduct, Node};
 use crate::world::World;
 
@@ -47,14 +45,13 @@ impl World {
         self.attackers.len()
     }
 
-    /// The part of honest nodes' contacts (a sample of each table) that are attackers.
+    /// The part of honest nodes' contacts that are attackers.
     pub(crate) fn share_of_attackers(&self) -> Option<f64> {
-        const SAMPLE: usize = 20;
         let (mut all, mut bad) = (0_u64, 0_u64);
         for node in self.alive.iter().map(|index| &self.nodes[*index as usize]) {
             let Some(machines) = &node.machines else { continue };
-            for contact in machines.dht.some_contacts(SAMPLE, Zone::Public) {
-                let conduct = self.by_id.get(&contact.node).map(|index| self.conduct(*index));
+            for contact in machines.dht.contacts() {
+                let conduct = self.by_id.get(&contact).map(|index| self.conduct(*index));
                 all += 1;
                 bad += u64::from(conduct == Some(Conduct::Liar));
             }

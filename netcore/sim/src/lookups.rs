@@ -271,6 +271,10 @@ impl World {
     pub(crate) fn job_done(&mut self, index: NodeIndex, query: QueryId, outcome: Outcome) {
         let now = self.now();
         let Some(machines) = self.machines(index) else { return };
+        if machines.looking == Some(query) {
+            let near = if let Outcome::Looked(near) = outcome { near } else { Vec::new() };
+            return self.looked(index, &near);
+        }
         if let Some(topic) = machines.finding.remove(&query) {
             let found = if let Outcome::Providers(found) = outcome { found } else { Vec::new() };
             if let Some(gossip) = &mut machines.gossip {

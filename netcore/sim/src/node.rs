@@ -73,6 +73,8 @@ pub struct Machines {
     pub wake: Option<Micros>,
     /// Measured lookups of this node, and the one that joins it.
     pub lookups: BTreeMap<QueryId, Pending>,
+    /// The lookup by which it looks for peers.
+    pub looking: Option<QueryId>,
     /// Lookups that gossip asked for.
     pub finding: BTreeMap<QueryId, Name>,
     /// Messages that came, with the moment.

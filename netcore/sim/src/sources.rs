@@ -1,7 +1,9 @@
 //! Where peers come from: the netcore's own schedule says which source is asked when, and the world answers.
 
+use std::sync::Arc;
+
 use polypeer_ipc_protocol::ids::NodeId;
-use polypeer_netcore::address::Zone;
+use polypeer_netcore::address::{AddressRecord, Zone};
 use polypeer_netcore::dht::{Job, Key};
 use polypeer_netcore::discovery::exchange::{Exchange, MAX_RECORDS};
 use polypeer_netcore::discovery::schedule::Way;
@@ -27,7 +29,7 @@ impl World {
         let now = self.now();
         let found = match way {
             Way::Dns => self.ask_seeds(index),
-            Way::Dht => self.ask_table(index),
+            Way::Dht => return self.look_around(index),
             Way::Exchange => self.exchange(index),
             // The manager dials whom its book knows by itself.
             Way::Remembered => self.machines(index).map_or(0, |machines| machines.remembered() as u64),
@@ -50,17 +52,25 @@ impl World {
         SEEDS_TOLD as u64
     }
 
-    fn ask_table(&mut self, index: NodeIndex) -> u64 {
+    fn look_around(&mut self, index: NodeIndex) {
         let now = self.now();
         let somewhere = Key(seed(&mut self.rng));
-        let Some(machines) = self.machines(index) else { return 0 };
-        // Without room for it the table is busy filling anyway.
-        let _ = machines.dht.start(now, Job::Look(somewhere));
-        let contacts = machines.dht.some_contacts(MAX_CONTACTS, Zone::Public);
-        for contact in &contacts {
+        let Some(machines) = self.machines(index) else { return };
+        match machines.dht.start(now, Job::Look(somewhere)) {
+            Ok(query) => machines.looking = Some(query),
+            Err(busy) => machines.discovery.answered(now, Way::Dht, Err(busy.to_string())),
+        }
+    }
+
+    /// A look into the table has ended: whom it led to are candidates.
+    pub(crate) fn looked(&mut self, index: NodeIndex, near: &[Arc<AddressRecord>]) {
+        let now = self.now();
+        let Some(machines) = self.machines(index) else { return };
+        machines.looking = None;
+        for contact in near.iter().take(MAX_CONTACTS) {
             machines.manager.found(now, contact.node, &contact.addresses, Source::Dht);
         }
-        contacts.len() as u64
+        machines.discovery.answered(now, Way::Dht, Ok(near.len() as u64));
     }
 
     /// Asks peers for records of others.
@@ -93,7 +103,7 @@ impl World {
         let question = Exchange::question(MAX_RECORDS);
         self.tally.bytes += wire_bytes(question.len());
         let Some(told) = self.machines(peer) else { return };
-        if let Ok(reply) = told.exchange.answer(now, &id, address.ip(), &question) {
+        if let Ok(reply) = told.exchange.answer(now, &id, address.ip(), &question, &told.dht.neighbours(Zone::Public)) {
             self.tally.bytes += wire_bytes(reply.len());
             let at = self.time() + handshake + go + back;
             self.queue.push(at, Event::Exchanged { to: index, from: peer, reply });

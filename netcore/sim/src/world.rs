@@ -19,7 +19,6 @@ use polypeer_netcore::keys::SharedKeys;
 use polypeer_netcore::now::Now;
 use polypeer_netcore::peers::book::{Book, Source};
 use polypeer_netcore::peers::manager::{Ending, Manager};
-use polypeer_netcore::peers::marks::LOW;
 use polypeer_netcore::peers::marks::Marks;
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
@@ -36,6 +35,10 @@ use crate::sources::SOURCES;
 
 /// Unix time at the start of every simulated world: 2026-01-01.
 const EPOCH: u64 = 1_767_225_600;
+
+/// Nodes that one node knows at most, of the 4,096 that the netcore keeps: more than it has connections, or ever dials. With
+/// all of them books would be most of what a simulated network takes.
+const BOOK: usize = 192;
 
 /// What a world is made from.
 #[derive(Debug, Clone)]
@@ -288,12 +291,13 @@ impl World {
         }
     }
 
-    /// Starts the network: `count` honest nodes one after another over `span`, the first few of which are the seeds.
+    /// Starts the network: `count` honest nodes one after another over `span`. The first few of them are seeds, which
+    /// serve newcomers.
     pub fn populate(&mut self, count: usize, span: Micros) {
         const SEEDS: usize = 5;
         for _ in 0..SEEDS.min(count) {
-            let node = self.spawn(true, Conduct::Honest, None, None);
-            self.seeds.push(node);
+            self.seeds.push(self.nodes.len() as NodeIndex);
+            self.spawn(true, Conduct::Honest, None, None);
         }
         for number in SEEDS..count {
             self.start_later(span * number as Micros / count as Micros);
@@ -342,23 +346,26 @@ impl World {
         let keys: SharedKeys = Arc::new(SimKeys::new(id));
         let dht = Dht::new(Arc::clone(&keys), self.settings.dht.clone(), seed(&mut self.rng));
         let gossip = self.settings.gossip.map(|config| Gossip::new(Arc::clone(&keys), config, seed(&mut self.rng)));
-        let schedule = ScheduleConfig { enabled: SOURCES.to_vec(), low: LOW };
+        let index = self.nodes.len() as NodeIndex;
+        // Seeds are what `polypeer run --seed-only` makes of a node.
+        let marks = if self.seeds.contains(&index) { Marks::for_newcomers() } else { Marks::default() };
+        let schedule = ScheduleConfig { enabled: SOURCES.to_vec(), low: marks.low };
         let machines = Machines {
             dht,
             gossip,
             links: Vec::new(),
-            manager: Manager::new(id, Marks::default(), Book::default(), seed(&mut self.rng), self.now()),
+            manager: Manager::new(id, marks, Book::of(BOOK), seed(&mut self.rng), self.now()),
             outgoing: Conns::default(),
             incoming: Conns::default(),
             own: Vec::new(),
             wake: None,
             lookups: BTreeMap::new(),
+            looking: None,
             finding: BTreeMap::new(),
             received: BTreeMap::new(),
             discovery: Schedule::new(schedule, self.now(), seed(&mut self.rng)),
             exchange: Exchange::new(Arc::clone(&keys), seed(&mut self.rng)),
         };
-        let index = self.nodes.len() as NodeIndex;
         let place = self.net.place();
         let born = self.time();
         let machines = Some(Box::new(machines));

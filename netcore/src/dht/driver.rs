@@ -108,8 +108,8 @@ impl Driver {
             }
             Command::Add(record) => self.dht.add(now, record),
             Command::SetOwn(records) => self.dht.set_own(now, records),
-            Command::Contacts(count, zone, told) => {
-                let _ = told.send(self.dht.some_contacts(count, zone));
+            Command::Neighbours(zone, told) => {
+                let _ = told.send(self.dht.neighbours(zone));
             }
         }
     }

@@ -31,7 +31,7 @@ pub(super) enum Command {
     /// This node's own records.
     SetOwn(Vec<Arc<AddressRecord>>),
     /// Contacts for others.
-    Contacts(usize, Zone, oneshot::Sender<Vec<Arc<AddressRecord>>>),
+    Neighbours(Zone, oneshot::Sender<Vec<Arc<AddressRecord>>>),
 }
 
 /// See the module.
@@ -116,10 +116,10 @@ impl DhtHandle {
         }
     }
 
-    /// Looks around `key`, so that the table fills there.
-    pub async fn look(&self, key: Key, deadline: Instant) -> Result<(), Failure> {
+    /// Looks around `key`, so that the table fills there: the nodes found, at most as many as a bucket has.
+    pub async fn look(&self, key: Key, deadline: Instant) -> Result<Vec<Arc<AddressRecord>>, Failure> {
         match self.job(Job::Look(key), "look around a key", deadline).await? {
-            Outcome::Looked => Ok(()),
+            Outcome::Looked(near) => Ok(near),
             other => Err(unexpected(&other)),
         }
     }
@@ -134,10 +134,11 @@ impl DhtHandle {
         self.tell(Command::SetOwn(records));
     }
 
-    /// Contacts of a zone that answered lately, at random; none when the driver is slow.
-    pub async fn some_contacts(&self, count: usize, zone: Zone) -> Vec<Arc<AddressRecord>> {
+    /// The closest contacts, of those that answered lately and that a peer in `zone` may be told of; none when the driver
+    /// is slow.
+    pub async fn neighbours(&self, zone: Zone) -> Vec<Arc<AddressRecord>> {
         let (told, contacts) = oneshot::channel();
-        self.tell(Command::Contacts(count, zone, told));
+        self.tell(Command::Neighbours(zone, told));
         let limit = tokio::time::timeout(AT_ONCE, contacts);
         limit.await.ok().and_then(Result::ok).unwrap_or_default()
     }

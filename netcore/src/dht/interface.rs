@@ -78,8 +78,8 @@ pub enum Job {
 pub enum Outcome {
     /// The newest record of the node that was found; its signature is right.
     Located(Option<Arc<AddressRecord>>),
-    /// Asked all that was to be asked.
-    Looked,
+    /// Asked all that was to be asked: nodes near the place, most of which answered; their signatures are right.
+    Looked(Vec<Arc<AddressRecord>>),
     /// The newest record that was found under the key; it has been checked.
     Got(Option<Record>),
     /// Done.

@@ -243,15 +243,16 @@ impl Dht {
         self.keep_up(now);
     }
 
-    /// Contacts that answered lately and that a peer in `zone` may be told of, spread over the whole table: for peers that
-    /// need others.
-    pub fn some_contacts(&self, count: usize, zone: Zone) -> Vec<Arc<AddressRecord>> {
-        let sound = self.table.entries().filter(|entry| entry.failures == 0);
-        let told: Vec<_> = sound.filter_map(|entry| entry.records.told_to(zone)).collect();
-        let step = (told.len() / count.max(1)).max(1);
-        let first = self.upkeep.turn % told.len().max(1);
-        let order = (0..told.len()).map(|at| (first + at * step) % told.len());
-        order.take(count.min(told.len() / step)).map(|at| Arc::clone(told[at])).collect()
+    /// Every contact of the table.
+    pub fn contacts(&self) -> impl Iterator<Item = NodeId> {
+        self.table.entries().filter_map(|entry| entry.records.iter().next()).map(|record| record.node)
+    }
+
+    /// The closest contacts, those that answered lately and that a peer in `zone` may be told of: for peers that need others.
+    /// Of all contacts they alone are neither older nor better connected than any node of the network.
+    pub fn neighbours(&self, zone: Zone) -> Vec<Arc<AddressRecord>> {
+        let near = self.table.closest(self.table.own(), limits::K, |entry| entry.failures == 0);
+        near.into_iter().filter_map(|entry| entry.records.told_to(zone)).map(Arc::clone).collect()
     }
 
     /// The job that a call in flight is for; `None` for a call that only upkeep needs, or that is not known.

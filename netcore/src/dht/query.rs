@@ -138,7 +138,7 @@ impl Goal {
             Self::Providers { found, limit, .. } => {
                 Outcome::Providers(std::mem::take(found).into_values().take(*limit).collect())
             }
-            Self::Look => Outcome::Looked,
+            Self::Look => Outcome::Looked(Vec::new()),
             Self::Put { .. } | Self::Provide { .. } | Self::Join => match stage {
                 Stage::Putting(spread) => spread.outcome(),
                 Stage::Looking(_) => Outcome::Failed(Failed::NotTaken),

@@ -38,6 +38,11 @@ impl Table {
         Self { own, buckets: Vec::new(), crowd: Crowd::default(), diverse }
     }
 
+    /// The place it is around.
+    pub(super) fn own(&self) -> &Key {
+        &self.own
+    }
+
     fn index(&self, key: &Key) -> usize {
         self.own.distance(key).shared_bits().min(255)
     }

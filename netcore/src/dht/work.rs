@@ -491,7 +491,14 @@ impl Dht {
     fn finish(&mut self, now: Now, id: QueryId, mut query: Query, outcome: Option<Outcome>) {
         let outcome = outcome.unwrap_or_else(|| {
             self.repair(now, &query);
-            query.goal.outcome(&query.stage)
+            match (&query.goal, &query.stage) {
+                (Goal::Look, Stage::Looking(lookup)) => {
+                    let check = Self::checker(&self.table, &self.keys, now);
+                    let near = lookup.closest(K).into_iter().filter(|contact| check(contact).is_ok());
+                    Outcome::Looked(near.map(|contact| contact.record).collect())
+                }
+                _ => query.goal.outcome(&query.stage),
+            }
         });
         self.forget_ended();
         let copies = if let Outcome::Stored { copies } = outcome { copies } else { 0 };

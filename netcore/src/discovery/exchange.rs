@@ -2,8 +2,9 @@
 //! believed are records signed by their owners and nothing else, so that nobody can name nodes that did not ask for it,
 //! or lead others to an address that is not a node's.
 //!
-//! Only records that this node got from their owners themselves, on a link, are passed on: [`Exchange::learn`]. The
-//! driver asks ([`super::ways`]); [`super::Discovery`] answers what [`crate::query`] brings.
+//! Only records of nodes that this node talked with are passed on: those that it got from their owners on a link
+//! ([`Exchange::learn`]), and those of its neighbours in the hash table, which answered there. Peers of a node that is full
+//! are as old as itself, and full; its neighbours are as any other node. The driver asks ([`super::ways`]); [`super::Discovery`] answers what [`crate::query`] brings.
 //!
 //! Peers are asked on their links. A node that refused a link as `busy` is asked over a query connection, so that a network
 //! whose seeds are full takes newcomers in all the same: [`Exchange::may_ask_full`].
@@ -145,29 +146,53 @@ impl Exchange {
         self.known.retain(|(known, _), _| known != node);
     }
 
-    /// Answers a question of `asker` at `ip`: records that mean something where it is, chosen by chance, few of each
-    /// subnet.
-    pub fn answer(&mut self, now: Now, asker: &NodeId, ip: IpAddr, payload: &[u8]) -> Result<Vec<u8>, Refusal> {
+    /// Answers a question of `asker` at `ip`: records that mean something where it is, of peers and of `neighbours` by turns,
+    /// chosen by chance, few of each subnet.
+    pub fn answer(
+        &mut self,
+        now: Now,
+        asker: &NodeId,
+        ip: IpAddr,
+        payload: &[u8],
+        neighbours: &[Arc<AddressRecord>],
+    ) -> Result<Vec<u8>, Refusal> {
         self.answered.enter(now, *asker)?;
         let request: Request = codec::decode(payload).map_err(|_| Refusal::Malformed)?;
         let wanted = usize::try_from(request.count).unwrap_or(MAX_RECORDS).min(MAX_RECORDS);
-        let records = self.choose(now, asker, Zone::of(ip), wanted);
+        let records = self.choose(now, asker, Zone::of(ip), wanted, neighbours);
         let mut reply = Vec::new();
         codec::encode(&records.iter().map(|record| &**record).collect::<Vec<_>>(), &mut reply)
             .expect("a few records are small");
         Ok(reply)
     }
 
-    fn choose(&mut self, now: Now, asker: &NodeId, zone: Zone, wanted: usize) -> Vec<Arc<AddressRecord>> {
+    fn choose(
+        &mut self,
+        now: Now,
+        asker: &NodeId,
+        zone: Zone,
+        wanted: usize,
+        neighbours: &[Arc<AddressRecord>],
+    ) -> Vec<Arc<AddressRecord>> {
         let fresh = |known: &Known| known.is_connected || known.heard + FRESH > now.at;
         self.known.retain(|_, known| fresh(known) && !known.record.is_expired(now));
-        let fits = |record: &AddressRecord| record.node != *asker && record.zone().is_told_to(zone);
-        let mut all: Vec<_> = self.known.values().map(|known| &known.record).filter(|record| fits(record)).collect();
-        all.shuffle(&mut self.random);
+        let fits =
+            |record: &AddressRecord| record.node != *asker && record.zone().is_told_to(zone) && !record.is_expired(now);
+        let mut peers: Vec<_> = self.known.values().map(|known| &known.record).filter(|record| fits(record)).collect();
+        let is_peer = |node: NodeId| peers.iter().any(|peer| peer.node == node);
+        let others = neighbours.iter().filter(|record| fits(record) && !is_peer(record.node));
+        let mut others: Vec<_> = others.collect();
+        peers.shuffle(&mut self.random);
+        others.shuffle(&mut self.random);
+        let (mut peers, mut others) = (peers.into_iter(), others.into_iter());
+        let all = std::iter::from_fn(|| match [peers.next(), others.next()] {
+            [None, None] => None,
+            both => Some(both.into_iter().flatten()),
+        });
         // First a few of each subnet, then the others while there is room.
         let mut counts: BTreeMap<Subnet, usize> = BTreeMap::new();
         let (mut first, mut rest) = (Vec::new(), Vec::new());
-        for record in all {
+        for record in all.flatten() {
             let ip = record.addresses.first().map(|address| address.ip());
             let crowded = ip.filter(|ip| Zone::of(*ip) == Zone::Public).is_some_and(|ip| {
                 let count = counts.entry(Subnet::of(ip)).or_default();

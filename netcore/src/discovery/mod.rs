@@ -36,7 +36,7 @@ use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::ids::NodeId;
 use tokio::sync::watch;
 
-use crate::address::AddressRecord;
+use crate::address::{AddressRecord, Zone};
 use crate::node::Node;
 use crate::now::Now;
 use crate::peers::book::Source;
@@ -163,13 +163,14 @@ impl Way {
 }
 
 /// Answers a question of `exchange/1`.
-pub(crate) fn answer(node: &Node, asker: NodeId, ip: IpAddr, payload: &[u8]) -> Result<Vec<u8>, Failure> {
+pub(crate) async fn answer(node: &Node, asker: NodeId, ip: IpAddr, payload: &[u8]) -> Result<Vec<u8>, Failure> {
     let discovery = &node.services().discovery;
     let serves = discovery.started.get().is_some_and(|started| started.config.exchange);
+    let neighbours = if serves { node.services().dht.neighbours(Zone::of(ip)).await } else { Vec::new() };
     let Some(mut state) = discovery.state().filter(|_| serves) else {
         return Err(Failure::new(ErrorCode::Unsupported, "this node exchanges no peers"));
     };
-    state.exchange.answer(Now::real(), &asker, ip, payload).map_err(|refusal| {
+    state.exchange.answer(Now::real(), &asker, ip, payload, &neighbours).map_err(|refusal| {
         drop(state);
         node.counters.exchange_refused.count();
         let (code, event) = match refusal {

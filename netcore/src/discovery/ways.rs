@@ -17,7 +17,7 @@ use super::lan::{self, LanConfig, LanEvent};
 use super::mainline::Rendezvous;
 use super::schedule::Way;
 use super::{dns, reachable};
-use crate::address::{AddressRecord, Zone};
+use crate::address::AddressRecord;
 use crate::dht::Key;
 use crate::node::Node;
 use crate::now::Now;
@@ -301,7 +301,8 @@ pub(super) fn take(
     if lies > 0 { Err(format!("{peer} told {lies} things that are not true")) } else { Ok((fresh, records)) }
 }
 
-/// Looks for nodes near a random place, which also fills the table, and dials some of those that it then knows.
+/// Looks for nodes near a random place, which also fills the table, and dials some of them: whoever chose which nodes others
+/// know cannot choose these.
 async fn ask_dht(node: &Arc<Node>) -> Answer {
     let Ok(peers) = node.peers() else { return Answer::default() };
     let dht = &node.services().dht;
@@ -309,8 +310,10 @@ async fn ask_dht(node: &Arc<Node>) -> Answer {
     getrandom::fill(&mut somewhere.0).expect("the system gives randomness");
     // That there is nobody to ask yet is no failure.
     let lookup = dht.look(somewhere, Instant::now() + LOOKUP).await;
-    let mut contacts = dht.some_contacts(MAX_CONTACTS, Zone::Private).await;
-    contacts.extend(dht.some_contacts(MAX_CONTACTS, Zone::Loopback).await);
+    let (mut contacts, failure) = match lookup {
+        Ok(near) => (near, None),
+        Err(failure) => (Vec::new(), Some(failure)),
+    };
     contacts.retain(|record| {
         record.node != node.id
             && peers.connection(&record.node).is_none()
@@ -326,7 +329,7 @@ async fn ask_dht(node: &Arc<Node>) -> Answer {
     for record in &contacts {
         dial(node, record, Source::Dht);
     }
-    let nobody = lookup.err().filter(|_| named == 0 && !peers.connected().is_empty());
+    let nobody = failure.filter(|_| !peers.connected().is_empty());
     Answer { named, problem: nobody.map(|failure| failure.to_string()) }
 }
 

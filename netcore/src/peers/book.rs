@@ -17,23 +17,35 @@ pub use entry::{Entry, Known, Source};
 
 /// Nodes known at once; the one heard of least recently makes room. About 2 MiB at most.
 pub const MAX_NODES: usize = 4096;
-/// Of those, nodes that only ever dialed this one and are gone: anybody makes as many of them as there are keys. Beyond
-/// this the oldest of them makes room, not somebody heard of elsewhere.
-pub const MAX_GUESTS: usize = MAX_NODES / 2;
+/// Of those, the part of nodes that only ever dialed this one and are gone: anybody makes as many of them as there are keys.
+/// Beyond this the oldest of them makes room, not somebody heard of elsewhere.
+const GUESTS: usize = 2;
 /// Nodes the operator protects: together with the low water mark far below the table's limit.
 pub const MAX_PROTECTED: usize = 256;
 /// Addresses of one node; the least promising makes room.
 pub const MAX_ADDRESSES: usize = 16;
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Book {
+    most: usize,
     entries: BTreeMap<NodeId, Entry>,
     protected: BTreeSet<NodeId>,
     clock: u64,
 }
 
+impl Default for Book {
+    fn default() -> Self {
+        Self::of(MAX_NODES)
+    }
+}
+
 impl Book {
+    /// An empty one for at most so many nodes; for where thousands of books share one memory.
+    pub fn of(most: usize) -> Self {
+        Self { most, entries: BTreeMap::new(), protected: BTreeSet::new(), clock: 0 }
+    }
+
     /// What is known of `node`.
     pub fn get(&self, node: &NodeId) -> Option<&Entry> {
         self.entries.get(node)
@@ -170,10 +182,10 @@ impl Book {
     /// those who were named when there are many guests; nobody blocked or protected.
     fn entry(&mut self, node: NodeId) -> Option<&mut Entry> {
         self.clock += 1;
-        if !self.entries.contains_key(&node) && self.entries.len() >= MAX_NODES {
+        if !self.entries.contains_key(&node) && self.entries.len() >= self.most {
             let dispensable = || self.entries.iter().filter(|(_, entry)| !entry.blocked && !entry.protected);
             let is_guest = |entry: &Entry| matches!(entry.weight(), Weight::Guest | Weight::Banned);
-            let crowded = dispensable().filter(|(_, entry)| is_guest(entry)).count() >= MAX_GUESTS;
+            let crowded = dispensable().filter(|(_, entry)| is_guest(entry)).count() >= self.most / GUESTS;
             let order = |entry: &Entry| (!(crowded && is_guest(entry)), entry.weight(), entry.touched);
             let oldest = *dispensable().min_by_key(|(_, entry)| order(entry))?.0;
             self.entries.remove(&oldest);

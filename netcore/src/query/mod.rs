@@ -231,7 +231,7 @@ async fn answer(
     match protocol.as_str() {
         KAD => node.services().dht.answer(*asker, &payload).await,
         PROBE => reach::prober::answer(node, asker.node, from, &payload).await,
-        EXCHANGE => discovery::answer(node, asker.node, asker.ip, &payload),
+        EXCHANGE => discovery::answer(node, asker.node, asker.ip, &payload).await,
         _ => Err(unsupported(protocol)),
     }
 }

@@ -151,15 +151,23 @@ pub fn one(bytes: &[u8]) {
                 }
                 Output::Done { query, outcome } => {
                     jobs.remove(&query);
-                    if let Outcome::Got(Some(record)) = outcome {
-                        assert_eq!(record.check(&keys, now), Ok(()), "what it found is right");
+                    match outcome {
+                        Outcome::Got(Some(record)) => {
+                            assert_eq!(record.check(&keys, now), Ok(()), "what it found is right");
+                        }
+                        Outcome::Looked(near) => {
+                            let right = near.iter().all(|record| record.check(&keys, now).is_ok());
+                            assert!(right, "whom it found is right");
+                        }
+                        _ => {}
                     }
                 }
                 Output::Misbehaved { .. } => {}
             },
         );
         waits(dht.next_timeout(), now);
-        dht.some_contacts(choices.below(20), Zone::Public);
+        let told = dht.neighbours(Zone::Public);
+        assert!(told.len() <= dht.contacts().count(), "neighbours are contacts");
         dht.stats();
     }
 }

@@ -3,6 +3,7 @@
 mod deceit;
 mod examples;
 mod hostile;
+mod looks;
 mod rules;
 mod sequences;
 mod turns;

@@ -138,8 +138,8 @@ fn private_contacts_are_told_to_private_askers_only() {
     assert_eq!(told("8.0.0.1"), [Zone::Public]);
     assert_eq!(told("10.0.0.9"), [Zone::Private, Zone::Public]);
     assert_eq!(told("127.0.0.1"), [Zone::Loopback]);
-    assert_eq!(dht.some_contacts(5, Zone::Public).len(), 1);
-    assert_eq!(dht.some_contacts(5, Zone::Loopback).len(), 1);
+    assert_eq!(dht.neighbours(Zone::Public).len(), 1);
+    assert_eq!(dht.neighbours(Zone::Loopback).len(), 1);
 }
 
 #[test]

@@ -1,0 +1,57 @@
+//! Whom a node learns of for its peers' sake: by a look around a place, and as its neighbours.
+
+use std::sync::Arc;
+
+use super::rules::{address, agree, befriend, keys, now, server, somewhere};
+use crate::address::Zone;
+use crate::dht::{Ask, DhtConfig, Job, Key, Outcome, Output, Response};
+
+#[test]
+fn a_look_tells_whom_it_found_near_the_place_and_no_forgeries() {
+    let now = now();
+    let mut dht = server(now, DhtConfig::default());
+    befriend(&mut dht, now, 3);
+    let place = Key::of_node(keys(50).0);
+    let told = address(keys(50), &somewhere(50), now);
+    let mut forged = (*address(keys(51), &somewhere(51), now)).clone();
+    forged.sequence += 1;
+    let contacts = vec![Arc::clone(&told), Arc::new(forged)];
+    dht.start(now, Job::Look(place)).expect("room");
+    let near = loop {
+        match dht.poll(now).expect("the look ends") {
+            Output::Call { call, to, request } => {
+                let answer = match request.ask {
+                    // Whom nobody finds is told of all the same: it may be there.
+                    _ if to.node == told.node => Err(crate::dht::CallFailed::Busy),
+                    Ask::FindNode { .. } => Ok(Response::Nodes { contacts: contacts.clone() }),
+                    _ => Ok(Response::Done),
+                };
+                dht.handle_answer(now, call, answer);
+            }
+            Output::Done { outcome: Outcome::Looked(near), .. } => break near,
+            Output::Done { .. } | Output::Misbehaved { .. } => {}
+        }
+    };
+    let mut nodes: Vec<_> = near.iter().map(|record| record.node).collect();
+    nodes.sort_unstable();
+    let mut friends: Vec<_> = (0..3).map(|number| keys(number).0).collect();
+    friends.sort_unstable();
+    assert!(nodes.iter().all(|node| friends.contains(node) || *node == told.node), "{nodes:?}");
+    assert!(friends.iter().all(|friend| nodes.contains(friend)), "those that answered: {nodes:?}");
+    assert!(!nodes.contains(&keys(51).0), "a forged record");
+}
+
+#[test]
+fn neighbours_are_the_closest_that_answered() {
+    let now = now();
+    let mut dht = server(now, DhtConfig::default());
+    befriend(&mut dht, now, 200);
+    agree(&mut dht, now);
+    let own = Key::of_node(keys(1_000_000).0);
+    let distance = |node| Key::of_node(node).distance(&own);
+    let neighbours = dht.neighbours(Zone::Public);
+    let last = neighbours.iter().map(|record| distance(record.node)).max().expect("some");
+    let closer = dht.contacts().filter(|node| distance(*node) < last).count();
+    assert_eq!((neighbours.len(), closer), (crate::dht::limits::K, crate::dht::limits::K - 1));
+    assert_eq!(dht.neighbours(Zone::Loopback).len(), 0, "public addresses are not told there");
+}
