@@ -60,7 +60,7 @@ async fn a_node_nobody_has_dialed_back_is_answered_and_is_in_no_table() {
     let Ok(Response::Nodes { contacts }) = Response::decode(&answer[1..]) else { panic!("{answer:02x?}") };
     let told: Vec<_> = contacts.iter().map(|contact| contact.node).collect();
     assert!(told.contains(&a.id()) && told.contains(&c.id()), "those that serve");
-    let known = b.node().services().dht.some_contacts(8, Zone::Loopback).await;
+    let known = b.node().services().dht.neighbours(Zone::Loopback).await;
     assert!(!told.contains(&id) && known.iter().all(|contact| contact.node != id), "and not the one that asked");
 }
 
