@@ -73,7 +73,7 @@ func (n *Node) GetImmutable(ctx context.Context, name string, hash Hash) (value 
 	return answer.value.value, answer.value.some, err
 }
 
-// FindProviders is nodes that provide what a name stands for, in no order; limit of them are enough, 64 at most. Those
+// FindProviders is other nodes that provide what a name stands for, in no order; limit of them are enough, 64 at most. Those
 // found before ctx ends (30 s when it has no deadline) are the answer. It needs the grant `dht`.
 func (n *Node) FindProviders(ctx context.Context, name string, limit int) ([]NodeID, error) {
 	if limit < 1 || limit > maxProviders {

@@ -66,6 +66,11 @@ impl Own {
         fits
     }
 
+    /// Whether it provides a key.
+    pub(super) fn provides(&self, key: &Key) -> bool {
+        self.provided.has(key)
+    }
+
     /// Does not provide a key any more.
     pub(super) fn forget_provided(&mut self, key: &Key) {
         self.provided.remove(key);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::bucket::{Entry, Moment};
 use super::contact::Contact;
 use super::key::Key;
-use super::limits::{K, PUT_COST, TOO_FAR};
+use super::limits::{K, MAX_PROVIDERS_OF_KEY, PROVIDED_FOR, PUT_COST, TOO_FAR};
 use super::quota::Owner;
 use super::record::{ProviderRecord, Record, RecordError};
 use super::store::Offer;
@@ -42,7 +42,11 @@ impl Dht {
                 Response::Found { record, contacts: self.tell(asker, zone, &key) }
             }
             Ask::Providers { key } => {
-                let providers = self.providers.find(&key, zone, at);
+                let mut providers = self.providers.find(&key, zone, at);
+                if let Some(own) = self.own_provider(now, zone, key) {
+                    providers.truncate(MAX_PROVIDERS_OF_KEY - 1);
+                    providers.insert(0, own);
+                }
                 Response::Providers { providers, contacts: self.tell(asker, zone, &key) }
             }
             Ask::Put { record, left } => {
@@ -54,6 +58,13 @@ impl Dht {
                 self.done_or(listed)
             }
         }
+    }
+
+    /// What this node says itself of a key that it provides, for an asker in `zone`. In a small network those who listed it may
+    /// all have forgotten it, by a restart, long before it is put again.
+    fn own_provider(&self, now: Now, zone: Zone, key: Key) -> Option<ProviderRecord> {
+        let address = self.addresses.told_to(zone).filter(|_| self.own.provides(&key))?;
+        Some(ProviderRecord::sign(&*self.keys, key, now.unix + PROVIDED_FOR, Arc::clone(address)))
     }
 
     /// The nodes closest to a key that this asker may be told of, and that answered when they were last called.

@@ -403,7 +403,9 @@ impl Dht {
                 let mut holds = false;
                 for provider in told {
                     let node = provider.address.node;
-                    holds |= found.contains_key(&node);
+                    // Who names nobody but itself may keep no list, or have forgotten it.
+                    let of_another = node != from.node();
+                    holds |= of_another && found.contains_key(&node);
                     if found.len() >= *limit || node == self.node || found.contains_key(&node) {
                         continue;
                     }
@@ -417,7 +419,7 @@ impl Dht {
                     };
                     match right {
                         Ok(()) => {
-                            holds = true;
+                            holds |= of_another;
                             found.insert(node, provider.address);
                         }
                         Err(true) => {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use polypeer_ipc_protocol::admin::{AdminRequest, AdminResponse};
 use polypeer_ipc_protocol::client::Stored;
 use polypeer_ipc_protocol::error::ErrorCode;
 use polypeer_ipc_protocol::gateway::{Grants, Payload, PeerScope};
@@ -104,6 +105,27 @@ async fn provider_is_found_and_dialed_until_its_session_ends() {
     refused(near.client.unprovide(song.clone()), ErrorCode::BadArgument).await;
     again.client.unprovide(song.clone()).await.unwrap();
     near.client.provide(song.clone(), None).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn provider_is_found_at_once_by_a_node_that_was_restarted_and_lists_nobody_any_more() {
+    let mut nodes = table(2).await;
+    let song = name("files/song");
+    for (_, plugin) in &nodes {
+        plugin.client.provide(song.clone(), None).await.unwrap();
+    }
+    let found = nodes[0].1.client.find_providers(song.clone(), 0, None).await.unwrap();
+    assert_eq!(found, [nodes[1].1.client.node_id()], "and not itself");
+    // It kept the other's listing in memory alone, and the other says it again only after 40 minutes.
+    let (mut core, plugin) = nodes.remove(0);
+    core.kill().await;
+    drop(plugin);
+    let core = Netcore::spawn(core.home.clone(), "main");
+    assert_eq!(core.ask(AdminRequest::Start).await, AdminResponse::Done);
+    connected(&core, &nodes[0].0).await;
+    let plugin = core.plugin("again", all()).await;
+    until("the other in the table", async || (core.counter("dht_contacts").await >= 1).then_some(())).await;
+    assert_eq!(plugin.client.find_providers(song.clone(), 0, None).await.unwrap(), [nodes[0].1.client.node_id()]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
