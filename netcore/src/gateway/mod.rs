@@ -40,13 +40,15 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
-use polypeer_ipc_protocol::gateway::Grants;
+use polypeer_ipc_protocol::gateway::{Event, Grants, PeerScope};
 use polypeer_ipc_protocol::ids::{PluginId, Secret};
 use tokio::task::JoinSet;
 
 use crate::grants::Use;
+use crate::limits::MAX_PEERS_LISTED;
 use crate::node::Node;
 use launch::Launch;
+use session::Session;
 
 /// Enters a launch and serves its socket, in `tasks`, until it is removed. Fails with `bad argument` when its number is
 /// taken or the descriptor is not a listening socket.
@@ -81,12 +83,15 @@ pub(crate) fn remove_launch(node: &Node, number: u64) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Gives all launches of a plugin new grants; what they do not cover any more ends.
+/// Gives all launches of a plugin new grants; what they do not cover any more ends, and who watches peers is told which of them
+/// it may see now, and which no more.
 pub(crate) fn set_grants(node: &Arc<Node>, plugin: &PluginId, grants: &Grants) {
     let launches: Vec<_> = node.launches().values().filter(|launch| launch.plugin == *plugin).cloned().collect();
     for launch in launches {
+        let before = launch.grants();
         launch.set_grants(grants.clone());
         let Some(session) = launch.session() else { continue };
+        tell_who_is_seen(node, &session, &before.peers, &grants.peers);
         topics::handle_grants(node, &session, grants);
         let mut router = node.router();
         for key in router.of(session.id) {
@@ -98,4 +103,18 @@ pub(crate) fn set_grants(node: &Arc<Node>, plugin: &PluginId, grants: &Grants) {
     node.datagrams.handle_grants(plugin, grants);
     provided::handle_grants(node, plugin, grants);
     node.listeners_changed();
+}
+
+/// Tells of connected peers that came into sight of a plugin, or went out of it, by a change of its grants.
+fn tell_who_is_seen(node: &Node, session: &Session, before: &PeerScope, now: &PeerScope) {
+    let came = node.links.infos(|peer| now.allows(peer) && !before.allows(peer), MAX_PEERS_LISTED);
+    let went = node.links.infos(|peer| before.allows(peer) && !now.allows(peer), MAX_PEERS_LISTED);
+    let failure =
+        || Failure::new(ErrorCode::PeerNotAllowed, "the operator no longer lets this plugin deal with the peer");
+    let went = went.into_iter().map(|info| Event::PeerDown { node: info.node, failure: failure() });
+    for event in came.into_iter().map(Event::PeerUp).chain(went) {
+        if !session.tell_peer(event) {
+            node.counters.events_dropped.count();
+        }
+    }
 }

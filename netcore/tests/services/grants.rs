@@ -2,11 +2,11 @@
 
 use polypeer_ipc_protocol::admin::{AdminRequest, AdminResponse};
 use polypeer_ipc_protocol::error::ErrorCode;
-use polypeer_ipc_protocol::gateway::{Grants, PeerScope, Validation};
+use polypeer_ipc_protocol::gateway::{Event, Grants, PeerScope, Validation};
 use polypeer_ipc_protocol::ids::{Hash, NodeId};
 use polypeer_ipc_protocol::record::{Signature, SignedRecord};
 
-use crate::common::{Netcore, all, name, refused};
+use crate::common::{Netcore, Plugin, all, connected, name, refused, regrant, until};
 
 const SOMEBODY: NodeId = NodeId([9; 32]);
 
@@ -58,4 +58,36 @@ async fn without_its_grant_each_service_is_refused_and_explained() {
     .await;
     refused(client.find_peer(client.node_id(), None), ErrorCode::BadArgument).await;
     client.watch_network(true).await.unwrap();
+}
+
+/// Changes a plugin's grants: the one event that comes with `GrantsChanged`, before or after it.
+async fn beside_grants(netcore: &Netcore, plugin: &mut Plugin, grants: Grants) -> Event {
+    let request = AdminRequest::SetGrants { plugin: plugin.launch.id.clone(), grants: grants.clone() };
+    assert_eq!(netcore.ask(request).await, AdminResponse::Done);
+    match [plugin.event().await, plugin.event().await] {
+        [Event::GrantsChanged(told), event] | [event, Event::GrantsChanged(told)] if told == grants => event,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn peer_that_a_change_of_grants_shows_or_hides_is_told_to_who_watches() {
+    let (node, far) = (Netcore::start().await, Netcore::start().await);
+    let seeing = |peers: Vec<NodeId>| Grants { peers: PeerScope::List(peers), ..all() };
+    let mut watcher = node.plugin("watcher", seeing(vec![])).await;
+    let mut other = node.plugin("other", seeing(vec![])).await;
+    let witness = node.plugin("witness", all()).await;
+    connected(&node, &far).await;
+    until("the link", async || (!witness.client.peers().await.unwrap().is_empty()).then_some(())).await;
+    watcher.client.watch_peers(true).await.unwrap();
+    let far = far.ticket().await.node;
+    let event = beside_grants(&node, &mut watcher, seeing(vec![far, SOMEBODY])).await;
+    assert!(matches!(event, Event::PeerUp(info) if info.node == far), "it is connected");
+    regrant(&node, &mut watcher, seeing(vec![far])).await;
+    let event = beside_grants(&node, &mut watcher, seeing(vec![])).await;
+    let Event::PeerDown { node: gone, failure } = event else { panic!("{event:?}") };
+    assert!(gone == far && failure.is(ErrorCode::PeerNotAllowed), "{failure}");
+    // Nothing is told to one that does not watch.
+    regrant(&node, &mut other, seeing(vec![far])).await;
+    regrant(&node, &mut other, seeing(vec![])).await;
 }
