@@ -23,7 +23,8 @@ impl Client {
         self.done(Request::ReceiveDatagrams { protocol, on }).await
     }
 
-    /// Turns [`crate::gateway::Event::Network`] on or off.
+    /// Turns [`crate::gateway::Event::Network`] on or off. Each time it is turned on, two of them tell the reach and the
+    /// addresses as they are.
     pub async fn watch_network(&self, on: bool) -> Result<(), ClientError> {
         self.done(Request::WatchNetwork { on }).await
     }

@@ -22,6 +22,8 @@ pub(super) type Reply = Result<Response, Failure>;
 pub(super) enum Command {
     Request {
         request: Request,
+        /// Only sent while the topic's messages go to that route; else done already.
+        only_of: Option<(Name, u64)>,
         /// Names the request in `Cancel`, before its id is known.
         ticket: u64,
         /// One of the session's requests in flight; given back when the answer is here.
@@ -152,11 +154,18 @@ impl Driver {
     }
 
     fn unsubscribe(&mut self, topic: Name, number: u64) {
-        if self.routes.get(&topic).is_some_and(|route| route.number == number) {
-            self.routes.remove(&topic);
-            // Nobody waits for the answer. Too many requests in flight: a later message tries again, as an event.
-            let _ = self.session.request(Request::Unsubscribe { topic }, self.writer.buffer());
+        if !self.is_of(&topic, number) {
+            return;
         }
+        // Nobody waits for the answer. Too many requests in flight: the route stays, and the next message tries again.
+        let asked = self.session.request(Request::Unsubscribe { topic: topic.clone() }, self.writer.buffer());
+        if asked.is_ok() {
+            self.routes.remove(&topic);
+        }
+    }
+
+    fn is_of(&self, topic: &Name, number: u64) -> bool {
+        self.routes.get(topic).is_some_and(|route| route.number == number)
     }
 
     /// Nobody will see this event: whoever waits at the other end is told so at once, not after 30 s.
@@ -177,31 +186,38 @@ impl Driver {
     }
 
     fn handle_command(&mut self, command: Command) {
-        let out = self.writer.buffer();
         match command {
             Command::Request { reply, .. } if reply.is_closed() => {}
-            Command::Request { request, ticket, permit, reply } => match self.session.request(request, out) {
-                Ok(id) => {
-                    self.waiting.insert(id, Waiting { ticket, reply, _permit: permit });
+            Command::Request { only_of: Some((topic, number)), reply, .. } if !self.is_of(&topic, number) => {
+                let _ = reply.send(Ok(Response::Done)); // who asked may have stopped waiting
+            }
+            Command::Request { request, only_of, ticket, permit, reply } => {
+                match self.session.request(request, self.writer.buffer()) {
+                    Ok(id) => {
+                        if let Some((topic, _)) = only_of {
+                            self.routes.remove(&topic);
+                        }
+                        self.waiting.insert(id, Waiting { ticket, reply, _permit: permit });
+                    }
+                    Err(error) => {
+                        let _ = reply.send(Err(Failure::new(ErrorCode::TooLarge, error.to_string())));
+                    }
                 }
-                Err(error) => {
-                    let _ = reply.send(Err(Failure::new(ErrorCode::TooLarge, error.to_string())));
-                }
-            },
+            }
             Command::Cancel { ticket } => {
                 if let Some(id) = self.waiting.iter().find(|(_, waiting)| waiting.ticket == ticket).map(|(id, _)| *id) {
                     // Fails only when the session is over, and the request with it.
-                    let _ = self.session.cancel(id, out);
+                    let _ = self.session.cancel(id, self.writer.buffer());
                 }
             }
             Command::Answer { call, payload } => {
-                if let Err(error) = self.session.answer(call, payload, out) {
+                if let Err(error) = self.session.answer(call, payload, self.writer.buffer()) {
                     let failure = Failure { code: 0, message: error.to_string() };
-                    let _ = self.session.decline(call, failure, out);
+                    let _ = self.session.decline(call, failure, self.writer.buffer());
                 }
             }
             Command::Decline { call, failure } => {
-                let _ = self.session.decline(call, failure.cut(), out);
+                let _ = self.session.decline(call, failure.cut(), self.writer.buffer());
             }
             Command::Subscribed { topic, route } => {
                 self.routes.insert(topic, route);

@@ -31,7 +31,7 @@ use crate::error::{ErrorCode, Failure};
 use crate::gateway::{
     CallMode, Event, NodeInfo, Opening, OpeningReply, Payload, PeerInfo, Request, Response, Scope, Target, Welcome,
 };
-use crate::ids::{NodeId, Protocol, Secret};
+use crate::ids::{Name, NodeId, Protocol, Secret};
 use crate::limits::MAX_REQUESTS;
 use crate::session::client::{ClientEvent, ClientSession};
 use crate::session::decode;
@@ -282,10 +282,15 @@ impl Client {
 
     /// Asks and waits. Waits first while as many requests as a session may have are in flight.
     async fn request(&self, request: Request) -> Result<Response, ClientError> {
+        self.request_of(request, None).await
+    }
+
+    /// [`Self::request`] that ends a subscription: done already when another one has taken its topic.
+    async fn request_of(&self, request: Request, only_of: Option<(Name, u64)>) -> Result<Response, ClientError> {
         let permit = self.shared.slots.clone().acquire_owned().await.expect("the semaphore is never closed");
         let (reply, answer) = oneshot::channel();
         let ticket = self.shared.tickets.fetch_add(1, Ordering::Relaxed);
-        self.command(Command::Request { request, ticket, permit, reply }).await?;
+        self.command(Command::Request { request, only_of, ticket, permit, reply }).await?;
         let mut guard = CancelGuard { commands: Some(&self.commands), ticket };
         let result = answer.await;
         guard.commands = None;

@@ -87,15 +87,19 @@ impl Subscription {
         }
     }
 
-    /// Ends the subscription and waits until it has ended.
+    /// Ends the subscription and waits until it has ended. A newer subscription of the topic goes on: this one has ended.
     pub async fn end(self) -> Result<(), ClientError> {
-        self.client.done(Request::Unsubscribe { topic: self.topic.clone() }).await
+        let request = Request::Unsubscribe { topic: self.topic.clone() };
+        match self.client.request_of(request, Some((self.topic.clone(), self.number))).await? {
+            Response::Done => Ok(()),
+            other => Err(unexpected(other)),
+        }
     }
 }
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        // When commands queue up, the driver ends it with the next message, which it finds nobody to take.
+        // When commands queue up, or requests, the driver ends it with the next message, which it finds nobody to take.
         let command = Command::Unsubscribed { topic: self.topic.clone(), number: self.number };
         let _ = self.client.commands.try_send(command);
     }

@@ -237,7 +237,8 @@ pub enum Request {
         /// Whether to send them.
         on: bool,
     },
-    /// Turns [`Event::Network`] on or off; at the start it is off. → [`Response::Done`]
+    /// Turns [`Event::Network`] on or off; at the start it is off. On tells the reach and the addresses as they are.
+    /// → [`Response::Done`]
     WatchNetwork {
         /// Whether to send them.
         on: bool,

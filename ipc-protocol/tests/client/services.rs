@@ -90,6 +90,24 @@ async fn dropped_subscription_ends_and_a_newer_one_does_not() {
 }
 
 #[tokio::test]
+async fn ending_a_subscription_leaves_a_newer_one_alone() {
+    let world = World::new();
+    let (client, _events, mut session) = world.session().await;
+    let old = subscribed(&client, &mut session, "news", Validation::Signature).await;
+    let mut new = subscribed(&client, &mut session, "news", Validation::Signature).await;
+    old.end().await.expect("it has ended already, and nothing is asked");
+    session.event(message("news", 1)).await;
+    assert!(new.next().await.is_some());
+    let (request, ended) = asked(&mut session, new.end(), Response::Done).await;
+    assert_eq!(request, Request::Unsubscribe { topic: name("news") });
+    ended.expect("ended");
+    // Once: the handle is gone now, and says nothing more.
+    let (request, pinged) = asked(&mut session, client.ping(), Response::Done).await;
+    assert_eq!(request, Request::Ping);
+    pinged.expect("answered");
+}
+
+#[tokio::test]
 async fn messages_nobody_takes_are_counted_and_do_not_hold_up_others() {
     let world = World::new();
     let (client, mut events, mut session) = world.session().await;
