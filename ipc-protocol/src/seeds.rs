@@ -2,7 +2,7 @@
 //! is started with them.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 use crate::ids::text_on_wire;
@@ -38,7 +38,7 @@ impl FromStr for Host {
         if let Ok(address) = text.parse::<SocketAddr>() {
             return Ok(Self { name: address.ip().to_string(), port: Some(address.port()) });
         }
-        if let Ok(ip) = text.parse::<std::net::IpAddr>() {
+        if let Ok(ip) = text.parse::<IpAddr>() {
             return Ok(Self { name: ip.to_string(), port: None });
         }
         let (name, port) = match text.split_once(':') {
@@ -98,6 +98,12 @@ pub enum InvalidEntry {
     /// A ticket without addresses says whom, not where.
     #[error("the ticket has no address, so it cannot be dialed")]
     Nowhere,
+    /// Port 0, or the address of all, any or many.
+    #[error("no node can be dialed at {address}: it has port 0, or is an address of any, all or many machines")]
+    Nobody {
+        /// What was given.
+        address: SocketAddr,
+    },
     /// It does not.
     #[error("{text:?} is neither a ticket (polypeer:…) nor an address IP:PORT")]
     Neither {
@@ -114,8 +120,14 @@ impl FromStr for Entry {
             let ticket: Ticket = text.parse()?;
             return if ticket.addresses.is_empty() { Err(InvalidEntry::Nowhere) } else { Ok(Self::Ticket(ticket)) };
         }
-        let address = text.parse().ok().filter(|address: &SocketAddr| address.port() > 0);
-        address.map(Self::Address).ok_or_else(|| InvalidEntry::Neither { text: text.chars().take(MAX_HOST).collect() })
+        let neither = |_| InvalidEntry::Neither { text: text.chars().take(MAX_HOST).collect() };
+        let address: SocketAddr = text.parse().map_err(neither)?;
+        let ip = address.ip().to_canonical();
+        let broadcast = matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());
+        if address.port() == 0 || ip.is_unspecified() || ip.is_multicast() || broadcast {
+            return Err(InvalidEntry::Nobody { address });
+        }
+        Ok(Self::Address(address))
     }
 }
 
@@ -150,8 +162,14 @@ mod tests {
         assert!(matches!("192.0.2.1:7470".parse(), Ok(Entry::Address(_))));
         assert_eq!("192.0.2.1:7470".parse::<Entry>().expect("an entry").to_string(), "192.0.2.1:7470");
         assert_eq!(format!("polypeer:{id}").parse::<Entry>(), Err(InvalidEntry::Nowhere));
-        for text in ["polypeer:x", "seed.example.org", "192.0.2.1", "192.0.2.1:0", ""] {
+        for text in ["polypeer:x", "seed.example.org", "192.0.2.1", ""] {
             assert!(text.parse::<Entry>().is_err(), "{text}");
+        }
+        for text in
+            ["192.0.2.1:0", "0.0.0.0:7470", "[::]:7470", "255.255.255.255:7470", "224.0.0.1:1", "[ff02::1]:7470"]
+        {
+            let address = text.parse().expect("an address");
+            assert_eq!(text.parse::<Entry>(), Err(InvalidEntry::Nobody { address }));
         }
     }
 }
