@@ -91,7 +91,18 @@ func TestChangesOfTheNetworkAreTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	ticket := "polypeer:" + b.ID().String()
+	begins := func(events <-chan NetworkEvent, reach Reach, ticket string) {
+		t.Helper()
+		got := map[NetworkEvent]bool{<-events: true, <-events: true}
+		if !got[NetworkEvent{Kind: ReachChanged, Reach: reach}] || !got[NetworkEvent{Kind: AddressesChanged, Ticket: ticket}] {
+			t.Errorf("it begins with %+v", got)
+		}
+	}
+	begins(events, ReachUnknown, ticket)
+	const addresses = "@192.0.2.1:7470"
+	ticket += addresses
 	y.mu.Lock()
+	y.reach, y.addresses = msgReachPublic, addresses
 	session := y.session
 	y.mu.Unlock()
 	if !session.network {
@@ -110,6 +121,23 @@ func TestChangesOfTheNetworkAreTold(t *testing.T) {
 	session.send(msgServerFrameEvent{msgEventDropped{7}})
 	if got := <-events; got.Kind != NetworkMissed || b.EventsDropped() != 7 {
 		t.Errorf("%+v, %d dropped", got, b.EventsDropped())
+	}
+	// Who begins later learns how it is, and nobody else is told it again.
+	late, err := b.WatchNetwork(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	begins(late, ReachPublic, ticket)
+	// What became different while netcore was away is told.
+	y.crash()
+	y.mu.Lock()
+	y.reach = msgReachPrivate
+	y.mu.Unlock()
+	y.restart()
+	for _, want := range []NetworkEvent{{Kind: NetworkMissed}, {Kind: ReachChanged, Reach: ReachPrivate}} {
+		if got := <-events; got != want {
+			t.Errorf("%+v instead of %+v", got, want)
+		}
 	}
 	cancel()
 	for range events { // closed once it is over

@@ -107,6 +107,11 @@ func (n *fakeNode) service(s *fakeSession, request msgRequest) msgResponse {
 		s.mu.Lock()
 		s.network = request.on
 		s.mu.Unlock()
+		if request.on {
+			ticket := "polypeer:" + n.id.String() + n.addresses
+			s.send(msgServerFrameEvent{msgEventNetwork{msgNetworkChangeReach{n.reach}}})
+			s.send(msgServerFrameEvent{msgEventNetwork{msgNetworkChangeAddresses{ticket}}})
+		}
 	default:
 		return n.table(request, granted)
 	}

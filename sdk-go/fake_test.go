@@ -41,6 +41,8 @@ type fakeNode struct {
 	requests  chan msgRequest // every request, if somebody listens
 	onHello   func() *msgFailure
 	busy      string // a topic to which nobody can subscribe now
+	reach     msgReach
+	addresses string // what follows the node id in its ticket
 }
 
 type fakeSession struct {

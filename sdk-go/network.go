@@ -1,6 +1,9 @@
 package polypeer
 
-import "context"
+import (
+	"context"
+	"slices"
+)
 
 // Reach is how a node is reached from the internet.
 type Reach uint32
@@ -43,10 +46,31 @@ type NetworkEvent struct {
 	Ticket string // of AddressesChanged: this node's
 }
 
-// WatchNetwork gives the changes from now on, until ctx ends; then, or when the node has no session any more, the channel is
-// closed. At most 64 events wait; a reader that falls behind gets one NetworkMissed for those it lost.
+// WatchNetwork gives the reach and the addresses as they are and the changes from now on, until ctx ends; then, or when the
+// node has no session any more, the channel is closed. What became different while netcore was away is told, too. At most
+// 64 events wait; a reader that falls behind gets one NetworkMissed for those it lost.
 func (n *Node) WatchNetwork(ctx context.Context) (<-chan NetworkEvent, error) {
-	return watch(n, ctx, n.networkWatchers, NetworkEvent{Kind: NetworkMissed}, msgRequestWatchNetwork{true})
+	return watch(n, ctx, n.networkWatchers, NetworkEvent{Kind: NetworkMissed}, msgRequestWatchNetwork{true}, &n.networkNow)
+}
+
+// networkChanged tells the watchers, unless the network is as before: netcore says how it is whenever it is asked to watch.
+func (n *Node) networkChanged(event NetworkEvent) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if event.Kind == ReachChanged || event.Kind == AddressesChanged {
+		at := slices.IndexFunc(n.networkNow, func(known NetworkEvent) bool { return known.Kind == event.Kind })
+		switch {
+		case at < 0:
+			n.networkNow = append(n.networkNow, event)
+		case n.networkNow[at] == event:
+			return
+		default:
+			n.networkNow[at] = event
+		}
+	}
+	for w := range n.networkWatchers {
+		w.add(event)
+	}
 }
 
 func networkEvent(m msgNetworkChange) NetworkEvent {

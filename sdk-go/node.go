@@ -34,6 +34,7 @@ type Node struct {
 	conns     map[*Conn]struct{}
 
 	networkWatchers map[*watcher[NetworkEvent]]struct{}
+	networkNow      []NetworkEvent // the reach and the addresses, as they were told last
 
 	idle chan struct{} // closed when the last stream of a closing node is gone
 
@@ -238,7 +239,7 @@ func (n *Node) handle(s *session, event msgEvent) error {
 			c.in.add(datagram{event.node, event.payload})
 		}
 	case msgEventNetwork:
-		tell(n, n.networkWatchers, networkEvent(event.value))
+		n.networkChanged(networkEvent(event.value))
 	case msgEventClosing:
 		return event.value.error()
 	default:

@@ -118,5 +118,5 @@ type PeerEvent struct {
 // WatchPeers gives the changes from now on, until ctx ends; then, or when the node has no session any more, the channel
 // is closed. At most 64 events wait; a reader that falls behind gets one PeersMissed for those it lost.
 func (n *Node) WatchPeers(ctx context.Context) (<-chan PeerEvent, error) {
-	return watch(n, ctx, n.watchers, PeerEvent{Kind: PeersMissed}, msgRequestWatchPeers{true})
+	return watch(n, ctx, n.watchers, PeerEvent{Kind: PeersMissed}, msgRequestWatchPeers{true}, nil)
 }

@@ -16,9 +16,9 @@ type watcher[E any] struct {
 	ended  bool
 }
 
-// watch adds a reader to a set of them, and turns the events on; ctx bounds how long it watches. The set is of n, guarded
-// by n.mu.
-func watch[E any](n *Node, ctx context.Context, set map[*watcher[E]]struct{}, lost E, on msgRequest) (<-chan E, error) {
+// watch adds a reader to a set of them, and turns the events on; ctx bounds how long it watches. The set, and what a reader
+// begins with, unless that is nil, are of n, guarded by n.mu.
+func watch[E any](n *Node, ctx context.Context, set map[*watcher[E]]struct{}, lost E, on msgRequest, now *[]E) (<-chan E, error) {
 	w := &watcher[E]{events: make(chan E, watchQueue+1), lost: lost}
 	n.mu.Lock()
 	if n.err != nil {
@@ -26,6 +26,11 @@ func watch[E any](n *Node, ctx context.Context, set map[*watcher[E]]struct{}, lo
 		return nil, n.err
 	}
 	set[w] = struct{}{}
+	if now != nil {
+		for _, event := range *now {
+			w.add(event)
+		}
+	}
 	n.mu.Unlock()
 	if _, err := n.askBounded(ctx, on); err != nil {
 		unwatch(n, set, w)

@@ -304,7 +304,8 @@ class Node(Services):
 
     def network_events(self) -> Events[NetworkEvent]:
         """:class:`ReachChanged`, :class:`AddressesChanged` and, for peers this plugin may see, :class:`PathChanged`, as
-        they happen."""
+        they happen. It begins with the reach and the addresses as they are; what became different while netcore was
+        away is told, too."""
         return self._watch.network()
 
     # What the session tells.

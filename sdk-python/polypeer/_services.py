@@ -149,8 +149,8 @@ class Services:
                 return  # the session is over, and with it what it provided
 
     async def find_providers(self, name: str, *, limit: int = 16, timeout: float = DEFAULT_TIMEOUT) -> list[str]:
-        """Node ids of others who provide what the name stands for, in no order; ``limit``, 64 at most, are enough. Those
-        found within ``timeout`` are the answer. Grant ``dht``. Raises :class:`Unreachable` when no node of the DHT is
+        """Node ids of others who provide what the name stands for, in no order; ``limit``, 64 at most, are enough.
+        Those found within ``timeout`` are the answer. Grant ``dht``. Raises :class:`Unreachable` when no node of the DHT is
         known."""
         if not 1 <= limit <= MAX_PROVIDERS:
             raise BadArgument(f"a limit of {limit}; expected 1 to {MAX_PROVIDERS}")

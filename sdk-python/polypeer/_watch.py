@@ -12,7 +12,7 @@ from ._deadline import Deadline
 from ._errors import ConnectionLost, PolypeerError, expect
 from ._events import Events
 from ._limits import DEFAULT_TIMEOUT
-from ._types import Event, NetworkEvent, PeerEvent, PeerInfo
+from ._types import Event, NetworkEvent, PathChanged, PeerEvent, PeerInfo
 
 if TYPE_CHECKING:
     from ._session import Session
@@ -33,6 +33,8 @@ class Watch:
         self.on = False
         """Whether netcore is to tell about peers."""
         self._network_on = False
+        self._network_now: dict[type[object], NetworkEvent] = {}
+        """The reach and the addresses that were told last: what a new iterator begins with."""
 
     def peers(self) -> Events[PeerEvent]:
         """A new iterator over what peers do."""
@@ -43,7 +45,7 @@ class Watch:
         return Events(self._begin_everything)
 
     def network(self) -> Events[NetworkEvent]:
-        """A new iterator over changes of the network."""
+        """A new iterator over how the network is, and what changes of it."""
         return Events(self._begin_network)
 
     async def _begin_peers(self, events: Events[PeerEvent]) -> None:
@@ -52,11 +54,15 @@ class Watch:
 
     async def _begin_everything(self, events: Events[Event]) -> None:
         await self._turn_network_on()
-        await self._begin(cast("Events[PeerEvent]", events))  # last: nothing may happen between this and the next line
+        await self._begin(cast("Events[PeerEvent]", events))  # last: nothing may happen between this and the next lines
+        for event in self._network_now.values():
+            events.put(event)
         self._hearers.add(events)
 
     async def _begin_network(self, events: Events[NetworkEvent]) -> None:
         await self._turn_network_on()
+        for event in self._network_now.values():  # what comes later is told to those who are added below
+            events.put(event)
         self._network.add(events)
 
     async def _turn_network_on(self) -> None:
@@ -125,7 +131,11 @@ class Watch:
         self._tell_peers(_types.Dropped(count))
 
     def network_changed(self, event: NetworkEvent) -> None:
-        """The network changed."""
+        """The network changed, or is as before: each session begins with how it is."""
+        if not isinstance(event, PathChanged):
+            if self._network_now.get(type(event)) == event:
+                return
+            self._network_now[type(event)] = event
         for events in list(self._network):
             events.put(event)
         self.tell(event)

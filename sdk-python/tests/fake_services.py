@@ -31,6 +31,8 @@ class FakeServices:
         self.never_provides = False
         """Whether a name is provided, and the answer to that never comes."""
         self.unprovided: list[str] = []
+        self.reach: m.Reach = m.ReachUnknown()
+        """Of every node, for those who begin to watch."""
 
     def answer(self, launch: Launch, request: m.Request) -> m.Response | None:
         if isinstance(request, (m.RequestPublish, m.RequestSubscribe)):
@@ -49,6 +51,10 @@ class FakeServices:
             return m.ResponseTopic(m.TopicInfo(5, 4, 3, 2, 1))
         elif isinstance(request, m.RequestWatchNetwork):
             launch.network = request.on
+            if request.on and launch.session is not None:
+                launch.session.event(m.EventNetwork(m.NetworkChangeReach(self.reach)))
+                ticket = f"polypeer:{node_text(launch.node)}"
+                launch.session.event(m.EventNetwork(m.NetworkChangeAddresses(ticket)))
         elif isinstance(request, (m.RequestReceiveDatagrams, m.RequestSendDatagram)):
             return self.datagram(launch, request)
         else:

@@ -253,7 +253,13 @@ async def test_everything_comes_back_after_a_restart(world: FakeNetcore, monkeyp
     monkeypatch.setattr(_provide, "PROVIDE_DELAYS", (0.0,))
     async with join_two(world) as (alpha, beta), beta.subscribe("news") as messages:
         async with beta.datagrams("game/1") as datagrams, beta.provide("rooms/1"), beta.network_events() as events:
+            begin = [await soon(events.__anext__()) for _ in range(2)]
+            assert begin == [
+                polypeer.ReachChanged(polypeer.Reach.UNKNOWN),
+                polypeer.AddressesChanged(f"polypeer:{beta.id}"),
+            ]
             await world.kill_node(world.launches[1].node)
+            world.services.reach = m.ReachPrivate()
             world.services.providers.clear()
             world.services.no_dht = 3
             await world.start_node(world.launches[1].node)
@@ -264,6 +270,8 @@ async def test_everything_comes_back_after_a_restart(world: FakeNetcore, monkeyp
             assert (await soon(datagrams.receive())).payload == b"again"
             await eventually(lambda: world.services.providers.get("rooms/1"))
             assert world.launches[1].network
+            # What became different meanwhile, and nothing that is as before.
+            assert await soon(events.__anext__()) == polypeer.ReachChanged(polypeer.Reach.PRIVATE)
             assert world.launches[1].session is not None
             world.launches[1].session.event(m.EventNetwork(m.NetworkChangeReach(m.ReachPublic())))
             assert await soon(events.__anext__()) == polypeer.ReachChanged(polypeer.Reach.PUBLIC)
@@ -442,11 +450,19 @@ async def test_changes_of_the_network_are_told(world: FakeNetcore) -> None:
         session.event(m.EventNetwork(m.NetworkChangeAddresses(ticket)))
         session.event(m.EventDropped(3))
         expected = [
+            polypeer.ReachChanged(polypeer.Reach.UNKNOWN),
+            polypeer.AddressesChanged(f"polypeer:{beta.id}"),
             polypeer.PathChanged(alpha.id, True),
             polypeer.ReachChanged(polypeer.Reach.PRIVATE),
             polypeer.AddressesChanged(ticket),
             polypeer.Dropped(3),
         ]
         assert [await soon(events.__anext__()) for _ in expected] == expected
-        seen = [await soon(everything.__anext__()) for _ in range(5)]
+        seen = [await soon(everything.__anext__()) for _ in range(len(expected) + 1)]
         assert [event for event in seen if not isinstance(event, polypeer.PeerUp)] == expected
+        # Who begins later learns how it is now.
+        async with beta.network_events() as late, beta.events() as later:
+            now = [polypeer.ReachChanged(polypeer.Reach.PRIVATE), polypeer.AddressesChanged(ticket)]
+            assert [await soon(late.__anext__()) for _ in now] == now
+            seen = [await soon(later.__anext__()) for _ in range(3)]
+            assert [event for event in seen if not isinstance(event, polypeer.PeerUp)] == now

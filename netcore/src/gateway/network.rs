@@ -12,6 +12,7 @@ use polypeer_ipc_protocol::ids::NodeId;
 use polypeer_ipc_protocol::ticket::Ticket;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::session::Session;
 use crate::node::Node;
 use crate::transport::Route;
 
@@ -37,6 +38,12 @@ impl Seen {
         for (peer, route) in routes {
             self.routes.entry(peer).or_insert(route);
         }
+    }
+
+    /// What a plugin cannot know that begins to watch; paths are in what it is told of peers.
+    fn state(&self, node: NodeId) -> [NetworkChange; 2] {
+        let ticket = Ticket { node, addresses: self.addresses.clone() };
+        [NetworkChange::Reach(self.reach), NetworkChange::Addresses(ticket)]
     }
 
     /// What is different in `newer`. A peer that came or went is told by other events.
@@ -66,13 +73,19 @@ impl Watched {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A plugin begins to watch: what changes from now on is told, also of peers that came after the last look.
-    pub(crate) fn begin(&self, node: &Node) {
+    /// A plugin begins to watch: it is told how the network was at the last look, and then what changes, also of peers that
+    /// came after that look.
+    pub(crate) fn begin(&self, node: &Node, session: &Session) {
+        // Before the lock: a change that is found next is told this session, after what is told here under the lock.
+        session.watches_network.store(true, Ordering::Relaxed);
         let mut last = self.last();
         let newer = Seen::now(node);
-        match &mut *last {
-            Some(seen) => seen.enter(newer.routes),
-            None => *last = Some(newer),
+        let seen = last.get_or_insert_with(|| newer.clone());
+        seen.enter(newer.routes);
+        for change in seen.state(node.id) {
+            if !session.outbox.offer_or_drop(Event::Network(change)) {
+                node.counters.events_dropped.count();
+            }
         }
     }
 
@@ -134,6 +147,7 @@ mod tests {
             routes: BTreeMap::from([(one, relayed), (two, direct("192.0.2.4:44")), (three, relayed)]),
         };
         let ticket = Ticket { node: me, addresses: after.addresses.clone() };
+        assert_eq!(after.state(me), [NetworkChange::Reach(Reach::Public), NetworkChange::Addresses(ticket.clone())]);
         let expected = [
             NetworkChange::Reach(Reach::Public),
             NetworkChange::Addresses(ticket),

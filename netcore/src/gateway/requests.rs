@@ -65,10 +65,10 @@ pub(crate) fn handle(node: &Arc<Node>, session: &Arc<Session>, request: Request)
         }
         Request::ReceiveDatagrams { protocol, on } => done(datagrams::receive(node, session, protocol, on)),
         Request::WatchNetwork { on } => {
-            if on {
-                node.network_seen.begin(node);
+            match on {
+                true => node.network_seen.begin(node, session),
+                false => session.watches_network.store(false, Ordering::Relaxed),
             }
-            session.watches_network.store(on, Ordering::Relaxed);
             Response::Done
         }
         Request::Unprovide { name } => done(Asked::new(node, session, 0).unprovide(&name)),

@@ -1,16 +1,41 @@
 //! What plugins are told of the network.
 
 use polypeer_ipc_protocol::gateway::{Event, NetworkChange, Reach};
+use polypeer_ipc_protocol::ticket::Ticket;
 
-use crate::common::{Netcore, all, connected, until};
+use crate::common::{Netcore, Plugin, all, connected, until};
+
+/// What a plugin is told that begins to watch.
+async fn state(plugin: &mut Plugin) -> (Reach, Ticket) {
+    plugin.client.watch_network(true).await.unwrap();
+    match [plugin.event().await, plugin.event().await] {
+        [Event::Network(NetworkChange::Reach(reach)), Event::Network(NetworkChange::Addresses(ticket))] => {
+            (reach, ticket)
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_begins_to_watch_learns_how_the_network_is() {
+    let node = Netcore::start().await;
+    let ticket = node.ticket().await;
+    // Also one that comes long after the node found out, and one that asks again.
+    for name in ["early", "late"] {
+        let mut plugin = node.plugin(name, all()).await;
+        for _ in 0..2 {
+            assert_eq!(state(&mut plugin).await, (Reach::Unknown, ticket.clone()));
+        }
+    }
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn changes_of_the_network_are_told_to_those_who_watch() {
     let node = Netcore::start().await;
     let mut watcher = node.plugin("watcher", all()).await;
     let mut other = node.plugin("other", all()).await;
-    watcher.client.watch_network(true).await.unwrap();
-    other.client.watch_network(true).await.unwrap();
+    state(&mut watcher).await;
+    state(&mut other).await;
     other.client.watch_network(false).await.unwrap();
     let far = Netcore::start().await;
     connected(&far, &node).await;
