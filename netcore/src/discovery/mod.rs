@@ -121,10 +121,8 @@ impl Discovery {
 
     /// What the operator should know of what was turned on.
     pub(crate) fn warning(&self) -> Option<String> {
-        let listed = self.started.get().is_some_and(|started| started.config.mainline.is_some());
-        let text = "this node is listed in the BitTorrent Mainline DHT: everybody can learn its IP address there, and that \
-                    it runs Polypeer; turn it off with [discovery.mainline] enabled = false";
-        listed.then(|| text.to_owned())
+        let report = self.state()?.schedule.report().into_iter().find(|report| report.way == Way::Mainline)?;
+        mainline_warning(report.state).map(str::to_owned)
     }
 
     /// Every source, in the order they are tried.
@@ -144,6 +142,20 @@ impl Discovery {
             }
         };
         reports.into_iter().map(status).collect()
+    }
+}
+
+fn mainline_warning(state: schedule::SourceState) -> Option<&'static str> {
+    match state {
+        schedule::SourceState::Off => None,
+        schedule::SourceState::Failing => Some(
+            "Mainline is turned on and fails at the moment: as soon as it works, everybody can learn this node's IP address \
+             there, and that it runs Polypeer; turn it off with [discovery.mainline] enabled = false",
+        ),
+        _ => Some(
+            "this node is listed in the BitTorrent Mainline DHT: everybody can learn its IP address there, and that \
+             it runs Polypeer; turn it off with [discovery.mainline] enabled = false",
+        ),
     }
 }
 

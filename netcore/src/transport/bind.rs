@@ -31,13 +31,12 @@ pub enum BindError {
         last: u16,
     },
     /// The system refused for another reason.
-    #[error("listen on {address}: {source}; check --listen and this machine's addresses")]
+    #[error("listen on {address}: {reason}; check --listen and this machine's addresses")]
     Io {
         /// The address asked for.
         address: SocketAddr,
-        /// What the system said.
-        #[source]
-        source: io::Error,
+        /// What the system said; in the text, so no source of its own, which would be said once more.
+        reason: io::Error,
     },
     /// No address, or more than `MAX_LISTEN`.
     #[error("listen on {count} addresses: between 1 and {MAX_LISTEN} are possible; change --listen")]
@@ -47,7 +46,7 @@ pub enum BindError {
     },
     /// The endpoint's thread or socket could not be set up.
     #[error("start the QUIC endpoint: {0}; check the limits on threads and open files")]
-    Endpoint(#[source] io::Error),
+    Endpoint(io::Error),
 }
 
 /// What was bound, and what could not be.
@@ -108,9 +107,9 @@ fn bind_near(addresses: &[SocketAddr]) -> Result<Bound, BindError> {
 }
 
 fn bind_exactly(address: SocketAddr) -> Result<UdpSocket, BindError> {
-    open(address).map_err(|source| match source.kind() {
+    open(address).map_err(|reason| match reason.kind() {
         io::ErrorKind::AddrInUse => BindError::Busy { address },
-        _ => BindError::Io { address, source },
+        _ => BindError::Io { address, reason },
     })
 }
 
@@ -159,7 +158,9 @@ mod tests {
     #[test]
     fn address_of_another_machine_is_refused() {
         let elsewhere = "192.0.2.1:0".parse().expect("address");
-        assert!(matches!(bind(&[elsewhere], Choice::Explicit), Err(BindError::Io { .. })));
+        let Err(error @ BindError::Io { .. }) = bind(&[elsewhere], Choice::Explicit) else { panic!("it was bound") };
+        let said = format!("{:#}", anyhow::Error::from(error));
+        assert_eq!(said.matches("os error").count(), 1, "{said}");
         let bound = bind(&[any(), elsewhere], Choice::Default).unwrap_or_else(|e| panic!("{e}"));
         assert_eq!((bound.sockets.len(), bound.warnings.len()), (1, 1));
         assert!(matches!(bind(&[], Choice::Explicit), Err(BindError::Count { count: 0 })));

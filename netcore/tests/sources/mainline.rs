@@ -5,6 +5,7 @@ use mainline::Testnet;
 use polypeer_ipc_protocol::admin::AdminEvent;
 
 use super::{record, start};
+use crate::common::until;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_processes_with_no_other_source_meet_through_mainline() {
@@ -31,4 +32,19 @@ async fn two_processes_with_no_other_source_meet_through_mainline() {
         }
     }
     assert!(found > 0, "they met otherwise");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn node_that_cannot_use_mainline_is_not_said_to_be_listed_there() {
+    let taken = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let node = start(&[], &[format!("--mainline={port}"), "--mainline-bootstrap=127.0.0.1:9".to_owned()]).await;
+    let failing = async || {
+        let status = node.status().await;
+        let source = status.sources.iter().find(|source| source.name == "mainline")?;
+        (source.state == "failing").then_some(status)
+    };
+    let warnings = until("the failure", failing).await.warnings;
+    assert!(warnings.iter().any(|warning| warning.contains("as soon as it works")), "{warnings:?}");
+    assert!(!warnings.iter().any(|warning| warning.contains("is listed")), "{warnings:?}");
 }
