@@ -19,6 +19,8 @@ mod platform;
 #[path = "identity/windows.rs"]
 mod platform;
 
+pub(crate) use platform::make_private;
+
 /// What the file begins with; the number is that of the format.
 const PREFIX: &str = "polypeer-identity-1 ";
 /// Bytes of a whole file: prefix, 64 digits, newline. Anything longer is not read.

@@ -1,8 +1,8 @@
-//! Opening and making the key file where files have owners and modes.
+//! Opening and making the key file, and others that are nobody else's business, where files have owners and modes.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use nix::fcntl::OFlag;
@@ -38,6 +38,15 @@ pub(super) fn read_private(path: &Path, limit: usize) -> Result<Vec<u8>, Identit
 /// A new file that only this user can read.
 pub(super) fn create_private(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+}
+
+/// Makes sure that a file is there, and that only this user can read it.
+pub(crate) fn make_private(path: &Path) -> io::Result<()> {
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    match file.metadata()?.mode() & 0o077 {
+        0 => Ok(()),
+        _ => file.set_permissions(Permissions::from_mode(0o600)),
+    }
 }
 
 /// Makes a new name in `folder` survive a power cut.

@@ -29,6 +29,11 @@ pub(super) fn create_private(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).open(path)
 }
 
+/// Makes sure that a file is there; it inherits the folder's access list.
+pub(crate) fn make_private(path: &Path) -> io::Result<()> {
+    OpenOptions::new().write(true).create(true).truncate(false).open(path).map(drop)
+}
+
 /// Nothing to do: the directory entry is journalled.
 pub(super) fn sync_folder(_folder: &Path) -> io::Result<()> {
     Ok(())

@@ -9,6 +9,7 @@ use rusqlite::{Connection, ErrorCode, params};
 use super::super::book::{Entry, Known, MAX_ADDRESSES, MAX_NODES, Source};
 use super::super::score::Standing;
 use super::{Change, FILE};
+use crate::identity::make_private;
 
 /// Damaged files kept; beyond that the newest one is replaced.
 const MAX_SET_ASIDE: usize = 9;
@@ -100,6 +101,8 @@ impl From<rusqlite::Error> for OpenError {
 }
 
 pub(super) fn open(path: &Path) -> Result<(Connection, Vec<(NodeId, Entry)>), OpenError> {
+    // SQLite gives its side files the rights of this one.
+    make_private(path).map_err(|error| OpenError::Unusable(error.to_string()))?;
     let database = Connection::open(path)?;
     database.pragma_update(None, "journal_mode", "WAL")?;
     database.pragma_update(None, "synchronous", "NORMAL")?;

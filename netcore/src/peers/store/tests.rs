@@ -184,3 +184,21 @@ async fn peers_and_bans_stay_in_the_file_though_thousands_come_after_them() {
     assert_eq!(nodes.len(), MAX_NODES);
     assert!([1, 2, 3].iter().all(|kept| nodes.contains(&node(*kept))));
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn nobody_else_can_read_whom_this_node_knows() {
+    use std::os::unix::fs::PermissionsExt;
+    let home = tempfile::tempdir().expect("temporary folder");
+    // As a version wrote it that left it to the umask.
+    std::fs::write(home.path().join(FILE), "").expect("written");
+    std::fs::set_permissions(home.path().join(FILE), PermissionsExt::from_mode(0o644)).expect("chmod");
+    let loaded = Store::open(home.path());
+    loaded.store.put_now(node(1), entry(1)).await.expect("written");
+    let files: Vec<_> = std::fs::read_dir(home.path()).expect("read").map(|file| file.expect("an entry")).collect();
+    assert!(files.len() > 1, "side files too");
+    for file in files {
+        let mode = file.metadata().expect("metadata").permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "{:?}", file.path());
+    }
+}
