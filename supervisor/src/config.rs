@@ -25,6 +25,7 @@ const HIGH: usize = 128;
 pub struct DaemonConfig {
     /// UDP addresses of the node, `IP:PORT`; port 0 means any. Empty: `0.0.0.0:7470` and `[::]:7470`, or the next free
     /// port.
+    #[serde(deserialize_with = "socket_addresses")]
     pub listen: Vec<SocketAddr>,
     /// Whether to find peers on the local network; off if this or `lan` of `[discovery]` is. Default yes.
     pub lan: bool,
@@ -55,6 +56,7 @@ pub struct DiscoverySettings {
     /// Names whose A and AAAA records are addresses of nodes and whose TXT records are tickets, `NAME` or `NAME:PORT`.
     pub dns_seeds: Vec<Host>,
     /// The resolver to ask for them, `IP:PORT`, instead of the system's.
+    #[serde(deserialize_with = "socket_address")]
     pub resolver: Option<SocketAddr>,
     /// Whether to use the list that comes with the program. Default yes.
     pub builtin: bool,
@@ -113,18 +115,19 @@ pub struct PeerSettings {
 }
 
 impl PeerSettings {
-    /// The key that is wrong, and how.
-    fn check(&self) -> Option<(&'static str, String)> {
+    /// The key that is wrong, how, and what to do.
+    fn check(&self) -> Option<(&'static str, String, &'static str)> {
         let outside = |count: Option<usize>| count.filter(|count| !(1..=MAX_PEERS).contains(count));
         for (key, count) in [("low", self.low), ("high", self.high)] {
             if let Some(count) = outside(count) {
-                return Some((key, format!("{count} is not a number of peers; expected 1 to {MAX_PEERS}")));
+                let what = format!("{count} is not a number of peers; expected 1 to {MAX_PEERS}");
+                return Some((key, what, "correct the value"));
             }
         }
         let (low, high) = (self.low.unwrap_or(LOW), self.high.unwrap_or(HIGH));
         (low > high).then(|| {
             let key = if self.low.is_some() { "low" } else { "high" };
-            (key, format!("low ({low}) is above high ({high})"))
+            (key, format!("low ({low}) is above high ({high})"), "set low at or below high")
         })
     }
 }
@@ -142,6 +145,28 @@ impl Default for DaemonConfig {
             seed_only: false,
         }
     }
+}
+
+/// An address in a file.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct Address(SocketAddr);
+
+impl TryFrom<String> for Address {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let wrong = |_| format!("{text:?} is not a socket address; expected IP:PORT, and for IPv6 [IP]:PORT");
+        text.parse().map(Self).map_err(wrong)
+    }
+}
+
+fn socket_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+    Address::deserialize(deserializer).map(|address| Some(address.0))
+}
+
+fn socket_addresses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<SocketAddr>, D::Error> {
+    Ok(Vec::<Address>::deserialize(deserializer)?.into_iter().map(|address| address.0).collect())
 }
 
 fn network_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
@@ -190,8 +215,8 @@ impl DaemonConfig {
             let what = "a resolver has a port".to_owned();
             return Err(wrong(place(&["discovery", "resolver"]), what, "add it, such as 192.0.2.53:53"));
         }
-        if let Some((key, what)) = config.peers.check() {
-            return Err(wrong(place(&["peers", key]), what, "set low at or below high"));
+        if let Some((key, what, hint)) = config.peers.check() {
+            return Err(wrong(place(&["peers", key]), what, hint));
         }
         if let Err((key, what)) = config.limits.check() {
             return Err(wrong(place(&["limits", key]), what, "correct the value"));
@@ -254,7 +279,12 @@ mod tests {
             ("[discovery]\ndns_seeds = [\"a b\"]", "config.toml:2:14: \"a b\" is not a host"),
             ("[discovery]\nlist = [\"nonsense\"]", "neither a ticket"),
             ("[discovery]\nlist = [\"polypeer:x\"]", "config.toml:2:9"),
+            ("[discovery]\nlist = [\"224.0.0.1:7470\"]", "no node can be dialed at 224.0.0.1:7470"),
             ("[discovery]\nresolver = \"dns.example:53\"", "socket address"),
+            (
+                "[discovery]\nresolver = \"192.0.2.53\"",
+                "config.toml:2:12: \"192.0.2.53\" is not a socket address; expected IP:PORT",
+            ),
             ("[discovery]\nresolver = \"127.0.0.1:0\"", "config.toml:2:1: a resolver has a port"),
             ("[discovery]\ndns = true", "unknown key \"dns\""),
             ("[discovery.mainline]\nport = 70000", "config.toml:2:8"),
@@ -274,6 +304,7 @@ mod tests {
         for (text, expected) in [
             ("lan = true\nlisen = []\n", "config.toml:2:1: unknown key \"lisen\""),
             ("listen = [\"localhost:1\"]", "socket address"),
+            ("listen = [\"[::]:7470\", \"127.0.0.1\"]", "config.toml:1:10: \"127.0.0.1\" is not a socket address"),
             ("network = \"A B\"", "1 to 32 of a-z"),
             ("[limits]\nmemory = \"1KiB\"", "config.toml:2:1: 1 KiB is too little"),
             ("lan = 1", "boolean"),
