@@ -56,7 +56,14 @@ fn wrong_usage_ends_with_2() {
         let done = world.run(arguments);
         assert_eq!(done.code, 2, "{done:?}");
         assert!(done.out.is_empty() && done.err.contains(fragment), "{done:?}");
+        let done = world.run(&[&["--json"][..], arguments].concat());
+        let error = &done.json()["error"];
+        assert_eq!((done.code, &error["exit_code"]), (2, &serde_json::json!(2)), "{done:?}");
+        let text = |key: &str| error[key].as_str().unwrap_or_default().to_owned();
+        assert!(text("message").len() > 10 && text("hint").len() > 10, "{done:?}");
     }
+    let help = world.run(&["--json", "--help"]);
+    assert!(help.code == 0 && help.out.contains("Usage: polypeer") && help.err.is_empty(), "{help:?}");
 }
 
 #[test]

@@ -1,0 +1,89 @@
+//! What is said of a command line that makes no sense: the parser's own text, or with `--json` a document like that of any other
+//! error. Help and versions, which come from the parser as well, are no errors.
+
+use std::ffi::{OsStr, OsString};
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+
+use super::args::Global;
+use super::output::Printer;
+use crate::trouble::{Exit, Trouble};
+
+/// Says what is wrong, or the help that was asked for: how the process ends.
+pub(super) fn told(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        let _ = error.print(); // A reader that went away has what it wanted.
+        return ExitCode::SUCCESS;
+    }
+    if wants_json(std::env::args_os().skip(1)) {
+        Printer::new(&Global { home: None, json: true, quiet: false, verbose: 0 }).trouble(&trouble(error));
+    } else {
+        let _ = error.print(); // There is nowhere else to tell it.
+    }
+    ExitCode::from(Exit::Usage.code())
+}
+
+/// Whether `--json` is among the options of this program; after `--` they are another's.
+fn wants_json(arguments: impl Iterator<Item = OsString>) -> bool {
+    arguments.take_while(|argument| argument != OsStr::new("--")).any(|argument| argument == OsStr::new("--json"))
+}
+
+/// The parser's text is paragraphs: what is wrong, perhaps a tip, the usage, where to read more.
+fn trouble(error: &clap::Error) -> Trouble {
+    let text = error.render().to_string();
+    let mut paragraphs = text.split("\n\n").map(|paragraph| paragraph.split_whitespace().collect::<Vec<_>>().join(" "));
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        let usage = text.lines().find(|line| line.starts_with("Usage: ")).unwrap_or_default();
+        return Trouble::usage("a command is missing", more(usage));
+    }
+    let message = paragraphs.next().unwrap_or_default();
+    let rest: Vec<String> = paragraphs.collect();
+    let starting = |with: &str| rest.iter().find_map(|paragraph| paragraph.strip_prefix(with));
+    let hint = starting("tip: ").map_or_else(|| more(starting("Usage: ").unwrap_or_default()), str::to_owned);
+    Trouble::usage(message.strip_prefix("error: ").unwrap_or(&message), hint)
+}
+
+fn more(usage: &str) -> String {
+    match usage.strip_prefix("Usage: ").unwrap_or(usage) {
+        "" => "see `polypeer --help`".to_owned(),
+        usage => format!("usage: {usage}; --help says more"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::args::Cli;
+
+    fn of(line: &str) -> Trouble {
+        trouble(&Cli::try_parse_from(line.split(' ')).expect_err("it makes no sense"))
+    }
+
+    #[test]
+    fn one_line_says_what_is_wrong_and_one_what_to_do() {
+        for (line, message, hint) in [
+            ("polypeer frobnicate", "unrecognized subcommand 'frobnicate'", "usage: polypeer [OPTIONS] <COMMAND>"),
+            ("polypeer statu", "unrecognized subcommand 'statu'", "'status'"),
+            ("polypeer status --al", "unexpected argument '--al' found", "usage: polypeer status [OPTIONS]"),
+            ("polypeer pipe", "were not provided: <PEER> <PROTOCOL>", "usage: polypeer pipe <PEER> <PROTOCOL>"),
+            ("polypeer peers ping bob", "expected a node id (52 characters) or a ticket", "--help"),
+            ("polypeer plugin", "a command is missing", "usage: polypeer plugin"),
+        ] {
+            let trouble = of(line);
+            assert_eq!(trouble.exit, Exit::Usage);
+            assert!(trouble.message.contains(message) && trouble.hint.contains(hint), "{line}: {trouble:?}");
+            assert!(!trouble.message.contains('\n') && !trouble.message.starts_with("error"), "{line}: {trouble:?}");
+            assert!(!trouble.hint.contains('\n'), "{line}: {trouble:?}");
+        }
+    }
+
+    #[test]
+    fn options_of_a_served_command_are_its_own() {
+        let wants = |line: &str| wants_json(line.split(' ').map(OsString::from));
+        assert!(wants("--json frobnicate") && wants("status --al --json"));
+        assert!(!wants("serve echo/1 --foo -- cat --json") && !wants("status"));
+    }
+}
