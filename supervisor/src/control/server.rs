@@ -1,9 +1,11 @@
 //! The daemon's side of the control socket: lets callers in, reads their requests, hands them to a [`Handler`].
 //! Garbage ends the connection it came on and nothing else.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use polypeer_ipc_protocol::ids::Secret;
@@ -12,7 +14,7 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 use super::caller;
 use super::frames;
@@ -20,7 +22,7 @@ use super::{Answer, Hello, Request, VERSION};
 use crate::home::Home;
 use crate::trouble::Trouble;
 
-/// Connections at a time; one beyond waits in the kernel's queue. Each command uses one.
+/// Connections at a time; one beyond takes the place of one that has said nothing yet, or waits. Each command uses one.
 pub const MAX_CONNECTIONS: usize = 64;
 /// Largest request, bytes.
 pub const MAX_REQUEST: usize = 64 << 10;
@@ -72,8 +74,8 @@ impl Server {
     pub async fn run(self, handler: Arc<impl Handler>) {
         let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let mut connections = JoinSet::new();
+        let mut silent = Silent::default();
         loop {
-            let slot = slots.clone().acquire_owned().await.expect("the semaphore is never closed");
             let stream = match self.listener.accept().await {
                 Ok((stream, _)) => stream,
                 Err(error) => {
@@ -82,14 +84,44 @@ impl Server {
                     continue;
                 }
             };
+            if slots.available_permits() == 0 {
+                silent.end_first();
+            }
+            let slot = slots.clone().acquire_owned().await.expect("the semaphore is never closed");
             let (secret, handler) = (self.secret.clone(), handler.clone());
-            connections.spawn(async move {
+            let greeted = Arc::new(AtomicBool::new(false));
+            let said = Arc::clone(&greeted);
+            let task = connections.spawn(async move {
                 let _slot = slot;
-                if let Err(error) = serve(stream, &secret, &*handler).await {
+                if let Err(error) = serve(stream, &secret, &said, &*handler).await {
                     tracing::debug!(%error, "control connection ended");
                 }
             });
+            silent.enter(task, greeted);
             while connections.try_join_next().is_some() {}
+        }
+    }
+}
+
+/// Connections that have said nothing yet, in the order they came. The first of them makes room for one more: whoever opens
+/// hundreds and says nothing keeps no command waiting, as a command says who it is at once.
+#[derive(Default)]
+struct Silent(VecDeque<(AbortHandle, Arc<AtomicBool>)>);
+
+impl Silent {
+    /// Adds one; at most as many stay as there are connections.
+    fn enter(&mut self, task: AbortHandle, greeted: Arc<AtomicBool>) {
+        self.0.retain(|(task, greeted)| !task.is_finished() && !greeted.load(Ordering::Relaxed));
+        self.0.push_back((task, greeted));
+    }
+
+    /// Ends the one that came first, if there is any.
+    fn end_first(&mut self) {
+        while let Some((task, greeted)) = self.0.pop_front() {
+            if !task.is_finished() && !greeted.load(Ordering::Relaxed) {
+                tracing::debug!("a silent control connection is ended: others wait for its place");
+                return task.abort();
+            }
         }
     }
 }
@@ -108,7 +140,12 @@ fn write_key(home: &Home, secret: &Secret) -> io::Result<()> {
     std::fs::rename(&fresh, &path)
 }
 
-async fn serve(mut stream: UnixStream, secret: &Secret, handler: &impl Handler) -> io::Result<()> {
+async fn serve(
+    mut stream: UnixStream,
+    secret: &Secret,
+    greeted: &AtomicBool,
+    handler: &impl Handler,
+) -> io::Result<()> {
     if let Err(refused) = caller::check(&stream, |pid| handler.is_confined(pid)) {
         tracing::warn!(%refused, "refused on the control socket");
         let trouble = Trouble::failed(
@@ -118,6 +155,7 @@ async fn serve(mut stream: UnixStream, secret: &Secret, handler: &impl Handler) 
         return answer(&mut stream, &trouble.into()).await;
     }
     let Some(hello) = patiently(frames::read::<Hello>(&mut stream, MAX_REQUEST)).await? else { return Ok(()) };
+    greeted.store(true, Ordering::Relaxed);
     if !hello.secret.matches(secret) {
         tracing::warn!("refused on the control socket: wrong secret");
         let trouble =

@@ -191,3 +191,26 @@ async fn connections_beyond_the_limit_wait_for_a_place() {
     held.pop();
     assert_eq!(frames::read::<Answer>(&mut waiting, MAX_DOCUMENT).await.expect("served"), Some(Answer::Done));
 }
+
+#[tokio::test]
+async fn silent_connections_keep_no_command_waiting() {
+    let world = world();
+    let mut silent = Vec::new();
+    for _ in 0..10 * MAX_CONNECTIONS {
+        silent.push(world.raw().await);
+    }
+    // All places are taken by then, and each of them for 10 s; a command waits for its place as long at most.
+    world.works().await;
+    // Whoever has said who they are keep their places.
+    let mut held = Vec::new();
+    for _ in 0..MAX_CONNECTIONS - 1 {
+        held.push(Control::connect(&world.home).await.expect("let in"));
+    }
+    silent.clear();
+    for _ in 0..MAX_CONNECTIONS {
+        silent.push(world.raw().await);
+    }
+    for control in &mut held {
+        assert_eq!(control.request(&Request::Id).await.expect("answered"), Answer::Text("me".into()));
+    }
+}
