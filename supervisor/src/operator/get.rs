@@ -48,6 +48,10 @@ pub(crate) async fn run(context: &Context, options: Get) -> Result<(), Trouble> 
         Some(path) => path,
         None => PathBuf::from(&link.name),
     };
+    if !force && let Some(size) = tokio::task::block_in_place(|| size_if_right(&output, &link)) {
+        context.printer.say(format!("{} is there already, and is what the link names", output.display()));
+        return done(context, &output, &link, size);
+    }
     may_write(context, &output, force)?;
     let part = part_of(&output);
     let session = Session::open(context).await?;
@@ -68,6 +72,10 @@ pub(crate) async fn run(context: &Context, options: Get) -> Result<(), Trouble> 
         }
     };
     put_in_place(&part, &output, force)?;
+    done(context, &output, &link, size)
+}
+
+fn done(context: &Context, output: &Path, link: &Link, size: u64) -> Result<(), Trouble> {
     let document = json!({ "path": output, "hash": link.hash, "size_bytes": size });
     context.printer.either(&document, || output.display().to_string())
 }
@@ -76,6 +84,17 @@ fn part_of(output: &Path) -> PathBuf {
     let mut part = output.as_os_str().to_owned();
     part.push(".part");
     part.into()
+}
+
+/// How long a file is that is exactly what the link names; `None` when there is none, it cannot be read, or it is another.
+fn size_if_right(path: &Path, link: &Link) -> Option<u64> {
+    let metadata = path.metadata().ok().filter(std::fs::Metadata::is_file)?;
+    if link.size.is_some_and(|size| size != metadata.len()) {
+        return None;
+    }
+    let mut hasher = blake3::Hasher::new();
+    let size = hash_all(&mut File::open(path).ok()?, &mut hasher).ok()?;
+    (hasher.finalize().to_hex().as_str() == link.hash).then_some(size)
 }
 
 /// Whether the operator wants what is there replaced.
@@ -90,8 +109,9 @@ fn may_write(context: &Context, output: &Path, force: bool) -> Result<(), Troubl
 }
 
 fn exists(output: &Path) -> Trouble {
-    let message = format!("{} exists already", output.display());
-    Trouble::new(Exit::Refused, message, "replace it with --force, or choose another name with --output PATH")
+    let message =
+        format!("{} exists already, and is another file than the link names; nothing was changed", output.display());
+    Trouble::new(Exit::Refused, message, "keep both with --output OTHER-NAME, or replace it with --force")
 }
 
 async fn attempt(context: &Context, session: &Session, link: &Link, part: &Path) -> Result<Attempt, Trouble> {
@@ -202,6 +222,22 @@ mod tests {
         std::fs::write(&part, "newer").expect("written");
         put_in_place(&part, &output, true).expect("replaced");
         assert_eq!(std::fs::read(&output).expect("there"), b"newer");
+    }
+
+    #[test]
+    fn file_that_is_there_is_compared_with_the_link() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("a");
+        let hash = blake3::hash(b"hello");
+        let link: Link = format!("polypeer-file:{}/a", hash.to_hex()).parse().expect("a link");
+        assert_eq!(size_if_right(&path, &link), None, "there is none");
+        std::fs::write(&path, "hello").expect("written");
+        assert_eq!(size_if_right(&path, &link), Some(5));
+        assert_eq!(size_if_right(&path, &Link { size: Some(5), ..link.clone() }), Some(5));
+        assert_eq!(size_if_right(&path, &Link { size: Some(6), ..link.clone() }), None);
+        assert_eq!(size_if_right(folder.path(), &link), None, "a folder");
+        std::fs::write(&path, "hallo").expect("written");
+        assert_eq!(size_if_right(&path, &link), None);
     }
 
     #[test]
