@@ -104,3 +104,11 @@ def test_seed_only_node_starts_no_plugins_and_says_so(make_node: MakeNode, folde
     assert refused.code == 4, refused
     assert "--seed-only" in refused.err
     assert "no plugins are started" in node.log.read_text()
+    another = write_plugin(folder / "another", SLEEPER.replace("sleeper", "another"))
+    installed = node.cli("plugin", "install", str(another), "--yes")
+    assert installed.code == 0 and "starts with a daemon run without --seed-only" in installed.err, installed
+    sent = node.cli("send", __file__)
+    assert sent.code == 4 and "--seed-only" in sent.err and "plugin start" not in sent.err, sent
+    checks = {check["name"]: check for check in node.cli("doctor", "--json").json["checks"]}
+    assert checks["app files"]["result"] == checks["plugins"]["result"] == "ok", checks
+    assert not any(check.get("remedy", "").startswith("polypeer plugin start") for check in checks.values())

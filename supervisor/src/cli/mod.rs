@@ -7,6 +7,7 @@ mod doctor;
 mod node;
 pub mod output;
 mod plugin;
+mod usage;
 
 use std::process::ExitCode;
 
@@ -46,11 +47,20 @@ impl Context {
     pub async fn ask(&self, request: Request) -> Result<Answer, Trouble> {
         self.control().await?.request(&request).await
     }
+
+    /// Whether the daemon starts no plugins in this run, as far as it says so.
+    pub async fn only_serves_newcomers(&self) -> bool {
+        let answer = self.ask(Request::Status).await;
+        matches!(answer, Ok(Answer::Status(status)) if status.warnings.iter().any(|text| text == daemon::SEED_ONLY))
+    }
 }
 
 /// Does what the arguments of this process say.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage::told(&error),
+    };
     let printer = Printer::new(&cli.global);
     log_to_stderr(&cli);
     let done = Home::find(cli.global.home.as_deref()).map_err(Trouble::from).and_then(|home| {

@@ -106,7 +106,14 @@ async fn install(context: &Context, folder: &std::path::Path, yes: bool, start: 
     let request = Request::PluginInstall { folder: folder.into(), digest: candidate.digest.clone(), start };
     // On a connection of its own: the daemon ends one that is silent for as long as a person may think.
     match context.ask(request).await? {
-        Answer::Plugin(plugin) => tell(context, &plugin),
+        Answer::Plugin(plugin) => {
+            tell(context, &plugin)?;
+            if start && plugin.state == "stopped" && context.only_serves_newcomers().await {
+                let what = format!("{} is installed, and starts with a daemon run without --seed-only", plugin.id);
+                context.printer.say(what);
+            }
+            Ok(())
+        }
         other => Err(unexpected(&other)),
     }
 }

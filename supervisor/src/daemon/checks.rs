@@ -163,20 +163,35 @@ pub(super) fn of_network(status: &StatusDocument) -> Vec<Check> {
         ),
         None => warning("peers", "not known", "the network core does not answer"),
     });
-    checks.extend(status.warnings.iter().map(|text| warning("warning", text, "see the log of the network core")));
+    checks.extend(status.warnings.iter().map(|text| match text == super::SEED_ONLY {
+        true => ok("plugins", text),
+        false => warning("warning", text, "see the log of the network core"),
+    }));
     checks
 }
 
+/// Whether the operator wants the bundled apps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// As usual.
+    Yes,
+    /// `bundled_apps = false`.
+    No,
+    /// This run starts no plugins.
+    NotNow,
+}
+
 /// How a bundled app is.
-pub(super) fn of_app(id: &PluginId, plugin: Option<&PluginDocument>, wanted: bool) -> Check {
+pub(super) fn of_app(id: &PluginId, plugin: Option<&PluginDocument>, wanted: Wanted) -> Check {
     let name = format!("app {id}");
     match plugin {
+        _ if wanted == Wanted::NotNow => ok(&name, "not started, as --seed-only says"),
         Some(plugin) if plugin.state == "ready" => ok(&name, "ready"),
         Some(plugin) => {
             let reason = plugin.exit_reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
             warning(&name, format!("{}{reason}", plugin.state), format!("polypeer plugin start {id}"))
         }
-        None if !wanted => ok(&name, "not installed, as config.toml says"),
+        None if wanted == Wanted::No => ok(&name, "not installed, as config.toml says"),
         None => warning(&name, "not installed", format!("build it, then `polypeer plugin install contrib/apps/{id}`")),
     }
 }

@@ -32,7 +32,7 @@ use state::State;
 const GRACE: Duration = Duration::from_secs(20);
 
 /// What the operator of a node is told that was started with `--seed-only`.
-const SEED_ONLY: &str = "this node only serves newcomers (--seed-only): no plugins are started";
+pub(crate) const SEED_ONLY: &str = "this node only serves newcomers (--seed-only): no plugins are started";
 
 /// Everything a request may need.
 pub(crate) struct Daemon {

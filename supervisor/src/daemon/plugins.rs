@@ -74,7 +74,9 @@ impl Daemon {
         if start {
             let wanted = id.clone();
             self.state.with(move |store| store.set_enabled(&wanted, true)).await?;
-            self.start_and_wait(&id).await?;
+            if !self.config.seed_only {
+                self.start_and_wait(&id).await?;
+            }
         }
         self.plugin(&id).await
     }

@@ -156,7 +156,12 @@ impl Daemon {
         found.checks.extend(checks::of_network(&status));
         for app in super::bundle::APPS {
             let id: PluginId = app.parse().expect("an id of ours");
-            found.checks.push(checks::of_app(&id, self.plugin(&id).await.ok().as_deref(), self.config.bundled_apps));
+            let wanted = match (self.config.seed_only, self.config.bundled_apps) {
+                (true, _) => checks::Wanted::NotNow,
+                (false, true) => checks::Wanted::Yes,
+                (false, false) => checks::Wanted::No,
+            };
+            found.checks.push(checks::of_app(&id, self.plugin(&id).await.ok().as_deref(), wanted));
         }
         found.checks.extend(checks::of_plugins(&self.supervisor.plugins().await));
         if let Some(node) = peer {

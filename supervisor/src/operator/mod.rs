@@ -68,6 +68,10 @@ async fn app_trouble(context: &Context, id: &str, error: &ClientError) -> Troubl
     if !error.failure().is(ErrorCode::NotServed) && !error.failure().is(ErrorCode::TimedOut) {
         return Trouble::from_failure(&error.failure());
     }
+    if context.only_serves_newcomers().await {
+        let message = format!("the app {id} is not running: {}", crate::daemon::SEED_ONLY);
+        return Trouble::new(Exit::Refused, message, "run the daemon without --seed-only");
+    }
     let plugin: PluginId = id.parse().expect("an id of ours");
     match context.ask(Request::PluginInfo { id: plugin }).await {
         Ok(Answer::Plugin(plugin)) if plugin.state == "ready" => Trouble::failed(
