@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 )
@@ -471,5 +472,16 @@ func TestNameIsProvidedOnceByAPlugin(t *testing.T) {
 	<-again.Done()
 	if !errors.Is(again.Err(), net.ErrClosed) {
 		t.Error(again.Err())
+	}
+}
+
+func TestWrongNamesAreRefusedWithTheRule(t *testing.T) {
+	_, _, a, b := two(t)
+	_, name := a.PutRecord(short(t), "Not A Name", nil, 0)
+	_, protocol := a.Request(short(t), b.ID().String(), "chat", nil)
+	for err, rule := range map[error]string{name: "expected 1 to 128 of a-z", protocol: "expected name/version"} {
+		if !errors.Is(err, ErrBadArgument) || !strings.Contains(fmt.Sprint(err), rule) {
+			t.Errorf("%q instead of %q", err, rule)
+		}
 	}
 }

@@ -89,6 +89,12 @@ func (w *msgWriter) text(v string) {
 	w.out = append(w.out, v...)
 }
 
+// What plugins choose themselves, with the rule.
+const (
+	msgProtocolRule = "protocol: expected name/version, such as chat/1, of a-z, 0-9, '.', '_' and '-'"
+	msgNameRule     = "name: expected 1 to 128 of a-z, 0-9, '.', '_', '-' and '/'"
+)
+
 func (w *msgWriter) checked(v string, valid bool, what string) {
 	if !valid {
 		w.fail("%.80q is not a %s", v, what)
@@ -97,9 +103,9 @@ func (w *msgWriter) checked(v string, valid bool, what string) {
 }
 
 func (w *msgWriter) pluginID(v string) { w.checked(v, msgIsPluginID(v), "plugin id") }
-func (w *msgWriter) protocol(v string) { w.checked(v, msgIsProtocol(v), "protocol") }
+func (w *msgWriter) protocol(v string) { w.checked(v, msgIsProtocol(v), msgProtocolRule) }
 func (w *msgWriter) pattern(v string)  { w.checked(v, msgIsPattern(v), "pattern") }
-func (w *msgWriter) name(v string)     { w.checked(v, msgIsRecordName(v), "name") }
+func (w *msgWriter) name(v string)     { w.checked(v, msgIsRecordName(v), msgNameRule) }
 func (w *msgWriter) ticket(v string)   { w.checked(v, msgIsTicket(v), "ticket") }
 
 // msgReader takes values off the front of b. After the first failure every value is zero. Nothing is allocated by a
