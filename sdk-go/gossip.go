@@ -26,7 +26,7 @@ type Verdict uint32
 const (
 	Accept Verdict = iota // it is passed on to other peers
 	Ignore                // it is not passed on, and nobody is blamed
-	Reject                // it is not passed on, and counts against the peer it came from
+	Reject                // it is not passed on, and counts against its author, if it came straight from there
 )
 
 // Message is one of a topic. Its signature by Author is right.

@@ -32,7 +32,8 @@ class Verdict(Enum):
     IGNORE = "ignore"
     """It is not passed on, and nobody is blamed."""
     REJECT = "reject"
-    """It is not passed on, and counts against the peer it came from: no honest peer would have passed it on."""
+    """It is not passed on, and counts against its author, if it came straight from there: no honest peer would have
+    published it. Peers that pass much of that on are not talked to about the topic for a while."""
 
 
 _WIRE: dict[Verdict, m.Verdict] = {
@@ -72,7 +73,7 @@ class Message:
         self._decide(Verdict.IGNORE)
 
     def reject(self) -> None:
-        """For ``validate="manual"``: does not pass it on, and blames the peer it came from."""
+        """For ``validate="manual"``: does not pass it on, and blames the author."""
         self._decide(Verdict.REJECT)
 
     def _decide(self, verdict: Verdict) -> None:

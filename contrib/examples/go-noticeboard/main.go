@@ -70,7 +70,7 @@ func run(ctx context.Context) error {
 }
 
 // check lets what is no notice go no further than the first board. Boards look at their own before they say it: whoever
-// passes on what others reject is blamed for it.
+// publishes what others reject is blamed for it.
 func check(_ context.Context, message *polypeer.Message) polypeer.Verdict {
 	if isNotice(string(message.Payload)) {
 		return polypeer.Accept

@@ -67,7 +67,7 @@ def is_notice(payload: bytes) -> bool:
 
 def check(message: polypeer.Message) -> polypeer.Verdict:
     """What is no notice goes no further than the first board. Boards look at their own before they say it: whoever
-    passes on what others reject is blamed for it."""
+    publishes what others reject is blamed for it."""
     return polypeer.Verdict.ACCEPT if is_notice(message.payload) else polypeer.Verdict.REJECT
 
 

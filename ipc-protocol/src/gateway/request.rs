@@ -261,6 +261,6 @@ pub enum Verdict {
     Accept,
     /// It is not passed on; nobody is blamed. Also the verdict of a plugin that is silent.
     Ignore,
-    /// It is not passed on, and counts against the peer that it came from.
+    /// It is not passed on, and counts against its author, if it came from there.
     Reject,
 }
