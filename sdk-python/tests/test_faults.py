@@ -366,6 +366,24 @@ async def test_watch_tells_what_changed_while_netcore_was_away(world: FakeNetcor
         gone.listening.close()
 
 
+async def test_peer_that_the_operator_hides_and_shows_again_is_told_as_down_and_up(world: FakeNetcore) -> None:
+    launch, far = world.launches[:2]
+    async with polypeer.connect(launch.path, launch.token_text) as node:
+        watch = node.watch_peers()
+        first = await soon(watch.__anext__())
+        assert isinstance(first, polypeer.PeerUp)
+        session = launch.session
+        assert session is not None
+        hidden = m.EventPeerDown(far.node, m.Failure(int(polypeer.ErrorCode.PEER_NOT_ALLOWED), "the operator"))
+        shown = m.EventPeerUp(m.PeerInfo(far.node, m.PathDirect(), 1500, 20, ()))
+        for event in (hidden, shown, shown, hidden):
+            session.event(event)
+        told = [await soon(watch.__anext__()) for _ in range(3)]
+        assert [type(event) for event in told] == [polypeer.PeerDown, polypeer.PeerUp, polypeer.PeerDown], "once each"
+        assert isinstance(told[0], polypeer.PeerDown)
+        assert isinstance(told[0].reason, polypeer.NotAllowed)
+
+
 async def test_slow_reader_of_events_loses_the_oldest_and_is_told(world: FakeNetcore) -> None:
     launch = world.launches[0]
     async with polypeer.connect(launch.path, launch.token_text) as node:
