@@ -102,6 +102,8 @@ counters! {
     peer_streams_over_rate,
     /// Streams whose header or payload did not arrive in time.
     peer_headers_late,
+    /// Answers to streams, calls and questions that a peer left no room for; given up.
+    peer_answers_untaken,
     /// Calls and questions of peers refused because too many payloads were on their way.
     peer_payloads_refused,
     /// Questions of peers refused because they came too fast, or too many at once.

@@ -3,25 +3,22 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::{Buf, Bytes, BytesMut};
 use polypeer_ipc_protocol::error::{ErrorCode, Failure, describe};
 use polypeer_ipc_protocol::ids::{NodeId, Protocol};
 use quinn::{StoppedError, WriteError};
-use tokio::time::timeout;
 
 use super::closed::code_of;
 use super::halves::Broken;
 use super::outgoing;
 use super::stream::PeerStream;
 use super::streams::InUse;
-use super::wire::{ACCEPTED, StreamHeader, StreamKind};
+use super::wire::{StreamHeader, StreamKind};
 use crate::limits::FRAME_STREAMS;
 use crate::node::Node;
 
-/// For a peer to take that a stream is refused.
-const REFUSAL: Duration = Duration::from_secs(10);
 /// Taken from QUIC at a time.
 const CHUNK: usize = 16 << 10;
 
@@ -85,18 +82,20 @@ pub(crate) struct FrameReceiver {
 
 impl FrameReceiver {
     /// Takes a stream the peer opened, unless it has too many already.
-    pub(super) async fn accept(mut stream: PeerStream) -> Option<Self> {
+    pub(super) async fn accept(node: &Node, mut stream: PeerStream) -> Option<Self> {
         if !stream.link.enter_frames() {
-            // Not in use while it is turned down, nor for ever: a peer that does not take refusals gets no more streams.
+            // Not in use while it is turned down: a peer that does not take refusals gets no more streams.
             let text = format!("{FRAME_STREAMS} streams of frames stand already; close one");
             let refusal = Failure::new(ErrorCode::TooManyStreams, text);
-            let _ = timeout(REFUSAL, stream.halves.refuse(&refusal)).await;
+            stream.halves.refuse(node, &refusal).await;
             return None;
         }
         let in_use = stream.link.stream_in_use();
         // From here on `drop` leaves.
         let mut receiver = Self { stream, buffer: BytesMut::new(), _in_use: in_use };
-        receiver.stream.halves.send.write_all(&[ACCEPTED]).await.ok()?;
+        if !receiver.stream.halves.accept(node).await {
+            return None;
+        }
         receiver.stream.halves.finish();
         Some(receiver)
     }

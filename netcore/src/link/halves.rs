@@ -1,13 +1,22 @@
 //! Both halves of one bidirectional stream to a peer, on whatever kind of connection: header, answer, message, end.
 //! Whatever happens to it, the peer never sees an end that was not meant: dropped before its end, a stream is reset.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use quinn::{ReadError, ReadExactError, RecvStream, SendStream, VarInt};
+use tokio::time::timeout;
 
 use super::budget::Payloads;
 use super::closed::code_of;
 use super::wire::{self, StreamHeader};
+use crate::node::Node;
+
+/// For a peer to take that its stream is accepted, or refused and why: a few hundred bytes.
+const STATUS: Duration = Duration::from_secs(10);
+/// For a peer to take a reply: 64 KiB in this time are 26 kbit/s.
+const REPLY: Duration = Duration::from_secs(20);
 
 /// See the module.
 #[derive(Debug)]
@@ -46,23 +55,41 @@ impl Halves {
     }
 
     /// Turns the stream down, with the reason.
-    pub(crate) async fn refuse(&mut self, failure: &Failure) {
+    pub(crate) async fn refuse(&mut self, node: &Node, failure: &Failure) {
         self.stop(failure.code);
-        if self.send.write_all(&wire::refusal_bytes(failure)).await.is_ok() {
+        if self.answer(node, &wire::refusal_bytes(failure), STATUS).await {
             self.finish();
         }
     }
 
+    /// Takes a stream. Whether the peer was told.
+    pub(super) async fn accept(&mut self, node: &Node) -> bool {
+        self.answer(node, &[wire::ACCEPTED], STATUS).await
+    }
+
     /// Answers a call. Whether the reply is on its way.
-    pub(crate) async fn reply(&mut self, reply: &[u8]) -> bool {
+    pub(crate) async fn reply(&mut self, node: &Node, reply: &[u8]) -> bool {
         let mut bytes = Vec::with_capacity(1 + reply.len());
         bytes.push(wire::ACCEPTED);
         bytes.extend_from_slice(reply);
-        let written = self.send.write_all(&bytes).await.is_ok();
+        let written = self.answer(node, &bytes, REPLY).await;
         if written {
             self.finish();
         }
         written
+    }
+
+    /// Writes an answer, for which the peer must have room within `limit`: a peer that takes none would keep what waits for it
+    /// for ever.
+    async fn answer(&mut self, node: &Node, bytes: &[u8], limit: Duration) -> bool {
+        match timeout(limit, self.send.write_all(bytes)).await {
+            Ok(written) => written.is_ok(),
+            Err(_) => {
+                node.counters.peer_answers_untaken.count();
+                self.reset(ErrorCode::TimedOut.number());
+                false
+            }
+        }
     }
 
     /// Sends the header and the payload of a call whole. Stopped already means refused already: the status says why.

@@ -16,7 +16,7 @@ use super::frames::FrameReceiver;
 use super::halves::Broken;
 use super::stream::PeerStream;
 use super::streams::{Came, InUse};
-use super::wire::{self, StreamKind};
+use super::wire::StreamKind;
 use super::{Link, pump};
 use crate::gateway::deliver::{self, Claimed};
 use crate::grants::told_to_peer;
@@ -67,13 +67,13 @@ async fn serve(node: Arc<Node>, mut stream: PeerStream, permit: OwnedSemaphorePe
     };
     let Some(header) = header else {
         let failure = Failure::new(ErrorCode::Unsupported, "this node knows no streams of this kind");
-        return stream.halves.refuse(&failure).await;
+        return stream.halves.refuse(&node, &failure).await;
     };
     match header.kind {
         StreamKind::Core if query::is_of_frames(&header.protocol) => {
             drop(permit);
             let link = Arc::clone(&stream.link);
-            if let Some(receiver) = FrameReceiver::accept(stream).await {
+            if let Some(receiver) = FrameReceiver::accept(&node, stream).await {
                 link.stream_was_useful();
                 Box::pin(query::serve_frames(node, header.protocol, receiver)).await;
             }
@@ -109,7 +109,7 @@ async fn payload(node: &Node, stream: &mut PeerStream, limit: Duration) -> Optio
         Ok(Ok(None)) => {
             node.counters.peer_payloads_refused.count();
             let text = "too many payloads are on their way already; send fewer at once";
-            stream.halves.refuse(&Failure::new(ErrorCode::Busy, text)).await;
+            stream.halves.refuse(node, &Failure::new(ErrorCode::Busy, text)).await;
         }
         Ok(Err(broken)) => gone(node, stream, broken),
         Err(_) => late(node, stream),
@@ -141,10 +141,10 @@ async fn serve_stream(node: Arc<Node>, mut stream: PeerStream, protocol: Protoco
         Ok(claimed) => claimed,
         Err(failure) => {
             drop(in_use); // a peer that does not take refusals gets no more streams
-            return stream.halves.refuse(&told_to_peer(&failure)).await;
+            return stream.halves.refuse(&node, &told_to_peer(&failure)).await;
         }
     };
-    if stream.halves.send.write_all(&[wire::ACCEPTED]).await.is_err() {
+    if !stream.halves.accept(&node).await {
         return opening.refuse(&node, Failure::from(ErrorCode::Cancelled)).await;
     }
     stream.halves.abandon = ErrorCode::ConnectionLost;
@@ -162,10 +162,10 @@ async fn serve_question(node: Arc<Node>, mut stream: PeerStream, protocol: Proto
     match answered {
         Ok(reply) => {
             stream.link.stream_was_useful();
-            stream.halves.reply(&reply).await;
+            stream.halves.reply(&node, &reply).await;
         }
         Err(failure) if failure.is(ErrorCode::PeerMisbehaved) => stream.link.misbehaved(&node, &failure.message),
-        Err(failure) => stream.halves.refuse(&failure).await,
+        Err(failure) => stream.halves.refuse(&node, &failure).await,
     }
 }
 
@@ -180,12 +180,12 @@ async fn serve_call(node: Arc<Node>, mut stream: PeerStream, protocol: Protocol,
     drop(in_use); // a peer that does not take answers gets no more streams
     let (reply, account) = match answered {
         Ok(answered) => answered,
-        Err(failure) => return stream.halves.refuse(&told_to_peer(&failure)).await,
+        Err(failure) => return stream.halves.refuse(&node, &told_to_peer(&failure)).await,
     };
     stream.link.stream_was_useful();
     let _kept = node.peers().ok().map(|peers| peers.keep(stream.peer()));
     account.received.add(length);
-    if stream.halves.reply(&reply.0).await {
+    if stream.halves.reply(&node, &reply.0).await {
         account.sent.add(reply.0.len() as u64);
     }
 }

@@ -176,12 +176,12 @@ async fn question(
         Ok(Ok(Some((_, None)))) => {
             node.counters.peer_payloads_refused.count();
             let text = "too many questions are on their way already; ask again in a moment";
-            halves.refuse(&Failure::new(ErrorCode::Busy, text)).await;
+            halves.refuse(node, &Failure::new(ErrorCode::Busy, text)).await;
             return Ok(());
         }
         Ok(Ok(None)) => {
             let text = "a query connection carries questions between netcores only";
-            halves.refuse(&Failure::new(ErrorCode::Unsupported, text)).await;
+            halves.refuse(node, &Failure::new(ErrorCode::Unsupported, text)).await;
             return Ok(());
         }
         Ok(Err(broken)) => return Err(broken),
@@ -192,10 +192,10 @@ async fn question(
     };
     match serve(node, asker, from, &protocol, payload).await {
         Ok(reply) => {
-            halves.reply(&reply).await;
+            halves.reply(node, &reply).await;
         }
         Err(failure) if failure.is(ErrorCode::PeerMisbehaved) => return Err(Broken::Rule(failure.message)),
-        Err(failure) => halves.refuse(&failure).await,
+        Err(failure) => halves.refuse(node, &failure).await,
     }
     Ok(())
 }

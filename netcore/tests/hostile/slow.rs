@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use polypeer_ipc_protocol::error::ErrorCode;
 use polypeer_netcore::link::wire::StreamKind;
 use quinn::WriteError;
 
 use crate::attacker::{Attacker, control, cut_off, frame_bytes, greet, header, hello, misbehaved, stream};
+use crate::common::within;
 use crate::world::{MEMORY_UNREAD, World};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -71,5 +73,37 @@ async fn whoever_sends_a_byte_at_a_time_is_cut_off_when_time_is_up() {
     }
     world.counted("peers_misbehaved", 8).await;
     world.counted("peer_headers_late", 128).await;
+    world.is_well().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_a_peer_leaves_no_room_for_are_given_up() {
+    let world = World::new().await;
+    // Enough to settle, and too little for what is answered: a refusal's reason, or an echo.
+    let attacker = Attacker::new().taking(16);
+    let connection = attacker.link(&world.ticket).await;
+    let _control = greet(&connection).await;
+    let query = Attacker::with(b"polypeer-query/1", None).taking(16);
+    let questions = query.dial(&world.ticket).await.expect("the handshake is right");
+    let mut waiting = Vec::new();
+    for (connection, kind, name) in [
+        (&connection, StreamKind::Stream, "nobody/1"),
+        (&connection, StreamKind::Call, "nobody/1"),
+        (&connection, StreamKind::Core, "nobody/1"),
+        (&connection, StreamKind::Call, "honest/1"),
+        (&questions, StreamKind::Core, "nobody/1"),
+    ] {
+        let (mut send, recv) = stream(connection, &header(kind, name)).await;
+        if kind != StreamKind::Stream {
+            send.write_all(&[7; 100]).await.unwrap();
+            send.finish().unwrap();
+        }
+        waiting.push((name, send, recv));
+    }
+    world.counted("peer_answers_untaken", waiting.len() as u64).await;
+    for (name, _send, recv) in &mut waiting {
+        let reset = within("the end of a stream", recv.received_reset()).await.unwrap();
+        assert_eq!(reset, Some(ErrorCode::TimedOut.number().into()), "{name}");
+    }
     world.is_well().await;
 }
