@@ -58,6 +58,7 @@ impl Services {
             ("gossip_paced", gossip.paced),
             ("gossip_records_misplaced", gossip.misplaced_records),
             ("gossip_given_up", gossip.given_up),
+            ("gossip_peers_left_out", gossip.peers_left_out),
             ("reach_commands_dropped", self.reach.dropped()),
         ];
         all.into_iter().filter(|(_, value)| *value > 0).map(|(name, value)| (name.to_owned(), value)).collect()

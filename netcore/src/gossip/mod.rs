@@ -56,6 +56,9 @@ const TELL_DELAY: Duration = Duration::from_millis(100);
 /// How often peers are told without a change, for those that it did not reach.
 const TELL_AGAIN: Duration = Duration::from_secs(120);
 
+/// Peers at once: as many as a node may have links, whatever whoever runs this forgets to take away.
+pub const MAX_PEERS: usize = 1024;
+
 /// Messages that this node publishes, with [`Published`]'s bytes at most two thirds of what it sends to one neighbour: the rest is
 /// for what others publish.
 const PUBLISHED: Rate = Rate { rate: 250.0, burst: 2000.0 };
@@ -203,9 +206,14 @@ impl Gossip {
         }
     }
 
-    /// A peer is connected. `zone` is that of its address: it is told only records that mean something there.
+    /// A peer is connected. `zone` is that of its address: it is told only records that mean something there. Beyond
+    /// [`MAX_PEERS`] it takes no part, and is counted.
     pub fn peer_up(&mut self, now: Now, peer: NodeId, zone: Zone) {
         if peer == self.cx.me || self.cx.peers.contains_key(&peer) {
+            return;
+        }
+        if self.cx.peers.len() >= MAX_PEERS {
+            self.cx.stats.peers_left_out += 1;
             return;
         }
         self.cx.peers.insert(peer, Peer::new(zone, now.at));

@@ -147,6 +147,8 @@ pub struct GossipStats {
     pub given_up: u64,
     /// Requests for a message that were not answered in time.
     pub promises_broken: u64,
+    /// Peers that came while there were as many as there may be.
+    pub peers_left_out: u64,
     /// Address records that were not believed.
     pub bad_records: u64,
     /// Address records that mean nothing where the peer is that told them.

@@ -11,7 +11,7 @@ use crate::address::Zone;
 use crate::gossip::message::MESSAGE_SKEW;
 use crate::gossip::peer::MAX_PROMISED;
 use crate::gossip::wire::{BUCKET, MAX_BUCKETS, MAX_IDS};
-use crate::gossip::{Frame, GossipConfig, MessageId, Misbehaviour, Output};
+use crate::gossip::{Frame, GossipConfig, MAX_PEERS, MessageId, Misbehaviour, Output};
 use crate::now::Now;
 
 const ME: u16 = 100;
@@ -249,4 +249,22 @@ fn names_that_a_few_make_up_leave_room_for_real_ones() {
         _ => false,
     });
     assert!(asked);
+}
+
+#[test]
+fn only_so_many_peers_take_part_and_who_leaves_makes_room() {
+    let mut among = Among::with_neighbours(ME, Validation::Signature, &[]);
+    let numbers = (1..).filter(|number| *number != ME);
+    let peers: Vec<u16> = numbers.take(MAX_PEERS + 1).collect();
+    for peer in &peers {
+        among.gossip.peer_up(among.now, node(*peer), Zone::Public);
+    }
+    assert_eq!(among.gossip.stats().peers_left_out, 1);
+    let (message, extra) = (among.message(AUTHOR), peers[MAX_PEERS]);
+    among.push(extra, message.clone()).unwrap();
+    assert_eq!(among.deliveries(), 0, "it takes no part");
+    among.gossip.peer_down(among.now, node(peers[0]));
+    among.gossip.peer_up(among.now, node(extra), Zone::Public);
+    among.push(extra, message).unwrap();
+    assert_eq!((among.deliveries(), among.gossip.stats().peers_left_out), (1, 1));
 }
