@@ -158,6 +158,7 @@ impl World {
                 Err(_) => pending.cost.failures += 1,
             }
         }
+        let ip = from.map(|from| self.nodes[from as usize].address.ip());
         let Some(machines) = self.machines(to) else { return };
         if let Some(from) = from {
             match answer {
@@ -165,7 +166,7 @@ impl World {
                 _ => machines.outgoing.answered(from, time),
             }
         }
-        machines.dht.handle_answer(now, call, answer);
+        machines.dht.handle_answer(now, call, ip, answer);
         self.pump(to);
         self.notice_join(to);
     }

@@ -1,5 +1,6 @@
 //! One bucket: the contacts that share just so many first bits with this node's key.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::contact::Records;
@@ -23,6 +24,8 @@ impl Moment {
 pub(super) struct Entry {
     pub(super) key: Key,
     pub(super) records: Records,
+    /// Where it last answered from.
+    pub(super) ip: IpAddr,
     /// When it last answered.
     pub(super) seen: Moment,
     /// Calls that failed since.

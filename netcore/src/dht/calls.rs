@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::contact::Contact;
 use super::limits::{CALL_TIMEOUT, MAX_CALLS, SLOW};
 use super::{CallId, QueryId};
+use crate::address::Subnet;
 
 /// What a call is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,8 +15,10 @@ pub(super) enum Purpose {
     Step(QueryId),
     /// To have something kept.
     Put(QueryId),
-    /// To see whether a node is there.
+    /// To see whether a contact is there.
     Check,
+    /// To see for the first time whether a node is there; `bringer` is the public network of who said so.
+    First { bringer: Option<Subnet> },
     /// To hand a record to a node that is closer to it.
     Handover,
 }
@@ -51,7 +54,7 @@ impl Calls {
     pub(super) fn query_of(&self, id: CallId) -> Option<QueryId> {
         match self.open.get(&id)?.purpose {
             Purpose::Step(query) | Purpose::Put(query) => Some(query),
-            Purpose::Check | Purpose::Handover => None,
+            Purpose::Check | Purpose::First { .. } | Purpose::Handover => None,
         }
     }
 

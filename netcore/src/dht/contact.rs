@@ -44,10 +44,10 @@ impl Records {
         self.0[zone as usize].as_ref()
     }
 
-    /// Takes the place of the one of its zone, which is returned.
-    pub(super) fn set(&mut self, record: Arc<AddressRecord>) -> Option<Arc<AddressRecord>> {
+    /// Takes the place of the one of its zone.
+    pub(super) fn set(&mut self, record: Arc<AddressRecord>) {
         let zone = record.zone();
-        self.0[zone as usize].replace(record)
+        self.0[zone as usize] = Some(record);
     }
 
     /// Whether `record` says nothing that these do not.

@@ -1,5 +1,6 @@
 //! How many contacts of one place there may be together: whoever has one network has as many node ids as they like, but
-//! only the addresses of that network.
+//! only the addresses of that network. Of those that have answered, the address counts that they answered from; of those
+//! that a lookup has only heard of, all that they claim.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -60,20 +61,51 @@ impl Crowd {
 
     /// One more.
     pub(super) fn add(&mut self, record: &AddressRecord) {
-        for subnet in subnets(record) {
-            let count = self.0.entry(subnet).or_default();
-            *count = count.saturating_add(1);
-        }
+        subnets(record).for_each(|subnet| self.one_more(subnet));
     }
 
     /// One less, of those added.
     pub(super) fn remove(&mut self, record: &AddressRecord) {
-        for subnet in subnets(record) {
-            if let Some(count) = self.0.get_mut(&subnet) {
-                *count -= 1;
-                if *count == 0 {
-                    self.0.remove(&subnet);
-                }
+        subnets(record).for_each(|subnet| self.one_less(subnet));
+    }
+
+    /// As [`Self::admits`], of one that answers from `ip`. `others` are where the group's members answered from.
+    pub(super) fn admits_at<I: Iterator<Item = IpAddr>>(&self, ip: IpAddr, caps: Caps, others: impl Fn() -> I) -> bool {
+        let per_ip = match Zone::of(ip) {
+            Zone::Loopback => return true,
+            Zone::Private => PER_PRIVATE_IP,
+            Zone::Public => caps.per_ip,
+        };
+        let here = self.0.get(&Subnet::of(ip)).map_or(0, |count| usize::from(*count));
+        let full = Zone::of(ip) == Zone::Public && here >= caps.per_subnet;
+        let ip = ip.to_canonical();
+        !full && (here == 0 || others().filter(|other| other.to_canonical() == ip).count() < per_ip)
+    }
+
+    /// One more, that answered from `ip`.
+    pub(super) fn add_at(&mut self, ip: IpAddr) {
+        if Zone::of(ip) != Zone::Loopback {
+            self.one_more(Subnet::of(ip));
+        }
+    }
+
+    /// One less, of those that [`Self::add_at`] added.
+    pub(super) fn remove_at(&mut self, ip: IpAddr) {
+        if Zone::of(ip) != Zone::Loopback {
+            self.one_less(Subnet::of(ip));
+        }
+    }
+
+    fn one_more(&mut self, subnet: Subnet) {
+        let count = self.0.entry(subnet).or_default();
+        *count = count.saturating_add(1);
+    }
+
+    fn one_less(&mut self, subnet: Subnet) {
+        if let Some(count) = self.0.get_mut(&subnet) {
+            *count -= 1;
+            if *count == 0 {
+                self.0.remove(&subnet);
             }
         }
     }
@@ -125,6 +157,27 @@ mod tests {
         assert_eq!(admitted(&machine, caps), machine.len());
         let one: Vec<_> = (1..200).map(|port| record(&[&format!("10.0.0.1:{port}")])).collect();
         assert_eq!(admitted(&one, caps), PER_PRIVATE_IP);
+    }
+
+    #[test]
+    fn those_that_answered_count_where_they_answered_from() {
+        let (mut crowd, caps) = (Crowd::default(), Caps { per_ip: 1, per_subnet: 2 });
+        let mut here: Vec<IpAddr> = Vec::new();
+        let mut enter = |text: &str| {
+            let ip = text.parse().unwrap();
+            let admitted = crowd.admits_at(ip, caps, || here.iter().copied());
+            if admitted {
+                crowd.add_at(ip);
+                here.push(ip);
+            }
+            admitted
+        };
+        assert!(enter("9.0.0.1") && !enter("::ffff:9.0.0.1") && enter("9.0.0.2") && !enter("9.0.0.3"));
+        assert!(enter("10.0.0.1") && enter("10.0.0.2") && enter("10.0.0.3"), "a local network is not limited");
+        assert_eq!((0..200).filter(|_| enter("10.0.0.9")).count(), PER_PRIVATE_IP);
+        assert_eq!((0..200).filter(|_| enter("127.0.0.1")).count(), 200);
+        here.iter().for_each(|ip| crowd.remove_at(*ip));
+        assert_eq!(crowd.bytes(), 0);
     }
 
     #[test]

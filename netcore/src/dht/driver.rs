@@ -7,6 +7,7 @@
 //! ```
 
 use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -32,7 +33,7 @@ const MAX_CALLS: usize = 2 * limits::MAX_CALLS;
 const SWEEP: Duration = Duration::from_secs(1);
 
 type Told = oneshot::Sender<Result<Outcome, Failure>>;
-type Answered = (CallId, Result<Response, CallFailed>);
+type Answered = (CallId, Option<IpAddr>, Result<Response, CallFailed>);
 
 struct Driver {
     node: Arc<Node>,
@@ -66,8 +67,8 @@ pub(crate) async fn run(node: Arc<Node>, seed: [u8; 32]) {
             },
             Some(answered) = driver.calls.join_next() => {
                 // A call neither panics nor is aborted.
-                if let Ok((call, answer)) = answered {
-                    driver.dht.handle_answer(Now::real(), call, answer);
+                if let Ok((call, from, answer)) = answered {
+                    driver.dht.handle_answer(Now::real(), call, from, answer);
                 }
             }
             () = sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => {
@@ -138,20 +139,21 @@ impl Driver {
     fn call(&mut self, call: CallId, to: Arc<AddressRecord>, request: &Request) {
         if self.calls.len() >= MAX_CALLS {
             self.node.counters.dht_calls_dropped.count();
-            self.dht.handle_answer(Now::real(), call, Err(CallFailed::NotTried));
+            self.dht.handle_answer(Now::real(), call, None, Err(CallFailed::NotTried));
             return;
         }
         let (node, protocol, payload) = (Arc::clone(&self.node), self.protocol.clone(), request.encode());
         self.calls.spawn(async move {
             let asked = query::question(&node, to.node, &to.addresses, &protocol, payload, Instant::now() + CALL).await;
+            let from = asked.as_ref().ok().and_then(|reply| reply.from);
             let answer = match asked {
-                Ok(reply) => Response::decode(&reply).map_err(|error| {
+                Ok(reply) => Response::decode(&reply.bytes).map_err(|error| {
                     tracing::debug!(peer = %to.node, %error, "an answer that is none");
                     CallFailed::Malformed
                 }),
                 Err(error) => Err(failed(&error)),
             };
-            (call, answer)
+            (call, from, answer)
         });
     }
 

@@ -232,6 +232,8 @@ pub struct Counts {
     pub crowded: u64,
     /// Nodes that may serve, dropped because too many waited for their first call.
     pub candidates_dropped: u64,
+    /// Nodes that may serve, not called because too many that came from the same network were not there.
+    pub candidates_doubted: u64,
     /// Records refused to this node's plugins, because it puts too many again by itself.
     pub own_not_kept: u64,
     /// Records not handed over at once because too many were.

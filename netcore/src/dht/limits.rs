@@ -33,6 +33,13 @@ pub(super) const FORGET_AFTER: u8 = 3;
 pub(super) const CUT_OFF: u32 = 16;
 /// Nodes waiting to be called for the first time; further ones are dropped and counted. A join learns of about as many.
 pub(super) const MAX_CANDIDATES: usize = 64;
+/// Of these, as many as one public network of bringers may have waiting: a quarter of them, most of what one answer tells.
+pub(super) const CANDIDATES_PER_SUBNET: usize = 16;
+/// First calls that came to nothing, of nodes that one public network brought, after which no more of its are called: at once, and
+/// seconds until one is forgotten. Where half of all nodes leave each hour, a third of those that an honest node brings are gone.
+pub(super) const WASTED_BURST: u32 = 16;
+/// See [`WASTED_BURST`].
+pub(super) const WASTED_EVERY: u32 = 15;
 /// First calls and checks in flight: they must not take the places of lookups.
 pub(super) const MAX_CHECKS: usize = 4;
 /// A contact that was silent for this long is checked before it makes a new one wait, seconds.

@@ -14,6 +14,7 @@
 
 mod bucket;
 mod calls;
+mod candidates;
 mod contact;
 mod diversity;
 pub(crate) mod driver;
@@ -39,6 +40,7 @@ mod work;
 mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -52,7 +54,7 @@ use crate::now::Now;
 use bucket::Moment;
 use calls::{Call, Calls, Purpose};
 use contact::{Contact, Records};
-use limits::{CUT_OFF, MAX_CANDIDATES, MAX_QUERIES, MAX_REPORTS, QUERY_TIMEOUT, TICK};
+use limits::{CUT_OFF, MAX_QUERIES, MAX_REPORTS, QUERY_TIMEOUT, TICK};
 use own::Own;
 use providers::Providers;
 use query::Query;
@@ -157,7 +159,7 @@ impl Dht {
     /// Tells of a node that may serve: it becomes a contact once it has answered.
     pub fn add(&mut self, now: Now, record: Arc<AddressRecord>) {
         self.wake(now);
-        self.consider(now, Contact::new(record));
+        self.consider(now, Contact::new(record), None);
         self.keep_up(now);
     }
 
@@ -192,15 +194,22 @@ impl Dht {
         self.forget_ended();
     }
 
-    /// Takes what became of a call. One that is not known any more means nothing.
-    pub fn handle_answer(&mut self, now: Now, call: CallId, answer: Result<Response, CallFailed>) {
+    /// Takes what became of a call. One that is not known any more means nothing. `from` is where the packets of the answer came
+    /// from, as the connection proved; `None` without an answer, or if it came through others.
+    pub fn handle_answer(
+        &mut self,
+        now: Now,
+        call: CallId,
+        from: Option<IpAddr>,
+        answer: Result<Response, CallFailed>,
+    ) {
         self.wake(now);
         let Some(call) = self.calls.end(call) else { return };
-        self.note(now, &call, &answer);
+        self.note(now, &call, from, &answer);
         match call.purpose {
-            Purpose::Step(query) => self.stepped(now, query, call.to, answer),
+            Purpose::Step(query) => self.stepped(now, query, call.to, from, answer),
             Purpose::Put(query) => self.put_answered(now, query, &answer),
-            Purpose::Check | Purpose::Handover => self.upkeep.checks -= 1,
+            Purpose::Check | Purpose::First { .. } | Purpose::Handover => self.upkeep.checks -= 1,
         }
         self.feed(now);
         self.keep_up(now);
@@ -230,7 +239,7 @@ impl Dht {
             }
         }
         while let Some(call) = self.calls.next_late(now.at) {
-            self.handle_answer(now, call, Err(CallFailed::Unreachable));
+            self.handle_answer(now, call, None, Err(CallFailed::Unreachable));
         }
         while let Some((_, query)) = self.ends.front().filter(|(at, _)| *at <= now.at).copied() {
             self.ends.pop_front();
@@ -326,15 +335,15 @@ impl Dht {
     }
 
     /// Takes note of what an answer says of the contact that gave it, or did not.
-    fn note(&mut self, now: Now, call: &Call, answer: &Result<Response, CallFailed>) {
+    fn note(&mut self, now: Now, call: &Call, from: Option<IpAddr>, answer: &Result<Response, CallFailed>) {
         let at = self.moment(now);
         match answer {
             Ok(Response::Refused(Refusal::NotServing)) => self.table.remove(&call.to.key),
             Ok(_) => {
                 self.failed_in_a_row = 0;
-                match self.table.answered(&call.to, at) {
+                match self.table.answered(&call.to, from, at) {
                     Seen::Entered => self.entered(now, &call.to),
-                    Seen::Crowded => self.counts.crowded += 1,
+                    Seen::Crowded | Seen::Nowhere => self.counts.crowded += 1,
                     Seen::Known | Seen::Spare => {}
                 }
             }
@@ -343,9 +352,13 @@ impl Dht {
                 self.failed_in_a_row = self.failed_in_a_row.saturating_add(1);
                 if self.failed_in_a_row >= CUT_OFF {
                     self.table.unchecked(&call.to.key);
-                } else if let Some(spare) = self.table.failed(&call.to.key) {
-                    self.upkeep.candidates.truncate(MAX_CANDIDATES - 1);
-                    self.upkeep.candidates.push_front(Contact::new(spare));
+                    return;
+                }
+                if let Purpose::First { bringer } = call.purpose {
+                    self.upkeep.candidates.was_wasted(bringer, at);
+                }
+                if let Some(spare) = self.table.failed(&call.to.key) {
+                    self.upkeep.candidates.add_first(Contact::new(spare));
                 }
             }
             Err(CallFailed::Busy | CallFailed::NotTried) => self.table.unchecked(&call.to.key),

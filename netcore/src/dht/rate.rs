@@ -51,8 +51,9 @@ impl Rates {
 /// What is left, and when that was so.
 type Allowance = (u32, Moment);
 
+/// The allowances of many: each has a `burst` at once, and gets `rate` a second back.
 #[derive(Debug)]
-struct Group<T> {
+pub(super) struct Group<T> {
     /// Only looked up, and forgotten whatever the order.
     known: HashMap<T, Allowance>,
     /// Of all those that there is no room to remember.
@@ -68,7 +69,8 @@ impl<T> Default for Group<T> {
 }
 
 impl<T: Eq + Hash> Group<T> {
-    fn take(&mut self, who: T, cost: u32, at: Moment, burst: u32, rate: u32) -> bool {
+    /// Takes `cost` from one; `false` when it has not so much, and then takes nothing.
+    pub(super) fn take(&mut self, who: T, cost: u32, at: Moment, burst: u32, rate: u32) -> bool {
         if self.known.len() >= MAX_ASKERS && !self.known.contains_key(&who) && self.forgot < at {
             self.forgot = at; // at most once a second
             self.forget(at, burst, rate);
@@ -80,13 +82,14 @@ impl<T: Eq + Hash> Group<T> {
     }
 
     /// Whether [`Self::take`] may succeed; takes nothing.
-    fn has(&self, who: &T, cost: u32, at: Moment, burst: u32, rate: u32) -> bool {
+    pub(super) fn has(&self, who: &T, cost: u32, at: Moment, burst: u32, rate: u32) -> bool {
         let full = self.known.len() >= MAX_ASKERS;
         let allowance = self.known.get(who).copied().or_else(|| self.rest.filter(|_| full));
         allowance.is_none_or(|allowance| filled(allowance, at, burst, rate) >= cost)
     }
 
-    fn forget(&mut self, at: Moment, burst: u32, rate: u32) {
+    /// Forgets those whose allowance is full.
+    pub(super) fn forget(&mut self, at: Moment, burst: u32, rate: u32) {
         self.known.retain(|_, allowance| filled(*allowance, at, burst, rate) < burst);
     }
 }

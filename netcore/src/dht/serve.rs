@@ -8,6 +8,7 @@ use super::contact::Contact;
 use super::key::Key;
 use super::limits::{K, MAX_PROVIDERS_OF_KEY, PROVIDED_FOR, PUT_COST, TOO_FAR};
 use super::quota::Owner;
+use super::rate::payer;
 use super::record::{ProviderRecord, Record, RecordError};
 use super::store::Offer;
 use super::wire::{Ask, Refusal, Request, Response};
@@ -81,7 +82,7 @@ impl Dht {
         if from.node != asker.node {
             self.lied(asker.node, Lie::Contact);
         } else if from.zone().is_told_to(Zone::of(asker.ip)) && from.may_be_at(asker.ip) {
-            self.consider(now, Contact::new(from));
+            self.consider(now, Contact::new(from), payer(asker.ip));
         } else {
             self.counts.implausible += 1;
         }

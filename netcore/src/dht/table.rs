@@ -1,6 +1,7 @@
 //! The routing table: for each length of shared prefix a bucket of contacts. It never says whom to ask next; it only
 //! remembers who answered and who did not, and tells who is closest.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::bucket::{Bucket, Entry, Moment, Place};
@@ -30,6 +31,8 @@ pub(super) enum Seen {
     Spare,
     /// Too many of its network are in the table.
     Crowded,
+    /// It answered through others, so that nobody knows its network.
+    Nowhere,
 }
 
 impl Table {
@@ -79,93 +82,92 @@ impl Table {
         closer < K || self.sound(index) < SPARSE_BUCKET
     }
 
-    /// Whether this contact, if it answered, would enter.
+    /// Whether this contact, if it answered from one of its addresses, would enter.
     pub(super) fn would_take(&self, contact: &Contact) -> bool {
         let bucket = self.buckets.get(self.index(&contact.key));
         let place = bucket.map_or(Some(Place::Free), Bucket::place);
-        place.is_some_and(|place| contact.key != self.own && self.is_admitted(contact, place))
+        let admitted =
+            |place| contact.record.addresses.iter().any(|address| self.is_admitted(&contact.key, address.ip(), place));
+        contact.key != self.own && place.is_some_and(admitted)
     }
 
-    /// Whether the limits per network let it in, once whoever is in its place has left.
-    fn is_admitted(&self, contact: &Contact, place: Place) -> bool {
+    /// Whether the limits per network let in who answers from `ip`, once whoever is in its place has left.
+    fn is_admitted(&self, key: &Key, ip: IpAddr, place: Place) -> bool {
         if !self.diverse {
             return true;
         }
-        let records = |entries: &[Entry], skip: Option<usize>| {
-            let kept = entries.iter().enumerate().filter(move |(at, _)| Some(*at) != skip);
-            kept.flat_map(|(_, entry)| entry.records.iter()).cloned().collect::<Vec<_>>()
-        };
-        let skip = if let Place::Of(at) = place { Some(at) } else { None };
-        let everybody = || self.buckets.iter().flat_map(|bucket| &bucket.entries);
-        let all = || everybody().flat_map(|entry| entry.records.iter()).map(AsRef::as_ref);
-        if !self.crowd.admits(&contact.record, PER_TABLE, all) {
+        let all = || self.buckets.iter().flat_map(|bucket| &bucket.entries).map(|entry| entry.ip);
+        if !self.crowd.admits_at(ip, PER_TABLE, all) {
             return false;
         }
-        if self.crowd.admits(&contact.record, ALONE, all) {
-            return true; // nobody of its networks is anywhere, so not in the bucket either
+        if self.crowd.admits_at(ip, ALONE, all) {
+            return true; // nobody of its network is anywhere, so not in the bucket either
         }
-        let Some(bucket) = self.buckets.get(self.index(&contact.key)) else { return true };
-        let members = records(&bucket.entries, skip);
+        let Some(bucket) = self.buckets.get(self.index(key)) else { return true };
+        let stays = |at: usize| place != Place::Of(at);
+        let members = || {
+            let entries = bucket.entries.iter().enumerate().filter(|(at, _)| stays(*at));
+            entries.map(|(_, entry)| entry.ip)
+        };
         let mut crowd = Crowd::default();
-        members.iter().for_each(|record| crowd.add(record));
-        crowd.admits(&contact.record, PER_BUCKET, || members.iter().map(AsRef::as_ref))
+        members().for_each(|ip| crowd.add_at(ip));
+        crowd.admits_at(ip, PER_BUCKET, members)
     }
 
-    /// Takes note that `contact` answered a call to its record, whose signature is right.
-    pub(super) fn answered(&mut self, contact: &Contact, at: Moment) -> Seen {
+    /// Takes note that `contact` answered a call to its record, whose signature is right, from `ip`: that is where it counts,
+    /// whatever else it claims. `None` for one whose packets come through others, which nobody has seen anywhere.
+    pub(super) fn answered(&mut self, contact: &Contact, ip: Option<IpAddr>, at: Moment) -> Seen {
         if let Some(known) = self.bucket(&contact.key).position(&contact.key) {
-            let bucket = self.bucket(&contact.key);
-            let mut entry = bucket.entries.remove(known);
-            entry.seen = at;
-            entry.failures = 0;
-            entry.checking = false;
-            bucket.entries.push(entry);
-            self.update(contact);
-            return Seen::Known;
+            return self.answered_again(contact, known, ip, at);
         }
         let Some(place) = self.bucket(&contact.key).place() else {
             self.bucket(&contact.key).keep_spare(Arc::clone(&contact.record));
             return Seen::Spare;
         };
-        if contact.key == self.own || !self.is_admitted(contact, place) {
+        let Some(ip) = ip else { return Seen::Nowhere };
+        if contact.key == self.own || !self.is_admitted(&contact.key, ip, place) {
             return Seen::Crowded;
         }
         if let Place::Of(index) = place {
             let failed = self.bucket(&contact.key).entries.remove(index);
-            self.left(&failed);
+            self.crowd.remove_at(failed.ip);
         }
-        self.crowd.add(&contact.record);
+        self.crowd.add_at(ip);
         let records = Records::new(Arc::clone(&contact.record));
-        let entry = Entry { key: contact.key, records, seen: at, failures: 0, checking: false };
+        let entry = Entry { key: contact.key, records, ip, seen: at, failures: 0, checking: false };
         let bucket = self.bucket(&contact.key);
         bucket.spares.retain(|spare| spare.node != contact.record.node);
         bucket.entries.push(entry);
         Seen::Entered
     }
 
-    /// Takes a newer record of a contact, whose signature is right. One that moved to where there are too many leaves.
-    pub(super) fn update(&mut self, contact: &Contact) {
-        let index = self.index(&contact.key);
-        let Some(at) = self.buckets.get(index).and_then(|bucket| bucket.position(&contact.key)) else { return };
-        let entry = &mut self.buckets[index].entries[at];
-        if entry.records.cover(&contact.record) {
-            return;
+    /// The same of one that is here. If it moved to where there are too many, it leaves.
+    fn answered_again(&mut self, contact: &Contact, known: usize, ip: Option<IpAddr>, at: Moment) -> Seen {
+        let mut entry = self.bucket(&contact.key).entries.remove(known);
+        entry.seen = at;
+        entry.failures = 0;
+        entry.checking = false;
+        if let Some(ip) = ip.filter(|ip| *ip != entry.ip) {
+            self.crowd.remove_at(entry.ip);
+            if !self.is_admitted(&contact.key, ip, Place::Free) {
+                return Seen::Crowded;
+            }
+            self.crowd.add_at(ip);
+            entry.ip = ip;
         }
-        if let Some(old) = entry.records.set(Arc::clone(&contact.record)) {
-            self.crowd.remove(&old);
-        }
-        let entry = self.buckets[index].entries.remove(at);
-        let fits = self.is_admitted(contact, Place::Free);
-        self.crowd.add(&contact.record);
-        if fits {
-            self.buckets[index].entries.insert(at, entry);
-        } else {
-            self.left(&entry);
-        }
+        self.bucket(&contact.key).entries.push(entry);
+        self.update(contact);
+        Seen::Known
     }
 
-    fn left(&mut self, entry: &Entry) {
-        entry.records.iter().for_each(|record| self.crowd.remove(record));
+    /// Takes a newer record of a contact, whose signature is right.
+    pub(super) fn update(&mut self, contact: &Contact) {
+        let bucket = self.bucket(&contact.key);
+        if let Some(at) = bucket.position(&contact.key)
+            && !bucket.entries[at].records.cover(&contact.record)
+        {
+            bucket.entries[at].records.set(Arc::clone(&contact.record));
+        }
     }
 
     /// Takes note that a call to `key` failed. A spare that could take its place is returned, to be called. It leaves when
@@ -188,7 +190,7 @@ impl Table {
         let bucket = self.bucket(key);
         if let Some(at) = bucket.position(key) {
             let entry = bucket.entries.remove(at);
-            self.left(&entry);
+            self.crowd.remove_at(entry.ip);
         }
     }
 
@@ -302,19 +304,17 @@ impl Table {
 
     /// Forgets what has expired.
     pub(super) fn expire(&mut self, now: Now) {
-        for index in 0..self.buckets.len() {
-            let bucket = &mut self.buckets[index];
+        let crowd = &mut self.crowd;
+        for bucket in &mut self.buckets {
             bucket.spares.retain(|spare| !spare.is_expired(now));
-            let stale = |entry: &Entry| entry.records.iter().any(|record| record.is_expired(now));
-            while let Some(at) = self.buckets[index].entries.iter().position(stale) {
-                let mut entry = self.buckets[index].entries.remove(at);
-                self.left(&entry);
+            bucket.entries.retain_mut(|entry| {
                 entry.records.retain(|record| !record.is_expired(now));
-                if entry.records.iter().next().is_some() {
-                    entry.records.iter().for_each(|record| self.crowd.add(record));
-                    self.buckets[index].entries.insert(at, entry);
+                let stays = entry.records.iter().next().is_some();
+                if !stays {
+                    crowd.remove_at(entry.ip);
                 }
-            }
+                stays
+            });
         }
     }
 

@@ -2,28 +2,32 @@
 //! again or hands them on.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::time::Instant;
 
 use super::Dht;
 use super::bucket::Moment;
 use super::calls::Purpose;
+use super::candidates::{Candidate, Candidates};
 use super::contact::Contact;
 use super::limits::{
-    CHECK_ANYWAY, CHECK_SILENT, JOIN_AGAIN, K, MAX_CALLS, MAX_CANDIDATES, MAX_CHECKS, MAX_HANDOVERS, MAX_UPKEEP,
-    REPUBLISHED_AT_ONCE, SPARSE_BUCKET,
+    CHECK_ANYWAY, CHECK_SILENT, JOIN_AGAIN, K, MAX_CALLS, MAX_CHECKS, MAX_HANDOVERS, MAX_UPKEEP, REPUBLISHED_AT_ONCE,
+    SPARSE_BUCKET,
 };
 use super::own::Due;
 use super::query::Goal;
+use super::rate::payer;
 use super::record::Record;
 use super::wire::Ask;
+use crate::address::Subnet;
 use crate::now::Now;
 
 /// What is to be done, and when.
 #[derive(Debug, Default)]
 pub(super) struct Upkeep {
     pub(super) next_tick: Option<Instant>,
-    /// Nodes to be called for the first time; at most [`MAX_CANDIDATES`].
-    pub(super) candidates: VecDeque<Contact>,
+    /// Nodes to be called for the first time.
+    pub(super) candidates: Candidates,
     /// First calls, checks and handovers in flight.
     pub(super) checks: usize,
     /// Lookups of this node's own in progress.
@@ -69,7 +73,8 @@ impl Upkeep {
 
 impl Dht {
     /// A node that may serve: known already, or to be called if it is wanted and would get a place, or else kept in mind.
-    pub(super) fn consider(&mut self, now: Now, contact: Contact) {
+    /// `bringer` is the public network of who says so.
+    pub(super) fn consider(&mut self, now: Now, contact: Contact, bringer: Option<Subnet>) {
         if contact.node() == self.node {
             return;
         }
@@ -83,44 +88,45 @@ impl Dht {
             }
             return;
         }
-        let waiting = self.upkeep.candidates.iter().any(|other| other.key == contact.key);
-        if waiting {
+        if self.upkeep.candidates.has(&contact.key) {
             return;
         }
         if self.table.is_wanted(&contact.key) && self.table.would_take(&contact) {
-            if self.upkeep.candidates.len() >= MAX_CANDIDATES {
-                self.counts.candidates_dropped += 1;
-            } else {
-                self.upkeep.candidates.push_back(contact);
-            }
+            let added = self.upkeep.candidates.add(contact, bringer);
+            self.counts.candidates_dropped += u64::from(!added);
         } else if let Some(oldest) = self.table.keep_spare(&contact, self.moment(now), CHECK_SILENT) {
             self.check(now, oldest);
         }
     }
 
-    /// The contacts of an answer: those of ranges this node knows little of are called.
-    pub(super) fn meet(&mut self, now: Now, contacts: &[Contact]) {
+    /// The contacts of an answer that came from `teller`: those of ranges this node knows little of are called.
+    pub(super) fn meet(&mut self, now: Now, contacts: &[Contact], teller: Option<IpAddr>) {
+        let bringer = teller.and_then(payer);
         for contact in contacts {
             let bits = self.key.distance(&contact.key).shared_bits();
             if self.table.sound(bits) < SPARSE_BUCKET {
-                self.consider(now, contact.clone());
+                self.consider(now, contact.clone(), bringer);
             }
         }
     }
 
     /// Asks a contact whether it is there, unless too many are being asked.
     fn check(&mut self, now: Now, contact: Contact) {
+        self.check_for(now, contact, Purpose::Check);
+    }
+
+    fn check_for(&mut self, now: Now, contact: Contact, purpose: Purpose) {
         if self.upkeep.checks < MAX_CHECKS && self.calls.len() < MAX_CALLS {
             self.table.checking(&contact.key);
             self.upkeep.checks += 1;
-            self.call(now, contact, Purpose::Check, Ask::Ping);
+            self.call(now, contact, purpose, Ask::Ping);
         }
     }
 
     /// Begins what there is room for. To be called last with every event.
     pub(super) fn keep_up(&mut self, now: Now) {
         while self.upkeep.checks < MAX_CHECKS && self.calls.len() < MAX_CALLS {
-            let Some(candidate) = self.upkeep.candidates.pop_front() else { break };
+            let Some(Candidate { contact: candidate, bringer }) = self.upkeep.candidates.next() else { break };
             if self.table.entry(&candidate.key).is_some() || !self.table.would_take(&candidate) {
                 continue;
             }
@@ -128,8 +134,12 @@ impl Dht {
                 self.table.keep_spare(&candidate, self.moment(now), CHECK_SILENT);
                 continue;
             }
+            if self.config.defences && !self.upkeep.candidates.may_call(bringer, self.moment(now)) {
+                self.counts.candidates_doubted += 1;
+                continue;
+            }
             match candidate.record.check(&*self.keys, now) {
-                Ok(()) => self.check(now, candidate),
+                Ok(()) => self.check_for(now, candidate, Purpose::First { bringer }),
                 Err(_) => self.counts.implausible += 1,
             }
         }
@@ -213,6 +223,7 @@ impl Dht {
         self.upkeep.turn = self.upkeep.turn.wrapping_add(1);
         if self.upkeep.turn.is_multiple_of(3) {
             self.rates.forget(at);
+            self.upkeep.candidates.forget(at);
             self.store.expire(at);
             self.providers.expire(at);
             self.table.expire(now);

@@ -1,5 +1,6 @@
 //! Moves jobs on: from the start through a lookup's steps, and for records through their putting, to the outcome.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::bucket::{Entry, Moment};
@@ -130,7 +131,7 @@ impl Dht {
             let failed = self.table.closest(target, count - seeds.len(), |entry| entry.failures > 0);
             seeds.extend(failed.into_iter().filter_map(contact));
             let right = |contact: &&Contact| contact.record.check(&*self.keys, now).is_ok();
-            seeds.extend(self.upkeep.candidates.iter().take(QUORUM).filter(right).cloned());
+            seeds.extend(self.upkeep.candidates.contacts().take(QUORUM).filter(right).cloned());
         }
         seeds
     }
@@ -273,7 +274,14 @@ impl Dht {
     }
 
     /// A step of a lookup has ended.
-    pub(super) fn stepped(&mut self, now: Now, id: QueryId, contact: Contact, answer: Result<Response, CallFailed>) {
+    pub(super) fn stepped(
+        &mut self,
+        now: Now,
+        id: QueryId,
+        contact: Contact,
+        from: Option<IpAddr>,
+        answer: Result<Response, CallFailed>,
+    ) {
         let Some(mut query) = self.queries.remove(&id) else { return };
         let Stage::Looking(lookup) = &mut query.stage else { return self.drive(now, id, query) };
         let (target, callee) = (lookup.target, contact.record.zone());
@@ -299,7 +307,7 @@ impl Dht {
             lookup.answered(&contact.key, contacts.clone(), &check);
         }
         if matches!(query.goal, Goal::Look | Goal::Join) {
-            self.meet(now, &contacts);
+            self.meet(now, &contacts, from);
         }
         if let Stage::Looking(lookup) = &query.stage
             && self.learn(now, &mut query.goal, lookup, contact, found, &contacts)

@@ -25,6 +25,11 @@ impl Link {
         self.address().filter(|now| now.ip() == self.proved)
     }
 
+    /// The IP that the peer proved to be at, while its packets come from one of that zone: QUIC may have followed it since.
+    pub(crate) fn proved_ip(&self) -> Option<IpAddr> {
+        self.address().filter(|now| Zone::of(now.ip()) == Zone::of(self.proved)).map(|_| self.proved)
+    }
+
     /// For judging what the peer may be told: where its packets come from, or nowhere in particular, which is told public
     /// addresses only, while they come from another zone than it proved to be in.
     pub(crate) fn judged_ip(&self) -> IpAddr {

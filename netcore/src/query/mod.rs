@@ -13,7 +13,7 @@ pub(crate) mod inbound;
 pub(crate) mod outbound;
 mod pool;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -83,7 +83,17 @@ pub async fn ask(
     payload: Vec<u8>,
     deadline: Instant,
 ) -> Result<Bytes, Failure> {
-    question(node, to, addresses, protocol, payload, deadline).await.map_err(Unanswered::into)
+    let replied = question(node, to, addresses, protocol, payload, deadline).await;
+    replied.map(|reply| reply.bytes).map_err(Unanswered::into)
+}
+
+/// What a question brought.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    /// It; at most 64 KiB.
+    pub(crate) bytes: Bytes,
+    /// Where its packets came from, as the connection proved; none if they came through others.
+    pub(crate) from: Option<IpAddr>,
 }
 
 /// Why there is no answer, for those who judge the node that was asked.
@@ -105,7 +115,7 @@ impl From<Unanswered> for Failure {
     }
 }
 
-/// As [`ask`], telling apart why there is no answer.
+/// As [`ask`], telling also where the answer came from, or why there is none.
 pub(crate) async fn question(
     node: &Arc<Node>,
     to: NodeId,
@@ -113,7 +123,7 @@ pub(crate) async fn question(
     protocol: &Protocol,
     payload: Vec<u8>,
     deadline: Instant,
-) -> Result<Bytes, Unanswered> {
+) -> Result<Reply, Unanswered> {
     let asked = async {
         match ready_link(node, &to).await {
             Some(link) => on_link(node, &link, addresses, protocol, &payload).await,
@@ -134,7 +144,7 @@ pub(crate) async fn question_on_link(
     let asked = async {
         let gone = || Failure::new(ErrorCode::ConnectionLost, format!("{to} is not connected"));
         let link = ready_link(node, &to).await.ok_or_else(|| Unanswered::Unreachable(gone()))?;
-        on_link(node, &link, &[], protocol, &payload).await
+        on_link(node, &link, &[], protocol, &payload).await.map(|reply| reply.bytes)
     };
     in_time(to, protocol, deadline, asked).await
 }
@@ -154,22 +164,25 @@ async fn on_link(
     addresses: &[SocketAddr],
     protocol: &Protocol,
     payload: &[u8],
-) -> Result<Bytes, Unanswered> {
+) -> Result<Reply, Unanswered> {
     match ask_on(&link.connection, protocol, payload).await {
         Ok(Err(refused)) if refused.is(ErrorCode::Refused) => {
             outbound::ask(node, link.peer, addresses, protocol, payload).await
         }
-        Ok(answered) => answered.map_err(Unanswered::Refused),
+        Ok(answered) => {
+            let from = link.proved_ip();
+            answered.map(|bytes| Reply { bytes, from }).map_err(Unanswered::Refused)
+        }
         Err(broken) => Err(Unanswered::Unreachable(link.failure(node, broken))),
     }
 }
 
-async fn in_time(
+async fn in_time<T>(
     to: NodeId,
     protocol: &Protocol,
     deadline: Instant,
-    asked: impl Future<Output = Result<Bytes, Unanswered>>,
-) -> Result<Bytes, Unanswered> {
+    asked: impl Future<Output = Result<T, Unanswered>>,
+) -> Result<T, Unanswered> {
     let late = || Failure::new(ErrorCode::TimedOut, format!("{to} did not answer {protocol} in time"));
     tokio::time::timeout_at(deadline.into(), asked).await.unwrap_or_else(|_| Err(Unanswered::Unreachable(late())))
 }

@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure, describe};
 use polypeer_ipc_protocol::ids::{NodeId, Protocol};
 use quinn::{Connection, VarInt};
@@ -13,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::pool::Wanted;
-use super::{Unanswered, ask_on};
+use super::{Reply, Unanswered, ask_on};
 use crate::limits::QUERY_CONNECTIONS_OUT;
 use crate::link::halves::Broken;
 use crate::link::why_closed;
@@ -48,15 +47,16 @@ pub(super) async fn ask(
     addresses: &[SocketAddr],
     protocol: &Protocol,
     payload: &[u8],
-) -> Result<Bytes, Unanswered> {
+) -> Result<Reply, Unanswered> {
     let mut retried = false;
     loop {
         let (taken, fresh) = take(node, to, addresses).await?;
         let asked = ask_on(&taken.connection, protocol, payload).await;
         let broken = match asked {
             Ok(answered) => {
+                let from = Some(taken.connection.remote_address().ip().to_canonical());
                 taken.release(true);
-                return answered.map_err(Unanswered::Refused);
+                return answered.map(|bytes| Reply { bytes, from }).map_err(Unanswered::Refused);
             }
             Err(broken) => broken,
         };

@@ -136,7 +136,8 @@ pub fn one(bytes: &[u8]) {
                 if !calls.is_empty() {
                     let at = choices.below(calls.len());
                     let call = calls.swap_remove(at);
-                    dht.handle_answer(now, call, response(&mut choices, now));
+                    let from = choices.flag().then(|| choices.ip());
+                    dht.handle_answer(now, call, from, response(&mut choices, now));
                 }
             }
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::name;
-use super::rules::{address, agree, ask, asker, befriend, keys, now, provider, server, somewhere};
+use super::rules::{address, agree, ask, asker, at, befriend, keys, now, provider, server, somewhere};
 use crate::address::{AddressRecord, CLOCK_SKEW, RECORD_LIFETIME};
 use crate::dht::contact::Contact;
 use crate::dht::limits::{DEPTH_GET, K, MAX_PROVIDERS_OF_KEY, PROVIDERS_PER_SUBNET, QUORUM};
@@ -22,8 +22,8 @@ fn answered(dht: &mut Dht, now: Now, mut answer: impl FnMut(usize) -> Response) 
     let (mut asked, mut lies, mut outcome) = (0, 0, None);
     while let Some(output) = dht.poll(now) {
         match output {
-            Output::Call { call, .. } => {
-                dht.handle_answer(now, call, Ok(answer(asked)));
+            Output::Call { call, to, .. } => {
+                dht.handle_answer(now, call, at(&to), Ok(answer(asked)));
                 asked += 1;
             }
             Output::Misbehaved { .. } => lies += 1,
@@ -69,10 +69,10 @@ fn who_told_of_a_record_that_expired_since_is_no_liar() {
     dht.start(now, Job::Get { key: Key([3; 32]) }).unwrap();
     let Some(Output::Call { call, .. }) = dht.poll(now) else { panic!("nobody is asked") };
     let contacts = [70, 71].map(|number| signed_at(number, now.unix - RECORD_LIFETIME, now)).to_vec();
-    dht.handle_answer(now, call, Ok(Response::Found { record: None, contacts }));
+    dht.handle_answer(now, call, None, Ok(Response::Found { record: None, contacts }));
     let Some(Output::Call { call, .. }) = dht.poll(now) else { panic!("the first is not asked") };
     let later = now.after(Duration::from_secs(2));
-    dht.handle_answer(later, call, Ok(Response::Found { record: None, contacts: Vec::new() }));
+    dht.handle_answer(later, call, None, Ok(Response::Found { record: None, contacts: Vec::new() }));
     let said: Vec<Output> = std::iter::from_fn(|| dht.poll(later)).collect();
     assert!(matches!(said[..], [Output::Done { .. }]), "the other one is not asked, and nobody blamed: {said:?}");
 }

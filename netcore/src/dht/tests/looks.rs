@@ -26,7 +26,7 @@ fn a_look_tells_whom_it_found_near_the_place_and_no_forgeries() {
                     Ask::FindNode { .. } => Ok(Response::Nodes { contacts: contacts.clone() }),
                     _ => Ok(Response::Done),
                 };
-                dht.handle_answer(now, call, answer);
+                dht.handle_answer(now, call, Some(to.addresses[0].ip()), answer);
             }
             Output::Done { outcome: Outcome::Looked(near), .. } => break near,
             Output::Done { .. } | Output::Misbehaved { .. } => {}

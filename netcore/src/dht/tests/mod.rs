@@ -4,6 +4,7 @@ mod deceit;
 mod examples;
 mod hostile;
 mod looks;
+mod places;
 mod providers;
 mod rules;
 mod sequences;

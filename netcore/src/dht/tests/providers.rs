@@ -93,7 +93,7 @@ fn search(list: impl Fn(u32, &str, Now) -> Vec<ProviderRecord>) -> (usize, usize
                 let number = (0..K as u32).find(|number| keys(*number).node() == to.node).unwrap();
                 let ip = to.addresses[0].ip().to_string();
                 let answer = Response::Providers { providers: list(number, &ip, now), contacts: Vec::new() };
-                dht.handle_answer(now, call, Ok(answer));
+                dht.handle_answer(now, call, Some(to.addresses[0].ip()), Ok(answer));
             }
             Output::Done { outcome: Outcome::Providers(providers), .. } => found = providers.len(),
             other => panic!("{other:?}"),

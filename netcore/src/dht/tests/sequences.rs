@@ -176,7 +176,7 @@ impl Play {
                         _ => Response::Done,
                     }),
                 };
-                dht.handle_answer(now, call, answer);
+                dht.handle_answer(now, call, Some([20, what, how, 1].into()), answer);
             }
             Operation::Pass(seconds) => {
                 self.now = now.after(Duration::from_millis(u64::from(seconds) * 10));
@@ -196,7 +196,7 @@ impl Play {
                 self.calls.push((call, request));
             }
         }
-        let queues = [self.dht.ends.len(), self.dht.starved.len(), self.dht.upkeep.candidates.len()];
+        let queues = [self.dht.ends.len(), self.dht.starved.len(), self.dht.upkeep.candidates.contacts().count()];
         assert!(queues.iter().all(|queue| *queue <= 3 * MAX_QUERIES), "{queues:?}");
         assert!(stats.calls <= MAX_CALLS + 4 && stats.queries <= MAX_QUERIES + 20, "{stats:?}");
         for entry in self.dht.table.entries() {

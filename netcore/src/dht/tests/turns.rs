@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::rules::{ask, asker, befriend, keys, now, server};
+use super::rules::{ask, asker, at, befriend, keys, now, server};
 use super::{immutable, signed};
 use crate::dht::limits::{K, PROVIDED_FOR, TOO_FAR};
 use crate::dht::{Ask, Dht, DhtConfig, Job, Key, Output, Record, Refusal, Response};
@@ -19,7 +19,7 @@ struct Asked {
 /// Answers all that the machine asks: nobody knows of anybody; of `newer` a newer record is there.
 fn answer(dht: &mut Dht, now: Now, newer: &BTreeSet<Key>, asked: &mut Asked) {
     while let Some(output) = dht.poll(now) {
-        let Output::Call { call, request, .. } = output else { continue };
+        let Output::Call { call, to, request } = output else { continue };
         let answer = match request.ask {
             Ask::FindNode { .. } => Response::Nodes { contacts: Vec::new() },
             Ask::Put { record, .. } => {
@@ -33,7 +33,7 @@ fn answer(dht: &mut Dht, now: Now, newer: &BTreeSet<Key>, asked: &mut Asked) {
             }
             _ => Response::Done,
         };
-        dht.handle_answer(now, call, Ok(answer));
+        dht.handle_answer(now, call, at(&to), Ok(answer));
     }
 }
 

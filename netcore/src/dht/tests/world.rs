@@ -64,7 +64,7 @@ pub(super) struct Member {
 
 enum Event {
     Request { from: usize, to: SocketAddr, node: NodeId, call: CallId, request: Request },
-    Answer { to: usize, call: CallId, answer: Result<Response, CallFailed> },
+    Answer { to: usize, call: CallId, from: Option<IpAddr>, answer: Result<Response, CallFailed> },
     Timer { at: usize },
 }
 
@@ -218,7 +218,7 @@ impl World {
                 let asker = Asker { node: self.members[from].keys.0, ip: self.members[from].ip };
                 let Some(at) = there else {
                     let answer = Err(CallFailed::Unreachable);
-                    return self.push(Duration::from_secs(3), Event::Answer { to: from, call, answer });
+                    return self.push(Duration::from_secs(3), Event::Answer { to: from, call, from: None, answer });
                 };
                 // What travels is bytes.
                 let request = Request::decode(&request.encode()).unwrap();
@@ -228,12 +228,13 @@ impl World {
                 let answer = Response::decode(&response.encode()).map_err(|_| CallFailed::Malformed);
                 self.settle(at);
                 let later = Duration::from_millis(self.random.random_range(20..150));
-                self.push(later, Event::Answer { to: from, call, answer });
+                let ip = Some(self.members[at].ip);
+                self.push(later, Event::Answer { to: from, call, from: ip, answer });
             }
-            Event::Answer { to, call, answer } => {
+            Event::Answer { to, call, from, answer } => {
                 if self.members[to].alive {
                     let now = self.now;
-                    self.members[to].dht.handle_answer(now, call, answer);
+                    self.members[to].dht.handle_answer(now, call, from, answer);
                     self.settle(to);
                 }
             }

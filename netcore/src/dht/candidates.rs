@@ -1,0 +1,81 @@
+//! Nodes waiting to be called for the first time. Nobody has seen them where they are said to be: whoever brings ones that are
+//! not there has this node send packets to others, and takes the turn of those that are. So each public network of bringers
+//! has few places, and only so many calls that fail.
+
+use std::collections::VecDeque;
+
+use super::bucket::Moment;
+use super::contact::Contact;
+use super::key::Key;
+use super::limits::{CANDIDATES_PER_SUBNET, MAX_CANDIDATES, WASTED_BURST, WASTED_EVERY};
+use super::rate::Group;
+use crate::address::Subnet;
+
+/// One of them.
+#[derive(Debug, Clone)]
+pub(super) struct Candidate {
+    pub(super) contact: Contact,
+    /// The public network of the node that told of it, or that it asked from; none on local networks, and for what this node
+    /// knows by itself.
+    pub(super) bringer: Option<Subnet>,
+}
+
+/// All of them, in order; at most [`MAX_CANDIDATES`].
+#[derive(Debug, Default)]
+pub(super) struct Candidates {
+    waiting: VecDeque<Candidate>,
+    /// First calls that came to nothing, by who brought whom was called.
+    wasted: Group<Subnet>,
+}
+
+/// An allowance of calls, counted in seconds: one is what comes back in as many.
+const BURST: u32 = WASTED_BURST * WASTED_EVERY;
+
+impl Candidates {
+    pub(super) fn has(&self, key: &Key) -> bool {
+        self.waiting.iter().any(|waiting| waiting.contact.key == *key)
+    }
+
+    /// Adds one as the last; `false` when there are too many, in all or of its bringer's network.
+    pub(super) fn add(&mut self, contact: Contact, bringer: Option<Subnet>) -> bool {
+        let of_bringer = || self.waiting.iter().filter(|waiting| waiting.bringer == bringer).count();
+        let crowded = bringer.is_some() && of_bringer() >= CANDIDATES_PER_SUBNET;
+        let fits = self.waiting.len() < MAX_CANDIDATES && !crowded;
+        if fits {
+            self.waiting.push_back(Candidate { contact, bringer });
+        }
+        fits
+    }
+
+    /// Adds one that this node has known of for a while as the next; the last makes room.
+    pub(super) fn add_first(&mut self, contact: Contact) {
+        self.waiting.truncate(MAX_CANDIDATES - 1);
+        self.waiting.push_front(Candidate { contact, bringer: None });
+    }
+
+    pub(super) fn next(&mut self) -> Option<Candidate> {
+        self.waiting.pop_front()
+    }
+
+    /// Whether one more of those that this network brings may be called.
+    pub(super) fn may_call(&self, bringer: Option<Subnet>, at: Moment) -> bool {
+        bringer.is_none_or(|bringer| self.wasted.has(&bringer, WASTED_EVERY, at, BURST, 1))
+    }
+
+    /// One that this network brought is not there.
+    pub(super) fn was_wasted(&mut self, bringer: Option<Subnet>, at: Moment) {
+        if let Some(bringer) = bringer {
+            self.wasted.take(bringer, WASTED_EVERY, at, BURST, 1);
+        }
+    }
+
+    /// Forgets networks of which nothing failed lately.
+    pub(super) fn forget(&mut self, at: Moment) {
+        self.wasted.forget(at, BURST, 1);
+    }
+
+    /// In the order in which they will be called.
+    pub(super) fn contacts(&self) -> impl Iterator<Item = &Contact> {
+        self.waiting.iter().map(|waiting| &waiting.contact)
+    }
+}

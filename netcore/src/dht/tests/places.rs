@@ -1,0 +1,141 @@
+//! Who gets a place in the table, and who is called to see whether it is there: what others claim takes nobody's.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::rules::{address, agree, asker, at, befriend, keys, now, server, somewhere};
+use crate::address::AddressRecord;
+use crate::dht::contact::Contact;
+use crate::dht::limits::{CANDIDATES_PER_SUBNET, MAX_CHECKS, WASTED_BURST, WASTED_EVERY};
+use crate::dht::table::Seen;
+use crate::dht::{Ask, CallFailed, Dht, DhtConfig, Job, Key, Output, Request, Response};
+use crate::now::Now;
+
+/// A record of several addresses.
+fn claiming(number: u32, texts: &[&str], now: Now) -> Arc<AddressRecord> {
+    let addresses = texts.iter().map(|text| text.parse().unwrap()).collect();
+    Arc::new(AddressRecord::sign(&keys(number), addresses, 1, now))
+}
+
+#[test]
+fn whoever_claims_a_network_keeps_nobody_out_of_the_table_who_is_in_it() {
+    let now = now();
+    let mut dht = server(now, DhtConfig::default());
+    // Each of a network of its own, where it answers, and all claim the victim's.
+    for number in 0..12 {
+        dht.add(now, claiming(number, &[&somewhere(number), "9.9.9.9:1"], now));
+        agree(&mut dht, now);
+    }
+    assert_eq!(dht.stats().contacts, 12);
+    dht.add(now, address(keys(100), "9.9.9.9:1", now));
+    agree(&mut dht, now);
+    assert_eq!(dht.stats().contacts, 13);
+}
+
+#[test]
+fn whoever_is_in_one_network_gets_few_places_whatever_it_claims() {
+    let now = now();
+    let mut dht = server(now, DhtConfig::default());
+    for number in 0..100 {
+        let here: SocketAddr = format!("66.0.0.{number}:7470").parse().unwrap();
+        dht.add(now, claiming(number, &[&somewhere(number), &here.to_string()], now));
+        while let Some(output) = dht.poll(now) {
+            let Output::Call { call, .. } = output else { continue };
+            let answer = Response::Nodes { contacts: Vec::new() };
+            dht.handle_answer(now, call, Some(here.ip()), Ok(answer));
+        }
+    }
+    assert!((1..=8).contains(&dht.stats().contacts), "{}", dht.stats().contacts);
+    assert!(dht.stats().counts.crowded > 50);
+}
+
+#[test]
+fn a_contact_counts_where_it_answered_last_and_leaves_where_there_are_too_many() {
+    let now = now();
+    let mut dht = server(now, DhtConfig::default());
+    befriend(&mut dht, now, 30);
+    let before = dht.stats().contacts;
+    let mut move_to = |number: u32, text: &str| {
+        let contact = Contact::new(address(keys(number), &somewhere(number), now));
+        let moment = dht.moment(now);
+        let ip: IpAddr = text.parse().unwrap();
+        let seen = dht.table.answered(&contact, Some(ip), moment);
+        (seen, dht.table.len())
+    };
+    let mut left = 0;
+    for number in 0..30 {
+        let (seen, there) = move_to(number, &format!("66.0.0.{number}"));
+        left += usize::from(seen == Seen::Crowded);
+        assert_eq!(there, before - left, "{seen:?}");
+    }
+    assert!(left >= before - 8, "{left} of {before}");
+    let back = (30..40).filter(|number| move_to(*number, &format!("8.0.{number}.1")).0 == Seen::Entered);
+    assert!(back.count() > 0, "their places are free again");
+}
+
+#[test]
+fn who_answers_through_others_only_does_not_enter_the_table() {
+    let now = now();
+    let mut dht = server(now, DhtConfig::default());
+    dht.add(now, address(keys(1), "9.0.0.1:1", now));
+    let Some(Output::Call { call, .. }) = dht.poll(now) else { panic!("it is not called") };
+    dht.handle_answer(now, call, None, Ok(Response::Done));
+    assert_eq!(dht.stats().contacts, 0);
+}
+
+/// Lets whoever is called be silent, except those of whom `there` says that they answer; who was called.
+fn silence(dht: &mut Dht, now: Now, there: impl Fn(&AddressRecord) -> bool) -> Vec<Arc<AddressRecord>> {
+    let mut called = Vec::new();
+    while let Some(output) = dht.poll(now) {
+        let Output::Call { call, to, request } = output else { continue };
+        if matches!(request.ask, Ask::Ping) {
+            called.push(Arc::clone(&to));
+        }
+        let empty = Response::Nodes { contacts: Vec::new() };
+        let answer = there(&to).then_some(empty).ok_or(CallFailed::Unreachable);
+        dht.handle_answer(now, call, at(&to), answer);
+    }
+    called
+}
+
+/// A node at `from` asks, and says that it is there, and elsewhere too.
+fn introduce(dht: &mut Dht, now: Now, number: u32, from: &str, elsewhere: &[&str]) {
+    let here = format!("{from}:{}", number % 60_000 + 1);
+    let record = claiming(number, &[&[here.as_str()], elsewhere].concat(), now);
+    dht.handle_request(now, &asker(number, from), Request { ask: Ask::Ping, from: Some(record) });
+}
+
+#[test]
+fn a_network_that_brings_nodes_that_are_not_there_has_few_called() {
+    let start = now();
+    let mut dht = server(start, DhtConfig::default());
+    befriend(&mut dht, start, 5);
+    let friend = |record: &AddressRecord| (0..5).any(|number| record.node == keys(number).0);
+    let mut called = 0;
+    for number in 1000..1100 {
+        introduce(&mut dht, start, number, "66.0.0.1", &["9.9.9.9:1"]);
+        // Somebody answers meanwhile, so that it does not believe to be cut off itself.
+        dht.start(start, Job::Get { key: Key([3; 32]) }).unwrap();
+        called += silence(&mut dht, start, friend).len();
+    }
+    assert_eq!((called, dht.stats().counts.candidates_doubted), (WASTED_BURST as usize, 100 - u64::from(WASTED_BURST)));
+    // Others, and later it again, are called as ever.
+    introduce(&mut dht, start, 7, "67.0.0.1", &[]);
+    assert_eq!(silence(&mut dht, start, friend).len(), 1);
+    let later = start.after(Duration::from_secs(u64::from(WASTED_EVERY)));
+    introduce(&mut dht, later, 3000, "66.0.0.1", &[]);
+    assert!(silence(&mut dht, later, friend).iter().any(|record| record.node == keys(3000).0));
+}
+
+#[test]
+fn those_that_one_network_brings_do_not_take_all_places_of_those_to_be_called() {
+    let now = now();
+    let mut dht = server(now, DhtConfig::default());
+    (0..200).for_each(|number| introduce(&mut dht, now, number, "66.0.0.1", &[]));
+    // Nobody has answered yet: four are being called, the others wait.
+    assert_eq!(dht.stats().counts.candidates_dropped, 200 - CANDIDATES_PER_SUBNET as u64 - MAX_CHECKS as u64);
+    (200..210).for_each(|number| introduce(&mut dht, now, number, &format!("67.0.{number}.1"), &[]));
+    let called = silence(&mut dht, now, |_| false);
+    assert!((200..210).all(|number| called.iter().any(|record| record.node == keys(number).0)));
+}
