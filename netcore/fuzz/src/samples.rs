@@ -236,6 +236,7 @@ pub fn kad() -> Vec<Vec<u8>> {
         Ask::Get { key },
         Ask::Put { record: value, left: 60 },
         Ask::Put { record: signed.clone(), left: 60 },
+        Ask::Pass { record: signed.clone(), left: 60 },
         Ask::Put { record: address, left: 60 },
         Ask::Providers { key },
         Ask::Provide { provider: provider.clone() },

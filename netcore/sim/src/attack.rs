@@ -23,7 +23,7 @@ pub(crate) fn lie(liar: NodeIndex, accomplices: &Accomplices, request: &Request)
     let contacts = |key: &Key| if liar % 10 < 7 { closest(accomplices, key) } else { Vec::new() };
     match &request.ask {
         _ if liar % 10 == 9 => Response::Done,
-        Ask::Ping | Ask::Put { .. } | Ask::Provide { .. } => Response::Done,
+        Ask::Ping | Ask::Put { .. } | Ask::Pass { .. } | Ask::Provide { .. } => Response::Done,
         Ask::FindNode { target } => Response::Nodes { contacts: contacts(target) },
         Ask::Get { key } => Response::Found { record: None, contacts: contacts(key) },
         Ask::Providers { key } => Response::Providers { providers: Vec::new(), contacts: contacts(key) },

@@ -129,6 +129,7 @@ impl Tally {
             Ask::FindNode { .. } => "find_node",
             Ask::Get { .. } => "get",
             Ask::Put { .. } => "put",
+            Ask::Pass { .. } => "pass",
             Ask::Providers { .. } => "providers",
             Ask::Provide { .. } => "provide",
         };

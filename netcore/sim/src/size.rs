@@ -19,7 +19,7 @@ pub(crate) fn request(request: &Request) -> usize {
     let ask = match &request.ask {
         Ask::Ping => 0,
         Ask::FindNode { .. } | Ask::Get { .. } | Ask::Providers { .. } => 32,
-        Ask::Put { record: kept, .. } => record(kept) + 4,
+        Ask::Put { record: kept, .. } | Ask::Pass { record: kept, .. } => record(kept) + 4,
         Ask::Provide { provider: listed } => provider(listed),
     };
     TAG + ask + 1 + request.from.as_ref().map_or(0, |from| address(from))

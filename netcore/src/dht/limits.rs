@@ -116,6 +116,18 @@ pub(super) const NODE_BYTES: usize = MAX_RECORD_BYTES / 16;
 pub(super) const SUBNET_RECORDS: usize = MAX_RECORDS / 8;
 /// See [`NODE_RECORDS`].
 pub(super) const SUBNET_BYTES: usize = MAX_RECORD_BYTES / 8;
+/// Of these, what nodes pass on for others may take a half: the other half is for what they bring for themselves.
+pub(super) const PASSED_RECORDS: usize = MAX_RECORDS / 2;
+/// See [`PASSED_RECORDS`].
+pub(super) const PASSED_BYTES: usize = MAX_RECORD_BYTES / 2;
+/// Of what is passed on, an eighth by one node, and by all of one network: a newcomer is handed what it is to keep by a few
+/// neighbours.
+pub(super) const BRINGER_RECORDS: usize = PASSED_RECORDS / 8;
+/// See [`BRINGER_RECORDS`].
+pub(super) const BRINGER_BYTES: usize = PASSED_BYTES / 8;
+/// How much longer a record may be kept for who passes it on, as seconds get lost on the way. Who makes it last longer than
+/// that pays for it.
+pub(super) const PASSED_LATER: u32 = 60;
 /// Entries in lists of providers.
 pub(super) const MAX_PROVIDERS: usize = 8192;
 /// Of these one node may take a sixteenth, and all of one network an eighth.

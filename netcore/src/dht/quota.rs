@@ -22,6 +22,22 @@ impl Owner {
     }
 }
 
+/// Why somebody brought it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// For itself: the asker's own, or its plugins'.
+    Own,
+    /// For others: it keeps or found it.
+    Passed,
+}
+
+/// Who pays for what is kept, and out of what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Charge {
+    pub(super) owner: Owner,
+    pub(super) way: Way,
+}
+
 /// How many and how many bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Amount {
@@ -30,7 +46,7 @@ pub(super) struct Amount {
 }
 
 impl Amount {
-    fn plus(self, bytes: usize) -> Self {
+    pub(super) fn plus(self, bytes: usize) -> Self {
         Self { count: self.count + 1, bytes: self.bytes + bytes }
     }
 
@@ -38,7 +54,12 @@ impl Amount {
         Self { count: self.count.saturating_sub(1), bytes: self.bytes.saturating_sub(bytes) }
     }
 
-    fn within(self, most: Self) -> bool {
+    /// Both.
+    pub(super) fn and(self, other: Self) -> Self {
+        Self { count: self.count + other.count, bytes: self.bytes + other.bytes }
+    }
+
+    pub(super) fn within(self, most: Self) -> bool {
         self.count <= most.count && self.bytes <= most.bytes
     }
 }
@@ -78,11 +99,6 @@ impl Usage {
     /// Whether there is room at all.
     pub(super) fn has_room(&self, bytes: usize) -> bool {
         self.total.plus(bytes).within(self.quota.total)
-    }
-
-    /// Whether the total is kept.
-    pub(super) fn is_within(&self) -> bool {
-        self.total.within(self.quota.total)
     }
 
     pub(super) fn add(&mut self, owner: Option<&Owner>, bytes: usize) {

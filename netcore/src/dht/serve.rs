@@ -7,7 +7,7 @@ use super::bucket::{Entry, Moment};
 use super::contact::Contact;
 use super::key::Key;
 use super::limits::{K, MAX_PROVIDERS_OF_KEY, PROVIDED_FOR, PUT_COST, TOO_FAR};
-use super::quota::Owner;
+use super::quota::{Charge, Owner, Way};
 use super::rate::payer;
 use super::record::{ProviderRecord, Record, RecordError};
 use super::store::Offer;
@@ -25,7 +25,8 @@ impl Dht {
             return Response::Refused(Refusal::NotServing);
         }
         let at = self.moment(now);
-        let cost = if matches!(request.ask, Ask::Put { .. } | Ask::Provide { .. }) { PUT_COST } else { 1 };
+        let cost =
+            if matches!(request.ask, Ask::Put { .. } | Ask::Pass { .. } | Ask::Provide { .. }) { PUT_COST } else { 1 };
         if self.config.defences && !self.rates.take(asker, cost, at) {
             self.counts.refused_busy += 1;
             return Response::Refused(Refusal::Busy);
@@ -51,7 +52,11 @@ impl Dht {
                 Response::Providers { providers, contacts: self.tell(asker, zone, &key) }
             }
             Ask::Put { record, left } => {
-                let kept = self.keep(now, asker, zone, record, left);
+                let kept = self.keep(now, asker, Way::Own, record, left);
+                self.done_or(kept)
+            }
+            Ask::Pass { record, left } => {
+                let kept = self.keep(now, asker, Way::Passed, record, left);
                 self.done_or(kept)
             }
             Ask::Provide { provider } => {
@@ -89,8 +94,8 @@ impl Dht {
     }
 
     /// Keeps a record, if it belongs here.
-    fn keep(&mut self, now: Now, asker: &Asker, zone: Zone, record: Record, left: u32) -> Result<(), Refused> {
-        let (key, at) = (record.key(), self.moment(now));
+    fn keep(&mut self, now: Now, asker: &Asker, way: Way, record: Record, left: u32) -> Result<(), Refused> {
+        let (key, at, zone) = (record.key(), self.moment(now), Zone::of(asker.ip));
         let left = left.min(seconds(record.lifetime(now)));
         let told = if let Record::Address(address) = &record { address.zone().is_told_to(zone) } else { true };
         if left == 0 || !told {
@@ -99,7 +104,8 @@ impl Dht {
         self.is_near(&key)?;
         let until = Moment(at.0.saturating_add(left));
         let again = self.again(at);
-        let offer = Offer { key, record, owner: Some(Owner::of(asker)), until, again };
+        let charge = Some(Charge { owner: Owner::of(asker), way });
+        let offer = Offer { key, record, charge, until, again };
         if self.store.would_take(&offer)? {
             self.is_right(asker, offer.record.check(&*self.keys, now))?;
         }

@@ -148,7 +148,7 @@ impl Dht {
             let left = until.since(self.moment(now));
             if left > 0 {
                 self.upkeep.checks += 1;
-                self.call(now, contact, Purpose::Handover, Ask::Put { record, left });
+                self.call(now, contact, Purpose::Handover, Ask::Pass { record, left });
             }
         }
         let at = self.moment(now);

@@ -53,10 +53,18 @@ pub enum Ask {
         /// Who, of what.
         provider: ProviderRecord,
     },
+    /// To keep a record that the asker keeps or found, for whoever put it there: it is not charged for it as for its own.
+    /// → [`Response::Done`]
+    Pass {
+        /// What.
+        record: Record,
+        /// As of [`Ask::Put`].
+        left: u32,
+    },
 }
 
 /// Tags of [`Ask`] below this are known.
-const KNOWN_ASKS: u32 = 6;
+const KNOWN_ASKS: u32 = 7;
 
 /// An answer. Tags are their order: only ever append.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -158,7 +158,7 @@ impl Dht {
                     self.call(now, contact, Purpose::Step(id), ask);
                 }
                 Move::Put(contact) => {
-                    if let Err(Refused) = self.put_to(now, id, &query.goal, contact)
+                    if let Err(Refused) = self.put_to(now, id, &query, contact)
                         && let Stage::Putting(spread) = &mut query.stage
                     {
                         spread.not_kept();
@@ -231,7 +231,7 @@ impl Dht {
     fn keep_own(&mut self, now: Now, key: Key, record: Record, left: u32) -> bool {
         let at = self.moment(now);
         let until = Moment(at.0.saturating_add(left));
-        let offer = Offer { key, record, owner: None, until, again: self.again(at) };
+        let offer = Offer { key, record, charge: None, until, again: self.again(at) };
         let taken = self.store.would_take(&offer).is_ok();
         if taken {
             self.store.put(offer);
@@ -240,7 +240,7 @@ impl Dht {
     }
 
     /// Asks a node to keep what a query is about.
-    fn put_to(&mut self, now: Now, id: QueryId, goal: &Goal, contact: Contact) -> Result<(), Refused> {
+    fn put_to(&mut self, now: Now, id: QueryId, query: &Query, contact: Contact) -> Result<(), Refused> {
         let zone = contact.record.zone();
         let check = Self::checker(&self.table, &self.keys, now);
         if check(&contact).is_err() {
@@ -248,14 +248,15 @@ impl Dht {
         }
         drop(check);
         let own = self.addresses.told_to(zone).cloned();
-        let ask = match goal {
+        let ask = match &query.goal {
             Goal::Put { record, left } => {
                 if let Record::Address(address) = record
                     && !address.zone().is_told_to(zone)
                 {
                     return Err(Refused);
                 }
-                Ask::Put { record: record.clone(), left: *left }
+                let (record, left) = (record.clone(), *left);
+                if query.work == Work::Copy { Ask::Pass { record, left } } else { Ask::Put { record, left } }
             }
             Goal::Provide { key } => {
                 let address = own.ok_or(Refused)?;
@@ -544,7 +545,7 @@ impl Dht {
             let told = if let Record::Address(a) = best { a.zone().is_told_to(contact.record.zone()) } else { true };
             if told {
                 self.upkeep.checks += 1;
-                self.call(now, contact, Purpose::Handover, Ask::Put { record: best.clone(), left });
+                self.call(now, contact, Purpose::Handover, Ask::Pass { record: best.clone(), left });
             }
         }
     }

@@ -67,12 +67,13 @@ fn response(choices: &mut Choices<'_>, now: Now) -> Result<Response, CallFailed>
 }
 
 fn ask(choices: &mut Choices<'_>, now: Now) -> Ask {
-    match choices.below(6) {
+    match choices.below(7) {
         0 => Ask::Ping,
         1 => Ask::FindNode { target: key(choices, now) },
         2 => Ask::Get { key: key(choices, now) },
         3 => Ask::Put { record: record(choices, now), left: choices.number() as u32 },
         4 => Ask::Providers { key: key(choices, now) },
+        5 => Ask::Pass { record: record(choices, now), left: choices.number() as u32 },
         _ => Ask::Provide { provider: provider(choices, now) },
     }
 }

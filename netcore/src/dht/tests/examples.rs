@@ -40,6 +40,7 @@ fn requests() -> BTreeMap<&'static str, Request> {
     let provider =
         ProviderRecord { key: Key([0x31; 32]), expires: 1_700_003_600, address: address(), signature: signature() };
     let immutable = Record::Immutable { name: name(), value: Payload(b"hi".to_vec().into()) };
+    let passed = immutable.clone();
     let asks = [
         ("kad-ping", Ask::Ping, Some(address())),
         ("kad-find-node", Ask::FindNode { target: Key([0x30; 32]) }, None),
@@ -48,6 +49,7 @@ fn requests() -> BTreeMap<&'static str, Request> {
         ("kad-put-signed", Ask::Put { record: Record::Signed(signed), left: 3600 }, None),
         ("kad-put-address", Ask::Put { record: Record::Address(address()), left: 3600 }, None),
         ("kad-find-providers", Ask::Providers { key: Key([0x31; 32]) }, None),
+        ("kad-pass", Ask::Pass { record: passed, left: 1800 }, None),
         ("kad-provide", Ask::Provide { provider }, None),
     ];
     asks.into_iter().map(|(name, ask, from)| (name, Request { ask, from })).collect()
@@ -96,7 +98,7 @@ fn examples_are_what_the_code_sends_and_takes() {
 #[test]
 fn messages_of_later_versions_are_told_from_broken_ones() {
     use crate::dht::WireError;
-    assert!(matches!(Request::decode(&[6, 0, 0, 0, 1, 2, 3]), Err(WireError::Unknown { tag: 6 })));
+    assert!(matches!(Request::decode(&[7, 0, 0, 0, 1, 2, 3]), Err(WireError::Unknown { tag: 7 })));
     assert!(matches!(Response::decode(&[5, 0, 0, 0]), Err(WireError::Unknown { tag: 5 })));
     assert!(matches!(Request::decode(&[0, 0, 0]), Err(WireError::Codec(_))), "half a tag");
     assert!(matches!(Request::decode(&[0, 0, 0, 0, 0, 9]), Err(WireError::Codec(_))), "a byte too many");

@@ -17,7 +17,7 @@ fn colluding(world: &mut World, at: usize, _: &Asker, request: &Request) -> Opti
     let (target, found) = match &request.ask {
         Ask::FindNode { target } => (*target, false),
         Ask::Get { key } => (*key, true),
-        Ask::Put { .. } => return Some(Response::Done),
+        Ask::Put { .. } | Ask::Pass { .. } => return Some(Response::Done),
         _ => return None,
     };
     let liars = world.members.iter().filter(|member| member.liar.is_some() && member.alive);

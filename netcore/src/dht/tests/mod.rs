@@ -1,5 +1,6 @@
 //! Many machines together: what is looked for is found, also when nodes leave, lie and flood.
 
+mod charges;
 mod deceit;
 mod examples;
 mod hostile;

@@ -71,7 +71,7 @@ pub(super) fn agree(dht: &mut Dht, now: Now) -> Vec<Output> {
                     Ask::FindNode { .. } => Response::Nodes { contacts: Vec::new() },
                     Ask::Get { .. } => Response::Found { record: None, contacts: Vec::new() },
                     Ask::Providers { .. } => Response::Providers { providers: Vec::new(), contacts: Vec::new() },
-                    Ask::Ping | Ask::Put { .. } | Ask::Provide { .. } => Response::Done,
+                    Ask::Ping | Ask::Put { .. } | Ask::Pass { .. } | Ask::Provide { .. } => Response::Done,
                 };
                 dht.handle_answer(now, call, at(&to), Ok(answer));
             }

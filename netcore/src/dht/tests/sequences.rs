@@ -116,7 +116,10 @@ impl Play {
                     Question::Ping => Ask::Ping,
                     Question::Find(to) => Ask::FindNode { target: key(to) },
                     Question::Get(what) => Ask::Get { key: key(what) },
-                    Question::Put(what, sequence) => Ask::Put { record: record(what, sequence, now), left: 900 },
+                    Question::Put(what, sequence) => {
+                        let (record, left) = (record(what, sequence, now), 900);
+                        if at % 2 == 0 { Ask::Put { record, left } } else { Ask::Pass { record, left } }
+                    }
                     Question::Providers(what) => Ask::Providers { key: key(what) },
                     Question::Provide(what) => {
                         let address = address(node, at, now);

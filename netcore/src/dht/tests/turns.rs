@@ -22,7 +22,7 @@ fn answer(dht: &mut Dht, now: Now, newer: &BTreeSet<Key>, asked: &mut Asked) {
         let Output::Call { call, to, request } = output else { continue };
         let answer = match request.ask {
             Ask::FindNode { .. } => Response::Nodes { contacts: Vec::new() },
-            Ask::Put { record, .. } => {
+            Ask::Put { record, .. } | Ask::Pass { record, .. } => {
                 *asked.put.entry(record.key()).or_default() += 1;
                 let old = newer.contains(&record.key());
                 if old { Response::Refused(Refusal::Superseded) } else { Response::Done }
