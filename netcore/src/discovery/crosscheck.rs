@@ -9,7 +9,7 @@
 //! This bounds what one liar can do alone, until somebody else is found who can be asked. Against many, in many subnets,
 //! stand the caps and scores of [`crate::peers`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -145,6 +145,12 @@ impl CrossCheck {
             member.is_connected = false;
             member.since = now.at;
         }
+    }
+
+    /// Nodes that it takes for connected and that are not among these.
+    pub fn not_among(&self, connected: &BTreeSet<NodeId>) -> Vec<NodeId> {
+        let gone = self.members.iter().filter(|(node, member)| member.is_connected && !connected.contains(node));
+        gone.map(|(node, _)| *node).collect()
     }
 
     /// `by` named a node. Whether to dial that now; otherwise it waits, and [`Self::poll`] gives it when its time comes.

@@ -1,6 +1,7 @@
 //! Asks the sources when [`super::schedule`] says so, and tells the machines what happens to peers. One task; each
 //! question is a task of its own set, at most one a source, and for full nodes as many as [`super::exchange`] allows.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -72,7 +73,7 @@ async fn drive(node: Arc<Node>, mut events: broadcast::Receiver<PeerEvent>) {
                         full.spawn(question);
                     }
                 }
-                Err(broadcast::error::RecvError::Lagged(_)) => peers.connected().into_iter().for_each(|peer| up(&node, peer)),
+                Err(broadcast::error::RecvError::Lagged(_)) => catch_up(&node, peers),
                 Err(broadcast::error::RecvError::Closed) => return,
             },
             Some(answer) = asked.join_next(), if !asked.is_empty() => match answer {
@@ -146,8 +147,19 @@ fn down(node: &Node, peer: &NodeId) {
     if let Some(mut state) = node.services().discovery.state() {
         let now = Now::real();
         state.check.disconnected(now, peer);
-        state.exchange.seen(now, peer, false);
+        match node.peers().is_ok_and(|peers| peers.check(peer).is_err()) {
+            true => state.exchange.forget(peer), // nobody is led to a node that is blocked or banned here
+            false => state.exchange.seen(now, peer, false),
+        }
     }
+}
+
+/// Events were lost: takes those for connected that are, and no others.
+fn catch_up(node: &Node, peers: &Peers) {
+    let connected: BTreeSet<NodeId> = peers.connected().into_iter().collect();
+    let gone = node.services().discovery.state().map_or_else(Vec::new, |state| state.check.not_among(&connected));
+    gone.iter().for_each(|peer| down(node, peer));
+    connected.into_iter().for_each(|peer| up(node, peer));
 }
 
 fn answered(node: &Node, way: Way, answer: ways::Answer) {

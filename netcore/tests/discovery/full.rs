@@ -149,3 +149,14 @@ async fn node_that_exchanges_nothing_does_not_ask_a_full_seed_either() {
     event(&mut events, "it is told so", full).await;
     assert_eq!(newcomer.node.counters.full_nodes_asked.value(), 0);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_is_told_of_a_node_that_is_blocked() {
+    let homes = [home(), home()];
+    let seed = seed(&homes[0]).await;
+    let friend = start(&homes[1], nothing(), Marks::default()).await;
+    take_the_place(&seed, &friend).await;
+    seed.peers.block(friend.node.id).await.expect("blocked");
+    within("the seed tells of it no more", async { while told_a_stranger(&seed).await.contains(&friend.node.id) {} })
+        .await;
+}

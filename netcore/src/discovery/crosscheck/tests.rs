@@ -196,3 +196,15 @@ fn full_seed_may_name_others_and_what_the_table_then_finds_is_its_word_too() {
     world.connect(OTHER, HONEST, Came::Trusted);
     assert!(world.introduce(OTHER, node(201), "198.51.8.8"));
 }
+
+#[test]
+fn those_that_went_unnoticed_are_found_out() {
+    let mut world = World::new();
+    for number in 0..4 {
+        world.connect(node(number), &format!("192.0.{number}.1"), Came::Itself);
+    }
+    world.check.disconnected(world.now, &node(0));
+    let connected = BTreeSet::from([node(1), node(9)]);
+    assert_eq!(world.check.not_among(&connected), [node(2), node(3)]);
+    assert_eq!(world.check.count(), 3);
+}
