@@ -2,7 +2,7 @@
 
 use polypeer_ipc_protocol::gateway::Validation;
 use polypeer_ipc_protocol::ids::Name;
-use polypeer_netcore::address::{AddressRecord, Zone};
+use polypeer_netcore::address::AddressRecord;
 use polypeer_netcore::dht::{Job, Key};
 use polypeer_netcore::gossip::{Frame, Output};
 use polypeer_netcore::peers::book::Source;
@@ -64,9 +64,8 @@ impl World {
         let target = self.by_id.get(&record.node).copied();
         let Some(machines) = self.machines(index) else { return };
         if target.is_some_and(|target| machines.link(target).is_some()) {
-            let zone = record.zone();
-            if let Some(gossip) = &mut machines.gossip {
-                gossip.peer_up(now, record.node, zone);
+            if let (Some(gossip), Some(address)) = (&mut machines.gossip, record.addresses.first()) {
+                gossip.peer_up(now, record.node, address.ip());
             }
             return;
         }
@@ -79,9 +78,8 @@ impl World {
     pub(crate) fn gossip_up(&mut self, index: NodeIndex, peer: NodeIndex) {
         let now = self.now();
         let (id, address) = self.known_as(peer);
-        let zone = Zone::of(address.ip());
         if let Some(gossip) = self.machines(index).and_then(|machines| machines.gossip.as_mut()) {
-            gossip.peer_up(now, id, zone);
+            gossip.peer_up(now, id, address.ip());
         }
     }
 

@@ -211,8 +211,12 @@ impl Common {
         }
         // Nobody out there knows what an address of this network means, and neither side can tell how the other sees it:
         // of no use, and no lie.
-        let zone = self.peers.get(&from).map(|peer| peer.zone);
-        if !zone.is_some_and(|zone| record.zone().is_told_to(zone)) {
+        let usable = self.peers.get(&from).is_some_and(|peer| {
+            // Nor does anybody sign that it is where others are, for all subscribers to send packets there.
+            let there = record.node != from || record.may_be_at(peer.ip);
+            record.zone().is_told_to(peer.zone) && there
+        });
+        if !usable {
             self.stats.misplaced_records += 1;
             return Ok(false);
         }

@@ -24,7 +24,6 @@ pub use handle::{GossipHandle, Sink};
 
 use super::wire::{self, MAX_BODY};
 use super::{Frame, Gossip, GossipConfig, Misbehaviour, Output, PublishError};
-use crate::address::Zone;
 use crate::link::{FrameReceiver, Link};
 use crate::node::Node;
 use crate::now::Now;
@@ -197,7 +196,7 @@ impl Driver {
         if self.links.get(&peer) != Some(&number) {
             self.down(now, peer);
             self.links.insert(peer, number);
-            self.gossip.peer_up(now, peer, Zone::of(link.ip()));
+            self.gossip.peer_up(now, peer, link.judged_ip());
         }
         Some(link)
     }

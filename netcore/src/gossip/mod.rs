@@ -29,6 +29,7 @@ mod topic;
 pub mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -37,7 +38,7 @@ use polypeer_ipc_protocol::gateway::{Payload, TopicInfo, Validation, Verdict};
 use polypeer_ipc_protocol::ids::{Hash, Name, NodeId};
 use polypeer_ipc_protocol::limits::MAX_GOSSIP;
 
-use crate::address::{AddressRecord, Zone};
+use crate::address::AddressRecord;
 use crate::keys::SharedKeys;
 use crate::now::Now;
 use allowance::{Allowance, Rate};
@@ -206,9 +207,9 @@ impl Gossip {
         }
     }
 
-    /// A peer is connected. `zone` is that of its address: it is told only records that mean something there. Beyond
+    /// A peer is connected, whose packets come from `ip`: it is told only records that mean something there. Beyond
     /// [`MAX_PEERS`] it takes no part, and is counted.
-    pub fn peer_up(&mut self, now: Now, peer: NodeId, zone: Zone) {
+    pub fn peer_up(&mut self, now: Now, peer: NodeId, ip: IpAddr) {
         if peer == self.cx.me || self.cx.peers.contains_key(&peer) {
             return;
         }
@@ -216,7 +217,7 @@ impl Gossip {
             self.cx.stats.peers_left_out += 1;
             return;
         }
-        self.cx.peers.insert(peer, Peer::new(zone, now.at));
+        self.cx.peers.insert(peer, Peer::new(ip, now.at));
         self.tell(peer);
         for id in self.cx.dialed(&peer) {
             if let Some(topic) = self.topics.get_mut(&id) {

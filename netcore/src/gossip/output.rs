@@ -151,7 +151,7 @@ pub struct GossipStats {
     pub peers_left_out: u64,
     /// Address records that were not believed.
     pub bad_records: u64,
-    /// Address records that mean nothing where the peer is that told them.
+    /// Address records that mean nothing where the peer is that told them, or of its own that say that it is elsewhere.
     pub misplaced_records: u64,
     /// Edges added to trees.
     pub grafts: u64,

@@ -1,6 +1,7 @@
 //! What is known of one connected peer, in all topics together: how much it may send, and whether it keeps its word.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -78,6 +79,8 @@ pub(super) enum Kind {
 pub(super) struct Peer {
     /// Of its address.
     pub(super) zone: Zone,
+    /// Where its packets came from when it was connected.
+    pub(super) ip: IpAddr,
     /// What it says it is subscribed to.
     pub(super) topics: BTreeSet<TopicId>,
     /// What it signed of itself; checked.
@@ -121,9 +124,10 @@ fn again(since: &mut Option<Instant>, span: Duration, now: Instant) -> bool {
 }
 
 impl Peer {
-    pub(super) fn new(zone: Zone, now: Instant) -> Self {
+    pub(super) fn new(ip: IpAddr, now: Instant) -> Self {
         Self {
-            zone,
+            zone: Zone::of(ip),
+            ip,
             topics: BTreeSet::new(),
             record: None,
             told: false,

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use polypeer_ipc_protocol::gateway::{Validation, Verdict};
 use polypeer_ipc_protocol::limits::MAX_GOSSIP;
-use polypeer_netcore::address::Zone;
 use polypeer_netcore::gossip::message::{Message, MessageId, TopicId};
 use polypeer_netcore::gossip::wire::{self, Bucket, Frame};
 use polypeer_netcore::gossip::{Gossip, GossipConfig, Output};
@@ -93,7 +92,7 @@ pub fn one(bytes: &[u8]) {
             }
             4 if !up.contains(&peer) => {
                 up.insert(peer);
-                gossip.peer_up(now, peer, Zone::of(choices.ip()));
+                gossip.peer_up(now, peer, choices.ip());
             }
             5 if up.contains(&peer) => {
                 up.remove(&peer);

@@ -1,5 +1,6 @@
 //! One machine among peers that a test speaks for, with keys that cost nothing.
 
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,9 +8,12 @@ use polypeer_ipc_protocol::gateway::{Payload, Validation};
 use polypeer_ipc_protocol::ids::{Name, NodeId};
 
 use super::world::CheapKeys;
-use crate::address::{AddressRecord, Zone};
+use crate::address::AddressRecord;
 use crate::gossip::{Frame, Gossip, GossipConfig, Message, Misbehaviour, Output, TopicId};
 use crate::now::Now;
+
+/// Where peers are whose records are of IPv4, which says nothing about those.
+pub(super) const PUBLIC: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));
 
 /// The topic of all of it.
 pub(super) fn news() -> Name {
@@ -64,7 +68,7 @@ impl Among {
 
     /// A peer connects and becomes a neighbour.
     pub(super) fn neighbour(&mut self, peer: u16) {
-        self.gossip.peer_up(self.now, node(peer), Zone::Public);
+        self.gossip.peer_up(self.now, node(peer), PUBLIC);
         self.frame(peer, Frame::Join { topic: self.topic, urgent: true, record: None }).unwrap();
         self.outputs();
     }

@@ -8,7 +8,8 @@ use polypeer_ipc_protocol::gateway::{Payload, Validation, Verdict};
 use polypeer_ipc_protocol::ids::{Hash, Name, NodeId};
 use polypeer_ipc_protocol::limits::{MAX_GOSSIP, MAX_UNJUDGED};
 
-use crate::address::{AddressRecord, BadRecord, Zone};
+use super::among::PUBLIC;
+use crate::address::{AddressRecord, BadRecord};
 use crate::gossip::message::{BadMessage, MESSAGE_LIFETIME, MESSAGE_SKEW};
 use crate::gossip::peer::MAX_PROMISED;
 use crate::gossip::wire::{Bucket, MAX_BODY, MAX_BUCKETS, MAX_IDS, read_body};
@@ -36,7 +37,7 @@ impl Alone {
         let mut gossip = Gossip::new(Arc::new(Identity::generate()), GossipConfig::default(), [3; 32]);
         let now = Now::real();
         gossip.subscribe(now, news(), validation);
-        gossip.peer_up(now, PEER, Zone::Public);
+        gossip.peer_up(now, PEER, PUBLIC);
         let mut alone = Self { gossip, now, author: Identity::generate(), sequence: 0, topic: TopicId::of(&news()) };
         alone.frame(Frame::Join { topic: alone.topic, urgent: true, record: None }).unwrap();
         assert!(alone.outputs().iter().any(|output| matches!(output, Output::Keep { peer: PEER })));
@@ -306,7 +307,7 @@ fn a_record_that_its_node_did_not_sign_is_a_breach() {
 fn what_is_not_judged_or_not_accepted_is_not_passed_on() {
     let mut alone = Alone::new(Validation::Plugin);
     let other = NodeId([8; 32]);
-    alone.gossip.peer_up(alone.now, other, Zone::Public);
+    alone.gossip.peer_up(alone.now, other, PUBLIC);
     let join = Frame::Join { topic: alone.topic, urgent: true, record: None };
     alone.gossip.handle_frame(alone.now, other, join).unwrap();
     alone.outputs();

@@ -8,8 +8,9 @@ use polypeer_ipc_protocol::gateway::{Payload, Validation, Verdict};
 use polypeer_ipc_protocol::ids::{Hash, Name, NodeId};
 use proptest::prelude::*;
 
+use super::among::PUBLIC;
 use super::world::CheapKeys;
-use crate::address::{AddressRecord, Zone};
+use crate::address::AddressRecord;
 use crate::gossip::wire::{Bucket, read_body, write_frame};
 use crate::gossip::{Frame, Gossip, GossipConfig, Message, MessageId, Output, TopicId};
 use crate::now::Now;
@@ -183,7 +184,7 @@ proptest! {
                 }
                 Step::Up(number) => {
                     watch.up.insert(peer(number));
-                    gossip.peer_up(now, peer(number), Zone::Public);
+                    gossip.peer_up(now, peer(number), PUBLIC);
                 }
                 Step::Down(number) => {
                     gossip.peer_down(now, peer(number));

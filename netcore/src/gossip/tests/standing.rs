@@ -6,8 +6,7 @@ use std::time::Duration;
 use polypeer_ipc_protocol::gateway::{Validation, Verdict};
 use polypeer_ipc_protocol::ids::NodeId;
 
-use super::among::{Among, message, news, node, record};
-use crate::address::Zone;
+use super::among::{Among, PUBLIC, message, news, node, record};
 use crate::gossip::message::MESSAGE_SKEW;
 use crate::gossip::peer::MAX_PROMISED;
 use crate::gossip::wire::{BUCKET, MAX_BUCKETS, MAX_IDS};
@@ -134,11 +133,30 @@ fn records_that_mean_nothing_where_their_bringer_is_are_not_used_and_no_lie() {
     assert_eq!(dialed, BTreeSet::from([node(30)]));
     assert_eq!(among.gossip.stats().misplaced_records, 4);
     // Somebody in this network may name others in it.
-    among.gossip.peer_up(among.now, node(2), Zone::Private);
+    among.gossip.peer_up(among.now, node(2), "10.0.0.2".parse().unwrap());
     among.frame(2, Frame::Join { topic: among.topic, urgent: true, record: None }).unwrap();
     let near = vec![record(20, inner[0], among.now), record(21, inner[1], among.now)];
     among.frame(2, Frame::Shuffle { topic: among.topic, answer: true, records: near }).unwrap();
     assert_eq!(among.gossip.stats().misplaced_records, 5, "but no loopback");
+}
+
+#[test]
+fn nobody_is_led_to_others_by_a_record_of_who_is_not_there() {
+    let mut among = Among::with_neighbours(ME, Validation::Signature, &[RELAY]);
+    let mut join = |number: u16, ip: &str| {
+        among.gossip.peer_up(among.now, node(number), ip.parse().unwrap());
+        let record = Some(record(number, &format!("203.0.113.{number}:7470"), among.now));
+        among.frame(number, Frame::Join { topic: among.topic, urgent: true, record }).unwrap();
+        among.frame(RELAY, Frame::Shuffle { topic: among.topic, answer: false, records: Vec::new() }).unwrap();
+        let outputs = among.outputs();
+        let told = outputs.into_iter().filter_map(|output| match output {
+            Output::Send { to, frame: Frame::Shuffle { records, .. } } if to == node(RELAY) => Some(records),
+            _ => None,
+        });
+        (told.flatten().any(|record| record.node == node(number)), among.gossip.stats().misplaced_records)
+    };
+    assert_eq!(join(20, "203.0.113.20"), (true, 0));
+    assert_eq!(join(21, "198.51.100.1"), (false, 1));
 }
 
 #[test]
@@ -153,7 +171,7 @@ fn publishers_that_are_not_subscribed_choose_by_chance() {
             [number; 32],
         );
         for peer in 1..=20 {
-            among.gossip.peer_up(among.now, node(peer), Zone::Public);
+            among.gossip.peer_up(among.now, node(peer), PUBLIC);
             among.frame(peer, Frame::Topics { topics: vec![among.topic] }).unwrap();
         }
         assert_eq!(among.gossip.publish(among.now, news(), vec![7].into()).unwrap().1, 3);
@@ -233,7 +251,7 @@ fn names_that_a_few_make_up_leave_room_for_real_ones() {
     let liars: Vec<u16> = (1..=20).collect();
     let mut among = Among::with_neighbours(ME, Validation::Signature, &[]);
     for liar in liars {
-        among.gossip.peer_up(among.now, node(liar), Zone::Public);
+        among.gossip.peer_up(among.now, node(liar), PUBLIC);
         for messages in made_up(liar, 0) {
             among.frame(liar, Frame::Have { topic: among.topic, answer: false, messages }).unwrap();
         }
@@ -257,14 +275,14 @@ fn only_so_many_peers_take_part_and_who_leaves_makes_room() {
     let numbers = (1..).filter(|number| *number != ME);
     let peers: Vec<u16> = numbers.take(MAX_PEERS + 1).collect();
     for peer in &peers {
-        among.gossip.peer_up(among.now, node(*peer), Zone::Public);
+        among.gossip.peer_up(among.now, node(*peer), PUBLIC);
     }
     assert_eq!(among.gossip.stats().peers_left_out, 1);
     let (message, extra) = (among.message(AUTHOR), peers[MAX_PEERS]);
     among.push(extra, message.clone()).unwrap();
     assert_eq!(among.deliveries(), 0, "it takes no part");
     among.gossip.peer_down(among.now, node(peers[0]));
-    among.gossip.peer_up(among.now, node(extra), Zone::Public);
+    among.gossip.peer_up(among.now, node(extra), PUBLIC);
     among.push(extra, message).unwrap();
     assert_eq!((among.deliveries(), among.gossip.stats().peers_left_out), (1, 1));
 }

@@ -11,7 +11,8 @@ use polypeer_ipc_protocol::record::Signature;
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 
-use crate::address::{AddressRecord, Zone};
+use super::among::PUBLIC;
+use crate::address::AddressRecord;
 use crate::gossip::{Frame, Gossip, GossipConfig, Output};
 use crate::keys::Keys;
 use crate::now::Now;
@@ -250,8 +251,8 @@ impl World {
                 }
                 if self.machines.contains_key(&to) {
                     self.links.insert(pair(from, to));
-                    self.gossip(&from).peer_up(now, to, Zone::Public);
-                    self.gossip(&to).peer_up(now, from, Zone::Public);
+                    self.gossip(&from).peer_up(now, to, PUBLIC);
+                    self.gossip(&to).peer_up(now, from, PUBLIC);
                     self.after(Duration::from_secs(20), Event::Unused { one: from, other: to });
                     self.drain(to);
                 } else {
