@@ -10,7 +10,8 @@
 //! ```
 //!
 //! [`Dht`] does no input or output: [`driver`] runs it in a node, the simulator runs thousands. What it decides about one
-//! thing is in the file of that thing; `work` moves jobs on, `serve` answers others, `upkeep` does what time brings.
+//! thing is in the file of that thing; `jobs` begins and ends jobs, `work` moves them on, `learn` takes what answers tell, `puts` has
+//! records kept, `serve` answers others, `upkeep` does what time brings.
 
 mod bucket;
 mod calls;
@@ -20,11 +21,14 @@ mod diversity;
 pub(crate) mod driver;
 mod handle;
 mod interface;
+mod jobs;
 pub mod key;
+mod learn;
 pub mod limits;
 mod lookup;
 mod own;
 mod providers;
+mod puts;
 mod query;
 mod quota;
 mod rate;

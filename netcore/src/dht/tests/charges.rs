@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::rules::{asker, keys, now, server};
+use super::one::{asker, keys, now, server};
 use super::{immutable, signed};
 use crate::dht::limits::{BRINGER_RECORDS, NODE_BYTES, NODE_RECORDS, PASSED_RECORDS};
 use crate::dht::{Ask, Asker, Dht, DhtConfig, Record, Refusal, Request, Response};

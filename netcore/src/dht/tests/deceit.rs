@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::name;
-use super::rules::{address, agree, ask, asker, at, befriend, keys, now, provider, server, somewhere};
+use super::one::{address, agree, ask, asker, at, befriend, keys, now, provider, server, somewhere};
 use crate::address::{AddressRecord, CLOCK_SKEW, RECORD_LIFETIME};
 use crate::dht::contact::Contact;
 use crate::dht::limits::{DEPTH_GET, K, MAX_PROVIDERS_OF_KEY, PROVIDERS_PER_SUBNET, QUORUM};

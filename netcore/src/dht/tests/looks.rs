@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::rules::{address, agree, befriend, keys, now, server, somewhere};
+use super::one::{address, agree, befriend, keys, now, server, somewhere};
 use crate::address::Zone;
 use crate::dht::{Ask, DhtConfig, Job, Key, Outcome, Output, Response};
 

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::rules::{address, agree, asker, at, befriend, keys, now, server, somewhere};
+use super::one::{address, agree, asker, at, befriend, keys, now, server, somewhere};
 use crate::address::AddressRecord;
 use crate::dht::contact::Contact;
 use crate::dht::limits::{CANDIDATES_PER_SUBNET, MAX_CHECKS, WASTED_BURST, WASTED_EVERY};

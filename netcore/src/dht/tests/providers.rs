@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::rules::{address, agree, ask, asker, befriend, keys, now, server};
+use super::one::{address, agree, ask, asker, befriend, keys, now, server};
 use crate::dht::limits::{K, MAX_PROVIDERS_OF_KEY, PROVIDED_FOR};
 use crate::dht::{Ask, Dht, DhtConfig, Job, Key, Outcome, Output, ProviderRecord, Response};
 use crate::keys::Keys;

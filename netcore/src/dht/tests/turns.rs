@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::rules::{ask, asker, at, befriend, keys, now, server};
+use super::one::{ask, asker, at, befriend, keys, now, server};
 use super::{immutable, signed};
 use crate::dht::limits::{K, PROVIDED_FOR, TOO_FAR};
 use crate::dht::{Ask, Dht, DhtConfig, Job, Key, Output, Record, Refusal, Response};

@@ -1,0 +1,150 @@
+//! What an answer tells, and how much of it is believed: contacts, records and providers.
+
+use std::sync::Arc;
+
+use super::contact::Contact;
+use super::limits::{K, QUORUM};
+use super::lookup::Lookup;
+use super::query::Goal;
+use super::record::{ProviderRecord, Record};
+use super::{Dht, Lie};
+use crate::address::{AddressRecord, Zone};
+use crate::now::Now;
+
+/// What an answer has besides contacts.
+pub(super) enum Found {
+    Nothing,
+    Record(Option<Record>),
+    Providers(Vec<ProviderRecord>),
+}
+
+impl Dht {
+    /// The contacts of an answer that an honest node tells one it talks to in zone `callee`, and whose time is right by this
+    /// node's clock; of those this node knows better, what it knows.
+    pub(super) fn plausible(&mut self, now: Now, callee: Zone, told: Vec<Arc<AddressRecord>>) -> Vec<Contact> {
+        let mut contacts = Vec::with_capacity(told.len().min(K));
+        for record in told.into_iter().take(K) {
+            let zone = record.zone();
+            if record.node == self.node {
+                continue; // it is told of nodes near a key, and this one may be
+            }
+            if !zone.is_told_to(callee) || record.check_form(now).is_err() {
+                self.counts.implausible += 1;
+                continue;
+            }
+            let mut contact = Contact::new(record);
+            let entry = self.table.entry(&contact.key).filter(|entry| entry.failures == 0);
+            if let Some(known) = entry.and_then(|entry| entry.records.of(zone))
+                && known.sequence >= contact.record.sequence
+            {
+                contact.record = Arc::clone(known);
+            }
+            contacts.push(contact);
+        }
+        contacts
+    }
+
+    /// Whether a node in zone `callee` may tell of this record. It means something else there, and would make this node send
+    /// packets to whoever has the address here.
+    fn is_told_by(&mut self, callee: Zone, record: &AddressRecord) -> bool {
+        let told = record.zone().is_told_to(callee);
+        self.counts.implausible += u64::from(!told);
+        told
+    }
+
+    /// Takes what an answer has besides contacts. Returns whether the job has what it wants.
+    pub(super) fn learn(
+        &mut self,
+        now: Now,
+        goal: &mut Goal,
+        lookup: &Lookup,
+        from: Contact,
+        found: Found,
+        contacts: &[Contact],
+    ) -> bool {
+        let (target, callee) = (lookup.target, from.record.zone());
+        match (goal, found) {
+            (Goal::Locate { node, best }, Found::Record(record)) => {
+                if from.node() == *node {
+                    *best = Some(from.record); // it answered itself, there
+                    return true;
+                }
+                let told = contacts.iter().find(|contact| contact.node() == *node).map(|contact| &contact.record);
+                let kept = match record {
+                    Some(Record::Address(record)) if record.node == *node => Some(record),
+                    Some(_) => {
+                        self.lied(from.node(), Lie::Record);
+                        None
+                    }
+                    None => None,
+                };
+                let kept = kept.filter(|record| self.is_told_by(callee, record));
+                for record in kept.iter().chain(told) {
+                    let newer = best.as_ref().is_none_or(|best| record.sequence > best.sequence);
+                    if newer && record.check(&*self.keys, now).is_ok() {
+                        *best = Some(Arc::clone(record));
+                    }
+                }
+                false
+            }
+            (Goal::Get(holders), Found::Record(None)) => {
+                holders.lacks(from);
+                false
+            }
+            (Goal::Get(holders), Found::Record(Some(record))) => {
+                if let Record::Address(address) = &record
+                    && !self.is_told_by(callee, address)
+                {
+                    return false;
+                }
+                let right = if record.key() == target {
+                    record.check(&*self.keys, now).map_err(|e| e.is_lie())
+                } else {
+                    Err(true)
+                };
+                match right {
+                    Ok(()) => holders.has(Some(from), record),
+                    Err(true) => self.lied(from.node(), Lie::Record),
+                    Err(false) => {}
+                }
+                holders.is_settled(lookup)
+            }
+            (Goal::Providers { limit, found, holders }, Found::Providers(told)) => {
+                let mut holds = false;
+                for provider in told {
+                    let node = provider.address.node;
+                    // Who names nobody but itself may keep no list, or have forgotten it.
+                    let of_another = node != from.node();
+                    holds |= of_another && found.contains_key(&node);
+                    if found.len() >= *limit || node == self.node || found.contains_key(&node) {
+                        continue;
+                    }
+                    if !self.is_told_by(callee, &provider.address) {
+                        continue;
+                    }
+                    let right = if provider.key == target {
+                        provider.check(&*self.keys, now).map_err(|e| e.is_lie())
+                    } else {
+                        Err(true)
+                    };
+                    match right {
+                        Ok(()) => {
+                            holds |= of_another;
+                            found.insert(node, provider.address);
+                        }
+                        Err(true) => {
+                            self.lied(from.node(), Lie::Record);
+                            break;
+                        }
+                        Err(false) => {}
+                    }
+                }
+                if holds {
+                    holders.push(from.key);
+                }
+                found.len() >= *limit || lookup.among_closest(holders.iter()) >= QUORUM
+            }
+            _ => false,
+        }
+    }
+}
