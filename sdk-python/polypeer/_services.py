@@ -150,8 +150,8 @@ class Services:
 
     async def find_providers(self, name: str, *, limit: int = 16, timeout: float = DEFAULT_TIMEOUT) -> list[str]:
         """Node ids of others who provide what the name stands for, in no order; ``limit``, 64 at most, are enough.
-        Those found within ``timeout`` are the answer. Grant ``dht``. Raises :class:`Unreachable` when no node of the DHT is
-        known."""
+        Those found within ``timeout`` are the answer. Grant ``dht``. Raises :class:`Unreachable` when no node of the
+        DHT is known."""
         if not 1 <= limit <= MAX_PROVIDERS:
             raise BadArgument(f"a limit of {limit}; expected 1 to {MAX_PROVIDERS}")
         request = m.RequestFindProviders(_ids.record_name(name), limit, milliseconds(timeout))

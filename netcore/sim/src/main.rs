@@ -11,7 +11,7 @@ use polypeer_sim::scenarios::Scenario;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Most nodes of a run: at some 100 KiB each they would need more memory than most machines have beyond.
+/// Most nodes of a run: at some 160 KB each they would need more memory than most machines have beyond.
 const MOST: usize = 200_000;
 /// Fewest: below, there is no network.
 const FEWEST: usize = 20;
