@@ -81,6 +81,8 @@ async fn told_a_stranger(seed: &Core) -> Vec<NodeId> {
     let protocol = query::EXCHANGE.parse().expect("a protocol");
     let (question, deadline) = (Exchange::question(8), Instant::now() + PATIENCE);
     let asked = query::ask(&stranger.node, seed.node.id, &[address(seed)], &protocol, question, deadline).await;
+    // A seed has room for so many query connections.
+    stranger.peers.close(deadline).await;
     let records: Vec<AddressRecord> = codec::decode(&asked.expect("a full node answers")).expect("records");
     records.into_iter().map(|record| record.node).collect()
 }
