@@ -178,7 +178,9 @@ impl Way {
 pub(crate) async fn answer(node: &Node, asker: NodeId, ip: IpAddr, payload: &[u8]) -> Result<Vec<u8>, Failure> {
     let discovery = &node.services().discovery;
     let serves = discovery.started.get().is_some_and(|started| started.config.exchange);
-    let neighbours = if serves { node.services().dht.neighbours(Zone::of(ip)).await } else { Vec::new() };
+    let mut neighbours = if serves { node.services().dht.neighbours(Zone::of(ip)).await } else { Vec::new() };
+    // Nobody is led to a node that is blocked or banned here.
+    neighbours.retain(|record| node.peers().is_ok_and(|peers| peers.check(&record.node).is_ok()));
     let Some(mut state) = discovery.state().filter(|_| serves) else {
         return Err(Failure::new(ErrorCode::Unsupported, "this node exchanges no peers"));
     };
