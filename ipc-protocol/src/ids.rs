@@ -1,6 +1,7 @@
 //! Names and secrets as types: parsed once, valid ever after. In text node ids are z-base-32 and secrets hex; on the
 //! wire both are their 32 bytes, and names are strings that decoding refuses when they break their rule.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
@@ -95,8 +96,29 @@ macro_rules! bytes32 {
     };
 }
 
+/// Gives a 32-byte type the order of its bytes, compared eight at a time: maps of them are at the heart of the network core.
+macro_rules! ordered {
+    ($name:ident) => {
+        impl Ord for $name {
+            fn cmp(&self, other: &Self) -> Ordering {
+                words(&self.0).cmp(&words(&other.0))
+            }
+        }
+
+        impl PartialOrd for $name {
+            fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+                Some(self.cmp(other))
+            }
+        }
+    };
+}
+
+fn words(bytes: &[u8; 32]) -> [u64; 4] {
+    std::array::from_fn(|at| u64::from_be_bytes(bytes.as_chunks().0[at]))
+}
+
 /// A node's Ed25519 public key, which is its name. Text: 52 characters of z-base-32.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct NodeId(pub [u8; 32]);
 
 impl NodeId {
@@ -106,6 +128,7 @@ impl NodeId {
 }
 
 bytes32!(NodeId);
+ordered!(NodeId);
 
 impl fmt::Display for NodeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -133,7 +156,7 @@ impl FromStr for NodeId {
 }
 
 /// A BLAKE3 hash: of a value, a gossip message, a place in the DHT. Text: 64 hex digits.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Hash(pub [u8; 32]);
 
 impl Hash {
@@ -143,6 +166,7 @@ impl Hash {
 }
 
 bytes32!(Hash);
+ordered!(Hash);
 
 impl fmt::Display for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -216,24 +216,18 @@ fn translated(ip: Ipv6Addr) -> Option<Ipv4Addr> {
 /// What one owner likely holds all of: an IPv4 /24 or an IPv6 /48. Limits per subnet count these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Subnet {
-    /// The first 24 bits.
-    V4([u8; 3]),
-    /// The first 48 bits.
-    V6([u8; 6]),
+    /// The first 24 bits, as a number.
+    V4(u32),
+    /// The first 48 bits, as a number.
+    V6(u64),
 }
 
 impl Subnet {
     /// The one `ip` is in.
     pub fn of(ip: IpAddr) -> Self {
         match ip.to_canonical() {
-            IpAddr::V4(v4) => {
-                let [a, b, c, _] = v4.octets();
-                Self::V4([a, b, c])
-            }
-            IpAddr::V6(v6) => {
-                let [a, b, c, d, e, f, ..] = Ipv6Addr::octets(&v6);
-                Self::V6([a, b, c, d, e, f])
-            }
+            IpAddr::V4(v4) => Self::V4(v4.to_bits() >> 8),
+            IpAddr::V6(v6) => Self::V6((v6.to_bits() >> 80) as u64),
         }
     }
 }

@@ -9,7 +9,7 @@ use super::key::{Distance, Key};
 use super::limits::{
     K, MAX_ASKED, MAX_LOOKUP_CALLS, MAX_PATHS, MISLED, PATHS, PER_LOOKUP, PER_SHORTLIST, SHORTLIST, TOO_SPARSE,
 };
-use crate::address::{AddressRecord, BadRecord};
+use crate::address::{AddressRecord, BadRecord, Subnet};
 
 /// How a lookup goes about it.
 #[derive(Debug, Clone, Copy)]
@@ -52,6 +52,8 @@ struct Node {
     paths: u8,
     /// Who told of it: `None` for this node's own table, or for several.
     teller: Option<Distance>,
+    /// The public network of who told of it first; `None` for this node's own table, and for local networks.
+    bringer: Option<Subnet>,
     /// Of the nodes it told of first, how many failed and how many answered.
     misled: u8,
     led: u8,
@@ -72,6 +74,13 @@ impl State {
     fn counts(self) -> bool {
         matches!(self, Self::Asked { .. } | Self::Answered)
     }
+}
+
+/// Who told of a node.
+#[derive(Debug, Clone, Copy)]
+struct Teller {
+    distance: Distance,
+    network: Option<Subnet>,
 }
 
 /// Whether a record is right; asked only when it matters.
@@ -122,7 +131,7 @@ impl Lookup {
     }
 
     /// Adds a node to a path.
-    fn insert(&mut self, path: usize, contact: Contact, teller: Option<Distance>, checked: bool, check: Check<'_>) {
+    fn insert(&mut self, path: usize, contact: Contact, teller: Option<Teller>, checked: bool, check: Check<'_>) {
         let distance = self.target.distance(&contact.key);
         match self.position(&distance) {
             Ok(at) => self.told_again(at, path, contact, teller, check),
@@ -131,15 +140,24 @@ impl Lookup {
                 let at = self.position(&distance).unwrap_or_else(|at| at);
                 self.paths[path].known.add(&contact.record);
                 self.paths[path].nodes += 1;
-                let node =
-                    Node { distance, contact, state: State::New, paths: 1 << path, teller, misled: 0, led: 0, checked };
+                let node = Node {
+                    distance,
+                    contact,
+                    state: State::New,
+                    paths: 1 << path,
+                    teller: teller.map(|teller| teller.distance),
+                    bringer: teller.and_then(|teller| teller.network),
+                    misled: 0,
+                    led: 0,
+                    checked,
+                };
                 self.nodes.insert(at, node);
             }
         }
     }
 
     /// A node known already: a record that differs is taken if it is better, which only its signature tells.
-    fn told_again(&mut self, at: usize, path: usize, contact: Contact, teller: Option<Distance>, check: Check<'_>) {
+    fn told_again(&mut self, at: usize, path: usize, contact: Contact, teller: Option<Teller>, check: Check<'_>) {
         let record = Arc::clone(&self.nodes[at].contact.record);
         let new_here = self.nodes[at].paths & (1 << path) == 0;
         if new_here && self.paths[path].nodes < SHORTLIST && self.may_know(path, &record) {
@@ -169,9 +187,10 @@ impl Lookup {
             }
             node.contact = contact;
             node.checked = true;
-            node.teller = teller;
+            node.teller = teller.map(|teller| teller.distance);
+            node.bringer = teller.and_then(|teller| teller.network);
             node.state = State::New;
-        } else if node.teller != teller {
+        } else if node.teller != teller.map(|teller| teller.distance) {
             node.teller = None;
         }
     }
@@ -306,10 +325,10 @@ impl Lookup {
         teller.misled >= MISLED && teller.misled / 2 > teller.led
     }
 
-    /// A node answered, and told of these.
-    pub(super) fn answered(&mut self, key: &Key, contacts: Vec<Contact>, check: Check<'_>) {
+    /// A node in a public `network` answered, and told of these.
+    pub(super) fn answered(&mut self, key: &Key, network: Option<Subnet>, contacts: Vec<Contact>, check: Check<'_>) {
         let Some(path) = self.finished(key, State::Answered) else { return };
-        let teller = self.target.distance(key);
+        let teller = Teller { distance: self.target.distance(key), network };
         let (mut told, mut records) = (Crowd::default(), Vec::with_capacity(K));
         for contact in contacts.into_iter().take(K) {
             if self.plan.guarded {
@@ -373,6 +392,16 @@ impl Lookup {
     /// The nodes closest to the target that may be there, closest first, few of one network: those that have answered before
     /// those that only claim to be there.
     pub(super) fn closest(&self, count: usize) -> Vec<Contact> {
+        self.near(count).into_iter().map(|node| node.contact.clone()).collect()
+    }
+
+    /// Of the `count` closest ([`Self::closest`]) those that were only told of, each with the network of who did first.
+    pub(super) fn unasked(&self, count: usize) -> Vec<(Contact, Option<Subnet>)> {
+        let near = self.near(count).into_iter().filter(|node| node.state == State::New);
+        near.map(|node| (node.contact.clone(), node.bringer)).collect()
+    }
+
+    fn near(&self, count: usize) -> Vec<&Node> {
         let (mut crowd, mut list) = (Crowd::default(), Vec::<&Node>::new());
         let usable = |node: &&Node| node.state != State::Failed && !self.is_doubtful(node);
         let nodes = || self.nodes.iter().filter(usable);
@@ -392,7 +421,8 @@ impl Lookup {
             list.push(node);
         }
         list.sort_unstable_by_key(|node| node.distance);
-        list.into_iter().take(count).map(|node| node.contact.clone()).collect()
+        list.truncate(count);
+        list
     }
 }
 

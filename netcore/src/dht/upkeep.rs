@@ -2,7 +2,6 @@
 //! again or hands them on.
 
 use std::collections::VecDeque;
-use std::net::IpAddr;
 use std::time::Instant;
 
 use super::Dht;
@@ -14,9 +13,9 @@ use super::limits::{
     CHECK_ANYWAY, CHECK_SILENT, JOIN_AGAIN, K, MAX_CALLS, MAX_CHECKS, MAX_HANDOVERS, MAX_UPKEEP, REPUBLISHED_AT_ONCE,
     SPARSE_BUCKET,
 };
+use super::lookup::Lookup;
 use super::own::Due;
 use super::query::Goal;
-use super::rate::payer;
 use super::record::Record;
 use super::wire::Ask;
 use crate::address::Subnet;
@@ -99,13 +98,13 @@ impl Dht {
         }
     }
 
-    /// The contacts of an answer that came from `teller`: those of ranges this node knows little of are called.
-    pub(super) fn meet(&mut self, now: Now, contacts: &[Contact], teller: Option<IpAddr>) {
-        let bringer = teller.and_then(payer);
-        for contact in contacts {
+    /// What this node's own lookup of a place ended with: those of ranges this node knows little of are called. Only those
+    /// closest to the place, as who tells of nodes can choose whom to tell of, but not who is close to what it did not choose.
+    pub(super) fn meet(&mut self, now: Now, lookup: &Lookup) {
+        for (contact, bringer) in lookup.unasked(K) {
             let bits = self.key.distance(&contact.key).shared_bits();
             if self.table.sound(bits) < SPARSE_BUCKET {
-                self.consider(now, contact.clone(), bringer);
+                self.consider(now, contact, bringer);
             }
         }
     }

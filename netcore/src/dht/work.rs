@@ -12,6 +12,7 @@ use super::limits::{DEPTH_GET, DEPTH_PUT, DEPTH_REFRESH, K, MAX_CALLS, MAX_PUT_T
 use super::lookup::{Lookup, Plan, Step};
 use super::puts::Refused;
 use super::query::{Goal, Query, Spread, Stage, Work};
+use super::rate::payer;
 use super::wire::{Ask, Response};
 use super::{CallFailed, Dht, Failed, Lie, Outcome, QueryId};
 use crate::now::Now;
@@ -119,6 +120,9 @@ impl Dht {
                 return true;
             }
         }
+        if matches!(query.goal, Goal::Look | Goal::Join) {
+            self.meet(now, lookup);
+        }
         let closest = lookup.closest(MAX_PUT_TRIES);
         let target = lookup.target;
         let copies = match &query.goal {
@@ -171,10 +175,7 @@ impl Dht {
         let contacts = self.plausible(now, callee, contacts);
         if let Stage::Looking(lookup) = &mut query.stage {
             let check = Self::checker(&self.table, &self.keys, now);
-            lookup.answered(&contact.key, contacts.clone(), &check);
-        }
-        if matches!(query.goal, Goal::Look | Goal::Join) {
-            self.meet(now, &contacts, from);
+            lookup.answered(&contact.key, from.and_then(payer), contacts.clone(), &check);
         }
         if let Stage::Looking(lookup) = &query.stage
             && self.learn(now, &mut query.goal, lookup, contact, found, &contacts)

@@ -152,7 +152,7 @@ fn only_those_closest_to_a_key_say_that_all_is_found() {
     let first: Vec<Key> = all[K..].iter().map(|contact| contact.key).collect();
     assert_eq!(lookup.among_closest(first.iter()), 10, "nobody closer is known yet");
     let Step::Ask(asked) = lookup.step(&|_| Ok(())) else { panic!("nobody is asked") };
-    lookup.answered(&asked.key, all[..K].to_vec(), &|_| Ok(()));
+    lookup.answered(&asked.key, None, all[..K].to_vec(), &|_| Ok(()));
     assert_eq!(lookup.among_closest(first.iter()), 0);
     assert_eq!(lookup.among_closest(all[..QUORUM].iter().map(|contact| &contact.key)), QUORUM);
 }
@@ -186,7 +186,7 @@ fn walk(lookup: &mut Lookup, mut answer: impl FnMut(&Contact) -> Option<Vec<Cont
     while let Step::Ask(contact) = lookup.step(&|_| Ok(())) {
         asked.push(contact.key);
         match answer(&contact) {
-            Some(contacts) => lookup.answered(&contact.key, contacts, &|_| Ok(())),
+            Some(contacts) => lookup.answered(&contact.key, None, contacts, &|_| Ok(())),
             None => lookup.failed(&contact.key),
         }
     }
@@ -252,7 +252,7 @@ fn who_has_answered_is_not_shut_out_by_who_claims_its_network() {
     }
     let mut lookup = Lookup::new(target, Plan { depth: 1, guarded: true }, vec![all[20].clone()]);
     let Step::Ask(first) = lookup.step(&|_| Ok(())) else { panic!("nobody is asked") };
-    lookup.answered(&first.key, claims, &|_| Ok(()));
+    lookup.answered(&first.key, None, claims, &|_| Ok(()));
     let closest: Vec<Key> = lookup.closest(K).iter().map(|contact| contact.key).collect();
     assert!(closest.contains(&all[20].key) && closest.len() == 2, "{} of them", closest.len());
 }
