@@ -40,6 +40,10 @@ pub(super) const CANDIDATES_PER_SUBNET: usize = 16;
 pub(super) const WASTED_BURST: u32 = 16;
 /// See [`WASTED_BURST`].
 pub(super) const WASTED_EVERY: u32 = 15;
+/// Nodes met otherwise than through contacts: as many as a node has peers.
+pub(super) const MAX_MET: usize = 32;
+/// Of these, as many as a lookup begins at: with a quarter of them lying, not all of those of a path do.
+pub(super) const MET_SEEDS: usize = 8;
 /// First calls and checks in flight: they must not take the places of lookups.
 pub(super) const MAX_CHECKS: usize = 4;
 /// A contact that was silent for this long is checked before it makes a new one wait, seconds.

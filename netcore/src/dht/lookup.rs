@@ -100,24 +100,36 @@ pub(super) enum Step {
 }
 
 impl Lookup {
-    /// One that begins at `seeds`, contacts of this node's own table.
-    pub(super) fn new(target: Key, plan: Plan, seeds: Vec<Contact>) -> Self {
+    /// One that begins as [`Self::extend`] goes on.
+    pub(super) fn new(target: Key, plan: Plan, near: Vec<Contact>, far: Vec<Contact>) -> Self {
         let mut lookup = Self { target, plan, nodes: Vec::new(), paths: Vec::new(), asked: 0, in_flight: 0, turn: 0 };
-        lookup.extend(seeds);
+        lookup.extend(near, far);
         lookup
     }
 
-    /// Begins further paths at `seeds`. Returns whether there was any among them that was not known, and room for it.
-    pub(super) fn extend(&mut self, seeds: Vec<Contact>) -> bool {
+    /// Begins further paths, at `near`, the contacts of this node's own table that are closest; if there are any `far`, nodes
+    /// known otherwise, only one path begins at the former and the others at these. Returns whether there was any among them
+    /// that was not known, and room for it.
+    pub(super) fn extend(&mut self, mut near: Vec<Contact>, mut far: Vec<Contact>) -> bool {
         let first = self.paths.len();
         let count = if self.plan.guarded { PATHS.min(MAX_PATHS - first) } else { 1 - first.min(1) };
-        let fresh: Vec<Contact> = seeds.into_iter().filter(|seed| self.find(&seed.key).is_none()).collect();
-        if count == 0 || fresh.is_empty() {
+        near.retain(|seed| self.find(&seed.key).is_none());
+        far.retain(|seed| self.find(&seed.key).is_none() && !near.iter().any(|near| near.key == seed.key));
+        if count == 0 || near.is_empty() && far.is_empty() {
             return false;
         }
         self.paths.resize_with(first + count, Path::default);
-        for (at, seed) in fresh.into_iter().enumerate() {
-            self.insert(first + at % count, seed, None, true, &|_| Ok(()));
+        let paths_near = match (near.is_empty(), far.is_empty()) {
+            (true, _) => 0,
+            (false, true) => count,
+            (false, false) => 1,
+        };
+        for (at, seed) in near.into_iter().enumerate() {
+            self.insert(first + at % paths_near, seed, None, true, &|_| Ok(()));
+        }
+        let others = count - paths_near;
+        for (at, seed) in far.into_iter().enumerate().filter(|_| others > 0) {
+            self.insert(first + paths_near + at % others, seed, None, true, &|_| Ok(()));
         }
         true
     }

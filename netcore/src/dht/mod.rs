@@ -26,6 +26,7 @@ pub mod key;
 mod learn;
 pub mod limits;
 mod lookup;
+mod met;
 mod own;
 mod providers;
 mod puts;
@@ -59,6 +60,7 @@ use bucket::Moment;
 use calls::{Call, Calls, Purpose};
 use contact::{Contact, Records};
 use limits::{CUT_OFF, MAX_QUERIES, MAX_REPORTS, QUERY_TIMEOUT, TICK};
+use met::Met;
 use own::Own;
 use providers::Providers;
 use query::Query;
@@ -87,6 +89,7 @@ pub struct Dht {
     /// Where this node can be reached; empty for a client.
     addresses: Records,
     table: Table,
+    met: Met,
     store: Store,
     providers: Providers,
     rates: Rates,
@@ -123,6 +126,7 @@ impl Dht {
             began: None,
             addresses: Records::default(),
             table: Table::new(key, guarded),
+            met: Met::default(),
             store: Store::new(key, guarded),
             providers: Providers::new(key, guarded),
             rates: Rates::default(),
@@ -163,7 +167,11 @@ impl Dht {
     /// Tells of a node that may serve: it becomes a contact once it has answered.
     pub fn add(&mut self, now: Now, record: Arc<AddressRecord>) {
         self.wake(now);
-        self.consider(now, Contact::new(record), None);
+        let contact = Contact::new(record);
+        if contact.key != self.key {
+            self.met.add(contact.clone());
+        }
+        self.consider(now, contact, None);
         self.keep_up(now);
     }
 
@@ -342,7 +350,10 @@ impl Dht {
     fn note(&mut self, now: Now, call: &Call, from: Option<IpAddr>, answer: &Result<Response, CallFailed>) {
         let at = self.moment(now);
         match answer {
-            Ok(Response::Refused(Refusal::NotServing)) => self.table.remove(&call.to.key),
+            Ok(Response::Refused(Refusal::NotServing)) => {
+                self.table.remove(&call.to.key);
+                self.met.remove(&call.to.key);
+            }
             Ok(_) => {
                 self.failed_in_a_row = 0;
                 match self.table.answered(&call.to, from, at) {
@@ -361,6 +372,7 @@ impl Dht {
                 if let Purpose::First { bringer } = call.purpose {
                     self.upkeep.candidates.was_wasted(bringer, at);
                 }
+                self.met.remove(&call.to.key);
                 if let Some(spare) = self.table.failed(&call.to.key) {
                     self.upkeep.candidates.add_first(Contact::new(spare));
                 }

@@ -8,7 +8,7 @@ use super::calls::Purpose;
 use super::contact::Contact;
 use super::key::Key;
 use super::learn::Found;
-use super::limits::{DEPTH_GET, DEPTH_PUT, DEPTH_REFRESH, K, MAX_CALLS, MAX_PUT_TRIES, QUORUM};
+use super::limits::{DEPTH_GET, DEPTH_PUT, DEPTH_REFRESH, K, MAX_CALLS, MAX_PUT_TRIES, MET_SEEDS, QUORUM};
 use super::lookup::{Lookup, Plan, Step};
 use super::puts::Refused;
 use super::query::{Goal, Query, Spread, Stage, Work};
@@ -33,7 +33,13 @@ impl Dht {
             Goal::Put { .. } | Goal::Provide { .. } | Goal::Join => DEPTH_PUT,
             Goal::Look => DEPTH_REFRESH,
         };
-        let lookup = Lookup::new(target, Plan { depth, guarded: self.config.defences }, seeds);
+        // Who only searches begins near, and elsewhere if that is not enough. Where others are to be found later, or records
+        // are to be kept, it must be right the first time.
+        let far = match goal {
+            Goal::Locate { .. } | Goal::Get(_) | Goal::Providers { .. } => Vec::new(),
+            Goal::Put { .. } | Goal::Provide { .. } | Goal::Look | Goal::Join => self.met_seeds(now),
+        };
+        let lookup = Lookup::new(target, Plan { depth, guarded: self.config.defences }, seeds, far);
         let query = Query { goal, stage: Stage::Looking(lookup), work, starved: false };
         self.ends_later(now, id);
         self.drive(now, id, query);
@@ -54,6 +60,16 @@ impl Dht {
             seeds.extend(self.upkeep.candidates.contacts().take(QUORUM).filter(right).cloned());
         }
         seeds
+    }
+
+    /// Some of those met otherwise than through contacts, to begin other paths with.
+    fn met_seeds(&mut self, now: Now) -> Vec<Contact> {
+        if !self.config.defences {
+            return Vec::new();
+        }
+        let met = self.met.some(MET_SEEDS, &mut self.random);
+        let check = Self::checker(&self.table, &self.keys, now);
+        met.into_iter().filter(|contact| check(contact).is_ok()).collect()
     }
 
     /// Does with a query all that can be done now, and keeps it unless it has ended.
@@ -110,12 +126,13 @@ impl Dht {
         let astray = self.config.defences && self.table.spacing().is_some_and(|spacing| lookup.is_sparse(spacing));
         if query.goal.is_empty_handed() || astray && !matches!(query.goal, Goal::Look) {
             let target = lookup.target;
+            let far = self.met_seeds(now);
             let more = self.table.closest(&target, 4 * K, |entry| entry.failures == 0);
             let contact = |entry: &Entry| {
                 let record = entry.records.to_dial(0)?;
                 Some(Contact { key: entry.key, record: Arc::clone(record) })
             };
-            if lookup.extend(more.into_iter().filter_map(contact).collect()) {
+            if lookup.extend(more.into_iter().filter_map(contact).collect(), far) {
                 self.counts.extended += 1;
                 return true;
             }

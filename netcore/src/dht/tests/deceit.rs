@@ -148,7 +148,7 @@ fn only_those_closest_to_a_key_say_that_all_is_found() {
     let contact = |number: u32| Contact::new(address(keys(number), &somewhere(number), now()));
     let mut all: Vec<Contact> = (0..30).map(contact).collect();
     all.sort_by_key(|contact| contact.key.distance(&target));
-    let mut lookup = Lookup::new(target, Plan { depth: DEPTH_GET, guarded: true }, all[K..].to_vec());
+    let mut lookup = Lookup::new(target, Plan { depth: DEPTH_GET, guarded: true }, all[K..].to_vec(), Vec::new());
     let first: Vec<Key> = all[K..].iter().map(|contact| contact.key).collect();
     assert_eq!(lookup.among_closest(first.iter()), 10, "nobody closer is known yet");
     let Step::Ask(asked) = lookup.step(&|_| Ok(())) else { panic!("nobody is asked") };
@@ -209,7 +209,7 @@ fn a_liar_does_not_shut_networks_out_by_claiming_them() {
         })
         .collect();
     let seeds = [liar, &all[7], &all[8], relay].map(Contact::clone).to_vec();
-    let mut lookup = Lookup::new(target, Plan { depth: 8, guarded: true }, seeds);
+    let mut lookup = Lookup::new(target, Plan { depth: 8, guarded: true }, seeds, Vec::new());
     let asked = walk(&mut lookup, |contact| {
         Some(match contact.key {
             key if key == liar.key => forged.clone(),
@@ -233,10 +233,10 @@ fn a_path_asks_few_of_a_network_and_others_where_those_are_not_there() {
     let neighbours =
         (0..12).map(|host| Contact::new(address(keys(host), &format!("9.0.0.{host}:1"), now()))).collect::<Vec<_>>();
     let plan = Plan { depth: DEPTH_GET, guarded: true };
-    let mut lookup = Lookup::new(target, plan, neighbours.clone());
+    let mut lookup = Lookup::new(target, plan, neighbours.clone(), Vec::new());
     assert_eq!(walk(&mut lookup, |_| Some(Vec::new())).len(), 6, "two on each of three paths");
     assert_eq!(lookup.closest(K).len(), 2);
-    let mut lookup = Lookup::new(target, plan, neighbours);
+    let mut lookup = Lookup::new(target, plan, neighbours, Vec::new());
     assert_eq!(walk(&mut lookup, |_| None).len(), 12, "who is not there takes nobody's place");
 }
 
@@ -250,7 +250,7 @@ fn who_has_answered_is_not_shut_out_by_who_claims_its_network() {
         record.addresses = vec![(beside(all[20].record.addresses[0].ip(), u8::try_from(at).unwrap()), 1).into()];
         claim.record = Arc::new(record);
     }
-    let mut lookup = Lookup::new(target, Plan { depth: 1, guarded: true }, vec![all[20].clone()]);
+    let mut lookup = Lookup::new(target, Plan { depth: 1, guarded: true }, vec![all[20].clone()], Vec::new());
     let Step::Ask(first) = lookup.step(&|_| Ok(())) else { panic!("nobody is asked") };
     lookup.answered(&first.key, None, claims, &|_| Ok(()));
     let closest: Vec<Key> = lookup.closest(K).iter().map(|contact| contact.key).collect();

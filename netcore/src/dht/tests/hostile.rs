@@ -10,6 +10,7 @@ use rand::{Rng, RngExt};
 use super::immutable;
 use super::world::{Cheap, World};
 use crate::address::AddressRecord;
+use crate::dht::contact::Contact;
 use crate::dht::{Ask, Asker, DhtConfig, Job, Key, Outcome, Request, Response};
 
 /// Says that it has nothing, and tells of other liars only, those closest to what is looked for.
@@ -111,6 +112,51 @@ fn a_flood_of_ids_from_one_network_around_a_key_does_not_hide_it() {
         assert_eq!(world.job(reader, Job::Get { key }), Outcome::Got(Some(immutable(5))));
     }
     assert!(matches!(world.job(7, Job::Put(immutable(5))), Outcome::Stored { copies } if copies >= 16));
+}
+
+/// Of so many nodes whose first contacts are liars that tell of each other, and who then meet one honest peer each, how many
+/// others find.
+fn found_after_liars(seed: u8, peers: usize) -> usize {
+    let mut world = super::network(seed, 150);
+    for host in 0..40 {
+        let at = world.join(true);
+        world.members[at].liar = Some(colluding);
+        world.run(Duration::from_millis(100 * host));
+    }
+    let (honest, liars) = (0..150, 150..190);
+    let newcomers: Vec<usize> = (0..20_u8)
+        .map(|number| {
+            let at = world.start(Cheap(NodeId([number; 32])), IpAddr::from([120, 1, number, 1]), true);
+            let now = world.now;
+            for liar in liars.clone().step_by(10) {
+                let record = world.members[liar].record.clone().expect("it serves");
+                world.members[at].dht.consider(now, Contact::new(record), None);
+                world.members[at].dht.keep_up(now);
+            }
+            world.settle(at);
+            at
+        })
+        .collect();
+    world.run(Duration::from_secs(20));
+    for (number, at) in newcomers.iter().enumerate() {
+        for peer in world.servers().into_iter().filter(|peer| honest.contains(peer)).skip(number).take(peers) {
+            let (now, record) = (world.now, world.members[peer].record.clone().expect("it serves"));
+            world.members[*at].dht.add(now, record);
+            world.settle(*at);
+        }
+    }
+    world.run(Duration::from_secs(60));
+    let found = |at: &&usize| {
+        let record = world.members[**at].record.clone();
+        world.job(3, Job::Locate(world.members[**at].keys.0)) == Outcome::Located(record)
+    };
+    newcomers.iter().filter(found).count()
+}
+
+#[test]
+fn whose_first_contacts_are_liars_is_found_once_it_has_an_honest_peer() {
+    let (without, with) = (found_after_liars(15, 0), found_after_liars(15, 1));
+    assert!(without <= 5 && with >= 19, "{without} of 20 without a peer, {with} with one");
 }
 
 #[test]

@@ -134,6 +134,20 @@ impl World {
     }
 
     pub(super) fn join_with(&mut self, keys: Cheap, ip: IpAddr, serves: bool) -> usize {
+        let at = self.start(keys, ip, serves);
+        let servers: Vec<usize> = self.servers().into_iter().filter(|other| *other != at).collect();
+        for _ in 0..3.min(servers.len()) {
+            let other = servers[self.random.random_range(0..servers.len())];
+            if let Some(record) = self.members[other].record.clone() {
+                self.members[at].dht.add(self.now, record);
+            }
+        }
+        self.settle(at);
+        at
+    }
+
+    /// A node that knows nobody yet.
+    pub(super) fn start(&mut self, keys: Cheap, ip: IpAddr, serves: bool) -> usize {
         let address = SocketAddr::new(ip, 7470 + u16::try_from(self.members.len() % 50_000).unwrap());
         let record = serves.then(|| Arc::new(AddressRecord::sign(&keys, vec![address], 1, self.now)));
         let mut seed = [0; 32];
@@ -141,14 +155,6 @@ impl World {
         let mut dht = Dht::new(Arc::new(keys), self.config.clone(), seed);
         dht.set_own(self.now, record.iter().cloned().collect());
         let at = self.members.len();
-        let servers: Vec<usize> =
-            (0..at).filter(|other| self.members[*other].alive && self.members[*other].record.is_some()).collect();
-        for _ in 0..3.min(servers.len()) {
-            let other = servers[self.random.random_range(0..servers.len())];
-            if let Some(record) = &self.members[other].record {
-                dht.add(self.now, Arc::clone(record));
-            }
-        }
         self.by_address.insert(address, at);
         self.members.push(Member {
             dht,
@@ -162,7 +168,6 @@ impl World {
             calls: 0,
             timer: None,
         });
-        self.settle(at);
         at
     }
 
