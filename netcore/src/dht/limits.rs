@@ -52,6 +52,8 @@ pub(super) const CHECK_SILENT: u32 = 900;
 pub(super) const CHECK_ANYWAY: u32 = 1800;
 /// A bucket with fewer sound contacts takes the nodes that answers mention, not only those that were asked.
 pub(super) const SPARSE_BUCKET: usize = K / 2;
+/// A bucket with fewer sound contacts is looked into as soon as a node has joined; others fill with those who ask this node.
+pub(super) const THIN_BUCKET: usize = K / 4;
 
 // Lookups.
 

@@ -11,7 +11,7 @@ use super::candidates::{Candidate, Candidates};
 use super::contact::Contact;
 use super::limits::{
     CHECK_ANYWAY, CHECK_SILENT, JOIN_AGAIN, K, MAX_CALLS, MAX_CHECKS, MAX_HANDOVERS, MAX_UPKEEP, REPUBLISHED_AT_ONCE,
-    SPARSE_BUCKET,
+    SPARSE_BUCKET, THIN_BUCKET,
 };
 use super::lookup::Lookup;
 use super::own::Due;
@@ -171,7 +171,7 @@ impl Dht {
     /// The own neighbourhood has been looked up: now the ranges further away that are still thin.
     pub(super) fn joined(&mut self, now: Now) {
         let at = self.moment(now);
-        let thin = |bits: &usize| self.table.sound(*bits) < SPARSE_BUCKET;
+        let thin = |bits: &usize| self.table.sound(*bits) < THIN_BUCKET;
         if self.upkeep.joins == 0 {
             let depth = self.table.depth();
             self.upkeep.looks = (0..depth.saturating_sub(1)).filter(thin).collect();
