@@ -73,7 +73,7 @@ pub(super) const DEPTH_PUT: usize = 8;
 /// The closest nodes that must have answered before nothing is found: all that would keep it.
 pub(super) const DEPTH_GET: usize = K;
 /// The closest nodes that must have answered to know a range of keys that is only looked into.
-pub(super) const DEPTH_REFRESH: usize = 3;
+pub(super) const DEPTH_REFRESH: usize = 2;
 /// A teller this many of whose nodes failed, and twice as many as answered, is not followed any more.
 pub(super) const MISLED: u8 = 3;
 /// A lookup that ends where nodes are so many times rarer than around this node has been led astray: where one in five

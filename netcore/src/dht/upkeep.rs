@@ -181,7 +181,7 @@ impl Dht {
         // Soon again while it brings many: in a network that begins, everybody else is new too. Later four times as often as
         // other ranges, as only this node's neighbours can tell others that it is there.
         let known = self.table.len();
-        let grows = known > self.upkeep.known + self.upkeep.known / 4;
+        let grows = known > self.upkeep.known + self.upkeep.known / 2;
         self.upkeep.known = known;
         let pause = if grows { JOIN_AGAIN } else { self.config.refresh / 4 };
         let pause = u32::try_from(pause.as_secs()).unwrap_or(u32::MAX);

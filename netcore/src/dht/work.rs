@@ -29,7 +29,6 @@ impl Dht {
         self.table.looked(&target, self.moment(now));
         let depth = match goal {
             Goal::Locate { .. } | Goal::Get(_) | Goal::Providers { .. } => DEPTH_GET,
-            Goal::Join if !self.upkeep.has_joined() => DEPTH_GET,
             Goal::Put { .. } | Goal::Provide { .. } | Goal::Join => DEPTH_PUT,
             Goal::Look => DEPTH_REFRESH,
         };
