@@ -1,5 +1,6 @@
 //! What happens next: one queue of events in virtual time. Two events at the same microsecond happen in the order in
-//! which they were pushed, so that a run is the same every time.
+//! which they were pushed, so that a run is the same every time. What is ordered is when they happen; they themselves stay
+//! where they are, as there are hundreds of thousands of them.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -19,23 +20,26 @@ pub const HOUR: Micros = 60 * MINUTE;
 /// Events, soonest first.
 #[derive(Debug)]
 pub struct Queue<E> {
-    heap: BinaryHeap<Entry<E>>,
+    heap: BinaryHeap<Entry>,
+    events: Vec<Option<E>>,
+    free: Vec<u32>,
     pushed: u64,
     popped: u64,
     now: Micros,
 }
 
-#[derive(Debug)]
-struct Entry<E> {
+#[derive(Debug, PartialEq, Eq)]
+struct Entry {
     at: Micros,
     order: u64,
-    event: E,
+    /// Where the event is.
+    place: u32,
 }
 
 impl<E> Queue<E> {
     /// An empty one, at moment 0.
     pub fn new() -> Self {
-        Self { heap: BinaryHeap::new(), pushed: 0, popped: 0, now: 0 }
+        Self { heap: BinaryHeap::new(), events: Vec::new(), free: Vec::new(), pushed: 0, popped: 0, now: 0 }
     }
 
     /// The moment of the last event taken, or what [`Self::advance`] set.
@@ -51,7 +55,12 @@ impl<E> Queue<E> {
     /// Lets `event` happen at `at`, or at once if that has passed.
     pub fn push(&mut self, at: Micros, event: E) {
         self.pushed += 1;
-        self.heap.push(Entry { at: at.max(self.now), order: self.pushed, event });
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.events.push(None);
+            self.events.len() as u32 - 1
+        });
+        self.events[place as usize] = Some(event);
+        self.heap.push(Entry { at: at.max(self.now), order: self.pushed, place });
     }
 
     /// The next event up to `limit`; moves the time to it.
@@ -62,7 +71,8 @@ impl<E> Queue<E> {
         let entry = self.heap.pop()?;
         self.now = entry.at;
         self.popped += 1;
-        Some(entry.event)
+        self.free.push(entry.place);
+        self.events[entry.place as usize].take()
     }
 
     /// Lets time pass up to `at`: all events before have been taken.
@@ -77,26 +87,18 @@ impl<E> Default for Queue<E> {
     }
 }
 
-impl<E> Ord for Entry<E> {
+impl Ord for Entry {
     /// Reversed: the heap gives the greatest first.
     fn cmp(&self, other: &Self) -> Ordering {
         (other.at, other.order).cmp(&(self.at, self.order))
     }
 }
 
-impl<E> PartialOrd for Entry<E> {
+impl PartialOrd for Entry {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
-
-impl<E> PartialEq for Entry<E> {
-    fn eq(&self, other: &Self) -> bool {
-        self.order == other.order
-    }
-}
-
-impl<E> Eq for Entry<E> {}
 
 #[cfg(test)]
 mod tests {

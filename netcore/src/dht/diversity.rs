@@ -2,7 +2,6 @@
 //! only the addresses of that network. Of those that have answered, the address counts that they answered from; of those
 //! that a lookup has only heard of, all that they claim.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use crate::address::{AddressRecord, Subnet, Zone};
@@ -20,9 +19,9 @@ pub(super) struct Caps {
 /// With one address of a private network: a machine that runs a test of many nodes.
 const PER_PRIVATE_IP: usize = 64;
 
-/// Who is in a group, by network.
+/// Who is in a group, by network: how many of each, in the order of networks.
 #[derive(Debug, Default, Clone)]
-pub(super) struct Crowd(BTreeMap<Subnet, u8>);
+pub(super) struct Crowd(Vec<(Subnet, u8)>);
 
 /// The networks a record names, each once. A record counts in each: which of them is real, only dialing tells.
 fn subnets(record: &AddressRecord) -> impl Iterator<Item = Subnet> {
@@ -47,7 +46,7 @@ impl Crowd {
         let per_ip = if public { caps.per_ip } else { PER_PRIVATE_IP };
         let mut near = false;
         for subnet in subnets(record) {
-            let here = self.0.get(&subnet).map_or(0, |count| usize::from(*count));
+            let here = self.count(subnet);
             if public && here >= caps.per_subnet {
                 return false;
             }
@@ -76,7 +75,7 @@ impl Crowd {
             Zone::Private => PER_PRIVATE_IP,
             Zone::Public => caps.per_ip,
         };
-        let here = self.0.get(&Subnet::of(ip)).map_or(0, |count| usize::from(*count));
+        let here = self.count(Subnet::of(ip));
         let full = Zone::of(ip) == Zone::Public && here >= caps.per_subnet;
         let ip = ip.to_canonical();
         !full && (here == 0 || others().filter(|other| other.to_canonical() == ip).count() < per_ip)
@@ -96,23 +95,38 @@ impl Crowd {
         }
     }
 
-    fn one_more(&mut self, subnet: Subnet) {
-        let count = self.0.entry(subnet).or_default();
-        *count = count.saturating_add(1);
+    fn place(&self, subnet: Subnet) -> Result<usize, usize> {
+        self.0.binary_search_by_key(&subnet, |(of, _)| *of)
     }
 
-    fn one_less(&mut self, subnet: Subnet) {
-        if let Some(count) = self.0.get_mut(&subnet) {
-            *count -= 1;
-            if *count == 0 {
-                self.0.remove(&subnet);
-            }
+    fn count(&self, subnet: Subnet) -> usize {
+        self.place(subnet).map_or(0, |at| usize::from(self.0[at].1))
+    }
+
+    fn one_more(&mut self, subnet: Subnet) {
+        match self.place(subnet) {
+            Ok(at) => self.0[at].1 = self.0[at].1.saturating_add(1),
+            Err(at) => self.0.insert(at, (subnet, 1)),
         }
     }
 
-    /// Memory, bytes: a B-tree is two thirds full on average.
+    fn one_less(&mut self, subnet: Subnet) {
+        let Ok(at) = self.place(subnet) else { return };
+        self.0[at].1 -= 1;
+        if self.0[at].1 == 0 {
+            self.0.remove(at);
+        }
+    }
+
+    /// Whether nobody is in it.
+    #[cfg(test)]
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Memory, bytes.
     pub(super) fn bytes(&self) -> usize {
-        self.0.len() * size_of::<(Subnet, u8)>() * 3 / 2
+        self.0.capacity() * size_of::<(Subnet, u8)>()
     }
 }
 
@@ -177,7 +191,7 @@ mod tests {
         assert_eq!((0..200).filter(|_| enter("10.0.0.9")).count(), PER_PRIVATE_IP);
         assert_eq!((0..200).filter(|_| enter("127.0.0.1")).count(), 200);
         here.iter().for_each(|ip| crowd.remove_at(*ip));
-        assert_eq!(crowd.bytes(), 0);
+        assert!(crowd.is_empty());
     }
 
     #[test]
@@ -190,6 +204,6 @@ mod tests {
         assert!(!crowd.admits(&record(&["9.0.1.9:1"]), caps, none));
         crowd.remove(&wide);
         assert!(crowd.admits(&record(&["9.0.1.9:1"]), caps, none));
-        assert_eq!(crowd.bytes(), 0);
+        assert!(crowd.is_empty());
     }
 }

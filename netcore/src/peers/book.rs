@@ -20,6 +20,8 @@ pub const MAX_NODES: usize = 4096;
 /// Of those, the part of nodes that only ever dialed this one and are gone: anybody makes as many of them as there are keys.
 /// Beyond this the oldest of them makes room, not somebody heard of elsewhere.
 const GUESTS: usize = 2;
+/// The part of nodes that are chosen at once to make room.
+const LEAVING: usize = 16;
 /// Nodes the operator protects: together with the low water mark far below the table's limit.
 pub const MAX_PROTECTED: usize = 256;
 /// Addresses of one node; the least promising makes room.
@@ -32,6 +34,8 @@ pub struct Book {
     entries: BTreeMap<NodeId, Entry>,
     protected: BTreeSet<NodeId>,
     clock: u64,
+    /// Who makes room next, the first last, as they were when all were last looked at.
+    leaving: Vec<(NodeId, Weight, u64)>,
 }
 
 impl Default for Book {
@@ -43,7 +47,7 @@ impl Default for Book {
 impl Book {
     /// An empty one for at most so many nodes; for where thousands of books share one memory.
     pub fn of(most: usize) -> Self {
-        Self { most, entries: BTreeMap::new(), protected: BTreeSet::new(), clock: 0 }
+        Self { most, entries: BTreeMap::new(), protected: BTreeSet::new(), clock: 0, leaving: Vec::new() }
     }
 
     /// What is known of `node`.
@@ -183,17 +187,47 @@ impl Book {
     fn entry(&mut self, node: NodeId) -> Option<&mut Entry> {
         self.clock += 1;
         if !self.entries.contains_key(&node) && self.entries.len() >= self.most {
-            let dispensable = || self.entries.iter().filter(|(_, entry)| !entry.blocked && !entry.protected);
-            let is_guest = |entry: &Entry| matches!(entry.weight(), Weight::Guest | Weight::Banned);
-            let crowded = dispensable().filter(|(_, entry)| is_guest(entry)).count() >= self.most / GUESTS;
-            let order = |entry: &Entry| (!(crowded && is_guest(entry)), entry.weight(), entry.touched);
-            let oldest = *dispensable().min_by_key(|(_, entry)| order(entry))?.0;
-            self.entries.remove(&oldest);
+            let leaves = self.next_to_leave().or_else(|| {
+                self.choose_leaving();
+                self.next_to_leave()
+            })?;
+            self.entries.remove(&leaves);
         }
         let entry = self.entries.entry(node).or_default();
         entry.touched = self.clock;
         Some(entry)
     }
+
+    /// Who was chosen to leave and is as it was then.
+    fn next_to_leave(&mut self) -> Option<NodeId> {
+        while let Some((node, weight, touched)) = self.leaving.pop() {
+            let same = |entry: &Entry| entry.touched == touched && entry.weight() == weight;
+            if self.entries.get(&node).is_some_and(|entry| is_dispensable(entry) && same(entry)) {
+                return Some(node);
+            }
+        }
+        None
+    }
+
+    /// Chooses who makes room next, a few at once: looking at all of them for each would be most of what a full book costs.
+    fn choose_leaving(&mut self) {
+        let dispensable = || self.entries.iter().filter(|(_, entry)| is_dispensable(entry));
+        let is_guest = |entry: &Entry| matches!(entry.weight(), Weight::Guest | Weight::Banned);
+        let crowded = dispensable().filter(|(_, entry)| is_guest(entry)).count() >= self.most / GUESTS;
+        let order = |entry: &Entry| (!(crowded && is_guest(entry)), entry.weight(), entry.touched);
+        let mut all: Vec<_> = dispensable().map(|(node, entry)| (order(entry), *node)).collect();
+        let few = (self.most / LEAVING).clamp(1, all.len().max(1));
+        if few < all.len() {
+            all.select_nth_unstable(few - 1);
+            all.truncate(few);
+        }
+        all.sort_unstable();
+        self.leaving = all.into_iter().rev().map(|((_, weight, touched), node)| (node, weight, touched)).collect();
+    }
+}
+
+fn is_dispensable(entry: &Entry) -> bool {
+    !entry.blocked && !entry.protected
 }
 
 /// Whether a node can be there at all.
