@@ -213,10 +213,13 @@ impl Book {
     fn choose_leaving(&mut self) {
         let dispensable = || self.entries.iter().filter(|(_, entry)| is_dispensable(entry));
         let is_guest = |entry: &Entry| matches!(entry.weight(), Weight::Guest | Weight::Banned);
-        let crowded = dispensable().filter(|(_, entry)| is_guest(entry)).count() >= self.most / GUESTS;
+        let guests = dispensable().filter(|(_, entry)| is_guest(entry)).count();
+        let missing = (self.most / GUESTS).saturating_sub(guests);
+        let crowded = missing == 0;
         let order = |entry: &Entry| (!(crowded && is_guest(entry)), entry.weight(), entry.touched);
         let mut all: Vec<_> = dispensable().map(|(node, entry)| (order(entry), *node)).collect();
-        let few = (self.most / LEAVING).clamp(1, all.len().max(1));
+        // No more than until guests, if they take all these places, are to go first.
+        let few = if crowded { self.most } else { missing }.min(self.most / LEAVING).max(1);
         if few < all.len() {
             all.select_nth_unstable(few - 1);
             all.truncate(few);
