@@ -194,6 +194,25 @@ fn walk(lookup: &mut Lookup, mut answer: impl FnMut(&Contact) -> Option<Vec<Cont
 }
 
 #[test]
+fn one_path_of_three_begins_near_and_two_at_those_met_otherwise() {
+    let target = Key([5; 32]);
+    let all = around(&target, 60);
+    let plan = Plan { depth: 8, guarded: true };
+    let first = |near: &[Contact], far: &[Contact]| {
+        let mut lookup = Lookup::new(target, plan, near.to_vec(), far.to_vec());
+        let asked = (0..3).map(|_| match lookup.step(&|_| Ok(())) {
+            Step::Ask(contact) => all.iter().position(|known| known.key == contact.key),
+            _ => None,
+        });
+        asked.collect::<Vec<_>>()
+    };
+    assert_eq!(first(&all[..20], &all[50..]), [Some(0), Some(50), Some(51)]);
+    assert_eq!(first(&all[..20], &all[10..12]), [Some(0), Some(1), Some(2)], "they are near, so no others");
+    assert_eq!(first(&all[..20], &[]), [Some(0), Some(1), Some(2)]);
+    assert_eq!(first(&[], &all[50..]), [Some(50), Some(51), Some(52)]);
+}
+
+#[test]
 fn a_liar_does_not_shut_networks_out_by_claiming_them() {
     let target = Key([5; 32]);
     let all = around(&target, 60);
