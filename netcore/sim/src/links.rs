@@ -222,7 +222,7 @@ impl World {
 
     /// A peer's own record came on a link.
     pub(crate) fn own_record(&mut self, to: NodeIndex, from: NodeIndex, records: Vec<Arc<AddressRecord>>) {
-        let now = self.now();
+        let (now, ip) = (self.now(), self.nodes[from as usize].address.ip());
         let Some(machines) = self.machines(to) else { return };
         if machines.link(from).is_none() {
             return;
@@ -230,7 +230,7 @@ impl World {
         for record in records {
             machines.manager.found(now, record.node, &record.addresses, Source::Peer);
             machines.exchange.learn(now, Arc::clone(&record));
-            machines.dht.add(now, record);
+            machines.dht.meet(now, record, ip);
         }
         self.pump(to);
     }

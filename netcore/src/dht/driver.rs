@@ -108,6 +108,7 @@ impl Driver {
                 let _ = told.send(self.dht.handle_request(now, &asker, *request));
             }
             Command::Add(record) => self.dht.add(now, record),
+            Command::Meet(record, ip) => self.dht.meet(now, record, ip),
             Command::SetOwn(records) => self.dht.set_own(now, records),
             Command::Neighbours(zone, told) => {
                 let _ = told.send(self.dht.neighbours(zone));

@@ -1,5 +1,6 @@
 //! The hash table as the rest of the node sees it: methods that wait for the driver's answer, each until its deadline.
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,7 @@ pub(super) enum Command {
     Request(Asker, Box<Request>, oneshot::Sender<Response>),
     /// A node that may serve.
     Add(Arc<AddressRecord>),
+    Meet(Arc<AddressRecord>, IpAddr),
     /// This node's own records.
     SetOwn(Vec<Arc<AddressRecord>>),
     /// Contacts for others.
@@ -124,9 +126,14 @@ impl DhtHandle {
         }
     }
 
-    /// Tells of a node that may serve: from a link, from exchange, a seed. Its signature must have been checked.
+    /// Tells of a node that may serve: from exchange, a seed. Its signature must have been checked.
     pub fn add(&self, record: Arc<AddressRecord>) {
         self.tell(Command::Add(record));
+    }
+
+    /// Tells of a peer that may serve: its own record, which came over a connection from `ip`.
+    pub fn meet(&self, record: Arc<AddressRecord>, ip: IpAddr) {
+        self.tell(Command::Meet(record, ip));
     }
 
     /// This node's own records, one for each zone in which it can be dialed; none: it serves nobody.

@@ -93,6 +93,9 @@ impl Dht {
     pub(super) fn time_out(&mut self, now: Now, id: QueryId) {
         if let Some(query) = self.queries.remove(&id) {
             self.counts.timed_out += 1;
+            if let (Goal::Look | Goal::Join, Stage::Looking(lookup)) = (&query.goal, &query.stage) {
+                self.meet_found(now, lookup);
+            }
             self.finish(now, id, query, None);
         }
     }

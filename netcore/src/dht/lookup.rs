@@ -108,7 +108,7 @@ impl Lookup {
     }
 
     /// Begins further paths, at `near`, the contacts of this node's own table that are closest; if there are any `far`, nodes
-    /// known otherwise, only one path begins at the former and the others at these. Returns whether there was any among them
+    /// known otherwise, only one path begins at the former and the others at these, as far as there are any. Returns whether there was any among them
     /// that was not known, and room for it.
     pub(super) fn extend(&mut self, mut near: Vec<Contact>, mut far: Vec<Contact>) -> bool {
         let first = self.paths.len();
@@ -122,7 +122,7 @@ impl Lookup {
         let paths_near = match (near.is_empty(), far.is_empty()) {
             (true, _) => 0,
             (false, true) => count,
-            (false, false) => 1,
+            (false, false) => count - far.len().min(count - 1),
         };
         for (at, seed) in near.into_iter().enumerate() {
             self.insert(first + at % paths_near, seed, None, true, &|_| Ok(()));

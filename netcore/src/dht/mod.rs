@@ -64,7 +64,7 @@ use met::Met;
 use own::Own;
 use providers::Providers;
 use query::Query;
-use rate::Rates;
+use rate::{Rates, payer};
 use store::Store;
 use table::{Seen, Table};
 use upkeep::Upkeep;
@@ -167,12 +167,16 @@ impl Dht {
     /// Tells of a node that may serve: it becomes a contact once it has answered.
     pub fn add(&mut self, now: Now, record: Arc<AddressRecord>) {
         self.wake(now);
-        let contact = Contact::new(record);
-        if contact.key != self.key {
-            self.met.add(contact.clone());
-        }
-        self.consider(now, contact, None);
+        self.consider(now, Contact::new(record), None);
         self.keep_up(now);
+    }
+
+    /// As [`Self::add`], of a peer that sent its own record from `ip`: own lookups begin at such nodes too.
+    pub fn meet(&mut self, now: Now, record: Arc<AddressRecord>, ip: IpAddr) {
+        if record.node != self.node {
+            self.met.add(Contact::new(Arc::clone(&record)), payer(ip));
+        }
+        self.add(now, record);
     }
 
     /// Answers a question.
@@ -338,6 +342,7 @@ impl Dht {
     fn lied(&mut self, node: NodeId, why: Lie) {
         self.counts.lies += 1;
         self.table.remove(&Key::of_node(node));
+        self.met.remove(&Key::of_node(node));
         if self.reports >= MAX_REPORTS {
             self.counts.reports_dropped += 1;
             return;
@@ -356,6 +361,7 @@ impl Dht {
             }
             Ok(_) => {
                 self.failed_in_a_row = 0;
+                self.met.answered(&call.to.key);
                 match self.table.answered(&call.to, from, at) {
                     Seen::Entered => self.entered(now, &call.to),
                     Seen::Crowded | Seen::Nowhere => self.counts.crowded += 1,
@@ -372,7 +378,7 @@ impl Dht {
                 if let Purpose::First { bringer } = call.purpose {
                     self.upkeep.candidates.was_wasted(bringer, at);
                 }
-                self.met.remove(&call.to.key);
+                self.met.failed(&call.to.key);
                 if let Some(spare) = self.table.failed(&call.to.key) {
                     self.upkeep.candidates.add_first(Contact::new(spare));
                 }

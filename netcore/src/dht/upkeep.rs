@@ -100,7 +100,7 @@ impl Dht {
 
     /// What this node's own lookup of a place ended with: those of ranges this node knows little of are called. Only those
     /// closest to the place, as who tells of nodes can choose whom to tell of, but not who is close to what it did not choose.
-    pub(super) fn meet(&mut self, now: Now, lookup: &Lookup) {
+    pub(super) fn meet_found(&mut self, now: Now, lookup: &Lookup) {
         for (contact, bringer) in lookup.unasked(K) {
             let bits = self.key.distance(&contact.key).shared_bits();
             if self.table.sound(bits) < SPARSE_BUCKET {
@@ -226,6 +226,7 @@ impl Dht {
             self.store.expire(at);
             self.providers.expire(at);
             self.table.expire(now);
+            self.met.expire(now);
             self.fill_up(now);
         }
         if let Some(stalest) = self.table.stalest(at, CHECK_ANYWAY) {

@@ -137,7 +137,7 @@ impl Dht {
             }
         }
         if matches!(query.goal, Goal::Look | Goal::Join) {
-            self.meet(now, lookup);
+            self.meet_found(now, lookup);
         }
         let closest = lookup.closest(MAX_PUT_TRIES);
         let target = lookup.target;

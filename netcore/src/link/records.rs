@@ -88,7 +88,7 @@ pub(super) fn take(node: &Node, link: &Link, record: AddressRecord) -> Result<()
             peers.learned(link.peer, link.judged_ip(), &record.addresses);
         }
         node.services().discovery.heard(Arc::clone(&record));
-        node.services().dht.add(record);
+        node.services().dht.meet(record, link.judged_ip());
     }
     Ok(())
 }

@@ -218,8 +218,10 @@ impl Book {
         let crowded = missing == 0;
         let order = |entry: &Entry| (!(crowded && is_guest(entry)), entry.weight(), entry.touched);
         let mut all: Vec<_> = dispensable().map(|(node, entry)| (order(entry), *node)).collect();
-        // No more than until guests, if they take all these places, are to go first.
-        let few = if crowded { self.most } else { missing }.min(self.most / LEAVING).max(1);
+        // Only of those whom whoever comes next weighs as little as, and no more than until guests, if they take all these
+        // places, are to go first.
+        let least = all.iter().filter(|((calm, weight, _), _)| !calm || *weight == Weight::Named).count();
+        let few = if crowded { least } else { least.min(missing) }.min(self.most / LEAVING).max(1);
         if few < all.len() {
             all.select_nth_unstable(few - 1);
             all.truncate(few);

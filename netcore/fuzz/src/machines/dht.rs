@@ -111,7 +111,8 @@ pub fn one(bytes: &[u8]) {
                 let contact = contact(&mut choices, now);
                 // Whoever calls this has checked it.
                 if contact.check(&keys, now).is_ok() {
-                    dht.add(now, contact);
+                    let ip = choices.ip();
+                    if choices.flag() { dht.meet(now, contact, ip) } else { dht.add(now, contact) }
                 }
             }
             2 | 3 => {

@@ -208,6 +208,7 @@ fn one_path_of_three_begins_near_and_two_at_those_met_otherwise() {
     };
     assert_eq!(first(&all[..20], &all[50..]), [Some(0), Some(50), Some(51)]);
     assert_eq!(first(&all[..20], &all[10..12]), [Some(0), Some(1), Some(2)], "they are near, so no others");
+    assert_eq!(first(&all[..20], &all[50..51]), [Some(0), Some(1), Some(50)], "no path is left without any");
     assert_eq!(first(&all[..20], &[]), [Some(0), Some(1), Some(2)]);
     assert_eq!(first(&[], &all[50..]), [Some(50), Some(51), Some(52)]);
 }

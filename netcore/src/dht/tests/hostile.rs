@@ -141,7 +141,8 @@ fn found_after_liars(seed: u8, peers: usize) -> usize {
     for (number, at) in newcomers.iter().enumerate() {
         for peer in world.servers().into_iter().filter(|peer| honest.contains(peer)).skip(number).take(peers) {
             let (now, record) = (world.now, world.members[peer].record.clone().expect("it serves"));
-            world.members[*at].dht.add(now, record);
+            let ip = world.members[peer].ip;
+            world.members[*at].dht.meet(now, record, ip);
             world.settle(*at);
         }
     }
