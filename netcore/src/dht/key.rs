@@ -1,6 +1,5 @@
 //! Places in the hash table: 256 bits, and how far apart two are.
 
-use std::cmp::Ordering;
 use std::fmt;
 
 use polypeer_ipc_protocol::ids::{Hash, Name, NodeId};
@@ -8,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// A place: of a node, a record or something provided. Each kind has a domain of its own, so that a node cannot choose an
 /// id that is also the place of a record.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Key(pub [u8; 32]);
 
 impl Key {
@@ -88,18 +87,6 @@ impl Key {
             *byte = (own & kept) | (!own & turned) | (*byte & !kept & !turned);
         }
         Self(bytes)
-    }
-}
-
-impl Ord for Key {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.words().cmp(&other.words())
-    }
-}
-
-impl PartialOrd for Key {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
     }
 }
 

@@ -42,7 +42,7 @@ pub(super) const WASTED_BURST: u32 = 16;
 pub(super) const WASTED_EVERY: u32 = 15;
 /// Nodes met otherwise than through contacts: as many as a node has peers.
 pub(super) const MAX_MET: usize = 32;
-/// Of these, with addresses in one public network.
+/// Of these, met in one public network, as their connections prove.
 pub(super) const MET_PER_SUBNET: usize = 2;
 /// Of these, as many as a lookup begins at: with a quarter of them lying, not all of those of a path do.
 pub(super) const MET_SEEDS: usize = 8;

@@ -1,5 +1,5 @@
-//! Nodes that this one met by itself, as peers or through peers, and not through contacts of its table. Its own lookups begin
-//! at some of them too: contacts that tell of each other only must not be all it ever asks.
+//! Nodes that this one met by itself, as peers, and not through contacts of its table. Its own lookups begin at some of
+//! them too: contacts that tell of each other only must not be all it ever asks.
 
 use std::cmp::Reverse;
 use std::collections::VecDeque;
