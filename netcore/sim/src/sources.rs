@@ -103,7 +103,8 @@ impl World {
         let question = Exchange::question(MAX_RECORDS);
         self.tally.bytes += wire_bytes(question.len());
         let Some(told) = self.machines(peer) else { return };
-        if let Ok(reply) = told.exchange.answer(now, &id, address.ip(), &question, &told.dht.neighbours(Zone::Public)) {
+        if let Ok(wanted) = told.exchange.admit(now, &id, &question) {
+            let reply = told.exchange.reply(now, &id, address.ip(), wanted, &told.dht.neighbours(Zone::Public));
             self.tally.bytes += wire_bytes(reply.len());
             let at = self.time() + handshake + go + back;
             self.queue.push(at, Event::Exchanged { to: index, from: peer, reply });

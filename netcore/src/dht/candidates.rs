@@ -18,6 +18,16 @@ pub(super) struct Candidate {
     /// The public network of the node that told of it, or that it asked from; none on local networks, and for what this node
     /// knows by itself.
     pub(super) bringer: Option<Subnet>,
+    /// Another one that told of it later.
+    second: Option<Subnet>,
+}
+
+impl Candidate {
+    /// Who may answer for calling it, in order. Whoever has used up what it may waste must not keep away, by telling of them
+    /// first, those that others tell of too.
+    pub(super) fn bringers(&self) -> impl Iterator<Item = Option<Subnet>> {
+        std::iter::once(self.bringer).chain(self.second.map(Some))
+    }
 }
 
 /// All of them, in order; at most [`MAX_CANDIDATES`].
@@ -32,8 +42,15 @@ pub(super) struct Candidates {
 const BURST: u32 = WASTED_BURST * WASTED_EVERY;
 
 impl Candidates {
-    pub(super) fn has(&self, key: &Key) -> bool {
-        self.waiting.iter().any(|waiting| waiting.contact.key == *key)
+    /// Whether it waits already; who tells of it again may answer for it too.
+    pub(super) fn told_again(&mut self, key: &Key, bringer: Option<Subnet>) -> bool {
+        let Some(waiting) = self.waiting.iter_mut().find(|waiting| waiting.contact.key == *key) else { return false };
+        match bringer {
+            None => waiting.bringer = None,
+            other if waiting.bringer != other => waiting.second = waiting.second.or(other),
+            Some(_) => {}
+        }
+        true
     }
 
     /// Adds one as the last; `false` when there are too many, in all or of its bringer's network.
@@ -42,7 +59,7 @@ impl Candidates {
         let crowded = bringer.is_some() && of_bringer() >= CANDIDATES_PER_SUBNET;
         let fits = self.waiting.len() < MAX_CANDIDATES && !crowded;
         if fits {
-            self.waiting.push_back(Candidate { contact, bringer });
+            self.waiting.push_back(Candidate { contact, bringer, second: None });
         }
         fits
     }
@@ -50,7 +67,7 @@ impl Candidates {
     /// Adds one that this node has known of for a while as the next; the last makes room.
     pub(super) fn add_first(&mut self, contact: Contact) {
         self.waiting.truncate(MAX_CANDIDATES - 1);
-        self.waiting.push_front(Candidate { contact, bringer: None });
+        self.waiting.push_front(Candidate { contact, bringer: None, second: None });
     }
 
     pub(super) fn next(&mut self) -> Option<Candidate> {

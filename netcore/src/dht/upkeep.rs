@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::Dht;
 use super::bucket::Moment;
 use super::calls::Purpose;
-use super::candidates::{Candidate, Candidates};
+use super::candidates::Candidates;
 use super::contact::Contact;
 use super::limits::{
     CHECK_ANYWAY, CHECK_SILENT, JOIN_AGAIN, K, MAX_CALLS, MAX_CHECKS, MAX_HANDOVERS, MAX_UPKEEP, REPUBLISHED_AT_ONCE,
@@ -87,7 +87,7 @@ impl Dht {
             }
             return;
         }
-        if self.upkeep.candidates.has(&contact.key) {
+        if self.upkeep.candidates.told_again(&contact.key, bringer) {
             return;
         }
         if self.table.is_wanted(&contact.key) && self.table.would_take(&contact) {
@@ -125,20 +125,22 @@ impl Dht {
     /// Begins what there is room for. To be called last with every event.
     pub(super) fn keep_up(&mut self, now: Now) {
         while self.upkeep.checks < MAX_CHECKS && self.calls.len() < MAX_CALLS {
-            let Some(Candidate { contact: candidate, bringer }) = self.upkeep.candidates.next() else { break };
-            if self.table.entry(&candidate.key).is_some() || !self.table.would_take(&candidate) {
+            let Some(waiting) = self.upkeep.candidates.next() else { break };
+            let (at, candidate) = (self.moment(now), &waiting.contact);
+            if self.table.entry(&candidate.key).is_some() || !self.table.would_take(candidate) {
                 continue;
             }
             if !self.table.is_wanted(&candidate.key) {
-                self.table.keep_spare(&candidate, self.moment(now), CHECK_SILENT);
+                self.table.keep_spare(candidate, at, CHECK_SILENT);
                 continue;
             }
-            if self.config.defences && !self.upkeep.candidates.may_call(bringer, self.moment(now)) {
+            let may_call = |bringer: &_| !self.config.defences || self.upkeep.candidates.may_call(*bringer, at);
+            let Some(bringer) = waiting.bringers().find(may_call) else {
                 self.counts.candidates_doubted += 1;
                 continue;
-            }
+            };
             match candidate.record.check(&*self.keys, now) {
-                Ok(()) => self.check_for(now, candidate, Purpose::First { bringer }),
+                Ok(()) => self.check_for(now, waiting.contact, Purpose::First { bringer }),
                 Err(_) => self.counts.implausible += 1,
             }
         }

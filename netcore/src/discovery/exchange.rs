@@ -146,24 +146,28 @@ impl Exchange {
         self.known.retain(|(known, _), _| known != node);
     }
 
-    /// Answers a question of `asker` at `ip`: records that mean something where it is, of peers and of `neighbours` by turns,
-    /// chosen by chance, few of each subnet.
-    pub fn answer(
+    /// How many records a question of `asker` is to be answered with ([`Self::reply`]), if it may ask at all.
+    pub fn admit(&mut self, now: Now, asker: &NodeId, payload: &[u8]) -> Result<usize, Refusal> {
+        self.answered.enter(now, *asker)?;
+        let request: Request = codec::decode(payload).map_err(|_| Refusal::Malformed)?;
+        Ok(usize::try_from(request.count).unwrap_or(MAX_RECORDS).min(MAX_RECORDS))
+    }
+
+    /// The answer to `asker` at `ip`: records that mean something where it is, of peers and of `neighbours` by turns, chosen by
+    /// chance, few of each subnet.
+    pub fn reply(
         &mut self,
         now: Now,
         asker: &NodeId,
         ip: IpAddr,
-        payload: &[u8],
+        wanted: usize,
         neighbours: &[Arc<AddressRecord>],
-    ) -> Result<Vec<u8>, Refusal> {
-        self.answered.enter(now, *asker)?;
-        let request: Request = codec::decode(payload).map_err(|_| Refusal::Malformed)?;
-        let wanted = usize::try_from(request.count).unwrap_or(MAX_RECORDS).min(MAX_RECORDS);
+    ) -> Vec<u8> {
         let records = self.choose(now, asker, Zone::of(ip), wanted, neighbours);
         let mut reply = Vec::new();
         codec::encode(&records.iter().map(|record| &**record).collect::<Vec<_>>(), &mut reply)
             .expect("a few records are small");
-        Ok(reply)
+        reply
     }
 
     fn choose(

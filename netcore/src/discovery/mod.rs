@@ -178,14 +178,12 @@ impl Way {
 pub(crate) async fn answer(node: &Node, asker: NodeId, ip: IpAddr, payload: &[u8]) -> Result<Vec<u8>, Failure> {
     let discovery = &node.services().discovery;
     let serves = discovery.started.get().is_some_and(|started| started.config.exchange);
-    let mut neighbours = if serves { node.services().dht.neighbours(Zone::of(ip)).await } else { Vec::new() };
-    // Nobody is led to a node that is blocked or banned here.
-    neighbours.retain(|record| node.peers().is_ok_and(|peers| peers.check(&record.node).is_ok()));
-    let Some(mut state) = discovery.state().filter(|_| serves) else {
-        return Err(Failure::new(ErrorCode::Unsupported, "this node exchanges no peers"));
+    let state = || {
+        let state = discovery.state().filter(|_| serves);
+        state.ok_or_else(|| Failure::new(ErrorCode::Unsupported, "this node exchanges no peers"))
     };
-    state.exchange.answer(Now::real(), &asker, ip, payload, &neighbours).map_err(|refusal| {
-        drop(state);
+    let admitted = state()?.exchange.admit(Now::real(), &asker, payload);
+    let wanted = admitted.map_err(|refusal| {
         node.counters.exchange_refused.count();
         let (code, event) = match refusal {
             // A node that was restarted forgot that it asked: no offence.
@@ -197,7 +195,11 @@ pub(crate) async fn answer(node: &Node, asker: NodeId, ip: IpAddr, payload: &[u8
             peers.score(asker, event);
         }
         Failure::new(code, refusal.to_string())
-    })
+    })?;
+    let mut neighbours = node.services().dht.neighbours(Zone::of(ip)).await;
+    // Nobody is led to a node that is blocked or banned here.
+    neighbours.retain(|record| node.peers().is_ok_and(|peers| peers.check(&record.node).is_ok()));
+    Ok(state()?.exchange.reply(Now::real(), &asker, ip, wanted, &neighbours))
 }
 
 /// Addresses that this node's sockets can send to, of those that `source` named.

@@ -30,7 +30,8 @@ pub fn exchange(bytes: &[u8]) {
         assert!(record.check(&CheapKeys(node(0)), now).is_ok());
         exchange.learn(now, record);
     }
-    if let Ok(answer) = exchange.answer(now, &node(2), ip, bytes, &[]) {
+    if let Ok(wanted) = exchange.admit(now, &node(2), bytes) {
+        let answer = exchange.reply(now, &node(2), ip, wanted, &[]);
         let taken = Exchange::new(Arc::new(CheapKeys(node(2))), [0; 32]).take(now, &node(0), ip, &answer);
         assert!(taken.lies == 0 && taken.records.len() <= MAX_RECORDS, "own answers are no lies");
     }

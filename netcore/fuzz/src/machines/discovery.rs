@@ -97,7 +97,8 @@ pub fn exchange(bytes: &[u8]) {
             _ if ends[asking].may_ask(now, &node(answering)) => {
                 let (there, here) = (choices.ip(), choices.ip());
                 let question = if choices.flag() { Exchange::question(choices.below(64)) } else { choices.bytes(16) };
-                if let Ok(answer) = ends[answering].answer(now, &node(asking), there, &question, &[]) {
+                if let Ok(wanted) = ends[answering].admit(now, &node(asking), &question) {
+                    let answer = ends[answering].reply(now, &node(asking), there, wanted, &[]);
                     let reply = ends[asking].take(now, &node(answering), here, &answer);
                     assert!(reply.records.len() <= MAX_RECORDS);
                 }

@@ -1,4 +1,4 @@
-//! Whom a node learns of for its peers' sake: by a look around a place, and as its neighbours.
+//! Whom a node learns of for its peers' sake, by a look around a place and as its neighbours; and whom it then calls.
 
 use std::sync::Arc;
 
@@ -54,4 +54,37 @@ fn neighbours_are_the_closest_that_answered() {
     let closer = dht.contacts().filter(|node| distance(*node) < last).count();
     assert_eq!((neighbours.len(), closer), (crate::dht::limits::K, crate::dht::limits::K - 1));
     assert_eq!(dht.neighbours(Zone::Loopback).len(), 0, "public addresses are not told there");
+}
+
+#[test]
+fn of_those_that_a_look_ends_with_only_the_closest_to_the_place_are_called() {
+    let now = now();
+    let mut dht = server(now, DhtConfig::default());
+    let friends: Vec<_> = (0..3).map(|number| keys(number).0).collect();
+    befriend(&mut dht, now, 3);
+    let place = Key::of_node(keys(50).0);
+    let distance = |node| Key::of_node(node).distance(&place);
+    // Each friend tells of twenty: the closest of all sixty are told of by the first.
+    let mut told: Vec<_> = (100..160).map(|number| address(keys(number), &somewhere(number), now)).collect();
+    told.sort_by_key(|record| distance(record.node));
+    dht.start(now, Job::Look(place)).expect("room");
+    let mut called = Vec::new();
+    while let Some(output) = dht.poll(now) {
+        let Output::Call { call, to, request } = output else { continue };
+        let friend = friends.iter().position(|friend| *friend == to.node);
+        let answer = match (friend, request.ask) {
+            (Some(friend), Ask::FindNode { .. }) => {
+                Ok(Response::Nodes { contacts: told[20 * friend..20 * (friend + 1)].to_vec() })
+            }
+            (Some(_), _) => Ok(Response::Done),
+            (None, Ask::FindNode { .. }) => Ok(Response::Nodes { contacts: Vec::new() }),
+            (None, _) => {
+                called.push(to.node);
+                Ok(Response::Done)
+            }
+        };
+        dht.handle_answer(now, call, Some(to.addresses[0].ip()), answer);
+    }
+    let closest: Vec<_> = told.iter().take(crate::dht::limits::K).map(|record| record.node).collect();
+    assert!(!called.is_empty() && called.iter().all(|node| closest.contains(node)), "{} called", called.len());
 }

@@ -139,3 +139,25 @@ fn those_that_one_network_brings_do_not_take_all_places_of_those_to_be_called() 
     let called = silence(&mut dht, now, |_| false);
     assert!((200..210).all(|number| called.iter().any(|record| record.node == keys(number).0)));
 }
+
+#[test]
+fn whom_others_tell_of_too_is_called_though_its_first_teller_has_used_up_its_calls() {
+    let start = now();
+    let mut dht = server(start, DhtConfig::default());
+    befriend(&mut dht, start, 5);
+    let friend = |record: &AddressRecord| (0..5).any(|number| record.node == keys(number).0);
+    for number in 1000..1100 {
+        introduce(&mut dht, start, number, "66.0.0.1", &["9.9.9.9:1"]);
+        dht.start(start, Job::Get { key: Key([3; 32]) }).unwrap();
+        silence(&mut dht, start, friend);
+    }
+    // While as many are being called as may be, that network tells of two; of one of them another network tells too.
+    (0..MAX_CHECKS as u32)
+        .for_each(|number| introduce(&mut dht, start, 2000 + number, &format!("67.0.{number}.1"), &[]));
+    introduce(&mut dht, start, 3000, "66.0.0.1", &[]);
+    introduce(&mut dht, start, 3001, "66.0.0.1", &["69.0.0.1:1"]);
+    introduce(&mut dht, start, 3001, "69.0.0.1", &["66.0.0.1:1"]);
+    let called = silence(&mut dht, start, friend);
+    let is_called = |number| called.iter().any(|record| record.node == keys(number).0);
+    assert!(is_called(3001) && !is_called(3000));
+}

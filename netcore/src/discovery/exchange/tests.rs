@@ -25,7 +25,12 @@ impl World {
     }
 
     fn answer(&mut self, asker: NodeId, at: &str) -> Vec<AddressRecord> {
-        let reply = self.exchange.answer(self.now, &asker, ip(at), &Exchange::question(100), &[]).expect("an answer");
+        self.answer_with(asker, at, &[])
+    }
+
+    fn answer_with(&mut self, asker: NodeId, at: &str, neighbours: &[Arc<AddressRecord>]) -> Vec<AddressRecord> {
+        let wanted = self.exchange.admit(self.now, &asker, &Exchange::question(100)).expect("admitted");
+        let reply = self.exchange.reply(self.now, &asker, ip(at), wanted, neighbours);
         assert!(reply.len() <= MAX_REPLY, "{}", reply.len());
         codec::decode(&reply).expect("records")
     }
@@ -74,23 +79,16 @@ fn neighbours_are_told_as_often_as_peers_and_none_twice() {
     for record in &peers {
         world.exchange.learn(world.now, record.clone());
     }
-    let mut ask = |number: u32, neighbours: &[Arc<AddressRecord>]| -> Vec<AddressRecord> {
-        let question = Exchange::question(MAX_RECORDS);
-        let reply = world.exchange.answer(world.now, &asker(number), ip(PUBLIC), &question, neighbours);
-        codec::decode(&reply.expect("an answer")).expect("records")
-    };
     let is_in = |list: &[Arc<AddressRecord>], record: &AddressRecord| list.iter().any(|known| **known == *record);
-    let reply = ask(1, &others);
+    let reply = world.answer_with(asker(1), PUBLIC, &others);
     let of_peers = reply.iter().filter(|record| is_in(&peers, record)).count();
     assert_eq!((of_peers, reply.len()), (MAX_RECORDS / 2, MAX_RECORDS), "by turns");
-    let mut both = ask(2, &peers);
+    let mut both = world.answer_with(asker(2), PUBLIC, &peers);
     both.sort_by_key(|record| record.node);
     both.dedup_by_key(|record| record.node);
     assert_eq!(both.len(), MAX_RECORDS, "a peer that is a neighbour is told of once");
     let private = [world.record("10.0.0.1:7470")];
-    let question = Exchange::question(MAX_RECORDS);
-    let reply = world.exchange.answer(world.now, &asker(3), ip(PUBLIC), &question, &private).expect("an answer");
-    let reply: Vec<AddressRecord> = codec::decode(&reply).expect("records");
+    let reply = world.answer_with(asker(3), PUBLIC, &private);
     assert!(!is_in(&private, &reply[0]) && reply.iter().all(|record| is_in(&peers, record)), "zones hold for them too");
 }
 
@@ -117,7 +115,7 @@ fn reply_is_bounded_random_and_of_many_subnets() {
 fn peer_that_asks_too_often_is_refused() {
     let mut world = World::new();
     let question = Exchange::question(1);
-    let ask = |world: &mut World| world.exchange.answer(world.now, &asker(1), ip(PUBLIC), &question, &[]);
+    let ask = |world: &mut World| world.exchange.admit(world.now, &asker(1), &question);
     for _ in 0..=askers::FORGETFUL {
         assert!(ask(&mut world).is_ok(), "a node that was restarted asks again at once");
     }
@@ -130,7 +128,7 @@ fn peer_that_asks_too_often_is_refused() {
     assert_eq!(ask(&mut world), Err(Refusal::Flood), "a minute of peace is not forgetting");
     world.now = world.now.after(Duration::from_secs(3600));
     assert!(ask(&mut world).is_ok() && ask(&mut world).is_ok(), "an hour is");
-    assert_eq!(world.exchange.answer(world.now, &asker(2), ip(PUBLIC), b"?", &[]), Err(Refusal::Malformed));
+    assert_eq!(world.exchange.admit(world.now, &asker(2), b"?"), Err(Refusal::Malformed));
     assert!(world.exchange.may_ask(world.now, &asker(3)) && !world.exchange.may_ask(world.now, &asker(3)));
     let connected = vec![asker(3), asker(4), asker(5)];
     assert_eq!(world.exchange.choose_peers(world.now, connected.clone(), 9).len(), 2, "one was asked just now");
@@ -233,7 +231,7 @@ fn what_is_remembered_is_bounded() {
     assert!(!world.exchange.known.contains_key(&(asker(0), Zone::Public)), "the oldest made room");
     for number in 0..MAX_REMEMBERED as u32 + 50 {
         let payload = Exchange::question(0);
-        world.exchange.answer(world.now, &asker(number), ip(PUBLIC), &payload, &[]).expect("an answer");
+        assert_eq!(world.exchange.admit(world.now, &asker(number), &payload), Ok(0));
         assert!(world.exchange.may_ask(world.now, &asker(number)));
     }
     assert_eq!((world.exchange.answered.len(), world.exchange.asked.0.len()), (MAX_REMEMBERED, MAX_REMEMBERED));
