@@ -10,10 +10,11 @@ use polypeer_netcore::dht::limits::K;
 use polypeer_netcore::dht::{Ask, CallId, Key, Record, Request, Response};
 use rand::{Rng, RngExt};
 
+use crate::event::{Asked, Event};
 use crate::ips::Ips;
 use crate::node::{Conduct, NodeIndex};
 use crate::queue::{Micros, SECOND};
-use crate::world::{Asked, Event, World, seed};
+use crate::world::{World, seed};
 
 /// Records of all attackers by their place in the table.
 pub(crate) type Accomplices = BTreeMap<[u8; 32], Arc<AddressRecord>>;
@@ -80,7 +81,7 @@ impl World {
         for number in 0..count {
             let attacker = self.spawn(true, Conduct::Liar, None, Some(Ips::attacker(1, number as u32)));
             let total = per_second as usize * (span / SECOND) as usize;
-            self.plan(crate::world::Task::Spam(attacker), total, span);
+            self.plan(crate::event::Task::Spam(attacker), total, span);
         }
     }
 

@@ -6,12 +6,13 @@ use polypeer_netcore::dht::{Asker, CallFailed, CallId, Output, QueryId, Response
 use polypeer_netcore::peers::score::ScoreEvent;
 
 use crate::attack;
+use crate::event::{Answered, Asked, Event};
 use crate::lookups::Pending;
 use crate::measure::{HANDSHAKE_BYTES, wire_bytes};
 use crate::node::{Conduct, NodeIndex};
 use crate::queue::{Micros, SECOND};
 use crate::size;
-use crate::world::{Answered, Asked, Event, World};
+use crate::world::World;
 
 /// How long a question may take, its connection included; as in the DHT's driver.
 const PATIENCE: Micros = 3 * SECOND;

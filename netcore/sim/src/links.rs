@@ -10,12 +10,13 @@ use polypeer_netcore::dht::Key;
 use polypeer_netcore::peers::book::Source;
 use polypeer_netcore::peers::manager::{Action, Ending};
 
+use crate::event::Event;
 use crate::measure::{HANDSHAKE_BYTES, wire_bytes};
 use crate::net::Net;
 use crate::node::{Conduct, Link, NodeIndex};
 use crate::queue::{HOUR, Micros, SECOND};
 use crate::size;
-use crate::world::{Event, World};
+use crate::world::World;
 
 /// A dial nobody answers ends after this long.
 const DIAL_TIMEOUT: Micros = 5 * SECOND;

@@ -1,16 +1,15 @@
 //! What scenarios start and judge: lookups of nodes, records and providers, publications; and the tally of it all.
 
-use std::collections::BTreeMap;
-
-use bytes::Bytes;
-use polypeer_ipc_protocol::ids::{Hash, Name, NodeId};
-use polypeer_netcore::dht::{Ask, Job, Key, Outcome, QueryId, Record, Refusal, Response};
+use polypeer_ipc_protocol::ids::{Name, NodeId};
+use polypeer_netcore::dht::{Job, Key, Outcome, QueryId, Record, Response};
 use rand::{Rng, RngExt};
 
-use crate::measure::{Cost, Deliveries, Depths, Lookups};
-use crate::node::{Machines, NodeIndex};
-use crate::queue::{MS, Micros, SECOND};
-use crate::world::{Event, Task, World};
+use crate::event::{Event, Task};
+use crate::measure::{Cost, Depths};
+use crate::node::NodeIndex;
+use crate::queue::{MS, Micros};
+use crate::topics::Sent;
+use crate::world::World;
 
 /// A lookup that is measured, in progress.
 pub struct Pending {
@@ -63,105 +62,7 @@ pub struct Published {
     pub(crate) shares: Vec<f64>,
     /// Who is subscribed to each, since when; those who left included.
     pub(crate) subscribers: Vec<Vec<(NodeIndex, Micros)>>,
-    messages: Vec<Sent>,
-}
-
-/// A published message.
-#[derive(Debug)]
-struct Sent {
-    id: Hash,
-    topic: usize,
-    by: NodeIndex,
-    at: Micros,
-}
-
-/// See the module.
-#[derive(Debug, Clone, Default)]
-pub struct Tally {
-    /// Of nodes.
-    pub locates: Lookups,
-    /// Of records.
-    pub gets: Lookups,
-    /// Of providers.
-    pub providers: Lookups,
-    /// Of nodes on the other side of a former cut.
-    pub across: Lookups,
-    /// Of an attack's victims.
-    pub victims: Lookups,
-    /// Records and providers that nobody took.
-    pub not_stored: u64,
-    /// Records and providers put.
-    pub stored: u64,
-    /// Gossip.
-    pub talk: Deliveries,
-    /// From start to having joined, milliseconds.
-    pub joins_ms: Vec<u64>,
-    /// Lies that machines noticed.
-    pub lies: u64,
-    /// Events by kind.
-    pub events: BTreeMap<&'static str, u64>,
-    /// Query connections made.
-    pub handshakes: u64,
-    /// Dials for links, and to prove addresses.
-    pub dials: u64,
-    /// Links that the other end had no room for.
-    pub links_refused: u64,
-    /// Bytes on the wire, all but gossip's.
-    pub bytes: u64,
-    /// Records that attackers put.
-    pub spam: u64,
-    /// Questions that were refused, by reason.
-    pub refusals: BTreeMap<&'static str, u64>,
-    /// Questions sent, by what they ask.
-    pub asked: BTreeMap<&'static str, u64>,
-    /// Questions not asked as too many query connections were in use.
-    pub full_out: u64,
-    /// Questions not asked as the other node had too many query connections.
-    pub full_in: u64,
-}
-
-impl Tally {
-    /// A question is sent: for a lookup that is `measured`, or for upkeep, which is told by what it asks.
-    pub(crate) fn asked(&mut self, ask: &Ask, measured: bool) {
-        let name = match ask {
-            _ if measured => "measured",
-            Ask::Ping => "ping",
-            Ask::FindNode { .. } => "find_node",
-            Ask::Get { .. } => "get",
-            Ask::Put { .. } => "put",
-            Ask::Pass { .. } => "pass",
-            Ask::Providers { .. } => "providers",
-            Ask::Provide { .. } => "provide",
-        };
-        *self.asked.entry(name).or_default() += 1;
-    }
-
-    /// A question was refused.
-    pub(crate) fn refused(&mut self, why: Refusal) {
-        let name = match why {
-            Refusal::NotServing => "not_serving",
-            Refusal::Busy => "busy",
-            Refusal::TooFar => "too_far",
-            Refusal::Superseded => "superseded",
-            Refusal::Quota => "quota",
-            Refusal::Full => "full",
-            Refusal::Invalid => "invalid",
-        };
-        *self.refusals.entry(name).or_default() += 1;
-    }
-
-    /// A node left: its lookups do not count.
-    pub(crate) fn left(&mut self, machines: &Machines) {
-        self.locates.void += machines.lookups.len() as u64;
-    }
-
-    /// All lookups together.
-    pub fn lookups(&self) -> Lookups {
-        let mut all = self.locates.clone();
-        all.add(&self.gets);
-        all.add(&self.providers);
-        all
-    }
+    pub(crate) messages: Vec<Sent>,
 }
 
 impl World {
@@ -366,54 +267,4 @@ impl World {
     pub(crate) fn forget_records(&mut self) {
         self.published.records.iter_mut().for_each(|(_, wanted)| *wanted = false);
     }
-
-    /// A random live subscriber of a random topic publishes.
-    fn publish(&mut self) {
-        if self.published.topics.is_empty() {
-            return;
-        }
-        let (time, now) = (self.time(), self.now());
-        let topic = self.rng.random_range(0..self.published.topics.len());
-        let settled = |entry: &&(NodeIndex, Micros)| entry.1 + SETTLED <= time && self.nodes[entry.0 as usize].alive();
-        let ready: Vec<NodeIndex> =
-            self.published.subscribers[topic].iter().filter(settled).map(|entry| entry.0).collect();
-        if ready.len() < 2 {
-            return;
-        }
-        let by = ready[self.rng.random_range(0..ready.len())];
-        let mut payload = vec![0; MESSAGE];
-        self.rng.fill_bytes(&mut payload);
-        let name = self.published.topics[topic].clone();
-        let Some(gossip) = self.machines(by).and_then(|machines| machines.gossip.as_mut()) else { return };
-        let Ok((id, _)) = gossip.publish(now, name, Bytes::from(payload)) else { return };
-        let number = self.published.messages.len();
-        self.published.messages.push(Sent { id, topic, by, at: time });
-        self.tally.talk.published += 1;
-        self.queue.push(time + DEADLINE, Event::Task(Task::Judge(number)));
-        self.pump(by);
-    }
-
-    /// The deadline of a message: who was subscribed before it and is there still, has it or not.
-    fn judge(&mut self, number: usize) {
-        let Sent { id, topic, by, at } = self.published.messages[number];
-        for (node, since) in &self.published.subscribers[topic] {
-            let Some(machines) = &mut self.nodes[*node as usize].machines else { continue };
-            let received = machines.received.remove(&id);
-            if *node == by || since + SETTLED > at {
-                continue;
-            }
-            self.tally.talk.expected += 1;
-            if let Some(received) = received {
-                self.tally.talk.delivered += 1;
-                self.tally.talk.took_ms.push(((received - at) / MS) as u32);
-            }
-        }
-    }
 }
-
-/// Bytes of a published payload.
-const MESSAGE: usize = 1024;
-/// After a message, when it is judged who has it.
-const DEADLINE: Micros = 60 * SECOND;
-/// Who subscribed that long before a message is counted: the time to find other subscribers.
-const SETTLED: Micros = 30 * SECOND;

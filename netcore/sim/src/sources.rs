@@ -10,9 +10,10 @@ use polypeer_netcore::discovery::schedule::Way;
 use polypeer_netcore::peers::book::Source;
 use rand::RngExt;
 
+use crate::event::Event;
 use crate::measure::{HANDSHAKE_BYTES, wire_bytes};
 use crate::node::NodeIndex;
-use crate::world::{Event, World, seed};
+use crate::world::{World, seed};
 
 /// The sources that there are: the world has no local networks, and its DNS answers what a list would say.
 pub(crate) const SOURCES: [Way; 4] = [Way::Remembered, Way::Dns, Way::Exchange, Way::Dht];

@@ -7,9 +7,10 @@ use polypeer_netcore::dht::{Job, Key};
 use polypeer_netcore::gossip::{Frame, Output};
 use polypeer_netcore::peers::book::Source;
 
+use crate::event::Event;
 use crate::measure::wire_bytes;
 use crate::node::NodeIndex;
-use crate::world::{Event, World};
+use crate::world::World;
 
 /// Subscribers asked for at once.
 const SUBSCRIBERS: usize = 16;

@@ -1,13 +1,32 @@
-//! Who is subscribed to what: many topics, few of them large (Zipf's law with exponent 1).
+//! Who is subscribed to what: many topics, few of them large (Zipf's law with exponent 1); what is published, and whom it
+//! reached.
 
-use polypeer_ipc_protocol::ids::Name;
-use rand::RngExt;
+use bytes::Bytes;
+use polypeer_ipc_protocol::ids::{Hash, Name};
+use rand::{Rng, RngExt};
 
+use crate::event::{Event, Task};
 use crate::node::NodeIndex;
+use crate::queue::{MS, Micros, SECOND};
 use crate::world::World;
 
 /// Topics of each node.
 pub(crate) const PER_NODE: usize = 3;
+/// Bytes of a published payload.
+const MESSAGE: usize = 1024;
+/// After a message, when it is judged who has it.
+const DEADLINE: Micros = 60 * SECOND;
+/// Who subscribed that long before a message is counted: the time to find other subscribers.
+const SETTLED: Micros = 30 * SECOND;
+
+/// A published message.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    id: Hash,
+    topic: usize,
+    by: NodeIndex,
+    at: Micros,
+}
 
 impl World {
     /// Names `count` topics, largest first.
@@ -48,6 +67,49 @@ impl World {
         let nodes = &self.nodes;
         for subscribers in &mut self.published.subscribers {
             subscribers.retain(|(node, _)| nodes[*node as usize].alive());
+        }
+    }
+
+    /// A random live subscriber of a random topic publishes.
+    pub(crate) fn publish(&mut self) {
+        if self.published.topics.is_empty() {
+            return;
+        }
+        let (time, now) = (self.time(), self.now());
+        let topic = self.rng.random_range(0..self.published.topics.len());
+        let settled = |entry: &&(NodeIndex, Micros)| entry.1 + SETTLED <= time && self.nodes[entry.0 as usize].alive();
+        let ready: Vec<NodeIndex> =
+            self.published.subscribers[topic].iter().filter(settled).map(|entry| entry.0).collect();
+        if ready.len() < 2 {
+            return;
+        }
+        let by = ready[self.rng.random_range(0..ready.len())];
+        let mut payload = vec![0; MESSAGE];
+        self.rng.fill_bytes(&mut payload);
+        let name = self.published.topics[topic].clone();
+        let Some(gossip) = self.machines(by).and_then(|machines| machines.gossip.as_mut()) else { return };
+        let Ok((id, _)) = gossip.publish(now, name, Bytes::from(payload)) else { return };
+        let number = self.published.messages.len();
+        self.published.messages.push(Sent { id, topic, by, at: time });
+        self.tally.talk.published += 1;
+        self.queue.push(time + DEADLINE, Event::Task(Task::Judge(number)));
+        self.pump(by);
+    }
+
+    /// The deadline of a message: who was subscribed before it and is there still, has it or not.
+    pub(crate) fn judge(&mut self, number: usize) {
+        let Sent { id, topic, by, at } = self.published.messages[number];
+        for (node, since) in &self.published.subscribers[topic] {
+            let Some(machines) = &mut self.nodes[*node as usize].machines else { continue };
+            let received = machines.received.remove(&id);
+            if *node == by || since + SETTLED > at {
+                continue;
+            }
+            self.tally.talk.expected += 1;
+            if let Some(received) = received {
+                self.tally.talk.delivered += 1;
+                self.tally.talk.took_ms.push(((received - at) / MS) as u32);
+            }
         }
     }
 }

@@ -1,12 +1,14 @@
 //! Calls in flight and when they are slow, or late. All wait equally long, so the order of calls is that of their timers.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::contact::Contact;
 use super::limits::{CALL_TIMEOUT, MAX_CALLS, SLOW};
-use super::{CallId, QueryId};
+use super::{Ask, CallId, Dht, Output, QueryId, Request};
 use crate::address::Subnet;
+use crate::now::Now;
 
 /// What a call is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,5 +94,17 @@ impl Calls {
     /// A call that must be taken for failed.
     pub(super) fn next_late(&self, at: Instant) -> Option<CallId> {
         self.late.front().filter(|(due, _)| *due <= at).map(|(_, id)| *id)
+    }
+}
+
+impl Dht {
+    /// Begins a call. The caller looks after the limit.
+    pub(super) fn call(&mut self, now: Now, to: Contact, purpose: Purpose, ask: Ask) {
+        let zone = to.record.zone();
+        let request = Request { ask, from: self.addresses.told_to(zone).cloned() };
+        let record = Arc::clone(&to.record);
+        let call = self.calls.begin(now.at, Call { to, purpose });
+        self.counts.calls += 1;
+        self.outputs.push_back(Output::Call { call, to: record, request });
     }
 }

@@ -2,7 +2,7 @@
 
 use super::bucket::Moment;
 use super::key::Key;
-use super::limits::K;
+use super::limits::{K, MAX_QUERIES, QUERY_TIMEOUT};
 use super::query::{Goal, Holders, Query, Stage, Work};
 use super::record::Record;
 use super::work::seconds;
@@ -137,5 +137,21 @@ impl Dht {
 
     pub(super) fn say_done(&mut self, query: QueryId, outcome: Outcome) {
         self.outputs.push_back(Output::Done { query, outcome });
+    }
+
+    /// Forgets the ends of queries that have ended.
+    pub(super) fn forget_ended(&mut self) {
+        while self.ends.front().is_some_and(|(_, query)| !self.queries.contains_key(query)) {
+            self.ends.pop_front();
+        }
+    }
+
+    /// Keeps in mind when a query ends at the latest.
+    pub(super) fn ends_later(&mut self, now: Now, query: QueryId) {
+        if self.ends.len() > 2 * MAX_QUERIES {
+            // Most have ended before the first of them.
+            self.ends.retain(|(_, query)| self.queries.contains_key(query));
+        }
+        self.ends.push_back((now.at + QUERY_TIMEOUT, query));
     }
 }

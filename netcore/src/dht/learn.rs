@@ -1,14 +1,18 @@
-//! What an answer tells, and how much of it is believed: contacts, records and providers.
+//! What an answer says of who gave it, what it tells, and how much of it is believed: contacts, records and providers.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::calls::{Call, Purpose};
 use super::contact::Contact;
-use super::limits::{K, QUORUM};
+use super::limits::{CUT_OFF, K, QUORUM};
 use super::lookup::Lookup;
 use super::query::Goal;
 use super::record::{ProviderRecord, Record};
-use super::{Dht, Lie};
-use crate::address::{AddressRecord, Zone};
+use super::table::{Seen, Table};
+use super::{CallFailed, Dht, Lie, Refusal, Response};
+use crate::address::{AddressRecord, BadRecord, Zone};
+use crate::keys::SharedKeys;
 use crate::now::Now;
 
 /// What an answer has besides contacts.
@@ -19,6 +23,57 @@ pub(super) enum Found {
 }
 
 impl Dht {
+    /// Takes note of what an answer says of the contact that gave it, or did not.
+    pub(super) fn note(&mut self, now: Now, call: &Call, from: Option<IpAddr>, answer: &Result<Response, CallFailed>) {
+        let at = self.moment(now);
+        match answer {
+            Ok(Response::Refused(Refusal::NotServing)) => {
+                self.table.remove(&call.to.key);
+                self.met.remove(&call.to.key);
+            }
+            Ok(_) => {
+                self.failed_in_a_row = 0;
+                self.met.answered(&call.to.key);
+                match self.table.answered(&call.to, from, at) {
+                    Seen::Entered => self.entered(now, &call.to),
+                    Seen::Crowded | Seen::Nowhere => self.counts.crowded += 1,
+                    Seen::Known | Seen::Spare => {}
+                }
+            }
+            Err(CallFailed::Unreachable | CallFailed::Malformed) => {
+                self.counts.calls_failed += 1;
+                self.failed_in_a_row = self.failed_in_a_row.saturating_add(1);
+                if self.failed_in_a_row >= CUT_OFF {
+                    self.table.unchecked(&call.to.key);
+                    return;
+                }
+                if let Purpose::First { bringer } = call.purpose {
+                    self.upkeep.candidates.was_wasted(bringer, at);
+                }
+                self.met.failed(&call.to.key);
+                if let Some(spare) = self.table.failed(&call.to.key) {
+                    self.upkeep.candidates.add_first(Contact::new(spare));
+                }
+            }
+            Err(CallFailed::Busy | CallFailed::NotTried) => self.table.unchecked(&call.to.key),
+        }
+    }
+
+    /// A function that says whether a contact's record is right; its signature is not looked at again when the table has it.
+    pub(super) fn checker<'a>(
+        table: &'a Table,
+        keys: &'a SharedKeys,
+        now: Now,
+    ) -> impl Fn(&Contact) -> Result<(), BadRecord> + 'a {
+        move |contact| {
+            let known = table.entry(&contact.key).and_then(|entry| entry.records.of(contact.record.zone()));
+            match known.is_some_and(|known| Arc::ptr_eq(known, &contact.record) || **known == *contact.record) {
+                true => Ok(()),
+                false => contact.record.check(&**keys, now),
+            }
+        }
+    }
+
     /// The contacts of an answer that an honest node tells one it talks to in zone `callee`, and whose time is right by this
     /// node's clock; of those this node knows better, what it knows.
     pub(super) fn plausible(&mut self, now: Now, callee: Zone, told: Vec<Arc<AddressRecord>>) -> Vec<Contact> {

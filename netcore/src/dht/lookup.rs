@@ -1,14 +1,17 @@
 //! One lookup: which node to ask next until those closest to a key are known. It walks along several paths that share no
 //! queried node, so that one liar leads only one of them astray; what a node tells goes to the path that asked it.
+//!
+//! Here is the walk; [`shortlist`] keeps the nodes in mind, [`ended`] says where it led.
+
+mod ended;
+mod shortlist;
 
 use std::sync::Arc;
 
 use super::contact::Contact;
 use super::diversity::Crowd;
 use super::key::{Distance, Key};
-use super::limits::{
-    K, MAX_ASKED, MAX_LOOKUP_CALLS, MAX_PATHS, MISLED, PATHS, PER_LOOKUP, PER_SHORTLIST, SHORTLIST, TOO_SPARSE,
-};
+use super::limits::{K, MAX_ASKED, MAX_LOOKUP_CALLS, MAX_PATHS, MISLED, PATHS, PER_LOOKUP};
 use crate::address::{AddressRecord, BadRecord, Subnet};
 
 /// How a lookup goes about it.
@@ -142,126 +145,6 @@ impl Lookup {
         self.nodes.binary_search_by(|node| node.distance.cmp(distance))
     }
 
-    /// Adds a node to a path.
-    fn insert(&mut self, path: usize, contact: Contact, teller: Option<Teller>, checked: bool, check: Check<'_>) {
-        let distance = self.target.distance(&contact.key);
-        match self.position(&distance) {
-            Ok(at) => self.told_again(at, path, contact, teller, check),
-            Err(_) if !self.has_room(path, &distance, &contact.record) => {}
-            Err(_) => {
-                let at = self.position(&distance).unwrap_or_else(|at| at);
-                self.paths[path].known.add(&contact.record);
-                self.paths[path].nodes += 1;
-                let node = Node {
-                    distance,
-                    contact,
-                    state: State::New,
-                    paths: 1 << path,
-                    teller: teller.map(|teller| teller.distance),
-                    bringer: teller.and_then(|teller| teller.network),
-                    misled: 0,
-                    led: 0,
-                    checked,
-                };
-                self.nodes.insert(at, node);
-            }
-        }
-    }
-
-    /// A node known already: a record that differs is taken if it is better, which only its signature tells.
-    fn told_again(&mut self, at: usize, path: usize, contact: Contact, teller: Option<Teller>, check: Check<'_>) {
-        let record = Arc::clone(&self.nodes[at].contact.record);
-        let new_here = self.nodes[at].paths & (1 << path) == 0;
-        if new_here && self.paths[path].nodes < SHORTLIST && self.may_know(path, &record) {
-            self.nodes[at].paths |= 1 << path;
-            self.paths[path].nodes += 1;
-            let state = self.nodes[at].state;
-            if state != State::Failed {
-                self.paths[path].known.add(&record);
-            }
-            if state.counts() {
-                self.paths[path].asked.add(&record);
-            }
-        }
-        let node = &mut self.nodes[at];
-        let (known, told) = (&node.contact.record, &contact.record);
-        let same = Arc::ptr_eq(known, told) || known == told;
-        let usable = matches!(node.state, State::New | State::Failed);
-        let better = !node.checked || told.sequence > known.sequence;
-        if !same && usable && better && check(&contact).is_ok() {
-            for (index, path) in self.paths.iter_mut().enumerate() {
-                if node.paths & (1 << index) != 0 {
-                    if node.state != State::Failed {
-                        path.known.remove(known);
-                    }
-                    path.known.add(told);
-                }
-            }
-            node.contact = contact;
-            node.checked = true;
-            node.teller = teller.map(|teller| teller.distance);
-            node.bringer = teller.and_then(|teller| teller.network);
-            node.state = State::New;
-        } else if node.teller != teller.map(|teller| teller.distance) {
-            node.teller = None;
-        }
-    }
-
-    /// Whether the limits per network let a path keep this one in mind.
-    fn may_know(&self, path: usize, record: &AddressRecord) -> bool {
-        let here = |node: &&Node| node.paths & (1 << path) != 0 && node.state != State::Failed;
-        let others = || self.nodes.iter().filter(here).map(|node| &*node.contact.record);
-        !self.plan.guarded || self.paths[path].known.admits(record, PER_SHORTLIST, others)
-    }
-
-    /// Whether the limits per network let a path ask this one.
-    fn may_ask(&self, path: usize, record: &AddressRecord) -> bool {
-        let here = |node: &&Node| node.paths & (1 << path) != 0 && node.state.counts();
-        let others = || self.nodes.iter().filter(here).map(|node| &*node.contact.record);
-        !self.plan.guarded || self.paths[path].asked.admits(record, PER_LOOKUP, others)
-    }
-
-    /// Gives a node another state. While it is asked, and once it has answered, its networks count on all its paths; once it
-    /// has failed they do not, as then nobody is known to be there.
-    fn set_state(&mut self, at: usize, state: State) {
-        let node = &mut self.nodes[at];
-        let (before, record) = (node.state, &node.contact.record);
-        for (index, path) in self.paths.iter_mut().enumerate() {
-            if node.paths & (1 << index) == 0 {
-                continue;
-            }
-            match (before.counts(), state.counts()) {
-                (false, true) => path.asked.add(record),
-                (true, false) => path.asked.remove(record),
-                _ => {}
-            }
-            if state == State::Failed && before != State::Failed {
-                path.known.remove(record);
-            }
-        }
-        node.state = state;
-    }
-
-    /// Whether a path takes one more at this distance; the furthest it has not asked makes room.
-    fn has_room(&mut self, path: usize, distance: &Distance, record: &AddressRecord) -> bool {
-        let bit = 1_u8 << path;
-        if !self.may_know(path, record) {
-            return false;
-        }
-        if self.paths[path].nodes < SHORTLIST {
-            return true;
-        }
-        let furthest = self.nodes.iter().rposition(|node| node.paths & bit != 0 && node.state == State::New);
-        let Some(at) = furthest.filter(|at| self.nodes[*at].distance > *distance) else { return false };
-        self.paths[path].known.remove(&self.nodes[at].contact.record);
-        self.paths[path].nodes -= 1;
-        self.nodes[at].paths &= !bit;
-        if self.nodes[at].paths == 0 {
-            self.nodes.remove(at);
-        }
-        true
-    }
-
     /// What to do next. A node to be asked counts as asked from here on.
     pub(super) fn step(&mut self, check: Check<'_>) -> Step {
         let mut open = false;
@@ -381,60 +264,6 @@ impl Lookup {
         {
             *slow = true;
         }
-    }
-
-    /// Whether nodes are so rare where it ended that it must have been led astray. `spacing` is the usual distance.
-    pub(super) fn is_sparse(&self, spacing: f64) -> bool {
-        let mut answered = self.nodes.iter().filter(|node| node.state == State::Answered);
-        let nth = self.plan.depth.min(8);
-        match answered.nth(nth - 1) {
-            Some(node) => node.distance.fraction() > TOO_SPARSE * spacing * nth as f64,
-            None => false,
-        }
-    }
-
-    /// How many of these are among the `K` closest that are known and did not fail: as nodes that are closer become known,
-    /// those asked on the way are no more.
-    pub(super) fn among_closest<'a>(&self, keys: impl Iterator<Item = &'a Key>) -> usize {
-        let mut live = self.nodes.iter().filter(|node| node.state != State::Failed && !self.is_doubtful(node));
-        let Some(last) = live.nth(K - 1).map(|node| node.distance) else { return keys.count() };
-        keys.filter(|key| self.target.distance(key) <= last).count()
-    }
-
-    /// The nodes closest to the target that may be there, closest first, few of one network: those that have answered before
-    /// those that only claim to be there.
-    pub(super) fn closest(&self, count: usize) -> Vec<Contact> {
-        self.near(count).into_iter().map(|node| node.contact.clone()).collect()
-    }
-
-    /// Of the `count` closest ([`Self::closest`]) those that were only told of, each with the network of who did first.
-    pub(super) fn unasked(&self, count: usize) -> Vec<(Contact, Option<Subnet>)> {
-        let near = self.near(count).into_iter().filter(|node| node.state == State::New);
-        near.map(|node| (node.contact.clone(), node.bringer)).collect()
-    }
-
-    fn near(&self, count: usize) -> Vec<&Node> {
-        let (mut crowd, mut list) = (Crowd::default(), Vec::<&Node>::new());
-        let usable = |node: &&Node| node.state != State::Failed && !self.is_doubtful(node);
-        let nodes = || self.nodes.iter().filter(usable);
-        let (proven, claimed) = (
-            nodes().filter(|node| node.state == State::Answered),
-            nodes().filter(|node| node.state != State::Answered),
-        );
-        for node in proven.chain(claimed) {
-            let record = &node.contact.record;
-            if self.plan.guarded {
-                let others = || list.iter().map(|node| &*node.contact.record);
-                if !crowd.admits(record, PER_LOOKUP, others) {
-                    continue;
-                }
-                crowd.add(record);
-            }
-            list.push(node);
-        }
-        list.sort_unstable_by_key(|node| node.distance);
-        list.truncate(count);
-        list
     }
 }
 

@@ -53,20 +53,20 @@ use polypeer_ipc_protocol::ids::NodeId;
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 
-use crate::address::{AddressRecord, BadRecord, Zone};
+use crate::address::{AddressRecord, Zone};
 use crate::keys::SharedKeys;
 use crate::now::Now;
 use bucket::Moment;
-use calls::{Call, Calls, Purpose};
+use calls::{Calls, Purpose};
 use contact::{Contact, Records};
-use limits::{CUT_OFF, MAX_QUERIES, MAX_REPORTS, QUERY_TIMEOUT, TICK};
+use limits::{MAX_QUERIES, MAX_REPORTS, TICK};
 use met::Met;
 use own::Own;
 use providers::Providers;
 use query::Query;
 use rate::{Rates, payer};
 use store::Store;
-use table::{Seen, Table};
+use table::Table;
 use upkeep::Upkeep;
 
 pub use handle::DhtHandle;
@@ -349,82 +349,5 @@ impl Dht {
         }
         self.reports += 1;
         self.outputs.push_back(Output::Misbehaved { node, why });
-    }
-
-    /// Takes note of what an answer says of the contact that gave it, or did not.
-    fn note(&mut self, now: Now, call: &Call, from: Option<IpAddr>, answer: &Result<Response, CallFailed>) {
-        let at = self.moment(now);
-        match answer {
-            Ok(Response::Refused(Refusal::NotServing)) => {
-                self.table.remove(&call.to.key);
-                self.met.remove(&call.to.key);
-            }
-            Ok(_) => {
-                self.failed_in_a_row = 0;
-                self.met.answered(&call.to.key);
-                match self.table.answered(&call.to, from, at) {
-                    Seen::Entered => self.entered(now, &call.to),
-                    Seen::Crowded | Seen::Nowhere => self.counts.crowded += 1,
-                    Seen::Known | Seen::Spare => {}
-                }
-            }
-            Err(CallFailed::Unreachable | CallFailed::Malformed) => {
-                self.counts.calls_failed += 1;
-                self.failed_in_a_row = self.failed_in_a_row.saturating_add(1);
-                if self.failed_in_a_row >= CUT_OFF {
-                    self.table.unchecked(&call.to.key);
-                    return;
-                }
-                if let Purpose::First { bringer } = call.purpose {
-                    self.upkeep.candidates.was_wasted(bringer, at);
-                }
-                self.met.failed(&call.to.key);
-                if let Some(spare) = self.table.failed(&call.to.key) {
-                    self.upkeep.candidates.add_first(Contact::new(spare));
-                }
-            }
-            Err(CallFailed::Busy | CallFailed::NotTried) => self.table.unchecked(&call.to.key),
-        }
-    }
-
-    /// A function that says whether a contact's record is right; its signature is not looked at again when the table has it.
-    fn checker<'a>(
-        table: &'a Table,
-        keys: &'a SharedKeys,
-        now: Now,
-    ) -> impl Fn(&Contact) -> Result<(), BadRecord> + 'a {
-        move |contact| {
-            let known = table.entry(&contact.key).and_then(|entry| entry.records.of(contact.record.zone()));
-            match known.is_some_and(|known| Arc::ptr_eq(known, &contact.record) || **known == *contact.record) {
-                true => Ok(()),
-                false => contact.record.check(&**keys, now),
-            }
-        }
-    }
-
-    /// Begins a call. The caller looks after the limit.
-    fn call(&mut self, now: Now, to: Contact, purpose: Purpose, ask: Ask) {
-        let zone = to.record.zone();
-        let request = Request { ask, from: self.addresses.told_to(zone).cloned() };
-        let record = Arc::clone(&to.record);
-        let call = self.calls.begin(now.at, Call { to, purpose });
-        self.counts.calls += 1;
-        self.outputs.push_back(Output::Call { call, to: record, request });
-    }
-
-    /// Forgets the ends of queries that have ended.
-    fn forget_ended(&mut self) {
-        while self.ends.front().is_some_and(|(_, query)| !self.queries.contains_key(query)) {
-            self.ends.pop_front();
-        }
-    }
-
-    /// Keeps in mind when a query ends at the latest.
-    fn ends_later(&mut self, now: Now, query: QueryId) {
-        if self.ends.len() > 2 * MAX_QUERIES {
-            // Most have ended before the first of them.
-            self.ends.retain(|(_, query)| self.queries.contains_key(query));
-        }
-        self.ends.push_back((now.at + QUERY_TIMEOUT, query));
     }
 }

@@ -6,10 +6,11 @@ use serde_json::Value;
 
 use super::quiet::{look, publish};
 use super::{Scenario, Told, census, founded, live, lookups};
+use crate::event::Task;
 use crate::node::Conduct;
 use crate::queue::{MINUTE, Micros};
 use crate::report::Figures;
-use crate::world::{Settings, Task, World};
+use crate::world::{Settings, World};
 
 /// The part of all nodes that lie.
 const LIARS: f64 = 0.2;

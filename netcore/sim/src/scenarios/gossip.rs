@@ -5,11 +5,12 @@ use polypeer_netcore::gossip::GossipConfig;
 use serde_json::Value;
 
 use super::{Told, census, founded, live, lookups};
+use crate::event::Task;
 use crate::measure::percentile;
 use crate::net::Loss;
 use crate::queue::{MINUTE, Micros, SECOND};
 use crate::report::Figures;
-use crate::world::{Settings, Task};
+use crate::world::Settings;
 
 /// The part of messages that are lost.
 const LOSS: f64 = 0.05;

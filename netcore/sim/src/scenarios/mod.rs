@@ -10,10 +10,10 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use crate::lookups::Tally;
 use crate::measure::percentile;
 use crate::queue::{MINUTE, Micros, SECOND};
 use crate::report::Figures;
+use crate::tally::Tally;
 use crate::world::{Settings, World};
 
 /// What can be run.

@@ -4,10 +4,11 @@ use serde_json::Value;
 
 use super::quiet::publish;
 use super::{Told, census, founded, live, lookups};
-use crate::lookups::Tally;
+use crate::event::Task;
 use crate::queue::{MINUTE, Micros, SECOND};
 use crate::report::Figures;
-use crate::world::{Settings, Task, World};
+use crate::tally::Tally;
+use crate::world::{Settings, World};
 
 /// How long the two halves are apart.
 const APART: Micros = 10 * MINUTE;

@@ -1,9 +1,10 @@
 //! No attack: a network that stays, and one half of which is replaced each hour.
 
 use super::{Told, census, founded, live, lookups};
+use crate::event::Task;
 use crate::queue::{HOUR, MINUTE};
 use crate::report::Figures;
-use crate::world::{Settings, Task, World};
+use crate::world::{Settings, World};
 
 /// Lookups of each kind that are measured: enough to tell 99.9 % of all of them.
 fn lookups_of(nodes: usize) -> usize {

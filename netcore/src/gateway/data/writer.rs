@@ -1,0 +1,203 @@
+//! The outgoing half of a data connection: a header and many pieces with one system call.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+
+use bytes::{Buf, Bytes, BytesMut};
+use polypeer_ipc_protocol::frame::DataHeader;
+use polypeer_ipc_protocol::limits::MAX_DATA;
+use polypeer_ipc_protocol::session::data::Sender;
+
+use crate::gateway::socket::WriteHalf;
+
+/// Pieces written with one system call.
+const PIECES: usize = 128;
+/// Pieces under this size are copied together: a system call with many of them costs more, and each would keep the
+/// whole packet it came in.
+const SMALL: usize = 512;
+/// Size of the blocks that small pieces are copied into.
+const BLOCK: usize = 16 << 10;
+/// Unwritten bytes from which on all pieces are copied, so that a slow plugin does not keep packets.
+pub(super) const COPY_FROM: usize = 256 << 10;
+
+/// The outgoing half: what is pushed is written by [`DataWriter::flush_some`].
+#[derive(Debug)]
+pub(crate) struct DataWriter {
+    half: WriteHalf,
+    sender: Sender,
+    /// A header or an answer being written, before anything else.
+    head: BytesMut,
+    /// Bytes of `data` that belong to the frame begun.
+    frame: usize,
+    data: VecDeque<Bytes>,
+    small: BytesMut,
+    queued: usize,
+    stop: Option<u32>,
+    end: Option<DataHeader>,
+}
+
+impl DataWriter {
+    /// A writer that has nothing to write.
+    pub(crate) fn new(half: WriteHalf) -> Self {
+        Self {
+            half,
+            sender: Sender::default(),
+            head: BytesMut::new(),
+            frame: 0,
+            data: VecDeque::new(),
+            small: BytesMut::new(),
+            queued: 0,
+            stop: None,
+            end: None,
+        }
+    }
+
+    /// The answer to the opening, encoded; goes before everything else.
+    pub(crate) fn push_reply(&mut self, reply: &[u8]) {
+        self.head.extend_from_slice(reply);
+    }
+
+    /// Bytes for the plugin. The caller looks at [`DataWriter::queued`] and limits it.
+    pub(crate) fn push(&mut self, bytes: Bytes) {
+        if bytes.is_empty() || self.end.is_some() || self.sender.is_ended() {
+            return;
+        }
+        self.queued += bytes.len();
+        if bytes.len() < SMALL || self.queued > COPY_FROM {
+            self.small.extend_from_slice(&bytes);
+            if self.small.len() >= BLOCK {
+                self.data.push_back(self.small.split().freeze());
+            }
+        } else {
+            self.freeze_small();
+            self.data.push_back(bytes);
+        }
+    }
+
+    fn freeze_small(&mut self) {
+        if !self.small.is_empty() {
+            self.data.push_back(std::mem::take(&mut self.small).freeze());
+        }
+    }
+
+    /// Bytes pushed and not written.
+    pub(crate) fn queued(&self) -> usize {
+        self.queued
+    }
+
+    /// Ends the stream after what is queued.
+    pub(crate) fn finish(&mut self) {
+        self.end.get_or_insert(DataHeader::Fin);
+    }
+
+    /// Gives the stream up: what is queued is dropped, but for the frame begun. After an end that has been written,
+    /// does nothing.
+    pub(crate) fn reset(&mut self, code: u32) {
+        if self.sender.is_ended() {
+            return;
+        }
+        self.end = Some(DataHeader::Reset(code));
+        self.freeze_small();
+        let mut keep = self.frame;
+        self.data.retain_mut(|piece| {
+            let kept = keep.min(piece.len());
+            piece.truncate(kept);
+            keep -= kept;
+            kept > 0
+        });
+        self.queued = self.frame;
+    }
+
+    /// Tells the plugin that nobody reads what it sends.
+    pub(crate) fn stop(&mut self, code: u32) {
+        self.stop.get_or_insert(code);
+    }
+
+    /// Whether there is something to write.
+    pub(crate) fn is_pending(&self) -> bool {
+        !self.head.is_empty() || self.queued > 0 || self.stop.is_some() || self.end.is_some()
+    }
+
+    /// Puts the next header before the data, at a boundary between frames.
+    fn next_head(&mut self) {
+        if let Some(code) = self.stop.take() {
+            self.push_header(DataHeader::Stop(code));
+        } else if self.queued > 0 {
+            self.freeze_small();
+            self.frame = self.queued.min(MAX_DATA);
+            self.push_header(DataHeader::Data(self.frame));
+        } else if let Some(end) = self.end.take() {
+            self.push_header(end);
+        }
+    }
+
+    fn push_header(&mut self, header: DataHeader) {
+        if let Some(bytes) = self.sender.header(header) {
+            self.head.extend_from_slice(&bytes);
+        }
+    }
+
+    /// Writes once what the kernel takes; returns how many bytes of the stream it took. Returns at once when nothing
+    /// is pending.
+    pub(crate) async fn flush_some(&mut self) -> io::Result<usize> {
+        loop {
+            if self.frame == 0 && self.head.is_empty() {
+                self.next_head();
+            }
+            if self.frame == 0 && self.head.is_empty() {
+                return Ok(0);
+            }
+            match self.try_write() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.half.writable().await?,
+                result => return result,
+            }
+        }
+    }
+
+    fn try_write(&mut self) -> io::Result<usize> {
+        let mut pieces = [IoSlice::new(&[]); PIECES];
+        let mut count = 0;
+        if !self.head.is_empty() {
+            pieces[0] = IoSlice::new(&self.head);
+            count = 1;
+        }
+        let mut left = self.frame;
+        for piece in &self.data {
+            if left == 0 || count == PIECES {
+                break;
+            }
+            let length = left.min(piece.len());
+            pieces[count] = IoSlice::new(&piece[..length]);
+            left -= length;
+            count += 1;
+        }
+        let written = match self.half.try_write_vectored(&pieces[..count])? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            written => written,
+        };
+        let head = written.min(self.head.len());
+        self.head.advance(head);
+        let data = written - head;
+        self.frame -= data;
+        self.queued -= data;
+        let mut left = data;
+        while left > 0 {
+            let piece = self.data.front_mut().expect("as many bytes are queued as were written");
+            let taken = left.min(piece.len());
+            piece.advance(taken);
+            left -= taken;
+            if piece.is_empty() {
+                self.data.pop_front();
+            }
+        }
+        Ok(data)
+    }
+
+    /// Writes everything out.
+    pub(crate) async fn flush(&mut self) -> io::Result<()> {
+        while self.is_pending() {
+            self.flush_some().await?;
+        }
+        Ok(())
+    }
+}
