@@ -142,8 +142,7 @@ pub(super) fn look(
     crowded: impl Fn(IpAddr) -> bool,
 ) -> Look {
     let Some((ip, source)) = target(entry).filter(|_| free(&node)) else { return Look::No };
-    let ready = entry.due.into_iter().chain(banned(entry, now).map(|left| now.at + Duration::from_secs(left))).max();
-    if let Some(ready) = ready.filter(|ready| *ready > now.at) {
+    if let Some(ready) = waits(entry, now) {
         return Look::Later(ready);
     }
     if !entry.protected && crowded(ip) {
@@ -160,11 +159,25 @@ pub(super) fn look(
     })
 }
 
+/// Until when a node that did not answer, or did harm, is left alone; `None` if it is not.
+fn waits(entry: &Entry, now: Now) -> Option<Instant> {
+    let ban = banned(entry, now).map(|left| now.at + Duration::from_secs(left));
+    entry.due.into_iter().chain(ban).max().filter(|ready| *ready > now.at)
+}
+
 /// All who may be dialed now, and when somebody else may be.
-pub(super) fn gather(book: &Book, look: impl Fn(NodeId, &Entry) -> Look) -> (Vec<Candidate>, Option<Instant>) {
+pub(super) fn gather(
+    book: &Book,
+    now: Now,
+    look: impl Fn(NodeId, &Entry) -> Look,
+) -> (Vec<Candidate>, Option<Instant>) {
     let mut all = Vec::new();
     let mut next: Option<Instant> = None;
     for (node, entry) in book.iter() {
+        // Nearly all of a large book wait longer than somebody else.
+        if next.is_some_and(|next| waits(entry, now).is_some_and(|ready| ready >= next)) {
+            continue;
+        }
         match look(*node, entry) {
             Look::Ready(candidate) => all.push(candidate),
             Look::Later(ready) => next = Some(next.map_or(ready, |next| next.min(ready))),

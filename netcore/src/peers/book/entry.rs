@@ -133,6 +133,10 @@ impl Entry {
     }
 
     pub(super) fn learn(&mut self, address: SocketAddr, source: Source, worked: Option<u64>) -> bool {
+        let said = |known: &Known| known.address == address && known.source <= source && known.worked >= worked;
+        if self.addresses.iter().any(said) {
+            return false;
+        }
         let before = self.addresses.clone();
         match self.addresses.iter_mut().find(|known| known.address == address) {
             Some(known) => {

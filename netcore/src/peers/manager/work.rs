@@ -154,7 +154,7 @@ impl Manager {
         }
         let (missing, room) = (missing.saturating_sub(picked.len()), room - picked.len());
         if !shortlist.is_fresh() || (missing > 0 && room > 0) {
-            let (mut all, next) = candidates::gather(&self.book, |node, entry| self.look(node, entry, now));
+            let (mut all, next) = candidates::gather(&self.book, now, |node, entry| self.look(node, entry, now));
             all.iter_mut().for_each(|candidate| candidate.chance = self.rng.random());
             if let Some(next) = next {
                 self.wake_by(next);
