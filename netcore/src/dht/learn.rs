@@ -68,6 +68,8 @@ impl Dht {
         move |contact| {
             let known = table.entry(&contact.key).and_then(|entry| entry.records.of(contact.record.zone()));
             match known.is_some_and(|known| Arc::ptr_eq(known, &contact.record) || **known == *contact.record) {
+                // It may have expired there since the last tick.
+                true if contact.record.is_expired(now) => Err(BadRecord::Time),
                 true => Ok(()),
                 false => contact.record.check(&**keys, now),
             }

@@ -1,9 +1,10 @@
 //! Whom a node learns of for its peers' sake, by a look around a place and as its neighbours; and whom it then calls.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::one::{address, agree, befriend, keys, now, server, somewhere};
-use crate::address::Zone;
+use crate::address::{RECORD_LIFETIME, Zone};
 use crate::dht::{Ask, DhtConfig, Job, Key, Outcome, Output, Response};
 
 #[test]
@@ -87,4 +88,21 @@ fn of_those_that_a_look_ends_with_only_the_closest_to_the_place_are_called() {
     }
     let closest: Vec<_> = told.iter().take(crate::dht::limits::K).map(|record| record.node).collect();
     assert!(!called.is_empty() && called.iter().all(|node| closest.contains(node)), "{} called", called.len());
+}
+
+#[test]
+fn a_contact_whose_record_has_expired_since_the_last_tick_is_not_told_of() {
+    let start = now();
+    let mut dht = server(start, DhtConfig::default());
+    befriend(&mut dht, start, 3);
+    let mut look = |later: u64| {
+        let later = start.after(Duration::from_secs(later));
+        dht.start(later, Job::Look(Key::of_node(keys(50).0))).expect("room");
+        let ended = agree(&mut dht, later).into_iter().find_map(|output| match output {
+            Output::Done { outcome: Outcome::Looked(near), .. } => Some(near.len()),
+            _ => None,
+        });
+        ended.expect("the look ends")
+    };
+    assert_eq!([look(RECORD_LIFETIME), look(RECORD_LIFETIME + 1)], [3, 0]);
 }
