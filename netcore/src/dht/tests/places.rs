@@ -106,19 +106,29 @@ fn introduce(dht: &mut Dht, now: Now, number: u32, from: &str, elsewhere: &[&str
     dht.handle_request(now, &asker(number, from), Request { ask: Ask::Ping, from: Some(record) });
 }
 
+/// One of the five that [`misled`] befriends.
+fn friend(record: &AddressRecord) -> bool {
+    (0..5).any(|number| record.node == keys(number).0)
+}
+
+/// A node to which 66.0.0.1 has brought a hundred that are not there; how many of them it called.
+fn misled(now: Now) -> (Dht, usize) {
+    let mut dht = server(now, DhtConfig::default());
+    befriend(&mut dht, now, 5);
+    let mut called = 0;
+    for number in 1000..1100 {
+        introduce(&mut dht, now, number, "66.0.0.1", &["9.9.9.9:1"]);
+        // Somebody answers meanwhile, so that it does not believe to be cut off itself.
+        dht.start(now, Job::Get { key: Key([3; 32]) }).expect("room");
+        called += silence(&mut dht, now, friend).len();
+    }
+    (dht, called)
+}
+
 #[test]
 fn a_network_that_brings_nodes_that_are_not_there_has_few_called() {
     let start = now();
-    let mut dht = server(start, DhtConfig::default());
-    befriend(&mut dht, start, 5);
-    let friend = |record: &AddressRecord| (0..5).any(|number| record.node == keys(number).0);
-    let mut called = 0;
-    for number in 1000..1100 {
-        introduce(&mut dht, start, number, "66.0.0.1", &["9.9.9.9:1"]);
-        // Somebody answers meanwhile, so that it does not believe to be cut off itself.
-        dht.start(start, Job::Get { key: Key([3; 32]) }).unwrap();
-        called += silence(&mut dht, start, friend).len();
-    }
+    let (mut dht, called) = misled(start);
     assert_eq!((called, dht.stats().counts.candidates_doubted), (WASTED_BURST as usize, 100 - u64::from(WASTED_BURST)));
     // Others, and later it again, are called as ever.
     introduce(&mut dht, start, 7, "67.0.0.1", &[]);
@@ -143,14 +153,7 @@ fn those_that_one_network_brings_do_not_take_all_places_of_those_to_be_called() 
 #[test]
 fn whom_others_tell_of_too_is_called_though_its_first_teller_has_used_up_its_calls() {
     let start = now();
-    let mut dht = server(start, DhtConfig::default());
-    befriend(&mut dht, start, 5);
-    let friend = |record: &AddressRecord| (0..5).any(|number| record.node == keys(number).0);
-    for number in 1000..1100 {
-        introduce(&mut dht, start, number, "66.0.0.1", &["9.9.9.9:1"]);
-        dht.start(start, Job::Get { key: Key([3; 32]) }).unwrap();
-        silence(&mut dht, start, friend);
-    }
+    let (mut dht, _) = misled(start);
     // While as many are being called as may be, that network tells of two; of one of them another network tells too.
     (0..MAX_CHECKS as u32)
         .for_each(|number| introduce(&mut dht, start, 2000 + number, &format!("67.0.{number}.1"), &[]));
