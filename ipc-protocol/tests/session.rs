@@ -29,7 +29,7 @@ fn pair() -> (ClientSession, ServerSession) {
     let mut client = ClientSession::new(Secret([9; 32]), &mut to_server);
     let mut server = ServerSession::default();
     let hello = server.read(&mut &to_server[..], &mut to_client);
-    assert!(matches!(hello, Some(ServerEvent::Hello { version: 1, .. })), "{hello:?}");
+    assert!(matches!(hello, Some(ServerEvent::Opening(Opening::Hello { .. }))), "{hello:?}");
     server.welcome(welcome(), &mut to_client).expect("small");
     assert_eq!(client.read(&mut &to_client[..]), Some(ClientEvent::Welcome(welcome())));
     (client, server)
@@ -103,7 +103,7 @@ fn version_that_both_know_is_chosen_or_the_session_refused() {
     for (versions, known) in [(vec![1], true), (vec![7, 1], true), (vec![2], false), (vec![], false)] {
         let hello = frame_of(&Opening::Hello { versions, token: Secret([0; 32]) });
         match ServerSession::default().read(&mut &hello[..], &mut Vec::new()) {
-            Some(ServerEvent::Hello { version: 1, .. }) if known => {}
+            Some(ServerEvent::Opening(Opening::Hello { .. })) if known => {}
             Some(ServerEvent::Ended(failure)) if !known => assert!(failure.is(ErrorCode::UnsupportedVersion)),
             other => panic!("{other:?}"),
         }
@@ -116,7 +116,7 @@ fn data_bytes_sent_ahead_of_the_answer_stay_in_the_input() {
     let opening = bytes.len();
     bytes.extend_from_slice(b"\x02\0\0\0hi");
     let (mut server, mut out, mut input) = (ServerSession::default(), Vec::new(), &bytes[..]);
-    assert!(matches!(server.read(&mut input, &mut out), Some(ServerEvent::Accept { stream: 3, .. })));
+    assert!(matches!(server.read(&mut input, &mut out), Some(ServerEvent::Opening(Opening::Accept { stream: 3, .. }))));
     assert_eq!(server.read(&mut input, &mut out), None);
     server.opened(
         polypeer_ipc_protocol::gateway::Origin::Peer(NodeId([1; 32])),
@@ -138,7 +138,7 @@ fn request_of_a_later_version_is_answered_and_the_session_goes_on() {
     unknown.extend_from_slice(&999u32.to_le_bytes());
     let (events, frames) = answers(&mut server, &[unknown, request(6, Request::Ping)].concat());
     assert_eq!(failed(&frames[0]), (5, ErrorCode::Unsupported.number()));
-    assert_eq!(events, [ServerEvent::Request { id: 6, request: Request::Ping }]);
+    assert_eq!(events, [ServerEvent::Frame(ClientFrame::Request { id: 6, request: Request::Ping })]);
     assert_eq!(server.unsupported(), 1);
 }
 
@@ -187,7 +187,7 @@ fn payload_over_the_limit_is_refused_alone() {
     assert_eq!((events, failed(&frames[0])), (vec![], (1, ErrorCode::TooLarge.number())));
     let (events, _) = answers(&mut server, &frame_of(&ClientFrame::Answer { call: 4, payload: over }));
     assert!(
-        matches!(&events[..], [ServerEvent::Decline { call: 4, failure }] if failure.is(ErrorCode::TooLarge)),
+        matches!(&events[..], [ServerEvent::Frame(ClientFrame::Decline { call: 4, failure })] if failure.is(ErrorCode::TooLarge)),
         "{events:?}"
     );
 }
@@ -213,7 +213,7 @@ fn each_kind_of_payload_has_its_own_limit() {
         let (events, frames) = answers(&mut server, &request(1, kind(value(limit + 1))));
         assert_eq!((events, failed(&frames[0])), (vec![], (1, ErrorCode::TooLarge.number())));
         let (events, _) = answers(&mut server, &request(1, kind(value(limit))));
-        assert!(matches!(&events[..], [ServerEvent::Request { id: 1, .. }]), "{events:?}");
+        assert!(matches!(&events[..], [ServerEvent::Frame(ClientFrame::Request { id: 1, .. })]), "{events:?}");
     }
 }
 
@@ -227,8 +227,8 @@ fn plugins_cannot_speak_with_codes_of_polypeer_or_at_length() {
     ];
     let (events, _) = answers(&mut server, &bytes.concat());
     let [
-        ServerEvent::Decline { failure: declined, .. },
-        ServerEvent::Request { request: Request::RefuseStream { failure: refused, .. }, .. },
+        ServerEvent::Frame(ClientFrame::Decline { failure: declined, .. }),
+        ServerEvent::Frame(ClientFrame::Request { request: Request::RefuseStream { failure: refused, .. }, .. }),
     ] = &events[..]
     else {
         panic!("{events:?}")
@@ -246,7 +246,10 @@ fn cancel_reaches_netcore_only_while_the_request_waits() {
     client.cancel(id, &mut bytes).expect("running");
     client.cancel(id + 1, &mut bytes).expect("nothing to cancel");
     let (events, _) = answers(&mut server, &bytes);
-    assert_eq!(events, [ServerEvent::Request { id, request: Request::Ping }, ServerEvent::Cancel { id }]);
+    assert_eq!(
+        events,
+        [ClientFrame::Request { id, request: Request::Ping }, ClientFrame::Cancel { id }].map(ServerEvent::Frame)
+    );
     let mut out = Vec::new();
     server.respond(id, Response::Done, &mut out).expect("small");
     let (events, frames) = answers(&mut server, &frame_of(&ClientFrame::Cancel { id }));

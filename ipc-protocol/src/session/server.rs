@@ -17,66 +17,20 @@ use super::decode::{self, Undecodable};
 use crate::codec::CodecError;
 use crate::error::{ErrorCode, Failure};
 use crate::frame;
-use crate::gateway::{
-    ClientFrame, Event, Opening, OpeningReply, Origin, Payload, Request, Response, ServerFrame, Target, Welcome,
-};
-use crate::ids::{Protocol, Secret};
+use crate::gateway::{ClientFrame, Event, Opening, OpeningReply, Origin, Request, Response, ServerFrame, Welcome};
+use crate::ids::Protocol;
 use crate::limits::{MAX_OPENING, MAX_REQUESTS, VERSION};
 
-/// What a plugin's bytes mean.
+/// What a plugin sent, checked against the rules of the session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ServerEvent {
-    /// Wants a control session; answer with [`ServerSession::welcome`] or [`ServerSession::refuse`].
-    Hello {
-        /// The version to speak: the highest one both know.
-        version: u32,
-        /// To be checked.
-        token: Secret,
-    },
-    /// Wants a stream; answer with [`ServerSession::opened`] or [`ServerSession::refuse`].
-    Open {
-        /// To be checked.
-        secret: Secret,
-        /// Where to.
-        target: Target,
-        /// What is spoken on it.
-        protocol: Protocol,
-        /// 0 means 30 s.
-        timeout_ms: u32,
-    },
-    /// Claims a stream; answer as for `Open`.
-    Accept {
-        /// To be checked.
-        secret: Secret,
-        /// The number announced.
-        stream: u64,
-    },
-    /// Asks for something; answer with [`ServerSession::respond`].
-    Request {
-        /// Of the request; not in use by another one.
-        id: u64,
-        /// What is asked.
-        request: Request,
-    },
-    /// Gives up on a request that is still in flight.
-    Cancel {
-        /// Of the request.
-        id: u64,
-    },
-    /// Answers a call, or one that is not waiting any more; at most 64 KiB.
-    Answer {
-        /// Of the call.
-        call: u64,
-        /// The reply.
-        payload: Payload,
-    },
-    /// Declines a call, with a code as the caller may see it. An answer over 64 KiB comes as this, with `too large`.
-    Decline {
-        /// Of the call.
-        call: u64,
-        /// Why.
-        failure: Failure,
-    },
+    /// The first frame. A `Hello` offers [`VERSION`]; answer it with [`ServerSession::welcome`], the others with
+    /// [`ServerSession::opened`], or any with [`ServerSession::refuse`]. The token or secret is the caller's to check.
+    Opening(Opening),
+    /// A frame of a running session. A request's id is not in use; answer it with [`ServerSession::respond`]. A
+    /// `Cancel` names a request in flight. An `Answer` has at most 64 KiB: a larger one becomes a `Decline` with `too
+    /// large`. Failures carry codes that the other side may see. Calls may be unknown or no longer pending.
+    Frame(ClientFrame),
     /// The plugin broke the specification: the reason has been appended to `out`; close after sending it.
     Ended(Failure),
 }
@@ -162,22 +116,17 @@ impl ServerSession {
 
     fn handle_opening(&mut self, body: &[u8], out: &mut Vec<u8>) -> ServerEvent {
         match decode::opening(body) {
-            Ok(Opening::Hello { versions, token }) if versions.contains(&VERSION) => {
-                self.state = State::Greeting;
-                ServerEvent::Hello { version: VERSION, token }
-            }
-            Ok(Opening::Hello { versions, .. }) => {
+            Ok(Opening::Hello { versions, .. }) if !versions.contains(&VERSION) => {
                 let text =
                     format!("the plugin speaks versions {versions:?} of the gateway protocol, this netcore {VERSION}");
                 self.end(Failure::new(ErrorCode::UnsupportedVersion, text), out)
             }
-            Ok(Opening::Open { secret, target, protocol, timeout_ms }) => {
-                self.state = State::OpeningStream;
-                ServerEvent::Open { secret, target, protocol, timeout_ms }
-            }
-            Ok(Opening::Accept { secret, stream }) => {
-                self.state = State::OpeningStream;
-                ServerEvent::Accept { secret, stream }
+            Ok(opening) => {
+                self.state = match opening {
+                    Opening::Hello { .. } => State::Greeting,
+                    Opening::Open { .. } | Opening::Accept { .. } => State::OpeningStream,
+                };
+                ServerEvent::Opening(opening)
             }
             Err(error) => self.end(error.into(), out),
         }
@@ -186,15 +135,15 @@ impl ServerSession {
     fn handle_running(&mut self, body: &[u8], out: &mut Vec<u8>) -> Option<ServerEvent> {
         match decode::client_frame(body) {
             Ok(ClientFrame::Request { id, request }) => self.handle_request(id, request, out),
-            Ok(ClientFrame::Cancel { id }) => self.in_flight.contains(&id).then_some(ServerEvent::Cancel { id }),
+            Ok(ClientFrame::Cancel { id }) if !self.in_flight.contains(&id) => None,
             Ok(ClientFrame::Answer { call, payload }) if !decode::payload_fits(&payload.0) => {
                 let failure = Failure::new(ErrorCode::TooLarge, "the answer is over 64 KiB: use a stream");
-                Some(ServerEvent::Decline { call, failure })
+                Some(ServerEvent::Frame(ClientFrame::Decline { call, failure }))
             }
-            Ok(ClientFrame::Answer { call, payload }) => Some(ServerEvent::Answer { call, payload }),
             Ok(ClientFrame::Decline { call, failure }) => {
-                Some(ServerEvent::Decline { call, failure: failure.from_plugin() })
+                Some(ServerEvent::Frame(ClientFrame::Decline { call, failure: failure.from_plugin() }))
             }
+            Ok(frame @ (ClientFrame::Cancel { .. } | ClientFrame::Answer { .. })) => Some(ServerEvent::Frame(frame)),
             Err(Undecodable::UnknownRequest { id, tag }) => {
                 if self.in_flight.contains(&id) {
                     return Some(self.id_in_use(id, out));
@@ -227,7 +176,7 @@ impl ServerSession {
             }
             other => other,
         };
-        Some(ServerEvent::Request { id, request })
+        Some(ServerEvent::Frame(ClientFrame::Request { id, request }))
     }
 
     fn id_in_use(&mut self, id: u64, out: &mut Vec<u8>) -> ServerEvent {

@@ -9,7 +9,7 @@ mod world;
 use interprocess::local_socket::tokio::prelude::*;
 use polypeer_ipc_protocol::client::{Client, ClientError};
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
-use polypeer_ipc_protocol::gateway::{Event, OpeningReply, Origin, Payload, Request, Response, Target};
+use polypeer_ipc_protocol::gateway::{ClientFrame, Event, OpeningReply, Origin, Payload, Request, Response, Target};
 use polypeer_ipc_protocol::ids::NodeId;
 use polypeer_ipc_protocol::session::server::ServerEvent;
 use polypeer_ipc_protocol::transport::{FrameWriter, connect, listen};
@@ -68,7 +68,7 @@ async fn call_that_nobody_waits_for_any_more_is_cancelled() {
     let call = tokio::spawn(async move { caller.call(Target::Local, protocol(), "slow", None).await });
     let (id, _) = session.request().await;
     call.abort();
-    assert_eq!(session.next().await, Some(ServerEvent::Cancel { id }));
+    assert_eq!(session.next().await, Some(ServerEvent::Frame(ClientFrame::Cancel { id })));
     session.respond(id, Response::Failed(ErrorCode::Cancelled.into())).await;
     let (pinged, ()) = tokio::join!(client.ping(), async {
         let (id, _) = session.request().await;

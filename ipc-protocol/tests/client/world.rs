@@ -6,9 +6,10 @@ use interprocess::local_socket::tokio::prelude::*;
 use polypeer_ipc_protocol::client::{Client, DataStream, Events};
 use polypeer_ipc_protocol::frame::DataHeader;
 use polypeer_ipc_protocol::gateway::{
-    Event, Grants, Opening, OpeningReply, Origin, Request, Response, Target, Welcome,
+    ClientFrame, Event, Grants, Opening, OpeningReply, Origin, Request, Response, Target, Welcome,
 };
 use polypeer_ipc_protocol::ids::{NodeId, Protocol, Secret};
+use polypeer_ipc_protocol::limits::VERSION;
 use polypeer_ipc_protocol::session::decode;
 use polypeer_ipc_protocol::session::server::{ServerEvent, ServerSession};
 use polypeer_ipc_protocol::transport::{FrameReader, FrameWriter, LocalListener, LocalStream, listen};
@@ -55,10 +56,10 @@ impl World {
         let io = self.listener.accept().await.expect("a connection");
         let mut session = Session { machine: ServerSession::default(), io, input: Vec::new(), out: Vec::new() };
         match session.next().await {
-            Some(ServerEvent::Hello { version, token: shown }) => {
+            Some(ServerEvent::Opening(Opening::Hello { token: shown, .. })) => {
                 assert!(shown.matches(&token()));
                 let welcome = Welcome {
-                    version,
+                    version: VERSION,
                     node: NodeId([7; 32]),
                     plugin: "echo".parse().expect("an id"),
                     grants: Grants::default(),
@@ -113,7 +114,7 @@ impl Session {
 
     pub(crate) async fn request(&mut self) -> (u64, Request) {
         match self.next().await {
-            Some(ServerEvent::Request { id, request }) => (id, request),
+            Some(ServerEvent::Frame(ClientFrame::Request { id, request })) => (id, request),
             other => panic!("expected a request, got {other:?}"),
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use polypeer_ipc_protocol::error::ErrorCode;
+use polypeer_ipc_protocol::gateway::{ClientFrame, Opening};
 use polypeer_ipc_protocol::session::client::{ClientEvent, ClientSession};
 use polypeer_ipc_protocol::session::data::{Received, Receiver};
 use polypeer_ipc_protocol::session::server::{ServerEvent, ServerSession};
@@ -217,7 +218,7 @@ fn example(name: &str, side: char) -> Vec<u8> {
 fn example_session_is_what_the_state_machines_say() {
     let (from_plugin, from_netcore) = (example("session", '>'), example("session", '<'));
     let (mut server, mut out, mut input) = (ServerSession::default(), Vec::new(), &from_plugin[..]);
-    let Some(ServerEvent::Hello { version: 1, token }) = server.read(&mut input, &mut out) else {
+    let Some(ServerEvent::Opening(Opening::Hello { token, .. })) = server.read(&mut input, &mut out) else {
         unreachable!("the first frame is Hello")
     };
     let mut hello = Vec::new();
@@ -227,7 +228,9 @@ fn example_session_is_what_the_state_machines_say() {
     let Some(ClientEvent::Welcome(welcome)) = client.read(&mut answers) else { unreachable!("then Welcome") };
     server.welcome(welcome, &mut out).expect("small");
     while let Some(event) = server.read(&mut input, &mut out) {
-        let ServerEvent::Request { id, request } = event else { unreachable!("requests only: {event:?}") };
+        let ServerEvent::Frame(ClientFrame::Request { id, request }) = event else {
+            unreachable!("requests only: {event:?}")
+        };
         assert_eq!(client.request(request, &mut Vec::new()), Ok(id));
     }
     let mut seen = Vec::new();

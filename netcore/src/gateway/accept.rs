@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
-use polypeer_ipc_protocol::gateway::Origin;
+use polypeer_ipc_protocol::gateway::{self, Origin};
 use polypeer_ipc_protocol::ids::{Protocol, Secret};
 use polypeer_ipc_protocol::session::server::{ServerEvent, ServerSession};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -104,13 +104,15 @@ async fn serve(node: Arc<Node>, launch: Arc<Launch>, stream: Stream, permit: Own
     };
     drop(permit);
     match event {
-        ServerEvent::Hello { version, token } => control::run(node, launch, connection, version, token).await,
-        ServerEvent::Open { secret, target, protocol, timeout_ms } => {
+        ServerEvent::Opening(gateway::Opening::Hello { token, .. }) => {
+            control::run(node, launch, connection, token).await
+        }
+        ServerEvent::Opening(gateway::Opening::Open { secret, target, protocol, timeout_ms }) => {
             if let Some(opening) = opening(&node, &launch, connection, &secret).await {
                 Box::pin(open::open(node, launch, opening, target, protocol, timeout_ms)).await;
             }
         }
-        ServerEvent::Accept { secret, stream } => {
+        ServerEvent::Opening(gateway::Opening::Accept { secret, stream }) => {
             if let Some(opening) = opening(&node, &launch, connection, &secret).await {
                 open::claim(&node, &launch, opening, stream).await;
             }
@@ -120,7 +122,7 @@ async fn serve(node: Arc<Node>, launch: Arc<Launch>, stream: Stream, permit: Own
             node.counters.gateway_malformed.count();
             connection.close(&node).await;
         }
-        _ => unreachable!("the first frame is an opening"),
+        ServerEvent::Frame(_) => unreachable!("the first frame is an opening"),
     }
 }
 

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use bytes::{Buf, BytesMut};
 use polypeer_ipc_protocol::admin::AdminEvent;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
-use polypeer_ipc_protocol::gateway::{Grants, Response, Welcome};
+use polypeer_ipc_protocol::gateway::{ClientFrame, Grants, Response, Welcome};
 use polypeer_ipc_protocol::ids::Secret;
+use polypeer_ipc_protocol::limits::VERSION;
 use polypeer_ipc_protocol::session::server::{ServerEvent, ServerSession};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
@@ -23,8 +24,8 @@ use crate::limits::{EVENT_BACKLOG, RESPONSE_BACKLOG};
 use crate::node::Node;
 
 /// Runs a session from its `Hello` to its end.
-pub(crate) async fn run(node: Arc<Node>, launch: Arc<Launch>, mut connection: Connection, version: u32, token: Secret) {
-    let session = match begin(&node, &launch, &mut connection, version, &token) {
+pub(crate) async fn run(node: Arc<Node>, launch: Arc<Launch>, mut connection: Connection, token: Secret) {
+    let session = match begin(&node, &launch, &mut connection, &token) {
         Ok(session) => session,
         Err(failure) => return connection.refuse(&node, failure).await,
     };
@@ -47,7 +48,6 @@ fn begin(
     node: &Arc<Node>,
     launch: &Arc<Launch>,
     connection: &mut Connection,
-    version: u32,
     token: &Secret,
 ) -> Result<Arc<Session>, Failure> {
     if !launch.is_token(token) {
@@ -60,7 +60,7 @@ fn begin(
     getrandom::fill(&mut secret).map_err(|error| Failure::new(ErrorCode::Internal, error.to_string()))?;
     let session = Arc::new(Session::new(node.number(), Arc::clone(launch), Secret(secret)));
     let welcome = Welcome {
-        version,
+        version: VERSION,
         node: node.id,
         plugin: launch.plugin.clone(),
         grants: Grants::clone(&launch.grants()),
@@ -119,7 +119,8 @@ impl Control {
                         self.node.counters.gateway_malformed.count();
                         return Some(failure);
                     }
-                    Some(event) => self.handle(event, server, out),
+                    Some(ServerEvent::Frame(frame)) => self.handle(frame, server, out),
+                    Some(ServerEvent::Opening(_)) => unreachable!("a running session has no opening"),
                     None => hungry = true,
                 }
             }
@@ -146,9 +147,9 @@ impl Control {
         }
     }
 
-    fn handle(&mut self, event: ServerEvent, server: &mut ServerSession, out: &mut Vec<u8>) {
-        match event {
-            ServerEvent::Request { id, request } => match requests::handle(&self.node, &self.session, request) {
+    fn handle(&mut self, frame: ClientFrame, server: &mut ServerSession, out: &mut Vec<u8>) {
+        match frame {
+            ClientFrame::Request { id, request } => match requests::handle(&self.node, &self.session, request) {
                 Handled::Now(response) => respond(server, id, response, out),
                 Handled::Later(work) => {
                     let (cancel, cancelled) = oneshot::channel();
@@ -161,17 +162,13 @@ impl Control {
                     });
                 }
             },
-            ServerEvent::Cancel { id } => {
+            ClientFrame::Cancel { id } => {
                 if let Some(cancel) = self.cancels.remove(&id) {
                     let _ = cancel.send(());
                 }
             }
-            ServerEvent::Answer { call, payload } => self.session.answer(call, Ok(payload)),
-            ServerEvent::Decline { call, failure } => self.session.answer(call, Err(failure)),
-            ServerEvent::Hello { .. }
-            | ServerEvent::Open { .. }
-            | ServerEvent::Accept { .. }
-            | ServerEvent::Ended(_) => unreachable!("not events of a running session"),
+            ClientFrame::Answer { call, payload } => self.session.answer(call, Ok(payload)),
+            ClientFrame::Decline { call, failure } => self.session.answer(call, Err(failure)),
         }
     }
 }

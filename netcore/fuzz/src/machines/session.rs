@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::gateway::{
-    CallMode, Event, Grants, OpeningReply, Origin, Payload, Request, Response, Scope, ServerFrame, Target, Validation,
-    Verdict, Welcome,
+    CallMode, ClientFrame, Event, Grants, Opening, OpeningReply, Origin, Payload, Request, Response, Scope,
+    ServerFrame, Target, Validation, Verdict, Welcome,
 };
 use polypeer_ipc_protocol::ids::Secret;
 use polypeer_ipc_protocol::limits::MAX_REQUESTS;
@@ -91,8 +91,12 @@ pub fn both_ends(bytes: &[u8]) {
                 let mut input = &to_server[..];
                 while let Some(event) = server.read(&mut input, &mut to_client) {
                     match event {
-                        ServerEvent::Hello { .. } => server.welcome(welcome(), &mut to_client).expect("small"),
-                        ServerEvent::Request { id, .. } => assert!(asked.insert(id), "request {id} came twice"),
+                        ServerEvent::Opening(Opening::Hello { .. }) => {
+                            server.welcome(welcome(), &mut to_client).expect("small")
+                        }
+                        ServerEvent::Frame(ClientFrame::Request { id, .. }) => {
+                            assert!(asked.insert(id), "request {id} came twice")
+                        }
                         ServerEvent::Ended(failure) => panic!("the plugin kept the rules, but {failure}"),
                         _ => {}
                     }
@@ -124,7 +128,7 @@ pub fn server(bytes: &[u8]) {
     if choices.flag() {
         let mut client = ClientSession::new(Secret([2; 32]), &mut input);
         let hello = server.read(&mut &input[..], &mut out);
-        assert!(matches!(hello, Some(ServerEvent::Hello { .. })));
+        assert!(matches!(hello, Some(ServerEvent::Opening(Opening::Hello { .. }))));
         input.clear();
         server.welcome(welcome(), &mut out).expect("small");
         assert!(matches!(client.read(&mut &out[..]), Some(ClientEvent::Welcome(_))));
@@ -148,8 +152,10 @@ pub fn server(bytes: &[u8]) {
                 let mut view = &input[..];
                 while let Some(event) = server.read(&mut view, &mut out) {
                     match event {
-                        ServerEvent::Hello { .. } => server.welcome(welcome(), &mut out).expect("small"),
-                        ServerEvent::Open { .. } | ServerEvent::Accept { .. } => {
+                        ServerEvent::Opening(Opening::Hello { .. }) => {
+                            server.welcome(welcome(), &mut out).expect("small")
+                        }
+                        ServerEvent::Opening(Opening::Open { .. } | Opening::Accept { .. }) => {
                             server.refuse(Failure::from(ErrorCode::NotGranted), &mut out);
                         }
                         ServerEvent::Ended(_) => return check(&out),
