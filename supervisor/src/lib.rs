@@ -7,6 +7,7 @@
 //! ```
 
 pub mod cli;
+pub mod cli_error;
 pub mod config;
 pub mod control;
 pub mod daemon;
@@ -15,10 +16,9 @@ pub mod install;
 pub mod limits;
 pub mod manifest;
 pub mod netcore;
-pub mod operator;
+pub mod output;
 pub mod process;
 pub mod reaper;
 pub mod store;
 pub mod supervise;
 pub mod toml_file;
-pub mod trouble;

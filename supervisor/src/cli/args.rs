@@ -8,7 +8,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use polypeer_ipc_protocol::ids::{NodeId, PluginId, Protocol};
 use polypeer_ipc_protocol::ticket::{PREFIX, Ticket};
 
-use crate::operator::link::Link;
+use crate::cli::streams::file_link::FileLink;
 
 const EXIT_CODES: &str = "Exit codes: 0 done · 1 failed · 2 wrong usage or bad input · 3 the daemon is not running · \
                           4 refused (grant, limit, block) · 5 peer not reachable";
@@ -257,7 +257,7 @@ pub enum Plugin {
 #[derive(Debug, Args)]
 pub struct Get {
     /// What `polypeer send` printed
-    pub link: Link,
+    pub link: FileLink,
     /// Where to store it [default: its name, here]
     #[arg(short, long, value_name = "PATH")]
     pub output: Option<PathBuf>,

@@ -2,15 +2,15 @@
 //! only it knows, netcore what it knows of a peer.
 
 use super::args::Peer;
-use super::output::clean;
 use super::{Context, unexpected};
+use crate::cli_error::{CliError, Exit};
 use crate::config::DaemonConfig;
 use crate::control::documents::{Check, DoctorDocument, Verdict};
 use crate::control::{Answer, Request};
 use crate::daemon::checks;
-use crate::trouble::{Exit, Trouble};
+use crate::output::clean;
 
-pub(super) async fn run(context: &Context, peer: Option<Peer>) -> Result<(), Trouble> {
+pub(super) async fn run(context: &Context, peer: Option<Peer>) -> Result<(), CliError> {
     let mut found = DoctorDocument { checks: checks::of_home(&context.home), ..Default::default() };
     found.checks.push(match DaemonConfig::load(&context.home) {
         Ok(_) => checks::ok("configuration", "valid"),
@@ -25,15 +25,17 @@ pub(super) async fn run(context: &Context, peer: Option<Peer>) -> Result<(), Tro
             found.trace = theirs.trace;
         }
         Ok(other) => return Err(unexpected(&other)),
-        Err(trouble) if trouble.exit == Exit::NotRunning && peer.is_some() => return Err(trouble),
-        Err(trouble) => found.checks.push(checks::problem("daemon", trouble.message, trouble.hint)),
+        Err(error) if error.exit == Exit::NotRunning && peer.is_some() => return Err(error),
+        Err(error) => found.checks.push(checks::problem("daemon", error.message, error.hint)),
     }
     context.printer.either(&found, || text(context, &found, peer.is_some()))?;
     let problems = found.checks.iter().filter(|check| check.result == Verdict::Problem).count();
     match problems {
         0 => Ok(()),
-        1 => Err(Trouble::failed("1 problem was found", "do what is said above, then run it again")),
-        many => Err(Trouble::failed(format!("{many} problems were found"), "do what is said above, then run it again")),
+        1 => Err(CliError::failed("1 problem was found", "do what is said above, then run it again")),
+        many => {
+            Err(CliError::failed(format!("{many} problems were found"), "do what is said above, then run it again"))
+        }
     }
 }
 

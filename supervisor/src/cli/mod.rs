@@ -1,27 +1,27 @@
 //! The command line: `polypeer` is daemon and client. Data goes to stdout, talk to stderr; every error ends in a hint;
 //! exit codes are those of [`Exit`]. `run` becomes [`crate::daemon`]; everything else asks it over
-//! [`crate::control`], and [`crate::operator`] moves bytes through the gateway.
+//! [`crate::control`], and [`streams`] moves bytes through the gateway.
 
 pub mod args;
 mod doctor;
 mod node;
-pub mod output;
 mod plugin;
+mod run;
+pub mod streams;
 mod usage;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
+use crate::cli_error::{CliError, Exit};
 use crate::config::DaemonConfig;
 use crate::control::client::Control;
 use crate::control::{Answer, Request};
 use crate::daemon;
 use crate::home::Home;
-use crate::operator;
-use crate::trouble::{Exit, Trouble};
+use crate::output::Printer;
 use args::{Cli, Command, Config};
-use output::Printer;
 
 /// What a command needs to know beside its own arguments.
 pub struct Context {
@@ -36,7 +36,7 @@ impl Context {
     ///
     /// # Errors
     /// When there is none.
-    pub async fn control(&self) -> Result<Control, Trouble> {
+    pub async fn control(&self) -> Result<Control, CliError> {
         Control::connect(&self.home).await
     }
 
@@ -44,7 +44,7 @@ impl Context {
     ///
     /// # Errors
     /// When there is no daemon, or it says what is wrong.
-    pub async fn ask(&self, request: Request) -> Result<Answer, Trouble> {
+    pub async fn ask(&self, request: Request) -> Result<Answer, CliError> {
         self.control().await?.request(&request).await
     }
 
@@ -61,11 +61,11 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage::told(&error),
     };
-    let printer = Printer::new(&cli.global);
+    let printer = Printer::new(cli.global.json, cli.global.quiet);
     log_to_stderr(&cli);
-    let done = Home::find(cli.global.home.as_deref()).map_err(Trouble::from).and_then(|home| {
+    let done = Home::find(cli.global.home.as_deref()).map_err(CliError::from).and_then(|home| {
         let runtime = tokio::runtime::Runtime::new().map_err(|error| {
-            Trouble::failed(format!("failed to start: {error}"), "check the limits on processes and open files")
+            CliError::failed(format!("failed to start: {error}"), "check the limits on processes and open files")
         })?;
         let done = runtime.block_on(Box::pin(run(cli.command, Context { home, printer: printer.clone() })));
         // A thread may be in a read of stdin that never ends.
@@ -74,33 +74,33 @@ pub fn main() -> ExitCode {
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(trouble) => {
-            printer.trouble(&trouble);
-            ExitCode::from(trouble.exit.code())
+        Err(error) => {
+            printer.error(&error);
+            ExitCode::from(error.exit.code())
         }
     }
 }
 
-async fn run(command: Command, context: Context) -> Result<(), Trouble> {
+async fn run(command: Command, context: Context) -> Result<(), CliError> {
     match command {
-        Command::Run(options) => daemon::run(context, options).await,
+        Command::Run(options) => run::run(context, options).await,
         Command::Status => node::status(&context).await,
         Command::Id => node::id(&context).await,
         Command::Ticket => node::ticket(&context).await,
         Command::Peers { command } => node::peers(&context, command).await,
         Command::Plugin { command } => plugin::run(&context, command).await,
-        Command::Pipe { peer, protocol } => operator::pipe::run(&context, peer.0, protocol).await,
-        Command::Serve { protocol, command } => operator::serve::run(&context, protocol, command).await,
-        Command::Send { files } => operator::send::run(&context, &files).await,
-        Command::Get(options) => operator::get::run(&context, options).await,
-        Command::Chat { peer } => operator::chat::run(&context, peer.0).await,
+        Command::Pipe { peer, protocol } => streams::pipe::run(&context, peer.0, protocol).await,
+        Command::Serve { protocol, command } => streams::serve::run(&context, protocol, command).await,
+        Command::Send { files } => streams::send::run(&context, &files).await,
+        Command::Get(options) => streams::get::run(&context, options).await,
+        Command::Chat { peer } => streams::chat::run(&context, peer.0).await,
         Command::Doctor { peer } => doctor::run(&context, peer).await,
         Command::Config { command: Config::Check } => check_config(&context),
         Command::Shutdown => node::shutdown(&context).await,
     }
 }
 
-fn check_config(context: &Context) -> Result<(), Trouble> {
+fn check_config(context: &Context) -> Result<(), CliError> {
     let path = context.home.config_file();
     let there = path.exists();
     DaemonConfig::load(&context.home)?;
@@ -112,8 +112,8 @@ fn check_config(context: &Context) -> Result<(), Trouble> {
 }
 
 /// What the daemon must never answer to a request.
-pub(crate) fn unexpected(answer: &Answer) -> Trouble {
-    Trouble::new(
+pub(crate) fn unexpected(answer: &Answer) -> CliError {
+    CliError::new(
         Exit::Failed,
         format!("the daemon answered something else than what was asked: {answer:?}")
             .chars()

@@ -3,17 +3,17 @@
 use serde_json::json;
 
 use super::args::{Peer, Peers};
-use super::output::{clean, duration, known};
 use super::{Context, unexpected};
+use crate::cli_error::CliError;
 use crate::control::documents::{PeerDocument, StatusDocument};
 use crate::control::{Answer, Request};
 use crate::manifest::values::shown_size;
-use crate::trouble::Trouble;
+use crate::output::{clean, duration, known};
 
 /// How long `peers add` and `peers ping` may take, milliseconds.
 const REACH_TIME: u32 = 20_000;
 
-pub(super) async fn status(context: &Context) -> Result<(), Trouble> {
+pub(super) async fn status(context: &Context) -> Result<(), CliError> {
     match context.ask(Request::Status).await? {
         Answer::Status(status) => context.printer.either(&status, || status_text(context, &status)),
         other => Err(unexpected(&other)),
@@ -87,21 +87,21 @@ fn status_text(context: &Context, status: &StatusDocument) -> String {
 /// Offenders in `status`; all are in `--json`.
 const OFFENDERS_SHOWN: usize = 5;
 
-pub(super) async fn id(context: &Context) -> Result<(), Trouble> {
+pub(super) async fn id(context: &Context) -> Result<(), CliError> {
     match context.ask(Request::Id).await? {
         Answer::Text(id) => context.printer.either(&json!({ "node_id": id }), || id.clone()),
         other => Err(unexpected(&other)),
     }
 }
 
-pub(super) async fn ticket(context: &Context) -> Result<(), Trouble> {
+pub(super) async fn ticket(context: &Context) -> Result<(), CliError> {
     match context.ask(Request::Ticket).await? {
         Answer::Text(ticket) => context.printer.either(&json!({ "ticket": ticket }), || ticket.clone()),
         other => Err(unexpected(&other)),
     }
 }
 
-pub(super) async fn peers(context: &Context, command: Option<Peers>) -> Result<(), Trouble> {
+pub(super) async fn peers(context: &Context, command: Option<Peers>) -> Result<(), CliError> {
     match command.unwrap_or(Peers::List) {
         Peers::List => list(context).await,
         Peers::Add { ticket } => {
@@ -122,7 +122,7 @@ pub(super) async fn peers(context: &Context, command: Option<Peers>) -> Result<(
     }
 }
 
-async fn list(context: &Context) -> Result<(), Trouble> {
+async fn list(context: &Context) -> Result<(), CliError> {
     let peers = match context.ask(Request::Peers).await? {
         Answer::Peers(peers) => peers,
         other => return Err(unexpected(&other)),
@@ -160,7 +160,7 @@ fn shown_state(peer: &PeerDocument) -> String {
     }
 }
 
-async fn reach(context: &Context, request: Request, verb: &str) -> Result<(), Trouble> {
+async fn reach(context: &Context, request: Request, verb: &str) -> Result<(), CliError> {
     match context.ask(request).await? {
         Answer::Ping(ping) => {
             context.printer.either(&ping, || format!("{verb} {} in {:.1} ms", ping.node_id, ping.rtt_ms))
@@ -169,7 +169,7 @@ async fn reach(context: &Context, request: Request, verb: &str) -> Result<(), Tr
     }
 }
 
-async fn change(context: &Context, peer: &Peer, request: Request, verb: &str) -> Result<(), Trouble> {
+async fn change(context: &Context, peer: &Peer, request: Request, verb: &str) -> Result<(), CliError> {
     match context.ask(request).await? {
         Answer::Done if context.printer.json => context.printer.document(&json!({ "node_id": peer.node() })),
         Answer::Done => {
@@ -180,7 +180,7 @@ async fn change(context: &Context, peer: &Peer, request: Request, verb: &str) ->
     }
 }
 
-pub(super) async fn shutdown(context: &Context) -> Result<(), Trouble> {
+pub(super) async fn shutdown(context: &Context) -> Result<(), CliError> {
     let mut control = context.control().await?;
     match control.request(&Request::Shutdown).await? {
         Answer::Done => {

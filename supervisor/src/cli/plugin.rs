@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use super::args::Plugin;
-use super::output::{clean, known};
 use super::{Context, unexpected};
+use crate::cli_error::{CliError, Exit};
 use crate::config::DaemonConfig;
 use crate::control::documents::{PluginDocument, PluginLine};
 use crate::control::{Answer, Request};
@@ -12,9 +12,9 @@ use crate::install::{self, Candidate};
 use crate::manifest::limits::{KEYS, LimitSettings};
 use crate::manifest::values::shown_size;
 use crate::manifest::{Limits, Peers};
-use crate::trouble::{Exit, Trouble};
+use crate::output::{clean, known};
 
-pub(super) async fn run(context: &Context, command: Plugin) -> Result<(), Trouble> {
+pub(super) async fn run(context: &Context, command: Plugin) -> Result<(), CliError> {
     match command {
         Plugin::Install { folder, yes, no_start } => install(context, &folder, yes, !no_start).await,
         Plugin::List => list(context).await,
@@ -60,7 +60,7 @@ pub(super) async fn run(context: &Context, command: Plugin) -> Result<(), Troubl
     }
 }
 
-async fn ask(context: &Context, request: Request) -> Result<Box<PluginDocument>, Trouble> {
+async fn ask(context: &Context, request: Request) -> Result<Box<PluginDocument>, CliError> {
     match context.ask(request).await? {
         Answer::Plugin(plugin) => Ok(plugin),
         other => Err(unexpected(&other)),
@@ -68,12 +68,12 @@ async fn ask(context: &Context, request: Request) -> Result<Box<PluginDocument>,
 }
 
 /// Asks for a change and says how the plugin is afterwards.
-async fn told(context: &Context, request: Request) -> Result<(), Trouble> {
+async fn told(context: &Context, request: Request) -> Result<(), CliError> {
     let plugin = ask(context, request).await?;
     tell(context, &plugin)
 }
 
-fn tell(context: &Context, plugin: &PluginDocument) -> Result<(), Trouble> {
+fn tell(context: &Context, plugin: &PluginDocument) -> Result<(), CliError> {
     if context.printer.json {
         return context.printer.document(plugin);
     }
@@ -81,7 +81,7 @@ fn tell(context: &Context, plugin: &PluginDocument) -> Result<(), Trouble> {
     Ok(())
 }
 
-async fn install(context: &Context, folder: &std::path::Path, yes: bool, start: bool) -> Result<(), Trouble> {
+async fn install(context: &Context, folder: &std::path::Path, yes: bool, start: bool) -> Result<(), CliError> {
     let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.into());
     let candidate = install::inspect(&folder)?;
     let id = &candidate.manifest.plugin.id;
@@ -102,7 +102,7 @@ async fn install(context: &Context, folder: &std::path::Path, yes: bool, start: 
     }
     let folder = folder
         .to_str()
-        .ok_or_else(|| Trouble::usage(format!("{} is not UTF-8", folder.display()), "rename the folder"))?;
+        .ok_or_else(|| CliError::usage(format!("{} is not UTF-8", folder.display()), "rename the folder"))?;
     let request = Request::PluginInstall { folder: folder.into(), digest: candidate.digest.clone(), start };
     // On a connection of its own: the daemon ends one that is silent for as long as a person may think.
     match context.ask(request).await? {
@@ -119,7 +119,7 @@ async fn install(context: &Context, folder: &std::path::Path, yes: bool, start: 
 }
 
 /// What the operator is asked to allow.
-fn permissions_text(context: &Context, candidate: &Candidate) -> Result<String, Trouble> {
+fn permissions_text(context: &Context, candidate: &Candidate) -> Result<String, CliError> {
     let manifest = &candidate.manifest;
     let limits = Limits::resolve(&[&DaemonConfig::load(&context.home)?.limits, &manifest.limits]);
     let mut text = format!("{} {} ({})", clean(manifest.shown_name()), manifest.plugin.version, manifest.plugin.id);
@@ -157,14 +157,14 @@ fn words(lines: &[String]) -> String {
     lines.iter().map(|line| format!("  - {}", clean(line))).collect::<Vec<_>>().join("\n")
 }
 
-fn agree(context: &Context, yes: bool, question: &str) -> Result<(), Trouble> {
+fn agree(context: &Context, yes: bool, question: &str) -> Result<(), CliError> {
     if yes {
         return Ok(());
     }
     match context.printer.confirm(question) {
         Some(true) => Ok(()),
-        Some(false) => Err(Trouble::new(Exit::Refused, "not done: you said no", "nothing was changed")),
-        None => Err(Trouble::new(
+        Some(false) => Err(CliError::new(Exit::Refused, "not done: you said no", "nothing was changed")),
+        None => Err(CliError::new(
             Exit::Refused,
             "this needs to be agreed to, and there is no terminal to ask on",
             "look at what it asks for, then run the command again with --yes",
@@ -172,7 +172,7 @@ fn agree(context: &Context, yes: bool, question: &str) -> Result<(), Trouble> {
     }
 }
 
-async fn list(context: &Context) -> Result<(), Trouble> {
+async fn list(context: &Context) -> Result<(), CliError> {
     let plugins = match context.ask(Request::PluginList).await? {
         Answer::Plugins(plugins) => plugins,
         other => return Err(unexpected(&other)),
@@ -249,18 +249,18 @@ fn limits_text(_context: &Context, plugin: &PluginDocument) -> String {
     limits.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-fn parse_limit(text: &str) -> Result<(String, Option<String>), Trouble> {
+fn parse_limit(text: &str) -> Result<(String, Option<String>), CliError> {
     let hint = "such as: polypeer plugin limit chat memory=512MiB cpu=50%";
     if let Some((key, "default")) = text.split_once('=')
         && KEYS.contains(&key)
     {
         return Ok((key.into(), None));
     }
-    let (key, value, _) = LimitSettings::from_argument(text).map_err(|what| Trouble::usage(what, hint))?;
+    let (key, value, _) = LimitSettings::from_argument(text).map_err(|what| CliError::usage(what, hint))?;
     Ok((key, Some(value)))
 }
 
-async fn logs(context: &Context, request: Request) -> Result<(), Trouble> {
+async fn logs(context: &Context, request: Request) -> Result<(), CliError> {
     let mut control = context.control().await?;
     let mut answer = control.request(&request).await?;
     let mut lines = Vec::new();

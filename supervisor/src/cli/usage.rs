@@ -6,9 +6,8 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 
-use super::args::Global;
-use super::output::Printer;
-use crate::trouble::{Exit, Trouble};
+use crate::cli_error::{CliError, Exit};
+use crate::output::Printer;
 
 /// Says what is wrong, or the help that was asked for: how the process ends.
 pub(super) fn told(error: &clap::Error) -> ExitCode {
@@ -17,7 +16,7 @@ pub(super) fn told(error: &clap::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if wants_json(std::env::args_os().skip(1)) {
-        Printer::new(&Global { home: None, json: true, quiet: false, verbose: 0 }).trouble(&trouble(error));
+        Printer::new(true, false).error(&cli_error(error));
     } else {
         let _ = error.print(); // There is nowhere else to tell it.
     }
@@ -30,18 +29,18 @@ fn wants_json(arguments: impl Iterator<Item = OsString>) -> bool {
 }
 
 /// The parser's text is paragraphs: what is wrong, perhaps a tip, the usage, where to read more.
-fn trouble(error: &clap::Error) -> Trouble {
+fn cli_error(error: &clap::Error) -> CliError {
     let text = error.render().to_string();
     let mut paragraphs = text.split("\n\n").map(|paragraph| paragraph.split_whitespace().collect::<Vec<_>>().join(" "));
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         let usage = text.lines().find(|line| line.starts_with("Usage: ")).unwrap_or_default();
-        return Trouble::usage("a command is missing", more(usage));
+        return CliError::usage("a command is missing", more(usage));
     }
     let message = paragraphs.next().unwrap_or_default();
     let rest: Vec<String> = paragraphs.collect();
     let starting = |with: &str| rest.iter().find_map(|paragraph| paragraph.strip_prefix(with));
     let hint = starting("tip: ").map_or_else(|| more(starting("Usage: ").unwrap_or_default()), str::to_owned);
-    Trouble::usage(message.strip_prefix("error: ").unwrap_or(&message), hint)
+    CliError::usage(message.strip_prefix("error: ").unwrap_or(&message), hint)
 }
 
 fn more(usage: &str) -> String {
@@ -58,8 +57,8 @@ mod tests {
     use super::*;
     use crate::cli::args::Cli;
 
-    fn of(line: &str) -> Trouble {
-        trouble(&Cli::try_parse_from(line.split(' ')).expect_err("it makes no sense"))
+    fn of(line: &str) -> CliError {
+        cli_error(&Cli::try_parse_from(line.split(' ')).expect_err("it makes no sense"))
     }
 
     #[test]
@@ -72,11 +71,11 @@ mod tests {
             ("polypeer peers ping bob", "expected a node id (52 characters) or a ticket", "--help"),
             ("polypeer plugin", "a command is missing", "usage: polypeer plugin"),
         ] {
-            let trouble = of(line);
-            assert_eq!(trouble.exit, Exit::Usage);
-            assert!(trouble.message.contains(message) && trouble.hint.contains(hint), "{line}: {trouble:?}");
-            assert!(!trouble.message.contains('\n') && !trouble.message.starts_with("error"), "{line}: {trouble:?}");
-            assert!(!trouble.hint.contains('\n'), "{line}: {trouble:?}");
+            let error = of(line);
+            assert_eq!(error.exit, Exit::Usage);
+            assert!(error.message.contains(message) && error.hint.contains(hint), "{line}: {error:?}");
+            assert!(!error.message.contains('\n') && !error.message.starts_with("error"), "{line}: {error:?}");
+            assert!(!error.hint.contains('\n'), "{line}: {error:?}");
         }
     }
 

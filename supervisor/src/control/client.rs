@@ -8,8 +8,8 @@ use tokio::net::UnixStream;
 
 use super::frames::{self, MAX_DOCUMENT};
 use super::{Answer, Hello, Request, VERSION};
+use crate::cli_error::{CliError, Exit};
 use crate::home::Home;
-use crate::trouble::{Exit, Trouble};
 
 /// How long the daemon has to accept a connection. It answers requests as long as they take.
 const GREETING: Duration = Duration::from_secs(10);
@@ -25,11 +25,11 @@ impl Control {
     ///
     /// # Errors
     /// [`Exit::NotRunning`] when there is none; [`Exit::Failed`] when it does not let us in.
-    pub async fn connect(home: &Home) -> Result<Self, Trouble> {
+    pub async fn connect(home: &Home) -> Result<Self, CliError> {
         let secret = match std::fs::read_to_string(home.control_key()) {
             Ok(text) => text.trim().parse::<Secret>().map_err(|_| not_running(home))?,
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                return Err(Trouble::failed(
+                return Err(CliError::failed(
                     format!("{} belongs to another user", home.root().display()),
                     "run the command as the user who runs the daemon, or give your own --home",
                 ));
@@ -46,12 +46,12 @@ impl Control {
         };
         match tokio::time::timeout(GREETING, hello).await {
             Ok(Ok(Some(Answer::Done))) => Ok(control),
-            Ok(Ok(Some(Answer::Trouble(trouble)))) => Err(trouble),
-            Ok(_) => Err(Trouble::failed(
+            Ok(Ok(Some(Answer::Trouble(error)))) => Err(error),
+            Ok(_) => Err(CliError::failed(
                 "the daemon closed the connection",
                 "commands cannot be run from inside a plugin; else try again, or restart the daemon",
             )),
-            Err(_) => Err(Trouble::failed("the daemon does not answer", "look at its log; restart it if it hangs")),
+            Err(_) => Err(CliError::failed("the daemon does not answer", "look at its log; restart it if it hangs")),
         }
     }
 
@@ -59,7 +59,7 @@ impl Control {
     ///
     /// # Errors
     /// What the daemon says is wrong, or that it went away.
-    pub async fn request(&mut self, request: &Request) -> Result<Answer, Trouble> {
+    pub async fn request(&mut self, request: &Request) -> Result<Answer, CliError> {
         self.send(request).await?;
         self.next().await
     }
@@ -68,7 +68,7 @@ impl Control {
     ///
     /// # Errors
     /// That the daemon went away.
-    pub async fn send(&mut self, request: &Request) -> Result<(), Trouble> {
+    pub async fn send(&mut self, request: &Request) -> Result<(), CliError> {
         frames::write(&mut self.stream, request).await.map_err(gone)
     }
 
@@ -76,9 +76,9 @@ impl Control {
     ///
     /// # Errors
     /// As [`Self::request`].
-    pub async fn next(&mut self) -> Result<Answer, Trouble> {
+    pub async fn next(&mut self) -> Result<Answer, CliError> {
         match frames::read(&mut self.stream, MAX_DOCUMENT).await.map_err(gone)? {
-            Some(Answer::Trouble(trouble)) => Err(trouble),
+            Some(Answer::Trouble(error)) => Err(error),
             Some(answer) => Ok(answer),
             None => Err(gone(io::ErrorKind::UnexpectedEof.into())),
         }
@@ -90,16 +90,16 @@ impl Control {
     }
 }
 
-fn not_running(home: &Home) -> Trouble {
-    Trouble::new(
+fn not_running(home: &Home) -> CliError {
+    CliError::new(
         Exit::NotRunning,
         format!("no daemon runs on {}", home.root().display()),
         "start one with `polypeer run`, or name another home with --home DIR",
     )
 }
 
-fn gone(error: io::Error) -> Trouble {
-    Trouble::new(
+fn gone(error: io::Error) -> CliError {
+    CliError::new(
         Exit::NotRunning,
         format!("the daemon went away: {error}"),
         "it may be stopping; see its output, or start it again with `polypeer run`",

@@ -15,7 +15,7 @@ use polypeer_ipc_protocol::ids::{NodeId, PluginId, Secret};
 use polypeer_ipc_protocol::ticket::Ticket;
 use serde::{Deserialize, Serialize};
 
-use crate::trouble::Trouble;
+use crate::cli_error::CliError;
 use documents::{DoctorDocument, PeerDocument, PingDocument, PluginDocument, PluginLine, StatusDocument};
 
 /// Of the messages below.
@@ -167,7 +167,7 @@ pub enum Request {
 #[serde(tag = "answer", content = "value", rename_all = "snake_case")]
 pub enum Answer {
     /// It did not work.
-    Trouble(Trouble),
+    Trouble(CliError),
     /// It worked, and there is nothing more to say.
     Done,
     /// One value.
@@ -195,8 +195,8 @@ pub enum Answer {
     Doctor(DoctorDocument),
 }
 
-impl From<Trouble> for Answer {
-    fn from(trouble: Trouble) -> Self {
-        Self::Trouble(trouble)
+impl From<CliError> for Answer {
+    fn from(error: CliError) -> Self {
+        Self::Trouble(error)
     }
 }

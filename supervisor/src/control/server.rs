@@ -19,8 +19,8 @@ use tokio::task::{AbortHandle, JoinSet};
 use super::caller;
 use super::frames;
 use super::{Answer, Hello, Request, VERSION};
+use crate::cli_error::CliError;
 use crate::home::Home;
-use crate::trouble::Trouble;
 
 /// Connections at a time; one beyond takes the place of one that has said nothing yet, or waits. Each command uses one.
 pub const MAX_CONNECTIONS: usize = 64;
@@ -148,26 +148,25 @@ async fn serve(
 ) -> io::Result<()> {
     if let Err(refused) = caller::check(&stream, |pid| handler.is_confined(pid)) {
         tracing::warn!(%refused, "refused on the control socket");
-        let trouble = Trouble::failed(
+        let error = CliError::failed(
             "this process may not use the control socket",
             "run the command from a shell of the operator, not from inside a plugin",
         );
-        return answer(&mut stream, &trouble.into()).await;
+        return answer(&mut stream, &error.into()).await;
     }
     let Some(hello) = patiently(frames::read::<Hello>(&mut stream, MAX_REQUEST)).await? else { return Ok(()) };
     greeted.store(true, Ordering::Relaxed);
     if !hello.secret.matches(secret) {
         tracing::warn!("refused on the control socket: wrong secret");
-        let trouble =
-            Trouble::failed("the control secret is wrong", "the daemon was restarted a moment ago: try again");
-        return answer(&mut stream, &trouble.into()).await;
+        let error = CliError::failed("the control secret is wrong", "the daemon was restarted a moment ago: try again");
+        return answer(&mut stream, &error.into()).await;
     }
     if hello.version != VERSION {
-        let trouble = Trouble::failed(
+        let error = CliError::failed(
             "the daemon was started from another version of polypeer",
             "restart the daemon: `polypeer shutdown` of the other version, then `polypeer run`",
         );
-        return answer(&mut stream, &trouble.into()).await;
+        return answer(&mut stream, &error.into()).await;
     }
     answer(&mut stream, &Answer::Done).await?;
     let (reader, mut writer) = stream.into_split();

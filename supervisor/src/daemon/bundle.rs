@@ -5,12 +5,12 @@ use std::path::Path;
 
 use polypeer_ipc_protocol::ids::PluginId;
 
-use crate::cli::output::Printer;
+use crate::cli_error::CliError;
 use crate::home::Home;
 use crate::install;
+use crate::output::Printer;
 use crate::store::{Installed, Store};
 use crate::supervise::Programs;
-use crate::trouble::Trouble;
 
 /// What ships.
 pub(super) const APPS: &[&str] = &["chat", "files"];
@@ -18,7 +18,7 @@ pub(super) const APPS: &[&str] = &["chat", "files"];
 const SOURCE: &str = "bundled";
 
 /// Installs what is not there and was not removed.
-pub(super) fn install(home: &Home, store: &mut Store, printer: &Printer) -> Result<(), Trouble> {
+pub(super) fn install(home: &Home, store: &mut Store, printer: &Printer) -> Result<(), CliError> {
     let share = Programs::find().ok().and_then(|programs| programs.share);
     for name in APPS {
         let id: PluginId = name.parse().expect("an id of ours");
@@ -36,13 +36,13 @@ pub(super) fn install(home: &Home, store: &mut Store, printer: &Printer) -> Resu
                 store.set_note(&note, "installed")?;
                 printer.say(format!("installed the bundled app {id}; it may {}", words.join("; ")));
             }
-            Err(trouble) => printer.say(format!("the bundled app {id} is not installed: {trouble}")),
+            Err(error) => printer.say(format!("the bundled app {id} is not installed: {error}")),
         }
     }
     Ok(())
 }
 
-fn install_one(home: &Home, store: &mut Store, folder: &Path) -> Result<Vec<String>, Trouble> {
+fn install_one(home: &Home, store: &mut Store, folder: &Path) -> Result<Vec<String>, CliError> {
     let candidate = install::inspect(folder)?;
     let swapped = install::swap_in(home, &candidate)?;
     let installed = Installed {

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use crate::cli_error::CliError;
 use crate::control::Answer;
-use crate::trouble::Trouble;
 
 /// Files put aside that are looked at.
 const OLD_FILES: usize = 16;
@@ -25,8 +25,9 @@ pub(super) async fn send(
     count: usize,
     follow: bool,
     answers: mpsc::Sender<Answer>,
-) -> Result<(), Trouble> {
-    let told = |error: io::Error| Trouble::failed(format!("failed to read the log: {error}"), "check the folder logs/");
+) -> Result<(), CliError> {
+    let told =
+        |error: io::Error| CliError::failed(format!("failed to read the log: {error}"), "check the folder logs/");
     let started = path.clone();
     let read = tokio::task::spawn_blocking(move || latest(&started, count)).await;
     let (lines, mut tail) = read.unwrap_or_else(|_| Err(io::Error::other("the reader was given up"))).map_err(told)?;

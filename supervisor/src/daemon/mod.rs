@@ -17,15 +17,14 @@ use polypeer_ipc_protocol::admin::{AdminRequest, AdminResponse};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Mutex;
 
-use crate::cli::Context;
-use crate::cli::args::Run;
+use crate::cli_error::CliError;
 use crate::config::DaemonConfig;
 use crate::control::server::Server;
 use crate::home::Home;
 use crate::install;
+use crate::output::Printer;
 use crate::store::Store;
 use crate::supervise::{StartError, Supervisor};
-use crate::trouble::Trouble;
 use state::State;
 
 /// How long everything together may take to stop in order; then it is killed.
@@ -47,24 +46,22 @@ pub(crate) struct Daemon {
     stop: tokio::sync::Notify,
 }
 
-impl From<StartError> for Trouble {
+impl From<StartError> for CliError {
     fn from(error: StartError) -> Self {
         Self::failed(error.to_string(), error.hint())
     }
 }
 
 /// Runs until it is told to stop.
-pub(crate) async fn run(context: Context, options: Run) -> Result<(), Trouble> {
-    let home = context.home;
+pub(crate) async fn run(home: Home, config: DaemonConfig, printer: &Printer) -> Result<(), CliError> {
     home.prepare()?;
-    let config = configure(&home, &options)?;
     let _lock = home.lock()?;
     // From here on we are the only daemon of this home.
     let mut store = Store::open(&home.state_db())?;
     let recorded: Vec<_> = store.plugins()?.into_iter().map(|plugin| (plugin.id, plugin.digest)).collect();
     install::sweep(&home, &recorded)?;
     if config.bundled_apps {
-        bundle::install(&home, &mut store, &context.printer)?;
+        bundle::install(&home, &mut store, printer)?;
     }
     let state = State::new(home.clone(), config.clone(), store);
     let specs = state.specs().await?;
@@ -81,13 +78,13 @@ pub(crate) async fn run(context: Context, options: Run) -> Result<(), Trouble> {
 
     let outcome = async {
         let status =
-            match supervisor.admin(AdminRequest::Status).await.map_err(|failure| Trouble::from_failure(&failure))? {
+            match supervisor.admin(AdminRequest::Status).await.map_err(|failure| CliError::from_failure(&failure))? {
                 AdminResponse::Status(status) => status,
                 other => return Err(requests::unexpected(&other)),
             };
         let server = Server::bind(&home).map_err(|error| {
             let message = format!("failed to listen on {}: {error}", home.control_socket().display());
-            Trouble::failed(message, "check the permissions of the folder and that the disk is not full")
+            CliError::failed(message, "check the permissions of the folder and that the disk is not full")
         })?;
         let daemon_is_seed = config.seed_only;
         let daemon = Arc::new(Daemon {
@@ -101,7 +98,7 @@ pub(crate) async fn run(context: Context, options: Run) -> Result<(), Trouble> {
             stop: tokio::sync::Notify::new(),
         });
         let serving = tokio::spawn(server.run(daemon.clone()));
-        context.printer.say(format!(
+        printer.say(format!(
             "polypeer {} is ready; Ctrl-C stops it\n  node     {}\n  listens  {}\n  home     {}",
             env!("CARGO_PKG_VERSION"),
             status.node,
@@ -109,7 +106,7 @@ pub(crate) async fn run(context: Context, options: Run) -> Result<(), Trouble> {
             home.root().display()
         ));
         if daemon_is_seed {
-            context.printer.say(SEED_ONLY);
+            printer.say(SEED_ONLY);
         }
         for warning in &status.warnings {
             tracing::warn!("{warning}");
@@ -125,22 +122,22 @@ pub(crate) async fn run(context: Context, options: Run) -> Result<(), Trouble> {
         if orderly {
             Ok(serving)
         } else {
-            Err(Trouble::failed("the supervisor's task ended", "this is a bug; see the output above"))
+            Err(CliError::failed("the supervisor's task ended", "this is a bug; see the output above"))
         }
     }
     .await;
 
     notify::tell("STOPPING=1");
     if outcome.is_ok() {
-        context.printer.say("stopping; once more to stop at once");
+        printer.say("stopping; once more to stop at once");
     }
     tokio::select! {
         () = supervisor.shutdown(GRACE) => {}
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
     }
-    if let Err(trouble) = state.with(|store| store.settle()).await {
-        tracing::warn!("{trouble}");
+    if let Err(error) = state.with(|store| store.settle()).await {
+        tracing::warn!("{error}");
     }
     // Commands that wait for the end see it when the process ends: after this.
     for path in [home.control_key(), home.control_socket()] {
@@ -150,20 +147,6 @@ pub(crate) async fn run(context: Context, options: Run) -> Result<(), Trouble> {
     outcome.map(|serving| serving.abort())
 }
 
-/// The configuration with the options over it.
-fn configure(home: &Home, options: &Run) -> Result<DaemonConfig, Trouble> {
-    let mut config = DaemonConfig::load(home)?;
-    if options.listen.len() > crate::config::MAX_LISTEN {
-        return Err(Trouble::usage("too many addresses to listen on", "use 0.0.0.0 and [::] for every interface"));
-    }
-    if !options.listen.is_empty() {
-        config.listen.clone_from(&options.listen);
-    }
-    config.lan &= !options.no_lan;
-    config.seed_only = options.seed_only;
-    Ok(config)
-}
-
-fn listen_for(kind: SignalKind) -> Result<tokio::signal::unix::Signal, Trouble> {
-    signal(kind).map_err(|error| Trouble::failed(format!("failed to listen for signals: {error}"), "try again"))
+fn listen_for(kind: SignalKind) -> Result<tokio::signal::unix::Signal, CliError> {
+    signal(kind).map_err(|error| CliError::failed(format!("failed to listen for signals: {error}"), "try again"))
 }

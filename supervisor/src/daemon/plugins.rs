@@ -4,42 +4,37 @@
 use std::path::Path;
 use std::time::Duration;
 
-use polypeer_ipc_protocol::error::Failure;
 use polypeer_ipc_protocol::ids::{NodeId, PluginId};
 use tokio::sync::broadcast::error::RecvError;
 
 use super::describe;
 use super::state::Recorded;
 use super::{Daemon, state};
+use crate::cli_error::{CliError, Exit};
 use crate::control::documents::{PluginDocument, PluginLine};
 use crate::install::{self, InstallError};
 use crate::manifest::{LimitSettings, Mode, Peers};
 use crate::store::{Installed, MAX_PEER_LIST};
 use crate::supervise::{PluginStatus, State, SupervisorEvent};
-use crate::trouble::{Exit, Trouble};
 
 /// How long a command waits for a plugin to be ready; it is told the state then.
 const READY_TIME: Duration = Duration::from_secs(30);
 
-fn trouble(failure: Failure) -> Trouble {
-    Trouble::from_failure(&failure)
-}
-
 impl Daemon {
-    pub(super) async fn plugin_list(&self) -> Result<Vec<PluginLine>, Trouble> {
+    pub(super) async fn plugin_list(&self) -> Result<Vec<PluginLine>, CliError> {
         let statuses = self.supervisor.plugins().await;
         let mut lines = Vec::new();
         for installed in self.state.with(|store| store.plugins()).await? {
             let status = statuses.iter().find(|status| status.id == installed.id);
             match self.state.recorded(&installed.id).await {
                 Ok(recorded) => lines.push(describe::line(&recorded, status)),
-                Err(trouble) => tracing::warn!("{trouble}"),
+                Err(error) => tracing::warn!("{error}"),
             }
         }
         Ok(lines)
     }
 
-    pub(super) async fn plugin(&self, id: &PluginId) -> Result<Box<PluginDocument>, Trouble> {
+    pub(super) async fn plugin(&self, id: &PluginId) -> Result<Box<PluginDocument>, CliError> {
         let recorded = self.state.recorded(id).await?;
         let status = self.supervisor.plugin(id).await;
         Ok(Box::new(describe::plugin(recorded, status)))
@@ -50,7 +45,7 @@ impl Daemon {
         folder: &str,
         digest: &str,
         start: bool,
-    ) -> Result<Box<PluginDocument>, Trouble> {
+    ) -> Result<Box<PluginDocument>, CliError> {
         let _one_at_a_time = self.changes.lock().await;
         let folder = Path::new(folder).to_path_buf();
         let source = folder.display().to_string();
@@ -87,11 +82,11 @@ impl Daemon {
         before: Option<Installed>,
         installed: Installed,
         new: install::Candidate,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), CliError> {
         let id = installed.id.clone();
         let was_running = match self.supervisor.plugin(&id).await {
             Some(status) => {
-                self.supervisor.remove(id.clone()).await.map_err(trouble)?;
+                self.supervisor.remove(id.clone()).await?;
                 status.state.has_process()
             }
             None => false,
@@ -107,9 +102,9 @@ impl Daemon {
                     })
                     .await
                 }
-                Err(trouble) => {
+                Err(error) => {
                     blocking(move || swapped.take_back()).await?;
-                    Err(trouble)
+                    Err(error)
                 }
             }
         };
@@ -120,21 +115,21 @@ impl Daemon {
         // Not enabled here: whether it starts is decided by who asked for the installation.
         let mut spec = self.state.recorded(&id).await?.spec;
         spec.enabled = stored.is_err() && was_running;
-        self.supervisor.add(spec).await.map_err(trouble)?;
+        self.supervisor.add(spec).await?;
         stored
     }
 
-    pub(super) async fn start(&self, id: &PluginId) -> Result<Box<PluginDocument>, Trouble> {
+    pub(super) async fn start(&self, id: &PluginId) -> Result<Box<PluginDocument>, CliError> {
         self.start_and_wait(id).await?;
         self.plugin(id).await
     }
 
-    async fn start_and_wait(&self, id: &PluginId) -> Result<(), Trouble> {
+    async fn start_and_wait(&self, id: &PluginId) -> Result<(), CliError> {
         let recorded = self.state.recorded(id).await?;
         can_run(&recorded)?;
         if self.config.seed_only {
             let hint = "run the daemon without --seed-only";
-            return Err(Trouble::new(Exit::Refused, super::SEED_ONLY, hint));
+            return Err(CliError::new(Exit::Refused, super::SEED_ONLY, hint));
         }
         let mut events = self.supervisor.subscribe();
         self.supervisor.start_plugin(id.clone()).await.map_err(|failure| not_started(id, &failure.message))?;
@@ -156,23 +151,23 @@ impl Daemon {
         };
         match tokio::time::timeout(READY_TIME, settled).await {
             Ok(Some(status)) => started(id, &status),
-            Ok(None) => Err(Trouble::failed("the daemon is stopping", "start it again with `polypeer run`")),
+            Ok(None) => Err(CliError::failed("the daemon is stopping", "start it again with `polypeer run`")),
             Err(_) => Ok(()), // Still starting, which the answer says.
         }
     }
 
-    pub(super) async fn stop(&self, id: &PluginId) -> Result<Box<PluginDocument>, Trouble> {
+    pub(super) async fn stop(&self, id: &PluginId) -> Result<Box<PluginDocument>, CliError> {
         self.state.recorded(id).await?;
-        self.supervisor.stop_plugin(id.clone()).await.map_err(trouble)?;
+        self.supervisor.stop_plugin(id.clone()).await?;
         self.plugin(id).await
     }
 
-    pub(super) async fn restart(&self, id: &PluginId) -> Result<Box<PluginDocument>, Trouble> {
+    pub(super) async fn restart(&self, id: &PluginId) -> Result<Box<PluginDocument>, CliError> {
         self.stop(id).await?;
         self.start(id).await
     }
 
-    pub(super) async fn enable(&self, id: &PluginId, enabled: bool) -> Result<Box<PluginDocument>, Trouble> {
+    pub(super) async fn enable(&self, id: &PluginId, enabled: bool) -> Result<Box<PluginDocument>, CliError> {
         let wanted = id.clone();
         if !self.state.with(move |store| store.set_enabled(&wanted, enabled)).await? {
             return Err(state::no_such_plugin(id));
@@ -180,14 +175,14 @@ impl Daemon {
         if enabled { self.start(id).await } else { self.stop(id).await }
     }
 
-    pub(super) async fn remove(&self, id: &PluginId, data: bool) -> Result<(), Trouble> {
+    pub(super) async fn remove(&self, id: &PluginId, data: bool) -> Result<(), CliError> {
         let _one_at_a_time = self.changes.lock().await;
         let wanted = id.clone();
         if self.state.with(move |store| store.plugin(&wanted)).await?.is_none() {
             return Err(state::no_such_plugin(id));
         }
         if self.supervisor.plugin(id).await.is_some() {
-            self.supervisor.remove(id.clone()).await.map_err(trouble)?;
+            self.supervisor.remove(id.clone()).await?;
         }
         let (wanted, home, id) = (id.clone(), self.home.clone(), id.clone());
         self.state.with(move |store| store.remove(&wanted)).await?;
@@ -207,18 +202,18 @@ impl Daemon {
         &self,
         id: &PluginId,
         limits: Vec<(String, Option<String>)>,
-    ) -> Result<Box<PluginDocument>, Trouble> {
+    ) -> Result<Box<PluginDocument>, CliError> {
         let _one_at_a_time = self.changes.lock().await;
         self.state.recorded(id).await?;
         for (key, value) in limits.iter().filter_map(|(key, value)| value.as_ref().map(|value| (key, value))) {
             LimitSettings::from_text(key, value)
-                .map_err(|what| Trouble::usage(what, "see docs/design.md, section 6"))?;
+                .map_err(|what| CliError::usage(what, "see docs/design.md, section 6"))?;
         }
         if !limits.is_empty() {
             let wanted = id.clone();
             self.state.with(move |store| store.set_limits(&wanted, &limits)).await?;
             let limits = self.state.recorded(id).await?.spec.limits;
-            self.supervisor.set_limits(id.clone(), limits).await.map_err(trouble)?;
+            self.supervisor.set_limits(id.clone(), limits).await?;
         }
         self.plugin(id).await
     }
@@ -228,41 +223,41 @@ impl Daemon {
         id: &PluginId,
         add: Vec<NodeId>,
         remove: Vec<NodeId>,
-    ) -> Result<Box<PluginDocument>, Trouble> {
+    ) -> Result<Box<PluginDocument>, CliError> {
         let _one_at_a_time = self.changes.lock().await;
         let recorded = self.state.recorded(id).await?;
         if !(add.is_empty() && remove.is_empty()) {
             if recorded.spec.manifest.permissions.peers != Peers::List {
                 let message = format!("{id} has no list of peers: its manifest does not say peers = \"list\"");
-                return Err(Trouble::usage(message, "cut a single peer off with `polypeer peers block PEER`"));
+                return Err(CliError::usage(message, "cut a single peer off with `polypeer peers block PEER`"));
             }
             let wanted = id.clone();
             let length = self.state.with(move |store| store.peer_list(&wanted).map(|list| list.len())).await?;
             if length + add.len() > MAX_PEER_LIST {
                 let message = format!("a list has at most {MAX_PEER_LIST} peers");
-                return Err(Trouble::new(Exit::Refused, message, "take some off with --remove-peer"));
+                return Err(CliError::new(Exit::Refused, message, "take some off with --remove-peer"));
             }
             let wanted = id.clone();
             self.state.with(move |store| store.change_peer_list(&wanted, &add, &remove)).await?;
             let grants = self.state.recorded(id).await?.spec.grants;
-            self.supervisor.set_grants(id.clone(), grants).await.map_err(trouble)?;
+            self.supervisor.set_grants(id.clone(), grants).await?;
         }
         self.plugin(id).await
     }
 }
 
 /// Whether this version can run such a plugin at all.
-fn can_run(recorded: &Recorded) -> Result<(), Trouble> {
+fn can_run(recorded: &Recorded) -> Result<(), CliError> {
     let mode = match recorded.spec.manifest.plugin.mode {
         Mode::Native => return Ok(()),
         Mode::Stdio => "stdio",
         Mode::Service => "service",
     };
     let message = format!("{} has mode = {mode:?}, which this version installs and cannot run", recorded.installed.id);
-    Err(Trouble::failed(message, "update Polypeer, or install a version of the plugin with mode = \"native\""))
+    Err(CliError::failed(message, "update Polypeer, or install a version of the plugin with mode = \"native\""))
 }
 
-fn started(id: &PluginId, status: &PluginStatus) -> Result<(), Trouble> {
+fn started(id: &PluginId, status: &PluginStatus) -> Result<(), CliError> {
     match status.state {
         State::Failed | State::Backoff => Err(not_started(id, status.exit_reason.as_deref().unwrap_or("it ended"))),
         State::Stopped => match &status.exit_reason {
@@ -273,8 +268,8 @@ fn started(id: &PluginId, status: &PluginStatus) -> Result<(), Trouble> {
     }
 }
 
-fn not_started(id: &PluginId, reason: &str) -> Trouble {
-    Trouble::failed(
+fn not_started(id: &PluginId, reason: &str) -> CliError {
+    CliError::failed(
         format!("{id} did not start: {reason}"),
         format!("see what it said with `polypeer plugin logs {id}`"),
     )
@@ -282,9 +277,11 @@ fn not_started(id: &PluginId, reason: &str) -> Trouble {
 
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, InstallError> + Send + 'static,
-) -> Result<T, Trouble> {
+) -> Result<T, CliError> {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => Ok(done?),
-        Err(_) => Err(Trouble::failed("the work was given up", "the daemon is stopping, or has a bug: see its output")),
+        Err(_) => {
+            Err(CliError::failed("the work was given up", "the daemon is stopping, or has a bug: see its output"))
+        }
     }
 }

@@ -7,10 +7,10 @@ use polypeer_ipc_protocol::ids::{NodeId, PluginId};
 use tokio::sync::mpsc;
 
 use super::{Daemon, checks, describe, logs};
+use crate::cli_error::CliError;
 use crate::control::documents::{CauseDocument, DoctorDocument, PingDocument, PluginState, StatusDocument};
 use crate::control::server::Handler;
 use crate::control::{Answer, Request};
-use crate::trouble::Trouble;
 
 /// How long `status` waits for netcore: it must tell that netcore is away rather than wait for it.
 const STATUS_TIME: Duration = Duration::from_secs(2);
@@ -20,7 +20,7 @@ impl Handler for Daemon {
         let answer = match request {
             Request::PluginLogs { id, lines, follow } => match self.logs(&id, lines, follow, answers.clone()).await {
                 Ok(()) => return,
-                Err(trouble) => trouble.into(),
+                Err(error) => error.into(),
             },
             Request::Operator => match self.supervisor.operator().await {
                 Ok(session) => {
@@ -29,7 +29,7 @@ impl Handler for Daemon {
                     // The launch lives as long as the connection: this is dropped with it.
                     return std::future::pending().await;
                 }
-                Err(failure) => Trouble::from_failure(&failure).into(),
+                Err(failure) => CliError::from_failure(&failure).into(),
             },
             Request::Shutdown => {
                 let _ = answers.send(Answer::Done).await;
@@ -48,7 +48,7 @@ impl Handler for Daemon {
 }
 
 impl Daemon {
-    async fn answer(&self, request: Request) -> Result<Answer, Trouble> {
+    async fn answer(&self, request: Request) -> Result<Answer, CliError> {
         Ok(match request {
             Request::Status => Answer::Status(Box::new(self.status().await)),
             Request::Id => Answer::Text(self.node.to_string()),
@@ -89,21 +89,21 @@ impl Daemon {
         })
     }
 
-    async fn admin(&self, request: AdminRequest) -> Result<AdminResponse, Trouble> {
+    async fn admin(&self, request: AdminRequest) -> Result<AdminResponse, CliError> {
         match self.supervisor.admin(request).await {
-            Ok(AdminResponse::Failed(failure)) | Err(failure) => Err(Trouble::from_failure(&failure)),
+            Ok(AdminResponse::Failed(failure)) | Err(failure) => Err(CliError::from_failure(&failure)),
             Ok(response) => Ok(response),
         }
     }
 
-    async fn done(&self, request: AdminRequest) -> Result<Answer, Trouble> {
+    async fn done(&self, request: AdminRequest) -> Result<Answer, CliError> {
         match self.admin(request).await? {
             AdminResponse::Done => Ok(Answer::Done),
             other => Err(unexpected(&other)),
         }
     }
 
-    async fn reach(&self, request: AdminRequest) -> Result<Answer, Trouble> {
+    async fn reach(&self, request: AdminRequest) -> Result<Answer, CliError> {
         match self.admin(request).await? {
             AdminResponse::Pong { node, rtt_us } => {
                 Ok(Answer::Ping(PingDocument { node_id: node, rtt_ms: describe::milliseconds(rtt_us) }))
@@ -145,12 +145,12 @@ impl Daemon {
         lines: u32,
         follow: bool,
         answers: mpsc::Sender<Answer>,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), CliError> {
         self.state.recorded(id).await?;
         logs::send(self.home.log(id), lines as usize, follow, answers).await
     }
 
-    async fn doctor(&self, peer: Option<NodeId>) -> Result<DoctorDocument, Trouble> {
+    async fn doctor(&self, peer: Option<NodeId>) -> Result<DoctorDocument, CliError> {
         let mut found = DoctorDocument::default();
         let status = self.status().await;
         found.checks.extend(checks::of_network(&status));
@@ -182,9 +182,9 @@ impl Daemon {
 }
 
 /// What netcore must never answer to a request.
-pub(super) fn unexpected(response: &AdminResponse) -> Trouble {
+pub(super) fn unexpected(response: &AdminResponse) -> CliError {
     let text: String = format!("{response:?}").chars().take(200).collect();
-    Trouble::failed(
+    CliError::failed(
         format!("the network core answered something else than what was asked: {text}"),
         "this is a bug; restart the daemon",
     )

@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use polypeer_ipc_protocol::ids::PluginId;
 
+use crate::cli_error::{CliError, Exit};
 use crate::config::DaemonConfig;
 use crate::home::Home;
 use crate::manifest::{FILE_NAME, LimitSettings, Limits, Manifest, Mode};
 use crate::store::{Installed, Store, StoreError};
 use crate::supervise::PluginSpec;
-use crate::trouble::{Exit, Trouble};
 
 /// A handle to the store.
 #[derive(Clone)]
@@ -37,20 +37,20 @@ impl State {
     pub(super) async fn with<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Store) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, Trouble> {
+    ) -> Result<T, CliError> {
         let store = self.store.clone();
         // A transaction that panicked was rolled back, so the store is as it was.
         let work = move || work(&mut store.lock().unwrap_or_else(PoisonError::into_inner));
         match tokio::task::spawn_blocking(work).await {
             Ok(done) => Ok(done?),
             Err(_) => {
-                Err(Trouble::failed("the work was given up", "the daemon is stopping, or has a bug: see its output"))
+                Err(CliError::failed("the work was given up", "the daemon is stopping, or has a bug: see its output"))
             }
         }
     }
 
     /// All plugins that can be run. One whose stored manifest this version refuses is left out, and said.
-    pub(super) async fn specs(&self) -> Result<Vec<PluginSpec>, Trouble> {
+    pub(super) async fn specs(&self) -> Result<Vec<PluginSpec>, CliError> {
         let mut specs = Vec::new();
         for installed in self.with(|store| store.plugins()).await? {
             let id = installed.id.clone();
@@ -61,14 +61,14 @@ impl State {
                     spec.enabled &= spec.manifest.plugin.mode == Mode::Native;
                     specs.push(spec);
                 }
-                Err(trouble) => tracing::error!("the plugin {id} is not run: {trouble}"),
+                Err(error) => tracing::error!("the plugin {id} is not run: {error}"),
             }
         }
         Ok(specs)
     }
 
     /// One plugin.
-    pub(super) async fn recorded(&self, id: &PluginId) -> Result<Recorded, Trouble> {
+    pub(super) async fn recorded(&self, id: &PluginId) -> Result<Recorded, CliError> {
         let wanted = id.clone();
         match self.with(move |store| store.plugin(&wanted)).await? {
             Some(installed) => self.recorded_from(installed).await,
@@ -76,7 +76,7 @@ impl State {
         }
     }
 
-    async fn recorded_from(&self, installed: Installed) -> Result<Recorded, Trouble> {
+    async fn recorded_from(&self, installed: Installed) -> Result<Recorded, CliError> {
         let path = self.home.plugin(&installed.id).join(FILE_NAME);
         let manifest = Manifest::parse(&path, &installed.manifest)?;
         let id = installed.id.clone();
@@ -100,7 +100,7 @@ impl State {
     }
 }
 
-/// The trouble of an id nothing is installed under.
-pub(super) fn no_such_plugin(id: &PluginId) -> Trouble {
-    Trouble::new(Exit::Usage, format!("no plugin {id} is installed"), "see what is with `polypeer plugin list`")
+/// The error for an id nothing is installed under.
+pub(super) fn no_such_plugin(id: &PluginId) -> CliError {
+    CliError::new(Exit::Usage, format!("no plugin {id} is installed"), "see what is with `polypeer plugin list`")
 }

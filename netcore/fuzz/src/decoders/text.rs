@@ -6,9 +6,9 @@ use std::str::FromStr;
 
 use polypeer_ipc_protocol::ids::{Hash, Name, NodeId, Pattern, PluginId, Protocol, Secret};
 use polypeer_ipc_protocol::ticket::Ticket;
+use polypeer_supervisor::cli::streams::file_link::{FileLink, is_safe_name};
 use polypeer_supervisor::config::DaemonConfig;
 use polypeer_supervisor::manifest::{Manifest, values};
-use polypeer_supervisor::operator::link::{Link, is_safe_name};
 use polypeer_supervisor::toml_file;
 
 /// What is read is shown as text that reads the same.
@@ -71,7 +71,7 @@ pub fn config(bytes: &[u8]) {
 /// A link to a file: its name never leads out of a folder.
 pub fn file_link(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    if let Some(link) = shown::<Link>(text) {
+    if let Some(link) = shown::<FileLink>(text) {
         assert!(is_safe_name(&link.name) && link.hash.len() == 64);
     }
 }

@@ -70,8 +70,8 @@ impl World {
 
 async fn told(stream: &mut UnixStream) -> String {
     match frames::read::<Answer>(stream, MAX_DOCUMENT).await {
-        Ok(Some(Answer::Trouble(trouble))) => trouble.message,
-        other => panic!("expected trouble, got {other:?}"),
+        Ok(Some(Answer::Trouble(error))) => error.message,
+        other => panic!("expected an error, got {other:?}"),
     }
 }
 
@@ -108,9 +108,9 @@ async fn wrong_secret_and_other_version_are_refused() {
 #[tokio::test]
 async fn process_of_a_plugin_is_refused_although_it_knows_the_secret() {
     let world = world_that_confines(i32::try_from(std::process::id()).ok());
-    let trouble = Control::connect(&world.home).await.expect_err("refused");
-    assert!(trouble.message.contains("may not use the control socket"), "{trouble}");
-    assert!(trouble.hint.contains("not from inside a plugin"));
+    let error = Control::connect(&world.home).await.expect_err("refused");
+    assert!(error.message.contains("may not use the control socket"), "{error}");
+    assert!(error.hint.contains("not from inside a plugin"));
 }
 
 #[tokio::test]
@@ -170,9 +170,9 @@ async fn key_is_private_and_new_at_each_start() {
 #[tokio::test]
 async fn without_a_daemon_commands_say_so() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let trouble = Control::connect(&Home::at(folder.path())).await.expect_err("nobody there");
-    assert_eq!(trouble.exit.code(), 3);
-    assert!(trouble.hint.contains("polypeer run"));
+    let error = Control::connect(&Home::at(folder.path())).await.expect_err("nobody there");
+    assert_eq!(error.exit.code(), 3);
+    assert!(error.hint.contains("polypeer run"));
 }
 
 #[tokio::test]

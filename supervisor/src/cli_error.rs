@@ -1,5 +1,5 @@
 //! What goes wrong, as the person at the keyboard gets it: one text, one hint, one exit code. Every error of this crate
-//! becomes a [`Trouble`] before it reaches a terminal or the control socket.
+//! becomes a [`CliError`] before it reaches a terminal or the control socket.
 
 use std::fmt;
 
@@ -43,7 +43,7 @@ impl Exit {
 
 /// Something that went wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Trouble {
+pub struct CliError {
     /// The exit code.
     pub exit: Exit,
     /// What went wrong.
@@ -52,8 +52,8 @@ pub struct Trouble {
     pub hint: String,
 }
 
-impl Trouble {
-    /// Any trouble.
+impl CliError {
+    /// Any error.
     pub fn new(exit: Exit, message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { exit, message: message.into(), hint: hint.into() }
     }
@@ -116,15 +116,15 @@ fn hint_for(code: Option<ErrorCode>) -> &'static str {
     }
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for CliError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
 }
 
-impl std::error::Error for Trouble {}
+impl std::error::Error for CliError {}
 
-impl From<HomeError> for Trouble {
+impl From<HomeError> for CliError {
     fn from(error: HomeError) -> Self {
         let exit =
             if matches!(error, HomeError::Nowhere | HomeError::Foreign { .. }) { Exit::Usage } else { Exit::Failed };
@@ -132,13 +132,13 @@ impl From<HomeError> for Trouble {
     }
 }
 
-impl From<FileError> for Trouble {
+impl From<FileError> for CliError {
     fn from(error: FileError) -> Self {
         Self::usage(error.to_string(), error.hint())
     }
 }
 
-impl From<InstallError> for Trouble {
+impl From<InstallError> for CliError {
     fn from(error: InstallError) -> Self {
         let exit = match error {
             InstallError::Io { .. } => Exit::Failed,
@@ -149,20 +149,26 @@ impl From<InstallError> for Trouble {
     }
 }
 
-impl From<StoreError> for Trouble {
+impl From<StoreError> for CliError {
     fn from(error: StoreError) -> Self {
         Self::failed(error.to_string(), error.hint())
     }
 }
 
-impl From<ClientError> for Trouble {
+impl From<Failure> for CliError {
+    fn from(failure: Failure) -> Self {
+        Self::from_failure(&failure)
+    }
+}
+
+impl From<ClientError> for CliError {
     fn from(error: ClientError) -> Self {
         Self::from_failure(&error.failure())
     }
 }
 
-/// The trouble of a stream that failed while it was read or written.
-pub fn of_stream(error: &std::io::Error) -> Trouble {
+/// The error for a stream that failed while it was read or written.
+pub fn of_stream(error: &std::io::Error) -> CliError {
     let code = match StreamError::of(error) {
         Some(StreamError::Reset { code } | StreamError::Stopped { code }) => ErrorCode::from_number(*code),
         Some(StreamError::Lost) => Some(ErrorCode::ConnectionLost),
@@ -174,7 +180,7 @@ pub fn of_stream(error: &std::io::Error) -> Trouble {
         }
         _ => hint_for(code),
     };
-    Trouble::new(exit_of(code), error.to_string(), hint)
+    CliError::new(exit_of(code), error.to_string(), hint)
 }
 
 #[cfg(test)]
@@ -192,9 +198,9 @@ mod tests {
             (ErrorCode::NotServed, 1),
             (ErrorCode::ConnectionLost, 1),
         ] {
-            let trouble = Trouble::from_failure(&code.into());
-            assert_eq!(trouble.exit.code(), exit, "{code}");
-            assert!(!trouble.hint.is_empty());
+            let error = CliError::from_failure(&code.into());
+            assert_eq!(error.exit.code(), exit, "{code}");
+            assert!(!error.hint.is_empty());
         }
     }
 

@@ -8,10 +8,10 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 
-use super::link::{Link, is_safe_name};
-use super::{Session, file_trouble, lines};
+use super::file_link::{FileLink, is_safe_name};
+use super::{Session, file_error, lines};
 use crate::cli::Context;
-use crate::trouble::{Trouble, of_stream};
+use crate::cli_error::{CliError, of_stream};
 
 /// The app that stores and serves files, and what it speaks to the operator.
 pub(super) const APP: &str = "files";
@@ -28,12 +28,12 @@ enum Added {
     Progress { progress: u64 },
 }
 
-pub(crate) async fn run(context: &Context, files: &[std::path::PathBuf]) -> Result<(), Trouble> {
+pub(crate) async fn run(context: &Context, files: &[std::path::PathBuf]) -> Result<(), CliError> {
     let session = Session::open(context).await?;
     let ticket = session.client.node().await?.ticket;
     let mut sent = Vec::new();
     for file in files {
-        let link = Link { from: vec![ticket.clone()], ..send(context, &session, file).await? };
+        let link = FileLink { from: vec![ticket.clone()], ..send(context, &session, file).await? };
         if !context.printer.json {
             context.printer.data(&link.to_string())?;
         }
@@ -42,14 +42,14 @@ pub(crate) async fn run(context: &Context, files: &[std::path::PathBuf]) -> Resu
     if context.printer.json { context.printer.document(&sent) } else { Ok(()) }
 }
 
-async fn send(context: &Context, session: &Session, path: &Path) -> Result<Link, Trouble> {
-    let told = |error: std::io::Error| file_trouble("read", path, &error);
+async fn send(context: &Context, session: &Session, path: &Path) -> Result<FileLink, CliError> {
+    let told = |error: std::io::Error| file_error("read", path, &error);
     let mut file = tokio::fs::File::open(path).await.map_err(told)?;
     let metadata = file.metadata().await.map_err(told)?;
     let name = path.file_name().and_then(|name| name.to_str()).filter(|name| is_safe_name(name));
     let (true, Some(name)) = (metadata.is_file(), name) else {
         let message = format!("{} is not a regular file with a plain name", path.display());
-        return Err(Trouble::usage(message, "give the path of a file; pack a folder first, such as with tar"));
+        return Err(CliError::usage(message, "give the path of a file; pack a folder first, such as with tar"));
     };
     let stream = session.app(context, APP, PROTOCOL).await?;
     let (from_app, mut to_app) = tokio::io::split(stream);
@@ -67,7 +67,7 @@ async fn send(context: &Context, session: &Session, path: &Path) -> Result<Link,
             let read = file.read(&mut buffer[..room]).await.map_err(|error| Stopped::Other(told(error)))?;
             if read == 0 {
                 let message = format!("{} became shorter while it was read", path.display());
-                return Err(Stopped::Other(Trouble::failed(message, "try again when it is not being written to")));
+                return Err(Stopped::Other(CliError::failed(message, "try again when it is not being written to")));
             }
             to_app.write_all(&buffer[..read]).await.map_err(|_| Stopped::Stream)?;
             left -= read as u64;
@@ -80,10 +80,10 @@ async fn send(context: &Context, session: &Session, path: &Path) -> Result<Link,
             match lines::read::<Added>(&mut from_app).await {
                 Ok(Some(Added::Progress { progress })) => bar.set_position(progress.max(bar.position())),
                 Ok(Some(Added::Done { hash, size, name })) => {
-                    return Ok(Link { hash, name, size: Some(size), from: vec![] });
+                    return Ok(FileLink { hash, name, size: Some(size), from: vec![] });
                 }
                 Ok(Some(Added::Failed { error })) => {
-                    return Err(Trouble::failed(
+                    return Err(CliError::failed(
                         format!("the app {APP} did not take {name}: {error}"),
                         "see `polypeer plugin logs files`",
                     ));
@@ -98,7 +98,7 @@ async fn send(context: &Context, session: &Session, path: &Path) -> Result<Link,
     let link = tokio::select! {
         link = &mut reading => link,
         written = writing => match written {
-            Err(Stopped::Other(trouble)) => Err(trouble),
+            Err(Stopped::Other(error)) => Err(error),
             Ok(()) | Err(Stopped::Stream) => reading.await,
         },
     };
@@ -111,7 +111,7 @@ enum Stopped {
     /// The app went away or wants no more: what it says, or the end of it, is the reason.
     Stream,
     /// The file could not be read.
-    Other(Trouble),
+    Other(CliError),
 }
 
 /// A progress bar on a terminal; otherwise one that nobody sees.

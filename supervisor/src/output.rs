@@ -6,8 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 
-use crate::cli::args::Global;
-use crate::trouble::Trouble;
+use crate::cli_error::CliError;
 
 /// How to talk to whoever typed the command.
 #[derive(Debug, Clone)]
@@ -22,25 +21,20 @@ pub struct Printer {
 
 impl Printer {
     /// As the options say.
-    pub fn new(global: &Global) -> Self {
+    pub fn new(json: bool, quiet: bool) -> Self {
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Self {
-            json: global.json,
-            quiet: global.quiet,
-            color: !plain && io::stdout().is_terminal(),
-            documented: Arc::default(),
-        }
+        Self { json, quiet, color: !plain && io::stdout().is_terminal(), documented: Arc::default() }
     }
 
     /// Text to stdout, and a line break. A reader that went away is no error: it has what it wanted.
     ///
     /// # Errors
     /// When stdout cannot be written for another reason, such as a full disk.
-    pub fn data(&self, text: &str) -> Result<(), Trouble> {
+    pub fn data(&self, text: &str) -> Result<(), CliError> {
         let mut stdout = io::stdout().lock();
         match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                Err(Trouble::failed(format!("failed to write the output: {error}"), "check where the output goes"))
+                Err(CliError::failed(format!("failed to write the output: {error}"), "check where the output goes"))
             }
             _ => Ok(()),
         }
@@ -50,7 +44,7 @@ impl Printer {
     ///
     /// # Errors
     /// As [`Self::data`].
-    pub fn document(&self, document: &impl Serialize) -> Result<(), Trouble> {
+    pub fn document(&self, document: &impl Serialize) -> Result<(), CliError> {
         self.documented.store(true, Ordering::Relaxed);
         self.data(&serde_json::to_string_pretty(document).expect("our documents have text keys"))
     }
@@ -59,7 +53,7 @@ impl Printer {
     ///
     /// # Errors
     /// As [`Self::data`].
-    pub fn either(&self, document: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), Trouble> {
+    pub fn either(&self, document: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), CliError> {
         if self.json { self.document(document) } else { self.data(&text()) }
     }
 
@@ -71,12 +65,13 @@ impl Printer {
     }
 
     /// An error and its hint to stderr; with `--json` a document to stdout too, unless there was one.
-    pub fn trouble(&self, trouble: &Trouble) {
+    pub fn error(&self, error: &CliError) {
         if self.json && !self.documented.load(Ordering::Relaxed) {
-            let error = serde_json::json!({ "exit_code": trouble.exit.code(), "message": trouble.message, "hint": trouble.hint });
+            let error =
+                serde_json::json!({ "exit_code": error.exit.code(), "message": error.message, "hint": error.hint });
             let _ = self.document(&serde_json::json!({ "error": error })); // There is nowhere else to tell it.
         }
-        to_stderr(&format!("error: {}\nhint: {}", trouble.message, trouble.hint));
+        to_stderr(&format!("error: {}\nhint: {}", error.message, error.hint));
     }
 
     /// Whether progress can be shown.

@@ -9,12 +9,12 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 
-use super::link::Link;
+use super::file_link::FileLink;
 use super::send::{APP, PROTOCOL, progress_bar};
-use super::{Session, file_trouble, lines};
+use super::{Session, file_error, lines};
 use crate::cli::Context;
 use crate::cli::args::Get;
-use crate::trouble::{Exit, Trouble, of_stream};
+use crate::cli_error::{CliError, Exit, of_stream};
 
 /// Bytes moved at a time.
 const CHUNK: usize = 256 << 10;
@@ -41,7 +41,7 @@ enum Attempt {
     OtherContent,
 }
 
-pub(crate) async fn run(context: &Context, options: Get) -> Result<(), Trouble> {
+pub(crate) async fn run(context: &Context, options: Get) -> Result<(), CliError> {
     let Get { link, output, force } = options;
     let output = match output {
         Some(path) if path.is_dir() => path.join(&link.name),
@@ -61,10 +61,10 @@ pub(crate) async fn run(context: &Context, options: Get) -> Result<(), Trouble> 
             Attempt::Whole(size) => break size,
             // What an earlier run left may have been of another file.
             Attempt::OtherContent => {
-                std::fs::remove_file(&part).map_err(|error| file_trouble("remove", &part, &error))?;
+                std::fs::remove_file(&part).map_err(|error| file_error("remove", &part, &error))?;
                 if !resumed {
                     let message = "what arrived is not what the link names";
-                    return Err(Trouble::failed(message, "get the link again from who offers the file"));
+                    return Err(CliError::failed(message, "get the link again from who offers the file"));
                 }
                 context.printer.say(format!("{} was of another file; starting over", part.display()));
                 resumed = false;
@@ -75,7 +75,7 @@ pub(crate) async fn run(context: &Context, options: Get) -> Result<(), Trouble> 
     done(context, &output, &link, size)
 }
 
-fn done(context: &Context, output: &Path, link: &Link, size: u64) -> Result<(), Trouble> {
+fn done(context: &Context, output: &Path, link: &FileLink, size: u64) -> Result<(), CliError> {
     let document = json!({ "path": output, "hash": link.hash, "size_bytes": size });
     context.printer.either(&document, || output.display().to_string())
 }
@@ -87,7 +87,7 @@ fn part_of(output: &Path) -> PathBuf {
 }
 
 /// How long a file is that is exactly what the link names; `None` when there is none, it cannot be read, or it is another.
-fn size_if_right(path: &Path, link: &Link) -> Option<u64> {
+fn size_if_right(path: &Path, link: &FileLink) -> Option<u64> {
     let metadata = path.metadata().ok().filter(std::fs::Metadata::is_file)?;
     if link.size.is_some_and(|size| size != metadata.len()) {
         return None;
@@ -98,7 +98,7 @@ fn size_if_right(path: &Path, link: &Link) -> Option<u64> {
 }
 
 /// Whether the operator wants what is there replaced.
-fn may_write(context: &Context, output: &Path, force: bool) -> Result<(), Trouble> {
+fn may_write(context: &Context, output: &Path, force: bool) -> Result<(), CliError> {
     if force || !output.exists() {
         return Ok(());
     }
@@ -108,14 +108,14 @@ fn may_write(context: &Context, output: &Path, force: bool) -> Result<(), Troubl
     }
 }
 
-fn exists(output: &Path) -> Trouble {
+fn exists(output: &Path) -> CliError {
     let message =
         format!("{} exists already, and is another file than the link names; nothing was changed", output.display());
-    Trouble::new(Exit::Refused, message, "keep both with --output OTHER-NAME, or replace it with --force")
+    CliError::new(Exit::Refused, message, "keep both with --output OTHER-NAME, or replace it with --force")
 }
 
-async fn attempt(context: &Context, session: &Session, link: &Link, part: &Path) -> Result<Attempt, Trouble> {
-    let told = |error: &std::io::Error| file_trouble("write", part, error);
+async fn attempt(context: &Context, session: &Session, link: &FileLink, part: &Path) -> Result<Attempt, CliError> {
+    let told = |error: &std::io::Error| file_error("write", part, error);
     let mut file =
         OpenOptions::new().read(true).write(true).create(true).truncate(false).open(part).map_err(|e| told(&e))?;
     let mut hasher = blake3::Hasher::new();
@@ -135,7 +135,7 @@ async fn attempt(context: &Context, session: &Session, link: &Link, part: &Path)
         Some(Found::Size { size }) => size,
         Some(Found::Failed { error }) => return Err(not_fetched(&error, part, offset)),
         None => {
-            return Err(Trouble::failed(format!("the app {APP} did not answer"), "see `polypeer plugin logs files`"));
+            return Err(CliError::failed(format!("the app {APP} did not answer"), "see `polypeer plugin logs files`"));
         }
     };
     let bar = progress_bar(context, size, offset, &link.name);
@@ -187,17 +187,17 @@ async fn why(context: &Context, session: &Session, hash: &str) -> Option<String>
     answer.map(|answer| answer.error).filter(|error| !error.is_empty())
 }
 
-fn not_fetched(reason: &str, part: &Path, done: u64) -> Trouble {
+fn not_fetched(reason: &str, part: &Path, done: u64) -> CliError {
     let hint = match done {
         0 => "check that who offers the file is online, then run the same command again".to_owned(),
         done => format!("run the same command again: it goes on after the {done} bytes in {}", part.display()),
     };
-    Trouble::failed(format!("the file did not arrive: {reason}"), hint)
+    CliError::failed(format!("the file did not arrive: {reason}"), hint)
 }
 
 /// Gives the finished file its name. Without `force`, never over another one, even one that came up meanwhile.
-fn put_in_place(part: &Path, output: &Path, force: bool) -> Result<(), Trouble> {
-    let told = |error: std::io::Error| file_trouble("write", output, &error);
+fn put_in_place(part: &Path, output: &Path, force: bool) -> Result<(), CliError> {
+    let told = |error: std::io::Error| file_error("write", output, &error);
     if !force && !output.exists() {
         match std::fs::hard_link(part, output) {
             Ok(()) => return std::fs::remove_file(part).map_err(told),
@@ -229,12 +229,12 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("a");
         let hash = blake3::hash(b"hello");
-        let link: Link = format!("polypeer-file:{}/a", hash.to_hex()).parse().expect("a link");
+        let link: FileLink = format!("polypeer-file:{}/a", hash.to_hex()).parse().expect("a link");
         assert_eq!(size_if_right(&path, &link), None, "there is none");
         std::fs::write(&path, "hello").expect("written");
         assert_eq!(size_if_right(&path, &link), Some(5));
-        assert_eq!(size_if_right(&path, &Link { size: Some(5), ..link.clone() }), Some(5));
-        assert_eq!(size_if_right(&path, &Link { size: Some(6), ..link.clone() }), None);
+        assert_eq!(size_if_right(&path, &FileLink { size: Some(5), ..link.clone() }), Some(5));
+        assert_eq!(size_if_right(&path, &FileLink { size: Some(6), ..link.clone() }), None);
         assert_eq!(size_if_right(folder.path(), &link), None, "a folder");
         std::fs::write(&path, "hallo").expect("written");
         assert_eq!(size_if_right(&path, &link), None);

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use super::Session;
 use super::pipe::copy;
 use crate::cli::Context;
-use crate::trouble::{Exit, Trouble};
+use crate::cli_error::{CliError, Exit};
 
 /// Processes at a time; a stream beyond is turned down.
 const MAX_CHILDREN: usize = 64;
@@ -24,7 +24,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// What the opener of a stream gets when the process failed: the exit status is not its business.
 const COMMAND_FAILED: u32 = 1;
 
-pub(crate) async fn run(context: &Context, protocol: Protocol, command: Vec<String>) -> Result<(), Trouble> {
+pub(crate) async fn run(context: &Context, protocol: Protocol, command: Vec<String>) -> Result<(), CliError> {
     let mut session = Session::open(context).await?;
     listen(&session.client, &protocol).await?;
     context.printer.say(format!(
@@ -61,23 +61,23 @@ pub(crate) async fn run(context: &Context, protocol: Protocol, command: Vec<Stri
                 context.printer.say(format!("serving {protocol} again"));
             }
             Some(_) => {}
-            None => return Err(Trouble::from_failure(&ErrorCode::ConnectionLost.into())),
+            None => return Err(CliError::from_failure(&ErrorCode::ConnectionLost.into())),
         }
     }
 }
 
-async fn listen(client: &Client, protocol: &Protocol) -> Result<(), Trouble> {
-    client.listen(protocol.clone(), Scope::Peers, CallMode::Streams).await.map_err(Trouble::from)
+async fn listen(client: &Client, protocol: &Protocol) -> Result<(), CliError> {
+    client.listen(protocol.clone(), Scope::Peers, CallMode::Streams).await.map_err(CliError::from)
 }
 
-async fn reconnect(session: &mut Session, protocol: &Protocol, why: &Failure) -> Result<(), Trouble> {
+async fn reconnect(session: &mut Session, protocol: &Protocol, why: &Failure) -> Result<(), CliError> {
     for _ in 0..RECONNECTS {
         tokio::time::sleep(PAUSE).await;
         if session.reconnect().await.is_ok() && listen(&session.client, protocol).await.is_ok() {
             return Ok(());
         }
     }
-    Err(Trouble::new(Exit::Failed, format!("the session ended: {why}"), "check `polypeer status`, then run it again"))
+    Err(CliError::new(Exit::Failed, format!("the session ended: {why}"), "check `polypeer status`, then run it again"))
 }
 
 fn name(origin: &Origin) -> String {

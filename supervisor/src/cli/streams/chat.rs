@@ -12,8 +12,8 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 
 use super::{Session, lines};
 use crate::cli::Context;
-use crate::cli::output::clean;
-use crate::trouble::{Trouble, of_stream};
+use crate::cli_error::{CliError, of_stream};
+use crate::output::clean;
 
 const APP: &str = "chat";
 const PROTOCOL: &str = "chat-control/1";
@@ -45,7 +45,7 @@ enum Said {
     Other(serde::de::IgnoredAny),
 }
 
-pub(crate) async fn run(context: &Context, peer: Ticket) -> Result<(), Trouble> {
+pub(crate) async fn run(context: &Context, peer: Ticket) -> Result<(), CliError> {
     let session = Session::open(context).await?;
     let stream = session.app(context, APP, PROTOCOL).await?;
     let (from_app, mut to_app) = tokio::io::split(stream);
@@ -79,7 +79,7 @@ pub(crate) async fn run(context: &Context, peer: Ticket) -> Result<(), Trouble> 
         tokio::select! {
             said = heard.recv() => match said.transpose().map_err(told)?.flatten() {
                 Some(said) => conversation.hear(context, said)?,
-                None => return Err(Trouble::failed("the app chat ended the conversation", "see `polypeer plugin logs chat`")),
+                None => return Err(CliError::failed("the app chat ended the conversation", "see `polypeer plugin logs chat`")),
             },
             line = typed.recv(), if !input_ended => match line {
                 Some(Ok(text)) if text.is_empty() => {}
@@ -87,7 +87,7 @@ pub(crate) async fn run(context: &Context, peer: Ticket) -> Result<(), Trouble> 
                     conversation.waiting += 1;
                     lines::write(&mut to_app, &json!({ "text": text })).await.map_err(told)?;
                 }
-                Some(Err(trouble)) => return Err(trouble),
+                Some(Err(error)) => return Err(error),
                 None => {
                     input_ended = true;
                     end.as_mut().reset(tokio::time::Instant::now() + LINGER);
@@ -109,11 +109,11 @@ struct Conversation {
 }
 
 impl Conversation {
-    fn hear(&mut self, context: &Context, said: Said) -> Result<(), Trouble> {
+    fn hear(&mut self, context: &Context, said: Said) -> Result<(), CliError> {
         match said {
             Said::Ready { peer, .. } => context.printer.say(format!("talking to {peer}; the end of the input ends it")),
             Said::Failed { error } => {
-                return Err(Trouble::failed(
+                return Err(CliError::failed(
                     format!("the app chat says: {}", clean(&error)),
                     "check the peer with `polypeer peers ping PEER`",
                 ));
@@ -141,33 +141,33 @@ impl Conversation {
         Ok(())
     }
 
-    fn result(&self) -> Result<(), Trouble> {
+    fn result(&self) -> Result<(), CliError> {
         let hint = "check the peer with `polypeer peers ping PEER`, then send it again";
         match (self.failed, self.waiting) {
             (0, 0) => Ok(()),
-            (0, waiting) => Err(Trouble::failed(format!("{waiting} messages were not delivered yet"), hint)),
-            (failed, _) => Err(Trouble::failed(format!("{failed} messages were not delivered"), hint)),
+            (0, waiting) => Err(CliError::failed(format!("{waiting} messages were not delivered yet"), hint)),
+            (failed, _) => Err(CliError::failed(format!("{failed} messages were not delivered"), hint)),
         }
     }
 }
 
 /// Reads stdin line by line until its end.
-async fn read_lines(lines: tokio::sync::mpsc::Sender<Result<String, Trouble>>) {
+async fn read_lines(lines: tokio::sync::mpsc::Sender<Result<String, CliError>>) {
     let mut stdin = BufReader::new(tokio::io::stdin());
     loop {
         let mut line = Vec::new();
         let read = (&mut stdin).take(MAX_TEXT).read_until(b'\n', &mut line).await;
         let text = match read {
             Ok(0) => return,
-            Ok(read) if read as u64 == MAX_TEXT && !line.ends_with(b"\n") => Err(Trouble::usage(
+            Ok(read) if read as u64 == MAX_TEXT && !line.ends_with(b"\n") => Err(CliError::usage(
                 format!("a line is longer than {MAX_TEXT} bytes"),
                 "send it as a file: `polypeer send`",
             )),
             Ok(_) => String::from_utf8(line)
                 .map(|text| text.trim_end_matches(['\n', '\r']).to_owned())
-                .map_err(|_| Trouble::usage("the input is not UTF-8 text", "send it as a file: `polypeer send`")),
+                .map_err(|_| CliError::usage("the input is not UTF-8 text", "send it as a file: `polypeer send`")),
             Err(error) => {
-                Err(Trouble::failed(format!("failed to read stdin: {error}"), "check what it is connected to"))
+                Err(CliError::failed(format!("failed to read stdin: {error}"), "check what it is connected to"))
             }
         };
         if lines.send(text).await.is_err() {

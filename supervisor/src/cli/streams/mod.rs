@@ -3,9 +3,9 @@
 //! is its lease, ends. File contents travel over streams to the bundled apps; paths never do.
 
 pub mod chat;
+pub mod file_link;
 pub mod get;
 pub mod lines;
-pub mod link;
 pub mod pipe;
 pub mod send;
 pub mod serve;
@@ -19,9 +19,9 @@ use polypeer_ipc_protocol::ids::{PluginId, Protocol, Secret};
 use polypeer_ipc_protocol::ticket::Ticket;
 
 use crate::cli::{Context, unexpected};
+use crate::cli_error::{CliError, Exit};
 use crate::control::client::Control;
 use crate::control::{Answer, Request};
-use crate::trouble::{Exit, Trouble};
 
 /// A session on the gateway.
 pub(crate) struct Session {
@@ -37,7 +37,7 @@ pub(crate) struct Session {
 
 impl Session {
     /// Asks the daemon for a launch and starts its session.
-    pub(crate) async fn open(context: &Context) -> Result<Self, Trouble> {
+    pub(crate) async fn open(context: &Context) -> Result<Self, CliError> {
         let mut lease = context.control().await?;
         let (gateway, token) = match lease.request(&Request::Operator).await? {
             Answer::Operator { gateway, token } => (PathBuf::from(gateway), token),
@@ -54,39 +54,39 @@ impl Session {
     }
 
     /// Opens a stream to a bundled app of this node.
-    pub(crate) async fn app(&self, context: &Context, id: &str, protocol: &str) -> Result<DataStream, Trouble> {
+    pub(crate) async fn app(&self, context: &Context, id: &str, protocol: &str) -> Result<DataStream, CliError> {
         let protocol: Protocol = protocol.parse().expect("a protocol of ours");
         match self.client.open(Target::Local, protocol, None).await {
             Ok(stream) => Ok(stream),
-            Err(error) => Err(app_trouble(context, id, &error).await),
+            Err(error) => Err(app_error(context, id, &error).await),
         }
     }
 }
 
 /// Why an app does not answer: not installed, not running, or what the gateway says.
-async fn app_trouble(context: &Context, id: &str, error: &ClientError) -> Trouble {
+async fn app_error(context: &Context, id: &str, error: &ClientError) -> CliError {
     if !error.failure().is(ErrorCode::NotServed) && !error.failure().is(ErrorCode::TimedOut) {
-        return Trouble::from_failure(&error.failure());
+        return CliError::from_failure(&error.failure());
     }
     if context.only_serves_newcomers().await {
         let message = format!("the app {id} is not running: {}", crate::daemon::SEED_ONLY);
-        return Trouble::new(Exit::Refused, message, "run the daemon without --seed-only");
+        return CliError::new(Exit::Refused, message, "run the daemon without --seed-only");
     }
     let plugin: PluginId = id.parse().expect("an id of ours");
     match context.ask(Request::PluginInfo { id: plugin }).await {
-        Ok(Answer::Plugin(plugin)) if plugin.state == "ready" => Trouble::failed(
+        Ok(Answer::Plugin(plugin)) if plugin.state == "ready" => CliError::failed(
             format!("the app {id} runs and does not answer"),
             format!("see `polypeer plugin logs {id}`"),
         ),
         Ok(Answer::Plugin(plugin)) => {
             let reason = plugin.exit_reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
             let message = format!("the app {id} is not running: it is {}{reason}", plugin.state);
-            Trouble::failed(
+            CliError::failed(
                 message,
                 format!("start it with `polypeer plugin start {id}`, see `polypeer plugin logs {id}`"),
             )
         }
-        _ => Trouble::failed(
+        _ => CliError::failed(
             format!("the app {id} is not installed"),
             format!("install it with `polypeer plugin install contrib/apps/{id}`, from where Polypeer is installed"),
         ),
@@ -98,13 +98,13 @@ pub(crate) fn target(ticket: Ticket) -> Target {
     if ticket.addresses.is_empty() { Target::Node(ticket.node) } else { Target::Ticket(ticket) }
 }
 
-/// The trouble of a local file.
-pub(crate) fn file_trouble(action: &str, path: &std::path::Path, error: &std::io::Error) -> Trouble {
+/// The error for a local file.
+pub(crate) fn file_error(action: &str, path: &std::path::Path, error: &std::io::Error) -> CliError {
     let exit = if error.kind() == std::io::ErrorKind::NotFound { Exit::Usage } else { Exit::Failed };
     let hint = match error.kind() {
         std::io::ErrorKind::StorageFull => "make room on the disk, then run the command again",
         std::io::ErrorKind::NotFound => "check the path",
         _ => "check the path and its permissions",
     };
-    Trouble::new(exit, format!("failed to {action} {}: {error}", path.display()), hint)
+    CliError::new(exit, format!("failed to {action} {}: {error}", path.display()), hint)
 }

@@ -18,7 +18,7 @@ const MAX_FROM: usize = 8;
 
 /// A file, by its content, and where it can be had.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Link {
+pub struct FileLink {
     /// BLAKE3 of the content, 64 hex digits.
     pub hash: String,
     /// What to call it: one path component, no control characters.
@@ -68,7 +68,7 @@ pub fn is_safe_name(name: &str) -> bool {
         && !name.chars().any(char::is_control)
 }
 
-impl fmt::Display for Link {
+impl fmt::Display for FileLink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{PREFIX}{}/{}", self.hash, encoded(&self.name))?;
         let mut mark = '?';
@@ -84,7 +84,7 @@ impl fmt::Display for Link {
     }
 }
 
-impl FromStr for Link {
+impl FromStr for FileLink {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -130,24 +130,24 @@ mod tests {
     fn link_reads_back_whatever_the_name_is() {
         let ticket = Ticket { node: NodeId([5; 32]), addresses: vec!["[::1]:7".parse().expect("an address")] };
         for name in ["a.txt", "mit Leerzeichen & Umläuten?.txt", "100%.pdf", "..."] {
-            let link = Link { hash: HASH.into(), name: name.into(), size: Some(12), from: vec![ticket.clone(); 2] };
+            let link = FileLink { hash: HASH.into(), name: name.into(), size: Some(12), from: vec![ticket.clone(); 2] };
             assert_eq!(link.to_string().parse(), Ok(link));
         }
-        let bare = format!("{PREFIX}{HASH}/a").parse::<Link>().expect("enough");
+        let bare = format!("{PREFIX}{HASH}/a").parse::<FileLink>().expect("enough");
         assert_eq!((bare.size, bare.from.len()), (None, 0));
-        assert!(format!("{PREFIX}{HASH}/a?later=1&size=3").parse::<Link>().is_ok_and(|link| link.size == Some(3)));
+        assert!(format!("{PREFIX}{HASH}/a?later=1&size=3").parse::<FileLink>().is_ok_and(|link| link.size == Some(3)));
     }
 
     #[test]
     fn names_that_leave_the_folder_and_broken_links_are_refused() {
         for name in ["..", ".", "", "a%2Fb", "%2e%2e", "a%5Cb", "a%00", "a%0Ab", "%ff", "%4", "%+1"] {
-            assert!(format!("{PREFIX}{HASH}/{name}").parse::<Link>().is_err(), "{name}");
+            assert!(format!("{PREFIX}{HASH}/{name}").parse::<FileLink>().is_err(), "{name}");
         }
         let bad =
             ["http://x", &format!("{PREFIX}{HASH}"), &format!("{PREFIX}abc/a"), &format!("{PREFIX}{HASH}/a?size=x")];
         for text in bad {
-            assert!(text.parse::<Link>().is_err(), "{text}");
+            assert!(text.parse::<FileLink>().is_err(), "{text}");
         }
-        assert!(format!("{PREFIX}{HASH}/a?from=nobody").parse::<Link>().is_err());
+        assert!(format!("{PREFIX}{HASH}/a?from=nobody").parse::<FileLink>().is_err());
     }
 }

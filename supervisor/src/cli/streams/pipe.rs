@@ -10,12 +10,12 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::{Session, target};
 use crate::cli::Context;
-use crate::trouble::{Trouble, of_stream};
+use crate::cli_error::{CliError, of_stream};
 
 /// Bytes moved at a time.
 const CHUNK: usize = 128 << 10;
 
-pub(crate) async fn run(context: &Context, peer: Ticket, protocol: Protocol) -> Result<(), Trouble> {
+pub(crate) async fn run(context: &Context, peer: Ticket, protocol: Protocol) -> Result<(), CliError> {
     let session = Session::open(context).await?;
     let stream = session.client.open(target(peer), protocol, None).await?;
     let (mut from_peer, mut to_peer) = tokio::io::split(stream);
@@ -25,7 +25,7 @@ pub(crate) async fn run(context: &Context, peer: Ticket, protocol: Protocol) -> 
             Err(CopyError::Write(error)) if StreamError::of(&error) == Some(&StreamError::Stopped { code: 0 }) => {
                 Ok(())
             }
-            Err(error) => Err(Some(error.trouble("stdin"))),
+            Err(error) => Err(Some(error.into_cli_error("stdin"))),
             Ok(_) => to_peer.shutdown().await.map_err(|error| Some(of_stream(&error))),
         }
     };
@@ -33,14 +33,14 @@ pub(crate) async fn run(context: &Context, peer: Ticket, protocol: Protocol) -> 
         let mut stdout = tokio::io::stdout();
         copy(&mut from_peer, &mut stdout).await.map_err(|error| match error {
             CopyError::Write(error) if error.kind() == ErrorKind::BrokenPipe => None,
-            error => Some(error.trouble("stdout")),
+            error => Some(error.into_cli_error("stdout")),
         })
     };
     let done = tokio::try_join!(sending, receiving);
     let mut stream = from_peer.unsplit(to_peer);
     match done {
         Ok(_) => {}
-        Err(Some(trouble)) => return Err(trouble),
+        Err(Some(error)) => return Err(error),
         // Who reads our output has all it wants, such as `head`.
         Err(None) => return stream.stop(0).await.map_err(|error| of_stream(&error)),
     }
@@ -58,11 +58,11 @@ pub(super) enum CopyError {
 
 impl CopyError {
     /// In words, where one side is a stream and the other is `local`.
-    fn trouble(self, local: &str) -> Trouble {
+    fn into_cli_error(self, local: &str) -> CliError {
         let (Self::Read(error) | Self::Write(error)) = self;
         match StreamError::of(&error) {
             Some(_) => of_stream(&error),
-            None => Trouble::failed(format!("failed to use {local}: {error}"), "check what it is connected to"),
+            None => CliError::failed(format!("failed to use {local}: {error}"), "check what it is connected to"),
         }
     }
 }
