@@ -2,9 +2,27 @@
 //! restarts them, and runs the network core.
 //!
 //! ```text
-//!  cli ──► control::client ──socket──► control::server ──► daemon ──► supervise (children), store, install
-//!   └────► operator ──gateway──► netcore
+//!  person ──► cli ──► control::client ══socket══► control::server ──► daemon ──► install, store
+//!              │ └──► streams ══gateway══► netcore                      │
+//!              ▼                              ▲                         ▼
+//!        output, cli_error                    ╚══admin session══ supervise ──► process, limits ──► plugins
+//!                                                                       └────► reaper
 //! ```
+//!
+//! Arrows are calls, double lines are sockets. Modules, each depending on those below it only:
+//!
+//! - [`cli`]: one file per command; [`cli::streams`]: commands that are clients of the gateway
+//! - [`daemon`]: `polypeer run`: starts everything, answers the control socket, stops everything
+//! - [`control`]: messages, server and client of the control socket; the documents of `--json`
+//! - [`output`]: data to stdout, messages to stderr; [`cli_error`]: message, hint and exit code of every failure
+//! - [`supervise`]: the task that owns netcore and the plugins: their order, states and restarts
+//! - [`reaper`]: a helper process that kills what outlives the supervisor
+//! - [`process`]: one child: spawning, its init, namespaces, output, end
+//! - [`limits`]: control groups, and what replaces them where there are none
+//! - [`install`]: packages: inspecting, copying and replacing plugins' folders; [`store`]: the SQLite database
+//! - [`config`]: `config.toml`; [`manifest`]: `plugin.toml`; [`toml_file`]: what both share
+//! - [`home`]: paths, locks and sockets of one node; [`netcore`]: the supervisor's end of the admin session
+//! - `kernel`: system calls without a safe wrapper
 
 pub mod cli;
 pub mod cli_error;
@@ -13,6 +31,7 @@ pub mod control;
 pub mod daemon;
 pub mod home;
 pub mod install;
+mod kernel;
 pub mod limits;
 pub mod manifest;
 pub mod netcore;
@@ -22,3 +41,16 @@ pub mod reaper;
 pub mod store;
 pub mod supervise;
 pub mod toml_file;
+
+use std::process::ExitCode;
+
+/// Runs the hidden subcommand that this process was started as, if any. Call it first in `main`, while the process is
+/// single-threaded.
+pub fn internal_command() -> Option<ExitCode> {
+    let mut arguments = std::env::args_os().skip(1);
+    let first = arguments.next()?;
+    if first == process::init::SUBCOMMAND {
+        return Some(process::init::main(arguments));
+    }
+    (first == reaper::SUBCOMMAND).then(|| reaper::main(arguments))
+}

@@ -1,10 +1,10 @@
-//! The polypeer command.
+//! The program `polypeer`: daemon and command line.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // Before anything else: these are single-threaded helpers of a running daemon.
-    if let Some(code) = polypeer_supervisor::process::internal_command() {
+    // First of all: the single-threaded helper processes of a running daemon.
+    if let Some(code) = polypeer_supervisor::internal_command() {
         return code;
     }
     polypeer_supervisor::cli::main()

@@ -77,7 +77,7 @@ pub(crate) fn receive<T: DeserializeOwned>(socket: BorrowedFd<'_>) -> io::Result
     let (mut pid, mut descriptors) = (None, Vec::new());
     for attached in received.cmsgs()? {
         match attached {
-            ControlMessageOwned::ScmRights(raw) => descriptors.extend(raw.into_iter().map(super::kernel::adopt)),
+            ControlMessageOwned::ScmRights(raw) => descriptors.extend(raw.into_iter().map(crate::kernel::adopt)),
             ControlMessageOwned::ScmCredentials(credentials) => pid = Some(credentials.pid()),
             _ => {}
         }

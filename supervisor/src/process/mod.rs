@@ -13,7 +13,6 @@
 pub(crate) mod capture;
 pub(crate) mod channel;
 pub mod init;
-pub(crate) mod kernel;
 pub(crate) mod log;
 pub(crate) mod message;
 mod outcome;
@@ -21,14 +20,3 @@ pub(crate) mod spawn;
 pub(crate) mod watch;
 
 pub use outcome::{Ended, Outcome};
-
-/// Runs the hidden subcommand this process was started as, if it was. To be called first in `main`, before any thread
-/// is started.
-pub fn internal_command() -> Option<std::process::ExitCode> {
-    let mut arguments = std::env::args_os().skip(1);
-    let first = arguments.next()?;
-    if first == init::SUBCOMMAND {
-        return Some(init::main(arguments));
-    }
-    (first == crate::reaper::SUBCOMMAND).then(|| crate::reaper::main(arguments))
-}

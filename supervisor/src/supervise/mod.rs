@@ -8,14 +8,11 @@
 //!
 //! What a plugin's life looks like is decided by [`lifecycle`] and [`restarts`], which are pure.
 
-mod commands;
 mod control;
-mod ending;
 mod error;
 mod gateway;
 mod launch;
 pub mod lifecycle;
-mod network;
 mod order;
 mod plugin;
 pub mod programs;

@@ -88,7 +88,7 @@ fn move_down(base: &Path) -> Result<(), super::CgroupError> {
 /// Whether systemd marked the group as handed over whole (`user.delegate` or `trusted.delegate`), or we see it as the
 /// top of a control group namespace, which a container owns.
 fn is_delegated(base: &Path) -> bool {
-    let marked = crate::process::kernel::has_attribute;
+    let marked = crate::kernel::has_attribute;
     let top_of_namespace = std::fs::read_to_string("/proc/self/cgroup").is_ok_and(|text| text.contains("0::/\n"))
         && base.join("cgroup.type").exists();
     top_of_namespace || marked(base, "user.delegate") || marked(base, "trusted.delegate")

@@ -16,10 +16,10 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, setsid};
 
 use super::{mounts, privileges, tree};
+use crate::kernel::{default_signals, raise_loopback};
 use crate::limits::Measure;
 use crate::process::Outcome;
 use crate::process::channel::{receive, send, send_about};
-use crate::process::kernel::{default_signals, raise_loopback};
 use crate::process::message::{Order, Report, Setup};
 
 /// Names of the namespaces, as measures and as arguments from the first stage.

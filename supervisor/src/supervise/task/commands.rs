@@ -7,16 +7,16 @@ use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::ids::{OPERATOR, PluginId};
 use tokio::sync::oneshot;
 
-use super::control::{Command, Done};
-use super::gateway::Gateway;
-use super::lifecycle::{Action, Input, State};
 use super::network::operator_grants;
-use super::order::with_required;
-use super::plugin::{Plugin, Running, Want};
-use super::task::{Task, random};
-use super::{OperatorSession, PluginSpec, SupervisorEvent, launch};
+use super::{Task, random};
 use crate::process::log::OWN;
 use crate::process::watch::{ChildEvent, Watched, watch};
+use crate::supervise::control::{Command, Done};
+use crate::supervise::gateway::Gateway;
+use crate::supervise::lifecycle::{Action, Input, State};
+use crate::supervise::order::with_required;
+use crate::supervise::plugin::{Plugin, Running, Want};
+use crate::supervise::{OperatorSession, PluginSpec, SupervisorEvent, launch};
 
 /// Sessions the command line may have open at once.
 const MAX_OPERATORS: usize = 64;
@@ -47,7 +47,7 @@ impl Task {
             }
             // What follows starts things.
             Command::Add(_, done) | Command::Start(_, done) | Command::Restart(_, done) if self.is_ending() => {
-                let _ = done.send(Err(super::stopping()));
+                let _ = done.send(Err(crate::supervise::stopping()));
             }
             Command::Start(_, done) | Command::Restart(_, done) if self.config.seed_only => {
                 let _ = done.send(Err(Failure::new(

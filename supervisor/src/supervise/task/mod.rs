@@ -1,5 +1,9 @@
 //! The one task that owns the children: takes commands and events, drives each life, and never waits for anything else.
 
+mod commands;
+mod ending;
+mod network;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,10 +15,8 @@ use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::MissedTickBehavior;
 
 use super::control::Command;
-use super::ending::Ending;
 use super::gateway::{Gateway, folder_of_all};
 use super::lifecycle::Input;
-use super::network::{LOG, Netcore};
 use super::order::Needs;
 use super::plugin::Plugin;
 use super::usage::{DISK_EVERY, Look, PERIOD, disk_bytes};
@@ -26,10 +28,12 @@ use crate::netcore::{Link, NetEvent};
 use crate::process::log::{FILE_SIZE, Logs, OLD_FILES};
 use crate::process::watch::{ChildEvent, become_subreaper};
 use crate::reaper::{Reaper, Targets, sweep};
+use ending::Ending;
+use network::{LOG, Netcore};
 
 /// Events of children that may wait for the task.
 const CHILD_EVENTS: usize = 256;
-/// Where the task tells things.
+/// Where the task reports to: subscribers, the handle, and who waits for the first start.
 pub(super) struct Outlets {
     pub(super) events: broadcast::Sender<SupervisorEvent>,
     pub(super) link: watch::Sender<Option<Link>>,
@@ -38,28 +42,28 @@ pub(super) struct Outlets {
     pub(super) started: Option<oneshot::Sender<Result<(), StartError>>>,
 }
 
-/// See the module's text.
+/// Everything the supervisor's task owns.
 pub(super) struct Task {
-    pub(super) home: Home,
-    pub(super) config: DaemonConfig,
-    pub(super) programs: Programs,
-    pub(super) tree: Arc<Tree>,
-    pub(super) logs: Logs,
-    pub(super) plugins: BTreeMap<PluginId, Plugin>,
-    pub(super) operators: BTreeMap<u64, Gateway>,
-    pub(super) netcore: Netcore,
-    pub(super) outlets: Outlets,
-    pub(super) child_sender: mpsc::Sender<(u64, ChildEvent)>,
-    pub(super) net_sender: mpsc::Sender<(u64, NetEvent)>,
+    home: Home,
+    config: DaemonConfig,
+    programs: Programs,
+    tree: Arc<Tree>,
+    logs: Logs,
+    plugins: BTreeMap<PluginId, Plugin>,
+    operators: BTreeMap<u64, Gateway>,
+    netcore: Netcore,
+    outlets: Outlets,
+    child_sender: mpsc::Sender<(u64, ChildEvent)>,
+    net_sender: mpsc::Sender<(u64, NetEvent)>,
     /// Tasks that watch children, to be gone when this one is.
-    pub(super) children: JoinSet<()>,
-    pub(super) reaper: Reaper,
+    children: JoinSet<()>,
+    reaper: Reaper,
     commands: mpsc::Receiver<Command>,
     child_events: mpsc::Receiver<(u64, ChildEvent)>,
     net_events: mpsc::Receiver<(u64, NetEvent)>,
     looks: JoinSet<Vec<(u64, Look)>>,
     rounds: u64,
-    pub(super) ending: Option<Ending>,
+    ending: Option<Ending>,
     has_handles: bool,
     next: u64,
 }
@@ -202,7 +206,7 @@ impl Task {
         self.tell_changes();
     }
 
-    pub(super) fn needs(&self) -> Needs {
+    fn needs(&self) -> Needs {
         self.plugins.iter().map(|(id, plugin)| (id.clone(), plugin.spec.manifest.plugin.requires.clone())).collect()
     }
 

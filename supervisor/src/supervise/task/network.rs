@@ -8,15 +8,15 @@ use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::gateway::{Grants, PeerScope};
 use tokio::sync::oneshot;
 
-use super::launch;
-use super::lifecycle::{Action, Habits, Input, Lifecycle, State};
-use super::task::Task;
-use super::{NetcoreStatus, StartError, SupervisorEvent};
+use super::Task;
 use crate::limits::sampled::resident_bytes;
 use crate::manifest::{Ready, RestartPolicy};
 use crate::netcore::{Link, NetEvent};
 use crate::process::log::{OWN, Sink};
 use crate::process::watch::{ChildEvent, Watched, watch};
+use crate::supervise::launch;
+use crate::supervise::lifecycle::{Action, Habits, Input, Lifecycle, State};
+use crate::supervise::{NetcoreStatus, StartError, SupervisorEvent};
 
 /// The name of its log; no plugin can have it.
 pub(super) const LOG: &str = "netcore_";
@@ -79,7 +79,7 @@ impl Task {
     }
 
     /// Tells netcore of a launch.
-    pub(super) fn announce(&self, gateway: &super::gateway::Gateway, grants: &Grants) {
+    pub(super) fn announce(&self, gateway: &crate::supervise::gateway::Gateway, grants: &Grants) {
         let Some(link) = &self.netcore.link else { return };
         let told = gateway.announcement(grants).map_err(|error| Failure::new(ErrorCode::Internal, error.to_string()));
         if let Err(failure) = told.and_then(|(request, listener)| link.post(request, Some(listener))) {
@@ -88,7 +88,7 @@ impl Task {
     }
 
     pub(super) fn netcore_input(&mut self, input: Input) {
-        let action = self.netcore.life.handle(Instant::now(), super::task::random(), input);
+        let action = self.netcore.life.handle(Instant::now(), super::random(), input);
         match action {
             Some(Action::Spawn) => self.spawn_netcore(),
             Some(Action::Terminate) => self.netcore.watched.iter().for_each(Watched::terminate),

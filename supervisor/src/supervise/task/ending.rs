@@ -9,12 +9,12 @@ use polypeer_ipc_protocol::admin::AdminRequest;
 use polypeer_ipc_protocol::ids::PluginId;
 use tokio::task::spawn_blocking;
 
-use super::State;
-use super::control::Reply;
-use super::gateway::folder_of_all;
-use super::lifecycle::Input;
-use super::order::stoppable;
-use super::task::Task;
+use super::Task;
+use crate::supervise::State;
+use crate::supervise::control::Reply;
+use crate::supervise::gateway::folder_of_all;
+use crate::supervise::lifecycle::Input;
+use crate::supervise::order::stoppable;
 
 /// Of the time for a shutdown, what netcore gets at its end, at most.
 const NETCORE_GRACE: Duration = Duration::from_secs(2);
