@@ -6,8 +6,8 @@ use std::fmt;
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::gateway::Payload;
 use crate::ids::{Name, NodeId};
+use crate::payload::Payload;
 
 /// An Ed25519 signature. On the wire its 64 bytes; in JSON hex.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]

@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
-use crate::ids::text_on_wire;
+use crate::forms::text_on_wire;
 use crate::ticket::{InvalidTicket, PREFIX, Ticket};
 
 /// Names of DNS seeds, entries of the configured list, bootstrap nodes of Mainline: of each.

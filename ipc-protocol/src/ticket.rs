@@ -5,7 +5,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
 
-use crate::ids::{InvalidId, NodeId, text_on_wire};
+use crate::forms::text_on_wire;
+use crate::ids::{InvalidId, NodeId};
 use crate::limits::{MAX_TICKET, MAX_TICKET_ADDRESSES};
 
 /// What every ticket starts with.

@@ -7,51 +7,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
-use super::topics::{Message, Route};
+use super::command::{Command, Message, Reply, Route};
 use crate::error::{ErrorCode, Failure};
-use crate::gateway::{Event, Payload, Request, Response};
+use crate::gateway::{Event, Request, Response};
 use crate::ids::Name;
 use crate::session::client::{ClientEvent, ClientSession};
 use crate::transport::{FrameReader, FrameWriter, ReadHalf, TransportError, WriteHalf};
-
-/// A reply, or why there will be none.
-pub(super) type Reply = Result<Response, Failure>;
-
-/// What the handles ask of the driver.
-#[derive(Debug)]
-pub(super) enum Command {
-    Request {
-        request: Request,
-        /// Only sent while the topic's messages go to that route; else done already.
-        only_of: Option<(Name, u64)>,
-        /// Names the request in `Cancel`, before its id is known.
-        ticket: u64,
-        /// One of the session's requests in flight; given back when the answer is here.
-        permit: OwnedSemaphorePermit,
-        reply: oneshot::Sender<Reply>,
-    },
-    Cancel {
-        ticket: u64,
-    },
-    Answer {
-        call: u64,
-        payload: Payload,
-    },
-    Decline {
-        call: u64,
-        failure: Failure,
-    },
-    /// The messages of a topic go there from now on.
-    Subscribed {
-        topic: Name,
-        route: Route,
-    },
-    /// They do not any more, and the topic is given up if no newer subscription took it.
-    Unsubscribed {
-        topic: Name,
-        number: u64,
-    },
-}
 
 #[derive(Debug)]
 pub(super) struct Driver {

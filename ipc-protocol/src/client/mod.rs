@@ -9,6 +9,7 @@
 //! Client::open, Client::accept ── a connection of its own ──► DataStream
 //! ```
 
+mod command;
 mod datagrams;
 mod driver;
 mod incoming;
@@ -36,12 +37,14 @@ use crate::limits::MAX_REQUESTS;
 use crate::session::client::{ClientEvent, ClientSession};
 use crate::session::decode;
 use crate::transport::{self, FrameReader, FrameWriter, TransportError};
-use driver::{Command, Driver};
+use command::Command;
+use driver::Driver;
 
+pub use command::Message;
 pub use incoming::StreamError;
 pub use records::Stored;
 pub use stream::DataStream;
-pub use topics::{Message, Subscription};
+pub use topics::Subscription;
 
 /// Commands on their way to the driver; more callers wait.
 const COMMANDS: usize = 64;

@@ -3,32 +3,13 @@
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::driver::Command;
+use super::command::{Command, Message, Route};
 use super::{Client, ClientError, unexpected};
 use crate::gateway::{Payload, Request, Response, TopicInfo, Validation, Verdict};
-use crate::ids::{Hash, Name, NodeId};
+use crate::ids::{Hash, Name};
 
 /// Messages of a topic that the plugin has not taken yet, at most; as many as netcore lets wait for a verdict.
 const MESSAGES: usize = 256;
-
-/// A message of a topic.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Message {
-    /// Its name, the same on all nodes.
-    pub id: Hash,
-    /// Who published it; its signature is right.
-    pub author: NodeId,
-    /// What.
-    pub payload: Bytes,
-}
-
-/// Where the driver puts the messages of a topic.
-#[derive(Debug)]
-pub(super) struct Route {
-    /// Which subscription it is of, when a newer one has taken the topic.
-    pub(super) number: u64,
-    pub(super) messages: mpsc::Sender<Message>,
-}
 
 /// A topic's messages; ends the subscription when dropped.
 #[derive(Debug)]

@@ -2,40 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Grants, Origin, Path, Payload, PeerInfo};
+use super::grants::Grants;
+use super::info::{NetworkChange, Origin, PeerInfo};
 use crate::error::Failure;
 use crate::ids::{Hash, Name, NodeId, Protocol};
-use crate::ticket::Ticket;
+use crate::payload::Payload;
 
 #[cfg(doc)]
-use super::{ClientFrame, Opening};
-
-/// What a node can say of how it is reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Reach {
-    /// Not found out yet.
-    Unknown,
-    /// Peers have dialed an address of it back.
-    Public,
-    /// Peers tried and could not.
-    Private,
-}
-
-/// What changed about the network.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum NetworkChange {
-    /// Packets to a peer travel another way, or to another address of it.
-    Path {
-        /// To whom.
-        node: NodeId,
-        /// How.
-        path: Path,
-    },
-    /// This node is reached otherwise.
-    Reach(Reach),
-    /// This node has other addresses.
-    Addresses(Ticket),
-}
+use super::frames::ClientFrame;
+#[cfg(doc)]
+use super::opening::Opening;
 
 /// What netcore tells a plugin by itself. An unknown event is skipped and counted, never an error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,13 +7,18 @@
 //! ([`crate::frame`]).
 
 mod event;
+mod frames;
+mod grants;
+mod info;
 mod opening;
-mod payload;
 mod request;
 mod response;
 
-pub use event::{Event, NetworkChange, Reach};
-pub use opening::{Grants, Opening, OpeningReply, Origin, PeerScope, Target, Welcome};
-pub use payload::Payload;
-pub use request::{CallMode, ClientFrame, Request, Scope, Validation, Verdict};
-pub use response::{NodeInfo, Path, PeerInfo, Response, ServerFrame, TopicInfo};
+pub use crate::payload::Payload;
+pub use event::Event;
+pub use frames::{ClientFrame, ServerFrame};
+pub use grants::{Grants, PeerScope};
+pub use info::{NetworkChange, NodeInfo, Origin, Path, PeerInfo, Reach, TopicInfo};
+pub use opening::{Opening, OpeningReply, Target, Welcome};
+pub use request::{CallMode, Request, Scope, Validation, Verdict};
+pub use response::Response;

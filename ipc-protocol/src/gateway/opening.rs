@@ -2,13 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::grants::Grants;
+use super::info::Origin;
 use crate::codec::list;
 use crate::error::Failure;
-use crate::ids::{NodeId, Pattern, PluginId, Protocol, Secret};
+use crate::ids::{NodeId, PluginId, Protocol, Secret};
 use crate::ticket::Ticket;
 
 #[cfg(doc)]
-use super::Event;
+use super::event::Event;
 
 /// First frame of every connection to a gateway socket. `Hello` never changes, in any version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,63 +83,4 @@ pub struct Welcome {
     pub grants: Grants,
     /// Opens data connections, for as long as this session is the launch's newest.
     pub secret: Secret,
-}
-
-/// What the operator allowed one plugin. Everything absent is denied.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Grants {
-    /// Protocols it may serve to peers.
-    #[serde(deserialize_with = "list")]
-    pub serve: Vec<Pattern>,
-    /// Protocols it may open, to peers and to plugins of this node.
-    #[serde(deserialize_with = "list")]
-    pub dial: Vec<Pattern>,
-    /// Protocols it may serve to plugins of this node and the operator.
-    #[serde(deserialize_with = "list")]
-    pub serve_local: Vec<Pattern>,
-    /// The peers it may deal with, in both directions.
-    pub peers: PeerScope,
-    /// Gossip topics.
-    #[serde(deserialize_with = "list")]
-    pub topics: Vec<Pattern>,
-    /// Names of DHT records.
-    #[serde(deserialize_with = "list")]
-    pub dht: Vec<Pattern>,
-    /// Key-based routing names.
-    #[serde(deserialize_with = "list")]
-    pub routes: Vec<Pattern>,
-}
-
-/// The peers a plugin may deal with.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum PeerScope {
-    /// Only these. The default is a list of none.
-    List(#[serde(deserialize_with = "list")] Vec<NodeId>),
-    /// Every peer.
-    Any,
-}
-
-impl Default for PeerScope {
-    fn default() -> Self {
-        Self::List(Vec::new())
-    }
-}
-
-impl PeerScope {
-    /// Whether the plugin may deal with `peer`.
-    pub fn allows(&self, peer: &NodeId) -> bool {
-        match self {
-            Self::Any => true,
-            Self::List(peers) => peers.contains(peer),
-        }
-    }
-}
-
-/// Who is at the other end of a stream or call.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Origin {
-    /// A peer, authenticated by its key.
-    Peer(NodeId),
-    /// A plugin of this node; the operator's commands are the plugin `operator`.
-    Local(PluginId),
 }

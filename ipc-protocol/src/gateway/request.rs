@@ -2,44 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Payload, Target};
+use super::opening::Target;
 use crate::error::Failure;
 use crate::ids::{Hash, Name, NodeId, Protocol};
+use crate::payload::Payload;
 use crate::record::SignedRecord;
 
 #[cfg(doc)]
-use super::{Event, Response, ServerFrame};
-
-/// What a plugin sends on its control session.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ClientFrame {
-    /// Asks for something; answered by exactly one [`ServerFrame::Response`] with this id, in any order.
-    Request {
-        /// Chosen by the plugin; not in use by another request of this session that is unanswered.
-        id: u64,
-        /// What is asked.
-        request: Request,
-    },
-    /// Gives up on a request. It is still answered: with `cancelled`, or with its result if that was first.
-    Cancel {
-        /// Of the request.
-        id: u64,
-    },
-    /// Answers [`Event::Call`].
-    Answer {
-        /// Of the call.
-        call: u64,
-        /// At most 64 KiB.
-        payload: Payload,
-    },
-    /// Declines [`Event::Call`].
-    Decline {
-        /// Of the call.
-        call: u64,
-        /// What the caller sees; codes of Polypeer's own become `refused`.
-        failure: Failure,
-    },
-}
+use super::event::Event;
+#[cfg(doc)]
+use super::response::Response;
 
 /// Who may reach a listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -1,0 +1,70 @@
+//! The serde forms of types with two of them: 32 raw bytes on the wire and text in JSON, or checked text in both.
+
+/// Gives a 32-byte type its two forms: raw bytes on the wire, text for people.
+macro_rules! bytes_on_wire {
+    ($name:ident) => {
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                if serializer.is_human_readable() {
+                    serializer.serialize_str(&self.to_text())
+                } else {
+                    serializer.serialize_newtype_struct(stringify!($name), &self.0)
+                }
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Visitor;
+                impl<'de> serde::de::Visitor<'de> for Visitor {
+                    type Value = $name;
+                    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                        f.write_str("32 bytes")
+                    }
+                    fn visit_newtype_struct<D: serde::Deserializer<'de>>(self, inner: D) -> Result<$name, D::Error> {
+                        <[u8; 32] as serde::Deserialize>::deserialize(inner).map($name)
+                    }
+                }
+                if deserializer.is_human_readable() {
+                    <String as serde::Deserialize>::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+                } else {
+                    deserializer.deserialize_newtype_struct(stringify!($name), Visitor)
+                }
+            }
+        }
+    };
+}
+pub(crate) use bytes_on_wire;
+
+/// Gives a type that is text on the wire, and in JSON, its one form there: a string, checked when read. The type keeps
+/// its name in the schema.
+macro_rules! text_on_wire {
+    ($name:ident) => {
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_newtype_struct(stringify!($name), &self.to_string())
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Visitor;
+                impl<'de> serde::de::Visitor<'de> for Visitor {
+                    type Value = $name;
+                    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                        f.write_str("text")
+                    }
+                    fn visit_newtype_struct<D: serde::Deserializer<'de>>(self, inner: D) -> Result<$name, D::Error> {
+                        let text = <String as serde::Deserialize>::deserialize(inner)?;
+                        text.parse().map_err(serde::de::Error::custom)
+                    }
+                    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<$name, E> {
+                        text.parse().map_err(E::custom)
+                    }
+                }
+                deserializer.deserialize_newtype_struct(stringify!($name), Visitor)
+            }
+        }
+    };
+}
+pub(crate) use text_on_wire;

@@ -1,0 +1,168 @@
+//! Ids and secrets of 32 bytes: raw on the wire; as text z-base-32 for node ids, hexadecimal for the others.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::str::FromStr;
+
+use data_encoding::{Encoding, HEXLOWER, Specification};
+
+use super::invalid::{InvalidId, shown};
+use crate::forms::bytes_on_wire;
+
+fn z_base_32() -> &'static Encoding {
+    static ENCODING: std::sync::OnceLock<Encoding> = std::sync::OnceLock::new();
+    ENCODING.get_or_init(|| {
+        let mut specification = Specification::new();
+        specification.symbols.push_str("ybndrfg8ejkmcpqxot1uwisza345h769");
+        specification.encoding().expect("the z-base-32 alphabet has 32 distinct symbols")
+    })
+}
+
+/// Gives a 32-byte type the order of its bytes, compared eight at a time: maps of them are at the heart of the network core.
+macro_rules! ordered {
+    ($name:ident) => {
+        impl Ord for $name {
+            fn cmp(&self, other: &Self) -> Ordering {
+                words(&self.0).cmp(&words(&other.0))
+            }
+        }
+
+        impl PartialOrd for $name {
+            fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+                Some(self.cmp(other))
+            }
+        }
+    };
+}
+
+fn words(bytes: &[u8; 32]) -> [u64; 4] {
+    std::array::from_fn(|at| u64::from_be_bytes(bytes.as_chunks().0[at]))
+}
+
+/// A node's Ed25519 public key, which is its name. Text: 52 characters of z-base-32.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct NodeId(pub [u8; 32]);
+
+impl NodeId {
+    fn to_text(self) -> String {
+        z_base_32().encode(&self.0)
+    }
+}
+
+bytes_on_wire!(NodeId);
+ordered!(NodeId);
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.to_text())
+    }
+}
+
+impl fmt::Debug for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.to_text()[..10])
+    }
+}
+
+impl FromStr for NodeId {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        z_base_32()
+            .decode(text.as_bytes())
+            .ok()
+            .and_then(|bytes| bytes.try_into().ok())
+            .map(Self)
+            .ok_or_else(|| InvalidId::Node { text: shown(text) })
+    }
+}
+
+/// A BLAKE3 hash: of a value, a gossip message, a place in the DHT. Text: 64 hex digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Hash(pub [u8; 32]);
+
+impl Hash {
+    fn to_text(self) -> String {
+        HEXLOWER.encode(&self.0)
+    }
+}
+
+bytes_on_wire!(Hash);
+ordered!(Hash);
+
+impl fmt::Display for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.to_text())
+    }
+}
+
+impl fmt::Debug for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.to_text()[..10])
+    }
+}
+
+impl FromStr for Hash {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let bytes = HEXLOWER.decode(text.as_bytes()).map_err(|_| InvalidId::Secret)?;
+        bytes.try_into().map(Self).map_err(|_| InvalidId::Secret)
+    }
+}
+
+/// 32 random bytes that prove a right to something; never shown in logs. Text: 64 hex digits.
+///
+/// Two uses: the *token* a plugin finds in `POLYPEER_TOKEN`, and the *session secret* of `Welcome`.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Secret(pub [u8; 32]);
+
+impl Secret {
+    /// The secret as 64 hex digits, for an environment variable or a file only its owner reads.
+    pub fn to_text(&self) -> String {
+        HEXLOWER.encode(&self.0)
+    }
+
+    /// Whether the two are the same, in a time that does not depend on where they differ.
+    pub fn matches(&self, other: &Self) -> bool {
+        let difference = self.0.iter().zip(&other.0).fold(0, |sum, (a, b)| sum | (a ^ b));
+        std::hint::black_box(difference) == 0
+    }
+}
+
+bytes_on_wire!(Secret);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+impl FromStr for Secret {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let bytes = HEXLOWER.decode(text.as_bytes()).map_err(|_| InvalidId::Secret)?;
+        bytes.try_into().map(Self).map_err(|_| InvalidId::Secret)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn node_id_text_is_52_characters_and_reads_back() {
+        let id = NodeId([0xa7; 32]);
+        assert_eq!(id.to_string().len(), 52);
+        assert_eq!(id.to_string().parse(), Ok(id));
+    }
+
+    #[test]
+    fn node_id_with_stray_bits_or_wrong_length_is_refused() {
+        let text = NodeId([0; 32]).to_string();
+        assert!(text[..51].parse::<NodeId>().is_err());
+        assert!(format!("{}b", &text[..51]).parse::<NodeId>().is_err(), "trailing bits must be zero");
+        assert!(text.to_uppercase().parse::<NodeId>().is_err());
+    }
+}
