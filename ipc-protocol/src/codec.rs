@@ -42,7 +42,7 @@ pub fn encode<T: Serialize>(message: &T, out: &mut Vec<u8>) -> Result<(), CodecE
 }
 
 /// Reads the one message that `bytes` is, to its last byte. A text's length is believed only up to a limit near
-/// `bytes.len()`, since the decoder makes room for it before it looks; lists grow as they are read ([`list`]).
+/// `bytes.len()`, since the decoder makes room for it before it looks; lists grow as they are read (`list`).
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     const SMALL: usize = 4 << 10;
     const MEDIUM: usize = 64 << 10;

@@ -2,42 +2,24 @@
 
 use crate::limits::MAX_NAME;
 
-/// Why a text is not the name it should be.
+/// Why a text is not an id or a name. `text` is what was given, cut to 80 characters.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidId {
-    /// Not 52 characters of z-base-32 that stand for exactly 32 bytes.
     #[error("{text:?} is not a node id: expected 52 characters of z-base-32")]
-    Node {
-        /// What was given, cut to 80 characters.
-        text: String,
-    },
-    /// Not 64 hex digits.
-    #[error("expected 64 hexadecimal digits")]
+    Node { text: String },
+    #[error("{text:?} is not a hash: expected 64 lower-case hexadecimal digits")]
+    Hash { text: String },
+    /// Without the text, since it is secret.
+    #[error("expected 64 lower-case hexadecimal digits")]
     Secret,
-    /// Breaks the rule of [`PluginId`].
     #[error("{text:?} is not a plugin id: expected 2 to 40 of a-z, 0-9 and '-'")]
-    Plugin {
-        /// What was given, cut to 80 characters.
-        text: String,
-    },
-    /// Breaks the rule of [`Protocol`].
+    Plugin { text: String },
     #[error("{text:?} is not a protocol: expected name/version, such as chat/1, of a-z, 0-9, '.', '_' and '-'")]
-    Protocol {
-        /// What was given, cut to 80 characters.
-        text: String,
-    },
-    /// Breaks the rule of [`Pattern`].
+    Protocol { text: String },
     #[error("{text:?} is not a protocol or a pattern such as chat/*")]
-    Pattern {
-        /// What was given, cut to 80 characters.
-        text: String,
-    },
-    /// Breaks the rule of [`Name`].
+    Pattern { text: String },
     #[error("{text:?} is not a name: expected 1 to {MAX_NAME} of a-z, 0-9, '.', '_', '-' and '/'")]
-    Name {
-        /// What was given, cut to 80 characters.
-        text: String,
-    },
+    Name { text: String },
 }
 
 /// At most 80 characters of a text, for an error.

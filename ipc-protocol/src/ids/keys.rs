@@ -18,6 +18,10 @@ fn z_base_32() -> &'static Encoding {
     })
 }
 
+fn hex(text: &str) -> Option<[u8; 32]> {
+    HEXLOWER.decode(text.as_bytes()).ok()?.try_into().ok()
+}
+
 /// Gives a 32-byte type the order of its bytes, compared eight at a time: maps of them are at the heart of the network core.
 macro_rules! ordered {
     ($name:ident) => {
@@ -106,8 +110,7 @@ impl FromStr for Hash {
     type Err = InvalidId;
 
     fn from_str(text: &str) -> Result<Self, InvalidId> {
-        let bytes = HEXLOWER.decode(text.as_bytes()).map_err(|_| InvalidId::Secret)?;
-        bytes.try_into().map(Self).map_err(|_| InvalidId::Secret)
+        hex(text).map(Self).ok_or_else(|| InvalidId::Hash { text: shown(text) })
     }
 }
 
@@ -142,8 +145,7 @@ impl FromStr for Secret {
     type Err = InvalidId;
 
     fn from_str(text: &str) -> Result<Self, InvalidId> {
-        let bytes = HEXLOWER.decode(text.as_bytes()).map_err(|_| InvalidId::Secret)?;
-        bytes.try_into().map(Self).map_err(|_| InvalidId::Secret)
+        hex(text).map(Self).ok_or(InvalidId::Secret)
     }
 }
 
@@ -156,6 +158,12 @@ mod tests {
         let id = NodeId([0xa7; 32]);
         assert_eq!(id.to_string().len(), 52);
         assert_eq!(id.to_string().parse(), Ok(id));
+    }
+
+    #[test]
+    fn text_that_is_no_hash_is_named_in_the_error_and_a_secret_is_not() {
+        assert_eq!("XY".parse::<Hash>(), Err(InvalidId::Hash { text: "XY".to_owned() }));
+        assert_eq!("XY".parse::<Secret>(), Err(InvalidId::Secret));
     }
 
     #[test]

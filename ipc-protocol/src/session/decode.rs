@@ -1,17 +1,18 @@
 //! One frame's body to one message, telling apart what a later version added (answered or skipped) from what is broken
 //! (ends the session). Only requests, responses and events may grow within a version; see [`crate::gateway`].
 
+use std::sync::LazyLock;
+
+use super::variants;
 use crate::codec::{self, CodecError};
 use crate::error::{ErrorCode, Failure};
-use crate::gateway::{ClientFrame, Opening, OpeningReply, Request, ServerFrame};
+use crate::gateway::{ClientFrame, Event, Opening, OpeningReply, Request, Response, ServerFrame};
 use crate::limits::{MAX_DATAGRAM, MAX_GOSSIP, MAX_OPENING, MAX_PAYLOAD, MAX_VALUE, MAX_VERSIONS};
 
-/// Variants of [`crate::gateway::Request`]; tags from here on are unknown to this version.
-pub const REQUESTS: u32 = 26;
-/// Variants of [`crate::gateway::Response`].
-pub const RESPONSES: u32 = 12;
-/// Variants of [`crate::gateway::Event`].
-pub const EVENTS: u32 = 12;
+/// The first tags of each kind of message that this version does not know.
+static REQUESTS: LazyLock<u32> = LazyLock::new(variants::count::<Request>);
+static RESPONSES: LazyLock<u32> = LazyLock::new(variants::count::<Response>);
+static EVENTS: LazyLock<u32> = LazyLock::new(variants::count::<Event>);
 
 /// Why a body is not a message this version can use.
 #[derive(Debug, thiserror::Error)]
@@ -88,7 +89,7 @@ pub fn opening_reply(body: &[u8]) -> Result<OpeningReply, Undecodable> {
 /// (`too large`), since it concerns one request only.
 pub fn client_frame(body: &[u8]) -> Result<ClientFrame, Undecodable> {
     if let Some(Numbered { frame: 0, id, tag }) = numbered(body)
-        && tag >= REQUESTS
+        && tag >= *REQUESTS
     {
         return Err(Undecodable::UnknownRequest { id, tag });
     }
@@ -98,12 +99,12 @@ pub fn client_frame(body: &[u8]) -> Result<ClientFrame, Undecodable> {
 /// Reads what netcore sent on a control session.
 pub fn server_frame(body: &[u8]) -> Result<ServerFrame, Undecodable> {
     if let Some(Numbered { frame: 0, id, tag }) = numbered(body)
-        && tag >= RESPONSES
+        && tag >= *RESPONSES
     {
         return Err(Undecodable::UnknownResponse { id, tag });
     }
     if let (Some(1), Some(tag)) = (word(body, 0), word(body, 4))
-        && tag >= EVENTS
+        && tag >= *EVENTS
     {
         return Err(Undecodable::UnknownEvent { tag });
     }
@@ -154,42 +155,38 @@ fn word(body: &[u8], at: usize) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gateway::{Event, NetworkChange, Reach, Response};
-    use crate::ticket::Ticket;
 
-    fn bytes(parts: &[&[u8]]) -> Vec<u8> {
-        parts.concat()
+    /// A `Request` or `Response` frame that ends after the tag of what is in it.
+    fn numbered_frame(id: u64, tag: u32) -> Vec<u8> {
+        [&0u32.to_le_bytes()[..], &id.to_le_bytes(), &tag.to_le_bytes()].concat()
+    }
+
+    fn event_frame(tag: u32) -> Vec<u8> {
+        [1u32.to_le_bytes(), tag.to_le_bytes()].concat()
     }
 
     #[test]
     fn unknown_request_keeps_its_id_and_is_not_malformed() {
-        let body = bytes(&[&0u32.to_le_bytes(), &77u64.to_le_bytes(), &REQUESTS.to_le_bytes(), b"anything"]);
-        assert!(matches!(client_frame(&body), Err(Undecodable::UnknownRequest { id: 77, tag: REQUESTS })));
-        let last = ClientFrame::Request { id: 1, request: Request::WatchNetwork { on: true } };
-        let mut body = Vec::new();
-        codec::encode(&last, &mut body).expect("fits");
-        assert_eq!(body[12..16], (REQUESTS - 1).to_le_bytes(), "the constant follows the enum");
-        assert_eq!(client_frame(&body).expect("known"), last);
+        let body = [&numbered_frame(77, *REQUESTS), &b"anything"[..]].concat();
+        assert!(matches!(client_frame(&body), Err(Undecodable::UnknownRequest { id: 77, tag }) if tag == *REQUESTS));
+        let last = client_frame(&numbered_frame(1, *REQUESTS - 1));
+        assert!(!matches!(last, Err(Undecodable::UnknownRequest { .. })), "the last kind of the enum is known");
     }
 
     #[test]
     fn unknown_response_and_event_are_told_apart_from_broken_ones() {
-        let body = bytes(&[&0u32.to_le_bytes(), &5u64.to_le_bytes(), &RESPONSES.to_le_bytes()]);
+        let body = numbered_frame(5, *RESPONSES);
         assert!(matches!(server_frame(&body), Err(Undecodable::UnknownResponse { id: 5, .. })));
-        let body = bytes(&[&1u32.to_le_bytes(), &EVENTS.to_le_bytes(), b"later"]);
-        assert!(matches!(server_frame(&body), Err(Undecodable::UnknownEvent { tag: EVENTS })));
-        let body = bytes(&[&2u32.to_le_bytes(), &0u32.to_le_bytes()]);
+        let body = [&event_frame(*EVENTS), &b"later"[..]].concat();
+        assert!(matches!(server_frame(&body), Err(Undecodable::UnknownEvent { tag }) if tag == *EVENTS));
+        let body = [2u32.to_le_bytes(), 0u32.to_le_bytes()].concat();
         assert!(matches!(server_frame(&body), Err(Undecodable::Malformed(_))));
         assert!(matches!(client_frame(&[]), Err(Undecodable::Malformed(_))));
 
-        let mut body = Vec::new();
-        codec::encode(&ServerFrame::Event(Event::Network(NetworkChange::Reach(Reach::Public))), &mut body)
-            .expect("fits");
-        assert_eq!(body[4..8], (EVENTS - 1).to_le_bytes(), "the constant follows the enum");
-        let mut body = Vec::new();
-        let found = Response::Found(Ticket { node: crate::ids::NodeId([0; 32]), addresses: Vec::new() });
-        codec::encode(&found, &mut body).expect("fits");
-        assert_eq!(body[..4], (RESPONSES - 1).to_le_bytes(), "the constant follows the enum");
+        let last = server_frame(&numbered_frame(5, *RESPONSES - 1));
+        assert!(!matches!(last, Err(Undecodable::UnknownResponse { .. })), "the last kind of the enum is known");
+        let last = server_frame(&event_frame(*EVENTS - 1));
+        assert!(!matches!(last, Err(Undecodable::UnknownEvent { .. })), "the last kind of the enum is known");
     }
 
     #[test]

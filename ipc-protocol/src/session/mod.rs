@@ -6,3 +6,4 @@ pub mod client;
 pub mod data;
 pub mod decode;
 pub mod server;
+mod variants;
