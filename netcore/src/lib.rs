@@ -46,6 +46,7 @@ pub mod services;
 #[cfg(test)]
 mod testing;
 pub mod transport;
+pub mod wire;
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;

@@ -20,10 +20,9 @@ use polypeer_netcore::discovery::exchange::Exchange;
 use polypeer_netcore::gossip::message::{Message, MessageId, TopicId};
 use polypeer_netcore::gossip::wire::{Bucket, Frame};
 use polypeer_netcore::keys::Keys;
-use polypeer_netcore::link::datagram;
-use polypeer_netcore::link::wire::{self, ControlFrame, StreamHeader, StreamKind};
 use polypeer_netcore::now::Now;
 use polypeer_netcore::reach::wire::{Probed, Request as ProbeRequest};
+use polypeer_netcore::wire::{self, ControlFrame, StreamHeader, StreamKind, datagram};
 
 use crate::choices::Choices;
 use crate::run::Random;

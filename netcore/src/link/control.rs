@@ -11,10 +11,10 @@ use polypeer_ipc_protocol::limits::MAX_TICKET_ADDRESSES;
 use quinn::RecvStream;
 use tokio::time::timeout;
 
-use super::wire::{self, ControlFrame, Found};
 use super::{Link, Stage, records, tell_up};
 use crate::limits::MAX_SERVING;
 use crate::node::Node;
+use crate::wire::{self, ControlFrame, Found};
 
 /// Why a control stream ended.
 enum Ended {

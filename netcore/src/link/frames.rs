@@ -5,22 +5,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::Bytes;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure, describe};
 use polypeer_ipc_protocol::ids::{NodeId, Protocol};
 use quinn::{StoppedError, WriteError};
 
-use super::closed::code_of;
-use super::halves::Broken;
 use super::outgoing;
 use super::stream::PeerStream;
 use super::streams::InUse;
-use super::wire::{StreamHeader, StreamKind};
 use crate::limits::FRAME_STREAMS;
 use crate::node::Node;
-
-/// Taken from QUIC at a time.
-const CHUNK: usize = 16 << 10;
+use crate::wire::frames::FrameBuffer;
+use crate::wire::{StreamHeader, StreamKind, code_of};
 
 /// The end that writes.
 #[derive(Debug)]
@@ -36,7 +32,7 @@ pub(crate) async fn open_frames(
     protocol: &Protocol,
     deadline: Instant,
 ) -> Result<FrameSender, Failure> {
-    let header = StreamHeader { kind: StreamKind::Core, protocol: protocol.clone() };
+    let header = StreamHeader { kind: StreamKind::Internal, protocol: protocol.clone() };
     let opened = async {
         let mut stream = outgoing::start(node, peer, hints, &header, &[], deadline.into()).await?;
         stream.status(node).await?;
@@ -76,7 +72,7 @@ fn stopped(code: u32) -> Failure {
 #[derive(Debug)]
 pub(crate) struct FrameReceiver {
     stream: PeerStream,
-    buffer: BytesMut,
+    buffer: FrameBuffer,
     _in_use: InUse,
 }
 
@@ -92,7 +88,7 @@ impl FrameReceiver {
         }
         let in_use = stream.link.stream_in_use();
         // From here on `drop` leaves.
-        let mut receiver = Self { stream, buffer: BytesMut::new(), _in_use: in_use };
+        let mut receiver = Self { stream, buffer: FrameBuffer::default(), _in_use: in_use };
         if !receiver.stream.halves.accept(node).await {
             return None;
         }
@@ -106,32 +102,10 @@ impl FrameReceiver {
     }
 
     /// The body of the next frame, at most `limit` bytes; `None` at the end. A longer one, or an end inside of one, breaks
-    /// a rule. Nothing is lost when dropped before it is done.
+    /// a rule. Cancel safe.
     pub(crate) async fn next(&mut self, node: &Node, limit: usize) -> Result<Option<Bytes>, Failure> {
-        let broken = loop {
-            if let Some(length) = self.buffer.first_chunk::<4>() {
-                let length = u32::from_le_bytes(*length) as usize;
-                if length > limit {
-                    break Broken::Rule(format!("frame of {length} bytes; the limit is {limit}"));
-                }
-                if self.buffer.len() >= 4 + length {
-                    self.buffer.advance(4);
-                    return Ok(Some(self.buffer.split_to(length).freeze()));
-                }
-            }
-            match self.stream.halves.recv.read_chunk(CHUNK, true).await {
-                Ok(Some(chunk)) => self.buffer.extend_from_slice(&chunk.bytes),
-                Ok(None) => {
-                    self.stream.halves.received = true;
-                    if self.buffer.is_empty() {
-                        return Ok(None);
-                    }
-                    break Broken::Rule("a stream ended inside a frame".to_owned());
-                }
-                Err(error) => break error.into(),
-            }
-        };
-        Err(self.stream.link.failure(node, broken))
+        let next = self.buffer.next(&mut self.stream.halves, limit).await;
+        next.map_err(|broken| self.stream.link.failure(node, broken))
     }
 
     /// The peer broke a rule in what it wrote: counted, and the connection is closed.

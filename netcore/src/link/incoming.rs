@@ -13,16 +13,15 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::frames::FrameReceiver;
-use super::halves::Broken;
 use super::stream::PeerStream;
 use super::streams::{Came, InUse};
-use super::wire::StreamKind;
 use super::{Link, pump};
 use crate::gateway::deliver::{self, Claimed};
 use crate::grants::told_to_peer;
 use crate::limits::{HEADERLESS, LATE_HEADERS};
 use crate::node::Node;
 use crate::query::{self, Asker};
+use crate::wire::{Broken, StreamKind};
 
 /// Accepts streams until the connection is closed; returns those that are still being served.
 pub(super) async fn run(node: &Arc<Node>, link: &Arc<Link>) -> JoinSet<()> {
@@ -70,7 +69,7 @@ async fn serve(node: Arc<Node>, mut stream: PeerStream, permit: OwnedSemaphorePe
         return stream.halves.refuse(&node, &failure).await;
     };
     match header.kind {
-        StreamKind::Core if query::is_of_frames(&header.protocol) => {
+        StreamKind::Internal if query::is_of_frames(&header.protocol) => {
             drop(permit);
             let link = Arc::clone(&stream.link);
             if let Some(receiver) = FrameReceiver::accept(&node, stream).await {
@@ -78,7 +77,7 @@ async fn serve(node: Arc<Node>, mut stream: PeerStream, permit: OwnedSemaphorePe
                 Box::pin(query::serve_frames(node, header.protocol, receiver)).await;
             }
         }
-        StreamKind::Core => {
+        StreamKind::Internal => {
             let limit = node.timings.header;
             let Some(payload) = payload(&node, &mut stream, limit).await else { return };
             drop(permit);

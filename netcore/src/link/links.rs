@@ -7,12 +7,13 @@ use polypeer_ipc_protocol::error::Failure;
 use polypeer_ipc_protocol::gateway::PeerInfo;
 use polypeer_ipc_protocol::ids::{NodeId, Protocol};
 
-use super::budget::{Budgets, Payloads};
-use super::{Link, Stage, run, why_closed};
+use super::windows::Budgets;
+use super::{Link, Stage, run};
 use crate::limits::{FREE_STREAMS, QUERY_PAYLOADS};
 use crate::node::Node;
 use crate::peers::Established;
 use crate::transport::Route;
+use crate::wire::{Payloads, why_closed};
 
 /// Reasons of ended connections kept for those who were about to use one.
 const ENDED: usize = 64;
@@ -40,7 +41,7 @@ impl Links {
 
     /// For the payloads of a query connection.
     pub(crate) fn payloads(&self) -> Payloads {
-        Payloads::new(Arc::clone(&self.budgets), QUERY_PAYLOADS)
+        Payloads::new(Arc::clone(&self.budgets.payloads), QUERY_PAYLOADS)
     }
 
     /// Takes a connection over, on the runtime this is called on. Called by `peers` before anybody can use it.

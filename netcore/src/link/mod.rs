@@ -9,15 +9,10 @@
 //!                                   └──────────────── PeerStream ─────────────────────┘
 //! ```
 
-pub(crate) mod budget;
-mod closed;
 mod control;
 pub mod credit;
 pub mod datagram;
-#[cfg(test)]
-mod examples;
 mod frames;
-pub(crate) mod halves;
 mod incoming;
 mod links;
 mod outgoing;
@@ -26,7 +21,7 @@ mod pump;
 mod records;
 mod stream;
 mod streams;
-pub mod wire;
+mod windows;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -41,7 +36,6 @@ use polypeer_ipc_protocol::ids::{NodeId, Protocol};
 use quinn::VarInt;
 use tokio::sync::{Notify, oneshot, watch};
 
-pub(crate) use closed::why_closed;
 pub(crate) use frames::{FrameReceiver, open_frames};
 pub use links::Links;
 pub(crate) use outgoing::{call, open, ping};
@@ -55,9 +49,10 @@ use crate::peers::Established;
 use crate::peers::score::ScoreEvent;
 use crate::rate::Bucket;
 use crate::transport::PathHandle;
-use budget::{Budgets, Payloads, Windows};
+use crate::wire::{Payloads, why_closed};
 use credit::Credit;
 use records::Records;
+use windows::{Budgets, Windows};
 
 /// How far a link has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,7 +135,7 @@ impl Link {
             frames: AtomicUsize::new(0),
             late: Counter::default(),
             windows: Windows::new(Arc::clone(budgets)),
-            payloads: Payloads::new(Arc::clone(budgets), LINK_PAYLOADS),
+            payloads: Payloads::new(Arc::clone(&budgets.payloads), LINK_PAYLOADS),
             for_nothing: Mutex::new((Bucket::new(STREAMS_FOR_NOTHING), Bucket::new(STREAMS_REFUSED))),
             proved: proved.ip().to_canonical(),
             sent: Counter::default(),

@@ -11,9 +11,9 @@ use polypeer_ipc_protocol::limits::MAX_PAYLOAD;
 use tokio::time::Instant;
 
 use super::stream::PeerStream;
-use super::wire::{StreamHeader, StreamKind, header_bytes};
 use crate::account::Account;
 use crate::node::Node;
+use crate::wire::{StreamHeader, StreamKind, header_bytes};
 
 /// Opens a stream: returns once the plugin at the other end has claimed it. Fails with the codes of dialing, or as the
 /// peer refuses it.
@@ -79,7 +79,7 @@ pub(super) async fn start(
                 Ok(()) => match link.connection.open_bi().await {
                     Ok((send, recv)) => {
                         let mut stream = PeerStream::new(Arc::clone(&link), send, recv);
-                        if header.kind != StreamKind::Core {
+                        if header.kind != StreamKind::Internal {
                             stream.kept = Some(node.peers()?.keep(peer));
                         }
                         let mut bytes = header_bytes(header);

@@ -8,9 +8,7 @@ use polypeer_ipc_protocol::error::ErrorCode;
 use quinn::{ReadError, SendStream, StoppedError, VarInt, WriteError};
 
 use super::Link;
-use super::closed::code_of;
 use super::credit::{OverCredit, ReceiveWindow};
-use super::halves::Halves;
 use super::stream::PeerStream;
 use crate::account::Account;
 use crate::gateway::Direction;
@@ -18,6 +16,7 @@ use crate::gateway::data::{DataConnection, DataReader, DataWriter, Input};
 use crate::gateway::launch::ActiveUse;
 use crate::limits::{INITIAL_WINDOW, LINK_SEND_WINDOW};
 use crate::node::Node;
+use crate::wire::{Halves, code_of};
 
 /// Pieces taken from QUIC at a time.
 const PIECES: usize = 64;

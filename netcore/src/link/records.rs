@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Link;
-use super::wire::{ControlFrame, write_frame};
 use crate::address::{AddressRecord, BadRecord, Zone};
 use crate::node::Node;
 use crate::now::Now;
 use crate::rate::{Bucket, Rate};
+use crate::wire::{ControlFrame, write_frame};
 
 /// Records one peer may tell of: it has one for each of three zones at most, and changes them when its addresses change.
 const RATE: Rate = Rate { burst: 16, per_second: 1 };

@@ -8,9 +8,9 @@ use quinn::{RecvStream, SendStream, VarInt};
 
 use super::Link;
 use super::credit::Credit;
-use super::halves::{Broken, Halves};
 use crate::node::Node;
 use crate::peers::Keep;
+use crate::wire::{Broken, Halves};
 
 /// A stream between two netcores.
 #[derive(Debug)]

@@ -18,12 +18,10 @@ use crate::limits::{
     ANSWER_TIME, QUERY_CONNECTIONS_IN, QUERY_CONNECTIONS_PER_HOST, QUERY_CONNECTIONS_PER_PRIVATE_HOST,
     QUERY_CONNECTIONS_PER_SUBNET, QUERY_IDLE, QUERY_LIFETIME, QUERY_STREAMS,
 };
-use crate::link::budget::Payloads;
-use crate::link::halves::{Broken, Halves};
-use crate::link::wire::StreamKind;
 use crate::node::Node;
 use crate::peers::caps::Counts;
 use crate::transport::{Link, Route};
+use crate::wire::{Broken, Halves, Payloads, StreamKind};
 
 /// Why a connection is not let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -167,7 +165,7 @@ async fn question(
 ) -> Result<(), Broken> {
     let read = async {
         let header = halves.header().await?;
-        let header = header.filter(|header| header.kind == StreamKind::Core && !is_of_frames(&header.protocol));
+        let header = header.filter(|header| header.kind == StreamKind::Internal && !is_of_frames(&header.protocol));
         let Some(header) = header else { return Ok(None) };
         Ok(Some((header.protocol, halves.read_payload(MAX_PAYLOAD, payloads).await?)))
     };

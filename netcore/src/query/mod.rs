@@ -25,11 +25,10 @@ use polypeer_ipc_protocol::limits::MAX_PAYLOAD;
 use crate::discovery;
 use crate::gossip;
 use crate::limits::ANSWER_TIME;
-use crate::link::halves::{Broken, Halves};
-use crate::link::wire::{StreamHeader, StreamKind};
 use crate::link::{FrameReceiver, Link};
 use crate::node::Node;
 use crate::reach;
+use crate::wire::{Broken, Halves, StreamHeader, StreamKind};
 use admission::Admission;
 use inbound::Inbound;
 use pool::Pool;
@@ -193,7 +192,7 @@ async fn ask_on(
     protocol: &Protocol,
     payload: &[u8],
 ) -> Result<Result<Bytes, Failure>, Broken> {
-    let header = StreamHeader { kind: StreamKind::Core, protocol: protocol.clone() };
+    let header = StreamHeader { kind: StreamKind::Internal, protocol: protocol.clone() };
     let (send, recv) = connection.open_bi().await.map_err(|_| Broken::Lost)?;
     let mut halves = Halves::new(send, recv);
     halves.send_call(&header, payload).await?;

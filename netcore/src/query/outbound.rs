@@ -14,11 +14,10 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::pool::Wanted;
 use super::{Reply, Unanswered, ask_on};
 use crate::limits::QUERY_CONNECTIONS_OUT;
-use crate::link::halves::Broken;
-use crate::link::why_closed;
 use crate::node::Node;
 use crate::peers::plan::{Plan, Step};
 use crate::transport::DialError;
+use crate::wire::{Broken, why_closed};
 
 /// For making one: a handshake with two lost packets, at two addresses in turn.
 const DIAL: Duration = Duration::from_secs(4);

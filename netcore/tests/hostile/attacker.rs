@@ -8,7 +8,7 @@ use polypeer_ipc_protocol::error::ErrorCode;
 use polypeer_ipc_protocol::ids::NodeId;
 use polypeer_ipc_protocol::ticket::Ticket;
 use polypeer_netcore::identity::Identity;
-use polypeer_netcore::link::wire::{self, ControlFrame, StreamHeader, StreamKind};
+use polypeer_netcore::wire::{self, ControlFrame, StreamHeader, StreamKind};
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, RecvStream, SendStream, TransportConfig};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};

@@ -1,7 +1,7 @@
 //! Floods: of streams for nothing, of questions, of datagrams, of connections.
 
 use polypeer_netcore::limits::{STREAMS_FOR_NOTHING, STREAMS_REFUSED};
-use polypeer_netcore::link::wire::StreamKind;
+use polypeer_netcore::wire::StreamKind;
 
 use crate::attacker::{Attacker, call, cut_off, greet, header, misbehaved};
 use crate::common::within;
@@ -60,7 +60,7 @@ async fn a_flood_of_questions_is_slowed_down_and_others_are_answered() {
     let _control = greet(&connection).await;
     let mut refused = 0;
     for _ in 0..1500 {
-        match within("an answer", call(&connection, StreamKind::Core, "kad/1", &[0; 4])).await {
+        match within("an answer", call(&connection, StreamKind::Internal, "kad/1", &[0; 4])).await {
             Some(answer) => refused += u32::from(answer.first() == Some(&0)),
             None => break,
         }

@@ -10,8 +10,8 @@ use polypeer_netcore::address::AddressRecord;
 use polypeer_netcore::gossip::wire::{MAX_BODY, write_frame};
 use polypeer_netcore::gossip::{Frame, Message, TopicId};
 use polypeer_netcore::limits::{FRAME_STREAMS, FREE_STREAMS};
-use polypeer_netcore::link::wire::{ACCEPTED, StreamKind, refusal_bytes};
 use polypeer_netcore::now::Now;
+use polypeer_netcore::wire::{ACCEPTED, StreamKind, refusal_bytes};
 use quinn::{Connection, SendStream};
 
 use crate::attacker::{Attacker, call, cut_off, greet, header, misbehaved, stream};
@@ -34,7 +34,7 @@ fn message(author: &Attacker, payload: &[u8]) -> Arc<Message> {
 
 /// Opens a stream of gossip with these frames.
 async fn gossip(connection: &Connection, frames: &[Frame]) -> SendStream {
-    let (mut send, mut recv) = stream(connection, &header(StreamKind::Core, "gossip/1")).await;
+    let (mut send, mut recv) = stream(connection, &header(StreamKind::Internal, "gossip/1")).await;
     let mut status = [0];
     within("the answer", recv.read_exact(&mut status)).await.unwrap();
     assert_eq!(status, [ACCEPTED]);
@@ -93,13 +93,13 @@ async fn streams_that_are_refused_to_who_takes_no_refusal_are_not_in_use() {
     // These stand, so that all others are one too many.
     let mut standing = Vec::new();
     for _ in 0..FRAME_STREAMS {
-        let (send, mut recv) = stream(&connection, &header(StreamKind::Core, "gossip/1")).await;
+        let (send, mut recv) = stream(&connection, &header(StreamKind::Internal, "gossip/1")).await;
         within("the answer", recv.read_exact(&mut [0])).await.unwrap();
         standing.push((send, recv));
     }
     let mut streams = Vec::new();
     for _ in 0..OPENED {
-        let (mut send, recv) = stream(&connection, &header(StreamKind::Core, "gossip/1")).await;
+        let (mut send, recv) = stream(&connection, &header(StreamKind::Internal, "gossip/1")).await;
         send.finish().unwrap();
         streams.push(recv);
     }

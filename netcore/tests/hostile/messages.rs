@@ -3,8 +3,8 @@
 
 use polypeer_ipc_protocol::ids::NodeId;
 use polypeer_netcore::address::AddressRecord;
-use polypeer_netcore::link::wire::{ControlFrame, StreamKind};
 use polypeer_netcore::now::Now;
+use polypeer_netcore::wire::{ControlFrame, StreamKind};
 use quinn::Connection;
 
 use crate::attacker::{Attacker, control, cut_off, frame_bytes, greet, header, hello, misbehaved, stream};
@@ -93,9 +93,9 @@ async fn stream_headers_and_calls_cut_short_oversize_or_of_nonsense() {
     }
     for (kind, name) in [
         (StreamKind::Call, "honest/1"),
-        (StreamKind::Core, "kad/1"),
-        (StreamKind::Core, "exchange/1"),
-        (StreamKind::Core, "probe/1"),
+        (StreamKind::Internal, "kad/1"),
+        (StreamKind::Internal, "exchange/1"),
+        (StreamKind::Internal, "probe/1"),
     ] {
         let bytes = [header(kind, name), vec![7; 65_537]].concat();
         is_cut_off(&world, name, async |link| (greet(link).await, stream(link, &bytes).await)).await;
@@ -124,7 +124,7 @@ async fn questions_and_gossip_of_nonsense_are_refused_or_end_the_connection() {
         let connection = attacker.link(&world.ticket).await;
         let _control = greet(&connection).await;
         let (mut send, mut recv) =
-            stream(&connection, &[header(StreamKind::Core, name), payload.clone()].concat()).await;
+            stream(&connection, &[header(StreamKind::Internal, name), payload.clone()].concat()).await;
         let _ = send.finish();
         match within("an answer", recv.read_to_end(70_000)).await {
             // An exchange may be asked for with any four bytes.
@@ -142,7 +142,7 @@ async fn questions_and_gossip_of_nonsense_are_refused_or_end_the_connection() {
     ] {
         is_cut_off(&world, name, async |link| {
             let control = greet(link).await;
-            let (mut send, mut recv) = stream(link, &header(StreamKind::Core, "gossip/1")).await;
+            let (mut send, mut recv) = stream(link, &header(StreamKind::Internal, "gossip/1")).await;
             within("an answer", recv.read_exact(&mut [0])).await.unwrap();
             let _ = send.write_all(&body).await;
             (control, send, recv)

@@ -1,7 +1,7 @@
 //! Query connections: of nonsense, and more of them than there may be.
 
 use polypeer_ipc_protocol::error::ErrorCode;
-use polypeer_netcore::link::wire::StreamKind;
+use polypeer_netcore::wire::StreamKind;
 
 use crate::attacker::{Attacker, call, cut_off, header, misbehaved, stream};
 use crate::common::within;
@@ -16,7 +16,7 @@ async fn nonsense_on_a_query_connection_ends_it_and_its_maker_is_named() {
         vec![0xff, 0xff],
         vec![0, 0],
         vec![4, 0, 0, 0, 0, 0],
-        [header(StreamKind::Core, "kad/1"), vec![7; 65_537]].concat(),
+        [header(StreamKind::Internal, "kad/1"), vec![7; 65_537]].concat(),
     ] {
         let attacker = Attacker::with(QUERY, None);
         let connection = attacker.dial(&world.ticket).await.expect("the handshake is right");

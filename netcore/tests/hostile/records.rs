@@ -7,8 +7,8 @@ use polypeer_netcore::address::{AddressRecord, RECORD_LIFETIME};
 use polypeer_netcore::dht::{Ask, Record, Refusal, Request, Response};
 use polypeer_netcore::identity::Identity;
 use polypeer_netcore::keys::Keys;
-use polypeer_netcore::link::wire::{ACCEPTED, ControlFrame, StreamKind};
 use polypeer_netcore::now::Now;
+use polypeer_netcore::wire::{ACCEPTED, ControlFrame, StreamKind};
 use quinn::Connection;
 
 use crate::attacker::{Attacker, call, control, cut_off, frame_bytes, greet, hello, misbehaved};
@@ -101,7 +101,7 @@ async fn whoever_shows_a_key_it_does_not_have_is_not_let_in() {
 /// Asks the node's hash table.
 async fn ask(connection: &Connection, ask: Ask) -> Option<Response> {
     let payload = Request { ask, from: None }.encode();
-    let answer = within("an answer", call(connection, StreamKind::Core, "kad/1", &payload)).await?;
+    let answer = within("an answer", call(connection, StreamKind::Internal, "kad/1", &payload)).await?;
     let (status, body) = answer.split_first()?;
     (*status == ACCEPTED).then(|| Response::decode(body).expect("it answers rightly"))
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use polypeer_ipc_protocol::error::ErrorCode;
-use polypeer_netcore::link::wire::StreamKind;
+use polypeer_netcore::wire::StreamKind;
 use quinn::WriteError;
 
 use crate::attacker::{Attacker, control, cut_off, frame_bytes, greet, header, hello, misbehaved, stream};
@@ -89,9 +89,9 @@ async fn answers_that_a_peer_leaves_no_room_for_are_given_up() {
     for (connection, kind, name) in [
         (&connection, StreamKind::Stream, "nobody/1"),
         (&connection, StreamKind::Call, "nobody/1"),
-        (&connection, StreamKind::Core, "nobody/1"),
+        (&connection, StreamKind::Internal, "nobody/1"),
         (&connection, StreamKind::Call, "honest/1"),
-        (&questions, StreamKind::Core, "nobody/1"),
+        (&questions, StreamKind::Internal, "nobody/1"),
     ] {
         let (mut send, recv) = stream(connection, &header(kind, name)).await;
         if kind != StreamKind::Stream {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use polypeer_netcore::link::wire::StreamKind;
+use polypeer_netcore::wire::StreamKind;
 use quinn::{Connection, SendStream};
 
 use crate::attacker::{Attacker, greet, header};

@@ -8,7 +8,7 @@ use polypeer_ipc_protocol::error::ErrorCode;
 use polypeer_ipc_protocol::gateway::{CallMode, Event, Scope};
 use polypeer_ipc_protocol::ids::NodeId;
 use polypeer_ipc_protocol::ticket::Ticket;
-use polypeer_netcore::link::wire::{ACCEPTED, StreamKind};
+use polypeer_netcore::wire::{ACCEPTED, StreamKind};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use polypeer_ipc_protocol::error::ErrorCode;
-use polypeer_netcore::link::wire::refusal_bytes;
 use polypeer_netcore::query;
+use polypeer_netcore::wire::refusal_bytes;
 use quinn::{Connection, ConnectionError};
 use tokio::task::JoinSet;
 

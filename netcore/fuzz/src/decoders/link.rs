@@ -3,9 +3,8 @@
 use bytes::Bytes;
 use polypeer_ipc_protocol::limits::{MAX_DATAGRAM, MAX_MESSAGE};
 use polypeer_netcore::limits::MAX_HEADER;
-use polypeer_netcore::link::wire::{self, Found};
-use polypeer_netcore::link::{datagram as datagrams, wire::StreamHeader};
 use polypeer_netcore::transport::envelope::{self as envelopes, Kind, OVERHEAD};
+use polypeer_netcore::wire::{self, Found, StreamHeader, datagram as datagrams};
 
 /// The control stream: frame by frame, and the same again when written.
 pub fn control(bytes: &[u8]) {

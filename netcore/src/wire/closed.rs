@@ -28,6 +28,6 @@ const CLOSE_CODES: &[ErrorCode] =
     &[ErrorCode::Blocked, ErrorCode::Refused, ErrorCode::PeerMisbehaved, ErrorCode::ShuttingDown];
 
 /// A QUIC error code as one of ours: those have 24 bits.
-pub(super) fn code_of(code: VarInt) -> u32 {
+pub(crate) fn code_of(code: VarInt) -> u32 {
     u32::try_from(code.into_inner()).ok().filter(|code| *code < 1 << 24).unwrap_or(ErrorCode::Internal.number())
 }

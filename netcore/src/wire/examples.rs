@@ -4,9 +4,9 @@ use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::ids::{NodeId, Protocol};
 use polypeer_ipc_protocol::record::Signature;
 
-use super::datagram;
-use super::wire::{self, ControlFrame, Found, StreamHeader, StreamKind};
 use crate::address::AddressRecord;
+use crate::wire::datagram;
+use crate::wire::{self, ControlFrame, Found, StreamHeader, StreamKind};
 
 /// Examples of other sections are checked where their code is.
 const ELSEWHERE: &[&str] = &["kad-", "exchange-", "probe-", "gossip-"];
@@ -61,7 +61,8 @@ fn examples_are_what_the_code_sends_and_takes() {
     let mut call = wire::header_bytes(&StreamHeader { kind: StreamKind::Call, protocol: chat() });
     call.extend_from_slice(b"hi");
     check("call", &call);
-    let mut question = wire::header_bytes(&StreamHeader { kind: StreamKind::Core, protocol: "kad/1".parse().unwrap() });
+    let mut question =
+        wire::header_bytes(&StreamHeader { kind: StreamKind::Internal, protocol: "kad/1".parse().unwrap() });
     question.push(0);
     check("question", &question);
     check("datagram", &datagram::encode(&"voice/1".parse().unwrap(), b"hi"));

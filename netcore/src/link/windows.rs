@@ -1,39 +1,19 @@
-//! What peers make this node hold before anybody here reads it, kept within bounds over all connections: windows of QUIC,
-//! and payloads that are not there whole. Each connection has a little of its own; what it needs beyond comes out of a
-//! budget of the node, so that many connections together cost no more than [`crate::limits`] says.
+//! QUIC's windows of one link, which follow the plugins' streams on it. Each link has a little of its own; what it needs
+//! beyond comes out of the node's [`Budgets`], so that many links together cost no more than [`crate::limits`] says.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::limits::{
     BULK_SEND_WINDOW, LINK_BULK_WINDOW, LINK_SEND_WINDOW, LINK_WINDOW, PAYLOAD_BUDGET, RECEIVE_BUDGET, SEND_BUDGET,
 };
+use crate::wire::Budget;
 
-/// Bytes that may be taken and are given back.
-#[derive(Debug)]
-pub(crate) struct Budget(AtomicU64);
-
-impl Budget {
-    pub(crate) fn new(bytes: u64) -> Self {
-        Self(AtomicU64::new(bytes))
-    }
-
-    /// Takes `bytes`, all or nothing.
-    pub(crate) fn take(&self, bytes: u64) -> bool {
-        self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| left.checked_sub(bytes)).is_ok()
-    }
-
-    pub(crate) fn give_back(&self, bytes: u64) {
-        self.0.fetch_add(bytes, Ordering::AcqRel);
-    }
-}
-
-/// Those of a node.
+/// The budgets of a node that its connections share.
 #[derive(Debug)]
 pub(crate) struct Budgets {
     receive: Budget,
     send: Budget,
-    payloads: Budget,
+    pub(super) payloads: Arc<Budget>,
 }
 
 impl Default for Budgets {
@@ -41,7 +21,7 @@ impl Default for Budgets {
         Self {
             receive: Budget::new(RECEIVE_BUDGET),
             send: Budget::new(SEND_BUDGET),
-            payloads: Budget::new(PAYLOAD_BUDGET),
+            payloads: Arc::new(Budget::new(PAYLOAD_BUDGET)),
         }
     }
 }
@@ -133,75 +113,10 @@ impl Drop for Windows {
     }
 }
 
-/// Payloads of one connection that are not there whole.
-#[derive(Debug)]
-pub(crate) struct Payloads {
-    budgets: Arc<Budgets>,
-    /// What the connection has of its own.
-    own: u64,
-    held: Mutex<u64>,
-}
-
-impl Payloads {
-    pub(crate) fn new(budgets: Arc<Budgets>, own: u64) -> Self {
-        Self { budgets, own, held: Mutex::new(0) }
-    }
-
-    fn held(&self) -> MutexGuard<'_, u64> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A payload that has nothing yet.
-    pub(crate) fn begin(&self) -> Unfinished<'_> {
-        Unfinished { payloads: self, bytes: 0 }
-    }
-
-    fn take(&self, bytes: u64) -> bool {
-        let mut held = self.held();
-        let beyond = |held: u64| held.saturating_sub(self.own);
-        let fits = self.budgets.payloads.take(beyond(*held + bytes) - beyond(*held));
-        if fits {
-            *held += bytes;
-        }
-        fits
-    }
-
-    fn give_back(&self, bytes: u64) {
-        let mut held = self.held();
-        let before = held.saturating_sub(self.own);
-        *held -= bytes;
-        self.budgets.payloads.give_back(before - held.saturating_sub(self.own));
-    }
-}
-
-/// One payload on its way; no more held when dropped.
-#[derive(Debug)]
-pub(crate) struct Unfinished<'a> {
-    payloads: &'a Payloads,
-    bytes: u64,
-}
-
-impl Unfinished<'_> {
-    /// Some more of it came: whether there is room.
-    pub(crate) fn add(&mut self, bytes: usize) -> bool {
-        let fits = self.payloads.take(bytes as u64);
-        if fits {
-            self.bytes += bytes as u64;
-        }
-        fits
-    }
-}
-
-impl Drop for Unfinished<'_> {
-    fn drop(&mut self) {
-        self.payloads.give_back(self.bytes);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::{INITIAL_WINDOW, LINK_PAYLOADS, MAX_WINDOW};
+    use crate::limits::{INITIAL_WINDOW, MAX_WINDOW};
 
     /// The window a link of `windows` has after it grew by `more`; `None` without room, 0 when it is as before.
     fn grow(windows: &Windows, more: u64) -> Option<u64> {
@@ -258,27 +173,5 @@ mod tests {
         assert_eq!(windows.sent_much(), Some(LINK_SEND_WINDOW));
         drop(others);
         assert!(budgets.send.take(SEND_BUDGET), "all of it is back");
-    }
-
-    #[test]
-    fn every_connection_has_room_for_some_payloads_and_all_together_for_so_many_more() {
-        let budgets = Arc::new(Budgets::default());
-        let payloads = || Payloads::new(Arc::clone(&budgets), LINK_PAYLOADS);
-        let (greedy, modest) = (payloads(), payloads());
-        let mut held = Vec::new();
-        loop {
-            let mut payload = greedy.begin();
-            if !payload.add(64 << 10) {
-                break;
-            }
-            held.push(payload);
-        }
-        assert_eq!(held.len() as u64 * (64 << 10), LINK_PAYLOADS + PAYLOAD_BUDGET);
-        let mut own = modest.begin();
-        assert!(own.add(LINK_PAYLOADS as usize) && !own.add(1), "another one's greed takes nothing of its own");
-        drop(held);
-        assert!(own.add(1));
-        drop(own);
-        assert!(budgets.payloads.take(PAYLOAD_BUDGET), "all of it is back");
     }
 }

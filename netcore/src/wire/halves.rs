@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::budget::Payloads;
 use super::closed::code_of;
-use super::wire::{self, StreamHeader};
+use super::header::{self, StreamHeader, WireError};
 use crate::node::Node;
 
 /// For a peer to take that its stream is accepted, or refused and why: a few hundred bytes.
@@ -18,17 +18,17 @@ const STATUS: Duration = Duration::from_secs(10);
 /// For a peer to take a reply: 64 KiB in this time are 26 kbit/s.
 const REPLY: Duration = Duration::from_secs(20);
 
-/// See the module.
+/// One stream; the connection may be a link or a query connection.
 #[derive(Debug)]
 pub(crate) struct Halves {
-    pub(super) send: SendStream,
-    pub(super) recv: RecvStream,
+    pub(crate) send: SendStream,
+    pub(crate) recv: RecvStream,
     /// The half for sending was ended or reset.
-    pub(super) sent: bool,
+    pub(crate) sent: bool,
     /// The half for receiving ended or was stopped.
-    pub(super) received: bool,
+    pub(crate) received: bool,
     /// What the peer sees when this is dropped before its end.
-    pub(super) abandon: ErrorCode,
+    pub(crate) abandon: ErrorCode,
 }
 
 impl Halves {
@@ -37,19 +37,19 @@ impl Halves {
     }
 
     /// Ends the sending half.
-    pub(super) fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         let _ = self.send.finish();
         self.sent = true;
     }
 
     /// Gives the sending half up.
-    pub(super) fn reset(&mut self, code: u32) {
+    pub(crate) fn reset(&mut self, code: u32) {
         let _ = self.send.reset(VarInt::from_u32(code));
         self.sent = true;
     }
 
     /// Reads no more.
-    pub(super) fn stop(&mut self, code: u32) {
+    pub(crate) fn stop(&mut self, code: u32) {
         let _ = self.recv.stop(VarInt::from_u32(code));
         self.received = true;
     }
@@ -57,20 +57,20 @@ impl Halves {
     /// Turns the stream down, with the reason.
     pub(crate) async fn refuse(&mut self, node: &Node, failure: &Failure) {
         self.stop(failure.code);
-        if self.answer(node, &wire::refusal_bytes(failure), STATUS).await {
+        if self.answer(node, &header::refusal_bytes(failure), STATUS).await {
             self.finish();
         }
     }
 
     /// Takes a stream. Whether the peer was told.
-    pub(super) async fn accept(&mut self, node: &Node) -> bool {
-        self.answer(node, &[wire::ACCEPTED], STATUS).await
+    pub(crate) async fn accept(&mut self, node: &Node) -> bool {
+        self.answer(node, &[header::ACCEPTED], STATUS).await
     }
 
     /// Answers a call. Whether the reply is on its way.
     pub(crate) async fn reply(&mut self, node: &Node, reply: &[u8]) -> bool {
         let mut bytes = Vec::with_capacity(1 + reply.len());
-        bytes.push(wire::ACCEPTED);
+        bytes.push(header::ACCEPTED);
         bytes.extend_from_slice(reply);
         let written = self.answer(node, &bytes, REPLY).await;
         if written {
@@ -94,7 +94,7 @@ impl Halves {
 
     /// Sends the header and the payload of a call whole. Stopped already means refused already: the status says why.
     pub(crate) async fn send_call(&mut self, header: &StreamHeader, payload: &[u8]) -> Result<(), Broken> {
-        let mut bytes = wire::header_bytes(header);
+        let mut bytes = header::header_bytes(header);
         bytes.extend_from_slice(payload);
         match self.send.write_all(&bytes).await {
             Ok(()) => self.finish(),
@@ -108,9 +108,9 @@ impl Halves {
     pub(crate) async fn header(&mut self) -> Result<Option<StreamHeader>, Broken> {
         let mut length = [0; 2];
         self.recv.read_exact(&mut length).await?;
-        let mut body = vec![0; wire::header_length(length).map_err(|error| Broken::Rule(error.to_string()))?];
+        let mut body = vec![0; header::header_length(length).map_err(|error| Broken::Rule(error.to_string()))?];
         self.recv.read_exact(&mut body).await?;
-        wire::read_header(&body).map_err(|error| Broken::Rule(error.to_string()))
+        header::read_header(&body).map_err(|error| Broken::Rule(error.to_string()))
     }
 
     /// Reads the answer to a stream this node opened: nothing, or why it is refused.
@@ -118,22 +118,22 @@ impl Halves {
         let mut status = [0; 1];
         self.recv.read_exact(&mut status).await?;
         match status[0] {
-            wire::ACCEPTED => Ok(None),
-            wire::REFUSED => {
+            header::ACCEPTED => Ok(None),
+            header::REFUSED => {
                 let mut length = [0; 2];
                 self.recv.read_exact(&mut length).await?;
-                let rule = |error: wire::WireError| Broken::Rule(error.to_string());
-                let mut body = vec![0; wire::failure_length(length).map_err(rule)?];
+                let rule = |error: WireError| Broken::Rule(error.to_string());
+                let mut body = vec![0; header::failure_length(length).map_err(rule)?];
                 self.recv.read_exact(&mut body).await?;
                 self.received = true;
-                wire::read_failure(&body).map(Some).map_err(rule)
+                header::read_failure(&body).map(Some).map_err(rule)
             }
             other => Err(Broken::Rule(format!("stream answered with status {other}"))),
         }
     }
 
     /// Waits for the peer to give up a stream that it opened and that is not accepted yet.
-    pub(super) async fn given_up(&mut self) -> Broken {
+    pub(crate) async fn given_up(&mut self) -> Broken {
         match self.recv.read_chunk(1, true).await {
             Ok(Some(_)) => Broken::Rule("bytes on a stream before it was accepted".to_owned()),
             Ok(None) => Broken::Rule("end of a stream before it was accepted".to_owned()),
