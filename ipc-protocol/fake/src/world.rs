@@ -1,0 +1,342 @@
+//! What the nodes of a world know: launches, their sessions, streams and calls under way. One thread owns it; the tasks of
+//! `connection` borrow it between their waits.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::SocketAddr;
+use std::rc::{Rc, Weak};
+
+use anyhow::Context;
+use polypeer_ipc_protocol::error::{ErrorCode, Failure};
+use polypeer_ipc_protocol::gateway::{
+    CallMode, Event, Grants, PeerScope, Reach, Request, Response, Scope, Validation, Welcome,
+};
+use polypeer_ipc_protocol::ids::{Name, NodeId, Pattern, PluginId, Protocol, Secret};
+use polypeer_ipc_protocol::limits::VERSION;
+use polypeer_ipc_protocol::session::server::{ServerEvent, ServerSession};
+use tokio::sync::{mpsc, watch};
+
+use crate::connection::Unclaimed;
+use crate::requests::Call;
+use crate::services::Table;
+use crate::splice::Output;
+
+/// Frames that wait for a plugin that does not read; tests send a few thousand at once. Beyond, its session ends.
+const OUTBOX: usize = 1 << 14;
+
+/// The world, as tasks hold it.
+pub(crate) type Shared = Rc<RefCell<World>>;
+
+pub(crate) struct World {
+    pub(crate) launches: BTreeMap<usize, Launch>,
+    pub(crate) rules: Vec<Rule>,
+    pub(crate) table: Table,
+    pub(crate) unclaimed: BTreeMap<u64, Unclaimed>,
+    pub(crate) calls: BTreeMap<u64, Call>,
+    numbers: u64,
+    this: Weak<RefCell<World>>,
+}
+
+/// One plugin launch.
+pub(crate) struct Launch {
+    pub(crate) node: NodeId,
+    pub(crate) plugin: PluginId,
+    pub(crate) grants: Grants,
+    pub(crate) reach: Reach,
+    pub(crate) addresses: Vec<SocketAddr>,
+    pub(crate) hellos: u64,
+    pub(crate) requests: Vec<Request>,
+    pub(crate) session: Option<Session>,
+    token: Secret,
+    streams: Vec<Weak<Output>>,
+    /// Lives of its node so far, twice: even while the node runs, odd while it is killed.
+    life: watch::Sender<u64>,
+}
+
+/// A launch's control session.
+pub(crate) struct Session {
+    pub(crate) id: u64,
+    pub(crate) secret: Secret,
+    pub(crate) listeners: HashMap<(Protocol, Scope), CallMode>,
+    pub(crate) topics: BTreeMap<Name, Validation>,
+    pub(crate) datagrams: BTreeSet<Protocol>,
+    pub(crate) watches_peers: bool,
+    pub(crate) watches_network: bool,
+    machine: ServerSession,
+    outbox: mpsc::Sender<Vec<u8>>,
+}
+
+/// An exception to what a netcore answers; see `Command::Answer`.
+pub(crate) struct Rule {
+    pub(crate) launch: Option<usize>,
+    pub(crate) requests: Vec<String>,
+    pub(crate) name: Option<String>,
+    pub(crate) times: u64,
+    pub(crate) with: Option<Response>,
+}
+
+/// A request to be answered.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked {
+    pub(crate) launch: usize,
+    pub(crate) session: u64,
+    pub(crate) id: u64,
+}
+
+pub(crate) fn failure(code: ErrorCode, text: impl Into<String>) -> Failure {
+    Failure::new(code, text)
+}
+
+pub(crate) fn allows(patterns: &[Pattern], name: &str) -> bool {
+    patterns.iter().any(|pattern| pattern.allows(name))
+}
+
+impl World {
+    pub(crate) fn new() -> Shared {
+        Rc::new_cyclic(|this| {
+            RefCell::new(Self {
+                launches: BTreeMap::new(),
+                rules: Vec::new(),
+                table: Table::default(),
+                unclaimed: BTreeMap::new(),
+                calls: BTreeMap::new(),
+                numbers: 0,
+                this: this.clone(),
+            })
+        })
+    }
+
+    /// The world, for a new task.
+    pub(crate) fn shared(&self) -> Shared {
+        self.this.upgrade().expect("it is borrowed from there")
+    }
+
+    pub(crate) fn number(&mut self) -> u64 {
+        self.numbers += 1;
+        self.numbers
+    }
+
+    /// 32 bytes unlike those of any other call; nobody guesses in a test.
+    fn secret(&mut self) -> Secret {
+        let mut bytes = [0xa5; 32];
+        bytes[..8].copy_from_slice(&self.number().to_be_bytes());
+        Secret(bytes)
+    }
+
+    // Commands.
+
+    pub(crate) fn launch(&mut self, number: usize) -> anyhow::Result<&mut Launch> {
+        self.launches.get_mut(&number).with_context(|| format!("there is no launch {number}"))
+    }
+
+    pub(crate) fn add_launch(&mut self, node: NodeId, plugin: PluginId) -> (usize, Secret) {
+        let everything: Vec<Pattern> = vec!["*".parse().expect("a pattern")];
+        let grants = Grants {
+            serve: everything.clone(),
+            dial: everything.clone(),
+            serve_local: everything.clone(),
+            peers: PeerScope::Any,
+            topics: everything.clone(),
+            dht: everything,
+            routes: Vec::new(),
+        };
+        let (number, token) = (self.launches.last_key_value().map_or(0, |(last, _)| last + 1), self.secret());
+        let launch = Launch {
+            node,
+            plugin,
+            grants,
+            reach: Reach::Unknown,
+            addresses: Vec::new(),
+            hellos: 0,
+            requests: Vec::new(),
+            session: None,
+            token: token.clone(),
+            streams: Vec::new(),
+            life: watch::Sender::new(0),
+        };
+        self.launches.insert(number, launch);
+        (number, token)
+    }
+
+    pub(crate) fn remove_launch(&mut self, number: usize) -> anyhow::Result<()> {
+        self.end_session(number);
+        self.launches.remove(&number).with_context(|| format!("there is no launch {number}"))?;
+        Ok(())
+    }
+
+    pub(crate) fn kill(&mut self, node: NodeId) {
+        self.live(node, 1);
+        let killed: Vec<usize> =
+            self.launches.iter().filter(|(_, launch)| launch.node == node).map(|(n, _)| *n).collect();
+        for number in killed {
+            self.end_session(number);
+        }
+    }
+
+    pub(crate) fn start(&mut self, node: NodeId) {
+        self.live(node, 0);
+    }
+
+    fn live(&mut self, node: NodeId, parity: u64) {
+        for launch in self.launches.values().filter(|launch| launch.node == node) {
+            launch.life.send_if_modified(|life| {
+                let changes = *life % 2 != parity;
+                *life += u64::from(changes);
+                changes
+            });
+        }
+    }
+
+    // Sessions.
+
+    /// Begins a session: its number, the frames to send, and the reply to `Hello` as the first of them. Fails with the
+    /// reply that refuses it.
+    pub(crate) fn hello(
+        &mut self,
+        number: usize,
+        token: &Secret,
+        mut machine: ServerSession,
+    ) -> Result<(u64, mpsc::Receiver<Vec<u8>>), Vec<u8>> {
+        let mut out = Vec::new();
+        let refusal = self.exception(number, "Hello", None);
+        let (id, secret) = (self.number(), self.secret());
+        let Some(launch) = self.launches.get_mut(&number) else { return Err(out) };
+        launch.hellos += 1;
+        let refused = match refusal {
+            Some(Some(Response::Failed(failure))) => Some(failure),
+            _ if !launch.token.matches(token) => Some(failure(ErrorCode::Unauthorised, "wrong token")),
+            _ => None,
+        };
+        if let Some(failure) = refused {
+            machine.refuse(failure, &mut out);
+            return Err(out);
+        }
+        let welcome = Welcome {
+            version: VERSION,
+            node: launch.node,
+            plugin: launch.plugin.clone(),
+            grants: launch.grants.clone(),
+            secret: secret.clone(),
+        };
+        machine.welcome(welcome, &mut out).expect("a welcome is small");
+        self.close(number, failure(ErrorCode::Superseded, "a newer session of this launch"));
+        let (outbox, frames) = mpsc::channel(OUTBOX);
+        let mut session = Session {
+            id,
+            secret,
+            listeners: HashMap::new(),
+            topics: BTreeMap::new(),
+            datagrams: BTreeSet::new(),
+            watches_peers: false,
+            watches_network: false,
+            machine,
+            outbox,
+        };
+        session.push(out);
+        self.launches.get_mut(&number).expect("found above").session = Some(session);
+        Ok((id, frames))
+    }
+
+    /// The session with this number, if it is still the launch's.
+    pub(crate) fn session(&mut self, number: usize, id: u64) -> Option<&mut Session> {
+        self.launches.get_mut(&number)?.session.as_mut().filter(|session| session.id == id)
+    }
+
+    /// Takes one frame of a control session.
+    pub(crate) fn frame(&mut self, number: usize, id: u64, body: &[u8]) {
+        let Some(session) = self.session(number, id) else { return };
+        let mut out = Vec::new();
+        let event = session.machine.handle_frame(body, &mut out);
+        session.push(out);
+        match event {
+            Some(ServerEvent::Request { id: request_id, request }) => {
+                let asked = Asked { launch: number, session: id, id: request_id };
+                if let Some(response) = self.request(asked, request) {
+                    self.respond(asked, response);
+                }
+            }
+            Some(ServerEvent::Cancel { id: request_id }) => {
+                self.cancel(Asked { launch: number, session: id, id: request_id });
+            }
+            Some(ServerEvent::Answer { call, payload }) => self.answer(number, call, Response::Reply { payload }),
+            Some(ServerEvent::Decline { call, failure }) => self.answer(number, call, Response::Failed(failure)),
+            Some(ServerEvent::Ended(_)) => self.end_session(number),
+            Some(ServerEvent::Hello { .. } | ServerEvent::Open { .. } | ServerEvent::Accept { .. }) | None => {}
+        }
+    }
+
+    /// Answers a request, unless its session has ended or it was answered before.
+    pub(crate) fn respond(&mut self, asked: Asked, response: Response) {
+        let Some(session) = self.session(asked.launch, asked.session) else { return };
+        let mut out = Vec::new();
+        session.machine.respond(asked.id, response, &mut out).expect("a response is small");
+        session.push(out);
+    }
+
+    /// Sends an event to a launch's session, if it has one.
+    pub(crate) fn tell(&mut self, number: usize, event: Event) {
+        let Some(session) = self.launches.get_mut(&number).and_then(|launch| launch.session.as_mut()) else { return };
+        let mut out = Vec::new();
+        session.machine.event(event, &mut out).expect("an event is small");
+        session.push(out);
+    }
+
+    /// Ends a launch's session with a reason, if it has one.
+    pub(crate) fn close(&mut self, number: usize, failure: Failure) {
+        let Some(session) = self.launches.get_mut(&number).and_then(|launch| launch.session.as_mut()) else { return };
+        let mut out = Vec::new();
+        session.machine.close(failure, &mut out);
+        session.push(out);
+        self.end_session(number);
+    }
+
+    /// Forgets a launch's session; its connection closes when what it was told is written. What others wait for from it
+    /// fails.
+    pub(crate) fn end_session(&mut self, number: usize) {
+        let Some(launch) = self.launches.get_mut(&number) else { return };
+        let Some(session) = launch.session.take() else { return };
+        self.abandon(number, session.id);
+    }
+
+    // Streams.
+
+    /// Notes an open stream of a launch, so that a test can write to it.
+    pub(crate) fn add_stream(&mut self, number: usize, output: &Rc<Output>) {
+        if let Some(launch) = self.launches.get_mut(&number) {
+            launch.streams.retain(|each| each.strong_count() > 0);
+            launch.streams.push(Rc::downgrade(output));
+        }
+    }
+
+    /// What a rule says of a request, if one applies: the response, or none for ever.
+    pub(crate) fn exception(&mut self, number: usize, request: &str, name: Option<&str>) -> Option<Option<Response>> {
+        let applies = |rule: &&mut Rule| {
+            rule.times > 0
+                && rule.launch.is_none_or(|launch| launch == number)
+                && rule.requests.iter().any(|each| each == request)
+                && (rule.name.is_none() || rule.name.as_deref() == name)
+        };
+        let rule = self.rules.iter_mut().find(applies)?;
+        rule.times -= 1;
+        Some(rule.with.clone())
+    }
+}
+
+impl Launch {
+    pub(crate) fn life(&self) -> watch::Receiver<u64> {
+        self.life.subscribe()
+    }
+
+    pub(crate) fn open_streams(&self) -> Vec<Rc<Output>> {
+        self.streams.iter().filter_map(Weak::upgrade).collect()
+    }
+}
+
+impl Session {
+    /// Queues frames. A plugin that leaves too many unread loses some, as no test expects.
+    pub(crate) fn push(&mut self, frames: Vec<u8>) {
+        if !frames.is_empty() && self.outbox.try_send(frames).is_err() {
+            eprintln!("polypeer-fake-netcore: a plugin left {OUTBOX} frames unread");
+        }
+    }
+}
