@@ -65,24 +65,19 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> object:
     return True
 
 
-def fake(folder: Path) -> FakeNetcore:
-    core = FakeNetcore(folder)
-    for node, plugin in ((1, "alpha"), (2, "beta"), (1, "gamma")):
-        core.launch(node, plugin)
-    return core
-
-
 @pytest.fixture
 def world() -> Iterator[FakeNetcore]:
     """A world with the fake network core."""
-    with tempfile.TemporaryDirectory(prefix="pp-") as folder:
-        yield fake(Path(folder))
+    with tempfile.TemporaryDirectory(prefix="pp-") as folder, contextlib.closing(FakeNetcore(Path(folder))) as core:
+        for node, plugin in ((1, "alpha"), (2, "beta"), (1, "gamma")):
+            core.launch(node, plugin)
+        yield core
 
 
 @pytest.fixture
 def real_world() -> Iterator[real_netcore.RealWorld]:
     """A world of real network cores; skipped where none is built."""
-    binary = real_netcore.binary()
+    binary = real_netcore.find_binary("polypeer-netcore")
     if binary is None:
         pytest.skip("polypeer-netcore is not built")
     with tempfile.TemporaryDirectory(prefix="pp-") as folder:

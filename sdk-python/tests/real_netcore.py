@@ -25,11 +25,11 @@ ADD_LAUNCH, REMOVE_LAUNCH, SET_GRANTS, START = range(4)
 _RESPONSE, _FAILED, _DONE = 0, 0, 1
 
 
-def binary() -> Path | None:
-    """The network core to test: of `POLYPEER_BIN`, or built in the source tree."""
+def find_binary(name: str) -> Path | None:
+    """A binary in the folder that `POLYPEER_BIN` names, or as the source tree has it built."""
     folders = [Path(os.environ["POLYPEER_BIN"])] if "POLYPEER_BIN" in os.environ else []
     folders += [ROOT / "target/release", ROOT / "target/debug"]
-    return next((path for folder in folders if (path := folder / "polypeer-netcore").is_file()), None)
+    return next((path for folder in folders if (path := folder / name).is_file()), None)
 
 
 def text(value: str) -> bytes:

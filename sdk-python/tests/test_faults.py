@@ -11,10 +11,11 @@ import pytest
 
 import polypeer
 from conftest import eventually, join_two, soon
-from fake_netcore import FakeNetcore, failure
+from fake_netcore import FakeNetcore, failed, failure, grants
 from polypeer import ErrorCode
 from polypeer import _messages as m
 from polypeer._limits import EVENT_QUEUE, RECEIVE_HIGH, SERVE_CONCURRENCY
+from polypeer._protocol import frame
 from test_contract import PROTOCOL, echo, pair
 
 
@@ -61,7 +62,7 @@ async def test_final_refusals_of_a_session_are_not_tried_again(
     world: FakeNetcore, code: int, error: type[polypeer.PolypeerError]
 ) -> None:
     launch = world.launches[0]
-    world.refuse_hello = failure(code)
+    world.answer(("Hello",), failed(code))
     with pytest.raises(error):
         await soon(polypeer.connect(launch.path, launch.token_text)._connect())
     assert launch.hellos == 1
@@ -69,10 +70,10 @@ async def test_final_refusals_of_a_session_are_not_tried_again(
 
 async def test_session_refused_for_now_is_tried_again(world: FakeNetcore) -> None:
     launch = world.launches[0]
-    world.refuse_hello = failure(ErrorCode.BUSY)
+    world.answer(("Hello",), failed(ErrorCode.BUSY))
     connecting = asyncio.ensure_future(polypeer.connect(launch.path, launch.token_text)._connect())
     await eventually(lambda: launch.hellos >= 2)
-    world.refuse_hello = None
+    world.answer_all()
     await (await soon(connecting)).close()
 
 
@@ -82,8 +83,7 @@ async def test_garbage_from_netcore_ends_the_session_and_a_new_one_begins(world:
         await node.listen(PROTOCOL)
         for garbage in (b"\xff\xff\xff\xff", b"\x02\0\0\0\xff\xff", b"\x04\0\0\0\x07\0\0\0"):
             hellos = launch.hellos
-            assert launch.session is not None
-            launch.session.writer.write(garbage)
+            launch.send(garbage)
             await eventually(lambda before=hellos: launch.hellos > before and node.connected)  # type: ignore[misc]
             assert (PROTOCOL, False) in launch.listeners
         await node.ping()
@@ -92,8 +92,7 @@ async def test_garbage_from_netcore_ends_the_session_and_a_new_one_begins(world:
 async def test_answer_to_a_request_that_was_not_asked_ends_the_session(world: FakeNetcore) -> None:
     launch = world.launches[0]
     async with polypeer.connect(launch.path, launch.token_text) as node:
-        assert launch.session is not None
-        launch.session.say(m.ServerFrameResponse(1 << 60, m.ResponseDone()))
+        launch.send(frame(m.encode_server_frame(m.ServerFrameResponse(1 << 60, m.ResponseDone()))))
         await eventually(lambda: launch.hellos == 2 and node.connected)
 
 
@@ -101,8 +100,8 @@ async def test_sessions_that_end_at_once_are_not_renewed_in_a_tight_loop(world: 
     launch = world.launches[0]
     async with polypeer.connect(launch.path, launch.token_text) as node:
         for _ in range(4):
-            await eventually(lambda: launch.session is not None)
-            world.end_session(launch, failure(ErrorCode.INTERNAL))
+            await eventually(lambda: launch.session)
+            launch.close(ErrorCode.INTERNAL)
             await eventually(lambda: not node.connected)
         assert node._keeper._task is not None
         hellos = launch.hellos
@@ -113,8 +112,7 @@ async def test_sessions_that_end_at_once_are_not_renewed_in_a_tight_loop(world: 
 async def test_events_of_a_later_netcore_are_skipped_and_counted(world: FakeNetcore) -> None:
     launch = world.launches[0]
     async with polypeer.connect(launch.path, launch.token_text) as node:
-        assert launch.session is not None
-        launch.session.writer.write(b"\x0b\0\0\0" + b"\x01\0\0\0" + b"\x63\0\0\0" + b"new")
+        launch.send(b"\x0b\0\0\0" + b"\x01\0\0\0" + b"\x63\0\0\0" + b"new")
         await node.ping()
         assert node.events_skipped == 1
         assert launch.hellos == 1
@@ -193,7 +191,7 @@ async def test_cancelled_open_gives_the_stream_up(world: FakeNetcore) -> None:
             opening.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await opening
-            await eventually(lambda: not listener._streams and not world.pending)
+            await eventually(lambda: not listener._streams and not world.unclaimed)
             assert not alpha._channels
 
 
@@ -256,8 +254,7 @@ async def test_read_to_the_end_and_lines_have_limits(world: FakeNetcore) -> None
 async def test_malformed_data_frame_is_an_error_of_that_stream(world: FakeNetcore) -> None:
     async with join_two(world) as (alpha, beta):
         two = await pair(alpha, beta)
-        connection = next(c for c in world.connections if c is not c.launch.session and c.launch.plugin == "alpha")
-        connection.writer.write(b"\0\0\0\x09")
+        world.launches[0].send(b"\0\0\0\x09", to="streams")
         with pytest.raises(polypeer.ProtocolError):
             await soon(two.here.read(1))
         await alpha.ping()
@@ -329,8 +326,7 @@ async def test_withdrawn_grant_ends_the_listener(world: FakeNetcore) -> None:
     async with polypeer.connect(launch.path, launch.token_text) as node:
         serving = asyncio.ensure_future((await node.listen(PROTOCOL)).serve(echo))
         kept = await node.listen("kept/1")
-        assert launch.session is not None
-        launch.session.event(m.EventGrantsChanged(m.Grants(("kept/*",), (), (), m.PeerScopeList(()), (), (), ())))
+        launch.event({"GrantsChanged": grants(serve=("kept/*",), peers={"List": ()})})
         with pytest.raises(polypeer.NotAllowed):
             await soon(serving)
         assert node.grants.serve == ("kept/*",)
@@ -342,7 +338,7 @@ async def test_listener_not_granted_after_a_restart_says_why(world: FakeNetcore)
     launch = world.launches[0]
     async with polypeer.connect(launch.path, launch.token_text) as node:
         serving = asyncio.ensure_future((await node.listen(PROTOCOL)).serve(echo))
-        launch.grants = m.Grants((), (), (), m.PeerScopeAny(), (), (), ())
+        launch.allow(grants())
         await world.kill_node(launch.node)
         await world.start_node(launch.node)
         with pytest.raises(polypeer.NotAllowed):
@@ -357,13 +353,13 @@ async def test_watch_tells_what_changed_while_netcore_was_away(world: FakeNetcor
         first = await soon(watch.__anext__())
         assert isinstance(first, polypeer.PeerUp)
         await world.kill_node(launch.node)
-        gone = world.launches.pop(1)
+        gone = world.launches[1]
+        gone.remove()
         await world.start_node(launch.node)
         event = await soon(watch.__anext__())
         assert isinstance(event, polypeer.PeerDown)
         assert event.node == gone.id
         assert launch.watching
-        gone.listening.close()
 
 
 async def test_peer_that_the_operator_hides_and_shows_again_is_told_as_down_and_up(world: FakeNetcore) -> None:
@@ -372,12 +368,10 @@ async def test_peer_that_the_operator_hides_and_shows_again_is_told_as_down_and_
         watch = node.watch_peers()
         first = await soon(watch.__anext__())
         assert isinstance(first, polypeer.PeerUp)
-        session = launch.session
-        assert session is not None
-        hidden = m.EventPeerDown(far.node, m.Failure(int(polypeer.ErrorCode.PEER_NOT_ALLOWED), "the operator"))
-        shown = m.EventPeerUp(m.PeerInfo(far.node, m.PathDirect(), 1500, 20, ()))
+        hidden = {"PeerDown": {"node": far.id, "failure": failure(ErrorCode.PEER_NOT_ALLOWED, "the operator")}}
+        shown = {"PeerUp": {"node": far.id, "path": "Direct", "rtt_us": 1500, "connected_ms": 20, "protocols": ()}}
         for event in (hidden, shown, shown, hidden):
-            session.event(event)
+            launch.event(event)
         told = [await soon(watch.__anext__()) for _ in range(3)]
         assert [type(event) for event in told] == [polypeer.PeerDown, polypeer.PeerUp, polypeer.PeerDown], "once each"
         assert isinstance(told[0], polypeer.PeerDown)
@@ -390,10 +384,8 @@ async def test_slow_reader_of_events_loses_the_oldest_and_is_told(world: FakeNet
         events = node.events()
         for _ in range(3):  # who is up, and how the network is
             await soon(events.__anext__())
-        assert launch.session is not None
         for number in range(EVENT_QUEUE + 10):
-            grants = m.Grants((f"n/{number}",), (), (), m.PeerScopeAny(), (), (), ())
-            launch.session.event(m.EventGrantsChanged(grants))
+            launch.event({"GrantsChanged": grants(serve=(f"n/{number}",))})
         await node.ping()
         assert await soon(events.__anext__()) == polypeer.Dropped(10)
         event = await soon(events.__anext__())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from fake_netcore import everything, failure
 from polypeer import Busy, ErrorCode, ProtocolError, TooLarge, Unsupported
 from polypeer import _messages as m
 from polypeer._data import DataReceiver, DataSender, Side, Stop
@@ -12,10 +11,15 @@ from polypeer._limits import MAX_REQUESTS
 from polypeer._protocol import Answered, ControlMachine, Happened, HelloRefused, Welcomed, frame
 
 TOKEN = bytes(range(32))
+EVERYTHING = m.Grants(("*",), ("*",), ("*",), m.PeerScopeAny(), ("*",), ("*",), ())
+
+
+def failure(code: int, message: str = "") -> m.Failure:
+    return m.Failure(int(code), message)
 
 
 def welcome(version: int = 1) -> bytes:
-    message = m.Welcome(version, bytes(32), "alpha", everything(), bytes(32))
+    message = m.Welcome(version, bytes(32), "alpha", EVERYTHING, bytes(32))
     return frame(m.encode_opening_reply(m.OpeningReplyWelcome(message)))
 
 

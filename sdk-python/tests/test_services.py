@@ -13,10 +13,9 @@ import pytest
 
 import polypeer
 from conftest import eventually, join_two, soon
-from fake_netcore import FakeNetcore
+from fake_netcore import FakeNetcore, everything, grants
 from polypeer import Verdict, _gossip, _provide, _restore
 from polypeer import _limits as limits
-from polypeer import _messages as m
 
 KEY = polypeer.key_id(bytes(range(32)))
 
@@ -77,13 +76,13 @@ async def test_validator_decides_what_is_passed_on_and_given_out(
     world: FakeNetcore, validate: Callable[[polypeer.Message], Any]
 ) -> None:
     async with join_two(world) as (alpha, beta), beta.subscribe("news", validate=validate) as messages:
-        assert world.launches[1].topics == {"news": m.ValidationPlugin()}
+        assert world.launches[1].topics == {"news": "Plugin"}
         for payload in (b"bad", b"dull", b"good"):
             await alpha.publish("news", payload)
         assert (await soon(messages.receive())).payload == b"good"
-        verdicts = world.launches[1].verdicts
-        await eventually(lambda: len(verdicts) == 3)
-        assert [each.verdict for each in verdicts] == [m.VerdictReject(), m.VerdictIgnore(), m.VerdictAccept()]
+        launch = world.launches[1]
+        await eventually(lambda: len(launch.verdicts) == 3)
+        assert [each["verdict"] for each in launch.verdicts] == ["Reject", "Ignore", "Accept"]
 
 
 async def test_manual_verdict_is_sent_once(world: FakeNetcore) -> None:
@@ -93,9 +92,9 @@ async def test_manual_verdict_is_sent_once(world: FakeNetcore) -> None:
             message = await soon(messages.receive())
             getattr(message, method)()
             message.reject()
-        verdicts = world.launches[1].verdicts
         await beta.ping()
-        assert [each.verdict for each in verdicts] == [m.VerdictAccept(), m.VerdictIgnore(), m.VerdictReject()]
+        verdicts = world.launches[1].verdicts
+        assert [each["verdict"] for each in verdicts] == ["Accept", "Ignore", "Reject"]
         await alpha.publish("news", b"too late")
         message = await soon(messages.receive())
         await world.kill_node(world.launches[1].node)
@@ -111,7 +110,7 @@ async def test_slow_reader_loses_the_oldest_and_is_told_how_many(world: FakeNetc
         await eventually(lambda: messages.dropped == 5)
         assert (await soon(messages.receive())).payload == b"5"
         await beta.ping()
-        assert [each.verdict for each in world.launches[1].verdicts] == [m.VerdictIgnore()] * 5
+        assert [each["verdict"] for each in world.launches[1].verdicts] == ["Ignore"] * 5
 
 
 async def test_validators_under_way_are_bounded(world: FakeNetcore) -> None:
@@ -126,16 +125,14 @@ async def test_validators_under_way_are_bounded(world: FakeNetcore) -> None:
             await alpha.publish("news", b"")
         await eventually(lambda: messages.dropped == 3)
         release.set()
-        verdicts = world.launches[1].verdicts
-        await eventually(lambda: len(verdicts) == limits.MAX_UNJUDGED + 3)
-        assert [each.verdict for each in verdicts].count(m.VerdictAccept()) == limits.MAX_UNJUDGED
+        launch = world.launches[1]
+        await eventually(lambda: len(launch.verdicts) == limits.MAX_UNJUDGED + 3)
+        assert [each["verdict"] for each in launch.verdicts].count("Accept") == limits.MAX_UNJUDGED
 
 
 async def test_grant_that_is_taken_away_ends_the_feed(world: FakeNetcore) -> None:
     async with join_two(world) as (_, beta), beta.subscribe("news") as messages, beta.datagrams("game/1") as datagrams:
-        launch = world.launches[1]
-        assert launch.session is not None
-        launch.session.event(m.EventGrantsChanged(dataclasses.replace(launch.grants, topics=("other/*",))))
+        world.launches[1].event({"GrantsChanged": everything(topics=("other/*",))})
         with pytest.raises(polypeer.NotAllowed):
             await soon(messages.receive())
         with pytest.raises(asyncio.TimeoutError):
@@ -143,8 +140,7 @@ async def test_grant_that_is_taken_away_ends_the_feed(world: FakeNetcore) -> Non
 
 
 async def test_without_grant_everything_is_refused(world: FakeNetcore) -> None:
-    launch = world.launches[0]
-    launch.grants = m.Grants((), (), (), m.PeerScopeAny(), (), (), ())
+    world.launches[0].allow(grants())
     async with join_two(world) as (alpha, _):
         for attempt in (
             alpha.publish("news", b""),
@@ -224,11 +220,15 @@ async def test_records_are_found_by_others(world: FakeNetcore) -> None:
 
 
 async def test_record_of_an_own_key_is_put(world: FakeNetcore) -> None:
-    record = polypeer.SignedRecord(KEY, "motd", 7, int(time.time()) + 60, b"signed").with_signature(bytes(64))
+    key, _ = world.sign(seed := bytes(range(32)), b"")
+    record = polypeer.SignedRecord(polypeer.key_id(key), "motd", 7, int(time.time()) + 60, b"signed")
+    record = record.with_signature(world.sign(seed, record.signed_bytes())[1])
     async with join_two(world) as (alpha, beta):
         assert (await alpha.put_signed(record)).sequence == 7
-        assert await beta.get_record("motd", key=KEY) == record
-        assert await beta.get_record("motd", key=bytes(range(32))) == record
+        assert await beta.get_record("motd", key=record.key) == record
+        assert await beta.get_record("motd", key=key) == record
+        with pytest.raises(polypeer.BadArgument):
+            await alpha.put_signed(dataclasses.replace(record, value=b"forged"))
 
 
 async def test_name_is_provided_inside_the_block(world: FakeNetcore) -> None:
@@ -243,7 +243,7 @@ async def test_name_is_provided_inside_the_block(world: FakeNetcore) -> None:
         await alpha.unprovide("rooms/1")
         await alpha.unprovide("rooms/1")
         assert await beta.find_providers("rooms/1") == []
-        world.services.no_dht = 1
+        world.no_dht(1)
         with pytest.raises(polypeer.Unreachable):
             await alpha.provide("rooms/1")
         await alpha.provide("rooms/1")  # the failure left nothing behind
@@ -259,28 +259,27 @@ async def test_everything_comes_back_after_a_restart(world: FakeNetcore, monkeyp
                 polypeer.AddressesChanged(f"polypeer:{beta.id}"),
             ]
             await world.kill_node(world.launches[1].node)
-            world.services.reach = m.ReachPrivate()
-            world.services.providers.clear()
-            world.services.no_dht = 3
+            world.launches[1].tell_reach("Private")
+            world.forget_providers()
+            world.no_dht(3)
             await world.start_node(world.launches[1].node)
             await eventually(lambda: world.launches[1].topics and world.launches[1].datagrams)
             await alpha.publish("news", b"again")
             assert (await soon(messages.receive())).payload == b"again"
             await alpha.send_datagram(beta.id, "game/1", b"again")
             assert (await soon(datagrams.receive())).payload == b"again"
-            await eventually(lambda: world.services.providers.get("rooms/1"))
+            await eventually(lambda: world.providers("rooms/1"))
             assert world.launches[1].network
             # What became different meanwhile, and nothing that is as before.
             assert await soon(events.__anext__()) == polypeer.ReachChanged(polypeer.Reach.PRIVATE)
-            assert world.launches[1].session is not None
-            world.launches[1].session.event(m.EventNetwork(m.NetworkChangeReach(m.ReachPublic())))
+            world.launches[1].event({"Network": {"Reach": "Public"}})
             assert await soon(events.__anext__()) == polypeer.ReachChanged(polypeer.Reach.PUBLIC)
 
 
 async def test_feed_that_is_refused_after_a_restart_ends_with_the_reason(world: FakeNetcore) -> None:
     async with join_two(world) as (_, beta), beta.subscribe("news") as messages:
         await world.kill_node(world.launches[1].node)
-        world.launches[1].grants = dataclasses.replace(world.launches[1].grants, topics=())
+        world.launches[1].allow(everything(topics=()))
         await world.start_node(world.launches[1].node)
         with pytest.raises(polypeer.NotAllowed):
             await soon(messages.receive())
@@ -293,13 +292,13 @@ async def test_what_netcore_is_too_busy_for_after_a_restart_is_asked_for_again(
     async with join_two(world) as (alpha, beta), beta.subscribe("news") as messages, beta.datagrams("game/1") as moves:
         async with await beta.listen("echo/1") as listener:
             serving = asyncio.ensure_future(listener.serve_requests(echo))
-            await eventually(lambda: m.CallModeEvents() in world.launches[1].listeners.values())
+            await eventually(lambda: "Events" in world.launches[1].listeners.values())
             await world.kill_node(world.launches[1].node)
-            world.busy = 5
+            world.busy(5)
             await world.start_node(world.launches[1].node)
             await eventually(lambda: {"news"} <= world.launches[1].topics.keys() and world.launches[1].datagrams)
             await eventually(lambda: world.launches[1].listeners)
-            assert world.busy == 0
+            assert world.answers_left == 0
             await alpha.publish("news", b"again")
             assert (await soon(messages.receive())).payload == b"again"
             await alpha.send_datagram(beta.id, "game/1", b"again")
@@ -319,9 +318,9 @@ async def test_feed_that_is_closed_meanwhile_is_not_asked_for_again(
     async with join_two(world) as (_, beta):
         async with beta.subscribe("news"):
             await world.kill_node(world.launches[1].node)
-            world.busy = 1 << 30
+            world.busy(1 << 30)
             await world.start_node(world.launches[1].node)
-            await eventually(lambda: world.busy < (1 << 30) - 2, "it is asked for again")
+            await eventually(lambda: world.answers_left < (1 << 30) - 2, "it is asked for again")
         await eventually(lambda: not beta._background, "nobody asks any more")
         assert not world.launches[1].topics
 
@@ -329,11 +328,11 @@ async def test_feed_that_is_closed_meanwhile_is_not_asked_for_again(
 async def test_messages_that_come_again_after_a_restart_are_given_out_once(world: FakeNetcore) -> None:
     async with join_two(world) as (_, beta), beta.subscribe("news", validate=quickly) as messages:
         launch = world.launches[1]
-        author = world.launches[0].node
+        author = world.launches[0].id
 
         def comes(number: int, payload: bytes) -> None:
-            assert launch.session is not None
-            launch.session.event(m.EventMessage("news", number.to_bytes(32, "little"), author, payload))
+            message = {"message": number.to_bytes(32, "little").hex(), "payload": payload.hex()}
+            launch.event({"Message": {"topic": "news", "author": author, **message}})
 
         comes(1, b"good")
         comes(2, b"bad")
@@ -344,9 +343,8 @@ async def test_messages_that_come_again_after_a_restart_are_given_out_once(world
         for number, payload in ((2, b"bad"), (1, b"good"), (3, b"good")):
             comes(number, payload)
         await eventually(lambda: len(launch.verdicts) == 5)
-        verdicts = [type(each.verdict) for each in launch.verdicts]
-        accept, reject = m.VerdictAccept, m.VerdictReject
-        assert verdicts == [accept, reject, reject, accept, accept], "what was decided is said again"
+        verdicts = [each["verdict"] for each in launch.verdicts]
+        assert verdicts == ["Accept", "Reject", "Reject", "Accept", "Accept"], "what was decided is said again"
         assert [int.from_bytes(bytes.fromhex(each.id), "little") for each in messages._items._items] == [1, 3]
         for number in range(10, 10 + 2 * limits.REMEMBERED_MESSAGES):
             comes(number, b"bad")
@@ -368,37 +366,33 @@ async def test_validator_that_never_decides_gives_its_place_back(
     async with join_two(world) as (alpha, beta), beta.subscribe("news", validate=validate) as messages:
         await alpha.publish("news", b"?")
         await eventually(lambda: world.launches[1].verdicts)
-        assert [each.verdict for each in world.launches[1].verdicts] == [m.VerdictIgnore()]
+        assert [each["verdict"] for each in world.launches[1].verdicts] == ["Ignore"]
         await eventually(lambda: not messages._validating)
 
 
 async def test_events_that_netcore_dropped_are_counted(world: FakeNetcore) -> None:
     async with join_two(world) as (_, beta), beta.subscribe("news") as messages:
-        session = world.launches[1].session
-        assert session is not None
-        session.event(m.EventDropped(3))
-        session.event(m.EventDropped(4))
+        world.launches[1].event({"Dropped": {"count": 3}})
+        world.launches[1].event({"Dropped": {"count": 4}})
         await beta.ping()
         assert (beta.events_dropped, messages.dropped) == (7, 0)
 
 
 async def test_provide_that_was_cancelled_leaves_nothing_provided(world: FakeNetcore) -> None:
     async with join_two(world) as (alpha, _):
-        world.services.never_provides = True
+        world.answer(("Provide",), None)
         providing = asyncio.ensure_future(alpha.provide("rooms/1")._begin())
-        await eventually(lambda: world.services.providers.get("rooms/1"))
+        await eventually(lambda: world.providers("rooms/1"))
         providing.cancel()
         with pytest.raises(asyncio.CancelledError):
             await providing
-        await eventually(lambda: world.services.unprovided == ["rooms/1"])
+        await eventually(lambda: world.launches[0].requests("Unprovide") == [{"name": "rooms/1"}])
 
 
 async def test_withdrawn_grant_ends_what_is_provided(world: FakeNetcore) -> None:
     async with join_two(world) as (alpha, _):
         await alpha.provide("rooms/1")
-        session = world.launches[0].session
-        assert session is not None
-        session.event(m.EventGrantsChanged(dataclasses.replace(world.launches[0].grants, dht=("files",))))
+        world.launches[0].event({"GrantsChanged": everything(dht=("files",))})
         await eventually(lambda: alpha.grants.dht == ("files",))
         assert "rooms/1" not in alpha._provided
 
@@ -442,13 +436,11 @@ async def test_datagram_arrives_with_its_sender(world: FakeNetcore) -> None:
 
 async def test_changes_of_the_network_are_told(world: FakeNetcore) -> None:
     async with join_two(world) as (alpha, beta), beta.network_events() as events, beta.events() as everything:
-        session = world.launches[1].session
-        assert session is not None
         ticket = f"polypeer:{beta.id}@192.0.2.1:7470"
-        session.event(m.EventNetwork(m.NetworkChangePath(world.launches[0].node, m.PathRelayed())))
-        session.event(m.EventNetwork(m.NetworkChangeReach(m.ReachPrivate())))
-        session.event(m.EventNetwork(m.NetworkChangeAddresses(ticket)))
-        session.event(m.EventDropped(3))
+        changes = ({"Path": {"node": alpha.id, "path": "Relayed"}}, {"Reach": "Private"}, {"Addresses": ticket})
+        for change in changes:
+            world.launches[1].event({"Network": change})
+        world.launches[1].event({"Dropped": {"count": 3}})
         expected = [
             polypeer.ReachChanged(polypeer.Reach.UNKNOWN),
             polypeer.AddressesChanged(f"polypeer:{beta.id}"),
