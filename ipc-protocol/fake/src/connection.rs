@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use interprocess::local_socket::tokio::prelude::*;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
-use polypeer_ipc_protocol::gateway::{Event, Origin, Target};
+use polypeer_ipc_protocol::gateway::{Event, Opening, Origin, Target};
 use polypeer_ipc_protocol::ids::{Protocol, Secret};
 use polypeer_ipc_protocol::limits::DEFAULT_TIMEOUT;
 use polypeer_ipc_protocol::session::server::{ServerEvent, ServerSession};
@@ -94,19 +94,19 @@ async fn serve(shared: Shared, launch: usize, stream: LocalStream, life: Life) {
     let (mut machine, mut out) = (ServerSession::default(), Vec::new());
     let Ok(Some(body)) = reader.next().await else { return };
     match machine.handle_frame(body, &mut out) {
-        Some(ServerEvent::Hello { token, .. }) => {
+        Some(ServerEvent::Opening(Opening::Hello { token, .. })) => {
             let session = shared.borrow_mut().hello(launch, &token, machine);
             match session {
                 Ok((id, frames)) => return control(shared, launch, id, frames, reader, write).await,
                 Err(refusal) => out = refusal,
             }
         }
-        Some(ServerEvent::Open { secret, target, protocol, timeout_ms }) => {
+        Some(ServerEvent::Opening(Opening::Open { secret, target, protocol, timeout_ms })) => {
             let end = End::new(reader, write, machine, life);
             let timeout = timeout(timeout_ms);
             return open(shared, launch, end, &secret, &target, protocol, timeout).await;
         }
-        Some(ServerEvent::Accept { secret, stream }) => {
+        Some(ServerEvent::Opening(Opening::Accept { secret, stream })) => {
             return claim(&shared, launch, End::new(reader, write, machine, life), &secret, stream).await;
         }
         _ => {}

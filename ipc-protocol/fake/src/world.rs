@@ -9,7 +9,7 @@ use std::rc::{Rc, Weak};
 use anyhow::Context;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::gateway::{
-    CallMode, Event, Grants, PeerScope, Reach, Request, Response, Scope, Validation, Welcome,
+    CallMode, ClientFrame, Event, Grants, PeerScope, Reach, Request, Response, Scope, Validation, Welcome,
 };
 use polypeer_ipc_protocol::ids::{Name, NodeId, Pattern, PluginId, Protocol, Secret};
 use polypeer_ipc_protocol::limits::VERSION;
@@ -249,19 +249,23 @@ impl World {
         let event = session.machine.handle_frame(body, &mut out);
         session.push(out);
         match event {
-            Some(ServerEvent::Request { id: request_id, request }) => {
-                let asked = Asked { launch: number, session: id, id: request_id };
+            Some(ServerEvent::Frame(frame)) => self.handle(number, id, frame),
+            Some(ServerEvent::Ended(_)) => self.end_session(number),
+            Some(ServerEvent::Opening(_)) | None => {}
+        }
+    }
+
+    fn handle(&mut self, launch: usize, session: u64, frame: ClientFrame) {
+        match frame {
+            ClientFrame::Request { id, request } => {
+                let asked = Asked { launch, session, id };
                 if let Some(response) = self.request(asked, request) {
                     self.respond(asked, response);
                 }
             }
-            Some(ServerEvent::Cancel { id: request_id }) => {
-                self.cancel(Asked { launch: number, session: id, id: request_id });
-            }
-            Some(ServerEvent::Answer { call, payload }) => self.answer(number, call, Response::Reply { payload }),
-            Some(ServerEvent::Decline { call, failure }) => self.answer(number, call, Response::Failed(failure)),
-            Some(ServerEvent::Ended(_)) => self.end_session(number),
-            Some(ServerEvent::Hello { .. } | ServerEvent::Open { .. } | ServerEvent::Accept { .. }) | None => {}
+            ClientFrame::Cancel { id } => self.cancel(Asked { launch, session, id }),
+            ClientFrame::Answer { call, payload } => self.answer(launch, call, Response::Reply { payload }),
+            ClientFrame::Decline { call, failure } => self.answer(launch, call, Response::Failed(failure)),
         }
     }
 
