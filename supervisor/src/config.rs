@@ -228,6 +228,7 @@ impl DaemonConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::manifest::values::Size;
 
     fn load(text: &str) -> Result<DaemonConfig, FileError> {
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -251,7 +252,7 @@ mod tests {
         .expect("a whole file");
         assert_eq!(config.listen.len(), 2);
         assert_eq!((config.lan, config.network.as_str(), config.bundled_apps), (false, "test-1", false));
-        assert_eq!(config.limits.memory, Some(64 << 20));
+        assert_eq!(config.limits.memory, Some(Size(64 << 20)));
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod support;
 use std::path::{Path, PathBuf};
 
 use polypeer_supervisor::manifest::LimitSettings;
+use polypeer_supervisor::manifest::values::{Percent, Size};
 use polypeer_supervisor::supervise::{PluginStatus, State};
 use support::{Script, World, id, until};
 
@@ -187,7 +188,12 @@ import time; time.sleep(1000)
 async fn limits_change_while_it_runs() {
     let world = World::start(&[Script::new("chat", "exec sleep 1000\n")]).await;
     let before = world.reaches("chat", State::Ready).await;
-    let settings = LimitSettings { memory: Some(32 << 20), pids: Some(7), cpu: Some(20), ..LimitSettings::default() };
+    let settings = LimitSettings {
+        memory: Some(Size(32 << 20)),
+        pids: Some(7),
+        cpu: Some(Percent(20)),
+        ..LimitSettings::default()
+    };
     let limits = polypeer_supervisor::manifest::Limits::resolve(&[&settings]);
     let result = world.supervisor.set_limits(id("chat"), limits).await;
     let after = world.status("chat").await;

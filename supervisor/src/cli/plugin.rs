@@ -9,7 +9,7 @@ use crate::config::DaemonConfig;
 use crate::control::documents::{PluginDocument, PluginLine};
 use crate::control::{Answer, Request};
 use crate::install::{self, Candidate};
-use crate::manifest::limits::{KEYS, LimitSettings};
+use crate::manifest::limits::{KEYS, LIMITS, Limit, LimitSettings};
 use crate::manifest::values::shown_size;
 use crate::manifest::{Limits, Peers};
 use crate::output::{clean, known};
@@ -47,9 +47,9 @@ pub(super) async fn run(context: &Context, command: Plugin) -> Result<(), CliErr
         Plugin::Limit { id, limits } => {
             let limits = limits.iter().map(|text| parse_limit(text)).collect::<Result<Vec<_>, _>>()?;
             let plugin = ask(context, Request::PluginLimit { id, limits }).await?;
-            context.printer.either(&json!({ "limits": plugin.limits, "overrides": plugin.overrides }), || {
-                limits_text(context, &plugin)
-            })
+            context
+                .printer
+                .either(&json!({ "limits": plugin.limits, "overrides": plugin.overrides }), || limits_text(&plugin))
         }
         Plugin::Grants { id, add_peer, remove_peer } => {
             let nodes = |peers: Vec<super::args::Peer>| peers.iter().map(super::args::Peer::node).collect();
@@ -126,20 +126,9 @@ fn permissions_text(context: &Context, candidate: &Candidate) -> Result<String, 
     if !manifest.plugin.description.is_empty() {
         text += &format!(": {}", clean(&manifest.plugin.description));
     }
-    text += "\nIt asks to be allowed to:\n";
+    text += "\nIt asks for these permissions:\n";
     text += &words(&manifest.permissions.in_words());
-    text += &format!(
-        "\nIt may use at most: {} of memory, {} of swap, {} % of one processor core, {} processes and threads, {} open files, \
-         {} on disk, traffic: {} up, {} down",
-        shown_size(limits.memory_bytes),
-        shown_size(limits.swap_bytes),
-        limits.cpu_percent,
-        limits.pids,
-        limits.open_files,
-        shown_size(limits.disk_bytes),
-        limits.upload,
-        limits.download,
-    );
+    text += &format!("\nIts limits: {}", limits.in_words().join(", "));
     if manifest.permissions.peers == Peers::List {
         text += &format!(
             "\nIts list of peers is empty; add to it with `polypeer plugin grants {} --add-peer PEER`",
@@ -216,7 +205,7 @@ fn info_text(context: &Context, plugin: &PluginDocument) -> String {
         ("sent", known(usage.sent_bytes.map(shown_size))),
         ("received", known(usage.received_bytes.map(shown_size))),
         ("allowed to", plugin.grants.in_words.iter().map(|line| clean(line)).collect::<Vec<_>>().join("\n")),
-        ("limits", limits_text(context, plugin)),
+        ("limits", limits_text(plugin)),
     ];
     if !plugin.description.is_empty() {
         pairs.insert(1, ("description", clean(&plugin.description)));
@@ -233,20 +222,13 @@ fn info_text(context: &Context, plugin: &PluginDocument) -> String {
     context.printer.pairs(&pairs)
 }
 
-fn limits_text(_context: &Context, plugin: &PluginDocument) -> String {
+fn limits_text(plugin: &PluginDocument) -> String {
     let Some(limits) = plugin.limits.as_object() else { return "-".into() };
-    let line = |(name, value): (&String, &serde_json::Value)| {
-        let shown = match value.as_u64() {
-            Some(bytes) if name.ends_with("_bytes") => shown_size(bytes),
-            Some(bytes) if name.ends_with("_bytes_per_s") => format!("{}/s", shown_size(bytes)),
-            Some(percent) if name.ends_with("_percent") => format!("{percent} %"),
-            _ => value.to_string(),
-        };
-        let name = name.trim_end_matches("_per_s").trim_end_matches("_bytes").trim_end_matches("_percent");
-        let own = if plugin.overrides.contains_key(name) { " (set by you)" } else { "" };
-        format!("{name} {shown}{own}")
+    let line = |limit: &Limit| {
+        let own = if plugin.overrides.contains_key(limit.key) { " (set by you)" } else { "" };
+        format!("{} {}{own}", limit.key, limit.shown(limits.get(limit.json)))
     };
-    limits.iter().map(line).collect::<Vec<_>>().join("\n")
+    LIMITS.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 fn parse_limit(text: &str) -> Result<(String, Option<String>), CliError> {

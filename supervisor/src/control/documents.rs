@@ -243,22 +243,9 @@ pub struct PluginDocument {
 /// What the operator allowed a plugin; absent is denied.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct GrantsDocument {
-    /// Protocols for peers.
-    pub serve: Vec<String>,
-    /// Protocols it may open.
-    pub dial: Vec<String>,
-    /// Protocols for plugins of this node and the operator.
-    pub serve_local: Vec<String>,
-    /// `any`, or the node ids.
-    pub peers: serde_json::Value,
-    /// Gossip topics.
-    pub topics: Vec<String>,
-    /// DHT records.
-    pub dht: Vec<String>,
-    /// Routing names.
-    pub routes: Vec<String>,
-    /// `none` or `internet`.
-    pub network: String,
+    /// The fields of netcore's grants (lists of patterns; `peers` is `any` or node ids), and `network`.
+    #[serde(flatten)]
+    pub granted: serde_json::Map<String, serde_json::Value>,
     /// All of it in plain words.
     pub in_words: Vec<String>,
 }

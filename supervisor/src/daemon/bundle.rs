@@ -34,7 +34,7 @@ pub(super) fn install(home: &Home, store: &mut Store, printer: &Printer) -> Resu
         match install_one(home, store, &folder) {
             Ok(words) => {
                 store.set_note(&note, "installed")?;
-                printer.say(format!("installed the bundled app {id}; it may {}", words.join("; ")));
+                printer.say(format!("installed the bundled app {id}; permissions: {}", words.join("; ")));
             }
             Err(error) => printer.say(format!("the bundled app {id} is not installed: {error}")),
         }

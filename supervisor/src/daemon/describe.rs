@@ -2,14 +2,13 @@
 
 use polypeer_ipc_protocol::admin::{NetStatus, PeerRecord, PeerState};
 use polypeer_ipc_protocol::gateway::{Grants, Path, PeerScope};
-use polypeer_ipc_protocol::ids::Pattern;
 
 use super::state::Recorded;
 use crate::control::documents::{
     GrantsDocument, NetcoreDocument, OffenderDocument, PeerCounts, PeerDocument, PluginDocument, PluginLine,
     SourceDocument, StatusDocument, TrafficDocument,
 };
-use crate::manifest::{Manifest, Network};
+use crate::manifest::Manifest;
 use crate::supervise::{NetcoreStatus, PluginStatus};
 
 /// What a plugin's state is when the supervisor does not run it at all.
@@ -114,7 +113,7 @@ pub(super) fn plugin(recorded: Recorded, status: Option<PluginStatus>) -> Plugin
         restarts: status.map_or(0, |status| status.restarts.into()),
         exit_reason: status.and_then(|status| status.exit_reason.clone()),
         grants: grants(&manifest, &spec.grants),
-        limits: serde_json::to_value(&spec.limits).expect("limits are plain data"),
+        limits: spec.limits.to_json().into(),
         overrides: overrides.into_iter().collect(),
         usage: status.map(|status| status.usage).unwrap_or_default(),
         confinement: status.map(|status| status.confinement.clone()).unwrap_or_default(),
@@ -128,29 +127,20 @@ pub(super) fn plugin(recorded: Recorded, status: Option<PluginStatus>) -> Plugin
     }
 }
 
+/// The grants under their own names; a list of peers is node ids, no list is `any`.
 fn grants(manifest: &Manifest, grants: &Grants) -> GrantsDocument {
-    let texts = |patterns: &[Pattern]| patterns.iter().map(ToString::to_string).collect();
+    let serde_json::Value::Object(mut granted) = serde_json::to_value(grants).expect("grants are plain data") else {
+        unreachable!("grants are a structure");
+    };
     let mut in_words = manifest.permissions.in_words();
     let peers = match &grants.peers {
         PeerScope::Any => "any".into(),
         PeerScope::List(peers) => {
-            in_words.extend(peers.iter().map(|peer| format!("the list of peers has {peer}")));
+            in_words.extend(peers.iter().map(|peer| format!("{peer} is on your list of peers")));
             serde_json::to_value(peers).expect("node ids are text")
         }
     };
-    GrantsDocument {
-        serve: texts(&grants.serve),
-        dial: texts(&grants.dial),
-        serve_local: texts(&grants.serve_local),
-        peers,
-        topics: texts(&grants.topics),
-        dht: texts(&grants.dht),
-        routes: texts(&grants.routes),
-        network: match manifest.permissions.network {
-            Network::None => "none",
-            Network::Internet => "internet",
-        }
-        .into(),
-        in_words,
-    }
+    let network = serde_json::to_value(manifest.permissions.network).expect("a name");
+    granted.extend([("peers".to_owned(), peers), ("network".to_owned(), network)]);
+    GrantsDocument { granted, in_words }
 }

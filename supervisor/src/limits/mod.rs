@@ -7,21 +7,6 @@ pub mod sampled;
 
 use serde::{Deserialize, Serialize};
 
-/// Ceilings and weights of one child. `None` leaves that resource alone.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Resources {
-    /// Memory, bytes.
-    pub memory: Option<u64>,
-    /// Swap beside the memory, bytes.
-    pub swap: Option<u64>,
-    /// Ceiling on processor time, percent of one core: 150 is one and a half.
-    pub cpu_percent: Option<u32>,
-    /// Share when the processor is contended; 100 is ordinary, 1 to 10,000.
-    pub cpu_weight: Option<u32>,
-    /// Processes and threads.
-    pub pids: Option<u32>,
-}
-
 /// One measure of confinement: whether it holds for a child and, if not, why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Measure {

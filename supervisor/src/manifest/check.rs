@@ -78,23 +78,10 @@ fn texts(manifest: &Manifest) -> Option<Contradiction> {
 }
 
 fn lists(manifest: &Manifest) -> Option<Contradiction> {
-    let asked = &manifest.permissions;
-    let lengths = [
-        ("permissions.serve", asked.serve.len()),
-        ("permissions.dial", asked.dial.len()),
-        ("permissions.serve_local", asked.serve_local.len()),
-        ("permissions.topics", asked.topics.len()),
-        ("permissions.dht", asked.dht.len()),
-        ("permissions.routes", asked.routes.len()),
-        ("permissions.map_ports", asked.map_ports.len()),
-        ("permissions.host_ports", asked.host_ports.len()),
-        ("permissions.files", asked.files.len()),
-        ("permissions.gpu", asked.gpu.len()),
-        ("plugin.requires", manifest.plugin.requires.len()),
-        ("tunnel", manifest.tunnel.len()),
-    ];
-    let long = lengths.iter().find(|(_, length)| *length > MAX_LIST)?;
-    Some(wrong(long.0, format!("{} entries; expected at most {MAX_LIST}", long.1), "use patterns such as \"chat/*\""))
+    let permissions = manifest.permissions.entries().map(|(key, length)| (format!("permissions.{key}"), length));
+    let others = [("plugin.requires".into(), manifest.plugin.requires.len()), ("tunnel".into(), manifest.tunnel.len())];
+    let (place, length) = permissions.chain(others).find(|(_, length)| *length > MAX_LIST)?;
+    Some(wrong(&place, format!("{length} entries; expected at most {MAX_LIST}"), "use patterns such as \"chat/*\""))
 }
 
 fn permissions(manifest: &Manifest) -> Option<Contradiction> {
@@ -160,12 +147,12 @@ fn broken_tunnel(manifest: &Manifest, tunnel: &Tunnel) -> Option<Contradiction> 
                 let what = "peer belongs to a [[tunnel]] with dial";
                 return Some(wrong("tunnel", what, "remove peer; who may reach it is permissions.peers"));
             }
-            (used && !allowed(&asked.serve, protocol)).then(|| {
+            (used && !allowed(&asked.serve.0, protocol)).then(|| {
                 let what = format!("the [[tunnel]] serves {protocol}, which permissions.serve does not ask for");
                 wrong("tunnel", what, format!("add {protocol:?} to serve in [permissions]"))
             })
         }
-        (None, None, Some(protocol), Some(_)) => (used && !allowed(&asked.dial, protocol)).then(|| {
+        (None, None, Some(protocol), Some(_)) => (used && !allowed(&asked.dial.0, protocol)).then(|| {
             let what = format!("the [[tunnel]] dials {protocol}, which permissions.dial does not ask for");
             wrong("tunnel", what, format!("add {protocol:?} to dial in [permissions]"))
         }),

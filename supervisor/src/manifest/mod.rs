@@ -5,7 +5,9 @@
 //! valid: names follow their rules, paths stay inside the folder, sizes are bytes, contradictions are gone.
 
 mod check;
+pub mod limit_value;
 pub mod limits;
+pub mod permission_value;
 pub mod permissions;
 pub mod values;
 
@@ -364,5 +366,7 @@ fn allowed(patterns: &[Pattern], protocol: &Protocol) -> bool {
     patterns.iter().any(|pattern| pattern.allows(protocol.as_str()))
 }
 
+#[cfg(test)]
+mod reference_tests;
 #[cfg(test)]
 mod tests;

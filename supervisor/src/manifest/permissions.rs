@@ -1,231 +1,132 @@
-//! What a plugin asks to be allowed. Everything absent is denied. Shown in plain words at install by
-//! [`Permissions::in_words`], stored as grants, enforced by the process side and by netcore.
+//! Permissions of plugins: the keys of `[permissions]`, each declared once in the table below. Parsing, the words at
+//! install, the list of what is not enforced, netcore's grants and the reference in `docs/manifest.md` follow from it.
+//!
+//! A permission that is absent is denied. Grants are derived from the stored manifest and the operator's list of peers
+//! whenever they are needed; only those two are stored.
 
-use std::path::PathBuf;
+use polypeer_ipc_protocol::gateway::Grants;
+use polypeer_ipc_protocol::ids::{NodeId, Pattern};
+use serde::Deserialize;
 
-use polypeer_ipc_protocol::gateway::{Grants, PeerScope};
-use polypeer_ipc_protocol::ids::{NodeId, Pattern, Protocol};
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize};
+pub use super::permission_value::{Access, FileAccess, Files, Network, Peers, Privacy, Protocols};
+use super::permission_value::{Granted, PermissionValue};
+use super::values::{MappedPort, Size};
 
-use super::values::{self, MappedPort, shown_size};
-
-/// `[permissions]` of a manifest.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Permissions {
-    /// Protocols it may accept from peers.
-    #[serde(deserialize_with = "protocols")]
-    pub serve: Vec<Pattern>,
-    /// Protocols it may open.
-    #[serde(deserialize_with = "protocols")]
-    pub dial: Vec<Pattern>,
-    /// Protocols for plugins of this node and the operator only.
-    #[serde(deserialize_with = "protocols")]
-    pub serve_local: Vec<Pattern>,
-    /// The peers it may deal with.
-    pub peers: Peers,
-    /// Gossip topics.
-    pub topics: Vec<Pattern>,
-    /// DHT records.
-    pub dht: Vec<Pattern>,
-    /// Key-based routing names.
-    pub routes: Vec<Pattern>,
-    /// Whether it may use groups.
-    pub groups: bool,
-    /// Room in the mailboxes of others, bytes.
-    #[serde(deserialize_with = "values::optional_size")]
-    pub mailbox: Option<u64>,
-    /// Ports of the router.
-    pub map_ports: Vec<MappedPort>,
-    /// The least private way it may use.
-    pub privacy: Privacy,
-    /// Whether it has a node id of its own.
-    pub persona: bool,
-    /// The network of the operating system.
-    pub network: Network,
-    /// Loopback ports of the host.
-    pub host_ports: Vec<u16>,
-    /// Files of the host.
-    pub files: Vec<FileAccess>,
-    /// Devices, such as `nvidia:0` or `render`.
-    pub gpu: Vec<String>,
+/// One permission: what is the same for every plugin.
+#[derive(Debug)]
+pub struct Permission {
+    /// Its key in `[permissions]`.
+    pub key: &'static str,
+    /// One sentence for the reference.
+    pub meaning: &'static str,
+    /// Whether this version enforces it, or only stores it.
+    pub is_enforced: bool,
+    /// The words at install. `{}` stands for the value, `{peers}` for the peers the plugin may communicate with, `{reached}`
+    /// for those it may open connections to. Empty for what has no line of its own.
+    words: &'static str,
 }
 
-/// The peers a plugin asks for.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Peers {
-    /// None.
-    #[default]
-    None,
-    /// All.
-    Any,
-    /// Those of a list the operator keeps.
-    List,
-    /// The members of a group.
-    Group(String),
-}
+/// Each row: key: type => field of [`Grants`] if netcore enforces it, whether enforced, words at install.
+macro_rules! permissions {
+    ($($(#[doc = $meaning:literal])+ $key:ident: $type:ty $(=> $grant:ident)?, $status:ident, $words:literal;)+) => {
+        /// Every permission, in the order of the reference.
+        pub const PERMISSIONS: &[Permission] = &[$(Permission {
+            key: stringify!($key),
+            meaning: concat!($($meaning),+).trim_ascii(),
+            is_enforced: matches!(Status::$status, Status::Enforced),
+            words: $words,
+        }),+];
 
-impl<'de> Deserialize<'de> for Peers {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        match text.as_str() {
-            "any" => Ok(Self::Any),
-            "list" => Ok(Self::List),
-            other => match other.strip_prefix("group:").filter(|id| !id.is_empty() && id.len() <= 80) {
-                Some(id) => Ok(Self::Group(id.into())),
-                None => Err(D::Error::custom(format!("unknown value {text:?}; expected any, list or group:ID"))),
-            },
+        /// `[permissions]` of a manifest.
+        #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct Permissions {
+            $($(#[doc = $meaning])+ pub $key: $type,)+
         }
-    }
-}
 
-/// How packets of a plugin may travel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Privacy {
-    /// Straight.
-    #[default]
-    Direct,
-    /// Peers do not see the address.
-    Relayed,
-    /// No hop knows both ends.
-    Private,
-}
+        impl Permissions {
+            /// The value of each permission, in the order of [`PERMISSIONS`].
+            fn values(&self) -> Vec<&dyn PermissionValue> {
+                vec![$(&self.$key),+]
+            }
 
-/// The network of the operating system, not the overlay.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Network {
-    /// A private loopback.
-    #[default]
-    None,
-    /// The internet; no host loopback, no private ranges.
-    Internet,
-}
-
-/// A file or folder of the host.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FileAccess {
-    /// Absolute or starting with `~/`.
-    #[serde(deserialize_with = "host_path")]
-    pub path: PathBuf,
-    /// To do what.
-    pub access: Access,
-}
-
-/// What may be done with a file of the host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Access {
-    /// Look at it.
-    Read,
-    /// Look at it and change it.
-    Write,
-}
-
-/// Protocols, or patterns of them; a pattern without `*` must be a protocol.
-fn protocols<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Pattern>, D::Error> {
-    let texts = Vec::<String>::deserialize(deserializer)?;
-    let parse = |text: &String| {
-        let pattern: Option<Pattern> = text.parse().ok();
-        pattern.filter(|_| text.ends_with('*') || text.parse::<Protocol>().is_ok()).ok_or_else(|| {
-            D::Error::custom(format!(
-                "{text:?} is not a protocol; expected name/version such as \"chat/1\", or a pattern such as \"chat/*\""
-            ))
-        })
+            /// What netcore enforces. `list` is the operator's list for `peers = "list"`.
+            pub fn grants(&self, list: &[NodeId]) -> Grants {
+                Grants { $($($grant: self.$key.granted(list),)?)+ }
+            }
+        }
     };
-    texts.iter().map(parse).collect()
 }
 
-fn host_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    let upward = text.split('/').any(|part| part == "..");
-    if upward || !(text.starts_with('/') || text.starts_with("~/") || text == "~") {
-        return Err(D::Error::custom(format!("{text:?} is not a path of the host; expected /… or ~/… without \"..\"")));
-    }
-    Ok(text.into())
+/// Whether this version acts on a permission.
+enum Status {
+    Enforced,
+    NotEnforced,
+}
+
+permissions! {
+    /// Protocols whose streams and calls it accepts from peers, such as `["chat/1"]` or `["chat/*"]`.
+    serve: Protocols => serve, Enforced, "accept connections from {peers}: {}";
+    /// Protocols whose streams and calls it opens, to peers and to plugins of this node.
+    dial: Protocols => dial, Enforced, "open connections to {reached}: {}";
+    /// Protocols it serves to plugins of this node and to the operator, never to peers.
+    serve_local: Protocols => serve_local, Enforced, "serve you and other plugins of this node: {}";
+    /// Peers it communicates with: `"any"`, `"list"` (the operator's list) or `"group:ID"`.
+    peers: Peers => peers, Enforced, "";
+    /// Gossip topics it subscribes and publishes to, such as `["chat/*"]`.
+    topics: Vec<Pattern> => topics, Enforced, "publish and receive messages on topics: {}";
+    /// Names of DHT records and providers it stores and looks up, such as `["chat/*"]`.
+    dht: Vec<Pattern> => dht, Enforced, "store and look up public records: {}";
+    /// Names for key-based routing.
+    routes: Vec<Pattern> => routes, NotEnforced, "route messages by key: {}";
+    /// Whether it creates and joins groups.
+    groups: bool, NotEnforced, "create and join groups";
+    /// Space for messages to offline peers, such as `"1MiB"`.
+    mailbox: Option<Size>, NotEnforced, "leave messages for peers that are offline: {}";
+    /// Ports mapped on the router, such as `["udp:51413"]`.
+    map_ports: Vec<MappedPort>, NotEnforced, "open ports of your router: {}";
+    /// The least private path it may use: `"direct"`, `"relayed"` or `"private"`.
+    privacy: Privacy, NotEnforced, "reach peers through {} only";
+    /// Whether it has a node id of its own; requires `privacy` of `"relayed"` or `"private"`.
+    persona: bool, NotEnforced, "act under a node id of its own";
+    /// The network of the operating system: `"none"` or `"internet"`.
+    network: Network, Enforced, "use the internet directly, not only through Polypeer";
+    /// Loopback ports of the host it connects to, such as `[5432]`.
+    host_ports: Vec<u16>, NotEnforced, "connect to ports of this machine: {}";
+    /// Files and folders of the host, such as `[{ path = "~/Downloads", access = "write" }]`.
+    files: Files, NotEnforced, "{}";
+    /// Graphics devices, such as `["nvidia:0", "render"]`.
+    gpu: Vec<String>, NotEnforced, "use graphics devices: {}";
 }
 
 impl Permissions {
-    /// What netcore enforces of these. `list` is the operator's list for `peers = "list"`.
-    pub fn grants(&self, list: &[NodeId]) -> Grants {
-        Grants {
-            serve: self.serve.clone(),
-            dial: self.dial.clone(),
-            serve_local: self.serve_local.clone(),
-            peers: match &self.peers {
-                Peers::None | Peers::Group(_) => PeerScope::List(Vec::new()),
-                Peers::Any => PeerScope::Any,
-                Peers::List => PeerScope::List(list.to_vec()),
-            },
-            topics: self.topics.clone(),
-            dht: self.dht.clone(),
-            routes: self.routes.clone(),
-        }
-    }
-
-    /// Each permission asked for as one line in plain words.
+    /// The permissions asked for, each as a phrase such as "create and join groups".
     pub fn in_words(&self) -> Vec<String> {
+        let peers = self.peers.asked().pop();
+        let reached = peers.as_deref().unwrap_or("plugins of this node");
         let mut lines = Vec::new();
-        let mut say = |wanted: bool, line: String| {
-            if wanted {
-                lines.push(line);
-            }
-        };
-        let whom = match &self.peers {
-            Peers::None => "no peer".to_owned(),
-            Peers::Any => "any peer".into(),
-            Peers::List => "the peers you list".into(),
-            Peers::Group(id) => format!("members of the group {id}"),
-        };
-        say(!self.serve.is_empty(), format!("accept connections from {whom}: {}", joined(&self.serve)));
-        let reached = if self.peers == Peers::None { "plugins of this node" } else { &whom };
-        say(!self.dial.is_empty(), format!("open connections to {reached}: {}", joined(&self.dial)));
-        let local = joined(&self.serve_local);
-        say(!self.serve_local.is_empty(), format!("serve you and other plugins of this node: {local}"));
-        say(!self.topics.is_empty(), format!("publish and receive messages on topics: {}", joined(&self.topics)));
-        say(!self.dht.is_empty(), format!("store and look up public records: {}", joined(&self.dht)));
-        say(!self.routes.is_empty(), format!("route messages by key: {}", joined(&self.routes)));
-        say(self.groups, "create and join groups".into());
-        let mailbox = shown_size(self.mailbox.unwrap_or(0));
-        say(self.mailbox.is_some_and(|size| size > 0), format!("leave messages for peers that are offline: {mailbox}"));
-        say(!self.map_ports.is_empty(), format!("open ports of your router: {}", joined(&self.map_ports)));
-        say(self.privacy == Privacy::Relayed, "reach peers through relays only".into());
-        say(self.privacy == Privacy::Private, "reach peers through nested relays only".into());
-        say(self.persona, "act under a node id of its own".into());
-        say(self.network == Network::Internet, "use the internet directly, beside the peers".into());
-        say(!self.host_ports.is_empty(), format!("connect to ports of this machine: {}", joined(&self.host_ports)));
-        for file in &self.files {
-            let verb = if file.access == Access::Write { "read and change" } else { "read" };
-            say(true, format!("{verb} {}", file.path.display()));
+        for (permission, value) in PERMISSIONS.iter().zip(self.values()).filter(|(row, _)| !row.words.is_empty()) {
+            let words = permission.words.replace("{peers}", peers.as_deref().unwrap_or("no peer"));
+            let words = words.replace("{reached}", reached);
+            lines.extend(value.asked().iter().map(|text| words.replace("{}", text)));
         }
-        say(!self.gpu.is_empty(), format!("use graphics devices: {}", self.gpu.join(", ")));
         if lines.is_empty() {
-            lines.push("nothing beside running".into());
+            lines.push("no permissions".into());
         }
         lines
     }
 
-    /// The keys that are set and that this version does not act on.
-    pub fn not_enforced(&self) -> Vec<&'static str> {
-        let all = [
-            ("peers = \"group:…\"", matches!(self.peers, Peers::Group(_))),
-            ("routes", !self.routes.is_empty()),
-            ("groups", self.groups),
-            ("mailbox", self.mailbox.is_some_and(|size| size > 0)),
-            ("map_ports", !self.map_ports.is_empty()),
-            ("privacy", self.privacy != Privacy::Direct),
-            ("persona", self.persona),
-            ("host_ports", !self.host_ports.is_empty()),
-            ("files", !self.files.is_empty()),
-            ("gpu", !self.gpu.is_empty()),
-        ];
-        all.iter().filter(|(_, set)| *set).map(|(key, _)| *key).collect()
+    /// The keys that are set and that this version does not enforce.
+    pub fn not_enforced(&self) -> Vec<String> {
+        let key = |(permission, value): (&Permission, &dyn PermissionValue)| match value.not_enforced() {
+            Some(text) => Some(format!("{} = {text:?}", permission.key)),
+            None => (!permission.is_enforced && !value.asked().is_empty()).then(|| permission.key.to_owned()),
+        };
+        PERMISSIONS.iter().zip(self.values()).filter_map(key).collect()
     }
-}
 
-fn joined<T: ToString>(items: &[T]) -> String {
-    items.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
+    /// The keys with the number of entries of each.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&'static str, usize)> {
+        PERMISSIONS.iter().zip(self.values()).map(|(permission, value)| (permission.key, value.entries()))
+    }
 }

@@ -80,7 +80,7 @@ path = "ui"
 #[test]
 fn every_key_of_the_schema_is_accepted_and_typed() {
     let manifest = parse(FULL).expect("the whole schema");
-    assert_eq!(manifest.limits.memory, Some(256 << 20));
+    assert_eq!(manifest.limits.memory, Some(values::Size(256 << 20)));
     assert_eq!(manifest.health.stop_timeout, Duration::from_secs(60));
     assert_eq!(manifest.ready(), Ready::Tcp(8333));
     assert_eq!(manifest.permissions.peers, Peers::Any);
@@ -112,7 +112,7 @@ fn minimal_manifest_denies_everything_and_has_the_defaults() {
     let manifest = parse(MINIMAL).expect("a minimal manifest");
     assert_eq!(manifest.permissions, Permissions::default());
     assert_eq!(manifest.permissions.grants(&[]), Default::default());
-    assert_eq!(manifest.permissions.in_words(), ["nothing beside running"]);
+    assert_eq!(manifest.permissions.in_words(), ["no permissions"]);
     assert_eq!((manifest.plugin.mode, manifest.plugin.start), (Mode::Native, Start::Always));
     assert_eq!(manifest.ready(), Ready::Session);
     assert!(manifest.not_enforced().is_empty());

@@ -65,7 +65,43 @@ pub fn shown_size(bytes: u64) -> String {
     if tenth == 0 { format!("{whole} {unit}") } else { format!("{whole}.{tenth} {unit}") }
 }
 
-/// A ceiling on traffic in one direction.
+/// A number of bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size(pub u64);
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        parse_size(text).map(Self)
+    }
+}
+
+impl From<Size> for u64 {
+    fn from(size: Size) -> Self {
+        size.0
+    }
+}
+
+/// A share of one processor core, percent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Percent(pub u32);
+
+impl FromStr for Percent {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        parse_percent(text).map(Self)
+    }
+}
+
+impl From<Percent> for u32 {
+    fn from(percent: Percent) -> Self {
+        percent.0
+    }
+}
+
+/// A rate limit for one direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rate {
     /// No ceiling.
@@ -225,7 +261,7 @@ macro_rules! from_text {
     )*};
 }
 
-from_text!(Rate, Quota, Window, TcpAddress, MappedPort);
+from_text!(Size, Percent, Rate, Quota, Window, TcpAddress, MappedPort);
 
 macro_rules! to_text {
     ($($name:ty),*) => {$(
@@ -238,16 +274,6 @@ macro_rules! to_text {
 }
 
 to_text!(Window, MappedPort);
-
-/// For `deserialize_with`: an optional size.
-pub fn optional_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    parse_size(&String::deserialize(deserializer)?).map(Some).map_err(D::Error::custom)
-}
-
-/// For `deserialize_with`: an optional share of the processor.
-pub fn optional_percent<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
-    parse_percent(&String::deserialize(deserializer)?).map(Some).map_err(D::Error::custom)
-}
 
 /// For `deserialize_with`: an optional duration.
 pub fn optional_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {

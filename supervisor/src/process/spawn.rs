@@ -11,8 +11,9 @@ use std::sync::Arc;
 use super::channel;
 use super::init::SUBCOMMAND;
 use super::message::{Isolation, Setup};
+use crate::limits::Measure;
 use crate::limits::cgroup::{Leaf, Tree};
-use crate::limits::{Measure, Resources};
+use crate::manifest::Limits;
 
 /// One child to be.
 #[derive(Debug)]
@@ -27,7 +28,8 @@ pub(crate) struct Launch {
     pub(crate) setup: Setup,
     /// Its descriptors 3, 4, …
     pub(crate) descriptors: Vec<OwnedFd>,
-    pub(crate) resources: Resources,
+    /// What its control group enforces; none for netcore.
+    pub(crate) limits: Option<Limits>,
 }
 
 /// One that has begun: the init has its orders.
@@ -58,7 +60,7 @@ pub(crate) enum SpawnError {
 pub(crate) fn spawn(launch: Launch, tree: &Tree) -> Result<Spawned, SpawnError> {
     // 1. The group with its limits, so that they hold from the child's first instruction.
     let leaf = Arc::new(tree.leaf(&launch.name));
-    let measures = leaf.apply(&launch.resources);
+    let measures = launch.limits.as_ref().map(|limits| leaf.apply(limits)).unwrap_or_default();
 
     // 2. The init's first stage. It waits for orders, so it runs nothing of the plugin's yet. Its own process group
     //    keeps the terminal's Ctrl-C from it.

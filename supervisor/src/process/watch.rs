@@ -19,7 +19,8 @@ use super::message::{Order, Report};
 use super::outcome::{Ended, Outcome};
 use super::spawn::{Launch, Spawned, spawn};
 use crate::limits::cgroup::{Leaf, Tree};
-use crate::limits::{Measure, Resources, Usage, sampled};
+use crate::limits::{Measure, Usage, sampled};
+use crate::manifest::Limits;
 
 /// Orders that may wait: one to end, one to kill, and limits changed meanwhile.
 const ORDERS: usize = 16;
@@ -45,7 +46,8 @@ pub(crate) enum ChildEvent {
 enum Command {
     Terminate,
     Kill,
-    Limit(Resources),
+    /// The memory limit from now on, bytes.
+    Limit(u64),
 }
 
 /// A running child, or one about to run.
@@ -73,9 +75,9 @@ impl Watched {
     }
 
     /// Changes its limits; the measures of these, or nothing while it is still being started.
-    pub(crate) fn limit(&self, resources: Resources) -> Vec<Measure> {
-        let _ = self.commands.try_send(Command::Limit(resources));
-        self.facts.get().map(|facts| facts.leaf.apply(&resources)).unwrap_or_default()
+    pub(crate) fn limit(&self, limits: &Limits) -> Vec<Measure> {
+        let _ = self.commands.try_send(Command::Limit(limits.memory_bytes));
+        self.facts.get().map(|facts| facts.leaf.apply(limits)).unwrap_or_default()
     }
 
     /// What it uses, for a thread that may block.
@@ -101,11 +103,11 @@ pub(crate) fn watch(
     let facts = Arc::new(OnceLock::new());
     let watched = Watched { commands: sender, facts: Arc::clone(&facts) };
     let task = async move {
-        let resources = launch.resources;
+        let memory_limit = launch.limits.as_ref().map(|limits| limits.memory_bytes);
         let spawned = spawn_blocking(move || spawn(launch, &tree)).await;
         let ended = match spawned {
             Ok(Ok(spawned)) => {
-                let task = Task { resources, facts, commands: receiver, events: &events, number };
+                let task = Task { memory_limit, facts, commands: receiver, events: &events, number };
                 task.run(spawned, sink).await
             }
             Ok(Err(error)) => Ended::not_started(error.to_string()),
@@ -117,7 +119,8 @@ pub(crate) fn watch(
 }
 
 struct Task<'a> {
-    resources: Resources,
+    /// Bytes.
+    memory_limit: Option<u64>,
     facts: Arc<OnceLock<Facts>>,
     commands: mpsc::Receiver<Command>,
     events: &'a mpsc::Sender<(u64, ChildEvent)>,
@@ -164,7 +167,7 @@ impl Task<'_> {
                 abort.abort();
             }
         }
-        Ended { outcome, out_of_memory, memory_limit: self.resources.memory }
+        Ended { outcome, out_of_memory, memory_limit: self.memory_limit }
     }
 
     fn init(&self) -> Option<i32> {
@@ -205,7 +208,7 @@ impl Task<'_> {
                     Some(Command::Terminate) => {
                         let _ = channel.send(&Order::Terminate);
                     }
-                    Some(Command::Limit(resources)) => self.resources = resources,
+                    Some(Command::Limit(memory)) => self.memory_limit = Some(memory),
                     Some(Command::Kill) | None if killed_at.is_none() => {
                         killed_at = Some(Instant::now());
                         outcome = outcome.or(Some(Outcome::Signalled(Signal::SIGKILL as i32)));
@@ -254,7 +257,7 @@ impl Task<'_> {
     }
 
     async fn over_limit(&self) -> Option<u64> {
-        let limit = self.resources.memory?;
+        let limit = self.memory_limit?;
         let init = self.init()?;
         let usage = spawn_blocking(move || sampled::usage(init)).await.ok()?;
         usage.memory_bytes.filter(|used| *used > limit)

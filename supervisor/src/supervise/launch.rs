@@ -13,24 +13,13 @@ use super::gateway::{Gateway, folder_of_all};
 use super::{PluginSpec, Programs};
 use crate::config::DaemonConfig;
 use crate::home::Home;
-use crate::limits::{Resources, sampled};
-use crate::manifest::{Limits, Network, Ready};
+use crate::limits::sampled;
+use crate::manifest::{Network, Ready};
 use crate::process::message::{Isolation, Kept, Setup};
 use crate::process::spawn::Launch;
 
 /// Open files of netcore: every peer, plugin and stream takes one or two.
 const NETCORE_OPEN_FILES: u64 = 65_536;
-
-/// What the kernel can enforce of a plugin's limits.
-pub(super) fn resources(limits: &Limits) -> Resources {
-    Resources {
-        memory: Some(limits.memory_bytes),
-        swap: Some(limits.swap_bytes),
-        cpu_percent: Some(limits.cpu_percent),
-        cpu_weight: Some(limits.cpu_weight),
-        pids: Some(limits.pids),
-    }
-}
 
 /// A plugin's launch. Makes its data folder.
 pub(super) fn of_plugin(spec: &PluginSpec, gateway: &Gateway, home: &Home, programs: &Programs) -> io::Result<Launch> {
@@ -84,7 +73,7 @@ pub(super) fn of_plugin(spec: &PluginSpec, gateway: &Gateway, home: &Home, progr
             },
         },
         descriptors: Vec::new(),
-        resources: resources(&spec.limits),
+        limits: Some(spec.limits.clone()),
     })
 }
 
@@ -123,7 +112,7 @@ pub(super) fn of_netcore(
             ready_port: None,
         },
         descriptors: vec![admin],
-        resources: Resources::default(),
+        limits: None,
     }
 }
 

@@ -7,7 +7,6 @@ use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 
 use super::control::Done;
 use super::gateway::Gateway;
-use super::launch::resources;
 use super::lifecycle::{Habits, Lifecycle, State};
 use super::usage::Meter;
 use super::{PluginSpec, PluginStatus};
@@ -121,7 +120,7 @@ impl Plugin {
     /// Applies changed limits to what runs. The words of those that could not be.
     pub(super) fn apply_limits(&mut self) -> Result<(), Failure> {
         let Some(running) = &self.running else { return Ok(()) };
-        let measures = running.watched.limit(resources(&self.spec.limits));
+        let measures = running.watched.limit(&self.spec.limits);
         let mut problems = Vec::new();
         for measure in measures {
             if let (false, Some(why)) = (measure.applied, &measure.why_not) {

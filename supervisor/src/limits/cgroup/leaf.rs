@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::files::{read_key, read_number, write, write_bytes, write_checked, write_exact};
 use super::{CgroupError, Controller, Version, kill};
-use crate::limits::{Measure, Resources, Usage};
+use crate::limits::{Measure, Usage};
+use crate::manifest::Limits;
 
 /// Our init, which is in the group too and must not eat into the plugin's number of processes.
 const INIT_PROCESSES: u32 = 1;
@@ -57,55 +58,40 @@ impl Leaf {
         }
     }
 
-    /// Writes the limits and reads each back; one measure for each that was asked for. May be called again while the
-    /// child runs.
-    pub fn apply(&self, resources: &Resources) -> Vec<Measure> {
+    /// Writes the limits and reads each back; returns one measure per limit. May be called again while the child runs.
+    pub fn apply(&self, limits: &Limits) -> Vec<Measure> {
         let mut measures = Vec::new();
         let mut add = |name: &str, controller: Controller, set: &dyn Fn(&Path) -> Result<(), CgroupError>| {
             let result = self.folder(controller).and_then(|folder| set(folder).map_err(|error| error.to_string()));
             measures.push(Measure::from_result(name, result));
         };
-        if let Some(bytes) = resources.memory {
-            add("memory", Controller::Memory, &|folder| self.set_memory(folder, bytes, resources.swap));
-        }
-        if let Some(bytes) = resources.swap {
-            add("swap", Controller::Memory, &|folder| self.set_swap(folder, resources.memory, bytes));
-        }
-        if let Some(percent) = resources.cpu_percent {
-            add("cpu", Controller::Cpu, &|folder| self.set_cpu(folder, percent));
-        }
-        if let Some(weight) = resources.cpu_weight {
-            add("cpu_weight", Controller::Cpu, &|folder| self.set_cpu_weight(folder, weight));
-        }
-        if let Some(pids) = resources.pids {
-            let value = (pids.saturating_add(INIT_PROCESSES)).to_string();
-            add("pids", Controller::Pids, &|folder| write_exact(&folder.join("pids.max"), &value));
-        }
+        add("memory", Controller::Memory, &|folder| self.set_memory(folder, limits.memory_bytes, limits.swap_bytes));
+        add("swap", Controller::Memory, &|folder| self.set_swap(folder, limits.memory_bytes, limits.swap_bytes));
+        add("cpu", Controller::Cpu, &|folder| self.set_cpu(folder, limits.cpu_percent));
+        add("cpu_weight", Controller::Cpu, &|folder| self.set_cpu_weight(folder, limits.cpu_weight));
+        let pids = limits.pids.saturating_add(INIT_PROCESSES).to_string();
+        add("pids", Controller::Pids, &|folder| write_exact(&folder.join("pids.max"), &pids));
         measures
     }
 
-    fn set_memory(&self, folder: &Path, bytes: u64, swap: Option<u64>) -> Result<(), CgroupError> {
+    fn set_memory(&self, folder: &Path, bytes: u64, swap: u64) -> Result<(), CgroupError> {
         match self.version {
             Version::V2 => write_bytes(&folder.join("memory.max"), bytes),
             Version::V1 => {
                 // Memory with swap may never be below memory alone: to raise the limit, raise that first.
                 let both = folder.join("memory.memsw.limit_in_bytes");
                 if both.exists() && read_number(&both).is_some_and(|now| now < bytes) {
-                    write(&both, &bytes.saturating_add(swap.unwrap_or(0)).to_string())?;
+                    write(&both, &bytes.saturating_add(swap).to_string())?;
                 }
                 write_bytes(&folder.join("memory.limit_in_bytes"), bytes)
             }
         }
     }
 
-    fn set_swap(&self, folder: &Path, memory: Option<u64>, bytes: u64) -> Result<(), CgroupError> {
-        match (self.version, memory) {
-            (Version::V2, _) => write_bytes(&folder.join("memory.swap.max"), bytes),
-            (Version::V1, Some(memory)) => {
-                write_bytes(&folder.join("memory.memsw.limit_in_bytes"), memory.saturating_add(bytes))
-            }
-            // Without a limit on memory, version 1 can only be asked not to swap.
-            (Version::V1, None) => write_exact(&folder.join("memory.swappiness"), "0"),
+    fn set_swap(&self, folder: &Path, memory: u64, bytes: u64) -> Result<(), CgroupError> {
+        match self.version {
+            Version::V2 => write_bytes(&folder.join("memory.swap.max"), bytes),
+            Version::V1 => write_bytes(&folder.join("memory.memsw.limit_in_bytes"), memory.saturating_add(bytes)),
         }
     }
 
