@@ -206,8 +206,7 @@ impl Daemon {
         let _one_at_a_time = self.changes.lock().await;
         self.state.recorded(id).await?;
         for (key, value) in limits.iter().filter_map(|(key, value)| value.as_ref().map(|value| (key, value))) {
-            LimitSettings::from_text(key, value)
-                .map_err(|what| CliError::usage(what, "see docs/manifest.md"))?;
+            LimitSettings::from_text(key, value).map_err(|what| CliError::usage(what, "see docs/manifest.md"))?;
         }
         if !limits.is_empty() {
             let wanted = id.clone();
