@@ -8,6 +8,7 @@ use crate::daemon;
 use crate::home::Home;
 
 pub(super) async fn run(context: Context, options: Run) -> Result<(), CliError> {
+    context.home.prepare()?;
     let config = configure(&context.home, options)?;
     daemon::run(context.home, config, &context.printer).await
 }

@@ -52,9 +52,8 @@ impl From<StartError> for CliError {
     }
 }
 
-/// Runs until it is told to stop.
+/// Runs a node until it is told to stop. `home` must be prepared ([`Home::prepare`]).
 pub(crate) async fn run(home: Home, config: DaemonConfig, printer: &Printer) -> Result<(), CliError> {
-    home.prepare()?;
     let _lock = home.lock()?;
     // From here on we are the only daemon of this home.
     let mut store = Store::open(&home.state_db())?;
