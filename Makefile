@@ -47,6 +47,11 @@ lint: ## Checks format, lints, types, licences and advisories
 bench: build ## Measures this project against plain QUIC on this machine
 	@scripts/bench
 
+.PHONY: generate
+generate: ## Writes what the SDKs, the specification and the vectors repeat of the gateway's Rust types
+	@scripts/setup build
+	@cargo run --quiet --locked -p polypeer-codegen
+
 .PHONY: clean
 clean: ## Removes what the other targets made
 	@rm -rf target bench/target .venv .pytest_cache .mypy_cache .ruff_cache contrib/apps/files/files

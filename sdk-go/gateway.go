@@ -213,7 +213,7 @@ func why(ctx context.Context) error {
 func parseTarget(peer string) (msgTarget, error) {
 	peer = strings.TrimSpace(peer)
 	if strings.HasPrefix(peer, "polypeer:") {
-		if !msgIsTicket(peer) {
+		if !isTicket(peer) {
 			return nil, &Error{Code: CodeBadArgument, Message: fmt.Sprintf("%.80q is not a ticket: expected polypeer:ID@ADDRESS,…", peer)}
 		}
 		return msgTargetTicket{peer}, nil

@@ -83,7 +83,7 @@ func TestVectorsOfMessagesReadAndWriteBack(t *testing.T) {
 		if !reflect.DeepEqual(got, v.JSON) {
 			t.Errorf("%s: %s", v.Name, text)
 		}
-		if back, err := encodeMsg(m); err != nil || !bytes.Equal(back, v.Hex) {
+		if back, err := frame(m); err != nil || !bytes.Equal(back[frameHeader:], v.Hex) {
 			t.Errorf("%s: %x, %v", v.Name, back, err)
 		}
 	}
@@ -208,20 +208,20 @@ func TestVectorsOfTextsAreReadOrRefused(t *testing.T) {
 			}
 		case "ticket":
 			_, err := parseTarget(v.Text)
-			valid = err == nil && msgIsTicket(v.Text)
+			valid = err == nil && isTicket(v.Text)
 		case "plugin id":
-			valid = msgIsPluginID(v.Text)
+			valid = isPluginID(v.Text)
 		case "protocol":
-			valid = msgIsProtocol(v.Text)
+			valid = isProtocol(v.Text)
 		case "name":
-			valid = msgIsRecordName(v.Text)
+			valid = isRecordName(v.Text)
 		case "hash":
 			hash, err := ParseHash(v.Text)
 			if valid = err == nil; valid && (!bytes.Equal(hash[:], v.Bytes) || hash.String() != v.Text) {
 				t.Errorf("%s: %x", v.Text, hash)
 			}
 		case "pattern":
-			valid = msgIsPattern(v.Text)
+			valid = isPattern(v.Text)
 		default:
 			t.Fatalf("a vector of unknown kind %q", v.Kind)
 		}

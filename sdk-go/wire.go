@@ -8,16 +8,20 @@ import (
 
 // Sizes that SPEC.md fixes.
 const (
-	maxFrame        = msgMaxFrame
-	maxData         = 256 << 10 // payload of one data frame
-	maxPayload      = 64 << 10  // payload of a request or reply
-	maxMessage      = 1024      // text of a failure
-	maxRequests     = 256       // requests one session may have in flight
-	maxCalls        = 256       // calls waiting for one session's answer
-	maxUnclaimed    = 128       // streams announced and not yet claimed
-	frameHeader     = 4
-	protocolVersion = 1
-	firstKindByte   = 24 // a data header is 24 bits of value, then the kind
+	maxFrame           = 1 << 20   // body of a control frame
+	maxData            = 256 << 10 // payload of one data frame
+	maxPayload         = 64 << 10  // payload of a request or reply
+	maxMessage         = 1024      // text of a failure
+	maxRequests        = 256       // requests one session may have in flight
+	maxCalls           = 256       // calls waiting for one session's answer
+	maxUnclaimed       = 128       // streams announced and not yet claimed
+	maxProtocol        = 80        // name of a protocol, and a pattern of one
+	maxName            = 128       // name of a topic or record
+	maxTicket          = 1024
+	maxTicketAddresses = 16
+	frameHeader        = 4
+	protocolVersion    = 1
+	firstKindByte      = 24 // a data header is 24 bits of value, then the kind
 )
 
 // frame is one control frame: the length, then the message. A name that breaks its rule is a bad argument of whoever

@@ -11,6 +11,7 @@ import os
 from typing import Callable, Protocol, Union, cast
 
 from . import _messages as m
+from ._codec import DecodeError
 from ._data import Data, DataReceiver, DataSender, Fin, Reset, Side
 from ._errors import (
     ConnectionLost,
@@ -273,7 +274,7 @@ class Channel(asyncio.BufferedProtocol):
     def _reply(self, body: bytes) -> None:
         try:
             reply = m.decode_opening_reply(body)
-        except m.DecodeError as error:
+        except DecodeError as error:
             raise ProtocolError(f"netcore's answer to the opening is not a message: {error}") from error
         if isinstance(reply, m.OpeningReplyRefused):
             raise from_code(reply.value.code, reply.value.message)

@@ -1,5 +1,4 @@
-# Generated from ipc-protocol/src by `POLYPEER_BLESS=1 cargo test -p polypeer-ipc-protocol --test generated`.
-# Do not edit: a test fails when this file is not what that command makes.
+# Generated from ipc-protocol/src by `make generate`. Do not edit: a test fails when this file is not what that makes.
 """The gateway's messages as Python values, and their bytes; ``ipc-protocol/SPEC.md`` says what they mean.
 
 An enum ``E`` with a variant ``V`` is the class ``EV``; ``E`` itself is the union of them. A variant's one unnamed value
@@ -9,211 +8,11 @@ secrets, hashes, signatures and payloads are ``bytes``; names and tickets are ``
 
 from __future__ import annotations
 
-import ipaddress
-import re
-import struct
 from dataclasses import dataclass
-from typing import Any, Callable, List, Optional, Tuple, TypeVar, Union
+from typing import Any, Optional, Tuple, Union
 
-_T = TypeVar("_T")
-_U32 = struct.Struct("<I")
-_U64 = struct.Struct("<Q")
-_MAX_FRAME = 1 << 20
-_ALPHABET = "ybndrfg8ejkmcpqxot1uwisza345h769"
-_VALUES = {symbol: value for value, symbol in enumerate(_ALPHABET)}
-_PLUGIN_ID = re.compile(r"[a-z0-9-]{2,40}\Z")
-_PROTOCOL = re.compile(r"(?=.{3,80}\Z)[a-z0-9._-]+/[a-z0-9._-]+\Z")
-_PATTERN = re.compile(r"(?=.{1,80}\Z)[a-z0-9._/-]*\*?\Z")
-_NAME = re.compile(r"[a-z0-9._/-]{1,128}\Z")
-_ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+)):([0-9]{1,5})\Z")
-
-Data = Union[bytes, bytearray, memoryview]
-
-
-class DecodeError(ValueError):
-    """The bytes are not the message they should be."""
-
-
-class UnknownTag(DecodeError):
-    """A request, response or event that this version does not know; a later one may. Not an error of the session."""
-
-
-def _node_text(node: bytes) -> str:
-    number = int.from_bytes(node, "big") << 4
-    return "".join(_ALPHABET[number >> shift & 31] for shift in range(255, -1, -5))
-
-
-def _is_node(text: str) -> bool:
-    return len(text) == 52 and all(symbol in _VALUES for symbol in text) and _VALUES[text[51]] & 15 == 0
-
-
-def _is_address(text: str) -> bool:
-    found = _ADDRESS.match(text)
-    if found is None or int(found[3]) > 65535:
-        return False
-    try:
-        return ipaddress.ip_address(found[1] or found[2]).version == (6 if found[1] else 4)
-    except ValueError:
-        return False
-
-
-def _is_ticket(text: str) -> bool:
-    text = text.strip()
-    if not text.startswith("polypeer:") or len(text.encode("utf-8", "replace")) > 1024:
-        return False
-    node, at, rest = text[len("polypeer:") :].partition(";")[0].partition("@")
-    addresses = rest.split(",") if at else []
-    return _is_node(node) and len(addresses) <= 16 and all(map(_is_address, addresses))
-
-
-class _Reader:
-    """Takes values off the front of ``data``; never allocates by a length it was told."""
-
-    __slots__ = ("_at", "_data")
-
-    def __init__(self, data: Data) -> None:
-        if len(data) > _MAX_FRAME:
-            raise DecodeError(f"message of {len(data)} bytes; the limit is {_MAX_FRAME}")
-        self._data = bytes(data)
-        self._at = 0
-
-    def take(self, count: int) -> bytes:
-        end = self._at + count
-        if end > len(self._data):
-            raise DecodeError(f"message cut short: {count} bytes expected, {len(self._data) - self._at} left")
-        taken = self._data[self._at : end]
-        self._at = end
-        return taken
-
-    def u32(self) -> int:
-        return int(_U32.unpack(self.take(4))[0])
-
-    def u64(self) -> int:
-        return int(_U64.unpack(self.take(8))[0])
-
-    def bool(self) -> bool:
-        value = self.take(1)[0]
-        if value > 1:
-            raise DecodeError(f"boolean of value {value}")
-        return value == 1
-
-    def bytes32(self) -> bytes:
-        return self.take(32)
-
-    def bytes64(self) -> bytes:
-        return self.take(64)
-
-    def bytes(self) -> bytes:
-        return self.take(self.u64())
-
-    def string(self) -> str:
-        try:
-            return self.bytes().decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise DecodeError("text is not UTF-8") from error
-
-    def plugin_id(self) -> str:
-        return self._checked(_PLUGIN_ID.match, "plugin id")
-
-    def protocol(self) -> str:
-        return self._checked(_PROTOCOL.match, "protocol")
-
-    def pattern(self) -> str:
-        return self._checked(_PATTERN.match, "pattern")
-
-    def name(self) -> str:
-        return self._checked(_NAME.match, "name")
-
-    def ticket(self) -> str:
-        return self._checked(_is_ticket, "ticket")
-
-    def _checked(self, check: Callable[[str], Any], what: str) -> str:
-        text = self.string()
-        if not check(text):
-            raise DecodeError(f"{text[:80]!r} is not a {what}")
-        return text
-
-    def list(self, read: Callable[[_Reader], _T], limit: Optional[int] = None) -> Tuple[_T, ...]:
-        count = self.u64()
-        if count > len(self._data) - self._at or (limit is not None and count > limit):
-            raise DecodeError(f"list of {count} entries in {len(self._data) - self._at} bytes")
-        items: List[_T] = []
-        for _ in range(count):
-            items.append(read(self))
-        return tuple(items)
-
-    def option(self, read: Callable[[_Reader], _T]) -> Optional[_T]:
-        return read(self) if self.bool() else None
-
-    def end(self) -> None:
-        left = len(self._data) - self._at
-        if left:
-            raise DecodeError(f"{left} bytes are left after the message")
-
-
-class _Writer:
-    __slots__ = ("_out",)
-
-    def __init__(self) -> None:
-        self._out = bytearray()
-
-    def finish(self) -> bytes:
-        if len(self._out) > _MAX_FRAME:
-            raise ValueError(f"message of {len(self._out)} bytes; the limit is {_MAX_FRAME}")
-        return bytes(self._out)
-
-    def u32(self, value: int) -> None:
-        self._out += self._packed(_U32, value)
-
-    def u64(self, value: int) -> None:
-        self._out += self._packed(_U64, value)
-
-    def _packed(self, form: struct.Struct, value: int) -> bytes:
-        try:
-            return form.pack(value)
-        except struct.error as error:
-            raise ValueError(f"{value!r} is not an unsigned integer of {form.size} bytes") from error
-
-    def bool(self, value: bool) -> None:
-        self._out.append(1 if value else 0)
-
-    def bytes32(self, value: bytes) -> None:
-        self._exactly(32, value)
-
-    def bytes64(self, value: bytes) -> None:
-        self._exactly(64, value)
-
-    def _exactly(self, size: int, value: bytes) -> None:
-        if len(value) != size:
-            raise ValueError(f"expected {size} bytes, not {len(value)}")
-        self._out += value
-
-    def bytes(self, value: Data) -> None:
-        self.u64(len(value))
-        self._out += value
-
-    def string(self, value: str) -> None:
-        self.bytes(value.encode("utf-8"))
-
-    def plugin_id(self, value: str) -> None:
-        self._checked(value, _PLUGIN_ID.match, "plugin id")
-
-    def protocol(self, value: str) -> None:
-        self._checked(value, _PROTOCOL.match, "protocol")
-
-    def pattern(self, value: str) -> None:
-        self._checked(value, _PATTERN.match, "pattern")
-
-    def name(self, value: str) -> None:
-        self._checked(value, _NAME.match, "name")
-
-    def ticket(self, value: str) -> None:
-        self._checked(value, _is_ticket, "ticket")
-
-    def _checked(self, value: str, check: Callable[[str], Any], what: str) -> None:
-        if not check(value):
-            raise ValueError(f"{value[:80]!r} is not a {what}")
-        self.string(value)
+from ._codec import Data, DecodeError, Reader, UnknownTag, Writer
+from ._names import node_text
 
 
 @dataclass(frozen=True)
@@ -238,7 +37,7 @@ Target = Union[
 ]
 
 
-def _read_target(r: _Reader) -> Target:
+def _read_target(r: Reader) -> Target:
     tag = r.u32()
     if tag == 0:
         return TargetNode(r.bytes32())
@@ -249,7 +48,7 @@ def _read_target(r: _Reader) -> Target:
     raise DecodeError(f"unknown Target {tag}")
 
 
-def _write_target(w: _Writer, v: Target) -> None:
+def _write_target(w: Writer, v: Target) -> None:
     if isinstance(v, TargetNode):
         w.u32(0)
         w.bytes32(v.value)
@@ -264,7 +63,7 @@ def _write_target(w: _Writer, v: Target) -> None:
 
 def _json_target(v: Target) -> Any:
     if isinstance(v, TargetNode):
-        return {"Node": _node_text(v.value)}
+        return {"Node": node_text(v.value)}
     if isinstance(v, TargetTicket):
         return {"Ticket": v.value}
     if isinstance(v, TargetLocal):
@@ -299,10 +98,10 @@ Opening = Union[
 ]
 
 
-def _read_opening(r: _Reader) -> Opening:
+def _read_opening(r: Reader) -> Opening:
     tag = r.u32()
     if tag == 0:
-        return OpeningHello(r.list(_Reader.u32, 32), r.bytes32())
+        return OpeningHello(r.list(Reader.u32, 32), r.bytes32())
     if tag == 1:
         return OpeningOpen(r.bytes32(), _read_target(r), r.protocol(), r.u32())
     if tag == 2:
@@ -310,7 +109,7 @@ def _read_opening(r: _Reader) -> Opening:
     raise DecodeError(f"unknown Opening {tag}")
 
 
-def _write_opening(w: _Writer, v: Opening) -> None:
+def _write_opening(w: Writer, v: Opening) -> None:
     if isinstance(v, OpeningHello):
         w.u32(0)
         w.u64(len(v.versions))
@@ -343,14 +142,14 @@ def _json_opening(v: Opening) -> Any:
 
 def encode_opening(v: Opening) -> bytes:
     """The body of a frame. Raises :class:`ValueError` when it is over the limit, or a name breaks its rule."""
-    w = _Writer()
+    w = Writer()
     _write_opening(w, v)
     return w.finish()
 
 
 def decode_opening(data: Data) -> Opening:
     """Reads the body of a frame, to its last byte. Raises :class:`DecodeError`."""
-    r = _Reader(data)
+    r = Reader(data)
     v = _read_opening(r)
     r.end()
     return v
@@ -367,11 +166,11 @@ class Failure:
     message: str
 
 
-def _read_failure(r: _Reader) -> Failure:
+def _read_failure(r: Reader) -> Failure:
     return Failure(r.u32(), r.string())
 
 
-def _write_failure(w: _Writer, v: Failure) -> None:
+def _write_failure(w: Writer, v: Failure) -> None:
     w.u32(v.code)
     w.string(v.message)
 
@@ -396,16 +195,16 @@ PeerScope = Union[
 ]
 
 
-def _read_peer_scope(r: _Reader) -> PeerScope:
+def _read_peer_scope(r: Reader) -> PeerScope:
     tag = r.u32()
     if tag == 0:
-        return PeerScopeList(r.list(_Reader.bytes32))
+        return PeerScopeList(r.list(Reader.bytes32))
     if tag == 1:
         return PeerScopeAny()
     raise DecodeError(f"unknown PeerScope {tag}")
 
 
-def _write_peer_scope(w: _Writer, v: PeerScope) -> None:
+def _write_peer_scope(w: Writer, v: PeerScope) -> None:
     if isinstance(v, PeerScopeList):
         w.u32(0)
         w.u64(len(v.value))
@@ -419,7 +218,7 @@ def _write_peer_scope(w: _Writer, v: PeerScope) -> None:
 
 def _json_peer_scope(v: PeerScope) -> Any:
     if isinstance(v, PeerScopeList):
-        return {"List": [_node_text(item) for item in v.value]}
+        return {"List": [node_text(item) for item in v.value]}
     if isinstance(v, PeerScopeAny):
         return "Any"
     raise TypeError(f"not a PeerScope: {v!r}")
@@ -436,11 +235,11 @@ class Grants:
     routes: Tuple[str, ...]
 
 
-def _read_grants(r: _Reader) -> Grants:
-    return Grants(r.list(_Reader.pattern), r.list(_Reader.pattern), r.list(_Reader.pattern), _read_peer_scope(r), r.list(_Reader.pattern), r.list(_Reader.pattern), r.list(_Reader.pattern))
+def _read_grants(r: Reader) -> Grants:
+    return Grants(r.list(Reader.pattern), r.list(Reader.pattern), r.list(Reader.pattern), _read_peer_scope(r), r.list(Reader.pattern), r.list(Reader.pattern), r.list(Reader.pattern))
 
 
-def _write_grants(w: _Writer, v: Grants) -> None:
+def _write_grants(w: Writer, v: Grants) -> None:
     w.u64(len(v.serve))
     for pattern in v.serve:
         w.pattern(pattern)
@@ -475,11 +274,11 @@ class Welcome:
     secret: bytes
 
 
-def _read_welcome(r: _Reader) -> Welcome:
+def _read_welcome(r: Reader) -> Welcome:
     return Welcome(r.u32(), r.bytes32(), r.plugin_id(), _read_grants(r), r.bytes32())
 
 
-def _write_welcome(w: _Writer, v: Welcome) -> None:
+def _write_welcome(w: Writer, v: Welcome) -> None:
     w.u32(v.version)
     w.bytes32(v.node)
     w.plugin_id(v.plugin)
@@ -488,7 +287,7 @@ def _write_welcome(w: _Writer, v: Welcome) -> None:
 
 
 def _json_welcome(v: Welcome) -> Any:
-    return {"version": v.version, "node": _node_text(v.node), "plugin": v.plugin, "grants": _json_grants(v.grants), "secret": v.secret.hex()}
+    return {"version": v.version, "node": node_text(v.node), "plugin": v.plugin, "grants": _json_grants(v.grants), "secret": v.secret.hex()}
 
 
 @dataclass(frozen=True)
@@ -507,7 +306,7 @@ Origin = Union[
 ]
 
 
-def _read_origin(r: _Reader) -> Origin:
+def _read_origin(r: Reader) -> Origin:
     tag = r.u32()
     if tag == 0:
         return OriginPeer(r.bytes32())
@@ -516,7 +315,7 @@ def _read_origin(r: _Reader) -> Origin:
     raise DecodeError(f"unknown Origin {tag}")
 
 
-def _write_origin(w: _Writer, v: Origin) -> None:
+def _write_origin(w: Writer, v: Origin) -> None:
     if isinstance(v, OriginPeer):
         w.u32(0)
         w.bytes32(v.value)
@@ -529,7 +328,7 @@ def _write_origin(w: _Writer, v: Origin) -> None:
 
 def _json_origin(v: Origin) -> Any:
     if isinstance(v, OriginPeer):
-        return {"Peer": _node_text(v.value)}
+        return {"Peer": node_text(v.value)}
     if isinstance(v, OriginLocal):
         return {"Local": v.value}
     raise TypeError(f"not a Origin: {v!r}")
@@ -558,7 +357,7 @@ OpeningReply = Union[
 ]
 
 
-def _read_opening_reply(r: _Reader) -> OpeningReply:
+def _read_opening_reply(r: Reader) -> OpeningReply:
     tag = r.u32()
     if tag == 0:
         return OpeningReplyRefused(_read_failure(r))
@@ -569,7 +368,7 @@ def _read_opening_reply(r: _Reader) -> OpeningReply:
     raise DecodeError(f"unknown OpeningReply {tag}")
 
 
-def _write_opening_reply(w: _Writer, v: OpeningReply) -> None:
+def _write_opening_reply(w: Writer, v: OpeningReply) -> None:
     if isinstance(v, OpeningReplyRefused):
         w.u32(0)
         _write_failure(w, v.value)
@@ -596,14 +395,14 @@ def _json_opening_reply(v: OpeningReply) -> Any:
 
 def encode_opening_reply(v: OpeningReply) -> bytes:
     """The body of a frame. Raises :class:`ValueError` when it is over the limit, or a name breaks its rule."""
-    w = _Writer()
+    w = Writer()
     _write_opening_reply(w, v)
     return w.finish()
 
 
 def decode_opening_reply(data: Data) -> OpeningReply:
     """Reads the body of a frame, to its last byte. Raises :class:`DecodeError`."""
-    r = _Reader(data)
+    r = Reader(data)
     v = _read_opening_reply(r)
     r.end()
     return v
@@ -630,7 +429,7 @@ Scope = Union[
 ]
 
 
-def _read_scope(r: _Reader) -> Scope:
+def _read_scope(r: Reader) -> Scope:
     tag = r.u32()
     if tag == 0:
         return ScopePeers()
@@ -639,7 +438,7 @@ def _read_scope(r: _Reader) -> Scope:
     raise DecodeError(f"unknown Scope {tag}")
 
 
-def _write_scope(w: _Writer, v: Scope) -> None:
+def _write_scope(w: Writer, v: Scope) -> None:
     if isinstance(v, ScopePeers):
         w.u32(0)
     elif isinstance(v, ScopeLocal):
@@ -672,7 +471,7 @@ CallMode = Union[
 ]
 
 
-def _read_call_mode(r: _Reader) -> CallMode:
+def _read_call_mode(r: Reader) -> CallMode:
     tag = r.u32()
     if tag == 0:
         return CallModeStreams()
@@ -681,7 +480,7 @@ def _read_call_mode(r: _Reader) -> CallMode:
     raise DecodeError(f"unknown CallMode {tag}")
 
 
-def _write_call_mode(w: _Writer, v: CallMode) -> None:
+def _write_call_mode(w: Writer, v: CallMode) -> None:
     if isinstance(v, CallModeStreams):
         w.u32(0)
     elif isinstance(v, CallModeEvents):
@@ -714,7 +513,7 @@ Validation = Union[
 ]
 
 
-def _read_validation(r: _Reader) -> Validation:
+def _read_validation(r: Reader) -> Validation:
     tag = r.u32()
     if tag == 0:
         return ValidationSignature()
@@ -723,7 +522,7 @@ def _read_validation(r: _Reader) -> Validation:
     raise DecodeError(f"unknown Validation {tag}")
 
 
-def _write_validation(w: _Writer, v: Validation) -> None:
+def _write_validation(w: Writer, v: Validation) -> None:
     if isinstance(v, ValidationSignature):
         w.u32(0)
     elif isinstance(v, ValidationPlugin):
@@ -762,7 +561,7 @@ Verdict = Union[
 ]
 
 
-def _read_verdict(r: _Reader) -> Verdict:
+def _read_verdict(r: Reader) -> Verdict:
     tag = r.u32()
     if tag == 0:
         return VerdictAccept()
@@ -773,7 +572,7 @@ def _read_verdict(r: _Reader) -> Verdict:
     raise DecodeError(f"unknown Verdict {tag}")
 
 
-def _write_verdict(w: _Writer, v: Verdict) -> None:
+def _write_verdict(w: Writer, v: Verdict) -> None:
     if isinstance(v, VerdictAccept):
         w.u32(0)
     elif isinstance(v, VerdictIgnore):
@@ -804,11 +603,11 @@ class SignedRecord:
     signature: bytes
 
 
-def _read_signed_record(r: _Reader) -> SignedRecord:
+def _read_signed_record(r: Reader) -> SignedRecord:
     return SignedRecord(r.bytes32(), r.name(), r.u64(), r.u64(), r.bytes(), r.bytes64())
 
 
-def _write_signed_record(w: _Writer, v: SignedRecord) -> None:
+def _write_signed_record(w: Writer, v: SignedRecord) -> None:
     w.bytes32(v.key)
     w.name(v.name)
     w.u64(v.sequence)
@@ -818,7 +617,7 @@ def _write_signed_record(w: _Writer, v: SignedRecord) -> None:
 
 
 def _json_signed_record(v: SignedRecord) -> Any:
-    return {"key": _node_text(v.key), "name": v.name, "sequence": v.sequence, "expires": v.expires, "value": v.value.hex(), "signature": v.signature.hex()}
+    return {"key": node_text(v.key), "name": v.name, "sequence": v.sequence, "expires": v.expires, "value": v.value.hex(), "signature": v.signature.hex()}
 
 
 @dataclass(frozen=True)
@@ -1009,7 +808,7 @@ Request = Union[
 ]
 
 
-def _read_request(r: _Reader) -> Request:
+def _read_request(r: Reader) -> Request:
     tag = r.u32()
     if tag == 0:
         return RequestListen(r.protocol(), _read_scope(r), _read_call_mode(r))
@@ -1066,7 +865,7 @@ def _read_request(r: _Reader) -> Request:
     raise UnknownTag(f"unknown Request {tag}")
 
 
-def _write_request(w: _Writer, v: Request) -> None:
+def _write_request(w: Writer, v: Request) -> None:
     if isinstance(v, RequestListen):
         w.u32(0)
         w.protocol(v.protocol)
@@ -1211,7 +1010,7 @@ def _json_request(v: Request) -> Any:
     if isinstance(v, RequestPutSigned):
         return {"PutSigned": {"record": _json_signed_record(v.record), "timeout_ms": v.timeout_ms}}
     if isinstance(v, RequestGetSigned):
-        return {"GetSigned": {"key": _node_text(v.key), "name": v.name, "timeout_ms": v.timeout_ms}}
+        return {"GetSigned": {"key": node_text(v.key), "name": v.name, "timeout_ms": v.timeout_ms}}
     if isinstance(v, RequestProvide):
         return {"Provide": {"name": v.name, "timeout_ms": v.timeout_ms}}
     if isinstance(v, RequestUnprovide):
@@ -1219,9 +1018,9 @@ def _json_request(v: Request) -> Any:
     if isinstance(v, RequestFindProviders):
         return {"FindProviders": {"name": v.name, "limit": v.limit, "timeout_ms": v.timeout_ms}}
     if isinstance(v, RequestFindPeer):
-        return {"FindPeer": {"node": _node_text(v.node), "timeout_ms": v.timeout_ms}}
+        return {"FindPeer": {"node": node_text(v.node), "timeout_ms": v.timeout_ms}}
     if isinstance(v, RequestSendDatagram):
-        return {"SendDatagram": {"node": _node_text(v.node), "protocol": v.protocol, "payload": v.payload.hex()}}
+        return {"SendDatagram": {"node": node_text(v.node), "protocol": v.protocol, "payload": v.payload.hex()}}
     if isinstance(v, RequestReceiveDatagrams):
         return {"ReceiveDatagrams": {"protocol": v.protocol, "on": v.on}}
     if isinstance(v, RequestWatchNetwork):
@@ -1260,7 +1059,7 @@ ClientFrame = Union[
 ]
 
 
-def _read_client_frame(r: _Reader) -> ClientFrame:
+def _read_client_frame(r: Reader) -> ClientFrame:
     tag = r.u32()
     if tag == 0:
         return ClientFrameRequest(r.u64(), _read_request(r))
@@ -1273,7 +1072,7 @@ def _read_client_frame(r: _Reader) -> ClientFrame:
     raise DecodeError(f"unknown ClientFrame {tag}")
 
 
-def _write_client_frame(w: _Writer, v: ClientFrame) -> None:
+def _write_client_frame(w: Writer, v: ClientFrame) -> None:
     if isinstance(v, ClientFrameRequest):
         w.u32(0)
         w.u64(v.id)
@@ -1307,14 +1106,14 @@ def _json_client_frame(v: ClientFrame) -> Any:
 
 def encode_client_frame(v: ClientFrame) -> bytes:
     """The body of a frame. Raises :class:`ValueError` when it is over the limit, or a name breaks its rule."""
-    w = _Writer()
+    w = Writer()
     _write_client_frame(w, v)
     return w.finish()
 
 
 def decode_client_frame(data: Data) -> ClientFrame:
     """Reads the body of a frame, to its last byte. Raises :class:`DecodeError`."""
-    r = _Reader(data)
+    r = Reader(data)
     v = _read_client_frame(r)
     r.end()
     return v
@@ -1341,7 +1140,7 @@ Path = Union[
 ]
 
 
-def _read_path(r: _Reader) -> Path:
+def _read_path(r: Reader) -> Path:
     tag = r.u32()
     if tag == 0:
         return PathDirect()
@@ -1350,7 +1149,7 @@ def _read_path(r: _Reader) -> Path:
     raise DecodeError(f"unknown Path {tag}")
 
 
-def _write_path(w: _Writer, v: Path) -> None:
+def _write_path(w: Writer, v: Path) -> None:
     if isinstance(v, PathDirect):
         w.u32(0)
     elif isinstance(v, PathRelayed):
@@ -1376,11 +1175,11 @@ class PeerInfo:
     protocols: Tuple[str, ...]
 
 
-def _read_peer_info(r: _Reader) -> PeerInfo:
-    return PeerInfo(r.bytes32(), _read_path(r), r.u64(), r.u64(), r.list(_Reader.protocol))
+def _read_peer_info(r: Reader) -> PeerInfo:
+    return PeerInfo(r.bytes32(), _read_path(r), r.u64(), r.u64(), r.list(Reader.protocol))
 
 
-def _write_peer_info(w: _Writer, v: PeerInfo) -> None:
+def _write_peer_info(w: Writer, v: PeerInfo) -> None:
     w.bytes32(v.node)
     _write_path(w, v.path)
     w.u64(v.rtt_us)
@@ -1391,7 +1190,7 @@ def _write_peer_info(w: _Writer, v: PeerInfo) -> None:
 
 
 def _json_peer_info(v: PeerInfo) -> Any:
-    return {"node": _node_text(v.node), "path": _json_path(v.path), "rtt_us": v.rtt_us, "connected_ms": v.connected_ms, "protocols": list(v.protocols)}
+    return {"node": node_text(v.node), "path": _json_path(v.path), "rtt_us": v.rtt_us, "connected_ms": v.connected_ms, "protocols": list(v.protocols)}
 
 
 @dataclass(frozen=True)
@@ -1402,11 +1201,11 @@ class NodeInfo:
     uptime_ms: int
 
 
-def _read_node_info(r: _Reader) -> NodeInfo:
+def _read_node_info(r: Reader) -> NodeInfo:
     return NodeInfo(r.bytes32(), r.ticket(), r.string(), r.u64())
 
 
-def _write_node_info(w: _Writer, v: NodeInfo) -> None:
+def _write_node_info(w: Writer, v: NodeInfo) -> None:
     w.bytes32(v.node)
     w.ticket(v.ticket)
     w.string(v.version)
@@ -1414,7 +1213,7 @@ def _write_node_info(w: _Writer, v: NodeInfo) -> None:
 
 
 def _json_node_info(v: NodeInfo) -> Any:
-    return {"node": _node_text(v.node), "ticket": v.ticket, "version": v.version, "uptime_ms": v.uptime_ms}
+    return {"node": node_text(v.node), "ticket": v.ticket, "version": v.version, "uptime_ms": v.uptime_ms}
 
 
 @dataclass(frozen=True)
@@ -1426,11 +1225,11 @@ class TopicInfo:
     pulled: int
 
 
-def _read_topic_info(r: _Reader) -> TopicInfo:
+def _read_topic_info(r: Reader) -> TopicInfo:
     return TopicInfo(r.u32(), r.u64(), r.u64(), r.u64(), r.u64())
 
 
-def _write_topic_info(w: _Writer, v: TopicInfo) -> None:
+def _write_topic_info(w: Writer, v: TopicInfo) -> None:
     w.u32(v.neighbours)
     w.u64(v.delivered)
     w.u64(v.duplicates)
@@ -1521,7 +1320,7 @@ Response = Union[
 ]
 
 
-def _read_response(r: _Reader) -> Response:
+def _read_response(r: Reader) -> Response:
     tag = r.u32()
     if tag == 0:
         return ResponseFailed(_read_failure(r))
@@ -1540,17 +1339,17 @@ def _read_response(r: _Reader) -> Response:
     if tag == 7:
         return ResponseStored(r.bytes32(), r.u64(), r.u32())
     if tag == 8:
-        return ResponseValue(r.option(_Reader.bytes))
+        return ResponseValue(r.option(Reader.bytes))
     if tag == 9:
         return ResponseRecord(r.option(_read_signed_record))
     if tag == 10:
-        return ResponseProviders(r.list(_Reader.bytes32))
+        return ResponseProviders(r.list(Reader.bytes32))
     if tag == 11:
         return ResponseFound(r.ticket())
     raise UnknownTag(f"unknown Response {tag}")
 
 
-def _write_response(w: _Writer, v: Response) -> None:
+def _write_response(w: Writer, v: Response) -> None:
     if isinstance(v, ResponseFailed):
         w.u32(0)
         _write_failure(w, v.value)
@@ -1623,7 +1422,7 @@ def _json_response(v: Response) -> Any:
     if isinstance(v, ResponseRecord):
         return {"Record": None if v.value is None else _json_signed_record(v.value)}
     if isinstance(v, ResponseProviders):
-        return {"Providers": [_node_text(item) for item in v.value]}
+        return {"Providers": [node_text(item) for item in v.value]}
     if isinstance(v, ResponseFound):
         return {"Found": v.value}
     raise TypeError(f"not a Response: {v!r}")
@@ -1651,7 +1450,7 @@ Reach = Union[
 ]
 
 
-def _read_reach(r: _Reader) -> Reach:
+def _read_reach(r: Reader) -> Reach:
     tag = r.u32()
     if tag == 0:
         return ReachUnknown()
@@ -1662,7 +1461,7 @@ def _read_reach(r: _Reader) -> Reach:
     raise DecodeError(f"unknown Reach {tag}")
 
 
-def _write_reach(w: _Writer, v: Reach) -> None:
+def _write_reach(w: Writer, v: Reach) -> None:
     if isinstance(v, ReachUnknown):
         w.u32(0)
     elif isinstance(v, ReachPublic):
@@ -1706,7 +1505,7 @@ NetworkChange = Union[
 ]
 
 
-def _read_network_change(r: _Reader) -> NetworkChange:
+def _read_network_change(r: Reader) -> NetworkChange:
     tag = r.u32()
     if tag == 0:
         return NetworkChangePath(r.bytes32(), _read_path(r))
@@ -1717,7 +1516,7 @@ def _read_network_change(r: _Reader) -> NetworkChange:
     raise DecodeError(f"unknown NetworkChange {tag}")
 
 
-def _write_network_change(w: _Writer, v: NetworkChange) -> None:
+def _write_network_change(w: Writer, v: NetworkChange) -> None:
     if isinstance(v, NetworkChangePath):
         w.u32(0)
         w.bytes32(v.node)
@@ -1734,7 +1533,7 @@ def _write_network_change(w: _Writer, v: NetworkChange) -> None:
 
 def _json_network_change(v: NetworkChange) -> Any:
     if isinstance(v, NetworkChangePath):
-        return {"Path": {"node": _node_text(v.node), "path": _json_path(v.path)}}
+        return {"Path": {"node": node_text(v.node), "path": _json_path(v.path)}}
     if isinstance(v, NetworkChangeReach):
         return {"Reach": _json_reach(v.value)}
     if isinstance(v, NetworkChangeAddresses):
@@ -1830,7 +1629,7 @@ Event = Union[
 ]
 
 
-def _read_event(r: _Reader) -> Event:
+def _read_event(r: Reader) -> Event:
     tag = r.u32()
     if tag == 0:
         return EventStream(r.u64(), _read_origin(r), r.protocol())
@@ -1859,7 +1658,7 @@ def _read_event(r: _Reader) -> Event:
     raise UnknownTag(f"unknown Event {tag}")
 
 
-def _write_event(w: _Writer, v: Event) -> None:
+def _write_event(w: Writer, v: Event) -> None:
     if isinstance(v, EventStream):
         w.u32(0)
         w.u64(v.stream)
@@ -1924,7 +1723,7 @@ def _json_event(v: Event) -> Any:
     if isinstance(v, EventPeerUp):
         return {"PeerUp": _json_peer_info(v.value)}
     if isinstance(v, EventPeerDown):
-        return {"PeerDown": {"node": _node_text(v.node), "failure": _json_failure(v.failure)}}
+        return {"PeerDown": {"node": node_text(v.node), "failure": _json_failure(v.failure)}}
     if isinstance(v, EventGrantsChanged):
         return {"GrantsChanged": _json_grants(v.value)}
     if isinstance(v, EventDropped):
@@ -1932,9 +1731,9 @@ def _json_event(v: Event) -> Any:
     if isinstance(v, EventClosing):
         return {"Closing": _json_failure(v.value)}
     if isinstance(v, EventMessage):
-        return {"Message": {"topic": v.topic, "message": v.message.hex(), "author": _node_text(v.author), "payload": v.payload.hex()}}
+        return {"Message": {"topic": v.topic, "message": v.message.hex(), "author": node_text(v.author), "payload": v.payload.hex()}}
     if isinstance(v, EventDatagram):
-        return {"Datagram": {"node": _node_text(v.node), "protocol": v.protocol, "payload": v.payload.hex()}}
+        return {"Datagram": {"node": node_text(v.node), "protocol": v.protocol, "payload": v.payload.hex()}}
     if isinstance(v, EventNetwork):
         return {"Network": _json_network_change(v.value)}
     raise TypeError(f"not a Event: {v!r}")
@@ -1957,7 +1756,7 @@ ServerFrame = Union[
 ]
 
 
-def _read_server_frame(r: _Reader) -> ServerFrame:
+def _read_server_frame(r: Reader) -> ServerFrame:
     tag = r.u32()
     if tag == 0:
         return ServerFrameResponse(r.u64(), _read_response(r))
@@ -1966,7 +1765,7 @@ def _read_server_frame(r: _Reader) -> ServerFrame:
     raise DecodeError(f"unknown ServerFrame {tag}")
 
 
-def _write_server_frame(w: _Writer, v: ServerFrame) -> None:
+def _write_server_frame(w: Writer, v: ServerFrame) -> None:
     if isinstance(v, ServerFrameResponse):
         w.u32(0)
         w.u64(v.id)
@@ -1988,14 +1787,14 @@ def _json_server_frame(v: ServerFrame) -> Any:
 
 def encode_server_frame(v: ServerFrame) -> bytes:
     """The body of a frame. Raises :class:`ValueError` when it is over the limit, or a name breaks its rule."""
-    w = _Writer()
+    w = Writer()
     _write_server_frame(w, v)
     return w.finish()
 
 
 def decode_server_frame(data: Data) -> ServerFrame:
     """Reads the body of a frame, to its last byte. Raises :class:`DecodeError`."""
-    r = _Reader(data)
+    r = Reader(data)
     v = _read_server_frame(r)
     r.end()
     return v

@@ -12,6 +12,7 @@ from enum import Enum
 from typing import Union
 
 from . import _messages as m
+from ._codec import DecodeError, UnknownTag
 from ._errors import Busy, ErrorCode, ProtocolError, TooLarge, Unsupported, expect_bytes
 from ._limits import MAX_FRAME, MAX_PAYLOAD, MAX_REQUESTS, VERSION
 
@@ -168,9 +169,9 @@ class ControlMachine:
             raise ProtocolError("netcore sent a frame where none is allowed")
         try:
             message = m.decode_server_frame(body)
-        except m.UnknownTag as error:
+        except UnknownTag as error:
             return self._later(body, error)
-        except m.DecodeError as error:
+        except DecodeError as error:
             raise ProtocolError(f"bytes from netcore are not a message: {error}") from error
         if isinstance(message, m.ServerFrameEvent):
             return Happened(message.value)
@@ -179,7 +180,7 @@ class ControlMachine:
     def _opened(self, body: bytes) -> MachineEvent:
         try:
             reply = m.decode_opening_reply(body)
-        except m.DecodeError as error:
+        except DecodeError as error:
             raise ProtocolError(f"netcore's answer to hello is not a message: {error}") from error
         if isinstance(reply, m.OpeningReplyWelcome):
             if reply.value.version != VERSION:
@@ -198,7 +199,7 @@ class ControlMachine:
         self._unanswered.remove(id)
         return Answered(id, response)
 
-    def _later(self, body: bytes, error: m.UnknownTag) -> MachineEvent | None:
+    def _later(self, body: bytes, error: UnknownTag) -> MachineEvent | None:
         """A message of a later version: an answer (frame tag 0) fails its request, an event is skipped."""
         if body[:4] == bytes(4):
             failed = m.ResponseFailed(m.Failure(ErrorCode.UNSUPPORTED, f"netcore's answer: {error}"))

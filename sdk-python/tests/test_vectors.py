@@ -10,6 +10,7 @@ import pytest
 
 from polypeer import BadArgument, PolypeerError, ProtocolError, SignedRecord, _ids
 from polypeer import _messages as m
+from polypeer._codec import DecodeError, UnknownTag
 from polypeer._data import Data, DataReceiver, Fin, Reset
 from polypeer._feed import allows
 from polypeer._protocol import FrameBuffer
@@ -51,24 +52,24 @@ def test_message_reads_and_writes(case: Any) -> None:
     message = DECODE[kind](data)
     assert JSON[kind](message) == case["json"]
     assert ENCODE[kind](message) == data
-    with pytest.raises(m.DecodeError):
+    with pytest.raises(DecodeError):
         DECODE[kind](data + b"\0")
     cuts = range(len(data)) if len(data) < 2000 else (0, 3, 4, len(data) // 2, len(data) - 1)
     for cut in cuts:
-        with pytest.raises(m.DecodeError):
+        with pytest.raises(DecodeError):
             DECODE[kind](data[:cut])
 
 
 @cases("messages_rejected")
 def test_bad_message_is_refused(case: Any) -> None:
-    with pytest.raises(m.DecodeError) as caught:
+    with pytest.raises(DecodeError) as caught:
         DECODE[case["type"]](unhex(case["hex"]))
-    assert not isinstance(caught.value, m.UnknownTag)
+    assert not isinstance(caught.value, UnknownTag)
 
 
 @cases("unknown")
 def test_message_of_a_later_version_is_told_apart(case: Any) -> None:
-    with pytest.raises(m.UnknownTag):
+    with pytest.raises(UnknownTag):
         DECODE[case["type"]](unhex(case["hex"]))
 
 

@@ -10,8 +10,18 @@ macro_rules! line {
     ($out:expr, $($text:tt)*) => { writeln!($out, $($text)*).expect("writing to a string") };
 }
 
+const HEAD: &str = "\
+// Code generated from ipc-protocol/src by `make generate`. DO NOT EDIT.
+
+package polypeer
+
+// The gateway's messages as Go values, and their bytes; ipc-protocol/SPEC.md says what they mean. A message E is the
+// type msgE. An enum is an interface and its variant V the struct msgEV, or, when no variant holds anything, a number
+// and its constants msgEV. A variant's one unnamed value is its field value.
+";
+
 pub(crate) fn generate(schema: &Schema) -> String {
-    let mut out = include_str!("prelude.go").to_owned();
+    let mut out = HEAD.to_owned();
     for name in schema.order() {
         match schema.shape(&name) {
             Shape::Struct(fields) => {
@@ -136,7 +146,7 @@ fn reads(container: &str, fields: &Fields) -> String {
     };
     let read = |(field, format): &(String, Format)| match format {
         Format::Seq(item) => {
-            let limit = list_limit(container, field).map_or("msgMaxFrame".to_owned(), |limit| limit.to_string());
+            let limit = list_limit(container, field).map_or("maxFrame".to_owned(), |limit| limit.to_string());
             format!("msgList(r, {limit}, {})", function(item))
         }
         Format::Option(item) => format!("msgOptional(r, {})", function(item)),

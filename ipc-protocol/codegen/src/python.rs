@@ -6,8 +6,25 @@ use serde_reflection::Format;
 
 use crate::schema::{GROWING, ROOTS, Schema, Shape, Variant, list_limit, snake};
 
+const HEAD: &str = r#"# Generated from ipc-protocol/src by `make generate`. Do not edit: a test fails when this file is not what that makes.
+"""The gateway's messages as Python values, and their bytes; ``ipc-protocol/SPEC.md`` says what they mean.
+
+An enum ``E`` with a variant ``V`` is the class ``EV``; ``E`` itself is the union of them. A variant's one unnamed value
+is its field ``value``. ``encode_<enum>`` and ``decode_<enum>`` exist for what travels as one frame's body. Node ids,
+secrets, hashes, signatures and payloads are ``bytes``; names and tickets are ``str``, checked when read and when written.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Optional, Tuple, Union
+
+from ._codec import Data, DecodeError, Reader, UnknownTag, Writer
+from ._names import node_text
+"#;
+
 pub(crate) fn generate(schema: &Schema) -> String {
-    let mut out = include_str!("prelude.py").to_owned();
+    let mut out = HEAD.to_owned();
     for name in schema.order() {
         match schema.shape(&name) {
             Shape::Struct(fields) => structure(&mut out, &name, &fields),
@@ -37,8 +54,8 @@ fn class(out: &mut String, name: &str, fields: &[(String, Format)]) {
 fn structure(out: &mut String, name: &str, fields: &[(String, Format)]) {
     class(out, name, fields);
     let function = snake(name);
-    line!(out, "\n\ndef _read_{function}(r: _Reader) -> {name}:\n    return {name}({})", reads(name, fields));
-    line!(out, "\n\ndef _write_{function}(w: _Writer, v: {name}) -> None:");
+    line!(out, "\n\ndef _read_{function}(r: Reader) -> {name}:\n    return {name}({})", reads(name, fields));
+    line!(out, "\n\ndef _write_{function}(w: Writer, v: {name}) -> None:");
     for (field, format) in fields {
         write_value(out, "    ", &format!("v.{field}"), format);
     }
@@ -55,13 +72,13 @@ fn enumeration(out: &mut String, name: &str, variants: &[Variant]) {
     }
     line!(out, "]");
     let function = snake(name);
-    line!(out, "\n\ndef _read_{function}(r: _Reader) -> {name}:\n    tag = r.u32()");
+    line!(out, "\n\ndef _read_{function}(r: Reader) -> {name}:\n    tag = r.u32()");
     for Variant { tag, name: variant, fields, .. } in variants {
         line!(out, "    if tag == {tag}:\n        return {name}{variant}({})", reads(name, fields));
     }
     let error = if GROWING.contains(&name) { "UnknownTag" } else { "DecodeError" };
     line!(out, "    raise {error}(f\"unknown {name} {{tag}}\")");
-    line!(out, "\n\ndef _write_{function}(w: _Writer, v: {name}) -> None:");
+    line!(out, "\n\ndef _write_{function}(w: Writer, v: {name}) -> None:");
     for (index, Variant { tag, name: variant, fields, .. }) in variants.iter().enumerate() {
         let keyword = if index == 0 { "if" } else { "elif" };
         line!(out, "    {keyword} isinstance(v, {name}{variant}):\n        w.u32({tag})");
@@ -90,14 +107,14 @@ fn root(out: &mut String, name: &str) {
 
 def encode_{function}(v: {name}) -> bytes:
     """The body of a frame. Raises :class:`ValueError` when it is over the limit, or a name breaks its rule."""
-    w = _Writer()
+    w = Writer()
     _write_{function}(w, v)
     return w.finish()
 
 
 def decode_{function}(data: Data) -> {name}:
     """Reads the body of a frame, to its last byte. Raises :class:`DecodeError`."""
-    r = _Reader(data)
+    r = Reader(data)
     v = _read_{function}(r)
     r.end()
     return v
@@ -147,11 +164,11 @@ fn reads(container: &str, fields: &[(String, Format)]) -> String {
     let read = |(field, format): &(String, Format)| match format {
         Format::Option(item) => {
             let (method, function) = reader(item);
-            format!("r.option({})", if method { format!("_Reader.{function}") } else { function })
+            format!("r.option({})", if method { format!("Reader.{function}") } else { function })
         }
         Format::Seq(item) => {
             let (method, function) = reader(item);
-            let function = if method { format!("_Reader.{function}") } else { function };
+            let function = if method { format!("Reader.{function}") } else { function };
             let limit = list_limit(container, field).map(|limit| format!(", {limit}")).unwrap_or_default();
             format!("r.list({function}{limit})")
         }
@@ -188,7 +205,7 @@ fn json(value: &str, format: &Format) -> String {
         },
         Format::Option(item) => format!("None if {value} is None else {}", json(value, item)),
         Format::TypeName(name) => match name.as_str() {
-            "NodeId" => format!("_node_text({value})"),
+            "NodeId" => format!("node_text({value})"),
             "Secret" | "Hash" | "Signature" | "Payload" => format!("{value}.hex()"),
             "PluginId" | "Protocol" | "Pattern" | "Name" | "Ticket" => value.to_owned(),
             _ => format!("_json_{}({value})", snake(name)),

@@ -1,0 +1,129 @@
+//! The accepting vectors, `messages.json`. An entry's JSON form is written by hand, or made here for a variant that no
+//! entry has; its hex is made here. Files of vectors only grow: an entry whose bytes would change is an error.
+
+use polypeer_ipc_protocol::codec;
+use polypeer_ipc_protocol::gateway::{ClientFrame, Opening, OpeningReply, ServerFrame};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::Error;
+use crate::schema::{ROOTS, Schema, snake};
+
+/// Where the vectors are, from the root of the repository.
+pub const PATH: &str = "ipc-protocol/vectors/v1/messages.json";
+
+/// One accepting vector.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Vector {
+    /// Unique among the vectors.
+    pub name: String,
+    /// The message type, one of [`ROOTS`].
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The body of a frame, hexadecimal; absent in an entry that was just written.
+    pub hex: Option<String>,
+    /// The JSON form.
+    pub json: Value,
+}
+
+/// A message of one of the four types that travel as a frame's body.
+#[derive(Debug)]
+pub enum Message {
+    Opening(Opening),
+    Reply(OpeningReply),
+    Client(ClientFrame),
+    Server(ServerFrame),
+}
+
+impl Message {
+    fn from_json(kind: &str, json: &Value) -> Result<Self, String> {
+        fn read<T: DeserializeOwned>(json: &Value) -> Result<T, String> {
+            T::deserialize(json).map_err(|error| error.to_string())
+        }
+        match kind {
+            "Opening" => read(json).map(Self::Opening),
+            "OpeningReply" => read(json).map(Self::Reply),
+            "ClientFrame" => read(json).map(Self::Client),
+            "ServerFrame" => read(json).map(Self::Server),
+            other => Err(format!("{other:?} is not a message type: expected one of {ROOTS:?}")),
+        }
+    }
+
+    fn to_bytes(&self) -> Result<Vec<u8>, String> {
+        fn write(message: &impl Serialize) -> Result<Vec<u8>, String> {
+            let mut bytes = Vec::new();
+            codec::encode(message, &mut bytes).map_err(|error| error.to_string())?;
+            Ok(bytes)
+        }
+        match self {
+            Self::Opening(message) => write(message),
+            Self::Reply(message) => write(message),
+            Self::Client(message) => write(message),
+            Self::Server(message) => write(message),
+        }
+    }
+}
+
+impl Vector {
+    /// The message that the JSON form stands for.
+    pub fn message(&self) -> Result<Message, Error> {
+        Message::from_json(&self.kind, &self.json).map_err(|error| self.error(&error))
+    }
+
+    /// The body of a frame.
+    pub fn bytes(&self) -> Result<Vec<u8>, Error> {
+        self.message()?.to_bytes().map_err(|error| self.error(&error))
+    }
+
+    fn error(&self, what: &str) -> Error {
+        Error::Vectors(format!("{}: {what}", self.name))
+    }
+}
+
+/// The vectors of a file, each with its hex, and one more for each variant that none of them has.
+pub fn complete(text: &str, schema: &Schema) -> Result<Vec<Vector>, Error> {
+    let mut vectors: Vec<Vector> = serde_json::from_str(text).map_err(|error| Error::Vectors(error.to_string()))?;
+    let mut seen = seen(&vectors)?;
+    for missing in schema.variants() {
+        if seen.has(&missing) {
+            continue;
+        }
+        let (kind, json) = schema.sample_of(&missing);
+        let mut name = snake(&missing.variant);
+        if vectors.iter().any(|vector| vector.name == name) {
+            name = format!("{name}_{}", snake(&missing.container));
+        }
+        vectors.push(Vector { name, kind: kind.to_owned(), hex: None, json });
+        seen = self::seen(&vectors)?;
+    }
+    for vector in &mut vectors {
+        let hex = data_encoding::HEXLOWER.encode(&vector.bytes()?);
+        if vector.hex.as_ref().is_some_and(|before| *before != hex) {
+            return Err(vector.error(
+                "its bytes would change, and with them every program that is in use; only before the first release \
+                 may that be, by deleting its hex",
+            ));
+        }
+        vector.hex = Some(hex);
+    }
+    Ok(vectors)
+}
+
+/// The types and variants that show in the vectors.
+fn seen(vectors: &[Vector]) -> Result<Schema, Error> {
+    let messages = vectors.iter().map(Vector::message).collect::<Result<Vec<_>, _>>()?;
+    Ok(Schema::of(&messages))
+}
+
+/// The file, one line for each member of an entry.
+pub fn to_text(vectors: &[Vector]) -> String {
+    let entry = |Vector { name, kind, hex, json }: &Vector| {
+        let hex = hex.as_deref().unwrap_or_default();
+        format!(
+            "  {{\n    \"name\": \"{name}\",\n    \"type\": \"{kind}\",\n    \"hex\": \"{hex}\",\n    \"json\": {json}\n  }}"
+        )
+    };
+    let entries: Vec<_> = vectors.iter().map(entry).collect();
+    format!("[\n{}\n]\n", entries.join(",\n"))
+}
