@@ -2,7 +2,6 @@
 //! and side by side where something is waited for. The only way into netcore that is trusted, and its life line: netcore
 //! exits when the session ends.
 
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::gateway::Reach;
 use polypeer_ipc_protocol::ticket::Ticket;
 use polypeer_ipc_protocol::transport::TransportError;
-use polypeer_ipc_protocol::transport::unix::{AdminChannel, AdminSender};
+use polypeer_ipc_protocol::transport::admin::{AdminChannel, AdminSender, Handover};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
@@ -54,7 +53,7 @@ pub(crate) async fn run(
     loop {
         tokio::select! {
             received = receiver.recv::<AdminCommand>() => match received {
-                Ok(Some((command, descriptors))) => session.handle(command, descriptors)?,
+                Ok(Some((command, attached))) => session.handle(command, attached)?,
                 Ok(None) => return Ok(()),
                 Err(error) => return ended(error),
             },
@@ -109,12 +108,12 @@ impl Session {
         self.out.try_send(frame).map_err(|_| AdminError::NotRead)
     }
 
-    fn handle(&mut self, command: AdminCommand, descriptors: Vec<OwnedFd>) -> Result<(), AdminError> {
+    fn handle(&mut self, command: AdminCommand, attached: Vec<Handover>) -> Result<(), AdminError> {
         let AdminCommand { id, request } = command;
         let response = match request {
             AdminRequest::AddLaunch { launch, plugin, token, grants } => {
-                let mut descriptors = descriptors.into_iter();
-                done(match (descriptors.next(), descriptors.next()) {
+                let mut attached = attached.into_iter();
+                done(match (attached.next(), attached.next()) {
                     (Some(listener), None) => {
                         gateway::add_launch(&self.node, &mut self.launches, launch, &plugin, token, grants, listener)
                     }

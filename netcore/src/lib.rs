@@ -18,7 +18,7 @@
 //! ```
 //!
 //! [`grants`], [`account`] and [`counters`] hold what plugins may do, what they use, and what went wrong; [`limits`] has
-//! every bound. [`run`] is the whole process but its command line.
+//! every bound. [`run`] is the whole process but its command line and [`open_files`].
 
 pub mod account;
 pub mod address;
@@ -38,6 +38,7 @@ pub mod limits;
 pub mod link;
 pub mod node;
 pub mod now;
+pub mod open_files;
 pub mod peers;
 pub mod query;
 pub mod rate;
@@ -49,13 +50,12 @@ pub mod transport;
 pub mod wire;
 
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use polypeer_ipc_protocol::admin::AdminEvent;
-use polypeer_ipc_protocol::transport::unix::AdminChannel;
+use polypeer_ipc_protocol::transport::admin::{AdminChannel, AdminEnd};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -122,8 +122,8 @@ pub enum RunError {
 
 /// Runs a network core whose supervisor is at the other end of `admin`, until that session ends. Must be called within
 /// a multi-threaded runtime.
-pub async fn run(options: Options, admin: OwnedFd) -> Result<(), RunError> {
-    let channel = AdminChannel::from_descriptor(admin).map_err(|error| AdminError::Transport(error.into()))?;
+pub async fn run(options: Options, admin: AdminEnd) -> Result<(), RunError> {
+    let channel = AdminChannel::from_end(admin).map_err(|error| AdminError::Transport(error.into()))?;
     let core = Core::bind(options).await?;
     tracing::info!(node = %core.node.id, "network core is up; waiting for the supervisor");
     let ended = admin::run(Arc::clone(&core.node), channel, core.events).await;

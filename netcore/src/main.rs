@@ -1,23 +1,19 @@
-//! `polypeer-netcore`, the network core's process. Started by `polypeer`, which speaks to it on descriptor 3; it writes
+//! `polypeer-netcore`, the network core's process. Started by `polypeer`, which speaks to it on descriptor 3
+//! (on stdin and stdout under Windows); it writes
 //! its log to stderr and exits when the supervisor goes.
 
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use polypeer_ipc_protocol::seeds::{Entry, Host};
-use polypeer_ipc_protocol::transport::unix::inherited;
-use polypeer_netcore::Options;
+use polypeer_ipc_protocol::transport::admin::{AdminEnd, inherited};
 use polypeer_netcore::discovery::config::{DiscoveryConfig, MainlineConfig};
 use polypeer_netcore::peers::marks::Marks;
+use polypeer_netcore::{Options, open_files};
 use tracing_subscriber::EnvFilter;
-
-/// The descriptor of the admin session.
-const ADMIN: i32 = 3;
 
 /// The network core of Polypeer. Not for use by hand: `polypeer run` starts it.
 #[derive(Debug, Parser)]
@@ -75,13 +71,11 @@ struct Arguments {
 
 fn main() -> ExitCode {
     // First of all, while nothing else can have opened a descriptor of that number.
-    let admin = inherited(ADMIN);
+    let admin = inherited();
     let arguments = Arguments::parse();
     let filter = EnvFilter::try_from_env("POLYPEER_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
-    match admin.context(
-        "descriptor 3 is not the supervisor's admin session: this program is started by polypeer; run: polypeer run",
-    ) {
+    match admin.context("there is no admin session: this program is started by polypeer; run: polypeer run") {
         Ok(admin) => match run(arguments, admin) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => failed(&error, 1),
@@ -95,8 +89,8 @@ fn failed(error: &anyhow::Error, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
-fn run(arguments: Arguments, admin: OwnedFd) -> anyhow::Result<()> {
-    raise_open_files();
+fn run(arguments: Arguments, admin: AdminEnd) -> anyhow::Result<()> {
+    open_files::raise();
     let usual = if arguments.seed_only { Marks::for_newcomers() } else { Marks::default() };
     let (low, high) = (arguments.low.unwrap_or(usual.low), arguments.high.unwrap_or(usual.high));
     let bootstrap = arguments.mainline_bootstrap;
@@ -122,14 +116,4 @@ fn run(arguments: Arguments, admin: OwnedFd) -> anyhow::Result<()> {
     let ended = runtime.block_on(polypeer_netcore::run(options, admin));
     runtime.shutdown_background();
     Ok(ended?)
-}
-
-/// Every data connection of every plugin is an open file of this process: takes as many as it is allowed.
-fn raise_open_files() {
-    let raised = getrlimit(Resource::RLIMIT_NOFILE)
-        .and_then(|(_, most)| setrlimit(Resource::RLIMIT_NOFILE, most, most).map(|()| most));
-    match raised {
-        Ok(most) => tracing::debug!(most, "open files allowed"),
-        Err(error) => tracing::warn!(%error, "cannot raise the number of open files; many streams may be refused"),
-    }
 }

@@ -4,14 +4,13 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use polypeer_ipc_protocol::admin::{AdminCommand, AdminEvent, AdminFrame, AdminRequest, AdminResponse};
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::transport::TransportError;
-use polypeer_ipc_protocol::transport::unix::{AdminChannel, AdminReceiver, AdminSender};
+use polypeer_ipc_protocol::transport::admin::{AdminChannel, AdminEnd, AdminReceiver, AdminSender, Handover};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
@@ -52,7 +51,7 @@ pub enum NetEvent {
 
 struct Ask {
     request: AdminRequest,
-    descriptor: Option<OwnedFd>,
+    attached: Option<Handover>,
     reply: oneshot::Sender<AdminResponse>,
 }
 
@@ -71,12 +70,12 @@ impl std::fmt::Debug for Ask {
 }
 
 impl Link {
-    /// A new session: the handle, and the descriptor that netcore finds as its number 3. `events` gets what netcore
+    /// A new session: the handle, and the end that netcore inherits. `events` gets what netcore
     /// says by itself, with `session` to tell one session from the next.
     ///
     /// # Errors
-    /// When no socket pair can be made.
-    pub fn start(session: u64, events: mpsc::Sender<(u64, NetEvent)>) -> io::Result<(Self, OwnedFd)> {
+    /// When no socket pair, or pipe, can be made.
+    pub fn start(session: u64, events: mpsc::Sender<(u64, NetEvent)>) -> io::Result<(Self, AdminEnd)> {
         let (channel, theirs) = AdminChannel::pair()?;
         let (sender, receiver) = channel.split();
         let (asks, waiting) = mpsc::channel(MAX_PENDING);
@@ -98,10 +97,10 @@ impl Link {
     pub fn post(
         &self,
         request: AdminRequest,
-        descriptor: Option<OwnedFd>,
+        attached: Option<Handover>,
     ) -> Result<oneshot::Receiver<AdminResponse>, Failure> {
         let (reply, answer) = oneshot::channel();
-        self.asks.try_send(Ask { request, descriptor, reply }).map_err(|error| match error {
+        self.asks.try_send(Ask { request, attached, reply }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => busy(),
             mpsc::error::TrySendError::Closed(_) => lost(),
         })?;
@@ -160,7 +159,7 @@ async fn write(mut sender: AdminSender, mut asks: mpsc::Receiver<Ask>, pending: 
             pending.insert(id, ask.reply);
         }
         let command = AdminCommand { id, request: ask.request };
-        if let Err(error) = sender.send(&command, ask.descriptor.as_ref().map(AsFd::as_fd)).await {
+        if let Err(error) = sender.send(&command, ask.attached.as_ref()).await {
             // The reader meets the end of the session and tells everybody.
             tracing::debug!("the admin session cannot be written to: {error}");
             return;

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use super::data::{DataConnection, DataReader, DataWriter};
 use super::launch::Launch;
-use super::socket::{Listener, ReadHalf, Stream, WriteHalf};
+use super::socket::{self, Listener, ReadHalf, WriteHalf};
 use super::{control, open};
 use crate::limits::{DATA_CONNECTIONS, MAX_OPENING};
 use crate::node::{Node, Phase};
@@ -30,8 +30,8 @@ pub(crate) async fn run(node: Arc<Node>, launch: Arc<Launch>, listener: Listener
     let mut tasks = JoinSet::new();
     loop {
         tokio::select! {
-            (stream, permit) = next(&listener, &launch) => {
-                tasks.spawn(serve(Arc::clone(&node), Arc::clone(&launch), stream, permit));
+            (halves, permit) = next(&listener, &launch) => {
+                tasks.spawn(serve(Arc::clone(&node), Arc::clone(&launch), halves, permit));
             }
             Some(_) = tasks.join_next() => {}
             () = launch.ended() => break,
@@ -41,11 +41,11 @@ pub(crate) async fn run(node: Arc<Node>, launch: Arc<Launch>, listener: Listener
     let _ = timeout(node.timings.linger, async { while tasks.join_next().await.is_some() {} }).await;
 }
 
-async fn next(listener: &Listener, launch: &Launch) -> (Stream, OwnedSemaphorePermit) {
+async fn next(listener: &Listener, launch: &Launch) -> ((ReadHalf, WriteHalf), OwnedSemaphorePermit) {
     loop {
         let permit = Arc::clone(&launch.opening).acquire_owned().await.expect("the semaphore is never closed");
-        match listener.accept().await {
-            Ok((stream, _)) => return (stream, permit),
+        match socket::accept(listener).await {
+            Ok(halves) => return (halves, permit),
             Err(error) => {
                 // Out of descriptors or memory; the connect waits in the backlog meanwhile.
                 tracing::warn!(plugin = %launch.plugin, %error, "cannot accept a gateway connection");
@@ -89,8 +89,12 @@ impl Connection {
     }
 }
 
-async fn serve(node: Arc<Node>, launch: Arc<Launch>, stream: Stream, permit: OwnedSemaphorePermit) {
-    let (reader, writer) = stream.into_split();
+async fn serve(
+    node: Arc<Node>,
+    launch: Arc<Launch>,
+    (reader, writer): (ReadHalf, WriteHalf),
+    permit: OwnedSemaphorePermit,
+) {
     let mut connection =
         Connection { reader, writer, buffer: BytesMut::new(), server: ServerSession::default(), out: Vec::new() };
     let event = match timeout(node.timings.first_frame, first(&mut connection)).await {

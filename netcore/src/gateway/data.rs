@@ -3,11 +3,14 @@
 
 mod writer;
 
+use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
 
 use bytes::{Buf, Bytes, BytesMut};
 use polypeer_ipc_protocol::error::{ErrorCode, FIRST_CODE};
 use polypeer_ipc_protocol::session::data::{DataError, Received, Receiver};
+use tokio::io::AsyncReadExt;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::socket::ReadHalf;
@@ -107,22 +110,18 @@ impl DataReader {
     }
 
     async fn read(&mut self) -> io::Result<usize> {
-        loop {
+        let read = poll_fn(|cx| {
             self.buffer.reserve(self.size);
-            match self.half.try_read_buf(&mut self.buffer) {
-                Ok(read) => {
-                    self.size = if read >= self.size { self.size * 2 } else { self.size.min(read * 2) };
-                    self.size = self.size.clamp(*READ.start(), *READ.end());
-                    return Ok(read);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
-            }
-            if self.buffer.is_empty() {
+            let polled = pin!(self.half.read_buf(&mut self.buffer)).poll(cx);
+            if polled.is_pending() && self.buffer.is_empty() {
                 self.buffer = BytesMut::new(); // an idle stream holds no memory
             }
-            self.half.readable().await?;
-        }
+            polled
+        });
+        let read = read.await?;
+        self.size = if read >= self.size { self.size * 2 } else { self.size.min(read * 2) };
+        self.size = self.size.clamp(*READ.start(), *READ.end());
+        Ok(read)
     }
 
     /// Waits until the plugin closes the connection, which it may do instead of waiting for its opening's answer. What
@@ -139,5 +138,5 @@ impl DataReader {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests;

@@ -36,12 +36,12 @@ pub(crate) mod topics;
 pub(crate) use splice::Direction;
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::gateway::{Event, Grants, PeerScope};
 use polypeer_ipc_protocol::ids::{PluginId, Secret};
+use polypeer_ipc_protocol::transport::admin::Handover;
 use tokio::task::JoinSet;
 
 use crate::grants::Use;
@@ -59,10 +59,10 @@ pub(crate) fn add_launch(
     plugin: &PluginId,
     token: Secret,
     grants: Grants,
-    descriptor: OwnedFd,
+    socket: Handover,
 ) -> Result<(), Failure> {
     let bad = |error: io::Error| Failure::new(ErrorCode::BadArgument, format!("launch {number} of {plugin}: {error}"));
-    let listener = socket::adopt(descriptor).map_err(bad)?;
+    let listener = socket::adopt(socket).map_err(bad)?;
     let launch = Arc::new(Launch::new(number, node.accounts.of(plugin), token, grants));
     let mut launches = node.launches();
     if launches.contains_key(&number) {

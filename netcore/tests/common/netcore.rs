@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -11,7 +11,7 @@ use std::time::Duration;
 use polypeer_ipc_protocol::admin::{AdminCommand, AdminEvent, AdminFrame, AdminRequest, AdminResponse, NetStatus};
 use polypeer_ipc_protocol::gateway::Grants;
 use polypeer_ipc_protocol::ticket::Ticket;
-use polypeer_ipc_protocol::transport::unix::{AdminChannel, AdminSender};
+use polypeer_ipc_protocol::transport::admin::{AdminChannel, AdminSender};
 use polypeer_netcore::Options;
 use polypeer_netcore::limits::Timings;
 use tempfile::TempDir;
@@ -139,7 +139,7 @@ impl Netcore {
         self.answers.waiting.lock().unwrap().insert(id, answered);
         let command = AdminCommand { id, request };
         let mut sender = self.sender.lock().await;
-        let sent = sender.as_mut().expect("the session stands").send(&command, descriptor.map(AsFd::as_fd));
+        let sent = sender.as_mut().expect("the session stands").send(&command, descriptor);
         sent.await.unwrap();
         drop(sender);
         within("an admin answer", answer).await.expect("the admin session stands")

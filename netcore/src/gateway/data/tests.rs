@@ -3,7 +3,7 @@ use tokio::io::AsyncReadExt;
 
 use super::writer::COPY_FROM;
 use super::*;
-use crate::gateway::socket::Stream;
+use tokio::net::UnixStream as Stream;
 
 fn halves() -> (DataReader, DataWriter) {
     let (near, far) = Stream::pair().unwrap();

@@ -1,12 +1,16 @@
 //! The outgoing half of a data connection: a header and many pieces with one system call.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
 use polypeer_ipc_protocol::frame::DataHeader;
 use polypeer_ipc_protocol::limits::MAX_DATA;
 use polypeer_ipc_protocol::session::data::Sender;
+use tokio::io::AsyncWrite;
 
 use crate::gateway::socket::WriteHalf;
 
@@ -140,21 +144,16 @@ impl DataWriter {
     /// Writes once what the kernel takes; returns how many bytes of the stream it took. Returns at once when nothing
     /// is pending.
     pub(crate) async fn flush_some(&mut self) -> io::Result<usize> {
-        loop {
-            if self.frame == 0 && self.head.is_empty() {
-                self.next_head();
-            }
-            if self.frame == 0 && self.head.is_empty() {
-                return Ok(0);
-            }
-            match self.try_write() {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.half.writable().await?,
-                result => return result,
-            }
+        if self.frame == 0 && self.head.is_empty() {
+            self.next_head();
         }
+        if self.frame == 0 && self.head.is_empty() {
+            return Ok(0);
+        }
+        poll_fn(|cx| self.poll_write(cx)).await
     }
 
-    fn try_write(&mut self) -> io::Result<usize> {
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut pieces = [IoSlice::new(&[]); PIECES];
         let mut count = 0;
         if !self.head.is_empty() {
@@ -171,8 +170,8 @@ impl DataWriter {
             left -= length;
             count += 1;
         }
-        let written = match self.half.try_write_vectored(&pieces[..count])? {
-            0 => return Err(io::ErrorKind::WriteZero.into()),
+        let written = match ready!(Pin::new(&mut self.half).poll_write_vectored(cx, &pieces[..count]))? {
+            0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
             written => written,
         };
         let head = written.min(self.head.len());
@@ -190,7 +189,7 @@ impl DataWriter {
                 self.data.pop_front();
             }
         }
-        Ok(data)
+        Poll::Ready(Ok(data))
     }
 
     /// Writes everything out.

@@ -1,4 +1,4 @@
-//! What only Unix has: inherited descriptors, and the admin session, whose frames may carry one.
+//! The admin session on Unix: an inherited socket pair whose frames may carry a descriptor.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, IoSliceMut};
@@ -6,7 +6,6 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::sync::Arc;
 
-use interprocess::local_socket::tokio::Listener as LocalListener;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, RecvMsg, recvmsg, sendmsg, sockopt};
 use serde::Serialize;
@@ -14,7 +13,7 @@ use serde::de::DeserializeOwned;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 
-use super::TransportError;
+use super::super::TransportError;
 use crate::codec;
 use crate::frame::{self, HEADER};
 use crate::limits::MAX_FRAME;
@@ -24,9 +23,34 @@ const MAX_DESCRIPTORS: usize = 4;
 /// Bytes asked of the kernel at a time.
 const READ: usize = 16 << 10;
 
-/// Takes over a descriptor this process was started with, such as 3 for the admin session. Fails when it is not an
-/// open socket. Call once for a number, before anything else could have opened a descriptor of that number.
-pub fn inherited(number: RawFd) -> io::Result<OwnedFd> {
+/// How messages are sent and received. macOS has neither flag: there a Rust program ignores SIGPIPE anyway, and a received
+/// descriptor can be inherited by a child that another thread starts at that moment.
+#[cfg(target_os = "linux")]
+const SEND: MsgFlags = MsgFlags::MSG_NOSIGNAL;
+#[cfg(target_os = "linux")]
+const RECEIVE: MsgFlags = MsgFlags::MSG_CMSG_CLOEXEC;
+#[cfg(not(target_os = "linux"))]
+const SEND: MsgFlags = MsgFlags::empty();
+#[cfg(not(target_os = "linux"))]
+const RECEIVE: MsgFlags = MsgFlags::empty();
+
+/// The descriptor of the admin session in netcore.
+const ADMIN: RawFd = 3;
+
+/// A child's end of the admin session: a blocking Unix socket, descriptor 3 of netcore.
+pub type AdminEnd = OwnedFd;
+
+/// A plugin's gateway as it travels beside a frame: its listening socket.
+pub type Handover = OwnedFd;
+
+/// The end of the admin session this process was started with: descriptor 3. Fails when that is not an open socket.
+/// Call once, before anything else could have opened a descriptor of that number.
+pub fn inherited() -> io::Result<AdminEnd> {
+    socket_of(ADMIN)
+}
+
+/// Takes over a descriptor this process was started with. Fails when it is not an open socket.
+fn socket_of(number: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: fcntl and getsockopt fail on a number that is not open; the borrow ends in this function.
     #[allow(unsafe_code, reason = "a descriptor number becomes a descriptor")]
     let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
@@ -35,16 +59,6 @@ pub fn inherited(number: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: the descriptor is open (just used), and by the caller's promise nobody else in this process owns it.
     #[allow(unsafe_code, reason = "a descriptor number becomes a descriptor")]
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
-}
-
-/// Listens on a descriptor received from the supervisor. Dropping the listener leaves the socket file alone.
-pub fn adopt(listener: OwnedFd) -> io::Result<LocalListener> {
-    if !nix::sys::socket::getsockopt(&listener, sockopt::AcceptConn)? {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "the descriptor is not a listening socket"));
-    }
-    fcntl(&listener, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
-    let listener = interprocess::os::unix::uds_local_socket::tokio::Listener::try_from(listener)?;
-    Ok(listener.into())
 }
 
 /// One end of the admin session: frames both ways, each with at most one descriptor attached to its first byte.
@@ -57,14 +71,14 @@ pub struct AdminChannel {
 impl AdminChannel {
     /// A connected pair: this process's end, and the end for a child, which is blocking and closed on `exec` unless
     /// the spawner maps it to descriptor 3.
-    pub fn pair() -> io::Result<(Self, OwnedFd)> {
+    pub fn pair() -> io::Result<(Self, AdminEnd)> {
         let (near, far) = StdUnixStream::pair()?;
-        Ok((Self::from_descriptor(near.into())?, far.into()))
+        Ok((Self::from_end(near.into())?, far.into()))
     }
 
-    /// Uses a connected Unix socket, such as [`inherited`]`(3)`.
-    pub fn from_descriptor(descriptor: OwnedFd) -> io::Result<Self> {
-        let stream = StdUnixStream::from(descriptor);
+    /// Uses one end, such as that of [`inherited`]. Must be called on a runtime.
+    pub fn from_end(end: AdminEnd) -> io::Result<Self> {
+        let stream = StdUnixStream::from(end);
         stream.set_nonblocking(true)?;
         let stream = Arc::new(UnixStream::from_std(stream)?);
         let sender = AdminSender { stream: stream.clone(), frame: Vec::new(), sent: 0, descriptor: None };
@@ -73,16 +87,12 @@ impl AdminChannel {
     }
 
     /// See [`AdminSender::send`].
-    pub async fn send<T: Serialize>(
-        &mut self,
-        message: &T,
-        descriptor: Option<BorrowedFd<'_>>,
-    ) -> Result<(), TransportError> {
-        self.sender.send(message, descriptor).await
+    pub async fn send<T: Serialize>(&mut self, message: &T, attached: Option<&Handover>) -> Result<(), TransportError> {
+        self.sender.send(message, attached).await
     }
 
     /// See [`AdminReceiver::recv`].
-    pub async fn recv<T: DeserializeOwned>(&mut self) -> Result<Option<(T, Vec<OwnedFd>)>, TransportError> {
+    pub async fn recv<T: DeserializeOwned>(&mut self) -> Result<Option<(T, Vec<Handover>)>, TransportError> {
         self.receiver.recv().await
     }
 
@@ -104,16 +114,12 @@ pub struct AdminSender {
 }
 
 impl AdminSender {
-    /// Sends one message, with a copy of `descriptor` attached to its first byte. When cancelled, the rest of the
+    /// Sends one message, with a copy of `attached` beside its first byte. When cancelled, the rest of the
     /// frame goes out with the next call.
-    pub async fn send<T: Serialize>(
-        &mut self,
-        message: &T,
-        descriptor: Option<BorrowedFd<'_>>,
-    ) -> Result<(), TransportError> {
+    pub async fn send<T: Serialize>(&mut self, message: &T, attached: Option<&Handover>) -> Result<(), TransportError> {
         self.flush().await?;
         frame::write(message, &mut self.frame)?;
-        self.descriptor = descriptor.map(|fd| fd.try_clone_to_owned()).transpose()?;
+        self.descriptor = attached.map(OwnedFd::try_clone).transpose()?;
         self.flush().await
     }
 
@@ -122,8 +128,7 @@ impl AdminSender {
             let attached = self.descriptor.as_ref().map(|fd| [fd.as_raw_fd()]);
             let bytes = [IoSlice::new(&self.frame[self.sent..])];
             let control = attached.as_ref().map(|fds| ControlMessage::ScmRights(fds));
-            let flags = MsgFlags::MSG_NOSIGNAL;
-            let send = || Ok(sendmsg::<()>(self.stream.as_raw_fd(), &bytes, control.as_slice(), flags, None)?);
+            let send = || Ok(sendmsg::<()>(self.stream.as_raw_fd(), &bytes, control.as_slice(), SEND, None)?);
             self.sent += self.stream.async_io(Interest::WRITABLE, send).await?;
             self.descriptor = None;
         }
@@ -151,7 +156,7 @@ pub struct AdminReceiver {
 impl AdminReceiver {
     /// The next message and the descriptors attached to it; `None` at an end between frames. May be cancelled and
     /// called again without losing anything.
-    pub async fn recv<T: DeserializeOwned>(&mut self) -> Result<Option<(T, Vec<OwnedFd>)>, TransportError> {
+    pub async fn recv<T: DeserializeOwned>(&mut self) -> Result<Option<(T, Vec<Handover>)>, TransportError> {
         let length = loop {
             if let Some(body) = frame::split(&self.buffer[self.start..])? {
                 break body.len();
@@ -194,14 +199,10 @@ impl AdminReceiver {
 /// Reads once, appending to `buffer`: how many bytes came, and the descriptors that came with them.
 fn receive(stream: &UnixStream, buffer: &mut Vec<u8>) -> io::Result<(usize, Vec<OwnedFd>)> {
     let mut space = nix::cmsg_space!([RawFd; MAX_DESCRIPTORS]);
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    let flags = MsgFlags::empty();
     let before = buffer.len();
     buffer.resize(before + READ, 0);
     let mut parts = [IoSliceMut::new(&mut buffer[before..])];
-    let result = recvmsg::<()>(stream.as_raw_fd(), &mut parts, Some(&mut space), flags);
+    let result = recvmsg::<()>(stream.as_raw_fd(), &mut parts, Some(&mut space), RECEIVE);
     let read = result.as_ref().map_or(0, |message| message.bytes);
     let descriptors = result.map_err(io::Error::from).and_then(|message| descriptors(&message));
     buffer.truncate(before + read);
@@ -224,8 +225,6 @@ fn descriptors(message: &RecvMsg<'_, '_, ()>) -> io::Result<Vec<OwnedFd>> {
 mod tests {
     use std::io::{Read, Write};
 
-    use std::os::fd::AsFd;
-
     use super::*;
     use crate::gateway::Payload;
 
@@ -236,13 +235,14 @@ mod tests {
     #[tokio::test]
     async fn each_descriptor_arrives_with_its_own_frame() {
         let (mut near, far) = AdminChannel::pair().expect("a pair");
-        let mut far = AdminChannel::from_descriptor(far).expect("the other end");
+        let mut far = AdminChannel::from_end(far).expect("the other end");
         let (mut kept, given) = StdUnixStream::pair().expect("something to send");
+        let given = OwnedFd::from(given);
         near.send(&1u32, None).await.expect("sent");
-        near.send(&2u32, Some(given.as_fd())).await.expect("sent");
+        near.send(&2u32, Some(&given)).await.expect("sent");
         near.send(&3u32, None).await.expect("sent");
-        near.send(&4u32, Some(given.as_fd())).await.expect("sent");
-        near.send(&5u32, Some(given.as_fd())).await.expect("sent");
+        near.send(&4u32, Some(&given)).await.expect("sent");
+        near.send(&5u32, Some(&given)).await.expect("sent");
         drop((near, given));
         let mut seen = Vec::new();
         while let Some((number, mut fds)) = far.recv::<u32>().await.expect("valid") {
@@ -260,13 +260,14 @@ mod tests {
     #[tokio::test]
     async fn frame_larger_than_the_socket_buffer_keeps_its_descriptor() {
         let (near, far) = AdminChannel::pair().expect("a pair");
-        let mut far = AdminChannel::from_descriptor(far).expect("the other end");
+        let mut far = AdminChannel::from_end(far).expect("the other end");
         let (_kept, given) = StdUnixStream::pair().expect("something to send");
+        let given = OwnedFd::from(given);
         let (mut sender, _receiver) = near.split();
         let large = payload(MAX_FRAME - 8);
         let sending = async {
             sender.send(&payload(1), None).await.expect("sent");
-            sender.send(&large, Some(given.as_fd())).await.expect("sent");
+            sender.send(&large, Some(&given)).await.expect("sent");
             sender.send(&payload(2), None).await.expect("sent");
         };
         let receiving = async {
@@ -292,15 +293,9 @@ mod tests {
 
     #[test]
     fn number_that_is_no_socket_is_refused() {
-        assert!(inherited(1_000_000).is_err());
+        assert!(socket_of(1_000_000).is_err());
         let file = std::fs::File::open("/dev/null").expect("there on any Unix");
-        let error = inherited(file.as_raw_fd()).expect_err("not a socket");
+        let error = socket_of(file.as_raw_fd()).expect_err("not a socket");
         assert_eq!(error.raw_os_error(), Some(nix::libc::ENOTSOCK));
-    }
-
-    #[tokio::test]
-    async fn only_a_listening_socket_can_be_adopted() {
-        let (one, _other) = StdUnixStream::pair().expect("a pair");
-        assert!(adopt(one.into()).is_err());
     }
 }

@@ -1,4 +1,10 @@
-//! Local sockets by path, through the crate `interprocess`: non-blocking, never inherited by child processes.
+//! Local sockets by path, through the crate `interprocess`: non-blocking, never inherited by child processes. A path is that of
+//! a Unix socket, or a pipe's name on Windows, `\\.\pipe\…`.
+
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
 
 use std::io;
 use std::path::Path;
@@ -9,6 +15,10 @@ use std::task::{Context, Poll};
 use interprocess::local_socket::tokio::prelude::*;
 use interprocess::local_socket::{GenericFilePath, ListenerOptions, ToFsName};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+#[cfg(unix)]
+use unix::for_owner;
+#[cfg(windows)]
+use windows::for_owner;
 
 pub use interprocess::local_socket::tokio::{Listener as LocalListener, Stream as LocalStream};
 
@@ -20,11 +30,12 @@ pub async fn connect(path: &Path) -> io::Result<LocalStream> {
     LocalStream::connect(name).await.map_err(named)
 }
 
-/// Listens at `path`, which must not exist. The socket file is removed when the listener is dropped.
+/// Listens at `path`, which must not exist. The socket file is removed when the listener is dropped. A pipe accepts its
+/// owner alone; who may reach a Unix socket is decided by its folder.
 pub fn listen(path: &Path) -> io::Result<LocalListener> {
     let named = |error: io::Error| about(path, "listen on", &error);
     let name = path.to_fs_name::<GenericFilePath>().map_err(named)?;
-    ListenerOptions::new().name(name).create_tokio().map_err(named)
+    for_owner(ListenerOptions::new().name(name)).and_then(ListenerOptions::create_tokio).map_err(named)
 }
 
 fn about(path: &Path, action: &str, error: &io::Error) -> io::Error {

@@ -1,0 +1,11 @@
+//! Plugins' sockets: taking over one that the supervisor hands over, and accepting connections on it.
+
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
+
+#[cfg(unix)]
+pub use unix::{Listener, ReadHalf, WriteHalf, accept, adopt};
+#[cfg(windows)]
+pub use windows::{Listener, ReadHalf, WriteHalf, accept, adopt};
