@@ -2,7 +2,6 @@ package polypeer
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"sync"
 )
@@ -119,9 +118,8 @@ func (n *Node) called(s *session, event msgEventCall) {
 		defer func() { <-service.places }()
 		defer s.callGone(event.call)
 		reply, err := service.handler(ctx, &Call{origin, event.protocol, event.payload})
-		if len(reply) > maxPayload {
-			err = &Error{Code: CodeTooLarge, Message: fmt.Sprintf("the reply has %d bytes; the limit is %d", len(reply), maxPayload)}
-		}
+		// A byte over the limit makes netcore tell the caller `too large`; in a Decline the code would become `refused`.
+		reply = reply[:min(len(reply), maxPayload+1)]
 		var answer msgValue = msgClientFrameAnswer{event.call, reply}
 		if err != nil {
 			answer = msgClientFrameDecline{event.call, failure(err)}

@@ -102,9 +102,8 @@ func TestBlockedWriterIsStopped(t *testing.T) {
 }
 
 func TestCutStreamIsAnErrorNeverTheEnd(t *testing.T) {
-	world := newFakeNet(t)
-	x, y := world.node(), world.node()
-	a, b := pairOf(t, x.connect(), y.connect(), y.id)
+	x, y, from, to := two(t)
+	a, b := pairOf(t, from, to, y.id)
 	if _, err := a.Write([]byte("half")); err != nil {
 		t.Fatal(err)
 	}
@@ -142,10 +141,8 @@ func TestCloseDuringAWriteIsAReset(t *testing.T) {
 }
 
 func TestEverythingWrittenBeforeCloseArrives(t *testing.T) {
-	world := newFakeNet(t)
-	x, y := world.node(), world.node()
-	node := x.connect()
-	a, b := pairOf(t, node, y.connect(), y.id)
+	_, y, node, far := two(t)
+	a, b := pairOf(t, node, far, y.id)
 	message := bytes.Repeat([]byte("m"), 150_000)
 	if _, err := a.Write(message); err != nil {
 		t.Fatal(err)

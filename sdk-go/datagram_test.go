@@ -12,12 +12,12 @@ import (
 
 func TestDatagramsAreAPacketConn(t *testing.T) {
 	_, _, a, b := two(t)
-	here, err := a.ListenPacket(short(t), "game/1")
+	here, err := a.ListenPacket(within(t), "game/1")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer here.Close()
-	there, err := b.ListenPacket(short(t), "game/1")
+	there, err := b.ListenPacket(within(t), "game/1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,13 +65,13 @@ func TestDatagramsAreAPacketConn(t *testing.T) {
 
 func TestDatagramsBeyondTheQueueAreCounted(t *testing.T) {
 	_, _, a, b := two(t)
-	there, err := b.ListenPacket(short(t), "game/1")
+	there, err := b.ListenPacket(within(t), "game/1")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer there.Close()
 	for i := 0; i < datagramQueue+3; i++ {
-		if err := a.SendDatagram(short(t), b.ID(), "game/1", []byte(fmt.Sprint(i))); err != nil {
+		if err := a.SendDatagram(within(t), b.ID(), "game/1", []byte(fmt.Sprint(i))); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -99,26 +99,26 @@ func TestChangesOfTheNetworkAreTold(t *testing.T) {
 		}
 	}
 	begins(events, ReachUnknown, ticket)
-	const addresses = "@192.0.2.1:7470"
-	ticket += addresses
-	y.mu.Lock()
-	y.reach, y.addresses = msgReachPublic, addresses
-	session := y.session
-	y.mu.Unlock()
-	if !session.network {
+	const address = "192.0.2.1:7470"
+	ticket += "@" + address
+	y.tells("Public", address)
+	if !y.state().WatchesNetwork {
 		t.Error("netcore was not asked")
 	}
-	for change, want := range map[msgNetworkChange]NetworkEvent{
-		msgNetworkChangePath{NodeID{1}, msgPathRelayed}: {Kind: PathChanged, Node: NodeID{1}, Path: Relayed},
-		msgNetworkChangeReach{msgReachPublic}:           {Kind: ReachChanged, Reach: ReachPublic},
-		msgNetworkChangeAddresses{ticket}:               {Kind: AddressesChanged, Ticket: ticket},
+	for _, change := range []struct {
+		told fields
+		want NetworkEvent
+	}{
+		{fields{"Path": fields{"node": NodeID{1}.String(), "path": "Relayed"}}, NetworkEvent{Kind: PathChanged, Node: NodeID{1}, Path: Relayed}},
+		{fields{"Reach": "Public"}, NetworkEvent{Kind: ReachChanged, Reach: ReachPublic}},
+		{fields{"Addresses": ticket}, NetworkEvent{Kind: AddressesChanged, Ticket: ticket}},
 	} {
-		session.send(msgServerFrameEvent{msgEventNetwork{change}})
-		if got := <-events; got != want {
-			t.Errorf("%+v instead of %+v", got, want)
+		y.event("Network", change.told)
+		if got := <-events; got != change.want {
+			t.Errorf("%+v instead of %+v", got, change.want)
 		}
 	}
-	session.send(msgServerFrameEvent{msgEventDropped{7}})
+	y.event("Dropped", fields{"count": 7})
 	if got := <-events; got.Kind != NetworkMissed || b.EventsDropped() != 7 {
 		t.Errorf("%+v, %d dropped", got, b.EventsDropped())
 	}
@@ -130,9 +130,7 @@ func TestChangesOfTheNetworkAreTold(t *testing.T) {
 	begins(late, ReachPublic, ticket)
 	// What became different while netcore was away is told.
 	y.crash()
-	y.mu.Lock()
-	y.reach = msgReachPrivate
-	y.mu.Unlock()
+	y.tells("Private", address)
 	y.restart()
 	for _, want := range []NetworkEvent{{Kind: NetworkMissed}, {Kind: ReachChanged, Reach: ReachPrivate}} {
 		if got := <-events; got != want {

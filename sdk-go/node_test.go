@@ -17,19 +17,50 @@ func within(t *testing.T) context.Context {
 	return ctx
 }
 
+// one is a node of a world of its own, with a plugin on it.
+func one(t *testing.T) (*fakeNode, *Node) {
+	t.Helper()
+	n := newFakeNet(t).node()
+	return n, n.connect()
+}
+
+// two is two nodes of one world, with a plugin on each.
+func two(t *testing.T) (x, y *fakeNode, a, b *Node) {
+	t.Helper()
+	world := newFakeNet(t)
+	x, y = world.node(), world.node()
+	return x, y, x.connect(), y.connect()
+}
+
+// listen serves echo/1.
+func listen(t *testing.T, n *Node) *Listener {
+	t.Helper()
+	ln, err := n.Listen(within(t), "echo/1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ln
+}
+
 // pair is a stream between two nodes.
 func pair(t *testing.T) (dialed, accepted *Conn) {
-	world := newFakeNet(t)
-	a, b := world.node(), world.node()
-	return pairOf(t, a.connect(), b.connect(), b.id)
+	t.Helper()
+	_, y, a, b := two(t)
+	return pairOf(t, a, b, y.id)
 }
 
 func pairOf(t *testing.T, from, to *Node, id NodeID) (dialed, accepted *Conn) {
 	t.Helper()
-	ln, err := to.Listen(within(t), "echo/1")
+	got := accept(t, listen(t, to))
+	dialed, err := from.Dial(within(t), id.String(), "echo/1")
 	if err != nil {
 		t.Fatal(err)
 	}
+	return dialed, <-got
+}
+
+// accept gives the next stream of a listener, or nil after a failure.
+func accept(t *testing.T, ln *Listener) <-chan *Conn {
 	got := make(chan *Conn, 1)
 	go func() {
 		c, err := ln.AcceptContext(within(t))
@@ -38,11 +69,7 @@ func pairOf(t *testing.T, from, to *Node, id NodeID) (dialed, accepted *Conn) {
 		}
 		got <- c
 	}()
-	dialed, err = from.Dial(within(t), id.String(), "echo/1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return dialed, <-got
+	return got
 }
 
 func TestConnectOutsidePolypeerSaysSo(t *testing.T) {
@@ -66,10 +93,7 @@ func TestWrongTokenIsRefusedAtOnce(t *testing.T) {
 }
 
 func TestRefusedDialsSayWhy(t *testing.T) {
-	world := newFakeNet(t)
-	x, y := world.node(), world.node()
-	node := x.connect()
-	y.connect()
+	x, y, node, _ := two(t)
 	if _, err := node.Dial(within(t), NodeID{9}.String(), "echo/1"); !errors.Is(err, ErrUnknownPeer) {
 		t.Fatal(err)
 	}
@@ -79,21 +103,15 @@ func TestRefusedDialsSayWhy(t *testing.T) {
 	if _, err := node.Dial(within(t), "nonsense", "echo/1"); !errors.Is(err, ErrBadArgument) {
 		t.Fatal(err)
 	}
-	x.mu.Lock()
-	x.grants.Serve = nil
-	x.mu.Unlock()
+	x.allow(granting(nil, nil))
 	if _, err := node.Listen(within(t), "echo/1"); !errors.Is(err, ErrNotGranted) {
 		t.Fatal(err)
 	}
 }
 
 func TestDialRespectsItsContext(t *testing.T) {
-	world := newFakeNet(t)
-	x, y := world.node(), world.node()
-	node, far := x.connect(), y.connect()
-	if _, err := far.Listen(within(t), "echo/1"); err != nil { // never accepts
-		t.Fatal(err)
-	}
+	x, y, node, far := two(t)
+	listen(t, far) // never accepts
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()
 	if _, err := node.Dial(ctx, y.id.String(), "echo/1"); !errors.Is(err, context.DeadlineExceeded) {
@@ -108,9 +126,7 @@ func TestDialRespectsItsContext(t *testing.T) {
 }
 
 func TestRequestsAreAnsweredDeclinedAndGivenUp(t *testing.T) {
-	world := newFakeNet(t)
-	x, y := world.node(), world.node()
-	node, far := x.connect(), y.connect()
+	x, y, node, far := two(t)
 	gaveUp := make(chan struct{})
 	service, err := far.HandleRequests(within(t), "echo/1", func(ctx context.Context, call *Call) ([]byte, error) {
 		switch string(call.Payload) {
@@ -157,13 +173,8 @@ func TestRequestsAreAnsweredDeclinedAndGivenUp(t *testing.T) {
 }
 
 func TestStreamNobodyAcceptsIsTurnedDownWhenTheListenerCloses(t *testing.T) {
-	world := newFakeNet(t)
-	x, y := world.node(), world.node()
-	node, far := x.connect(), y.connect()
-	ln, err := far.Listen(within(t), "echo/1")
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, y, node, far := two(t)
+	ln := listen(t, far)
 	failed := make(chan error, 1)
 	go func() { _, err := node.Dial(within(t), y.id.String(), "echo/1"); failed <- err }()
 	until(t, func() bool { ln.mu.Lock(); defer ln.mu.Unlock(); return len(ln.waiting) == 1 })
@@ -187,13 +198,8 @@ func until(t *testing.T, holds func() bool) {
 }
 
 func TestRestartOfNetcoreIsInvisibleToListeners(t *testing.T) {
-	world := newFakeNet(t)
-	x, y := world.node(), world.node()
-	node, far := x.connect(), y.connect()
-	ln, err := far.Listen(within(t), "echo/1")
-	if err != nil {
-		t.Fatal(err)
-	}
+	x, y, node, far := two(t)
+	ln := listen(t, far)
 	if _, err := far.HandleRequests(within(t), "echo/1", func(_ context.Context, c *Call) ([]byte, error) { return c.Payload, nil }); err != nil {
 		t.Fatal(err)
 	}
@@ -201,18 +207,9 @@ func TestRestartOfNetcoreIsInvisibleToListeners(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	accepted := make(chan *Conn, 1)
-	go func() {
-		c, err := ln.AcceptContext(within(t))
-		if err != nil {
-			t.Error(err)
-		}
-		accepted <- c
-	}()
+	accepted := accept(t, ln)
 	inFlight := make(chan error, 1)
-	y.mu.Lock()
-	y.grants.AnyPeer = false // the fake then leaves pings unanswered
-	y.mu.Unlock()
+	y.answer("Ping", "", nil)
 	go func() { inFlight <- far.Ping(within(t)) }()
 	until(t, func() bool {
 		s, err := far.current(within(t))
@@ -244,24 +241,16 @@ func TestRestartOfNetcoreIsInvisibleToListeners(t *testing.T) {
 	if got, err := node.Request(within(t), y.id.String(), "echo/1", []byte("again")); err != nil || string(got) != "again" {
 		t.Fatal(got, err)
 	}
-	y.mu.Lock()
-	session := y.session
-	y.mu.Unlock()
-	until(t, func() bool { y.mu.Lock(); defer y.mu.Unlock(); return session.watch })
-	session.send(msgServerFrameEvent{msgEventPeerUp{msgPeerInfo{node: NodeID{5}, protocols: []string{}}}})
+	until(t, func() bool { return y.state().WatchesPeers })
+	y.event("PeerUp", peerInfo(NodeID{5}, "Direct"))
 	if event := <-events; event.Kind != PeerUp || event.Node != (NodeID{5}) {
 		t.Fatal(event)
 	}
 }
 
 func TestDialDuringARestartWaitsForIt(t *testing.T) {
-	world := newFakeNet(t)
-	x, y := world.node(), world.node()
-	node, far := x.connect(), y.connect()
-	ln, err := far.Listen(within(t), "echo/1")
-	if err != nil {
-		t.Fatal(err)
-	}
+	x, y, node, far := two(t)
+	ln := listen(t, far)
 	go func() { _, _ = ln.Accept() }()
 	x.crash()
 	dialed := make(chan error, 1)
@@ -273,12 +262,8 @@ func TestDialDuringARestartWaitsForIt(t *testing.T) {
 }
 
 func TestSupersededSessionEndsForGood(t *testing.T) {
-	n := newFakeNet(t).node()
-	first := n.connect()
-	ln, err := first.Listen(within(t), "echo/1")
-	if err != nil {
-		t.Fatal(err)
-	}
+	n, first := one(t)
+	ln := listen(t, first)
 	second := n.connect()
 	if _, err := ln.Accept(); !errors.Is(err, ErrSuperseded) {
 		t.Fatal(err)
@@ -293,25 +278,19 @@ func TestSupersededSessionEndsForGood(t *testing.T) {
 	if err := second.Ping(within(t)); err != nil {
 		t.Fatal(err)
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.sessions != 2 {
-		t.Fatal("the superseded session fought back:", n.sessions)
+	if hellos := n.state().Hellos; hellos != 2 {
+		t.Fatal("the superseded session fought back:", hellos)
 	}
 }
 
 func TestLostGrantEndsItsListener(t *testing.T) {
-	n := newFakeNet(t).node()
-	node := n.connect()
-	ln, err := node.Listen(within(t), "echo/1")
-	if err != nil {
-		t.Fatal(err)
-	}
+	n, node := one(t)
+	ln := listen(t, node)
 	kept, err := node.ListenLocal(within(t), "echo/1")
 	if err != nil {
 		t.Fatal(err)
 	}
-	n.session.send(msgServerFrameEvent{msgEventGrantsChanged{Grants{ServeLocal: []string{"ec*"}}.wire()}})
+	n.event("GrantsChanged", granting(nil, fields{"serve_local": []string{"ec*"}}))
 	if _, err := ln.Accept(); !errors.Is(err, ErrNotGranted) {
 		t.Fatal(err)
 	}
@@ -320,13 +299,18 @@ func TestLostGrantEndsItsListener(t *testing.T) {
 	}
 }
 
+// peerInfo is a peer with a round trip of 1.5 ms.
+func peerInfo(id NodeID, path string) fields {
+	return fields{"node": id.String(), "path": path, "rtt_us": 1500, "connected_ms": 2000, "protocols": []string{"chat/1"}}
+}
+
 func TestInfoAndPeersReadBack(t *testing.T) {
-	n := newFakeNet(t).node()
-	node := n.connect()
+	n, node := one(t)
 	info, err := node.Info(within(t))
 	if err != nil || info.Node != node.ID() || info.Uptime != 5*time.Second || node.Plugin() != "tester" {
 		t.Fatal(info, err)
 	}
+	n.answer("Peers", "", fields{"Peers": []fields{peerInfo(NodeID{1}, "Relayed")}})
 	peers, err := node.Peers(within(t))
 	if err != nil || len(peers) != 1 || peers[0].RTT != 1500*time.Microsecond || peers[0].Path != Relayed {
 		t.Fatal(peers, err)
@@ -337,14 +321,13 @@ func TestInfoAndPeersReadBack(t *testing.T) {
 }
 
 func TestSlowWatcherIsToldThatItMissedEvents(t *testing.T) {
-	n := newFakeNet(t).node()
-	node := n.connect()
+	n, node := one(t)
 	events, err := node.WatchPeers(within(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i := 0; i < 3*watchQueue; i++ {
-		n.session.send(msgServerFrameEvent{msgEventPeerDown{NodeID{byte(i)}, newFailure(CodeConnectionLost, "")}})
+		n.event("PeerDown", fields{"node": NodeID{byte(i)}.String(), "failure": fields{"code": CodeConnectionLost, "message": ""}})
 	}
 	if err := node.Ping(within(t)); err != nil { // all of them were handled by then
 		t.Fatal(err)

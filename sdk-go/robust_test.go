@@ -9,11 +9,34 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
 	"time"
 )
+
+// rawServer answers the first frame of each connection by hand, for what a netcore must never do.
+func rawServer(t *testing.T, serve func(net.Conn)) gateway {
+	path := filepath.Join(t.TempDir(), "gateway")
+	listener, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go serve(conn)
+		}
+	}()
+	return gateway{path: path}
+}
+
+func le32(v uint32) []byte { return binary.LittleEndian.AppendUint32(nil, v) }
 
 // stream is a Conn whose netcore is the test: the other end of a pipe of bytes.
 func stream(t *testing.T) (*Conn, net.Conn) {
@@ -91,12 +114,9 @@ func TestSilentGatewayIsGivenUpWithTheContext(t *testing.T) {
 }
 
 func TestUnknownEventsAndAnswersDoNotEndASession(t *testing.T) {
-	n := newFakeNet(t).node()
-	node := n.connect()
+	n, node := one(t)
 	for _, body := range [][]byte{append(le32(1), le32(99)...), append(append(le32(1), le32(77)...), "more"...)} {
-		n.session.mu.Lock()
-		_, _ = n.session.conn.Write(append(le32(uint32(len(body))), body...))
-		n.session.mu.Unlock()
+		n.send(append(le32(uint32(len(body))), body...))
 	}
 	if err := node.Ping(within(t)); err != nil {
 		t.Fatal(err)
@@ -106,29 +126,33 @@ func TestUnknownEventsAndAnswersDoNotEndASession(t *testing.T) {
 	}
 }
 
+// streamFrom announces a stream of another node.
+func streamFrom(number uint64) fields {
+	return fields{"stream": number, "origin": fields{"Peer": NodeID{2}.String()}, "protocol": "echo/1"}
+}
+
 func TestFullAcceptQueueTurnsStreamsDown(t *testing.T) {
-	n := newFakeNet(t).node()
-	node := n.connect()
-	if _, err := node.Listen(within(t), "echo/1"); err != nil {
-		t.Fatal(err)
-	}
+	n, node := one(t)
+	listen(t, node)
 	for i := uint64(0); i <= maxUnclaimed; i++ {
-		n.session.send(msgServerFrameEvent{msgEventStream{1000 + i, msgOriginPeer{NodeID{2}}, "echo/1"}})
+		n.event("Stream", streamFrom(1000+i))
 	}
-	if refused := <-n.refused; refused.stream != 1000+maxUnclaimed || refused.failure.code != uint32(CodeRefused) {
+	type refusal struct {
+		Stream  uint64
+		Failure struct{ Code ErrorCode }
+	}
+	var refused []refusal
+	until(t, func() bool { refused = requests[refusal](n, "RefuseStream"); return len(refused) > 0 })
+	if refused[0].Stream != 1000+maxUnclaimed || refused[0].Failure.Code != CodeRefused {
 		t.Fatal(refused)
 	}
 }
 
 func TestStreamGoneIsNotAccepted(t *testing.T) {
-	n := newFakeNet(t).node()
-	node := n.connect()
-	ln, err := node.Listen(within(t), "echo/1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	n.session.send(msgServerFrameEvent{msgEventStream{5, msgOriginPeer{NodeID{2}}, "echo/1"}})
-	n.session.send(msgServerFrameEvent{msgEventStreamGone{5, newFailure(CodeCancelled, "")}})
+	n, node := one(t)
+	ln := listen(t, node)
+	n.event("Stream", streamFrom(5))
+	n.event("StreamGone", fields{"stream": 5, "failure": fields{"code": CodeCancelled, "message": ""}})
 	if err := node.Ping(within(t)); err != nil {
 		t.Fatal(err)
 	}
@@ -140,11 +164,8 @@ func TestStreamGoneIsNotAccepted(t *testing.T) {
 }
 
 func TestSecondListenerOfOneProtocolIsRefused(t *testing.T) {
-	node := newFakeNet(t).node().connect()
-	first, err := node.Listen(within(t), "echo/1")
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, node := one(t)
+	first := listen(t, node)
 	if _, err := node.Listen(within(t), "echo/1"); !errors.Is(err, ErrAlreadyServed) {
 		t.Fatal(err)
 	}
@@ -155,9 +176,7 @@ func TestSecondListenerOfOneProtocolIsRefused(t *testing.T) {
 }
 
 func TestHTTPWithKeepAliveAndLargeBodies(t *testing.T) {
-	world := newFakeNet(t)
-	x, y := world.node(), world.node()
-	node, far := x.connect(), y.connect()
+	_, y, node, far := two(t)
 	ln, err := far.Listen(within(t), "http/1")
 	if err != nil {
 		t.Fatal(err)
@@ -206,10 +225,9 @@ type zeros struct{}
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
 func TestNothingIsLeftBehind(t *testing.T) {
-	world := newFakeNet(t)
-	x, y := world.node(), world.node()
-	a, b := pairOf(t, x.connect(), y.connect(), y.id) // the fakes' goroutines are there now
-	_, _ = a, b
+	x, y, from, to := two(t)
+	pairOf(t, from, to, y.id) // what the tests themselves start is there now
+	world := x.world
 	before := sdkGoroutines()
 	for i := 0; i < 20; i++ {
 		func() {

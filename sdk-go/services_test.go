@@ -3,6 +3,7 @@ package polypeer
 import (
 	"context"
 	"crypto/ed25519"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
@@ -12,23 +13,9 @@ import (
 	"time"
 )
 
-// two is two nodes of one world, with a plugin on each.
-func two(t *testing.T) (x, y *fakeNode, a, b *Node) {
-	t.Helper()
-	world := newFakeNet(t)
-	x, y = world.node(), world.node()
-	return x, y, x.connect(), y.connect()
-}
-
-func short(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	t.Cleanup(cancel)
-	return ctx
-}
-
 func subscribe(t *testing.T, n *Node, options ...SubscribeOption) *Subscription {
 	t.Helper()
-	sub, err := n.Subscribe(short(t), "news", options...)
+	sub, err := n.Subscribe(within(t), "news", options...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +25,7 @@ func subscribe(t *testing.T, n *Node, options ...SubscribeOption) *Subscription 
 
 func publish(t *testing.T, n *Node, payload string) Published {
 	t.Helper()
-	published, err := n.Publish(short(t), "news", []byte(payload))
+	published, err := n.Publish(within(t), "news", []byte(payload))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +34,7 @@ func publish(t *testing.T, n *Node, payload string) Published {
 
 func next(t *testing.T, sub *Subscription) *Message {
 	t.Helper()
-	message, err := sub.Next(short(t))
+	message, err := sub.Next(within(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,14 +49,14 @@ func TestPublishedMessageReachesSubscriber(t *testing.T) {
 	if string(got.Payload) != "hello" || got.Author != a.ID() || got.Topic != "news" || got.ID != published.Message || published.Peers != 1 {
 		t.Errorf("%+v of %+v", got, published)
 	}
-	if info, err := sub.Info(short(t)); err != nil || (info != TopicInfo{5, 4, 3, 2, 1}) {
+	if info, err := sub.Info(within(t)); err != nil || (info != TopicInfo{5, 4, 3, 2, 1}) {
 		t.Error(info, err)
 	}
-	if _, err := b.Subscribe(short(t), "news"); !errors.Is(err, ErrAlreadyServed) {
+	if _, err := b.Subscribe(within(t), "news"); !errors.Is(err, ErrAlreadyServed) {
 		t.Error("a second subscription:", err)
 	}
 	_ = sub.Close()
-	if _, err := sub.Next(short(t)); !errors.Is(err, net.ErrClosed) {
+	if _, err := sub.Next(within(t)); !errors.Is(err, net.ErrClosed) {
 		t.Error(err)
 	}
 	if published := publish(t, a, "nobody"); published.Peers != 0 {
@@ -79,22 +66,22 @@ func TestPublishedMessageReachesSubscriber(t *testing.T) {
 
 func TestTooMuchIsRefusedBeforeItIsSent(t *testing.T) {
 	_, _, a, b := two(t)
-	_, publishing := a.Publish(short(t), "news", make([]byte, maxGossip+1))
-	_, own := a.PutRecord(short(t), "a", make([]byte, maxValue+1), 0)
-	_, immutable := a.PutImmutable(short(t), "a", make([]byte, maxValue+1))
-	_, signed := a.PutSigned(short(t), SignedRecord{Name: "a", Value: make([]byte, maxValue+1)})
-	sending := a.SendDatagram(short(t), b.ID(), "game/1", make([]byte, maxDatagram+1))
+	_, publishing := a.Publish(within(t), "news", make([]byte, maxGossip+1))
+	_, own := a.PutRecord(within(t), "a", make([]byte, maxValue+1), 0)
+	_, immutable := a.PutImmutable(within(t), "a", make([]byte, maxValue+1))
+	_, signed := a.PutSigned(within(t), SignedRecord{Name: "a", Value: make([]byte, maxValue+1)})
+	sending := a.SendDatagram(within(t), b.ID(), "game/1", make([]byte, maxDatagram+1))
 	for _, err := range []error{publishing, own, immutable, signed, sending} {
 		if !errors.Is(err, ErrTooLarge) {
 			t.Error(err)
 		}
 	}
-	_, long := a.PutRecord(short(t), "a", nil, 25*time.Hour)
-	_, brief := a.PutRecord(short(t), "a", nil, time.Millisecond)
-	_, none := a.FindProviders(short(t), "a", 0)
-	_, many := a.FindProviders(short(t), "a", 65)
-	_, name := a.Publish(short(t), "News", nil)
-	_, sub := a.Subscribe(short(t), "chat/*")
+	_, long := a.PutRecord(within(t), "a", nil, 25*time.Hour)
+	_, brief := a.PutRecord(within(t), "a", nil, time.Millisecond)
+	_, none := a.FindProviders(within(t), "a", 0)
+	_, many := a.FindProviders(within(t), "a", 65)
+	_, name := a.Publish(within(t), "News", nil)
+	_, sub := a.Subscribe(within(t), "chat/*")
 	for _, err := range []error{long, brief, none, many, name, sub} {
 		if !errors.Is(err, ErrBadArgument) {
 			t.Error(err)
@@ -104,33 +91,17 @@ func TestTooMuchIsRefusedBeforeItIsSent(t *testing.T) {
 
 func TestWithoutGrantEverythingIsRefused(t *testing.T) {
 	x, _, a, _ := two(t)
-	x.mu.Lock()
-	x.grants.Topics, x.grants.DHT, x.grants.Serve = nil, nil, nil
-	x.mu.Unlock()
-	_, publishing := a.Publish(short(t), "news", nil)
-	_, subscribing := a.Subscribe(short(t), "news")
-	_, putting := a.PutRecord(short(t), "a", nil, 0)
-	_, immutable := a.PutImmutable(short(t), "a", nil)
-	_, providing := a.Provide(short(t), "a")
-	_, receiving := a.ListenPacket(short(t), "game/1")
+	x.allow(granting(nil, nil))
+	_, publishing := a.Publish(within(t), "news", nil)
+	_, subscribing := a.Subscribe(within(t), "news")
+	_, putting := a.PutRecord(within(t), "a", nil, 0)
+	_, immutable := a.PutImmutable(within(t), "a", nil)
+	_, providing := a.Provide(within(t), "a")
+	_, receiving := a.ListenPacket(within(t), "game/1")
 	for _, err := range []error{publishing, subscribing, putting, immutable, providing, receiving} {
 		if !errors.Is(err, ErrNotGranted) {
 			t.Error(err)
 		}
-	}
-}
-
-func verdict(t *testing.T, n *fakeNode) msgRequestJudge {
-	t.Helper()
-	n.mu.Lock()
-	verdicts := n.session.verdicts
-	n.mu.Unlock()
-	select {
-	case found := <-verdicts:
-		return found
-	case <-time.After(10 * time.Second):
-		t.Fatal("no verdict came")
-		return msgRequestJudge{}
 	}
 }
 
@@ -139,9 +110,9 @@ func TestValidatorDecidesWhatIsPassedOnAndGivenOut(t *testing.T) {
 	sub := subscribe(t, b, WithValidator(func(_ context.Context, m *Message) Verdict {
 		return map[string]Verdict{"good": Accept, "dull": Ignore, "bad": Reject}[string(m.Payload)]
 	}))
-	for payload, want := range map[string]msgVerdict{"dull": msgVerdictIgnore, "bad": msgVerdictReject, "good": msgVerdictAccept} {
+	for payload, want := range map[string]string{"dull": "Ignore", "bad": "Reject", "good": "Accept"} {
 		published := publish(t, a, payload)
-		if got := verdict(t, y); (got != msgRequestJudge{"news", published.Message, want}) {
+		if got := verdict(t, y); (got != fakeVerdict{"news", published.Message.String(), want}) {
 			t.Errorf("%s: %+v", payload, got)
 		}
 	}
@@ -153,19 +124,20 @@ func TestValidatorDecidesWhatIsPassedOnAndGivenOut(t *testing.T) {
 func TestManualVerdictIsSentOnce(t *testing.T) {
 	_, y, a, b := two(t)
 	sub := subscribe(t, b, ManualValidation())
-	for _, want := range []Verdict{Reject, Accept} {
+	for name, want := range map[string]Verdict{"Reject": Reject, "Accept": Accept} {
 		publish(t, a, "hello")
 		message := next(t, sub)
 		message.Judge(want)
 		message.Judge(Ignore)
-		if got := verdict(t, y); got.verdict != msgVerdict(want) || got.message != msgHash(message.ID) {
+		if got := verdict(t, y); got.Verdict != name || got.Message != message.ID.String() {
 			t.Errorf("%+v", got)
 		}
 	}
-	y.mu.Lock()
-	defer y.mu.Unlock()
-	if left := len(y.session.verdicts); left != 0 {
-		t.Errorf("%d more verdicts", left)
+	if err := b.Ping(within(t)); err != nil { // what was sent before it has arrived
+		t.Fatal(err)
+	}
+	if made := len(requests[fakeVerdict](y, "Judge")); made != 2 {
+		t.Errorf("%d verdicts", made)
 	}
 }
 
@@ -177,7 +149,7 @@ func TestSlowReaderLosesTheOldestAndIsToldHowMany(t *testing.T) {
 		publish(t, a, fmt.Sprint(i))
 	}
 	for i := 0; i < extra; i++ { // those that were dropped are ignored
-		if got := verdict(t, y); got.verdict != msgVerdictIgnore {
+		if got := verdict(t, y); got.Verdict != "Ignore" {
 			t.Errorf("%+v", got)
 		}
 	}
@@ -192,7 +164,7 @@ func TestSubscriptionIsASequence(t *testing.T) {
 	publish(t, a, "one")
 	publish(t, a, "two")
 	var got []string
-	sub.All(short(t))(func(m *Message) bool {
+	sub.All(within(t))(func(m *Message) bool {
 		got = append(got, string(m.Payload))
 		return len(got) < 2
 	})
@@ -204,30 +176,28 @@ func TestSubscriptionIsASequence(t *testing.T) {
 func TestFeedsAndProvisionsComeBackAfterARestart(t *testing.T) {
 	x, y, a, b := two(t)
 	sub := subscribe(t, b)
-	packets, err := b.ListenPacket(short(t), "game/1")
+	packets, err := b.ListenPacket(within(t), "game/1")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer packets.Close()
-	provision, err := b.Provide(short(t), "rooms/1")
+	provision, err := b.Provide(within(t), "rooms/1")
 	if err != nil {
 		t.Fatal(err)
 	}
 	y.crash()
-	x.world.mu.Lock()
-	clear(x.world.providers)
-	x.world.mu.Unlock()
+	x.world.forgetProviders()
 	y.restart()
 	until(t, func() bool { return publish(t, a, "again").Peers == 1 })
 	if got := next(t, sub); string(got.Payload) != "again" {
 		t.Errorf("%s", got.Payload)
 	}
 	until(t, func() bool {
-		found, err := a.FindProviders(short(t), "rooms/1", 1)
+		found, err := a.FindProviders(within(t), "rooms/1", 1)
 		return err == nil && len(found) == 1 && found[0] == b.ID()
 	})
 	until(t, func() bool {
-		_ = a.SendDatagram(short(t), b.ID(), "game/1", []byte("hi"))
+		_ = a.SendDatagram(within(t), b.ID(), "game/1", []byte("hi"))
 		_ = packets.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
 		n, _, err := packets.ReadFrom(make([]byte, 10))
 		return err == nil && n == 2
@@ -236,58 +206,33 @@ func TestFeedsAndProvisionsComeBackAfterARestart(t *testing.T) {
 	if !errors.Is(provision.Err(), net.ErrClosed) {
 		t.Error(provision.Err())
 	}
-	if found, err := a.FindProviders(short(t), "rooms/1", 1); err != nil || len(found) != 0 {
+	if found, err := a.FindProviders(within(t), "rooms/1", 1); err != nil || len(found) != 0 {
 		t.Error(found, err)
 	}
-}
-
-// current is the fake's session with the plugin.
-func (n *fakeNode) current() *fakeSession {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.session
 }
 
 func TestBusyTopicKeepsNothingElseFromComingBack(t *testing.T) {
 	_, y, _, b := two(t)
 	const topics = 10
 	for i := 0; i < topics; i++ {
-		sub, err := b.Subscribe(short(t), fmt.Sprint("news/", i))
+		sub, err := b.Subscribe(within(t), fmt.Sprint("news/", i))
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer sub.Close()
 	}
-	if _, err := b.WatchPeers(short(t)); err != nil {
+	if _, err := b.WatchPeers(within(t)); err != nil {
 		t.Fatal(err)
 	}
 	y.crash()
-	y.mu.Lock()
-	y.busy = "news/3"
-	y.mu.Unlock()
+	y.answer("Subscribe", "news/3", failedWith(CodeBusy))
 	y.restart()
-	back := func() (topics int, watch bool) {
-		s := y.current()
-		if s == nil {
-			return 0, false
-		}
-		y.mu.Lock()
-		defer y.mu.Unlock()
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		return len(s.topics), s.watch
-	}
 	until(t, func() bool {
-		found, watch := back()
-		return found == topics-1 && watch
+		back := y.state()
+		return len(back.Topics) == topics-1 && back.WatchesPeers
 	})
-	y.mu.Lock()
-	y.busy = ""
-	y.mu.Unlock()
-	until(t, func() bool {
-		found, _ := back()
-		return found == topics
-	})
+	y.world.answerAll()
+	until(t, func() bool { return len(y.state().Topics) == topics })
 }
 
 func TestMessagesThatComeAgainAfterARestartAreGivenOutOnce(t *testing.T) {
@@ -296,7 +241,9 @@ func TestMessagesThatComeAgainAfterARestartAreGivenOutOnce(t *testing.T) {
 		return map[string]Verdict{"good": Accept, "bad": Reject}[string(m.Payload)]
 	}))
 	comes := func(number byte, payload string) {
-		y.current().send(msgServerFrameEvent{msgEventMessage{"news", msgHash{number}, x.id, []byte(payload)}})
+		y.event("Message", fields{
+			"topic": "news", "message": Hash{number}.String(), "author": x.id.String(), "payload": hex.EncodeToString([]byte(payload)),
+		})
 	}
 	for number, payload := range []string{"bad", "good"} {
 		comes(byte(number), payload)
@@ -304,18 +251,10 @@ func TestMessagesThatComeAgainAfterARestartAreGivenOutOnce(t *testing.T) {
 	}
 	y.crash()
 	y.restart()
-	until(t, func() bool {
-		s := y.current()
-		if s == nil {
-			return false
-		}
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		return len(s.topics) == 1
-	})
-	for number, want := range map[byte]msgVerdict{0: msgVerdictReject, 1: msgVerdictAccept, 2: msgVerdictAccept} {
+	until(t, func() bool { return len(y.state().Topics) == 1 })
+	for number, want := range map[byte]string{0: "Reject", 1: "Accept", 2: "Accept"} {
 		comes(number, "good")
-		if got := verdict(t, y); (got != msgRequestJudge{"news", msgHash{number}, want}) {
+		if got := verdict(t, y); (got != fakeVerdict{"news", Hash{number}.String(), want}) {
 			t.Errorf("%d: %+v", number, got)
 		}
 	}
@@ -363,17 +302,17 @@ func TestMessageWhoseTimeIsOverIsNotValidated(t *testing.T) {
 
 func TestGrantThatIsTakenAwayEndsTheProvision(t *testing.T) {
 	_, y, _, b := two(t)
-	provision, err := b.Provide(short(t), "rooms/1")
+	provision, err := b.Provide(within(t), "rooms/1")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if provision.Copies() != 20 {
 		t.Error(provision.Copies())
 	}
-	y.current().send(msgServerFrameEvent{msgEventGrantsChanged{Grants{DHT: []string{"other/*"}, AnyPeer: true}.wire()}})
+	y.event("GrantsChanged", granting(nil, fields{"dht": []string{"other/*"}}))
 	select {
 	case <-provision.Done():
-	case <-short(t).Done():
+	case <-within(t).Done():
 		t.Fatal("it goes on")
 	}
 	if err := provision.Err(); !errors.Is(err, ErrNotGranted) {
@@ -384,42 +323,39 @@ func TestGrantThatIsTakenAwayEndsTheProvision(t *testing.T) {
 func TestGrantThatIsTakenAwayEndsTheFeed(t *testing.T) {
 	_, y, _, b := two(t)
 	sub := subscribe(t, b)
-	y.mu.Lock()
-	session := y.session
-	y.mu.Unlock()
-	session.send(msgServerFrameEvent{msgEventGrantsChanged{Grants{Topics: []string{"other/*"}, AnyPeer: true}.wire()}})
-	if _, err := sub.Next(short(t)); !errors.Is(err, ErrNotGranted) {
+	y.event("GrantsChanged", granting(nil, fields{"topics": []string{"other/*"}}))
+	if _, err := sub.Next(within(t)); !errors.Is(err, ErrNotGranted) {
 		t.Error(err)
 	}
 }
 
 func TestRecordsAreFoundByOthers(t *testing.T) {
 	_, _, a, b := two(t)
-	if _, found, err := b.GetRecord(short(t), a.ID(), "motd"); found || err != nil {
+	if _, found, err := b.GetRecord(within(t), a.ID(), "motd"); found || err != nil {
 		t.Error("before it was put:", found, err)
 	}
-	if stored, err := a.PutRecord(short(t), "motd", []byte("one"), time.Hour); err != nil || stored.Sequence != 1 || stored.Copies != 20 {
+	if stored, err := a.PutRecord(within(t), "motd", []byte("one"), time.Hour); err != nil || stored.Sequence != 1 || stored.Copies != 20 {
 		t.Error(stored, err)
 	}
-	record, found, err := b.GetRecord(short(t), a.ID(), "motd")
+	record, found, err := b.GetRecord(within(t), a.ID(), "motd")
 	if err != nil || !found || string(record.Value) != "one" || record.Key != a.ID() || time.Until(record.Expires) > time.Hour {
 		t.Error(record, found, err)
 	}
-	hash, err := a.PutImmutable(short(t), "files", []byte("value"))
+	hash, err := a.PutImmutable(within(t), "files", []byte("value"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	value, found, err := b.GetImmutable(short(t), "files", hash)
+	value, found, err := b.GetImmutable(within(t), "files", hash)
 	if err != nil || !found || string(value) != "value" {
 		t.Error(value, found, err)
 	}
-	if _, found, err := b.GetImmutable(short(t), "files", Hash{}); found || err != nil {
+	if _, found, err := b.GetImmutable(within(t), "files", Hash{}); found || err != nil {
 		t.Error("another hash:", found, err)
 	}
-	if ticket, err := b.FindPeer(short(t), a.ID()); err != nil || ticket != "polypeer:"+a.ID().String()+"@127.0.0.1:1" {
+	if ticket, err := b.FindPeer(within(t), a.ID()); err != nil || ticket != "polypeer:"+a.ID().String()+"@127.0.0.1:1" {
 		t.Error(ticket, err)
 	}
-	if _, err := b.FindPeer(short(t), NodeID{9}); !errors.Is(err, ErrUnknownPeer) {
+	if _, err := b.FindPeer(within(t), NodeID{9}); !errors.Is(err, ErrUnknownPeer) {
 		t.Error(err)
 	}
 }
@@ -434,15 +370,15 @@ func TestRecordOfAnOwnKeyIsPutAndChanged(t *testing.T) {
 	if err != nil || !record.Verify() {
 		t.Fatal(record, err)
 	}
-	if stored, err := a.PutSigned(short(t), record); err != nil || stored.Sequence != 7 {
+	if stored, err := a.PutSigned(within(t), record); err != nil || stored.Sequence != 7 {
 		t.Error(stored, err)
 	}
-	got, found, err := b.GetRecord(short(t), NodeID(public), "motd")
+	got, found, err := b.GetRecord(within(t), NodeID(public), "motd")
 	if err != nil || !found || !got.Verify() || string(got.Value) != "signed" {
 		t.Error(got, found, err)
 	}
 	record.Value = []byte("forged")
-	if _, err := a.PutSigned(short(t), record); !errors.Is(err, ErrBadArgument) {
+	if _, err := a.PutSigned(within(t), record); !errors.Is(err, ErrBadArgument) {
 		t.Error(err)
 	}
 	if _, err := SignRecord(private, "Bad name", 1, time.Now(), nil); err == nil {
@@ -455,16 +391,16 @@ func TestRecordOfAnOwnKeyIsPutAndChanged(t *testing.T) {
 
 func TestNameIsProvidedOnceByAPlugin(t *testing.T) {
 	_, _, a, _ := two(t)
-	provision, err := a.Provide(short(t), "rooms/1")
+	provision, err := a.Provide(within(t), "rooms/1")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.Provide(short(t), "rooms/1"); !errors.Is(err, ErrAlreadyServed) {
+	if _, err := a.Provide(within(t), "rooms/1"); !errors.Is(err, ErrAlreadyServed) {
 		t.Error(err)
 	}
 	_ = provision.Close()
 	<-provision.Done()
-	again, err := a.Provide(short(t), "rooms/1")
+	again, err := a.Provide(within(t), "rooms/1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -477,8 +413,8 @@ func TestNameIsProvidedOnceByAPlugin(t *testing.T) {
 
 func TestWrongNamesAreRefusedWithTheRule(t *testing.T) {
 	_, _, a, b := two(t)
-	_, name := a.PutRecord(short(t), "Not A Name", nil, 0)
-	_, protocol := a.Request(short(t), b.ID().String(), "chat", nil)
+	_, name := a.PutRecord(within(t), "Not A Name", nil, 0)
+	_, protocol := a.Request(within(t), b.ID().String(), "chat", nil)
 	for err, rule := range map[error]string{name: "expected 1 to 128 of a-z", protocol: "expected name/version"} {
 		if !errors.Is(err, ErrBadArgument) || !strings.Contains(fmt.Sprint(err), rule) {
 			t.Errorf("%q instead of %q", err, rule)
