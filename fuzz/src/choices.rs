@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use arbitrary::Unstructured;
+use polypeer_engine::now::Now;
 use polypeer_ipc_protocol::ids::{Hash, Name, NodeId, Protocol};
-use polypeer_netcore::now::Now;
 
 /// Things that happen in one story, at most: libFuzzer's inputs are short anyway.
 const STEPS: usize = 2000;

@@ -54,19 +54,26 @@ pub const TARGETS: &[Target] = &[
     decoder("gateway-server", decoders::gateway::server_frame, samples::server_frames),
     decoder("gateway-data", decoders::gateway::data_frames, samples::data_frames),
     decoder("admin", decoders::gateway::admin, samples::admin_frames),
-    decoder("link-control", decoders::link::control, samples::control_frames),
-    decoder("link-stream", decoders::link::stream, samples::stream_headers),
-    decoder("link-datagram", decoders::link::datagram, samples::datagrams),
-    decoder("envelope", decoders::link::envelope, samples::datagrams),
+    #[cfg(feature = "all")]
+    decoder("link-control", decoders::link::control, samples::link::control_frames),
+    #[cfg(feature = "all")]
+    decoder("link-stream", decoders::link::stream, samples::link::stream_headers),
+    #[cfg(feature = "all")]
+    decoder("link-datagram", decoders::link::datagram, samples::link::datagrams),
+    #[cfg(feature = "all")]
+    decoder("envelope", decoders::link::envelope, samples::link::datagrams),
     decoder("kad", decoders::services::kad, samples::kad),
     decoder("exchange", decoders::services::exchange, samples::exchange),
     decoder("probe", decoders::services::probe, samples::probes),
     decoder("gossip-frames", decoders::services::gossip, samples::gossip_frames),
     decoder("address-record", decoders::services::address_record, samples::address_records),
     decoder("text", decoders::text::names, samples::names),
-    decoder("manifest", decoders::text::manifest, samples::manifests),
-    decoder("config", decoders::text::config, samples::configs),
-    decoder("file-link", decoders::text::file_link, samples::file_links),
+    #[cfg(feature = "all")]
+    decoder("manifest", decoders::files::manifest, samples::manifests),
+    #[cfg(feature = "all")]
+    decoder("config", decoders::files::config, samples::configs),
+    #[cfg(feature = "all")]
+    decoder("file-link", decoders::files::file_link, samples::file_links),
     machine("session", machines::session::both_ends),
     slow_machine("session-server", machines::session::server),
     machine("credit", machines::small::credit),

@@ -1,11 +1,22 @@
 //! What the targets begin with: messages that are right, made here or taken from the vectors and examples of the
 //! specifications.
 
+#[cfg(feature = "all")]
+pub mod link;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use data_encoding::HEXLOWER;
+use polypeer_engine::address::AddressRecord;
+use polypeer_engine::dht::{Ask, Key, ProviderRecord, Record, Refusal, Request, Response};
+use polypeer_engine::discovery::exchange::Exchange;
+use polypeer_engine::gossip::message::{Message, MessageId, TopicId};
+use polypeer_engine::gossip::wire::{Bucket, Frame};
+use polypeer_engine::keys::Keys;
+use polypeer_engine::now::Now;
+use polypeer_engine::reach::wire::{Probed, Request as ProbeRequest};
 use polypeer_ipc_protocol::admin::{AdminCommand, AdminEvent, AdminFrame, AdminRequest, AdminResponse};
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::frame::DataHeader;
@@ -14,15 +25,6 @@ use polypeer_ipc_protocol::ids::{Name, NodeId, Secret};
 use polypeer_ipc_protocol::record::{Signature, SignedRecord};
 use polypeer_ipc_protocol::ticket::Ticket;
 use polypeer_ipc_protocol::{codec, frame};
-use polypeer_netcore::address::AddressRecord;
-use polypeer_netcore::dht::{Ask, Key, ProviderRecord, Record, Refusal, Request, Response};
-use polypeer_netcore::discovery::exchange::Exchange;
-use polypeer_netcore::gossip::message::{Message, MessageId, TopicId};
-use polypeer_netcore::gossip::wire::{Bucket, Frame};
-use polypeer_netcore::keys::Keys;
-use polypeer_netcore::now::Now;
-use polypeer_netcore::reach::wire::{Probed, Request as ProbeRequest};
-use polypeer_netcore::wire::{self, ControlFrame, StreamHeader, StreamKind, datagram};
 
 use crate::choices::Choices;
 use crate::run::Random;
@@ -99,9 +101,9 @@ fn vectors(kind: &str) -> Vec<Vec<u8>> {
 
 fn read_vectors(kind: &str) -> Vec<Vec<u8>> {
     let files = [
-        include_str!("../../../ipc-protocol/vectors/v1/messages.json"),
-        include_str!("../../../ipc-protocol/vectors/v1/messages_rejected.json"),
-        include_str!("../../../ipc-protocol/vectors/v1/unknown.json"),
+        include_str!("../../ipc-protocol/vectors/v1/messages.json"),
+        include_str!("../../ipc-protocol/vectors/v1/messages_rejected.json"),
+        include_str!("../../ipc-protocol/vectors/v1/unknown.json"),
     ];
     let mut found = Vec::new();
     for file in files {
@@ -168,55 +170,6 @@ pub fn admin_frames() -> Vec<Vec<u8>> {
         encoded(&AdminCommand { id: 3, request: AdminRequest::Start }),
         encoded(&AdminFrame::Response { id: 3, response: AdminResponse::Ticket(ticket) }),
         encoded(&AdminFrame::Event(AdminEvent::SessionDown { launch: 1, failure: Some(failure) })),
-    ]
-}
-
-/// The blocks ```` ```hex ```` of the protocol between netcores.
-fn examples() -> Vec<Vec<u8>> {
-    let text = include_str!("../../PROTOCOL.md");
-    let mut examples = Vec::new();
-    for block in text.split("```hex ").skip(1) {
-        let body = block.split_once("```").map_or(block, |(body, _)| body);
-        let digits: String = body.lines().skip(1).flat_map(|line| line.split('#').next()).collect();
-        let digits: String = digits.split_whitespace().collect();
-        examples.extend(HEXLOWER.decode(digits.as_bytes()).ok());
-    }
-    examples
-}
-
-/// For [`crate::decoders::link::control`].
-pub fn control_frames() -> Vec<Vec<u8>> {
-    let frames = [
-        ControlFrame::Hello {
-            version: 1,
-            agent: "polypeer/0.1.0".into(),
-            network: "main".into(),
-            serving: vec!["chat/1".parse().expect("a protocol")],
-            addresses: vec!["192.0.2.7:7470".into()],
-        },
-        ControlFrame::Credit { stream: 8, limit: 196_608 },
-        ControlFrame::Ping { nonce: 5 },
-    ];
-    let mut all = Vec::new();
-    frames.iter().for_each(|frame| wire::write_frame(frame, &mut all));
-    [vec![all], examples()].concat()
-}
-
-/// For [`crate::decoders::link::stream`].
-pub fn stream_headers() -> Vec<Vec<u8>> {
-    let protocol = "chat/1".parse().expect("a protocol");
-    let header = wire::header_bytes(&StreamHeader { kind: StreamKind::Call, protocol });
-    let refusal = wire::refusal_bytes(&Failure::new(ErrorCode::NotServed, "nothing serves chat/1 there"));
-    [vec![header, refusal], examples()].concat()
-}
-
-/// For [`crate::decoders::link::datagram`].
-pub fn datagrams() -> Vec<Vec<u8>> {
-    let protocol = "voice/1".parse().expect("a protocol");
-    vec![
-        datagram::encode(&protocol, b"hi").to_vec(),
-        datagram::encode(&protocol, &[7; 1024]).to_vec(),
-        [&[0x10, 0, 0, 0, 0, 0, 0, 0, 9, 0x40][..], &[1; 100]].concat(),
     ]
 }
 
@@ -310,28 +263,28 @@ pub fn names() -> Vec<Vec<u8>> {
         "chat".into(),
         "a/b/c".into(),
         "ff".repeat(32),
-        include_str!("../../../ipc-protocol/vectors/v1/text.json").into(),
+        include_str!("../../ipc-protocol/vectors/v1/text.json").into(),
     ];
     texts.into_iter().map(String::into_bytes).collect()
 }
 
-/// For [`crate::decoders::text::manifest`]: the example of the design, which uses all there is.
+/// For [`crate::decoders::files::manifest`]: the example of the design, which uses all there is.
 pub fn manifests() -> Vec<Vec<u8>> {
-    let design = include_str!("../../../docs/design.md");
+    let design = include_str!("../../docs/design.md");
     let example =
         design.split_once("```toml\n").and_then(|(_, rest)| rest.split_once("```")).map_or("", |found| found.0);
     let small = "[plugin]\nid = \"chat\"\nversion = \"1.0.0\"\ncommand = [\"run\"]\n";
     vec![example.as_bytes().to_vec(), small.as_bytes().to_vec()]
 }
 
-/// For [`crate::decoders::text::config`].
+/// For [`crate::decoders::files::config`].
 pub fn configs() -> Vec<Vec<u8>> {
     let text = "listen = [\"0.0.0.0:7470\", \"[::]:0\"]\nlan = false\nnetwork = \"main\"\nbundled_apps = true\n\
                 [limits]\nmemory = \"256MiB\"\ncpu = \"50%\"\nupload = \"1MiB/s\"\n";
     vec![text.as_bytes().to_vec(), Vec::new()]
 }
 
-/// For [`crate::decoders::text::file_link`].
+/// For [`crate::decoders::files::file_link`].
 pub fn file_links() -> Vec<Vec<u8>> {
     let hash = "ab".repeat(32);
     let ticket = Ticket { node: node(1), addresses: vec![public(1)] };

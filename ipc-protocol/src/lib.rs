@@ -4,9 +4,10 @@
 //! [`gateway`] and [`admin`] hold the message types, [`codec`] turns them into bytes and is the only file that names
 //! the encoding crate, [`frame`] cuts byte streams into frames without allocating by a length it was told. [`session`]
 //! has the rules of a session without input or output, [`transport`] puts frames on local sockets, and [`client`] is
-//! the gateway's client for Rust.
+//! the gateway's client for Rust; the last two need the feature `transport`, on by default.
 
 pub mod admin;
+#[cfg(feature = "transport")]
 pub mod client;
 pub mod codec;
 pub mod error;
@@ -20,4 +21,5 @@ pub mod record;
 pub mod seeds;
 pub mod session;
 pub mod ticket;
+#[cfg(feature = "transport")]
 pub mod transport;

@@ -12,6 +12,7 @@ use data_encoding::HEXLOWER;
 use polypeer_ipc_protocol::ids::NodeId;
 use ring::signature::{Ed25519KeyPair, KeyPair};
 
+mod keys;
 #[cfg(unix)]
 #[path = "identity/unix.rs"]
 mod platform;

@@ -21,33 +21,32 @@
 //! every bound. [`run`] is the whole process but its command line and [`open_files`].
 
 pub mod account;
-pub mod address;
 pub mod admin;
-pub mod bounded;
+pub mod clock;
 pub mod counters;
 pub mod dht;
 pub mod discovery;
 #[cfg(test)]
+#[path = "../engine/src/examples.rs"]
 mod examples;
 pub mod gateway;
 pub mod gossip;
 pub mod grants;
 pub mod identity;
-pub mod keys;
 pub mod limits;
 pub mod link;
 pub mod node;
-pub mod now;
 pub mod open_files;
 pub mod peers;
 pub mod query;
-pub mod rate;
 pub mod reach;
 pub mod services;
 #[cfg(test)]
 mod testing;
 pub mod transport;
 pub mod wire;
+
+pub use polypeer_engine::{address, bounded, keys, now, rate};
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -62,12 +61,12 @@ use tokio::task::JoinSet;
 use admin::AdminError;
 use discovery::config::DiscoveryConfig;
 use identity::{Identity, IdentityError};
-use keys::SharedKeys;
 use limits::Timings;
 use link::Links;
 use node::{Node, Phase};
 use peers::marks::Marks;
 use peers::{Peers, PeersConfig, StartError};
+use polypeer_engine::keys::SharedKeys;
 
 /// What a network core is started with.
 #[derive(Debug, Clone)]

@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use polypeer_ipc_protocol::limits::{CLAIM_TIMEOUT, FIRST_FRAME_TIMEOUT, RESTART_HOLD};
 
+pub use polypeer_engine::gateway::router::RECENT;
+pub use polypeer_engine::link::credit::{INITIAL_WINDOW, MAX_WINDOW};
+
 use crate::rate::Rate;
 
 /// Streams and calls one plugin may have open to one peer: far more than a program needs that closes what it opens, and
@@ -34,15 +37,9 @@ pub const MESSAGE_BACKLOG: usize = 768 << 10;
 pub const RESPONSE_BACKLOG: usize = 256 << 10;
 /// Streams and calls that wait for a listener to come back, on the whole node.
 pub const HELD: usize = 1024;
-/// Protocols remembered as served a moment ago.
-pub const RECENT: usize = 1024;
 /// Bytes on the way from one half of a stream to the other inside netcore, beyond which reading stops.
 pub const SPLICE_BACKLOG: usize = 256 << 10;
 
-/// What each direction of a stream between peers may send before any credit arrives; a call's payload fits in it.
-pub const INITIAL_WINDOW: u64 = 64 << 10;
-/// Largest window of one direction: 8 MiB is 640 Mbit/s at 100 ms.
-pub const MAX_WINDOW: u64 = 8 << 20;
 /// Sum of the windows one plugin's streams may grow to. A new stream has its initial window even where others have grown
 /// to all of it: at most [`STREAMS_PER_PLUGIN`] of those, another 64 MiB.
 pub const WINDOW_POOL: u64 = 64 << 20;

@@ -1,7 +1,10 @@
 //! Everything that reads bytes or text written by others. What is read must be written again as something that reads the
 //! same, so that two parts of the program never see two things in one.
 
+#[cfg(feature = "all")]
+pub mod files;
 pub mod gateway;
+#[cfg(feature = "all")]
 pub mod link;
 pub mod services;
 pub mod text;

@@ -3,11 +3,11 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use polypeer_netcore::address::AddressRecord;
-use polypeer_netcore::dht::{Request, Response};
-use polypeer_netcore::discovery::exchange::{Exchange, MAX_RECORDS};
-use polypeer_netcore::gossip::wire::{Frame, read_body};
-use polypeer_netcore::reach::wire::{Probed, Request as ProbeRequest};
+use polypeer_engine::address::AddressRecord;
+use polypeer_engine::dht::{Request, Response};
+use polypeer_engine::discovery::exchange::{Exchange, MAX_RECORDS};
+use polypeer_engine::gossip::wire::{Frame, read_body};
+use polypeer_engine::reach::wire::{Probed, Request as ProbeRequest};
 
 use super::reads_back;
 use crate::samples::{CheapKeys, node, now};

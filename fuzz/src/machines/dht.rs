@@ -3,12 +3,12 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use polypeer_ipc_protocol::gateway::Payload;
-use polypeer_netcore::address::{AddressRecord, Zone};
-use polypeer_netcore::dht::{
+use polypeer_engine::address::{AddressRecord, Zone};
+use polypeer_engine::dht::{
     Ask, Asker, CallFailed, Dht, DhtConfig, Job, Key, Outcome, Output, ProviderRecord, Record, Request, Response,
 };
-use polypeer_netcore::now::Now;
+use polypeer_engine::now::Now;
+use polypeer_ipc_protocol::gateway::Payload;
 
 use super::{drain, waits};
 use crate::choices::Choices;

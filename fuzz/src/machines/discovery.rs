@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use polypeer_netcore::discovery::crosscheck::{Came, CrossCheck};
-use polypeer_netcore::discovery::exchange::{Exchange, MAX_RECORDS};
-use polypeer_netcore::discovery::schedule::{Schedule, ScheduleConfig, Way};
-use polypeer_netcore::reach::finder::{Finder, NoAnswer, Output};
-use polypeer_netcore::reach::wire::{MAX_PORTS, Probed};
+use polypeer_engine::discovery::crosscheck::{Came, CrossCheck};
+use polypeer_engine::discovery::exchange::{Exchange, MAX_RECORDS};
+use polypeer_engine::discovery::schedule::{Schedule, ScheduleConfig, Way};
+use polypeer_engine::reach::finder::{Finder, NoAnswer, Output};
+use polypeer_engine::reach::wire::{MAX_PORTS, Probed};
 
 use super::{drain, waits};
 use crate::choices::Choices;
@@ -153,7 +153,7 @@ pub fn reach(bytes: &[u8]) {
         waits(finder.next_timeout(), now);
         finder.reach();
         for (zone, addresses) in finder.confirmed() {
-            assert!(addresses.iter().all(|address| polypeer_netcore::address::Zone::of(address.ip()) == zone));
+            assert!(addresses.iter().all(|address| polypeer_engine::address::Zone::of(address.ip()) == zone));
         }
     }
 }

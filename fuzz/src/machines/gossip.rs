@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use polypeer_engine::gossip::message::{Message, MessageId, TopicId};
+use polypeer_engine::gossip::wire::{self, Bucket, Frame};
+use polypeer_engine::gossip::{Gossip, GossipConfig, Output};
+use polypeer_engine::now::Now;
 use polypeer_ipc_protocol::gateway::{Validation, Verdict};
 use polypeer_ipc_protocol::limits::MAX_GOSSIP;
-use polypeer_netcore::gossip::message::{Message, MessageId, TopicId};
-use polypeer_netcore::gossip::wire::{self, Bucket, Frame};
-use polypeer_netcore::gossip::{Gossip, GossipConfig, Output};
-use polypeer_netcore::now::Now;
 
 use super::{drain, waits};
 use crate::choices::Choices;

@@ -10,7 +10,7 @@ pub mod small;
 
 use std::time::Instant;
 
-use polypeer_netcore::now::Now;
+use polypeer_engine::now::Now;
 
 /// Things a machine may want at one moment: far above what any has to say.
 const PATIENCE: usize = 100_000;

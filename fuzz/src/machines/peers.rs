@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
+use polypeer_engine::peers::book::{Book, MAX_ADDRESSES, MAX_NODES, Source};
+use polypeer_engine::peers::manager::{Action, Ending, Manager};
+use polypeer_engine::peers::marks::Marks;
+use polypeer_engine::peers::plan::{Plan, Step};
+use polypeer_engine::peers::score::ScoreEvent;
+use polypeer_engine::peers::table::{Table, Verdict, Wanted};
 use polypeer_ipc_protocol::ids::NodeId;
-use polypeer_netcore::peers::book::{Book, MAX_ADDRESSES, MAX_NODES, Source};
-use polypeer_netcore::peers::manager::{Action, Ending, Manager};
-use polypeer_netcore::peers::marks::Marks;
-use polypeer_netcore::peers::plan::{Plan, Step};
-use polypeer_netcore::peers::score::ScoreEvent;
-use polypeer_netcore::peers::table::{Table, Verdict, Wanted};
 
 use super::{drain, waits};
 use crate::choices::Choices;

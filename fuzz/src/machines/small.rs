@@ -3,23 +3,22 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use polypeer_engine::gateway::router::{RECENT, Route, Router};
+use polypeer_engine::link::credit::{INITIAL_WINDOW, MAX_WINDOW, ReceiveWindow, SendLimit};
+use polypeer_engine::rate::{Bucket, Rate};
 use polypeer_ipc_protocol::gateway::{CallMode, Scope};
-use polypeer_netcore::gateway::router::{Route, Router};
-use polypeer_netcore::limits::{INITIAL_WINDOW, MAX_WINDOW, RECENT};
-use polypeer_netcore::link::credit::{Credit, ReceiveWindow};
-use polypeer_netcore::rate::{Bucket, Rate};
 
 use crate::choices::Choices;
 
 /// A sender within its credit is never told that it is over it, and never more lies unread than one window.
 pub fn credit(bytes: &[u8]) {
     let mut choices = Choices::new(bytes);
-    let (credit, mut window) = (Credit::default(), ReceiveWindow::default());
+    let (credit, mut window) = (SendLimit::default(), ReceiveWindow::default());
     let (mut sent, mut consumed) = (0_u64, 0_u64);
     while choices.go_on() {
         match choices.below(4) {
             0 => {
-                let room = credit.limit() - sent;
+                let room = credit.bytes() - sent;
                 let part = (choices.number() % (room + 1)) as usize;
                 window.handle_received(part).expect("within the credit");
                 sent += part as u64;
@@ -35,12 +34,15 @@ pub fn credit(bytes: &[u8]) {
                     credit.raise(limit);
                 }
             }
-            _ => credit.raise(choices.number() % (credit.limit() + 1)), // one that comes late, or twice
+            _ => {
+                let late = choices.number() % (credit.bytes() + 1);
+                assert!(!credit.raise(late), "one that comes late, or twice");
+            }
         }
         assert!((INITIAL_WINDOW..=MAX_WINDOW).contains(&window.window()));
-        assert!(credit.limit() - consumed <= MAX_WINDOW, "granted and unread");
+        assert!(credit.bytes() - consumed <= MAX_WINDOW, "granted and unread");
     }
-    let over = (credit.limit() - sent + 1) as usize;
+    let over = (credit.bytes() - sent + 1) as usize;
     assert!(window.handle_received(over).is_err());
 }
 

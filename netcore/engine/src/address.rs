@@ -235,20 +235,20 @@ impl Subnet {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::Identity;
+    use crate::testing::{self, Signer};
 
-    fn record(identity: &Identity, address: &str, now: Now) -> AddressRecord {
+    fn record(identity: &Signer, address: &str, now: Now) -> AddressRecord {
         AddressRecord::sign(identity, vec![address.parse().expect("an address")], 1, now)
     }
 
     #[test]
     fn only_the_owner_can_sign_and_only_for_a_day() {
-        let (owner, now) = (Identity::generate(), Now::real());
+        let (owner, now) = (Signer::generate(), testing::now());
         let good = record(&owner, "192.0.2.1:7470", now);
         assert_eq!(good.check(&owner, now), Ok(()));
         let moved = AddressRecord { addresses: vec!["192.0.2.2:7470".parse().expect("an address")], ..good.clone() };
         assert_eq!(moved.check(&owner, now), Err(BadRecord::Signature));
-        let other = AddressRecord { node: Identity::generate().node(), ..good.clone() };
+        let other = AddressRecord { node: Signer::generate().node(), ..good.clone() };
         assert_eq!(other.check(&owner, now), Err(BadRecord::Signature));
         let later = Now { unix: now.unix + RECORD_LIFETIME + 1, ..now };
         assert_eq!(good.check(&owner, later), Err(BadRecord::Time));
@@ -264,7 +264,7 @@ mod tests {
 
     #[test]
     fn a_record_names_few_public_networks() {
-        let (owner, now) = (Identity::generate(), Now::real());
+        let (owner, now) = (Signer::generate(), testing::now());
         let check = |texts: &[&str]| {
             let addresses: Vec<SocketAddr> = texts.iter().map(|text| text.parse().expect("an address")).collect();
             let fits = AddressRecord::sign(&owner, fitting(&addresses), 1, now).check(&owner, now);
@@ -280,9 +280,9 @@ mod tests {
 
     #[test]
     fn who_comes_from_elsewhere_is_not_believed_where_that_can_be_known() {
-        let owner = Identity::generate();
+        let owner = Signer::generate();
         let at = |address: &str, ip: &str| {
-            record(&owner, address, Now::real()).may_be_at(ip.parse().expect("an IP address"))
+            record(&owner, address, testing::now()).may_be_at(ip.parse().expect("an IP address"))
         };
         assert!(at("9.0.0.1:1", "9.0.0.1") && at("9.0.0.1:1", "::ffff:9.0.0.1") && at("[2a00::1]:1", "2a00::2"));
         assert!(!at("9.0.0.1:1", "9.0.0.2") && !at("[2a00::1]:1", "2a00:0:0:1::1"));
@@ -292,7 +292,7 @@ mod tests {
 
     #[test]
     fn a_record_of_more_addresses_than_it_may_have_is_not_even_read() {
-        let (owner, now) = (Identity::generate(), Now::real());
+        let (owner, now) = (Signer::generate(), testing::now());
         let encoded = |count: u8| {
             let addresses = (0..count).map(|last| SocketAddr::from(([192, 0, 2, last], 1))).collect();
             let mut bytes = Vec::new();

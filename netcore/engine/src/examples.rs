@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 /// The blocks ```` ```hex NAME ````: their bytes, without what follows `#`.
 pub(crate) fn examples() -> BTreeMap<&'static str, Vec<u8>> {
-    let text = include_str!("../PROTOCOL.md");
+    let text = include_str!("../../PROTOCOL.md");
     let mut examples = BTreeMap::new();
     for block in text.split("```hex ").skip(1) {
         let (name, rest) = block.split_once('\n').unwrap();

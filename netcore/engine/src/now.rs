@@ -1,6 +1,6 @@
 //! What time it is, as state machines are told: they ask no clock.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// A moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,12 +12,6 @@ pub struct Now {
 }
 
 impl Now {
-    /// The real one. Only drivers call this.
-    pub fn real() -> Self {
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        Self { at: Instant::now(), unix }
-    }
-
     /// This moment, `later` later.
     #[must_use]
     pub fn after(self, later: Duration) -> Self {

@@ -61,10 +61,11 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::testing;
 
     #[test]
     fn what_was_taken_for_nothing_can_be_put_back_and_all_of_it_taken() {
-        let start = Instant::now();
+        let start = testing::start();
         let mut bucket = Bucket::new(Rate { burst: 3, per_second: 1 });
         assert!(bucket.is_full(start) && bucket.take(start) && !bucket.is_full(start));
         bucket.give_back();
@@ -77,7 +78,7 @@ mod tests {
     #[test]
     fn a_burst_is_allowed_and_then_so_many_a_second() {
         let mut bucket = Bucket::new(Rate { burst: 10, per_second: 4 });
-        let start = Instant::now();
+        let start = testing::start();
         let taken = |bucket: &mut Bucket, at: Instant| (0..100).filter(|_| bucket.take(at)).count();
         assert_eq!(taken(&mut bucket, start), 10);
         assert_eq!(taken(&mut bucket, start + Duration::from_millis(500)), 2);

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use polypeer_engine::address::AddressRecord;
+use polypeer_engine::dht::limits::K;
+use polypeer_engine::dht::{Ask, CallId, Key, Record, Request, Response};
 use polypeer_ipc_protocol::ids::{Name, NodeId};
 use polypeer_ipc_protocol::limits::MAX_VALUE;
-use polypeer_netcore::address::AddressRecord;
-use polypeer_netcore::dht::limits::K;
-use polypeer_netcore::dht::{Ask, CallId, Key, Record, Request, Response};
 use rand::{Rng, RngExt};
 
 use crate::event::{Asked, Event};

@@ -1,9 +1,9 @@
 //! Questions and answers of the DHT between nodes: over a standing link, or over a query connection that is made for it
 //! and charged.
 
-use polypeer_netcore::dht::{Asker, CallFailed, CallId, Output, QueryId, Response};
+use polypeer_engine::dht::{Asker, CallFailed, CallId, Output, QueryId, Response};
 
-use polypeer_netcore::peers::score::ScoreEvent;
+use polypeer_engine::peers::score::ScoreEvent;
 
 use crate::attack;
 use crate::event::{Answered, Asked, Event};

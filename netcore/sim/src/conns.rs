@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use polypeer_netcore::address::{Subnet, Zone};
+use polypeer_engine::address::{Subnet, Zone};
 
 use crate::node::NodeIndex;
 use crate::queue::{Micros, SECOND};

@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use polypeer_engine::address::AddressRecord;
+use polypeer_engine::dht::{CallFailed, CallId, Key, QueryId, Request, Response};
+use polypeer_engine::gossip::Frame;
+use polypeer_engine::peers::book::Source;
+use polypeer_engine::peers::manager::Ending;
 use polypeer_ipc_protocol::ids::NodeId;
-use polypeer_netcore::address::AddressRecord;
-use polypeer_netcore::dht::{CallFailed, CallId, Key, QueryId, Request, Response};
-use polypeer_netcore::gossip::Frame;
-use polypeer_netcore::peers::book::Source;
-use polypeer_netcore::peers::manager::Ending;
 
 use crate::node::NodeIndex;
 use crate::queue::Micros;

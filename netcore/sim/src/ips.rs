@@ -65,7 +65,7 @@ impl Ips {
 mod tests {
     use std::collections::BTreeSet;
 
-    use polypeer_netcore::address::{Subnet, Zone};
+    use polypeer_engine::address::{Subnet, Zone};
 
     use super::*;
 

@@ -1,9 +1,9 @@
 //! Signatures of the simulated world: as deterministic as Ed25519 and a thousand times cheaper. A signature is a keyed
 //! hash of signer and message; the simulated attackers do not know the key, so they cannot forge one.
 
+use polypeer_engine::keys::Keys;
 use polypeer_ipc_protocol::ids::NodeId;
 use polypeer_ipc_protocol::record::Signature;
-use polypeer_netcore::keys::Keys;
 
 /// One node's keys.
 #[derive(Debug, Clone)]

@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use polypeer_engine::dht::Dht;
+use polypeer_engine::discovery::exchange::Exchange;
+use polypeer_engine::discovery::schedule::{Schedule, ScheduleConfig};
+use polypeer_engine::gossip::Gossip;
+use polypeer_engine::keys::SharedKeys;
+use polypeer_engine::peers::book::Book;
+use polypeer_engine::peers::manager::Manager;
+use polypeer_engine::peers::marks::Marks;
 use polypeer_ipc_protocol::ids::NodeId;
-use polypeer_netcore::dht::Dht;
-use polypeer_netcore::discovery::exchange::Exchange;
-use polypeer_netcore::discovery::schedule::{Schedule, ScheduleConfig};
-use polypeer_netcore::gossip::Gossip;
-use polypeer_netcore::keys::SharedKeys;
-use polypeer_netcore::peers::book::Book;
-use polypeer_netcore::peers::manager::Manager;
-use polypeer_netcore::peers::marks::Marks;
 use rand::RngExt;
 
 use crate::conns::Conns;

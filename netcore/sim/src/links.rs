@@ -4,11 +4,11 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use polypeer_engine::address::AddressRecord;
+use polypeer_engine::dht::Key;
+use polypeer_engine::peers::book::Source;
+use polypeer_engine::peers::manager::{Action, Ending};
 use polypeer_ipc_protocol::ids::NodeId;
-use polypeer_netcore::address::AddressRecord;
-use polypeer_netcore::dht::Key;
-use polypeer_netcore::peers::book::Source;
-use polypeer_netcore::peers::manager::{Action, Ending};
 
 use crate::event::Event;
 use crate::measure::{HANDSHAKE_BYTES, wire_bytes};

@@ -1,7 +1,7 @@
 //! What scenarios start and judge: lookups of nodes, records and providers, publications; and the tally of it all.
 
+use polypeer_engine::dht::{Job, Key, Outcome, QueryId, Record, Response};
 use polypeer_ipc_protocol::ids::{Name, NodeId};
-use polypeer_netcore::dht::{Job, Key, Outcome, QueryId, Record, Response};
 use rand::{Rng, RngExt};
 
 use crate::event::{Event, Task};

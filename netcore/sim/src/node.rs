@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use polypeer_engine::address::AddressRecord;
+use polypeer_engine::dht::{Dht, QueryId};
+use polypeer_engine::discovery::exchange::Exchange;
+use polypeer_engine::discovery::schedule::Schedule;
+use polypeer_engine::gossip::Gossip;
+use polypeer_engine::keys::SharedKeys;
+use polypeer_engine::peers::manager::Manager;
 use polypeer_ipc_protocol::ids::{Hash, Name, NodeId};
-use polypeer_netcore::address::AddressRecord;
-use polypeer_netcore::dht::{Dht, QueryId};
-use polypeer_netcore::discovery::exchange::Exchange;
-use polypeer_netcore::discovery::schedule::Schedule;
-use polypeer_netcore::gossip::Gossip;
-use polypeer_netcore::keys::SharedKeys;
-use polypeer_netcore::peers::manager::Manager;
 
 use crate::conns::Conns;
 use crate::lookups::Pending;

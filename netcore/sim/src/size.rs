@@ -1,7 +1,7 @@
 //! How many bytes messages of `kad/1` take, without encoding them: the same numbers as the real encoding gives.
 
-use polypeer_netcore::address::AddressRecord;
-use polypeer_netcore::dht::{Ask, ProviderRecord, Record, Request, Response};
+use polypeer_engine::address::AddressRecord;
+use polypeer_engine::dht::{Ask, ProviderRecord, Record, Request, Response};
 
 /// An enum's tag.
 const TAG: usize = 4;
@@ -56,9 +56,9 @@ fn provider(provider: &ProviderRecord) -> usize {
 mod tests {
     use std::sync::Arc;
 
+    use polypeer_engine::dht::Key;
+    use polypeer_engine::now::Now;
     use polypeer_ipc_protocol::ids::NodeId;
-    use polypeer_netcore::dht::Key;
-    use polypeer_netcore::now::Now;
 
     use super::*;
     use crate::keys::SimKeys;
@@ -66,7 +66,7 @@ mod tests {
     #[test]
     fn sizes_are_those_of_the_real_encoding() {
         let keys = SimKeys::new(NodeId([1; 32]));
-        let now = Now::real();
+        let now = Now { at: std::time::Instant::now(), unix: 1_800_000_000 };
         let addresses = vec!["93.1.2.3:7470".parse().expect("one"), "[2001:db8::1]:7470".parse().expect("one")];
         let own = Arc::new(AddressRecord::sign(&keys, addresses, 1, now));
         let name = "chat/room".parse().expect("a name");

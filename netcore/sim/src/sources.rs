@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use polypeer_engine::address::{AddressRecord, Zone};
+use polypeer_engine::dht::{Job, Key};
+use polypeer_engine::discovery::exchange::{Exchange, MAX_RECORDS};
+use polypeer_engine::discovery::schedule::Way;
+use polypeer_engine::peers::book::Source;
 use polypeer_ipc_protocol::ids::NodeId;
-use polypeer_netcore::address::{AddressRecord, Zone};
-use polypeer_netcore::dht::{Job, Key};
-use polypeer_netcore::discovery::exchange::{Exchange, MAX_RECORDS};
-use polypeer_netcore::discovery::schedule::Way;
-use polypeer_netcore::peers::book::Source;
 use rand::RngExt;
 
 use crate::event::Event;

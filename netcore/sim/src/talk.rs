@@ -1,11 +1,11 @@
 //! Gossip between nodes: frames on standing links, which gossip has dialed and keeps; subscribers found by the DHT.
 
+use polypeer_engine::address::AddressRecord;
+use polypeer_engine::dht::{Job, Key};
+use polypeer_engine::gossip::{Frame, Output};
+use polypeer_engine::peers::book::Source;
 use polypeer_ipc_protocol::gateway::Validation;
 use polypeer_ipc_protocol::ids::Name;
-use polypeer_netcore::address::AddressRecord;
-use polypeer_netcore::dht::{Job, Key};
-use polypeer_netcore::gossip::{Frame, Output};
-use polypeer_netcore::peers::book::Source;
 
 use crate::event::Event;
 use crate::measure::wire_bytes;

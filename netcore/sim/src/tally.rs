@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use polypeer_netcore::dht::{Ask, Refusal};
+use polypeer_engine::dht::{Ask, Refusal};
 
 use crate::measure::{Deliveries, Lookups};
 use crate::node::Machines;

@@ -7,10 +7,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
+use polypeer_engine::dht::DhtConfig;
+use polypeer_engine::gossip::{Gossip, GossipConfig};
+use polypeer_engine::now::Now;
 use polypeer_ipc_protocol::ids::NodeId;
-use polypeer_netcore::dht::DhtConfig;
-use polypeer_netcore::gossip::{Gossip, GossipConfig};
-use polypeer_netcore::now::Now;
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 

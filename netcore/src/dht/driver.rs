@@ -20,8 +20,8 @@ use tokio::time::{MissedTickBehavior, interval, sleep_until};
 use super::handle::Command;
 use super::{CallFailed, CallId, Dht, DhtConfig, Job, Outcome, Output, QueryId, Request, Response, limits};
 use crate::address::AddressRecord;
+use crate::clock;
 use crate::node::Node;
-use crate::now::Now;
 use crate::peers::score::ScoreEvent;
 use crate::query::{self, KAD, Unanswered};
 
@@ -68,11 +68,11 @@ pub(crate) async fn run(node: Arc<Node>, seed: [u8; 32]) {
             Some(answered) = driver.calls.join_next() => {
                 // A call neither panics nor is aborted.
                 if let Ok((call, from, answer)) = answered {
-                    driver.dht.handle_answer(Now::real(), call, from, answer);
+                    driver.dht.handle_answer(clock::now(), call, from, answer);
                 }
             }
             () = sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => {
-                let now = Now::real();
+                let now = clock::now();
                 while let Some((at, query)) = driver.ends.pop_first() {
                     if at > now.at {
                         driver.ends.insert((at, query));
@@ -89,7 +89,7 @@ pub(crate) async fn run(node: Arc<Node>, seed: [u8; 32]) {
 
 impl Driver {
     fn handle(&mut self, command: Command) {
-        let now = Now::real();
+        let now = clock::now();
         match command {
             Command::Job(job, until, told) => {
                 // Once given, a record or a listing is wanted also by those who did not wait for it.
@@ -118,7 +118,7 @@ impl Driver {
 
     /// Does all that the machine wants done now.
     fn perform(&mut self) {
-        while let Some(output) = self.dht.poll(Now::real()) {
+        while let Some(output) = self.dht.poll(clock::now()) {
             match output {
                 Output::Call { call, to, request } => self.call(call, to, &request),
                 Output::Done { query, outcome } => {
@@ -140,7 +140,7 @@ impl Driver {
     fn call(&mut self, call: CallId, to: Arc<AddressRecord>, request: &Request) {
         if self.calls.len() >= MAX_CALLS {
             self.node.counters.dht_calls_dropped.count();
-            self.dht.handle_answer(Now::real(), call, None, Err(CallFailed::NotTried));
+            self.dht.handle_answer(clock::now(), call, None, Err(CallFailed::NotTried));
             return;
         }
         let (node, protocol, payload) = (Arc::clone(&self.node), self.protocol.clone(), request.encode());

@@ -16,6 +16,7 @@ use super::exchange::Exchange;
 use super::schedule::{Schedule, ScheduleConfig, Way};
 use super::ways::Ways;
 use super::{Seeds, Started, State, full, ways};
+use crate::clock;
 use crate::node::{Node, Phase};
 use crate::now::Now;
 use crate::peers::book::Source;
@@ -30,7 +31,7 @@ const ASLEEP: Duration = Duration::from_secs(30);
 pub(crate) fn prepare(node: &Node, config: DiscoveryConfig, low: usize) {
     let schedule = ScheduleConfig { enabled: config.enabled(), low };
     let state = State {
-        schedule: Schedule::new(schedule, Now::real(), seed()),
+        schedule: Schedule::new(schedule, clock::now(), seed()),
         exchange: Exchange::new(Arc::clone(&node.keys), seed()),
         check: CrossCheck::new(low),
         seeds: Seeds::default(),
@@ -61,7 +62,7 @@ async fn drive(node: Arc<Node>, mut events: broadcast::Receiver<PeerEvent>) {
     let mut ways = Ways::new(Arc::clone(&node));
     let mut asked: JoinSet<(Way, ways::Answer)> = JoinSet::new();
     let mut full: JoinSet<full::Answer> = JoinSet::new();
-    let mut awake = (Instant::now(), Now::real().unix);
+    let mut awake = (Instant::now(), clock::now().unix);
     loop {
         let next = step(&node, &mut ways, &mut asked);
         tokio::select! {
@@ -94,7 +95,7 @@ async fn drive(node: Arc<Node>, mut events: broadcast::Receiver<PeerEvent>) {
 
 /// Asks what is due and dials what may be dialed; until when there is nothing else to do.
 fn step(node: &Arc<Node>, ways: &mut Ways, asked: &mut JoinSet<(Way, ways::Answer)>) -> Instant {
-    let now = Now::real();
+    let now = clock::now();
     let latest = now.at + LOOK;
     let (mut due, mut dials) = (Vec::new(), Vec::new());
     let next = {
@@ -123,7 +124,7 @@ fn step(node: &Arc<Node>, ways: &mut Ways, asked: &mut JoinSet<(Way, ways::Answe
 fn up(node: &Node, peer: NodeId) {
     let Some((source, address)) = node.peers().ok().and_then(|peers| peers.came(&peer)) else { return };
     if let Some(mut state) = node.services().discovery.state() {
-        let now = Now::real();
+        let now = clock::now();
         let came = came(&state, now, source, address);
         state.check.connected(now, peer, address.ip(), came);
         state.exchange.seen(now, &peer, true);
@@ -145,7 +146,7 @@ pub(super) fn came(state: &State, now: Now, source: Source, address: SocketAddr)
 
 fn down(node: &Node, peer: &NodeId) {
     if let Some(mut state) = node.services().discovery.state() {
-        let now = Now::real();
+        let now = clock::now();
         state.check.disconnected(now, peer);
         match node.peers().is_ok_and(|peers| peers.check(peer).is_err()) {
             true => state.exchange.forget(peer), // nobody is led to a node that is blocked or banned here
@@ -169,9 +170,9 @@ fn answered(node: &Node, way: Way, answer: ways::Answer) {
     }
     let Some(mut state) = node.services().discovery.state() else { return };
     match problem {
-        Some(problem) if named == 0 => state.schedule.answered(Now::real(), way, Err(problem)),
+        Some(problem) if named == 0 => state.schedule.answered(clock::now(), way, Err(problem)),
         problem => {
-            state.schedule.answered(Now::real(), way, Ok(named));
+            state.schedule.answered(clock::now(), way, Ok(named));
             // It works in part.
             if problem.is_some() {
                 state.schedule.problem(way, problem);
@@ -182,7 +183,7 @@ fn answered(node: &Node, way: Way, answer: ways::Answer) {
 
 /// After the machine slept, connections are lost and networks have changed: everything is tried at once.
 fn look_at_clock(node: &Node, (before, unix): (Instant, u64)) -> (Instant, u64) {
-    let now = Now::real();
+    let now = clock::now();
     let passed = now.at.saturating_duration_since(before);
     if Duration::from_secs(now.unix.saturating_sub(unix)) > passed + ASLEEP
         && let Some(mut state) = node.services().discovery.state()

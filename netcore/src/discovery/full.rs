@@ -11,8 +11,8 @@ use super::driver::came;
 use super::exchange::{Exchange, MAX_RECORDS};
 use super::schedule::Way;
 use super::ways;
+use crate::clock;
 use crate::node::Node;
-use crate::now::Now;
 use crate::peers::book::Source;
 use crate::query;
 
@@ -33,7 +33,7 @@ pub(super) fn refused(
     let discovery = &node.services().discovery;
     discovery.started.get().filter(|started| started.config.exchange)?;
     let mut state = discovery.state()?;
-    let now = Now::real();
+    let now = clock::now();
     let is_hungry = state.schedule.is_hungry();
     if !state.exchange.may_ask_full(now, &full, is_hungry) {
         return None;
@@ -66,7 +66,7 @@ pub(super) fn answered(node: &Node, answer: Answer) {
     let Some(mut state) = node.services().discovery.state() else { return };
     state.exchange.full_answered(&full);
     match named {
-        Ok(count) => state.schedule.named(Now::real(), Way::Exchange, count),
+        Ok(count) => state.schedule.named(clock::now(), Way::Exchange, count),
         Err(problem) => state.schedule.problem(Way::Exchange, Some(problem)),
     }
 }

@@ -14,17 +14,16 @@
 //! sources is that of [`schedule::Way`].
 
 pub mod config;
-pub mod crosscheck;
 pub mod dns;
 pub(crate) mod driver;
-pub mod exchange;
 mod full;
 pub mod lan;
 pub mod list;
 pub mod mainline;
-pub mod schedule;
 pub(crate) mod trouble;
 mod ways;
+
+pub use polypeer_engine::discovery::{crosscheck, exchange, schedule};
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -37,9 +36,9 @@ use polypeer_ipc_protocol::ids::NodeId;
 use tokio::sync::watch;
 
 use crate::address::{AddressRecord, Zone};
+use crate::clock;
 use crate::node::Node;
 use crate::now::Now;
-use crate::peers::book::Source;
 use crate::peers::score::ScoreEvent;
 use config::DiscoveryConfig;
 use crosscheck::CrossCheck;
@@ -110,7 +109,7 @@ impl Discovery {
     /// A peer's own record came on its link, and was checked: others may be told of it.
     pub(crate) fn heard(&self, record: Arc<AddressRecord>) {
         if let Some(mut state) = self.state() {
-            state.exchange.learn(Now::real(), record);
+            state.exchange.learn(clock::now(), record);
         }
     }
 
@@ -159,21 +158,6 @@ fn mainline_warning(state: schedule::SourceState) -> Option<&'static str> {
     }
 }
 
-impl Way {
-    /// What the peer book calls it.
-    fn source(self) -> Source {
-        match self {
-            Self::Remembered => Source::Remembered,
-            Self::Lan => Source::Lan,
-            Self::Dns => Source::Dns,
-            Self::List => Source::List,
-            Self::Exchange => Source::Exchange,
-            Self::Dht => Source::Dht,
-            Self::Mainline => Source::Mainline,
-        }
-    }
-}
-
 /// Answers a question of `exchange/1`.
 pub(crate) async fn answer(node: &Node, asker: NodeId, ip: IpAddr, payload: &[u8]) -> Result<Vec<u8>, Failure> {
     let discovery = &node.services().discovery;
@@ -182,7 +166,7 @@ pub(crate) async fn answer(node: &Node, asker: NodeId, ip: IpAddr, payload: &[u8
         let state = discovery.state().filter(|_| serves);
         state.ok_or_else(|| Failure::new(ErrorCode::Unsupported, "this node exchanges no peers"))
     };
-    let admitted = state()?.exchange.admit(Now::real(), &asker, payload);
+    let admitted = state()?.exchange.admit(clock::now(), &asker, payload);
     let wanted = admitted.map_err(|refusal| {
         node.counters.exchange_refused.count();
         let (code, event) = match refusal {
@@ -199,7 +183,7 @@ pub(crate) async fn answer(node: &Node, asker: NodeId, ip: IpAddr, payload: &[u8
     let mut neighbours = node.services().dht.neighbours(Zone::of(ip)).await;
     // Nobody is led to a node that is blocked or banned here.
     neighbours.retain(|record| node.peers().is_ok_and(|peers| peers.check(&record.node).is_ok()));
-    Ok(state()?.exchange.reply(Now::real(), &asker, ip, wanted, &neighbours))
+    Ok(state()?.exchange.reply(clock::now(), &asker, ip, wanted, &neighbours))
 }
 
 /// Addresses that this node's sockets can send to, of those that `source` named.

@@ -18,9 +18,9 @@ use super::mainline::Rendezvous;
 use super::schedule::Way;
 use super::{dns, reachable};
 use crate::address::AddressRecord;
+use crate::clock;
 use crate::dht::Key;
 use crate::node::Node;
-use crate::now::Now;
 use crate::peers::book::Source;
 use crate::peers::score::ScoreEvent;
 use crate::query;
@@ -112,7 +112,7 @@ fn on_lan(node: &Arc<Node>, neighbours: &Mutex<BTreeSet<NodeId>>, event: LanEven
                 neighbours.len() < MAX_NEIGHBOURS && neighbours.insert(found)
             };
             if let Some(mut state) = discovery.state().filter(|_| is_new) {
-                state.schedule.named(Now::real(), Way::Lan, 1);
+                state.schedule.named(clock::now(), Way::Lan, 1);
             }
             if let Ok(peers) = node.peers() {
                 peers.found(found, &addresses, Source::Lan);
@@ -189,7 +189,7 @@ async fn dial_seeds(node: &Arc<Node>, addresses: Vec<SocketAddr>, source: Source
     usable.shuffle(&mut rand::rng());
     usable.truncate(MAX_SEEDS);
     if let Some(mut state) = node.services().discovery.state() {
-        state.seeds.dialing(Now::real(), &usable);
+        state.seeds.dialing(clock::now(), &usable);
     }
     let mut dials = JoinSet::new();
     for address in usable {
@@ -229,7 +229,7 @@ async fn ask_peers(node: &Arc<Node>) -> Answer {
     let Ok(peers) = node.peers() else { return Answer::default() };
     let connected = peers.connected();
     let chosen = match node.services().discovery.state() {
-        Some(mut state) => state.exchange.choose_peers(Now::real(), connected, ASKED_PEERS),
+        Some(mut state) => state.exchange.choose_peers(clock::now(), connected, ASKED_PEERS),
         None => return Answer::default(),
     };
     let mut questions = JoinSet::new();
@@ -272,7 +272,7 @@ pub(super) fn take(
     let (mut dials, mut fresh) = (Vec::new(), 0);
     let (lies, misplaced, records) = {
         let Some(mut state) = node.services().discovery.state() else { return Ok((0, Vec::new())) };
-        let now = Now::real();
+        let now = clock::now();
         let reply = state.exchange.take(now, &peer, ip, reply);
         if reply.lies > 0 {
             state.exchange.forget(&peer); // nobody is told of a liar
@@ -323,7 +323,7 @@ async fn ask_dht(node: &Arc<Node>) -> Answer {
     contacts.truncate(MAX_CONTACTS);
     let named = contacts.len() as u64;
     if let Some(mut state) = node.services().discovery.state() {
-        let now = Now::real();
+        let now = clock::now();
         contacts.retain(|record| state.check.looked_up(now, Arc::clone(record)));
     }
     for record in &contacts {
@@ -352,7 +352,7 @@ async fn ask_mainline(node: &Arc<Node>, rendezvous: &tokio::sync::Mutex<Option<R
         }
     }
     let Some(ready) = rendezvous.as_ref() else { return Answer::default() };
-    match ready.meet(&node.network, own.map(|own| own.port()), Now::real().unix).await {
+    match ready.meet(&node.network, own.map(|own| own.port()), clock::now().unix).await {
         Ok(addresses) => {
             let others: Vec<_> = addresses.into_iter().filter(|address| !listens.contains(address)).collect();
             let named = others.len() as u64;

@@ -14,7 +14,6 @@
 
 pub(crate) mod accept;
 mod call;
-mod calls;
 mod control;
 pub(crate) mod data;
 pub(crate) mod datagrams;
@@ -27,12 +26,13 @@ mod outbox;
 pub(crate) mod provided;
 pub(crate) mod records;
 pub(crate) mod requests;
-pub mod router;
 pub mod session;
 pub mod socket;
 mod splice;
 pub(crate) mod topics;
 
+use polypeer_engine::gateway::calls;
+pub use polypeer_engine::gateway::router;
 pub(crate) use splice::Direction;
 
 use std::io;

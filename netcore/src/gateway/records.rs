@@ -15,11 +15,11 @@ use super::provided;
 use super::requests::timeout_of;
 use super::session::Session;
 use crate::address::AddressRecord;
+use crate::clock;
 use crate::dht::{Key, Record};
 use crate::grants::Use;
 use crate::keys::SharedKeys;
 use crate::node::Node;
-use crate::now::Now;
 
 /// Names whose last sequence number is remembered; for others the clock is enough, unless it was set back.
 const SEQUENCES: usize = 1024;
@@ -68,8 +68,8 @@ impl Asked {
     }
 
     async fn put(&self, record: Record, length: usize) -> Result<u32, Failure> {
-        let (key, unix, plugin) = (record.key(), Now::real().unix, &self.session.launch.plugin);
-        let new = self.node.kept.enter(plugin, key, unix.saturating_add(record.lifetime(Now::real())), unix)?;
+        let (key, unix, plugin) = (record.key(), clock::now().unix, &self.session.launch.plugin);
+        let new = self.node.kept.enter(plugin, key, unix.saturating_add(record.lifetime(clock::now())), unix)?;
         let put = self.node.services().dht.put(record, self.deadline).await;
         if let Err(failure) = &put
             && new
@@ -146,7 +146,7 @@ impl Asked {
     }
 
     fn sign(&self, keys: &SharedKeys, name: &Name, value: &Payload, lifetime: u32, found: u64) -> SignedRecord {
-        let now = Now::real();
+        let now = clock::now();
         let sequence = self.node.sequences.next(name, found, now.unix.saturating_mul(1000));
         let expires = now.unix + u64::from(lifetime);
         let (key, signature) = (keys.node(), Signature([0; 64]));

@@ -24,6 +24,7 @@ pub use handle::{GossipHandle, Sink};
 
 use super::wire::{self, MAX_BODY};
 use super::{Frame, Gossip, GossipConfig, Misbehaviour, Output, PublishError};
+use crate::clock;
 use crate::link::{FrameReceiver, Link};
 use crate::node::Node;
 use crate::now::Now;
@@ -73,7 +74,7 @@ pub(crate) async fn run(node: Arc<Node>, seed: [u8; 32]) {
             },
             Ok(()) = own.changed() => {
                 let records = own.borrow_and_update().clone();
-                driver.gossip.set_own(Now::real(), records);
+                driver.gossip.set_own(clock::now(), records);
             }
             () = sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => driver.timeout(),
             done = driver.lookups.done() => driver.looked_up(done),
@@ -108,7 +109,7 @@ pub(crate) async fn serve(node: Arc<Node>, mut frames: FrameReceiver) {
 
 impl Driver {
     fn handle(&mut self, command: Command) {
-        let now = Now::real();
+        let now = clock::now();
         // Who does not wait for the answer needs none.
         match command {
             Command::Subscribe(session, topic, validation, sink, told) => {
@@ -177,7 +178,7 @@ impl Driver {
     }
 
     fn links_changed(&mut self, links: Links) {
-        let now = Now::real();
+        let now = clock::now();
         let peers: BTreeSet<_> = match links {
             Links::Of(peers) => peers,
             Links::OfMany => self.links.keys().copied().chain(self.node.links.routes().into_keys()).collect(),
@@ -214,7 +215,7 @@ impl Driver {
     }
 
     fn timeout(&mut self) {
-        let now = Now::real();
+        let now = clock::now();
         let judged = self.sessions.expire(now.at);
         self.judged(now, judged);
         self.gossip.handle_timeout(now);
@@ -222,14 +223,14 @@ impl Driver {
 
     fn looked_up(&mut self, done: Done) {
         match done {
-            Done::NotConnected(peer) => self.gossip.connect_failed(Now::real(), peer),
-            Done::Found(topic, found) => self.gossip.subscribers(Now::real(), &topic, found),
+            Done::NotConnected(peer) => self.gossip.connect_failed(clock::now(), peer),
+            Done::Found(topic, found) => self.gossip.subscribers(clock::now(), &topic, found),
             Done::Nothing => {}
         }
     }
 
     fn frame(&mut self, from: NodeId, frame: Frame) {
-        let now = Now::real();
+        let now = clock::now();
         let Some(link) = self.up(now, from) else { return };
         if let Err(why) = self.gossip.handle_frame(now, from, frame) {
             if why == Misbehaviour::TooFast
@@ -243,11 +244,11 @@ impl Driver {
 
     /// Does all that the machine wants done now.
     fn perform(&mut self) {
-        while let Some(output) = self.gossip.poll(Now::real()) {
+        while let Some(output) = self.gossip.poll(clock::now()) {
             match output {
                 Output::Send { to, frame } => self.outgoing.send(to, frame),
                 Output::Deliver { topic, message } => {
-                    let now = Now::real();
+                    let now = clock::now();
                     let own = message.author() == self.node.id;
                     let (lost, judged) = self.sessions.deliver(now.at, &topic, &message, None, own);
                     self.node.counters.gossip_undelivered.add(lost);

@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use super::Link;
 use crate::address::{AddressRecord, BadRecord, Zone};
+use crate::clock;
 use crate::node::Node;
-use crate::now::Now;
 use crate::rate::{Bucket, Rate};
 use crate::wire::{ControlFrame, write_frame};
 
@@ -62,7 +62,7 @@ pub(super) fn take(node: &Node, link: &Link, record: AddressRecord) -> Result<()
         node.counters.peer_records_dropped.count();
         return Ok(());
     }
-    match record.check(node.keys.as_ref(), Now::real()) {
+    match record.check(node.keys.as_ref(), clock::now()) {
         // Clocks differ, and frames are old when they come through a slow peer.
         Err(BadRecord::Time) => {
             node.counters.peer_records_dropped.count();

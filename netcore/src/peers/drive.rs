@@ -12,6 +12,7 @@ use super::manager::{Action, Parting};
 use super::reach::refused;
 use super::score::ScoreEvent;
 use super::shared::{Shared, close_with};
+use crate::clock;
 use crate::now::Now;
 
 /// How often it is looked who sent or was sent datagrams, and the scores of connected peers are written: a crash costs
@@ -26,7 +27,7 @@ impl Shared {
         let mut checkpoint = Instant::now() + CHECKPOINT;
         let mut datagrams = HashMap::new();
         loop {
-            let now = Now::real();
+            let now = clock::now();
             if now.at >= checkpoint {
                 checkpoint = now.at + CHECKPOINT;
                 self.note_datagrams(now, &mut datagrams);
@@ -76,7 +77,7 @@ impl Shared {
                 for link in links {
                     if let Some(address) = link.path.follow() {
                         tracing::info!(node = %link.node, %address, "a peer changed its address; following it");
-                        self.lock().manager.moved(Now::real(), link.node, address);
+                        self.lock().manager.moved(clock::now(), link.node, address);
                     }
                 }
                 self.manager_changed.notify_one();
@@ -89,7 +90,7 @@ impl Shared {
         match action {
             Action::Dial { node, source, .. } => match self.want(node, &[], source, None) {
                 Ok(None) => {}
-                wanted => self.lock().manager.dial_ended(Now::real(), &node, wanted.is_ok()),
+                wanted => self.lock().manager.dial_ended(clock::now(), &node, wanted.is_ok()),
             },
             Action::Close { node, why } => {
                 let live = self.lock().table.live(&node).cloned();
@@ -118,7 +119,7 @@ impl Shared {
     /// Adds a deed of `node`; what it is called for the operator if not by its usual name, and where its packets came from
     /// if not over its link. Where it only says it is does not count: that may be somebody else's address.
     pub(super) fn score(&self, node: NodeId, event: ScoreEvent, reason: Option<&str>, from: Option<SocketAddr>) {
-        let now = Now::real();
+        let now = clock::now();
         let state = &mut *self.lock();
         if state.manager.score(now, node, event) {
             tracing::info!(%node, ?event, "a peer did too much harm and is refused for a while");
@@ -135,6 +136,6 @@ impl Shared {
     }
 
     pub(super) fn check(&self, node: &NodeId) -> Result<(), Failure> {
-        self.lock().manager.check(node, Now::real()).map_err(|refusal| refused(node, refusal))
+        self.lock().manager.check(node, clock::now()).map_err(|refusal| refused(node, refusal))
     }
 }

@@ -15,7 +15,7 @@ use super::settle::{self, Side};
 use super::shared::{DialMessage, Live, Shared, State, close, close_with, random_tag, unix_now};
 use super::table::Verdict;
 use super::{Established, PeerEvent};
-use crate::now::Now;
+use crate::clock;
 use crate::transport::path::{Watching, plain};
 use crate::transport::{DialError, Link, Purpose, Route};
 
@@ -144,14 +144,14 @@ impl Shared {
                 close(&link.connection, ErrorCode::TimedOut);
                 if side == Side::Dialer && error.is_busy() {
                     let address = link.path.route().address();
-                    self.lock().manager.was_full(Now::real(), &node);
+                    self.lock().manager.was_full(clock::now(), &node);
                     self.events.send(PeerEvent::Full { node, address, source }).ok();
                 }
                 if let Some((number, replaced)) = kept {
                     let mut state = self.lock();
                     if state.table.ended(&node, number, random_tag()) && replaced.is_some() {
                         // The one it took the place of is what the manager holds; nobody else ends that any more.
-                        state.manager.down(Now::real(), &node, Ending::Lost);
+                        state.manager.down(clock::now(), &node, Ending::Lost);
                     }
                     drop(state);
                     self.manager_changed.notify_one();
@@ -171,7 +171,7 @@ impl Shared {
 
     /// Whether to talk to the other end at all: the tag for this pair, and the place taken by an incoming connection.
     fn enter(&self, link: &Link, side: Side) -> Result<(u64, Option<u64>), (ErrorCode, &'static str)> {
-        let (node, now) = (link.node, Now::real());
+        let (node, now) = (link.node, clock::now());
         let plainly = |code: ErrorCode| (code, code.text());
         let mut state = self.lock();
         if self.is_stopping() {
@@ -217,7 +217,7 @@ impl Shared {
                 Route::Tunnel { .. } => None,
             };
             let outgoing = side == Side::Dialer;
-            state.manager.up(Now::real(), node, route.address().ip(), address, source, outgoing);
+            state.manager.up(clock::now(), node, route.address().ip(), address, source, outgoing);
             let known = state
                 .manager
                 .book()
@@ -263,7 +263,7 @@ impl Shared {
             let mut state = self.lock();
             let was_live = state.table.ended(&node, number, random_tag());
             if was_live {
-                state.manager.down(Now::real(), &node, ending(&reason));
+                state.manager.down(clock::now(), &node, ending(&reason));
             }
             was_live
         };

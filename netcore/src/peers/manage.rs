@@ -11,7 +11,7 @@ use super::manager::Refusal;
 use super::offenders;
 use super::shared::{Shared, State, close, unix_now};
 use super::store::StoreError;
-use crate::now::Now;
+use crate::clock;
 
 impl Shared {
     pub(super) fn cut_off(&self, node: &NodeId) {
@@ -39,7 +39,7 @@ impl Shared {
     pub(super) async fn unblock(&self, node: NodeId) -> Result<(), Failure> {
         let entry = {
             let mut state = self.lock();
-            state.manager.pardon(Now::real(), node);
+            state.manager.pardon(clock::now(), node);
             state.manager.book().get(&node).cloned()
         };
         self.manager_changed.notify_one();
@@ -52,7 +52,7 @@ impl Shared {
         }
         let entry = {
             let mut state = self.lock();
-            if !state.manager.protect(Now::real(), node, protected) {
+            if !state.manager.protect(clock::now(), node, protected) {
                 let text = format!("{MAX_PROTECTED} nodes are protected already; unprotect some first");
                 return Err(Failure::new(ErrorCode::Busy, text));
             }
@@ -106,7 +106,7 @@ impl Shared {
         let state = self.lock();
         let mut causes = state.traces.causes(node);
         let remedy = format!("if that is not wanted any more, run: polypeer peers unblock {node}");
-        match state.manager.check(node, Now::real()) {
+        match state.manager.check(node, clock::now()) {
             Err(Refusal::Blocked) => {
                 causes.insert(0, Cause { cause: "the peer is blocked on this node".into(), remedy });
             }
@@ -171,7 +171,7 @@ impl State {
     }
 
     fn record(&self, node: &NodeId) -> PeerRecord {
-        let now = Now::real();
+        let now = clock::now();
         let entry = self.manager.book().get(node);
         let live = self.table.live(node);
         let stats = live.map(|live| live.link.connection.stats());

@@ -10,30 +10,20 @@
 //! Before anything else each connection carries the exchange of `settle` on its first bidirectional stream: by the
 //! time the callback sees a connection that stream is used up, and the other node has agreed to keep the connection.
 
-pub mod book;
-pub mod buckets;
-mod candidates;
-pub mod caps;
 mod config;
 mod dialer;
-pub mod doors;
 mod drive;
 mod event;
 mod keep;
 mod local;
 mod manage;
-pub mod manager;
-pub mod marks;
-pub mod offenders;
-pub mod plan;
 mod reach;
-pub mod score;
 mod seed;
 mod settle;
 mod shared;
 pub mod store;
-pub mod table;
-pub mod trace;
+
+pub use polypeer_engine::peers::{book, buckets, caps, doors, manager, marks, offenders, plan, score, table, trace};
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -47,7 +37,7 @@ use polypeer_ipc_protocol::ticket::Ticket;
 use tokio::sync::broadcast;
 
 use crate::address::Zone;
-use crate::now::Now;
+use crate::clock;
 use crate::transport::path::plain;
 use crate::transport::{Choice, DialError, Transport};
 use book::Source;
@@ -94,7 +84,7 @@ impl Keep {
 
 impl Drop for Keep {
     fn drop(&mut self) {
-        self.shared.lock().manager.release(Now::real(), &self.node);
+        self.shared.lock().manager.release(clock::now(), &self.node);
         self.shared.manager_changed.notify_one();
     }
 }

@@ -14,7 +14,7 @@ use super::manager::Refusal;
 use super::shared::{Begun, DialMessage, Shared, Waiter, random_tag, unix_now};
 use super::table::Wanted;
 use crate::address::Zone;
-use crate::now::Now;
+use crate::clock;
 
 /// What a running dial may be told before it looks.
 const MAX_MESSAGES: usize = 16;
@@ -56,7 +56,7 @@ impl Shared {
         if self.is_stopping() || !state.is_open {
             return Err(ErrorCode::ShuttingDown.into());
         }
-        state.manager.check(&node, Now::real()).map_err(|refusal| refused(&node, refusal))?;
+        state.manager.check(&node, clock::now()).map_err(|refusal| refused(&node, refusal))?;
         for hint in hints {
             state.manager.book_mut().learn(node, *hint, source);
         }
@@ -90,7 +90,7 @@ impl Shared {
         state.dials.remove(node);
         let connection = state.table.live(node).map(|live| live.link.connection.clone());
         let waiters = state.table.dial_ended(node);
-        state.manager.dial_ended(Now::real(), node, connection.is_some());
+        state.manager.dial_ended(clock::now(), node, connection.is_some());
         drop(state);
         self.manager_changed.notify_one();
         let failure = result.err().unwrap_or_else(|| ErrorCode::ConnectionLost.into());
@@ -109,7 +109,7 @@ impl Shared {
     pub(super) fn found(self: &Arc<Self>, node: NodeId, addresses: &[SocketAddr], source: Source) {
         let usable: Vec<_> = addresses.iter().copied().filter(|address| self.transport.reaches(*address)).collect();
         let mut state = self.lock();
-        let new = state.manager.found(Now::real(), node, &usable, source);
+        let new = state.manager.found(clock::now(), node, &usable, source);
         // It was faster than its announcement, which is thereby verified.
         if new && state.table.live(&node).is_some() {
             state.note_found(source);

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use quinn::{Connection, ReadExactError, RecvStream, SendStream, WriteError};
 
-use crate::transport::DialError;
+use crate::transport::{DialError, dial_error};
 
 /// For all of it: two round trips and some lost packets.
 pub(super) const LIMIT: Duration = Duration::from_secs(5);
@@ -43,8 +43,8 @@ pub(super) async fn settle(
     decide: impl FnOnce(u64) -> bool,
 ) -> Result<bool, DialError> {
     let (mut send, mut recv) = match side {
-        Side::Dialer => connection.open_bi().await?,
-        Side::Acceptor => connection.accept_bi().await?,
+        Side::Dialer => connection.open_bi().await.map_err(dial_error)?,
+        Side::Acceptor => connection.accept_bi().await.map_err(dial_error)?,
     };
     // The stream exists for the acceptor only once the dialer has written.
     if side == Side::Dialer {
@@ -77,7 +77,7 @@ pub(super) async fn settle(
 
 async fn write(send: &mut SendStream, bytes: &[u8]) -> Result<(), DialError> {
     send.write_all(bytes).await.map_err(|error| match error {
-        WriteError::ConnectionLost(error) => error.into(),
+        WriteError::ConnectionLost(error) => dial_error(error),
         other => DialError::OtherProtocol { reason: other.to_string() },
     })
 }
@@ -85,12 +85,12 @@ async fn write(send: &mut SendStream, bytes: &[u8]) -> Result<(), DialError> {
 async fn read(connection: &Connection, recv: &mut RecvStream, bytes: &mut [u8]) -> Result<(), DialError> {
     let reason = match recv.read_exact(bytes).await {
         Ok(()) => return Ok(()),
-        Err(ReadExactError::ReadError(quinn::ReadError::ConnectionLost(error))) => return Err(error.into()),
+        Err(ReadExactError::ReadError(quinn::ReadError::ConnectionLost(error))) => return Err(dial_error(error)),
         Err(other) => other.to_string(),
     };
     // A peer that refuses drops the stream, which ends it, and then closes the connection.
     match tokio::time::timeout(REASON, connection.closed()).await {
-        Ok(error) => Err(error.into()),
+        Ok(error) => Err(dial_error(error)),
         Err(_) => Err(DialError::OtherProtocol { reason }),
     }
 }

@@ -21,7 +21,7 @@ use super::store::{Loaded, Store};
 use super::table::Table;
 use super::trace::Traces;
 use super::{MAX_EVENTS, OnEstablished, OnQuery, PeerEvent, PeersConfig};
-use crate::now::Now;
+use crate::clock;
 use crate::transport::{Link, Transport};
 
 /// Somebody who waits for a connection.
@@ -110,7 +110,7 @@ impl Shared {
         }
         let warnings = loaded.warnings;
         let me = config.identity.node();
-        let manager = Manager::new(me, config.marks.clone(), book, random_seed(), Now::real());
+        let manager = Manager::new(me, config.marks.clone(), book, random_seed(), clock::now());
         let state = State {
             table: Table::default(),
             manager,

@@ -15,8 +15,8 @@ use super::finder::{Finder, NoAnswer, Output};
 use super::own::OwnRecords;
 use super::wire::{Probed, Request};
 use crate::address::Zone;
+use crate::clock;
 use crate::node::{Node, Phase};
-use crate::now::Now;
 use crate::query::{self, PROBE, Unanswered};
 
 /// For one answer: the peer's own handshakes, and the way there and back.
@@ -119,7 +119,7 @@ impl Driver {
     /// Signs records where addresses changed or the old ones have aged, and tells of them.
     fn sign(&mut self) {
         let confirmed = self.finder.confirmed();
-        let Some(records) = self.own.set(Now::real(), &confirmed) else { return };
+        let Some(records) = self.own.set(clock::now(), &confirmed) else { return };
         tracing::info!(addresses = ?confirmed, "peers reach this node");
         let services = self.node.services();
         services.dht.set_own(records.clone());

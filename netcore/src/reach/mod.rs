@@ -10,10 +10,9 @@
 //! ```
 
 pub(crate) mod driver;
-pub mod finder;
-pub mod own;
 pub(crate) mod prober;
-pub mod wire;
+
+pub use polypeer_engine::reach::{finder, own, wire};
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};

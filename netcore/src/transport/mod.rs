@@ -34,8 +34,9 @@ use crate::identity::Identity;
 pub use bind::{BindError, Choice};
 pub use config::IDLE;
 pub use path::{PathError, PathHandle, Route};
+pub use polypeer_engine::peers::dial_error::{ALPN, DialError};
 pub use socket::Counters;
-pub use tls::{ALPN, QUERY_ALPN};
+pub use tls::QUERY_ALPN;
 
 use moves::Moves;
 use path::{PathTable, Switches};
@@ -68,55 +69,18 @@ pub enum Purpose {
     Query,
 }
 
-/// Why one attempt at one address came to nothing.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum DialError {
-    /// No socket of this node can send there.
-    #[error("this node has no socket that can send there")]
-    NoSocket,
-    /// Nothing came back.
-    #[error("no answer")]
-    NoAnswer,
-    /// Something else lives there now.
-    #[error("another node answered: {0}")]
-    OtherNode(NodeId),
-    /// It is no Polypeer node, or not of this major version.
-    #[error("what answered does not speak {}: {reason}", String::from_utf8_lossy(ALPN))]
-    OtherProtocol {
-        /// What was wrong.
-        reason: String,
-    },
-    /// It answered and refused.
-    #[error("refused with code {code:#x}")]
-    Refused {
-        /// A number of [`polypeer_ipc_protocol::error::ErrorCode`], or QUIC's.
-        code: u64,
-    },
-    /// This node is stopping.
-    #[error("this node is stopping")]
-    Stopping,
-}
-
-impl DialError {
-    /// Whether it answered, and has no place for this node.
-    pub fn is_busy(&self) -> bool {
-        *self == Self::Refused { code: ErrorCode::Busy.number().into() }
-    }
-}
-
-impl From<ConnectionError> for DialError {
-    fn from(error: ConnectionError) -> Self {
-        match error {
-            ConnectionError::TimedOut | ConnectionError::Reset => Self::NoAnswer,
-            ConnectionError::LocallyClosed | ConnectionError::CidsExhausted => Self::Stopping,
-            ConnectionError::ApplicationClosed(close) => Self::Refused { code: close.error_code.into_inner() },
-            ConnectionError::ConnectionClosed(close)
-                if close.error_code == quinn::TransportErrorCode::CONNECTION_REFUSED =>
-            {
-                Self::Refused { code: u64::from(close.error_code) }
-            }
-            other => Self::OtherProtocol { reason: other.to_string() },
+/// What the end of a connection means for the attempt that made it.
+pub(crate) fn dial_error(error: ConnectionError) -> DialError {
+    match error {
+        ConnectionError::TimedOut | ConnectionError::Reset => DialError::NoAnswer,
+        ConnectionError::LocallyClosed | ConnectionError::CidsExhausted => DialError::Stopping,
+        ConnectionError::ApplicationClosed(close) => DialError::Refused { code: close.error_code.into_inner() },
+        ConnectionError::ConnectionClosed(close)
+            if close.error_code == quinn::TransportErrorCode::CONNECTION_REFUSED =>
+        {
+            DialError::Refused { code: u64::from(close.error_code) }
         }
+        other => DialError::OtherProtocol { reason: other.to_string() },
     }
 }
 
@@ -312,7 +276,7 @@ impl Transport {
         let mut server = self.server.clone();
         server.transport_config(Arc::new(config::transport(Arc::clone(&switches), self.idle)));
         let from = incoming.remote_address();
-        let connection = incoming.accept_with(Arc::new(server))?.await?;
+        let connection = incoming.accept_with(Arc::new(server)).map_err(dial_error)?.await.map_err(dial_error)?;
         let node = tls::node_of(&connection).expect("the handshake requires a key and checks its form");
         let purpose = match tls::alpn_of(&connection) {
             Some(alpn) if alpn == self.query_alpn => Purpose::Query,
@@ -330,7 +294,7 @@ impl Transport {
 
 /// Why a handshake failed, with who answered in place of the node that was dialed.
 fn who_answered(other: &OnceLock<NodeId>, error: ConnectionError) -> DialError {
-    other.get().map_or_else(|| error.into(), |node| DialError::OtherNode(*node))
+    other.get().map_or_else(|| dial_error(error), |node| DialError::OtherNode(*node))
 }
 
 /// Connection ids and reset tokens are derived from the identity: after a restart the node can tell its peers, by a

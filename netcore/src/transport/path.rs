@@ -14,14 +14,14 @@ use std::time::{Duration, Instant};
 use polypeer_ipc_protocol::gateway::Path;
 
 use super::moves::Moves;
+pub(crate) use polypeer_engine::socket_address::plain;
+use polypeer_engine::socket_address::{SYNTHETIC, is_synthetic};
 
 /// Connections with an entry at once: those made through a tunnel or switched. Far above what one node relays today,
 /// far below what would be felt in memory (some 200 bytes each).
 const MAX_ENTRIES: usize = 4096;
 /// Sources accepted for one connection: old and new path, both families, and a few candidates.
 const MAX_SOURCES: usize = 16;
-/// The private range (RFC 4193) synthetic addresses are from; its global id spells "polyp".
-const SYNTHETIC: [u16; 3] = [0xfd70, 0x6f6c, 0x7970];
 
 /// A way to a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -201,36 +201,11 @@ fn synthetic(number: u64) -> SocketAddr {
     SocketAddr::V6(SocketAddrV6::new(Ipv6Addr::new(a, b, c, 0, part(0), part(2), part(4), part(6)), 1, 0, 0))
 }
 
-/// Whether the address stands for a path of this node, and means nothing to another.
-pub(crate) fn is_synthetic(address: SocketAddr) -> bool {
-    matches!(address, SocketAddr::V6(v6) if v6.ip().segments()[..3] == SYNTHETIC)
-}
-
-/// IPv4 in its plain form, whatever form quinn keeps it in.
-pub(crate) fn plain(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port()).with_scope(address)
-}
-
 /// The one form quinn keeps addresses in, since its endpoint counts as an IPv6 one.
 pub(crate) fn mapped(address: SocketAddr) -> SocketAddr {
     match address {
         SocketAddr::V4(v4) => SocketAddr::new(v4.ip().to_ipv6_mapped().into(), v4.port()),
         v6 => v6,
-    }
-}
-
-trait WithScope {
-    fn with_scope(self, from: SocketAddr) -> Self;
-}
-
-impl WithScope for SocketAddr {
-    fn with_scope(self, from: SocketAddr) -> Self {
-        match (self, from) {
-            (Self::V6(to), Self::V6(from)) => {
-                Self::V6(SocketAddrV6::new(*to.ip(), to.port(), from.flowinfo(), from.scope_id()))
-            }
-            (other, _) => other,
-        }
     }
 }
 

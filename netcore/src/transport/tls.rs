@@ -16,10 +16,9 @@ use rustls::version::TLS13;
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, PeerIncompatible, SignatureScheme};
 
 use crate::identity::Identity;
+use polypeer_engine::peers::dial_error::ALPN;
 
-/// Names the protocol between netcores and its major version.
-pub const ALPN: &[u8] = b"polypeer/1";
-/// The same for connections that carry questions between netcores only.
+/// As [`ALPN`], for connections that carry questions between netcores only.
 pub const QUERY_ALPN: &[u8] = b"polypeer-query/1";
 /// The network whose name is not part of it.
 const MAIN: &str = "main";

@@ -7,10 +7,10 @@ use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::gateway::Validation;
 use polypeer_ipc_protocol::limits::MAX_GOSSIP;
 use polypeer_netcore::address::AddressRecord;
+use polypeer_netcore::clock;
 use polypeer_netcore::gossip::wire::{MAX_BODY, write_frame};
 use polypeer_netcore::gossip::{Frame, Message, TopicId};
 use polypeer_netcore::limits::{FRAME_STREAMS, FREE_STREAMS};
-use polypeer_netcore::now::Now;
 use polypeer_netcore::wire::{ACCEPTED, StreamKind, refusal_bytes};
 use quinn::{Connection, SendStream};
 
@@ -29,7 +29,7 @@ fn encoded(frame: &Frame) -> Vec<u8> {
 }
 
 fn message(author: &Attacker, payload: &[u8]) -> Arc<Message> {
-    Arc::new(Message::sign(&author.identity, name("news"), 1, payload.to_vec().into(), Now::real()))
+    Arc::new(Message::sign(&author.identity, name("news"), 1, payload.to_vec().into(), clock::now()))
 }
 
 /// Opens a stream of gossip with these frames.
@@ -54,7 +54,7 @@ async fn who_forges_or_floods_is_cut_off_and_what_is_right_arrives() {
     let mut forged = encoded(&Frame::Push { hops: 0, repair: false, message: message(&author, b"wrong") });
     let last = forged.len() - 1;
     forged[last - 64] ^= 1; // the payload's last byte
-    let record = AddressRecord::sign(&author.identity, vec!["127.0.0.1:9".parse().unwrap()], 1, Now::real());
+    let record = AddressRecord::sign(&author.identity, vec!["127.0.0.1:9".parse().unwrap()], 1, clock::now());
     let record = AddressRecord { node: Attacker::new().node(), ..record };
     let flood: Vec<u8> = encoded(&Frame::Prune { topic: topic() }).repeat(100_000);
     let join = encoded(&Frame::Join { topic: topic(), urgent: true, record: None });

@@ -3,7 +3,7 @@
 
 use polypeer_ipc_protocol::ids::NodeId;
 use polypeer_netcore::address::AddressRecord;
-use polypeer_netcore::now::Now;
+use polypeer_netcore::clock;
 use polypeer_netcore::wire::{ControlFrame, StreamKind};
 use quinn::Connection;
 
@@ -32,7 +32,7 @@ fn every_frame(attacker: &Attacker) -> Vec<ControlFrame> {
         ControlFrame::Serving { protocols: vec![protocol("chat/1")] },
         ControlFrame::Ping { nonce: 1 },
         ControlFrame::Pong { nonce: 1 },
-        ControlFrame::Record { record: AddressRecord::sign(&attacker.identity, vec![address], 1, Now::real()) },
+        ControlFrame::Record { record: AddressRecord::sign(&attacker.identity, vec![address], 1, clock::now()) },
     ]
 }
 

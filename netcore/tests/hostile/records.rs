@@ -4,6 +4,7 @@ use polypeer_ipc_protocol::codec;
 use polypeer_ipc_protocol::gateway::Payload;
 use polypeer_ipc_protocol::record::{Signature, SignedRecord};
 use polypeer_netcore::address::{AddressRecord, RECORD_LIFETIME};
+use polypeer_netcore::clock;
 use polypeer_netcore::dht::{Ask, Record, Refusal, Request, Response};
 use polypeer_netcore::identity::Identity;
 use polypeer_netcore::keys::Keys;
@@ -23,7 +24,7 @@ fn record(identity: &Identity, address: &str, now: Now) -> AddressRecord {
 #[tokio::test(flavor = "multi_thread")]
 async fn address_records_that_are_forged_or_of_others_are_lies() {
     let world = World::new().await;
-    let now = Now::real();
+    let now = clock::now();
     let other = Identity::generate();
     type Forgery<'a> = &'a dyn Fn(&Attacker) -> AddressRecord;
     let forgeries: [(&str, Forgery<'_>); 5] = [
@@ -67,7 +68,7 @@ async fn records_said_again_and_again_or_long_ago_are_dropped_and_counted() {
     let attacker = Attacker::new();
     let connection = attacker.link(&world.ticket).await;
     let mut stream = greet(&connection).await;
-    let now = Now::real();
+    let now = clock::now();
     let old = Now { unix: now.unix - RECORD_LIFETIME - 100, ..now };
     let old = ControlFrame::Record { record: record(&attacker.identity, "127.0.0.1:7470", old) };
     stream.write_all(&frame_bytes(&[old])).await.unwrap();
@@ -111,7 +112,7 @@ fn signed(owner: &Identity, sequence: u64, text: &str) -> SignedRecord {
         key: owner.node(),
         name: name("hostile/record"),
         sequence,
-        expires: Now::real().unix + 3600,
+        expires: clock::now().unix + 3600,
         value: Payload(text.as_bytes().to_vec().into()),
         signature: Signature([0; 64]),
     };
@@ -177,7 +178,7 @@ async fn a_peer_that_tells_of_others_what_they_never_signed_is_cut_off() {
     let attacker = Attacker::new();
     let connection = attacker.link(&world.ticket).await;
     let _control = greet(&connection).await;
-    let now = Now::real();
+    let now = clock::now();
     let forged: Vec<AddressRecord> = (0..20)
         .map(|number| AddressRecord {
             node: nobody(),

@@ -5,9 +5,9 @@ use std::net::{Ipv6Addr, SocketAddr, UdpSocket};
 use polypeer_ipc_protocol::codec;
 use polypeer_ipc_protocol::gateway::Payload;
 use polypeer_netcore::address::{AddressRecord, Zone};
+use polypeer_netcore::clock;
 use polypeer_netcore::dht::Record;
 use polypeer_netcore::discovery::exchange::Exchange;
-use polypeer_netcore::now::Now;
 use polypeer_netcore::query;
 use polypeer_netcore::reach::wire::{Probed, Request};
 
@@ -37,7 +37,7 @@ async fn two_nodes_confirm_each_others_addresses() {
     for world in [&a, &b] {
         let own = world.own().await.remove(0);
         assert_eq!((own.node, own.addresses.as_slice()), (world.id(), [world.address()].as_slice()));
-        assert_eq!(own.check(world.node().keys.as_ref(), Now::real()), Ok(()));
+        assert_eq!(own.check(world.node().keys.as_ref(), clock::now()), Ok(()));
         assert_eq!(own.zone(), Zone::Loopback);
         assert_eq!(world.core.peers.ticket().addresses, [world.address()]);
     }

@@ -2,7 +2,7 @@
 
 use polypeer_ipc_protocol::error::ErrorCode;
 use polypeer_ipc_protocol::gateway::Reach;
-use polypeer_netcore::now::Now;
+use polypeer_netcore::clock;
 use polypeer_netcore::query;
 use polypeer_netcore::reach::wire::{Probed, Request};
 
@@ -17,7 +17,7 @@ async fn a_node_has_a_record_as_soon_as_a_peer_has_dialed_it_back() {
     for world in [&a, &b] {
         let own = world.own().await.remove(0);
         assert_eq!((own.node, own.addresses.as_slice()), (world.id(), [world.address()].as_slice()));
-        assert_eq!(own.check(world.node().keys.as_ref(), Now::real()), Ok(()));
+        assert_eq!(own.check(world.node().keys.as_ref(), clock::now()), Ok(()));
     }
     assert_eq!(a.core.peers.ticket().addresses, [a.address()]);
     assert_eq!(a.node().services().reach.reach(), Reach::Unknown, "loopback says nothing of the internet");

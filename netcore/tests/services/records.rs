@@ -9,9 +9,9 @@ use polypeer_ipc_protocol::gateway::{Grants, Payload, PeerScope};
 use polypeer_ipc_protocol::ids::NodeId;
 use polypeer_ipc_protocol::limits::{MAX_RECORD_LIFETIME, MAX_VALUE};
 use polypeer_ipc_protocol::record::{Signature, SignedRecord};
+use polypeer_netcore::clock;
 use polypeer_netcore::identity::Identity;
 use polypeer_netcore::keys::Keys;
-use polypeer_netcore::now::Now;
 
 use crate::common::{Netcore, Plugin, all, bytes, connected, name, protocol, refused, regrant, until};
 
@@ -63,17 +63,17 @@ async fn what_one_node_puts_the_others_find() {
     assert!(second.sequence > first.sequence && second.key == first.key);
     let found = far.get_signed(near.node_id(), motd.clone(), None).await.unwrap().expect("found");
     assert_eq!((&found.value.0[..], found.sequence, found.key), (&b"two"[..], second.sequence, near.node_id()));
-    assert!(found.expires <= Now::real().unix + 61);
+    assert!(found.expires <= clock::now().unix + 61);
     assert_eq!(far.get_signed(NodeId([5; 32]), motd.clone(), None).await.unwrap(), None);
 
     // A plugin's own key; what is not signed by it is refused before it is sent.
-    let (owner, soon) = (Identity::generate(), Now::real().unix + 600);
+    let (owner, soon) = (Identity::generate(), clock::now().unix + 600);
     near.put_signed(signed(&owner, 7, b"seven", soon), None).await.unwrap();
     let found = far.get_signed(owner.node(), motd.clone(), None).await.unwrap().expect("found");
     assert_eq!(found, signed(&owner, 7, b"seven", soon));
     let forged = SignedRecord { sequence: 8, ..signed(&owner, 7, b"seven", soon) };
-    let late = signed(&owner, 9, b"late", Now::real().unix - 1);
-    let long = signed(&owner, 9, b"long", Now::real().unix + 2 * u64::from(MAX_RECORD_LIFETIME));
+    let late = signed(&owner, 9, b"late", clock::now().unix - 1);
+    let long = signed(&owner, 9, b"long", clock::now().unix + 2 * u64::from(MAX_RECORD_LIFETIME));
     for wrong in [forged, late, long] {
         refused(far.put_signed(wrong, None), ErrorCode::BadArgument).await;
     }

@@ -18,8 +18,6 @@ mod calls;
 mod candidates;
 mod contact;
 mod diversity;
-pub(crate) mod driver;
-mod handle;
 mod interface;
 mod jobs;
 pub mod key;
@@ -69,7 +67,6 @@ use store::Store;
 use table::Table;
 use upkeep::Upkeep;
 
-pub use handle::DhtHandle;
 pub use interface::{
     Asker, Busy, CallFailed, CallId, Counts, DhtConfig, DhtStats, Failed, Job, Lie, Outcome, Output, QueryId,
 };

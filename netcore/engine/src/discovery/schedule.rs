@@ -17,6 +17,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::now::Now;
+use crate::peers::book;
 
 /// After an answer: time for the dials it led to, before the next source is asked.
 const SETTLE: Duration = Duration::from_millis(500);
@@ -82,6 +83,19 @@ impl Way {
             Self::Mainline => (60, 900),
         };
         Pace { hungry: Duration::from_secs(hungry), satisfied: Duration::from_secs(satisfied) }
+    }
+
+    /// What the peer book calls it.
+    pub fn source(self) -> book::Source {
+        match self {
+            Self::Remembered => book::Source::Remembered,
+            Self::Lan => book::Source::Lan,
+            Self::Dns => book::Source::Dns,
+            Self::List => book::Source::List,
+            Self::Exchange => book::Source::Exchange,
+            Self::Dht => book::Source::Dht,
+            Self::Mainline => book::Source::Mainline,
+        }
     }
 }
 

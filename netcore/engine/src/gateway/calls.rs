@@ -11,13 +11,13 @@ use polypeer_ipc_protocol::gateway::Origin;
 use polypeer_ipc_protocol::limits::MAX_CALLS;
 
 /// Whether somebody who holds `held` of `total` units may have one more, of `limit` there may be.
-pub(super) fn allows(held: usize, total: usize, limit: usize) -> bool {
+pub fn allows(held: usize, total: usize, limit: usize) -> bool {
     held < limit.saturating_sub(total)
 }
 
 /// Why a call cannot wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Crowded {
+pub enum Crowded {
     /// There are [`MAX_CALLS`].
     Full,
     /// So many are of this caller, and there is room for no more of them.
@@ -26,7 +26,7 @@ pub(super) enum Crowded {
 
 /// See the module. `A` is where an answer goes.
 #[derive(Debug)]
-pub(super) struct Calls<A> {
+pub struct Calls<A> {
     waiting: HashMap<u64, (Origin, A)>,
     /// How many each caller has: none is 0.
     callers: HashMap<Origin, usize>,
@@ -40,7 +40,7 @@ impl<A> Default for Calls<A> {
 
 impl<A> Calls<A> {
     /// Whether one more call of `origin` may wait.
-    pub(super) fn check(&self, origin: &Origin) -> Result<(), Crowded> {
+    pub fn check(&self, origin: &Origin) -> Result<(), Crowded> {
         let held = self.callers.get(origin).copied().unwrap_or_default();
         match (self.waiting.len(), held) {
             (total, _) if total >= MAX_CALLS => Err(Crowded::Full),
@@ -50,13 +50,13 @@ impl<A> Calls<A> {
     }
 
     /// Adds one, under a number not used before.
-    pub(super) fn insert(&mut self, call: u64, origin: Origin, answer: A) {
+    pub fn insert(&mut self, call: u64, origin: Origin, answer: A) {
         *self.callers.entry(origin.clone()).or_default() += 1;
         self.waiting.insert(call, (origin, answer));
     }
 
     /// Takes one out, if it waits.
-    pub(super) fn remove(&mut self, call: u64) -> Option<A> {
+    pub fn remove(&mut self, call: u64) -> Option<A> {
         let (origin, answer) = self.waiting.remove(&call)?;
         if let Some(count) = self.callers.get_mut(&origin) {
             *count -= 1;
@@ -68,7 +68,7 @@ impl<A> Calls<A> {
     }
 
     /// How many there are.
-    pub(super) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.waiting.len()
     }
 }

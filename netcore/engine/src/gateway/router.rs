@@ -8,7 +8,8 @@ use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::gateway::{CallMode, Scope};
 use polypeer_ipc_protocol::ids::{OPERATOR, PluginId, Protocol};
 
-use crate::limits::RECENT;
+/// Protocols remembered as served a moment ago.
+pub const RECENT: usize = 1024;
 
 type Key = (Scope, Protocol);
 
@@ -134,6 +135,7 @@ impl<S: Clone> Router<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing;
 
     const HOLD: Duration = Duration::from_secs(3);
 
@@ -153,7 +155,7 @@ mod tests {
         assert!(refused.is(ErrorCode::AlreadyServed) && refused.message.contains("plugin-1"), "{refused}");
         let local = (Scope::Local, "chat/1".parse().unwrap());
         router.listen(local, 2, &"other".parse().unwrap(), CallMode::Streams, 2).unwrap();
-        let now = Instant::now();
+        let now = testing::start();
         assert_eq!(router.route(&key("chat/1"), None, now), Route::To(1, CallMode::Streams));
         router.listen(key("chat/1"), 1, &"plugin-1".parse().unwrap(), CallMode::Events, 1).unwrap();
         assert_eq!(router.route(&key("chat/1"), None, now), Route::To(1, CallMode::Events));
@@ -171,7 +173,7 @@ mod tests {
     #[test]
     fn what_was_served_a_moment_ago_is_held_unless_unlistened() {
         let mut router = Router::new(HOLD);
-        let now = Instant::now();
+        let now = testing::start();
         listen(&mut router, "chat/1", 1).unwrap();
         listen(&mut router, "files/1", 1).unwrap();
         assert!(router.unlisten(&key("files/1"), 1) && !router.unlisten(&key("files/1"), 1));
@@ -187,7 +189,7 @@ mod tests {
     #[test]
     fn what_a_new_launch_may_serve_is_held() {
         let router = Router::<u64>::new(HOLD);
-        let now = Instant::now();
+        let now = testing::start();
         assert_eq!(router.route(&key("chat/1"), None, now), Route::NotServed);
         assert_eq!(router.route(&key("chat/1"), Some(now), now), Route::Hold(now + HOLD));
         assert_eq!(router.route(&key("chat/1"), Some(now), now + HOLD), Route::NotServed);
@@ -196,7 +198,7 @@ mod tests {
     #[test]
     fn memory_of_what_was_served_is_bounded() {
         let mut router = Router::new(HOLD);
-        let now = Instant::now();
+        let now = testing::start();
         for n in 0..RECENT + 5 {
             listen(&mut router, &format!("p{n}/1"), 1).unwrap();
         }

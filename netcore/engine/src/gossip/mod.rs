@@ -15,10 +15,9 @@
 //! to all other neighbours; who is named one that does not come asks for it. Neighbours compare fingerprints of the recent
 //! past besides, so that whatever was lost, and whoever was away for a moment, is made up for.
 
-mod allowance;
+pub mod allowance;
 mod common;
 mod config;
-pub mod driver;
 pub mod message;
 mod output;
 mod peer;

@@ -96,10 +96,11 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::testing;
 
     #[test]
     fn each_work_has_one_time_and_comes_in_order() {
-        let (start, topic) = (Instant::now(), Some(TopicId([1; 16])));
+        let (start, topic) = (testing::start(), Some(TopicId([1; 16])));
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut timers = Timers::default();
         timers.set(topic, Work::Flush, at(5));
@@ -115,7 +116,7 @@ mod tests {
 
     #[test]
     fn a_topic_that_is_left_leaves_nothing_behind() {
-        let start = Instant::now();
+        let start = testing::start();
         let mut timers = Timers::default();
         timers.set(Some(TopicId([1; 16])), Work::Shuffle, start);
         timers.set(Some(TopicId([1; 16])), Work::Flush, start);

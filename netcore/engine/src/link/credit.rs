@@ -4,41 +4,30 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::sync::Notify;
+/// What each direction of a stream between peers may send before any credit arrives; a call's payload fits in it.
+pub const INITIAL_WINDOW: u64 = 64 << 10;
+/// Largest window of one direction: 8 MiB is 640 Mbit/s at 100 ms.
+pub const MAX_WINDOW: u64 = 8 << 20;
 
-use crate::limits::{INITIAL_WINDOW, MAX_WINDOW};
-
-/// What the receiver of a stream has granted, as seen by its sender: set by the control stream, awaited by the pump.
+/// How many of a stream's bytes its sender may send in all, as the receiver has granted so far.
 #[derive(Debug)]
-pub struct Credit {
-    limit: AtomicU64,
-    raised: Notify,
-}
+pub struct SendLimit(AtomicU64);
 
-impl Default for Credit {
+impl Default for SendLimit {
     fn default() -> Self {
-        Self { limit: AtomicU64::new(INITIAL_WINDOW), raised: Notify::new() }
+        Self(AtomicU64::new(INITIAL_WINDOW))
     }
 }
 
-impl Credit {
-    /// Raises the limit; a lower one than before changes nothing.
-    pub fn raise(&self, limit: u64) {
-        if self.limit.fetch_max(limit, Ordering::AcqRel) < limit {
-            self.raised.notify_one();
-        }
+impl SendLimit {
+    /// Raises the limit, and says whether it did: one that is not higher than before changes nothing.
+    pub fn raise(&self, limit: u64) -> bool {
+        self.0.fetch_max(limit, Ordering::AcqRel) < limit
     }
 
-    /// How many of the stream's bytes may be sent in all.
-    pub fn limit(&self) -> u64 {
-        self.limit.load(Ordering::Acquire)
-    }
-
-    /// Waits until the limit is over `sent`. Nothing is lost when dropped.
-    pub async fn beyond(&self, sent: u64) {
-        while self.limit() <= sent {
-            self.raised.notified().await;
-        }
+    /// The limit, bytes from the start of the stream.
+    pub fn bytes(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
     }
 }
 
@@ -142,19 +131,12 @@ mod tests {
         assert_eq!(window.window(), INITIAL_WINDOW);
     }
 
-    #[tokio::test]
-    async fn credit_only_rises_and_wakes_the_sender() {
-        let credit = Credit::default();
-        credit.raise(1);
-        assert_eq!(credit.limit(), INITIAL_WINDOW);
-        let waiting = credit.beyond(INITIAL_WINDOW);
-        tokio::pin!(waiting);
-        assert!(std::future::Future::poll(waiting.as_mut(), &mut noop()).is_pending());
-        credit.raise(INITIAL_WINDOW + 1);
-        waiting.await;
-    }
-
-    fn noop() -> std::task::Context<'static> {
-        std::task::Context::from_waker(std::task::Waker::noop())
+    #[test]
+    fn credit_only_rises() {
+        let limit = SendLimit::default();
+        assert!(!limit.raise(1));
+        assert_eq!(limit.bytes(), INITIAL_WINDOW);
+        assert!(limit.raise(INITIAL_WINDOW + 1) && !limit.raise(INITIAL_WINDOW + 1));
+        assert_eq!(limit.bytes(), INITIAL_WINDOW + 1);
     }
 }

@@ -11,9 +11,8 @@ use std::net::SocketAddr;
 use polypeer_ipc_protocol::ids::NodeId;
 
 use super::score::Standing;
-use crate::transport::path::{is_synthetic, plain};
-use entry::Weight;
-pub use entry::{Entry, Known, Source};
+use crate::socket_address::{is_synthetic, plain};
+pub use entry::{Entry, Known, Source, Weight};
 
 /// Nodes known at once; the one heard of least recently makes room. About 2 MiB at most.
 pub const MAX_NODES: usize = 4096;

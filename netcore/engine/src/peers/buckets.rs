@@ -62,12 +62,13 @@ impl<K: Ord + Copy> Buckets<K> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing;
 
     const RATE: Rate = Rate { burst: 3, per_second: 2 };
 
     #[test]
     fn buckets_are_bounded_those_beyond_share_one_and_full_ones_make_room() {
-        let start = Instant::now();
+        let start = testing::start();
         let mut buckets = Buckets::new(100);
         for key in 0..100 {
             assert!(buckets.take(key, RATE, start));

@@ -130,6 +130,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::testing;
 
     fn ip(text: &str) -> IpAddr {
         text.parse().expect("an address")
@@ -145,7 +146,7 @@ mod tests {
 
     #[test]
     fn spoofed_knocks_use_up_nothing_of_the_real_owner() {
-        let (mut doors, now) = (Doors::default(), Instant::now());
+        let (mut doors, now) = (Doors::default(), testing::start());
         let victim = [ip("198.51.100.7")];
         let (begun, last) = knock(&mut doors, now, &victim, false, 1000);
         assert_eq!((begun, last), (UNPROVEN.burst as usize, Answer::Prove));
@@ -154,7 +155,7 @@ mod tests {
 
     #[test]
     fn handshakes_of_a_host_and_of_a_subnet_have_a_rate() {
-        let (mut doors, now) = (Doors::default(), Instant::now());
+        let (mut doors, now) = (Doors::default(), testing::start());
         let marks = Marks::default();
         let host = marks.public.host_rate.expect("limited");
         let mut begun = 0;
@@ -180,7 +181,7 @@ mod tests {
 
     #[test]
     fn one_host_takes_a_part_of_the_handshakes_and_all_together_no_more_than_there_are() {
-        let (mut doors, now) = (Doors::default(), Instant::now());
+        let (mut doors, now) = (Doors::default(), testing::start());
         let marks = Marks::default();
         let (begun, last) = knock(&mut doors, now, &[ip("127.0.0.1")], false, 10_000);
         assert_eq!((begun, last), (marks.loopback.half_open / 2, Answer::Prove));
@@ -195,7 +196,7 @@ mod tests {
 
     #[test]
     fn whoever_did_harm_waits() {
-        let (mut doors, now) = (Doors::default(), Instant::now());
+        let (mut doors, now) = (Doors::default(), testing::start());
         let marks = Marks::default();
         doors.slow_down(now, ip("198.51.100.7"), &marks);
         assert_eq!(doors.knock(now, ip("198.51.100.7"), false, &marks), Answer::Prove);
@@ -205,7 +206,7 @@ mod tests {
 
     #[test]
     fn memory_is_bounded_whoever_knocks() {
-        let (mut doors, now) = (Doors::default(), Instant::now());
+        let (mut doors, now) = (Doors::default(), testing::start());
         let marks = Marks::default();
         for number in 0..100_000u32 {
             let [_, a, b, c] = number.to_be_bytes();

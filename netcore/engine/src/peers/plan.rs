@@ -91,6 +91,7 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing;
 
     fn v4(port: u16) -> SocketAddr {
         SocketAddr::from(([192, 0, 2, 1], port))
@@ -102,7 +103,7 @@ mod tests {
 
     #[test]
     fn attempts_are_staggered_and_families_take_turns() {
-        let start = Instant::now();
+        let start = testing::start();
         let mut plan = Plan::new(start, &[v4(1), v4(2), v6(3), v6(4)]);
         assert_eq!(plan.poll(start), Step::Start(v4(1)));
         assert_eq!(plan.poll(start), Step::Wait(start + STAGGER));
@@ -114,7 +115,7 @@ mod tests {
 
     #[test]
     fn failed_attempt_starts_the_next_at_once_and_the_last_one_ends_the_dial() {
-        let start = Instant::now();
+        let start = testing::start();
         let mut plan = Plan::new(start, &[v4(1), v4(2)]);
         assert_eq!(plan.poll(start), Step::Start(v4(1)));
         plan.ended(start);
@@ -126,7 +127,7 @@ mod tests {
 
     #[test]
     fn attempts_have_a_limit_at_once_and_in_all() {
-        let start = Instant::now();
+        let start = testing::start();
         let many: Vec<_> = (1..100).map(v4).collect();
         let mut plan = Plan::new(start, &many);
         let mut now = start;
@@ -148,7 +149,7 @@ mod tests {
 
     #[test]
     fn address_added_while_dialing_is_tried_once() {
-        let start = Instant::now();
+        let start = testing::start();
         let mut plan = Plan::new(start, &[v4(1)]);
         assert_eq!(plan.poll(start), Step::Start(v4(1)));
         plan.add(&[v4(1), v4(2), v4(2)]);

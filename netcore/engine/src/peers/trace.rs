@@ -8,7 +8,7 @@ use polypeer_ipc_protocol::admin::Cause;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure, describe};
 use polypeer_ipc_protocol::ids::NodeId;
 
-use crate::transport::DialError;
+use super::dial_error::DialError;
 
 /// Attempts remembered of one peer.
 const MAX_LINES: usize = 64;

@@ -69,7 +69,7 @@ impl OwnRecords {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::Identity;
+    use crate::testing::{self, Signer};
 
     fn zones(texts: &[&str]) -> BTreeMap<Zone, Vec<SocketAddr>> {
         let mut zones: BTreeMap<Zone, Vec<SocketAddr>> = BTreeMap::new();
@@ -82,9 +82,9 @@ mod tests {
 
     #[test]
     fn each_zone_has_a_record_and_a_change_has_a_higher_sequence() {
-        let identity = Arc::new(Identity::generate());
+        let identity = Arc::new(Signer::generate());
         let mut own = OwnRecords::new(identity.clone());
-        let now = Now::real();
+        let now = testing::now();
         let both = zones(&["10.0.0.1:7470", "203.0.113.9:7470"]);
         let first = own.set(now, &both).unwrap();
         assert_eq!(first.iter().map(|record| record.zone()).collect::<Vec<_>>(), [Zone::Private, Zone::Public]);
@@ -98,8 +98,8 @@ mod tests {
 
     #[test]
     fn records_are_renewed_long_before_they_expire_also_by_a_restarted_node() {
-        let identity = Arc::new(Identity::generate());
-        let now = Now::real();
+        let identity = Arc::new(Signer::generate());
+        let now = testing::now();
         let address = zones(&["203.0.113.9:7470"]);
         let mut own = OwnRecords::new(identity.clone());
         let first = own.set(now, &address).unwrap();
@@ -113,9 +113,9 @@ mod tests {
 
     #[test]
     fn records_signed_by_a_wrong_clock_are_signed_anew_once_it_is_set() {
-        let identity = Arc::new(Identity::generate());
+        let identity = Arc::new(Signer::generate());
         let address = zones(&["203.0.113.9:7470"]);
-        let real = Now::real();
+        let real = testing::now();
         for wrong in [real.unix + 900, real.unix - 2 * RECORD_LIFETIME] {
             let mut own = OwnRecords::new(identity.clone());
             let first = own.set(Now { unix: wrong, ..real }, &address).unwrap();
@@ -131,11 +131,11 @@ mod tests {
 
     #[test]
     fn a_record_holds_no_more_addresses_than_it_may() {
-        let identity = Arc::new(Identity::generate());
+        let identity = Arc::new(Signer::generate());
         let mut many: Vec<String> = (1..20).map(|last| format!("203.0.113.{last}:1")).collect();
         many.extend((1..20).map(|network| format!("198.51.{network}.1:1")));
         let many = zones(&many.iter().map(String::as_str).collect::<Vec<_>>());
-        let records = OwnRecords::new(identity.clone()).set(Now::real(), &many).unwrap();
-        assert_eq!(records[0].check(identity.as_ref(), Now::real()), Ok(()));
+        let records = OwnRecords::new(identity.clone()).set(testing::now(), &many).unwrap();
+        assert_eq!(records[0].check(identity.as_ref(), testing::now()), Ok(()));
     }
 }

@@ -1,7 +1,7 @@
 //! Attacks, each with the measures against it off and on.
 
+use polypeer_engine::dht::Key;
 use polypeer_ipc_protocol::ids::NodeId;
-use polypeer_netcore::dht::Key;
 use serde_json::Value;
 
 use super::quiet::{look, publish};

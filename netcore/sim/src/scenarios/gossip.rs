@@ -1,7 +1,7 @@
 //! Publish and subscribe: 1 KiB messages to many topics while half of the nodes are replaced each hour and 5 % of all
 //! messages are lost.
 
-use polypeer_netcore::gossip::GossipConfig;
+use polypeer_engine::gossip::GossipConfig;
 use serde_json::Value;
 
 use super::{Told, census, founded, live, lookups};

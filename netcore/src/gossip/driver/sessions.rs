@@ -189,8 +189,8 @@ mod tests {
     use polypeer_ipc_protocol::gateway::Payload;
 
     use super::*;
+    use crate::clock;
     use crate::identity::Identity;
-    use crate::now::Now;
 
     struct Count(AtomicU64, bool);
 
@@ -210,7 +210,7 @@ mod tests {
     }
 
     fn message(number: u64) -> Message {
-        Message::sign(&Identity::generate(), topic(), number, Payload::default(), Now::real())
+        Message::sign(&Identity::generate(), topic(), number, Payload::default(), clock::now())
     }
 
     /// Sessions 1 and 2 judge, 3 does not.
@@ -298,7 +298,7 @@ mod tests {
     fn the_oldest_verdict_is_not_waited_for_when_too_many_are() {
         let (mut sessions, now) = (sessions(), Instant::now());
         let author = Identity::generate();
-        let message = |number| Message::sign(&author, topic(), number, Payload::default(), Now::real());
+        let message = |number| Message::sign(&author, topic(), number, Payload::default(), clock::now());
         let first = message(0);
         sessions.deliver(now, &topic(), &first, None, false);
         for number in 1..MAX_PENDING as u64 {

@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
 
 use polypeer_ipc_protocol::ids::NodeId;
 
@@ -10,9 +9,10 @@ use super::world::Cheap;
 use crate::address::AddressRecord;
 use crate::dht::{Ask, Asker, Dht, DhtConfig, Key, Output, ProviderRecord, Request, Response};
 use crate::now::Now;
+use crate::testing;
 
 pub(super) fn now() -> Now {
-    Now { at: Instant::now(), unix: 1_700_000_000 }
+    Now { at: testing::start(), unix: 1_700_000_000 }
 }
 
 pub(super) fn keys(number: u32) -> Cheap {

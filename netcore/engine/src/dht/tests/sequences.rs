@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use polypeer_ipc_protocol::gateway::Payload;
 use polypeer_ipc_protocol::ids::NodeId;
@@ -17,6 +17,7 @@ use crate::dht::{
     Request, Response,
 };
 use crate::now::Now;
+use crate::testing;
 
 #[derive(Debug, Clone)]
 enum Operation {
@@ -86,7 +87,7 @@ fn key(number: u8) -> Key {
     if number.is_multiple_of(2) {
         Key::of_node(keys(number).0)
     } else {
-        record(number, 1, Now { at: Instant::now(), unix: 1000 }).key()
+        record(number, 1, Now { at: testing::start(), unix: 1000 }).key()
     }
 }
 
@@ -216,7 +217,7 @@ proptest! {
 
     #[test]
     fn any_sequence_keeps_every_limit(operations in prop::collection::vec(operation(), 1..300)) {
-        let now = Now { at: Instant::now(), unix: 1_700_000_000 };
+        let now = Now { at: testing::start(), unix: 1_700_000_000 };
         let mut play = Play {
             dht: Dht::new(Arc::new(keys(0)), DhtConfig::default(), [3; 32]),
             now,
@@ -247,7 +248,7 @@ proptest! {
 
     #[test]
     fn a_bit_turned_in_a_message_breaks_nothing(bit in 0..4000_usize) {
-        let now = Now { at: Instant::now(), unix: 1_700_000_000 };
+        let now = Now { at: testing::start(), unix: 1_700_000_000 };
         let contacts = (1..4).map(|at| address(at, 2 * at, now)).collect();
         let mut bytes = Response::Found { record: Some(record(2, 1, now)), contacts }.encode();
         let bit = bit % (8 * bytes.len());

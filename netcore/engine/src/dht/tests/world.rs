@@ -16,6 +16,7 @@ use crate::address::AddressRecord;
 use crate::dht::{Asker, CallFailed, CallId, Dht, DhtConfig, Job, Lie, Outcome, Output, QueryId, Request, Response};
 use crate::keys::Keys;
 use crate::now::Now;
+use crate::testing;
 
 /// Keys whose signatures cost nothing: a hash of the key and the message. Anybody could make them; in a test nobody does
 /// unless it is the point.
@@ -106,7 +107,7 @@ pub(super) struct World {
 impl World {
     pub(super) fn new(seed: u8, config: DhtConfig) -> Self {
         println!("seed {seed}");
-        let began = Now { at: Instant::now(), unix: 1_700_000_000 };
+        let began = Now { at: testing::start(), unix: 1_700_000_000 };
         Self {
             began,
             now: began,

@@ -1,5 +1,5 @@
 use super::*;
-use crate::identity::Identity;
+use crate::testing::{self, Signer};
 
 const LOW: usize = 16;
 const LIAR: &str = "203.0.114.66";
@@ -14,8 +14,8 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let now = Now::real();
-        let template = AddressRecord::sign(&Identity::generate(), vec!["203.0.114.1:1".parse().expect("one")], 1, now);
+        let now = testing::now();
+        let template = AddressRecord::sign(&Signer::generate(), vec!["203.0.114.1:1".parse().expect("one")], 1, now);
         Self { check: CrossCheck::new(LOW), now, template, dialed: Vec::new() }
     }
 

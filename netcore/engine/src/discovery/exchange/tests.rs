@@ -1,27 +1,27 @@
 use std::net::SocketAddr;
 
 use super::*;
-use crate::identity::Identity;
+use crate::testing::{self, Signer};
 
 const PUBLIC: &str = "203.0.114.9";
 const PRIVATE: &str = "192.168.7.7";
 
 struct World {
-    me: Arc<Identity>,
+    me: Arc<Signer>,
     exchange: Exchange,
     now: Now,
 }
 
 impl World {
     fn new() -> Self {
-        let me = Arc::new(Identity::generate());
-        Self { exchange: Exchange::new(me.clone(), [3; 32]), me, now: Now::real() }
+        let me = Arc::new(Signer::generate());
+        Self { exchange: Exchange::new(me.clone(), [3; 32]), me, now: testing::now() }
     }
 
     /// A record of a new node.
     fn record(&self, address: &str) -> Arc<AddressRecord> {
         let address: SocketAddr = address.parse().expect("an address");
-        Arc::new(AddressRecord::sign(&Identity::generate(), vec![address], 1, self.now))
+        Arc::new(AddressRecord::sign(&Signer::generate(), vec![address], 1, self.now))
     }
 
     fn answer(&mut self, asker: NodeId, at: &str) -> Vec<AddressRecord> {
@@ -208,7 +208,7 @@ fn node_not_heard_of_for_long_is_not_told_of() {
 #[test]
 fn newer_record_of_a_node_replaces_the_older_and_not_the_reverse() {
     let mut world = World::new();
-    let owner = Identity::generate();
+    let owner = Signer::generate();
     let sign = |address: &str, sequence| {
         Arc::new(AddressRecord::sign(&owner, vec![address.parse().expect("an address")], sequence, world.now))
     };

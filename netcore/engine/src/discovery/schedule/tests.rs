@@ -1,4 +1,5 @@
 use super::*;
+use crate::testing;
 
 struct World {
     schedule: Schedule,
@@ -8,7 +9,7 @@ struct World {
 
 impl World {
     fn new(enabled: &[Way]) -> Self {
-        let now = Now::real();
+        let now = testing::now();
         let config = ScheduleConfig { enabled: enabled.to_vec(), low: 8 };
         Self { schedule: Schedule::new(config, now, [1; 32]), now, start: now }
     }

@@ -11,6 +11,7 @@ use super::world::CheapKeys;
 use crate::address::AddressRecord;
 use crate::gossip::{Frame, Gossip, GossipConfig, Message, Misbehaviour, Output, TopicId};
 use crate::now::Now;
+use crate::testing;
 
 /// Where peers are whose records are of IPv4, which says nothing about those.
 pub(super) const PUBLIC: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));
@@ -52,7 +53,7 @@ impl Among {
     /// Takes part in nothing.
     pub(super) fn new(number: u16, config: GossipConfig) -> Self {
         let gossip = Gossip::new(Arc::new(CheapKeys(node(number))), config, [3; 32]);
-        let now = Now { unix: 1_800_000_000, ..Now::real() };
+        let now = testing::now();
         Self { gossip, now, topic: TopicId::of(&news()), sequence: 0 }
     }
 

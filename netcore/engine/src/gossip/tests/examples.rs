@@ -7,8 +7,7 @@ use polypeer_ipc_protocol::ids::Name;
 use crate::address::AddressRecord;
 use crate::gossip::message::{Message, MessageId, TopicId};
 use crate::gossip::wire::{Bucket, Frame, read_body, write_frame};
-use crate::identity::Identity;
-use crate::now::Now;
+use crate::testing::{self, Signer};
 
 #[test]
 fn examples_are_what_the_code_sends_and_takes() {
@@ -18,10 +17,10 @@ fn examples_are_what_the_code_sends_and_takes() {
         let example = examples.remove(name).unwrap_or_else(|| panic!("PROTOCOL.md has no example {name}: {ours:02x?}"));
         assert!(example == ours, "{name}: the code has\n{ours:02x?}\nPROTOCOL.md has\n{example:02x?}");
     };
-    let author = Identity::from_seed(std::array::from_fn(|at| 0x20 + at as u8));
+    let author = Signer::from_seed(std::array::from_fn(|at| 0x20 + at as u8));
     let news: Name = "news".parse().unwrap();
     let topic = TopicId::of(&news);
-    let now = Now { unix: 1_800_000_000, ..Now::real() };
+    let now = testing::now();
     let message = Arc::new(Message::sign(&author, news, 7, b"hi".to_vec().into(), now));
     assert_eq!((message.check_time(now), message.check_signature(&author)), (Ok(()), Ok(())));
     check("gossip-topic-id", &topic.0);

@@ -14,15 +14,15 @@ use crate::gossip::message::{BadMessage, MESSAGE_LIFETIME, MESSAGE_SKEW};
 use crate::gossip::peer::MAX_PROMISED;
 use crate::gossip::wire::{Bucket, MAX_BODY, MAX_BUCKETS, MAX_IDS, read_body};
 use crate::gossip::{Frame, Gossip, GossipConfig, Message, MessageId, Misbehaviour, Output, TopicId};
-use crate::identity::Identity;
 use crate::now::Now;
+use crate::testing::{self, Signer};
 
 const PEER: NodeId = NodeId([9; 32]);
 
 struct Alone {
     gossip: Gossip,
     now: Now,
-    author: Identity,
+    author: Signer,
     sequence: u64,
     topic: TopicId,
 }
@@ -34,11 +34,11 @@ fn news() -> Name {
 impl Alone {
     /// Subscribed to a topic, with [`PEER`] as a neighbour in it.
     fn new(validation: Validation) -> Self {
-        let mut gossip = Gossip::new(Arc::new(Identity::generate()), GossipConfig::default(), [3; 32]);
-        let now = Now::real();
+        let mut gossip = Gossip::new(Arc::new(Signer::generate()), GossipConfig::default(), [3; 32]);
+        let now = testing::now();
         gossip.subscribe(now, news(), validation);
         gossip.peer_up(now, PEER, PUBLIC);
-        let mut alone = Self { gossip, now, author: Identity::generate(), sequence: 0, topic: TopicId::of(&news()) };
+        let mut alone = Self { gossip, now, author: Signer::generate(), sequence: 0, topic: TopicId::of(&news()) };
         alone.frame(Frame::Join { topic: alone.topic, urgent: true, record: None }).unwrap();
         assert!(alone.outputs().iter().any(|output| matches!(output, Output::Keep { peer: PEER })));
         alone
@@ -284,7 +284,7 @@ fn made_up_digests_are_asked_about_a_few_times_only() {
 #[test]
 fn a_record_that_its_node_did_not_sign_is_a_breach() {
     let mut alone = Alone::new(Validation::Signature);
-    let (owner, liar) = (Identity::generate(), Identity::generate());
+    let (owner, liar) = (Signer::generate(), Signer::generate());
     let address = "203.0.113.7:7470".parse().unwrap();
     let honest = AddressRecord::sign(&owner, vec![address], 1, alone.now);
     let forged = AddressRecord { node: liar.node(), ..honest.clone() };

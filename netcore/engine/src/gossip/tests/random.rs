@@ -14,6 +14,7 @@ use crate::address::AddressRecord;
 use crate::gossip::wire::{Bucket, read_body, write_frame};
 use crate::gossip::{Frame, Gossip, GossipConfig, Message, MessageId, Output, TopicId};
 use crate::now::Now;
+use crate::testing;
 
 const PEERS: u8 = 6;
 const TOPICS: u8 = 4;
@@ -146,7 +147,7 @@ proptest! {
 
     #[test]
     fn any_change_of_a_frame_is_a_frame_or_refused(kind in 0..11_u8, salt: u8, at: usize, to: u8, cut: bool) {
-        let now = Now { unix: 1_800_000_000, ..Now::real() };
+        let now = testing::now();
         let mut bytes = Vec::new();
         write_frame(&frame(1, kind, salt, now, now), &mut bytes);
         let at = 4 + at % (bytes.len() - 4);
@@ -160,7 +161,7 @@ proptest! {
 
     #[test]
     fn any_operations_leave_the_machine_within_its_bounds(steps in proptest::collection::vec(step(), 1..150)) {
-        let start = Now { unix: 1_800_000_000, ..Now::real() };
+        let start = testing::now();
         let me = CheapKeys(NodeId([99; 32]));
         let own = Arc::new(AddressRecord::sign(&me, vec!["203.0.113.99:7470".parse().unwrap()], 1, start));
         let config = GossipConfig {

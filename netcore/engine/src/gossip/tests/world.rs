@@ -16,6 +16,7 @@ use crate::address::AddressRecord;
 use crate::gossip::{Frame, Gossip, GossipConfig, Output};
 use crate::keys::Keys;
 use crate::now::Now;
+use crate::testing;
 
 /// Keys that cost nothing: anybody could sign for anybody, but nobody does.
 #[derive(Debug)]
@@ -122,7 +123,7 @@ impl World {
     pub(in crate::gossip) fn new(seed: u64, loss: f64) -> Self {
         println!("seed {seed}");
         Self {
-            now: Now { at: Instant::now(), unix: 1_800_000_000 },
+            now: testing::now(),
             rng: StdRng::seed_from_u64(seed),
             loss,
             traffic: Traffic::default(),

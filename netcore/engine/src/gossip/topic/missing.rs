@@ -114,6 +114,7 @@ impl AllMissing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing;
 
     fn id(number: u32) -> MessageId {
         let mut bytes = [0; 16];
@@ -123,7 +124,7 @@ mod tests {
 
     #[test]
     fn the_first_to_name_a_message_is_asked_first_and_nobody_twice() {
-        let start = Instant::now();
+        let start = testing::start();
         let [one, two] = [NodeId([1; 32]), NodeId([2; 32])];
         let mut missing = AllMissing::default();
         assert_eq!(missing.name(id(1), one, true, start), Named::First);
@@ -138,7 +139,7 @@ mod tests {
 
     #[test]
     fn neither_messages_nor_holders_are_without_end() {
-        let start = Instant::now();
+        let start = testing::start();
         let mut missing = AllMissing::default();
         for number in 0..MAX_MISSING as u32 {
             assert_eq!(missing.name(id(number), NodeId([1; 32]), true, start), Named::First);

@@ -235,11 +235,11 @@ mod tests {
     use polypeer_ipc_protocol::gateway::Payload;
 
     use super::*;
-    use crate::identity::Identity;
+    use crate::testing::{self, Signer};
 
     const WAY: Way = Way { hops: 3, repair: false, from: None };
 
-    fn message(author: &Identity, sequence: u64, now: Now) -> Arc<Message> {
+    fn message(author: &Signer, sequence: u64, now: Now) -> Arc<Message> {
         let payload = Payload(vec![7; 100].into());
         Arc::new(Message::sign(author, "news".parse().unwrap(), sequence, payload, now))
     }
@@ -250,7 +250,7 @@ mod tests {
 
     #[test]
     fn two_stores_with_the_same_messages_have_the_same_buckets_whatever_the_order() {
-        let (author, now) = (Identity::generate(), Now::real());
+        let (author, now) = (Signer::generate(), testing::now());
         let messages: Vec<_> = (0..20).map(|n| message(&author, n, now)).collect();
         let (mut one, mut other) = (Store::default(), Store::default());
         messages.iter().for_each(|message| add(&mut one, message, now, 100));
@@ -263,7 +263,7 @@ mod tests {
 
     #[test]
     fn names_outlive_messages_and_both_end() {
-        let (author, now) = (Identity::generate(), Now::real());
+        let (author, now) = (Signer::generate(), testing::now());
         let mut store = Store::default();
         let message = message(&author, 1, now);
         add(&mut store, &message, now, 100);
@@ -278,7 +278,7 @@ mod tests {
 
     #[test]
     fn forgotten_names_cannot_come_again() {
-        let (author, now) = (Identity::generate(), Now::real());
+        let (author, now) = (Signer::generate(), testing::now());
         let mut store = Store::default();
         let old = message(&author, 1, now);
         add(&mut store, &old, now, 2);
@@ -294,7 +294,7 @@ mod tests {
     #[test]
     fn what_is_dated_ahead_never_keeps_out_the_present() {
         const LIMIT: usize = 100;
-        let (author, now) = (Identity::generate(), Now::real());
+        let (author, now) = (Signer::generate(), testing::now());
         let mut store = Store::default();
         let flood = |store: &mut Store, sequence: u64, ahead: u64| {
             let message = message(&author, sequence, Now { unix: now.unix + ahead, ..now });
@@ -321,7 +321,7 @@ mod tests {
 
     #[test]
     fn the_oldest_messages_go_first_when_there_is_no_room() {
-        let (author, now) = (Identity::generate(), Now::real());
+        let (author, now) = (Signer::generate(), testing::now());
         let mut store = Store::default();
         let messages: Vec<_> = (0..3).map(|n| message(&author, n, now)).collect();
         messages.iter().for_each(|message| add(&mut store, message, now, 100));
@@ -332,7 +332,7 @@ mod tests {
 
     #[test]
     fn what_waits_for_a_verdict_is_nobody_elses() {
-        let (author, now) = (Identity::generate(), Now::real());
+        let (author, now) = (Signer::generate(), testing::now());
         let mut store = Store::default();
         let (good, bad) = (message(&author, 1, now), message(&author, 2, now));
         store.insert(now, &good, WAY, true, 100);

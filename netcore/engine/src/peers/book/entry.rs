@@ -51,7 +51,7 @@ impl Source {
 
 /// How much would be lost with a node, the least first; also in the store's file, as the numbers they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::peers) enum Weight {
+pub enum Weight {
     /// Somebody named it.
     Named = 0,
     /// It was here.
@@ -104,7 +104,7 @@ pub struct Entry {
     /// Not to be dialed by ourselves before then; not kept on disk.
     pub due: Option<Instant>,
     /// Counts up with every mention; says who was heard of least recently.
-    pub(in crate::peers) touched: u64,
+    pub touched: u64,
 }
 
 impl Entry {
@@ -120,7 +120,7 @@ impl Entry {
     }
 
     /// How much would be lost with it.
-    pub(in crate::peers) fn weight(&self) -> Weight {
+    pub fn weight(&self) -> Weight {
         if self.connected || self.dialed {
             Weight::Peer
         } else if self.standing.was_banned() {

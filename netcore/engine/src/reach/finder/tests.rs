@@ -1,6 +1,7 @@
 //! A node whose peers see it at some address, and get through or not.
 
 use super::*;
+use crate::testing;
 
 const PORT: u16 = 7470;
 
@@ -19,7 +20,7 @@ fn address(text: &str) -> SocketAddr {
 
 impl World {
     fn new(local: &[&str]) -> Self {
-        let mut world = Self { finder: Finder::new([1; 32]), now: Instant::now() };
+        let mut world = Self { finder: Finder::new([1; 32]), now: testing::start() };
         let local = local.iter().map(|text| text.parse().unwrap()).collect();
         world.finder.set_local(world.now, &[address("0.0.0.0:7470")], local);
         world

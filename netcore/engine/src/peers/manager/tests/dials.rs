@@ -9,6 +9,7 @@ use super::super::{Ending, HOPELESS, LONGEST, MAX_FOUND_DIALS};
 use super::{MINUTE, World, node};
 use crate::peers::book::Source;
 use crate::peers::score::ScoreEvent;
+use crate::testing;
 
 #[test]
 fn below_low_it_dials_a_few_at_once_until_low_is_reached_and_no_more() {
@@ -174,7 +175,7 @@ fn announcements_on_the_local_network_are_verified_up_to_high_and_only_so_many_a
 fn the_same_seed_decides_the_same() {
     let run = || {
         let mut world = World::new(16, 32);
-        world.now.at = std::time::Instant::now();
+        world.now.at = testing::start();
         world.found(0..300, Source::Exchange).settle();
         for _ in 0..5 {
             world.answer_all().pass(MINUTE);

@@ -14,7 +14,7 @@ use super::super::book::{Book, Source};
 use super::super::marks::Marks;
 use super::{Action, Ending, Manager, Parting, Refusal};
 use crate::now::Now;
-use crate::testing::node;
+use crate::testing::{self, node};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -38,7 +38,7 @@ impl World {
     }
 
     fn with(marks: Marks, book: Book) -> Self {
-        let now = Now { unix: 1_800_000_000, ..Now::real() };
+        let now = testing::now();
         let manager = Manager::new(node(u32::MAX), marks, book, [7; 32], now);
         Self { manager, now, dialed: Vec::new(), closed: Vec::new() }
     }

@@ -13,6 +13,7 @@ use crate::now::Now;
 use crate::peers::book::{Book, MAX_NODES, Source};
 use crate::peers::marks::Marks;
 use crate::peers::score::ScoreEvent;
+use crate::testing;
 
 /// Anything that can happen.
 #[derive(Debug, Clone)]
@@ -170,7 +171,7 @@ proptest! {
     #[test]
     fn whatever_happens_limits_hold(ops in prop::collection::vec(op(), 1..200)) {
         let marks = Marks::new(6, 12);
-        let mut now = Now { unix: 1_800_000_000, ..Now::real() };
+        let mut now = testing::now();
         let mut manager = Manager::new(node(u32::MAX), marks.clone(), Book::default(), [1; 32], now);
         let mut outside = Outside::default();
         for op in ops {

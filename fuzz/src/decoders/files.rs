@@ -1,0 +1,48 @@
+//! Files of operators and plugins, and links to files: manifests, configuration.
+
+use std::path::Path;
+
+use polypeer_supervisor::cli::streams::file_link::{FileLink, is_safe_name};
+use polypeer_supervisor::config::DaemonConfig;
+use polypeer_supervisor::manifest::{Manifest, values};
+use polypeer_supervisor::toml_file;
+
+use super::text::shown;
+
+/// A plugin's manifest: whatever is wrong is said in words.
+pub fn manifest(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    match Manifest::parse(Path::new("plugin.toml"), text) {
+        Ok(manifest) => {
+            manifest.shown_name();
+            manifest.ready();
+            manifest.not_enforced();
+            manifest.permissions.in_words();
+            manifest.permissions.grants(&[]);
+        }
+        Err(error) => assert!(!error.to_string().is_empty() && error.hint().len() < 1 << 20),
+    }
+    if text.len() < 64 {
+        if let Ok(size) = values::parse_size(text) {
+            values::shown_size(size);
+        }
+        let _ = values::parse_duration(text);
+        let _ = values::parse_percent(text);
+    }
+}
+
+/// The operator's configuration.
+pub fn config(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if let Err(error) = toml_file::parse::<DaemonConfig>(Path::new("config.toml"), text) {
+        assert!(!error.to_string().is_empty() && error.hint().len() < 1 << 20);
+    }
+}
+
+/// A link to a file: its name never leads out of a folder.
+pub fn file_link(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if let Some(link) = shown::<FileLink>(text) {
+        assert!(is_safe_name(&link.name) && link.hash.len() == 64);
+    }
+}

@@ -1,0 +1,4 @@
+//! Where streams and calls of plugins go.
+
+pub mod calls;
+pub mod router;

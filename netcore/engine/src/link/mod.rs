@@ -1,0 +1,3 @@
+//! Flow control between two netcores.
+
+pub mod credit;

@@ -1,0 +1,15 @@
+//! Decisions about peers.
+
+pub mod book;
+pub mod buckets;
+pub mod candidates;
+pub mod caps;
+pub mod dial_error;
+pub mod doors;
+pub mod manager;
+pub mod marks;
+pub mod offenders;
+pub mod plan;
+pub mod score;
+pub mod table;
+pub mod trace;

@@ -1,0 +1,5 @@
+//! Publish and subscribe of this node: [`driver`] runs the state machine of [`polypeer_engine::gossip`].
+
+pub mod driver;
+
+pub use polypeer_engine::gossip::*;
