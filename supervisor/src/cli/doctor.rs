@@ -1,7 +1,9 @@
 //! `polypeer doctor`: what is wrong, and what to do. Some checks need no daemon and are made here; the daemon adds what
 //! only it knows, netcore what it knows of a peer.
 
-use super::args::Peer;
+use clap::Args;
+
+use super::peer::Peer;
 use super::{Context, unexpected};
 use crate::cli_error::{CliError, Exit};
 use crate::config::DaemonConfig;
@@ -10,31 +12,41 @@ use crate::control::{Answer, Request};
 use crate::daemon::checks;
 use crate::output::clean;
 
-pub(super) async fn run(context: &Context, peer: Option<Peer>) -> Result<(), CliError> {
-    let mut found = DoctorDocument { checks: checks::of_home(&context.home), ..Default::default() };
-    found.checks.push(match DaemonConfig::load(&context.home) {
-        Ok(_) => checks::ok("configuration", "valid"),
-        Err(error) => checks::problem("configuration", error.to_string(), error.hint()),
-    });
-    let node = peer.as_ref().map(Peer::node);
-    match context.ask(Request::Doctor { peer: node }).await {
-        Ok(Answer::Doctor(theirs)) => {
-            found.checks.push(checks::ok("daemon", "runs and answers"));
-            found.checks.extend(theirs.checks);
-            found.causes = theirs.causes;
-            found.trace = theirs.trace;
+/// Check the installation, the daemon and the network, and say how to fix what is wrong
+#[derive(Debug, Args)]
+pub(super) struct Doctor {
+    /// Explain also why this peer may be unreachable: node id or ticket
+    peer: Option<Peer>,
+}
+
+impl Doctor {
+    pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
+        let peer = self.peer;
+        let mut found = DoctorDocument { checks: checks::of_home(&context.home), ..Default::default() };
+        found.checks.push(match DaemonConfig::load(&context.home) {
+            Ok(_) => checks::ok("configuration", "valid"),
+            Err(error) => checks::problem("configuration", error.to_string(), error.hint()),
+        });
+        let node = peer.as_ref().map(Peer::node);
+        match context.ask(Request::Doctor { peer: node }).await {
+            Ok(Answer::Doctor(theirs)) => {
+                found.checks.push(checks::ok("daemon", "runs and answers"));
+                found.checks.extend(theirs.checks);
+                found.causes = theirs.causes;
+                found.trace = theirs.trace;
+            }
+            Ok(other) => return Err(unexpected(&other)),
+            Err(error) if error.exit == Exit::NotRunning && peer.is_some() => return Err(error),
+            Err(error) => found.checks.push(checks::problem("daemon", error.message, error.hint)),
         }
-        Ok(other) => return Err(unexpected(&other)),
-        Err(error) if error.exit == Exit::NotRunning && peer.is_some() => return Err(error),
-        Err(error) => found.checks.push(checks::problem("daemon", error.message, error.hint)),
-    }
-    context.printer.either(&found, || text(context, &found, peer.is_some()))?;
-    let problems = found.checks.iter().filter(|check| check.result == Verdict::Problem).count();
-    match problems {
-        0 => Ok(()),
-        1 => Err(CliError::failed("1 problem was found", "do what is said above, then run it again")),
-        many => {
-            Err(CliError::failed(format!("{many} problems were found"), "do what is said above, then run it again"))
+        context.printer.either(&found, || text(context, &found, peer.is_some()))?;
+        let problems = found.checks.iter().filter(|check| check.result == Verdict::Problem).count();
+        match problems {
+            0 => Ok(()),
+            1 => Err(CliError::failed("1 problem was found", "do what is said above, then run it again")),
+            many => {
+                Err(CliError::failed(format!("{many} problems were found"), "do what is said above, then run it again"))
+            }
         }
     }
 }

@@ -1,27 +1,106 @@
-//! The command line: `polypeer` is daemon and client. Data goes to stdout, talk to stderr; every error ends in a hint;
-//! exit codes are those of [`Exit`]. `run` becomes [`crate::daemon`]; everything else asks it over
-//! [`crate::control`], and [`streams`] moves bytes through the gateway.
+//! The command line: `polypeer` is daemon and client. One file per command holds its arguments, what it does and its text
+//! output; [`Command`] lists them all. Data goes to stdout, messages to stderr; every error ends with a hint; exit codes
+//! are those of [`Exit`].
+//!
+//! - `run` starts [`crate::daemon`]; every other command sends a request to it over [`crate::control`]
+//! - [`streams`]: the commands that open or accept streams, as clients of the gateway
+//! - `plugin`: the commands below `polypeer plugin`
+//! - `usage`: errors in the arguments themselves
 
-pub mod args;
+mod config;
 mod doctor;
-mod node;
+mod id;
+mod peer;
+mod peers;
 mod plugin;
 mod run;
+mod shutdown;
+mod status;
 pub mod streams;
+mod ticket;
 mod usage;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::cli_error::{CliError, Exit};
-use crate::config::DaemonConfig;
 use crate::control::client::Control;
 use crate::control::{Answer, Request};
 use crate::daemon;
 use crate::home::Home;
 use crate::output::Printer;
-use args::{Cli, Command, Config};
+
+const EXIT_CODES: &str = "Exit codes: 0 done · 1 failed · 2 wrong usage or bad input · 3 the daemon is not running · \
+                          4 refused (grant, limit, block) · 5 peer not reachable";
+
+/// One peer on the machine, many peer-to-peer applications on top of it.
+#[derive(Debug, Parser)]
+#[command(name = "polypeer", version, after_help = EXIT_CODES, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options before or after any subcommand.
+#[derive(Debug, Clone, Args)]
+struct Global {
+    /// The node's folder [default: POLYPEER_HOME, or the platform's data folder]
+    #[arg(long, global = true, value_name = "DIR")]
+    home: Option<PathBuf>,
+    /// Print one JSON document instead of text
+    #[arg(long, global = true)]
+    json: bool,
+    /// Print only data and errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Log more; repeat for more detail
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    verbose: u8,
+}
+
+/// The commands, in the order of `polypeer --help`. Each one's help text is the first line of its arguments' doc.
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::Run),
+    Status(status::Status),
+    Id(id::Id),
+    Ticket(ticket::Ticket),
+    Peers(peers::Peers),
+    Plugin(plugin::Plugin),
+    Pipe(streams::pipe::Pipe),
+    Serve(streams::serve::Serve),
+    Send(streams::send::Send),
+    Get(streams::get::Get),
+    Chat(streams::chat::Chat),
+    Doctor(doctor::Doctor),
+    Config(config::Config),
+    Shutdown(shutdown::Shutdown),
+}
+
+impl Command {
+    async fn run(self, context: &Context) -> Result<(), CliError> {
+        match self {
+            Self::Run(command) => command.run(context).await,
+            Self::Status(command) => command.run(context).await,
+            Self::Id(command) => command.run(context).await,
+            Self::Ticket(command) => command.run(context).await,
+            Self::Peers(command) => command.run(context).await,
+            Self::Plugin(command) => command.run(context).await,
+            Self::Pipe(command) => command.run(context).await,
+            Self::Serve(command) => command.run(context).await,
+            Self::Send(command) => command.run(context).await,
+            Self::Get(command) => command.run(context).await,
+            Self::Chat(command) => command.run(context).await,
+            Self::Doctor(command) => command.run(context).await,
+            Self::Config(command) => command.run(context),
+            Self::Shutdown(command) => command.run(context).await,
+        }
+    }
+}
 
 /// What a command needs to know beside its own arguments.
 pub struct Context {
@@ -67,7 +146,7 @@ pub fn main() -> ExitCode {
         let runtime = tokio::runtime::Runtime::new().map_err(|error| {
             CliError::failed(format!("failed to start: {error}"), "check the limits on processes and open files")
         })?;
-        let done = runtime.block_on(Box::pin(run(cli.command, Context { home, printer: printer.clone() })));
+        let done = runtime.block_on(Box::pin(cli.command.run(&Context { home, printer: printer.clone() })));
         // A thread may be in a read of stdin that never ends.
         runtime.shutdown_background();
         done
@@ -79,36 +158,6 @@ pub fn main() -> ExitCode {
             ExitCode::from(error.exit.code())
         }
     }
-}
-
-async fn run(command: Command, context: Context) -> Result<(), CliError> {
-    match command {
-        Command::Run(options) => run::run(context, options).await,
-        Command::Status => node::status(&context).await,
-        Command::Id => node::id(&context).await,
-        Command::Ticket => node::ticket(&context).await,
-        Command::Peers { command } => node::peers(&context, command).await,
-        Command::Plugin { command } => plugin::run(&context, command).await,
-        Command::Pipe { peer, protocol } => streams::pipe::run(&context, peer.0, protocol).await,
-        Command::Serve { protocol, command } => streams::serve::run(&context, protocol, command).await,
-        Command::Send { files } => streams::send::run(&context, &files).await,
-        Command::Get(options) => streams::get::run(&context, options).await,
-        Command::Chat { peer } => streams::chat::run(&context, peer.0).await,
-        Command::Doctor { peer } => doctor::run(&context, peer).await,
-        Command::Config { command: Config::Check } => check_config(&context),
-        Command::Shutdown => node::shutdown(&context).await,
-    }
-}
-
-fn check_config(context: &Context) -> Result<(), CliError> {
-    let path = context.home.config_file();
-    let there = path.exists();
-    DaemonConfig::load(&context.home)?;
-    let found = serde_json::json!({ "path": path, "exists": there, "valid": true });
-    context.printer.either(&found, || match there {
-        true => format!("{} is valid", path.display()),
-        false => format!("{} does not exist: the defaults apply", path.display()),
-    })
 }
 
 /// What the daemon must never answer to a request.
@@ -138,4 +187,29 @@ fn log_to_stderr(cli: &Cli) {
         .with_ansi(color)
         .with_target(false)
         .init();
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn definitions_hold_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn global_options_stand_before_or_after() {
+        for line in [
+            &["polypeer", "--home", "/x", "--json", "status"][..],
+            &["polypeer", "status", "--json", "--home", "/x"],
+            &["polypeer", "--json", "plugin", "list", "--home", "/x"],
+            &["polypeer", "plugin", "list", "--json", "--home=/x"],
+        ] {
+            let cli = Cli::try_parse_from(line).expect("it is understood");
+            assert!(cli.global.json && cli.global.home.as_deref() == Some("/x".as_ref()), "{line:?}");
+        }
+    }
 }

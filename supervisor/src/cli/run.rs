@@ -1,27 +1,50 @@
 //! `polypeer run`: the daemon in the foreground, with the options of the command line over `config.toml`.
 
+use std::net::SocketAddr;
+
+use clap::Args;
+
 use super::Context;
-use super::args::Run;
 use crate::cli_error::CliError;
 use crate::config::{DaemonConfig, MAX_LISTEN};
 use crate::daemon;
 use crate::home::Home;
 
-pub(super) async fn run(context: Context, options: Run) -> Result<(), CliError> {
-    context.home.prepare()?;
-    let config = configure(&context.home, options)?;
-    daemon::run(context.home, config, &context.printer).await
+/// Run the daemon in the foreground
+#[derive(Debug, Args)]
+pub(super) struct Run {
+    /// UDP address to listen on, repeatable; port 0 means any [default: port 7470 of every interface, or the next free]
+    #[arg(long, value_name = "IP:PORT", value_parser = listen_address)]
+    listen: Vec<SocketAddr>,
+    /// Do not announce this node on the local network or look for peers there
+    #[arg(long)]
+    no_lan: bool,
+    /// Serve as a seed only: help new nodes to find peers, accept many short connections, start no plugins
+    #[arg(long)]
+    seed_only: bool,
 }
 
-fn configure(home: &Home, options: Run) -> Result<DaemonConfig, CliError> {
-    let mut config = DaemonConfig::load(home)?;
-    if options.listen.len() > MAX_LISTEN {
-        return Err(CliError::usage("too many addresses to listen on", "use 0.0.0.0 and [::] for every interface"));
+fn listen_address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_| "expected an IP address and a port such as 127.0.0.1:7470 or [::]:0")
+}
+
+impl Run {
+    pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
+        context.home.prepare()?;
+        let config = self.configure(&context.home)?;
+        daemon::run(context.home.clone(), config, &context.printer).await
     }
-    if !options.listen.is_empty() {
-        config.listen = options.listen;
+
+    fn configure(self, home: &Home) -> Result<DaemonConfig, CliError> {
+        let mut config = DaemonConfig::load(home)?;
+        if self.listen.len() > MAX_LISTEN {
+            return Err(CliError::usage("too many addresses to listen on", "use 0.0.0.0 and [::] for every interface"));
+        }
+        if !self.listen.is_empty() {
+            config.listen = self.listen;
+        }
+        config.lan &= !self.no_lan;
+        config.seed_only = self.seed_only;
+        Ok(config)
     }
-    config.lan &= !options.no_lan;
-    config.seed_only = options.seed_only;
-    Ok(config)
 }

@@ -55,7 +55,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::cli::args::Cli;
+    use crate::cli::Cli;
 
     fn of(line: &str) -> CliError {
         cli_error(&Cli::try_parse_from(line.split(' ')).expect_err("it makes no sense"))

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
+use clap::Args;
 use polypeer_ipc_protocol::ids::NodeId;
-use polypeer_ipc_protocol::ticket::Ticket;
 use serde::Deserialize;
 use serde_json::json;
 use std::io::IsTerminal;
@@ -12,6 +12,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 
 use super::{Session, lines};
 use crate::cli::Context;
+use crate::cli::peer::Peer;
 use crate::cli_error::{CliError, of_stream};
 use crate::output::clean;
 
@@ -45,59 +46,69 @@ enum Said {
     Other(serde::de::IgnoredAny),
 }
 
-pub(crate) async fn run(context: &Context, peer: Ticket) -> Result<(), CliError> {
-    let session = Session::open(context).await?;
-    let stream = session.app(context, APP, PROTOCOL).await?;
-    let (from_app, mut to_app) = tokio::io::split(stream);
-    let mut from_app = BufReader::new(from_app);
-    let whom = if peer.addresses.is_empty() { peer.node.to_string() } else { peer.to_string() };
-    let told = |error: std::io::Error| of_stream(&error);
-    lines::write(&mut to_app, &json!({ "op": "open", "peer": whom })).await.map_err(told)?;
+/// Exchange messages with a peer, line by line
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Chat {
+    /// Node id or ticket
+    peer: Peer,
+}
 
-    let (sender, mut typed) = tokio::sync::mpsc::channel(1);
-    tokio::spawn(read_lines(sender));
-    // A line must not be lost when something else happens while it is read, so a task of its own reads.
-    let (hears, mut heard) = tokio::sync::mpsc::channel(16);
-    tokio::spawn(async move {
+impl Chat {
+    pub(in crate::cli) async fn run(self, context: &Context) -> Result<(), CliError> {
+        let peer = self.peer.0;
+        let session = Session::open(context).await?;
+        let stream = session.app(context, APP, PROTOCOL).await?;
+        let (from_app, mut to_app) = tokio::io::split(stream);
+        let mut from_app = BufReader::new(from_app);
+        let whom = if peer.addresses.is_empty() { peer.node.to_string() } else { peer.to_string() };
+        let told = |error: std::io::Error| of_stream(&error);
+        lines::write(&mut to_app, &json!({ "op": "open", "peer": whom })).await.map_err(told)?;
+
+        let (sender, mut typed) = tokio::sync::mpsc::channel(1);
+        tokio::spawn(read_lines(sender));
+        // A line must not be lost when something else happens while it is read, so a task of its own reads.
+        let (hears, mut heard) = tokio::sync::mpsc::channel(16);
+        tokio::spawn(async move {
+            loop {
+                let said = lines::read::<Said>(&mut from_app).await;
+                let last = !matches!(said, Ok(Some(_)));
+                if hears.send(said).await.is_err() || last {
+                    return;
+                }
+            }
+        });
+        let interactive = std::io::stdin().is_terminal();
+        let mut conversation = Conversation { me: session.client.node_id(), waiting: 0, failed: 0 };
+        let mut input_ended = false;
+        let end = tokio::time::sleep(Duration::MAX);
+        let mut end = std::pin::pin!(end);
         loop {
-            let said = lines::read::<Said>(&mut from_app).await;
-            let last = !matches!(said, Ok(Some(_)));
-            if hears.send(said).await.is_err() || last {
-                return;
+            if input_ended && (interactive || conversation.waiting == 0) {
+                break;
+            }
+            tokio::select! {
+                said = heard.recv() => match said.transpose().map_err(told)?.flatten() {
+                    Some(said) => conversation.hear(context, said)?,
+                    None => return Err(CliError::failed("the app chat ended the conversation", "see `polypeer plugin logs chat`")),
+                },
+                line = typed.recv(), if !input_ended => match line {
+                    Some(Ok(text)) if text.is_empty() => {}
+                    Some(Ok(text)) => {
+                        conversation.waiting += 1;
+                        lines::write(&mut to_app, &json!({ "text": text })).await.map_err(told)?;
+                    }
+                    Some(Err(error)) => return Err(error),
+                    None => {
+                        input_ended = true;
+                        end.as_mut().reset(tokio::time::Instant::now() + LINGER);
+                    }
+                },
+                () = &mut end => break,
             }
         }
-    });
-    let interactive = std::io::stdin().is_terminal();
-    let mut conversation = Conversation { me: session.client.node_id(), waiting: 0, failed: 0 };
-    let mut input_ended = false;
-    let end = tokio::time::sleep(Duration::MAX);
-    let mut end = std::pin::pin!(end);
-    loop {
-        if input_ended && (interactive || conversation.waiting == 0) {
-            break;
-        }
-        tokio::select! {
-            said = heard.recv() => match said.transpose().map_err(told)?.flatten() {
-                Some(said) => conversation.hear(context, said)?,
-                None => return Err(CliError::failed("the app chat ended the conversation", "see `polypeer plugin logs chat`")),
-            },
-            line = typed.recv(), if !input_ended => match line {
-                Some(Ok(text)) if text.is_empty() => {}
-                Some(Ok(text)) => {
-                    conversation.waiting += 1;
-                    lines::write(&mut to_app, &json!({ "text": text })).await.map_err(told)?;
-                }
-                Some(Err(error)) => return Err(error),
-                None => {
-                    input_ended = true;
-                    end.as_mut().reset(tokio::time::Instant::now() + LINGER);
-                }
-            },
-            () = &mut end => break,
-        }
+        to_app.shutdown().await.map_err(told)?;
+        conversation.result()
     }
-    to_app.shutdown().await.map_err(told)?;
-    conversation.result()
 }
 
 /// What is on its way.

@@ -5,6 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use clap::Args;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
@@ -13,7 +14,6 @@ use super::file_link::FileLink;
 use super::send::{APP, PROTOCOL, progress_bar};
 use super::{Session, file_error, lines};
 use crate::cli::Context;
-use crate::cli::args::Get;
 use crate::cli_error::{CliError, Exit, of_stream};
 
 /// Bytes moved at a time.
@@ -41,38 +41,53 @@ enum Attempt {
     OtherContent,
 }
 
-pub(crate) async fn run(context: &Context, options: Get) -> Result<(), CliError> {
-    let Get { link, output, force } = options;
-    let output = match output {
-        Some(path) if path.is_dir() => path.join(&link.name),
-        Some(path) => path,
-        None => PathBuf::from(&link.name),
-    };
-    if !force && let Some(size) = tokio::task::block_in_place(|| size_if_right(&output, &link)) {
-        context.printer.say(format!("{} is there already, and is what the link names", output.display()));
-        return done(context, &output, &link, size);
-    }
-    may_write(context, &output, force)?;
-    let part = part_of(&output);
-    let session = Session::open(context).await?;
-    let mut resumed = part.metadata().is_ok_and(|part| part.len() > 0);
-    let size = loop {
-        match attempt(context, &session, &link, &part).await? {
-            Attempt::Whole(size) => break size,
-            // What an earlier run left may have been of another file.
-            Attempt::OtherContent => {
-                std::fs::remove_file(&part).map_err(|error| file_error("remove", &part, &error))?;
-                if !resumed {
-                    let message = "what arrived is not what the link names";
-                    return Err(CliError::failed(message, "get the link again from who offers the file"));
-                }
-                context.printer.say(format!("{} was of another file; starting over", part.display()));
-                resumed = false;
-            }
+/// Download the file that a link names, and verify it
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Get {
+    /// Link that `polypeer send` printed
+    link: FileLink,
+    /// Path to write to [default: the file's name, in the current folder]
+    #[arg(short, long, value_name = "PATH")]
+    output: Option<PathBuf>,
+    /// Replace an existing file
+    #[arg(short, long)]
+    force: bool,
+}
+
+impl Get {
+    pub(in crate::cli) async fn run(self, context: &Context) -> Result<(), CliError> {
+        let Self { link, output, force } = self;
+        let output = match output {
+            Some(path) if path.is_dir() => path.join(&link.name),
+            Some(path) => path,
+            None => PathBuf::from(&link.name),
+        };
+        if !force && let Some(size) = tokio::task::block_in_place(|| size_if_right(&output, &link)) {
+            context.printer.say(format!("{} is there already, and is what the link names", output.display()));
+            return done(context, &output, &link, size);
         }
-    };
-    put_in_place(&part, &output, force)?;
-    done(context, &output, &link, size)
+        may_write(context, &output, force)?;
+        let part = part_of(&output);
+        let session = Session::open(context).await?;
+        let mut resumed = part.metadata().is_ok_and(|part| part.len() > 0);
+        let size = loop {
+            match attempt(context, &session, &link, &part).await? {
+                Attempt::Whole(size) => break size,
+                // What an earlier run left may have been of another file.
+                Attempt::OtherContent => {
+                    std::fs::remove_file(&part).map_err(|error| file_error("remove", &part, &error))?;
+                    if !resumed {
+                        let message = "what arrived is not what the link names";
+                        return Err(CliError::failed(message, "get the link again from who offers the file"));
+                    }
+                    context.printer.say(format!("{} was of another file; starting over", part.display()));
+                    resumed = false;
+                }
+            }
+        };
+        put_in_place(&part, &output, force)?;
+        done(context, &output, &link, size)
+    }
 }
 
 fn done(context: &Context, output: &Path, link: &FileLink, size: u64) -> Result<(), CliError> {

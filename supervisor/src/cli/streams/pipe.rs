@@ -3,50 +3,62 @@
 
 use std::io::ErrorKind;
 
+use clap::Args;
 use polypeer_ipc_protocol::client::StreamError;
 use polypeer_ipc_protocol::ids::Protocol;
-use polypeer_ipc_protocol::ticket::Ticket;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::{Session, target};
 use crate::cli::Context;
+use crate::cli::peer::Peer;
 use crate::cli_error::{CliError, of_stream};
 
 /// Bytes moved at a time.
 const CHUNK: usize = 128 << 10;
 
-pub(crate) async fn run(context: &Context, peer: Ticket, protocol: Protocol) -> Result<(), CliError> {
-    let session = Session::open(context).await?;
-    let stream = session.client.open(target(peer), protocol, None).await?;
-    let (mut from_peer, mut to_peer) = tokio::io::split(stream);
-    let sending = async {
-        match copy(&mut tokio::io::stdin(), &mut to_peer).await {
-            // It has read all it wants; what it answers may still come.
-            Err(CopyError::Write(error)) if StreamError::of(&error) == Some(&StreamError::Stopped { code: 0 }) => {
-                Ok(())
+/// Connect stdin and stdout to a protocol of a peer
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Pipe {
+    /// Node id or ticket
+    peer: Peer,
+    /// Protocol to open, such as echo/1
+    protocol: Protocol,
+}
+
+impl Pipe {
+    pub(in crate::cli) async fn run(self, context: &Context) -> Result<(), CliError> {
+        let session = Session::open(context).await?;
+        let stream = session.client.open(target(self.peer.0), self.protocol, None).await?;
+        let (mut from_peer, mut to_peer) = tokio::io::split(stream);
+        let sending = async {
+            match copy(&mut tokio::io::stdin(), &mut to_peer).await {
+                // It has read all it wants; what it answers may still come.
+                Err(CopyError::Write(error)) if StreamError::of(&error) == Some(&StreamError::Stopped { code: 0 }) => {
+                    Ok(())
+                }
+                Err(error) => Err(Some(error.into_cli_error("stdin"))),
+                Ok(_) => to_peer.shutdown().await.map_err(|error| Some(of_stream(&error))),
             }
-            Err(error) => Err(Some(error.into_cli_error("stdin"))),
-            Ok(_) => to_peer.shutdown().await.map_err(|error| Some(of_stream(&error))),
+        };
+        let receiving = async {
+            let mut stdout = tokio::io::stdout();
+            copy(&mut from_peer, &mut stdout).await.map_err(|error| match error {
+                CopyError::Write(error) if error.kind() == ErrorKind::BrokenPipe => None,
+                error => Some(error.into_cli_error("stdout")),
+            })
+        };
+        let done = tokio::try_join!(sending, receiving);
+        let mut stream = from_peer.unsplit(to_peer);
+        match done {
+            Ok(_) => {}
+            Err(Some(error)) => return Err(error),
+            // Who reads our output has all it wants, such as `head`.
+            Err(None) => return stream.stop(0).await.map_err(|error| of_stream(&error)),
         }
-    };
-    let receiving = async {
-        let mut stdout = tokio::io::stdout();
-        copy(&mut from_peer, &mut stdout).await.map_err(|error| match error {
-            CopyError::Write(error) if error.kind() == ErrorKind::BrokenPipe => None,
-            error => Some(error.into_cli_error("stdout")),
-        })
-    };
-    let done = tokio::try_join!(sending, receiving);
-    let mut stream = from_peer.unsplit(to_peer);
-    match done {
-        Ok(_) => {}
-        Err(Some(error)) => return Err(error),
-        // Who reads our output has all it wants, such as `head`.
-        Err(None) => return stream.stop(0).await.map_err(|error| of_stream(&error)),
-    }
-    match stream.closed().await {
-        Ok(()) | Err(StreamError::Stopped { code: 0 }) => Ok(()),
-        Err(error) => Err(of_stream(&error.into())),
+        match stream.closed().await {
+            Ok(()) | Err(StreamError::Stopped { code: 0 }) => Ok(()),
+            Err(error) => Err(of_stream(&error.into())),
+        }
     }
 }
 

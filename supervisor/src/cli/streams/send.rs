@@ -1,7 +1,8 @@
 //! `polypeer send FILE…`: hands the contents to the app `files` and prints a link for each.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use clap::Args;
 use indicatif::ProgressBar;
 use polypeer_ipc_protocol::client::StreamError;
 use serde::Deserialize;
@@ -28,18 +29,30 @@ enum Added {
     Progress { progress: u64 },
 }
 
-pub(crate) async fn run(context: &Context, files: &[std::path::PathBuf]) -> Result<(), CliError> {
-    let session = Session::open(context).await?;
-    let ticket = session.client.node().await?.ticket;
-    let mut sent = Vec::new();
-    for file in files {
-        let link = FileLink { from: vec![ticket.clone()], ..send(context, &session, file).await? };
-        if !context.printer.json {
-            context.printer.data(&link.to_string())?;
+/// Offer files to others; prints a link for each
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Send {
+    /// Files to offer
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+}
+
+impl Send {
+    pub(in crate::cli) async fn run(self, context: &Context) -> Result<(), CliError> {
+        let session = Session::open(context).await?;
+        let ticket = session.client.node().await?.ticket;
+        let mut sent = Vec::new();
+        for file in &self.files {
+            let link = FileLink { from: vec![ticket.clone()], ..send(context, &session, file).await? };
+            if !context.printer.json {
+                context.printer.data(&link.to_string())?;
+            }
+            sent.push(
+                json!({ "link": link.to_string(), "name": link.name, "hash": link.hash, "size_bytes": link.size }),
+            );
         }
-        sent.push(json!({ "link": link.to_string(), "name": link.name, "hash": link.hash, "size_bytes": link.size }));
+        if context.printer.json { context.printer.document(&sent) } else { Ok(()) }
     }
-    if context.printer.json { context.printer.document(&sent) } else { Ok(()) }
 }
 
 async fn send(context: &Context, session: &Session, path: &Path) -> Result<FileLink, CliError> {

@@ -4,6 +4,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
+use clap::Args;
 use polypeer_ipc_protocol::client::{Client, DataStream};
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::gateway::{CallMode, Event, Origin, Scope};
@@ -24,44 +25,57 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// What the opener of a stream gets when the process failed: the exit status is not its business.
 const COMMAND_FAILED: u32 = 1;
 
-pub(crate) async fn run(context: &Context, protocol: Protocol, command: Vec<String>) -> Result<(), CliError> {
-    let mut session = Session::open(context).await?;
-    listen(&session.client, &protocol).await?;
-    context.printer.say(format!(
-        "serving {protocol} to any peer with {:?}, which is not confined: it may do what you may. Ctrl-C ends it.",
-        command.join(" ")
-    ));
-    let mut children = JoinSet::new();
-    loop {
-        let event = session.events.next().await;
-        while children.try_join_next().is_some() {}
-        match event {
-            Some(Event::Stream { stream, origin, .. }) if children.len() >= MAX_CHILDREN => {
-                context.printer.say(format!("turned down {}: {MAX_CHILDREN} processes run", name(&origin)));
-                let busy = Failure::new(ErrorCode::Refused, format!("{MAX_CHILDREN} streams are served already"));
-                let _ = session.client.refuse(stream, busy).await; // It may be gone by now.
+/// Run a command for each stream that peers open; the command is not confined
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Serve {
+    /// Protocol to serve, such as echo/1
+    protocol: Protocol,
+    /// Command and arguments, after --
+    #[arg(last = true, required = true, value_name = "CMD")]
+    command: Vec<String>,
+}
+
+impl Serve {
+    pub(in crate::cli) async fn run(self, context: &Context) -> Result<(), CliError> {
+        let Self { protocol, command } = self;
+        let mut session = Session::open(context).await?;
+        listen(&session.client, &protocol).await?;
+        context.printer.say(format!(
+            "serving {protocol} to any peer with {:?}, which is not confined: it may do what you may. Ctrl-C ends it.",
+            command.join(" ")
+        ));
+        let mut children = JoinSet::new();
+        loop {
+            let event = session.events.next().await;
+            while children.try_join_next().is_some() {}
+            match event {
+                Some(Event::Stream { stream, origin, .. }) if children.len() >= MAX_CHILDREN => {
+                    context.printer.say(format!("turned down {}: {MAX_CHILDREN} processes run", name(&origin)));
+                    let busy = Failure::new(ErrorCode::Refused, format!("{MAX_CHILDREN} streams are served already"));
+                    let _ = session.client.refuse(stream, busy).await; // It may be gone by now.
+                }
+                Some(Event::Stream { stream, origin, protocol }) => {
+                    let (client, printer, command) = (session.client.clone(), context.printer.clone(), command.clone());
+                    children.spawn(async move {
+                        let who = name(&origin);
+                        let ended = match client.accept(stream).await {
+                            Ok(stream) => serve(stream, &origin, &protocol, &command).await,
+                            Err(error) => Err(error.failure().to_string()),
+                        };
+                        match ended {
+                            Ok(()) => printer.say(format!("served {who}")),
+                            Err(problem) => printer.say(format!("failed to serve {who}: {problem}")),
+                        }
+                    });
+                }
+                Some(Event::Closing(failure)) => {
+                    context.printer.say(format!("the session ended ({failure}); trying to get it back"));
+                    reconnect(&mut session, &protocol, &failure).await?;
+                    context.printer.say(format!("serving {protocol} again"));
+                }
+                Some(_) => {}
+                None => return Err(CliError::from_failure(&ErrorCode::ConnectionLost.into())),
             }
-            Some(Event::Stream { stream, origin, protocol }) => {
-                let (client, printer, command) = (session.client.clone(), context.printer.clone(), command.clone());
-                children.spawn(async move {
-                    let who = name(&origin);
-                    let ended = match client.accept(stream).await {
-                        Ok(stream) => serve(stream, &origin, &protocol, &command).await,
-                        Err(error) => Err(error.failure().to_string()),
-                    };
-                    match ended {
-                        Ok(()) => printer.say(format!("served {who}")),
-                        Err(problem) => printer.say(format!("failed to serve {who}: {problem}")),
-                    }
-                });
-            }
-            Some(Event::Closing(failure)) => {
-                context.printer.say(format!("the session ended ({failure}); trying to get it back"));
-                reconnect(&mut session, &protocol, &failure).await?;
-                context.printer.say(format!("serving {protocol} again"));
-            }
-            Some(_) => {}
-            None => return Err(CliError::from_failure(&ErrorCode::ConnectionLost.into())),
         }
     }
 }

@@ -1,0 +1,26 @@
+//! `polypeer plugin start|stop|restart|enable|disable`: a request with a plugin's id; prints the state afterwards.
+
+use clap::Args;
+use polypeer_ipc_protocol::ids::PluginId;
+
+use super::super::Context;
+use super::{ask, print_state};
+use crate::cli_error::CliError;
+use crate::control::Request;
+
+#[derive(Debug, Args)]
+pub(super) struct Id {
+    /// Plugin id
+    id: PluginId,
+}
+
+impl Id {
+    pub(super) async fn change(
+        self,
+        context: &Context,
+        request: impl FnOnce(PluginId) -> Request,
+    ) -> Result<(), CliError> {
+        let plugin = ask(context, request(self.id)).await?;
+        print_state(context, &plugin)
+    }
+}

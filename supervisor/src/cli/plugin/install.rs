@@ -1,0 +1,92 @@
+//! `polypeer plugin install`: shows what a plugin asks for, and installs it once the operator agrees.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::super::{Context, unexpected};
+use super::{bullets, confirm, print_state};
+use crate::cli_error::CliError;
+use crate::config::DaemonConfig;
+use crate::control::{Answer, Request};
+use crate::install::{self, Candidate};
+use crate::manifest::{Limits, Peers};
+use crate::output::clean;
+
+/// Install a plugin from its folder, enable and start it
+#[derive(Debug, Args)]
+pub(super) struct Install {
+    /// Folder that contains its plugin.toml
+    folder: PathBuf,
+    /// Grant the permissions it asks for without asking
+    #[arg(short, long)]
+    yes: bool,
+    /// Do not enable or start it
+    #[arg(long)]
+    no_start: bool,
+}
+
+impl Install {
+    pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
+        let (yes, start) = (self.yes, !self.no_start);
+        let folder = std::path::absolute(&self.folder).unwrap_or(self.folder);
+        let candidate = install::inspect(&folder)?;
+        let id = &candidate.manifest.plugin.id;
+        // Before the question: without a daemon the answer would be useless.
+        let before = context.control().await?.request(&Request::PluginInfo { id: id.clone() }).await;
+        match before {
+            Ok(Answer::Plugin(plugin)) if plugin.digest == candidate.digest => {
+                context.printer.say(format!("{id} {} is already installed", plugin.version));
+            }
+            before => {
+                if let Ok(Answer::Plugin(before)) = before {
+                    let version = &candidate.manifest.plugin.version;
+                    context.printer.say(format!("This replaces {id} {} by {version}.", before.version));
+                }
+                context.printer.say(permissions_text(context, &candidate)?);
+                confirm(context, yes, &format!("Install {id} and allow this?"))?;
+            }
+        }
+        let folder = folder
+            .to_str()
+            .ok_or_else(|| CliError::usage(format!("{} is not UTF-8", folder.display()), "rename the folder"))?;
+        let request = Request::PluginInstall { folder: folder.into(), digest: candidate.digest.clone(), start };
+        // On a new connection: the daemon closes one that is silent for as long as a person may think.
+        match context.ask(request).await? {
+            Answer::Plugin(plugin) => {
+                print_state(context, &plugin)?;
+                if start && plugin.state == "stopped" && context.only_serves_newcomers().await {
+                    let what =
+                        format!("{} is installed; it starts once the daemon runs without --seed-only", plugin.id);
+                    context.printer.say(what);
+                }
+                Ok(())
+            }
+            other => Err(unexpected(&other)),
+        }
+    }
+}
+
+/// What the operator is asked to confirm.
+fn permissions_text(context: &Context, candidate: &Candidate) -> Result<String, CliError> {
+    let manifest = &candidate.manifest;
+    let limits = Limits::resolve(&[&DaemonConfig::load(&context.home)?.limits, &manifest.limits]);
+    let mut text = format!("{} {} ({})", clean(manifest.shown_name()), manifest.plugin.version, manifest.plugin.id);
+    if !manifest.plugin.description.is_empty() {
+        text += &format!(": {}", clean(&manifest.plugin.description));
+    }
+    text += "\nIt asks for these permissions:\n";
+    text += &bullets(&manifest.permissions.in_words());
+    text += &format!("\nIts limits: {}", limits.in_words().join(", "));
+    if manifest.permissions.peers == Peers::List {
+        text += &format!(
+            "\nIts list of peers is empty; add one with `polypeer plugin grants {} --add-peer PEER`",
+            manifest.plugin.id
+        );
+    }
+    let skipped = manifest.not_enforced();
+    if !skipped.is_empty() {
+        text += &format!("\nNot enforced by this version: {}", skipped.join(", "));
+    }
+    Ok(text)
+}

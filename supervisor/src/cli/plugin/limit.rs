@@ -1,0 +1,63 @@
+//! `polypeer plugin limit`: the limits in force, and the operator's own.
+
+use clap::Args;
+use polypeer_ipc_protocol::ids::PluginId;
+use serde_json::json;
+
+use super::super::Context;
+use super::ask;
+use crate::cli_error::CliError;
+use crate::control::Request;
+use crate::control::documents::PluginDocument;
+use crate::manifest::limits::{self, KEYS, LIMITS, LimitSettings};
+
+/// Show or change the limits of a plugin
+#[derive(Debug, Args)]
+#[command(after_help = keys_text())]
+pub(super) struct Limit {
+    /// Plugin id
+    id: PluginId,
+    /// Limit to set, such as memory=512MiB; KEY=default removes your setting
+    #[arg(value_name = "KEY=VALUE")]
+    limits: Vec<String>,
+}
+
+impl Limit {
+    pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
+        let limits = self.limits.iter().map(|text| parse_limit(text)).collect::<Result<Vec<_>, _>>()?;
+        let plugin = ask(context, Request::PluginLimit { id: self.id, limits }).await?;
+        context
+            .printer
+            .either(&json!({ "limits": plugin.limits, "overrides": plugin.overrides }), || limits_text(&plugin))
+    }
+}
+
+/// The keys with their meaning, for `--help`.
+fn keys_text() -> String {
+    let line = |limit: &limits::Limit| {
+        let note = if limit.is_enforced { "" } else { " (not enforced by this version)" };
+        format!("  {:14}  {}{note}", limit.key, limit.meaning.trim_end_matches('.'))
+    };
+    format!("Keys:\n{}", LIMITS.iter().map(line).collect::<Vec<_>>().join("\n"))
+}
+
+/// The limits in force, one a line; those the operator set are marked.
+pub(super) fn limits_text(plugin: &PluginDocument) -> String {
+    let Some(limits) = plugin.limits.as_object() else { return "-".into() };
+    let line = |limit: &limits::Limit| {
+        let own = if plugin.overrides.contains_key(limit.key) { " (set by you)" } else { "" };
+        format!("{} {}{own}", limit.key, limit.shown(limits.get(limit.json)))
+    };
+    LIMITS.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn parse_limit(text: &str) -> Result<(String, Option<String>), CliError> {
+    let hint = "such as: polypeer plugin limit chat memory=512MiB cpu=50%";
+    if let Some((key, "default")) = text.split_once('=')
+        && KEYS.contains(&key)
+    {
+        return Ok((key.into(), None));
+    }
+    let (key, value, _) = LimitSettings::from_argument(text).map_err(|what| CliError::usage(what, hint))?;
+    Ok((key, Some(value)))
+}
