@@ -17,7 +17,7 @@ A program that uses this is started by Polypeer, as a plugin; see the README.
 """
 
 from ._connect import connect
-from ._datagrams import Datagram, Datagrams
+from ._datagram import Datagram, Datagrams
 from ._errors import (
     AlreadyServed,
     BadArgument,
@@ -47,7 +47,7 @@ from ._ids import key_id, peer_id
 from ._listener import Call, Listener
 from ._node import Node
 from ._provide import Provision
-from ._records import SignedRecord
+from ._record import SignedRecord
 from ._server import StreamServer
 from ._stream import Stream
 from ._transport import StreamTransport

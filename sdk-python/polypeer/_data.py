@@ -1,5 +1,5 @@
 """Data connections as a pure state machine: the four-byte headers, and which frame may follow which. The caller does
-the reading and writing and owns every buffer; ``_channel.py`` drives it over a local socket."""
+the reading and writing and owns every buffer; ``_connection.py`` drives it over a local socket."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What a plugin receives until it stops: a topic's messages, a protocol's datagrams. Each is a bounded queue that
 outlives sessions: after a restart of netcore it is asked for again.
 
-Node ──► Feeds ──► Feed (Subscription in `_gossip.py`, Datagrams in `_datagrams.py`)
+Node ──► Feeds ──► Feed (Subscription in `_gossip.py`, Datagrams in `_datagram.py`)
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from . import _messages as m
 from ._errors import AlreadyServed, ErrorCode, NodeClosed, NotAllowed, PolypeerError
-from ._mailbox import Mailbox
+from ._inbox import Inbox
 from ._restore import Wanted
 from ._types import Grants
 
 if TYPE_CHECKING:
-    from ._services import Services
+    from ._dht import Dht
 
 T = TypeVar("T")
 F = TypeVar("F", bound="Feed[Any]")
@@ -25,10 +25,10 @@ class Feed(Generic[T]):
     """Use it as ``async with``, and iterate. Keeps as many items for a slow reader as its queue holds, then drops the
     oldest and counts it in :attr:`dropped`. Survives restarts of netcore; what came meanwhile is missed."""
 
-    def __init__(self, node: Services, name: str, limit: int) -> None:
+    def __init__(self, node: Dht, name: str, limit: int) -> None:
         self._node = node
         self._name = name
-        self._items: Mailbox[T] = Mailbox(limit)
+        self._items: Inbox[T] = Inbox(limit)
         self._dropped = 0
         self._entered = False
         self._ended = False

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Callable, TypeVar
 from . import _messages as m
 from . import _types
 from ._errors import ErrorCode, NodeClosed, PolypeerError, Refused, cut
+from ._inbox import Inbox
 from ._limits import FIRST_CODE, MAX_CALLS, MAX_UNCLAIMED, SERVE_CONCURRENCY
-from ._mailbox import Mailbox
 from ._types import Origin
 
 if TYPE_CHECKING:
@@ -59,8 +59,8 @@ class Listener:
         """For the node: how calls are to arrive."""
         self._requests_only = requests_only
         self._node = node
-        self._streams: Mailbox[_Announced] = Mailbox(MAX_UNCLAIMED)
-        self._calls: Mailbox[_Called] = Mailbox(MAX_CALLS)
+        self._streams: Inbox[_Announced] = Inbox(MAX_UNCLAIMED)
+        self._calls: Inbox[_Called] = Inbox(MAX_CALLS)
         self._answering: dict[int, asyncio.Task[None]] = {}
         self._closed = False
 
@@ -126,7 +126,7 @@ class Listener:
 
         await self._each(self._streams, run, SERVE_CONCURRENCY)
 
-    async def _each(self, mailbox: Mailbox[T], run: Callable[[T], Awaitable[None]], concurrency: int) -> None:
+    async def _each(self, inbox: Inbox[T], run: Callable[[T], Awaitable[None]], concurrency: int) -> None:
         if concurrency < 1:
             raise ValueError("concurrency is at least 1")
         tasks: set[asyncio.Task[None]] = set()
@@ -143,7 +143,7 @@ class Listener:
             while True:
                 await slots.acquire()
                 try:
-                    item = await mailbox.get()
+                    item = await inbox.get()
                 except BaseException:
                     slots.release()
                     raise

@@ -1,9 +1,9 @@
 """The node, as its plugins see it: listening, opening, asking.
 
-Node ──► Keeper ──► Session ──► ControlMachine      one control session, renewed when netcore restarts
+Node ──► Reconnector ──► Session ──► ControlMachine      one control session, renewed when netcore restarts
   │ └──► Listener, Events                           what arrives on it
-  │ └──► Services: Feeds, Provided                  topics, records, datagrams
-  └────► Channel ──► Stream or StreamTransport      one data connection for each stream
+  │ └──► Dht: Feeds, Provided                  topics, records, datagrams
+  └────► DataConnection ──► Stream or StreamTransport      one data connection for each stream
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from typing import TYPE_CHECKING, cast
 
 from . import _ids, _types
 from . import _messages as m
-from ._channel import Channel, MakeSink, Sink
-from ._datagrams import Datagrams
+from ._connection import DataConnection, MakeSink, Sink
+from ._datagram import Datagrams
 from ._deadline import Deadline, milliseconds
+from ._dht import Dht
 from ._errors import ConnectionLost, ErrorCode, NodeClosed, PolypeerError, Unauthorised, expect
 from ._events import Events
+from ._gateway import connect as connect_socket
 from ._gossip import Subscription
-from ._keeper import Keeper
 from ._limits import CALLS_IN_FLIGHT, CLOSE_GRACE, DEFAULT_TIMEOUT, TIMEOUT_GRACE
 from ._listener import CallHandler, Listener
 from ._protocol import check_payload
-from ._registry import Registry, listen_request, unlisten_request
+from ._reconnect import Reconnector
 from ._restore import keep_asking, restore
 from ._server import ConnectionHandler, StreamServer
-from ._services import Services
-from ._sockets import connect as connect_socket
+from ._serving import Serving, listen_request, unlisten_request
 from ._stream import Stream
 from ._transport import AnyProtocol, StreamTransport
 from ._types import Event, Grants, NetworkEvent, NodeInfo, PeerEvent, PeerInfo
@@ -41,7 +41,7 @@ _STREAM_LIMIT = 64 << 10
 """Buffer limit of asyncio's own stream readers, bytes: asyncio's default."""
 
 
-class Node(Services):
+class Node(Dht):
     """This plugin's connection to its node, made by :func:`polypeer.connect`. Use it as ``async with``.
 
     While netcore is away, every operation waits for its return within the operation's own time limit; what was under
@@ -52,12 +52,12 @@ class Node(Services):
     def __init__(self, path: str, token: bytes) -> None:
         super().__init__()
         self._path = path
-        self._keeper = Keeper(path, token, self._on_event, self._restore, self._on_lost)
+        self._reconnector = Reconnector(path, token, self._on_event, self._restore, self._on_lost)
         self._welcome: m.Welcome | None = None
         self._grants: Grants | None = None
-        self._registry = Registry()
-        self._watch = Watch(self._keeper.session)
-        self._channels: set[Channel] = set()
+        self._serving = Serving()
+        self._watch = Watch(self._reconnector.session)
+        self._connections: set[DataConnection] = set()
         self._background: set[asyncio.Task[None]] = set()
         self._is_ready = False
         self._events_dropped = 0
@@ -65,7 +65,7 @@ class Node(Services):
 
     async def _start(self, timeout: float) -> None:
         async with Deadline(timeout, f"reaching the network core at {self._path}"):
-            await self._keeper.start()
+            await self._reconnector.start()
 
     # About this node.
 
@@ -88,12 +88,12 @@ class Node(Services):
     @property
     def connected(self) -> bool:
         """Whether netcore is there now."""
-        return self._keeper.current is not None
+        return self._reconnector.current is not None
 
     @property
     def events_skipped(self) -> int:
         """Events of a later version of netcore that this SDK does not know and skipped."""
-        return self._keeper.skipped
+        return self._reconnector.skipped
 
     @property
     def events_dropped(self) -> int:
@@ -140,7 +140,7 @@ class Node(Services):
 
     async def _listen(self, listener: Listener, timeout: float) -> Listener:
         self._raise_if_ended()
-        self._registry.add(listener)
+        self._serving.add(listener)
         try:
             await self.register(listener, timeout)
         except BaseException:
@@ -168,21 +168,21 @@ class Node(Services):
 
     def register_again(self, listener: Listener) -> None:
         """For listeners: as :meth:`register`, without waiting; a session that comes later is told anyway."""
-        if self._keeper.current is not None:
-            self._keeper.current.tell(listen_request(listener))
+        if self._reconnector.current is not None:
+            self._reconnector.current.tell(listen_request(listener))
 
     async def unregister(self, listener: Listener) -> None:
         """For listeners: tells netcore that it is over, and waits until it knows."""
-        if self._registry.remove(listener) and self._keeper.current is not None:
+        if self._serving.remove(listener) and self._reconnector.current is not None:
             try:
-                await self._keeper.current.ask(unlisten_request(listener))
+                await self._reconnector.current.ask(unlisten_request(listener))
             except PolypeerError:
                 return  # the session is over, and with it what it served
 
     def unregister_soon(self, listener: Listener) -> None:
         """As :meth:`unregister`, without waiting."""
-        if self._registry.remove(listener) and self._keeper.current is not None:
-            self._keeper.current.tell(unlisten_request(listener))
+        if self._serving.remove(listener) and self._reconnector.current is not None:
+            self._reconnector.current.tell(unlisten_request(listener))
 
     async def claim(self, session: Session, event: m.EventStream) -> Stream:
         """For listeners: accepts an announced stream."""
@@ -190,11 +190,11 @@ class Node(Services):
 
     async def claim_transport(self, session: Session, event: m.EventStream, protocol: AnyProtocol) -> None:
         """For servers: accepts an announced stream as a transport for ``protocol``."""
-        await self._claim(session, event, lambda channel, opened: StreamTransport(channel, opened, protocol))
+        await self._claim(session, event, lambda connection, opened: StreamTransport(connection, opened, protocol))
 
     async def _claim(self, session: Session, event: m.EventStream, make_sink: MakeSink) -> Sink:
         async with Deadline(DEFAULT_TIMEOUT + TIMEOUT_GRACE, "accepting a stream"):
-            return await self._open_channel(m.OpeningAccept(session.secret, event.stream), make_sink)
+            return await self._connect_stream(m.OpeningAccept(session.secret, event.stream), make_sink)
 
     # Opening.
 
@@ -226,7 +226,7 @@ class Node(Services):
         streams = asyncio.StreamReaderProtocol(reader, loop=loop)
         target = m.TargetLocal() if peer is None else _ids.target(peer)
         sink = await self._open(
-            target, protocol, lambda channel, opened: StreamTransport(channel, opened, streams), timeout
+            target, protocol, lambda connection, opened: StreamTransport(connection, opened, streams), timeout
         )
         return reader, asyncio.StreamWriter(cast(StreamTransport, sink), streams, reader, loop)
 
@@ -235,25 +235,25 @@ class Node(Services):
         wait = milliseconds(timeout)
         async with Deadline(timeout + TIMEOUT_GRACE, f"opening {protocol}"):
             while True:
-                session = await self._keeper.session()
+                session = await self._reconnector.session()
                 try:
                     opening = m.OpeningOpen(session.secret, target, protocol, wait)
-                    return await self._open_channel(opening, make_sink)
+                    return await self._connect_stream(opening, make_sink)
                 except Unauthorised:
-                    if self._keeper.current is session:
+                    if self._reconnector.current is session:
                         raise  # the secret is this session's, not that of one before
 
-    async def _open_channel(self, opening: m.Opening, make_sink: MakeSink) -> Sink:
+    async def _connect_stream(self, opening: m.Opening, make_sink: MakeSink) -> Sink:
         try:
-            channel = await connect_socket(self._path, lambda: Channel(opening, make_sink))
+            connection = await connect_socket(self._path, lambda: DataConnection(opening, make_sink))
         except OSError as error:
             raise ConnectionLost(f"the network core at {self._path} is away: {error}") from error
-        self._channels.add(channel)
-        channel.gone.add_done_callback(lambda _: self._channels.discard(channel))
+        self._connections.add(connection)
+        connection.gone.add_done_callback(lambda _: self._connections.discard(connection))
         try:
-            return await asyncio.shield(channel.opened)
+            return await asyncio.shield(connection.opened)
         except asyncio.CancelledError:
-            channel.give_up(ErrorCode.CANCELLED)
+            connection.give_up(ErrorCode.CANCELLED)
             raise
 
     # Asking.
@@ -274,7 +274,7 @@ class Node(Services):
         check_payload(payload)
         request = m.RequestCall(target, _ids.protocol(protocol), bytes(payload), milliseconds(timeout))
         async with Deadline(timeout + TIMEOUT_GRACE, f"asking {protocol}"), self._calls:
-            session = await self._keeper.session()
+            session = await self._reconnector.session()
             return expect(await session.ask(request), m.ResponseReply).payload
 
     async def _ask(self, request: m.Request, timeout: float, *, again: bool = False) -> m.Response:
@@ -282,13 +282,13 @@ class Node(Services):
         problem."""
         async with Deadline(timeout, "asking the network core"):
             while True:
-                session = await self._keeper.session()
+                session = await self._reconnector.session()
                 try:
                     return await session.ask(request)
                 except ConnectionLost:
                     if not again or not session.lost.done():
                         raise
-                await asyncio.sleep(0)  # lets the keeper see the end of the session
+                await asyncio.sleep(0)  # lets the reconnector see the end of the session
 
     # Events.
 
@@ -312,11 +312,11 @@ class Node(Services):
 
     def _on_event(self, session: Session, event: m.Event) -> None:
         if isinstance(event, (m.EventStream, m.EventCall)):
-            self._registry.arrived(session, event)
+            self._serving.arrived(session, event)
         elif isinstance(event, m.EventStreamGone):
-            self._registry.stream_gone(event.stream)
+            self._serving.stream_gone(event.stream)
         elif isinstance(event, m.EventCallGone):
-            self._registry.call_gone(event.call)
+            self._serving.call_gone(event.call)
         elif isinstance(event, m.EventMessage):
             subscription = self._feeds.find(Subscription, event.topic)
             if subscription is not None:
@@ -333,7 +333,7 @@ class Node(Services):
             self._watch.peer_down(_ids.node_text(event.node), _types.failure(event.failure))
         elif isinstance(event, m.EventGrantsChanged):
             self._grants = _types.grants(event.value)
-            self._registry.grants_changed(self._grants)
+            self._serving.grants_changed(self._grants)
             self._feeds.grants_changed(self._grants)
             self._provided.grants_changed(self._grants)
             self._watch.tell(_types.GrantsChanged(self._grants))
@@ -348,7 +348,7 @@ class Node(Services):
         first = self._welcome is None
         self._welcome = session.welcomed.result()
         self._grants = _types.grants(self._welcome.grants)
-        for late in await restore(session, [*self._registry.wanted(), *self._feeds.wanted()]):
+        for late in await restore(session, [*self._serving.wanted(), *self._feeds.wanted()]):
             self._in_background(keep_asking(session, late))
         if self._is_ready:
             await session.ask(m.RequestReady())
@@ -357,10 +357,10 @@ class Node(Services):
             self._watch.tell(_types.SessionRestored())
 
     def _on_lost(self, reason: PolypeerError) -> None:
-        if self._keeper.ended.done():
-            self._end(self._keeper.ended.result())
+        if self._reconnector.ended.done():
+            self._end(self._reconnector.ended.result())
             return
-        self._registry.session_lost()
+        self._serving.session_lost()
         self._watch.tell(_types.SessionLost(reason))
 
     def _in_background(self, work: Awaitable[None]) -> None:
@@ -379,36 +379,36 @@ class Node(Services):
     async def wait_closed(self) -> None:
         """Waits until the node is closed. Raises the reason (:class:`Superseded`, :class:`Unauthorised`) when that was
         not :meth:`close`. A cancel changes nothing."""
-        reason = await asyncio.shield(self._keeper.ended)
+        reason = await asyncio.shield(self._reconnector.ended)
         if reason.code != ErrorCode.SHUTTING_DOWN:
             raise reason
 
     async def close(self) -> None:
         """Closes listeners, gives open streams up, waits up to 2 s for closed ones to be confirmed, and ends the
         session. Closing again changes nothing. Raises nothing; a cancel closes at once."""
-        self._keeper.end(NodeClosed("the node was closed"))
-        self._end(self._keeper.ended.result())
+        self._reconnector.end(NodeClosed("the node was closed"))
+        self._end(self._reconnector.ended.result())
         try:
-            for channel in list(self._channels):
-                channel.give_up(ErrorCode.SHUTTING_DOWN)
-            if self._channels:
-                await asyncio.wait([channel.gone for channel in self._channels], timeout=CLOSE_GRACE)
+            for connection in list(self._connections):
+                connection.give_up(ErrorCode.SHUTTING_DOWN)
+            if self._connections:
+                await asyncio.wait([connection.gone for connection in self._connections], timeout=CLOSE_GRACE)
         finally:
-            for channel in list(self._channels):
-                channel.abort(ConnectionLost("the node was closed"))
+            for connection in list(self._connections):
+                connection.abort(ConnectionLost("the node was closed"))
             for task in list(self._background):
                 task.cancel()
             await self._provided.close()
-            await self._keeper.close()
+            await self._reconnector.close()
 
     def _end(self, reason: PolypeerError) -> None:
-        self._registry.end(reason)
+        self._serving.end(reason)
         self._feeds.end(reason)
         self._watch.end(reason)
 
     def _raise_if_ended(self) -> None:
-        if self._keeper.ended.done():
-            raise self._keeper.ended.result()
+        if self._reconnector.ended.done():
+            raise self._reconnector.ended.result()
 
     async def __aenter__(self) -> Node:
         return self

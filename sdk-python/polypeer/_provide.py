@@ -16,7 +16,7 @@ from ._limits import PROVIDE_DELAYS, TIMEOUT_GRACE
 from ._types import Grants
 
 if TYPE_CHECKING:
-    from ._services import Services
+    from ._dht import Dht
     from ._session import Session
 
 log = logging.getLogger("polypeer")
@@ -27,7 +27,7 @@ class Provision:
     """What :meth:`Node.provide` returns: ``async with node.provide(name):`` provides inside the block, ``await
     node.provide(name)`` until :meth:`Node.unprovide` or the end of the node."""
 
-    def __init__(self, node: Services, name: str, timeout: float) -> None:
+    def __init__(self, node: Dht, name: str, timeout: float) -> None:
         self.name = name
         self.copies = 0
         """How many nodes listed it when that was first said. 0: it is listed as soon as that is possible."""

@@ -1,4 +1,4 @@
-"""Bringing back in a new session what the one before had: listeners and feeds, whose owners (``_registry.py``,
+"""Bringing back in a new session what the one before had: listeners and feeds, whose owners (``_serving.py``,
 ``_feed.py``) say what is wanted. ``_node.py`` runs it."""
 
 from __future__ import annotations

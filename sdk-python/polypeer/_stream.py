@@ -15,7 +15,7 @@ from ._limits import MAX_DATA, RECEIVE_HIGH, RECEIVE_LOW
 from ._types import Origin
 
 if TYPE_CHECKING:
-    from ._channel import Buffer, Channel
+    from ._connection import Buffer, DataConnection
 
 _READ_ALL_LIMIT = 64 << 20
 """What `read()` takes up to the end when nothing else is said, bytes: the peer must not decide what it costs."""
@@ -36,12 +36,12 @@ class Stream:
     stream: on success everything written is confirmed when the block is left, on an exception the stream is reset.
     """
 
-    def __init__(self, channel: Channel, opened: m.OpeningReplyOpened) -> None:
+    def __init__(self, connection: DataConnection, opened: m.OpeningReplyOpened) -> None:
         self.origin: Origin = _types.origin(opened.origin)
         """Who is at the other end."""
         self.protocol: str = opened.protocol
         """What is spoken."""
-        self._channel = channel
+        self._connection = connection
         self._loop = asyncio.get_running_loop()
         self._chunks: deque[bytes] = deque()
         self._first = 0  # bytes of the first chunk that are read already
@@ -151,7 +151,7 @@ class Stream:
             raise RuntimeError("another task is reading this stream")
         if self._paused:  # what was asked for at once is more than what is kept unasked
             self._paused = False
-            self._channel.resume()
+            self._connection.resume()
         self._reader = self._loop.create_future()
         try:
             await self._reader
@@ -188,7 +188,7 @@ class Stream:
         self._size -= size
         if self._paused and self._size <= RECEIVE_LOW:
             self._paused = False
-            self._channel.resume()
+            self._connection.resume()
 
     def _wake_reader(self) -> None:
         if self._reader is not None and not self._reader.done():
@@ -207,31 +207,31 @@ class Stream:
         async with self._writing:
             if len(data) <= MAX_DATA:
                 self._check_writable()
-                self._channel.write(data)
+                self._connection.write(data)
                 await self._drained()
                 return
             view = memoryview(data).cast("B")
             for at in range(0, len(view), MAX_DATA):
                 self._check_writable()
-                self._channel.write(view[at : at + MAX_DATA])
+                self._connection.write(view[at : at + MAX_DATA])
                 await self._drained()
 
     async def finish(self) -> None:
         """Ends the sending direction: the other end reads ``b""`` after what was written. Reading goes on. Finishing
         again changes nothing. Raises as :meth:`write` does; a cancel leaves the stream finished."""
         async with self._writing:
-            if self._channel.send_side is Side.FINISHED:
+            if self._connection.send_side is Side.FINISHED:
                 return
             self._check_writable()
-            self._channel.fin()
+            self._connection.fin()
             await self._drained()
 
     def write_eof(self) -> None:
         """As :meth:`finish`, at once and without waiting."""
-        self._channel.fin()
+        self._connection.fin()
 
     def _check_writable(self) -> None:
-        if self._channel.send_side is Side.FINISHED:
+        if self._connection.send_side is Side.FINISHED:
             raise RuntimeError("the stream's sending direction is finished")
         if self._write_error is not None:
             raise self._write_error
@@ -246,14 +246,14 @@ class Stream:
 
     def reset(self, code: int = 0) -> None:
         """Gives up sending; the other end's reader gets :class:`StreamReset` with ``code``, below 65,536."""
-        self._channel.reset(code)
+        self._connection.reset(code)
         self._write_error = self._write_error or StreamLost("this end reset the stream", code)
         self._room.set()
 
     def stop(self, code: int = 0) -> None:
         """Reads no more; the other end's writer gets :class:`StreamStopped` with ``code``, below 65,536. What was
         received and not read is dropped."""
-        self._channel.stop(code)
+        self._connection.stop(code)
         self._discard = True
         self._drop_all()
         self._wake_reader()
@@ -262,16 +262,16 @@ class Stream:
         """Ends the stream in both directions: sends the end unless it is sent, and reads no more. The connection stays
         in the background until the other end has confirmed what was written, for a minute at most. Closing again
         changes nothing."""
-        self._channel.fin()
+        self._connection.fin()
         if not self._discard:
             self.stop(0)
-        self._channel.linger()
+        self._connection.linger()
 
     def abort(self, code: int = ErrorCode.REFUSED) -> None:
         """Gives the stream up in both directions, at once."""
         self.reset(code)
         self.stop(code)
-        self._channel.linger()
+        self._connection.linger()
 
     async def wait_closed(self) -> None:
         """Waits until both directions have ended and everything written is confirmed by the other end. Call it after
@@ -281,7 +281,7 @@ class Stream:
         reading before it had everything, :class:`TimedOut` when there was no confirmation within a minute of closing.
         A cancel leaves the stream as it is.
         """
-        await asyncio.shield(self._channel.gone)
+        await asyncio.shield(self._connection.gone)
         if self._close_error is not None:
             raise self._close_error
 
@@ -307,7 +307,7 @@ class Stream:
             self.abort()
             raise
 
-    # What the channel tells.
+    # What the connection tells.
 
     def on_open(self) -> None:
         pass
@@ -322,7 +322,7 @@ class Stream:
         self._size += len(view)
         if self._size >= RECEIVE_HIGH and not self._paused and self._reader is None:
             self._paused = True
-            self._channel.pause()
+            self._connection.pause()
         self._wake_reader()
 
     def on_fin(self) -> None:

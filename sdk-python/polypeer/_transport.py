@@ -13,7 +13,7 @@ from ._data import Side
 from ._errors import ErrorCode, PolypeerError, StreamLost
 
 if TYPE_CHECKING:
-    from ._channel import Buffer, Channel
+    from ._connection import Buffer, DataConnection
 
 AnyProtocol = Union[asyncio.Protocol, asyncio.BufferedProtocol]
 
@@ -26,12 +26,12 @@ class StreamTransport(asyncio.Transport):
     ``connection_lost(None)`` after ``close()`` means that everything was handed over, not that it arrived.
     """
 
-    def __init__(self, channel: Channel, opened: m.OpeningReplyOpened, protocol: AnyProtocol) -> None:
+    def __init__(self, connection: DataConnection, opened: m.OpeningReplyOpened, protocol: AnyProtocol) -> None:
         super().__init__()
         origin = _types.origin(opened.origin)
         self._extra: dict[str, Any] = {"peername": str(origin), "origin": origin, "protocol": opened.protocol}
         self._loop = asyncio.get_running_loop()
-        self._channel = channel
+        self._connection = connection
         self._protocol: AnyProtocol = protocol
         self._closing = False
         self._lost = False
@@ -62,10 +62,10 @@ class StreamTransport(asyncio.Transport):
         if self._closing:
             return
         self._closing = True
-        self._channel.fin()
-        self._channel.stop(0)
-        self._channel.resume()
-        self._channel.linger()
+        self._connection.fin()
+        self._connection.stop(0)
+        self._connection.resume()
+        self._connection.linger()
         if not self._full:
             self._loop.call_soon(self._finish, None)
 
@@ -81,24 +81,24 @@ class StreamTransport(asyncio.Transport):
     def pause_reading(self) -> None:
         if self._reading and not self._closing:
             self._reading = False
-            self._channel.pause()
+            self._connection.pause()
 
     def resume_reading(self) -> None:
         if not self._reading and not self._closing:
             self._reading = True
-            self._channel.resume()
+            self._connection.resume()
 
     # asyncio.WriteTransport
 
     def write(self, data: Buffer) -> None:
-        if self._closing or self._channel.is_gone:
+        if self._closing or self._connection.is_gone:
             return
-        if self._channel.send_side is not Side.OPEN:
+        if self._connection.send_side is not Side.OPEN:
             raise RuntimeError("Cannot call write() after write_eof()")
         if self._stopped is not None:
             self._give_up(self._stopped)
             return
-        self._channel.write(data)
+        self._connection.write(data)
 
     def writelines(self, list_of_data: Iterable[Buffer]) -> None:
         self.write(b"".join(list_of_data))
@@ -108,15 +108,15 @@ class StreamTransport(asyncio.Transport):
 
     def write_eof(self) -> None:
         if not self._closing:
-            self._channel.fin()
+            self._connection.fin()
 
     def get_write_buffer_size(self) -> int:
-        return self._channel.pending()
+        return self._connection.pending()
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        self._channel.set_limits(high, low)
+        self._connection.set_limits(high, low)
 
-    # What the channel tells.
+    # What the connection tells.
 
     def on_open(self) -> None:
         try:
@@ -177,10 +177,10 @@ class StreamTransport(asyncio.Transport):
         code = int(ErrorCode.REFUSED)
         self._error = self._error or error
         self._closing = True
-        self._channel.reset(code)
-        self._channel.stop(code)
-        self._channel.resume()
-        self._channel.linger()
+        self._connection.reset(code)
+        self._connection.stop(code)
+        self._connection.resume()
+        self._connection.linger()
         self._loop.call_soon(self._finish, None)
 
     def _finish(self, error: BaseException | None) -> None:

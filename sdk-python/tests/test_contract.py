@@ -272,7 +272,7 @@ async def test_plugin_gone_in_the_middle_is_an_error_at_its_peer(any_world: Worl
         two = await pair(alpha, beta)
         await two.here.write(b"part")
         assert await soon(two.there.readexactly(4)) == b"part"
-        two.here._channel.abort(polypeer.ConnectionLost("as if killed"))
+        two.here._connection.abort(polypeer.ConnectionLost("as if killed"))
         with pytest.raises(polypeer.StreamLost):
             await soon(two.there.read(1))
 

@@ -103,7 +103,7 @@ async def test_sessions_that_end_at_once_are_not_renewed_in_a_tight_loop(world: 
             await eventually(lambda: launch.session)
             launch.close(ErrorCode.INTERNAL)
             await eventually(lambda: not node.connected)
-        assert node._keeper._task is not None
+        assert node._reconnector._task is not None
         hellos = launch.hellos
         await asyncio.sleep(0)
         assert launch.hellos - hellos <= 1
@@ -192,7 +192,7 @@ async def test_cancelled_open_gives_the_stream_up(world: FakeNetcore) -> None:
             with pytest.raises(asyncio.CancelledError):
                 await opening
             await eventually(lambda: not listener._streams and not world.unclaimed)
-            assert not alpha._channels
+            assert not alpha._connections
 
 
 async def test_second_reader_is_refused(world: FakeNetcore) -> None:
@@ -411,8 +411,8 @@ async def test_closing_the_node_gives_open_streams_up(world: FakeNetcore) -> Non
             await soon(two.there.read())
         with pytest.raises(polypeer.PolypeerError):
             await soon(two.here.read())
-    assert not alpha._channels
-    assert not beta._channels
+    assert not alpha._connections
+    assert not beta._connections
 
 
 async def test_streams_closed_just_before_the_node_still_arrive(world: FakeNetcore) -> None:

@@ -1,4 +1,4 @@
-"""Small parts: the mailbox, the deadline."""
+"""Small parts: the inbox, the deadline."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import polypeer
 from conftest import soon
 from polypeer._deadline import Deadline
-from polypeer._mailbox import Mailbox
+from polypeer._inbox import Inbox
 
 
 async def test_deadline_ends_the_block_as_timed_out() -> None:
@@ -41,16 +41,16 @@ async def test_inner_deadline_does_not_end_the_outer_one() -> None:
         await asyncio.sleep(0)
 
 
-async def test_mailbox_is_full_at_its_limit() -> None:
-    box: Mailbox[int] = Mailbox(2)
+async def test_inbox_is_full_at_its_limit() -> None:
+    box: Inbox[int] = Inbox(2)
     assert box.put(1)
     assert box.put(2)
     assert not box.put(3)
     assert [await box.get(), await box.get()] == [1, 2]
 
 
-async def test_cancelled_reader_of_a_mailbox_takes_nothing_from_the_next() -> None:
-    box: Mailbox[int] = Mailbox(2)
+async def test_cancelled_reader_of_an_inbox_takes_nothing_from_the_next() -> None:
+    box: Inbox[int] = Inbox(2)
     first, second = asyncio.ensure_future(box.get()), asyncio.ensure_future(box.get())
     await asyncio.sleep(0)
     box.put(1)
@@ -60,8 +60,8 @@ async def test_cancelled_reader_of_a_mailbox_takes_nothing_from_the_next() -> No
         await first
 
 
-async def test_closed_mailbox_gives_what_it_has_and_then_the_reason() -> None:
-    box: Mailbox[int] = Mailbox(2)
+async def test_closed_inbox_gives_what_it_has_and_then_the_reason() -> None:
+    box: Inbox[int] = Inbox(2)
     waiting = asyncio.ensure_future(box.get())
     await asyncio.sleep(0)
     box.put(1)

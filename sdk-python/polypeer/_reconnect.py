@@ -10,9 +10,9 @@ from collections.abc import Awaitable
 from typing import Callable
 
 from ._errors import ConnectionLost, ErrorCode, NodeClosed, PolypeerError, Superseded, Unauthorised
+from ._gateway import connect
 from ._limits import RECONNECT_DELAYS
 from ._session import OnEvent, Session
-from ._sockets import connect
 
 log = logging.getLogger("polypeer")
 
@@ -28,7 +28,7 @@ def is_final(reason: PolypeerError) -> bool:
     return isinstance(reason, (Superseded, Unauthorised)) or reason.code == ErrorCode.UNSUPPORTED_VERSION
 
 
-class Keeper:
+class Reconnector:
     """Owns the session and the task that renews it."""
 
     def __init__(self, path: str, token: bytes, on_event: OnEvent, restore: Restore, on_lost: OnLost) -> None:

@@ -9,7 +9,7 @@ from typing import Callable, Generic, TypeVar
 T = TypeVar("T")
 
 
-class Mailbox(Generic[T]):
+class Inbox(Generic[T]):
     """Holds at most ``limit`` items. Create it inside the running event loop that uses it."""
 
     def __init__(self, limit: int) -> None:
@@ -22,7 +22,7 @@ class Mailbox(Generic[T]):
         return len(self._items)
 
     def put(self, item: T) -> bool:
-        """Adds an item; ``False`` when the mailbox is full or closed."""
+        """Adds an item; ``False`` when the inbox is full or closed."""
         if self._closed is not None or len(self._items) >= self._limit:
             return False
         self._items.append(item)
@@ -30,7 +30,7 @@ class Mailbox(Generic[T]):
         return True
 
     def put_dropping(self, item: T) -> T | None:
-        """Adds an item, and makes room by dropping the oldest, which comes back. A closed mailbox gives the item
+        """Adds an item, and makes room by dropping the oldest, which comes back. A closed inbox gives the item
         back."""
         if self._closed is not None:
             return item

@@ -7,31 +7,31 @@ from typing import Any
 
 from . import _ids, _types
 from . import _messages as m
-from ._datagrams import Datagrams, check_datagram
+from ._datagram import Datagrams, check_datagram
 from ._deadline import milliseconds
 from ._errors import BadArgument, PolypeerError, TooLarge, expect, expect_bytes
 from ._feed import Feed, Feeds
 from ._gossip import Subscription, Validate
-from ._keeper import Keeper
 from ._limits import DEFAULT_TIMEOUT, MAX_GOSSIP, MAX_PROVIDERS, MAX_RECORD_LIFETIME, TIMEOUT_GRACE
 from ._provide import Provided, Provision
-from ._records import SignedRecord, check_value, from_wire, to_wire
+from ._reconnect import Reconnector
+from ._record import SignedRecord, check_value, from_wire, to_wire
 from ._types import Published, Stored, TopicInfo
 
 
-class Services:
+class Dht:
     """Every method raises :class:`NotAllowed` without its grant, :class:`TimedOut` after ``timeout`` seconds,
     :class:`BadArgument` for what is no name, node or hash, :class:`Busy` while 256 requests are unanswered, and
     :class:`ConnectionLost` when netcore went away; more is said where it applies."""
 
-    _keeper: Keeper
+    _reconnector: Reconnector
 
     def __init__(self) -> None:
         self._feeds = Feeds()
         self._provided = Provided(self._session)
 
     async def _session(self) -> Any:
-        return await self._keeper.session()
+        return await self._reconnector.session()
 
     async def _ask(self, request: m.Request, timeout: float, *, again: bool = False) -> m.Response:
         raise NotImplementedError
@@ -142,9 +142,9 @@ class Services:
     async def unprovide(self, name: str) -> None:
         """Provides it no more; what others hold of it runs out by itself. Does nothing when it was not provided. Raises
         nothing; a cancel leaves it ended here."""
-        if self._provided.end(name) and self._keeper.current is not None:
+        if self._provided.end(name) and self._reconnector.current is not None:
             try:
-                await self._keeper.current.ask(m.RequestUnprovide(name))
+                await self._reconnector.current.ask(m.RequestUnprovide(name))
             except PolypeerError:
                 return  # the session is over, and with it what it provided
 
@@ -189,15 +189,15 @@ class Services:
             await self._ask(feed.begin_request(), DEFAULT_TIMEOUT, again=True)
         except BaseException as error:
             feed.end(error if isinstance(error, PolypeerError) else PolypeerError(f"{feed.what} did not begin"))
-            if self._feeds.remove(feed) and self._keeper.current is not None:
-                self._keeper.current.tell(feed.end_request())
+            if self._feeds.remove(feed) and self._reconnector.current is not None:
+                self._reconnector.current.tell(feed.end_request())
             raise
 
     async def end_feed(self, feed: Feed[Any]) -> None:
         """For feeds: tells netcore that it is over, and waits until it knows."""
-        if self._feeds.remove(feed) and self._keeper.current is not None:
+        if self._feeds.remove(feed) and self._reconnector.current is not None:
             try:
-                await self._keeper.current.ask(feed.end_request())
+                await self._reconnector.current.ask(feed.end_request())
             except PolypeerError:
                 return  # the session is over, and with it what it received
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ._session import Session
 
 
-class Registry:
+class Serving:
     """One listener at most for each protocol and scope."""
 
     def __init__(self) -> None:

@@ -31,7 +31,7 @@ Buffer = Union[bytes, bytearray, memoryview]
 
 
 class Sink(Protocol):
-    """What a channel tells its user. None of these may raise."""
+    """What a connection tells its user. None of these may raise."""
 
     def on_open(self) -> None:
         """The first call: the stream is open."""
@@ -55,10 +55,10 @@ class Sink(Protocol):
         """The connection is gone; ``None`` when everything either end sent arrived, or was given up by us."""
 
 
-MakeSink = Callable[["Channel", m.OpeningReplyOpened], Sink]
+MakeSink = Callable[["DataConnection", m.OpeningReplyOpened], Sink]
 
 
-class Channel(asyncio.BufferedProtocol):
+class DataConnection(asyncio.BufferedProtocol):
     """A data connection, from its opening to its end."""
 
     def __init__(self, opening: m.Opening, make_sink: MakeSink) -> None:
