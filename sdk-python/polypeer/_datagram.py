@@ -13,7 +13,7 @@ from ._limits import DATAGRAM_QUEUE, MAX_DATAGRAM
 from ._types import Grants
 
 if TYPE_CHECKING:
-    from ._dht import Dht
+    from ._messaging import Messaging
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Datagram:
 class Datagrams(Feed[Datagram]):
     """A protocol's datagrams, made by :meth:`Node.datagrams`. Keeps 1024 for a slow reader."""
 
-    def __init__(self, node: Dht, protocol: str) -> None:
+    def __init__(self, node: Messaging, protocol: str) -> None:
         super().__init__(node, protocol, DATAGRAM_QUEUE)
         self.protocol = protocol
 

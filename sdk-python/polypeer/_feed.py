@@ -15,7 +15,7 @@ from ._restore import Wanted
 from ._types import Grants
 
 if TYPE_CHECKING:
-    from ._dht import Dht
+    from ._messaging import Messaging
 
 T = TypeVar("T")
 F = TypeVar("F", bound="Feed[Any]")
@@ -25,7 +25,7 @@ class Feed(Generic[T]):
     """Use it as ``async with``, and iterate. Keeps as many items for a slow reader as its queue holds, then drops the
     oldest and counts it in :attr:`dropped`. Survives restarts of netcore; what came meanwhile is missed."""
 
-    def __init__(self, node: Dht, name: str, limit: int) -> None:
+    def __init__(self, node: Messaging, name: str, limit: int) -> None:
         self._node = node
         self._name = name
         self._items: Inbox[T] = Inbox(limit)

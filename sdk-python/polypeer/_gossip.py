@@ -18,7 +18,7 @@ from ._limits import JUDGE_TIME, MAX_UNJUDGED, MESSAGE_QUEUE, REMEMBERED_MESSAGE
 from ._types import Grants
 
 if TYPE_CHECKING:
-    from ._dht import Dht
+    from ._messaging import Messaging
     from ._session import Session
 
 log = logging.getLogger("polypeer")
@@ -89,7 +89,7 @@ Validate = Union[Validator, Literal["manual"], None]
 class Subscription(Feed[Message]):
     """A topic's messages, made by :meth:`Node.subscribe`. Keeps 256 for a slow reader."""
 
-    def __init__(self, node: Dht, topic: str, validate: Validate) -> None:
+    def __init__(self, node: Messaging, topic: str, validate: Validate) -> None:
         super().__init__(node, topic, MESSAGE_QUEUE)
         self.topic = topic
         self.verdicts_lost = 0

@@ -61,6 +61,8 @@ SEND_LOW = 64 << 10
 """Bytes waiting at which writing goes on."""
 CONTROL_SEND_HIGH = 1 << 20
 """Bytes waiting on the control session at which requests wait."""
+STREAM_LIMIT = 64 << 10
+"""Buffer limit of asyncio's own stream readers, bytes: asyncio's default."""
 LINGER = 60.0
 """Seconds a closed stream waits in the background for netcore to confirm what was sent."""
 CLOSE_GRACE = 2.0

@@ -1,47 +1,43 @@
-"""The node, as its plugins see it: listening, opening, asking.
+"""The node, as its plugins see it: what it serves, the events it receives, its end.
 
-Node ──► Reconnector ──► Session ──► ControlMachine      one control session, renewed when netcore restarts
-  │ └──► Listener, Events                           what arrives on it
-  │ └──► Dht: Feeds, Provided                  topics, records, datagrams
-  └────► DataConnection ──► Stream or StreamTransport      one data connection for each stream
+Node ──► Reconnector ──► Session ──► ControlMachine     one control session, renewed when netcore restarts
+  │ └──► Serving ──► Listener                           streams and calls that arrive, by protocol
+  │ └──► Watch ──► Events                               peers and the network
+  ├────► Dialing ──► DataConnection ──► Stream or StreamTransport
+  ├────► Messaging ──► Feeds ──► Subscription, Datagrams
+  └────► Dht ──► Provided
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from . import _ids, _types
 from . import _messages as m
-from ._connection import DataConnection, MakeSink, Sink
 from ._datagram import Datagrams
-from ._deadline import Deadline, milliseconds
+from ._deadline import Deadline
 from ._dht import Dht
-from ._errors import ConnectionLost, ErrorCode, NodeClosed, PolypeerError, Unauthorised, expect
+from ._dial import Dialing
+from ._errors import ConnectionLost, ErrorCode, NodeClosed, PolypeerError, expect
 from ._events import Events
-from ._gateway import connect as connect_socket
 from ._gossip import Subscription
-from ._limits import CALLS_IN_FLIGHT, CLOSE_GRACE, DEFAULT_TIMEOUT, TIMEOUT_GRACE
+from ._limits import CLOSE_GRACE, DEFAULT_TIMEOUT, STREAM_LIMIT
 from ._listener import CallHandler, Listener
-from ._protocol import check_payload
+from ._messaging import Messaging
 from ._reconnect import Reconnector
 from ._restore import keep_asking, restore
 from ._server import ConnectionHandler, StreamServer
 from ._serving import Serving, listen_request, unlisten_request
-from ._stream import Stream
-from ._transport import AnyProtocol, StreamTransport
 from ._types import Event, Grants, NetworkEvent, NodeInfo, PeerEvent, PeerInfo
 from ._watch import Watch
 
 if TYPE_CHECKING:
     from ._session import Session
 
-_STREAM_LIMIT = 64 << 10
-"""Buffer limit of asyncio's own stream readers, bytes: asyncio's default."""
 
-
-class Node(Dht):
+class Node(Dialing, Messaging, Dht):
     """This plugin's connection to its node, made by :func:`polypeer.connect`. Use it as ``async with``.
 
     While netcore is away, every operation waits for its return within the operation's own time limit; what was under
@@ -50,18 +46,13 @@ class Node(Dht):
     """
 
     def __init__(self, path: str, token: bytes) -> None:
-        super().__init__()
-        self._path = path
-        self._reconnector = Reconnector(path, token, self._on_event, self._restore, self._on_lost)
-        self._welcome: m.Welcome | None = None
+        super().__init__(path, Reconnector(path, token, self._on_event, self._restore, self._on_lost))
         self._grants: Grants | None = None
         self._serving = Serving()
         self._watch = Watch(self._reconnector.session)
-        self._connections: set[DataConnection] = set()
         self._background: set[asyncio.Task[None]] = set()
         self._is_ready = False
         self._events_dropped = 0
-        self._calls = asyncio.Semaphore(CALLS_IN_FLIGHT)
 
     async def _start(self, timeout: float) -> None:
         async with Deadline(timeout, f"reaching the network core at {self._path}"):
@@ -100,13 +91,6 @@ class Node(Dht):
         """Events that netcore dropped since this process did not read them in time: messages and datagrams of all
         topics and protocols among them. What a feed dropped here is in its own ``dropped``."""
         return self._events_dropped
-
-    def _own_id(self) -> bytes:
-        return self._welcomed().node
-
-    def _welcomed(self) -> m.Welcome:
-        assert self._welcome is not None, "connect() waits for the welcome"
-        return self._welcome
 
     async def info(self, *, timeout: float = DEFAULT_TIMEOUT) -> NodeInfo:
         """The node's ticket and version. Raises :class:`ConnectionLost`, :class:`TimedOut`. A cancel leaves nothing."""
@@ -157,7 +141,7 @@ class Node(Dht):
             await listener.serve_requests(handler)
 
     async def start_server(
-        self, connected: ConnectionHandler, protocol: str, *, local: bool = False, limit: int = _STREAM_LIMIT
+        self, connected: ConnectionHandler, protocol: str, *, local: bool = False, limit: int = STREAM_LIMIT
     ) -> StreamServer:
         """As ``asyncio.start_server``: ``connected(reader, writer)`` runs for each stream. Raises as :meth:`listen`."""
         return StreamServer(await self.listen(protocol, local=local), self.claim_transport, connected, limit)
@@ -183,112 +167,6 @@ class Node(Dht):
         """As :meth:`unregister`, without waiting."""
         if self._serving.remove(listener) and self._reconnector.current is not None:
             self._reconnector.current.tell(unlisten_request(listener))
-
-    async def claim(self, session: Session, event: m.EventStream) -> Stream:
-        """For listeners: accepts an announced stream."""
-        return cast(Stream, await self._claim(session, event, Stream))
-
-    async def claim_transport(self, session: Session, event: m.EventStream, protocol: AnyProtocol) -> None:
-        """For servers: accepts an announced stream as a transport for ``protocol``."""
-        await self._claim(session, event, lambda connection, opened: StreamTransport(connection, opened, protocol))
-
-    async def _claim(self, session: Session, event: m.EventStream, make_sink: MakeSink) -> Sink:
-        async with Deadline(DEFAULT_TIMEOUT + TIMEOUT_GRACE, "accepting a stream"):
-            return await self._connect_stream(m.OpeningAccept(session.secret, event.stream), make_sink)
-
-    # Opening.
-
-    async def open_stream(self, peer: str, protocol: str, *, timeout: float = DEFAULT_TIMEOUT) -> Stream:
-        """Opens a stream to a peer, given by its node id or by a ticket. Returns once the plugin there accepted it.
-
-        Raises :class:`Unreachable` (with the causes), :class:`NotAllowed`, :class:`Refused` (also when nothing there
-        serves the protocol), :class:`Busy`, :class:`TimedOut` after ``timeout`` seconds, :class:`ConnectionLost`,
-        :class:`BadArgument`. A cancel gives the stream up; the other end may have seen it.
-        """
-        return cast(Stream, await self._open(_ids.target(peer), protocol, Stream, timeout))
-
-    async def open_local(self, protocol: str, *, timeout: float = DEFAULT_TIMEOUT) -> Stream:
-        """Opens a stream to the plugin of this node that serves ``protocol`` locally. Raises as :meth:`open_stream`."""
-        return cast(Stream, await self._open(m.TargetLocal(), protocol, Stream, timeout))
-
-    async def open_connection(
-        self,
-        peer: str | None,
-        protocol: str,
-        *,
-        timeout: float = DEFAULT_TIMEOUT,
-        limit: int = _STREAM_LIMIT,
-    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """As ``asyncio.open_connection``, over the overlay; ``peer`` ``None`` is this node. Raises as
-        :meth:`open_stream`. A stream that is cut is an exception at the reader, never its end."""
-        loop = asyncio.get_running_loop()
-        reader = asyncio.StreamReader(limit=limit, loop=loop)
-        streams = asyncio.StreamReaderProtocol(reader, loop=loop)
-        target = m.TargetLocal() if peer is None else _ids.target(peer)
-        sink = await self._open(
-            target, protocol, lambda connection, opened: StreamTransport(connection, opened, streams), timeout
-        )
-        return reader, asyncio.StreamWriter(cast(StreamTransport, sink), streams, reader, loop)
-
-    async def _open(self, target: m.Target, protocol: str, make_sink: MakeSink, timeout: float) -> Sink:
-        _ids.protocol(protocol)
-        wait = milliseconds(timeout)
-        async with Deadline(timeout + TIMEOUT_GRACE, f"opening {protocol}"):
-            while True:
-                session = await self._reconnector.session()
-                try:
-                    opening = m.OpeningOpen(session.secret, target, protocol, wait)
-                    return await self._connect_stream(opening, make_sink)
-                except Unauthorised:
-                    if self._reconnector.current is session:
-                        raise  # the secret is this session's, not that of one before
-
-    async def _connect_stream(self, opening: m.Opening, make_sink: MakeSink) -> Sink:
-        try:
-            connection = await connect_socket(self._path, lambda: DataConnection(opening, make_sink))
-        except OSError as error:
-            raise ConnectionLost(f"the network core at {self._path} is away: {error}") from error
-        self._connections.add(connection)
-        connection.gone.add_done_callback(lambda _: self._connections.discard(connection))
-        try:
-            return await asyncio.shield(connection.opened)
-        except asyncio.CancelledError:
-            connection.give_up(ErrorCode.CANCELLED)
-            raise
-
-    # Asking.
-
-    async def request(self, peer: str, protocol: str, payload: bytes, *, timeout: float = DEFAULT_TIMEOUT) -> bytes:
-        """Sends one message of at most 64 KiB to a peer and returns its answer of at most as much.
-
-        Raises as :meth:`open_stream`, and :class:`TooLarge`. A cancel gives up on the answer; the other end may have
-        seen the request. 96 may be under way at once; more wait here for their turn, within their ``timeout``.
-        """
-        return await self._call(_ids.target(peer), protocol, payload, timeout)
-
-    async def request_local(self, protocol: str, payload: bytes, *, timeout: float = DEFAULT_TIMEOUT) -> bytes:
-        """As :meth:`request`, to the plugin of this node that serves ``protocol`` locally."""
-        return await self._call(m.TargetLocal(), protocol, payload, timeout)
-
-    async def _call(self, target: m.Target, protocol: str, payload: bytes, timeout: float) -> bytes:
-        check_payload(payload)
-        request = m.RequestCall(target, _ids.protocol(protocol), bytes(payload), milliseconds(timeout))
-        async with Deadline(timeout + TIMEOUT_GRACE, f"asking {protocol}"), self._calls:
-            session = await self._reconnector.session()
-            return expect(await session.ask(request), m.ResponseReply).payload
-
-    async def _ask(self, request: m.Request, timeout: float, *, again: bool = False) -> m.Response:
-        """Asks netcore itself; ``again``: asking twice does no harm, so a restart of netcore is not the caller's
-        problem."""
-        async with Deadline(timeout, "asking the network core"):
-            while True:
-                session = await self._reconnector.session()
-                try:
-                    return await session.ask(request)
-                except ConnectionLost:
-                    if not again or not session.lost.done():
-                        raise
-                await asyncio.sleep(0)  # lets the reconnector see the end of the session
 
     # Events.
 
@@ -405,10 +283,6 @@ class Node(Dht):
         self._serving.end(reason)
         self._feeds.end(reason)
         self._watch.end(reason)
-
-    def _raise_if_ended(self) -> None:
-        if self._reconnector.ended.done():
-            raise self._reconnector.ended.result()
 
     async def __aenter__(self) -> Node:
         return self

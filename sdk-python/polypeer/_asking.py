@@ -1,0 +1,43 @@
+"""Requests to netcore, over the session of the moment: the base of the parts of :class:`Node`."""
+
+from __future__ import annotations
+
+import asyncio
+
+from . import _messages as m
+from ._deadline import Deadline
+from ._errors import ConnectionLost
+from ._reconnect import Reconnector
+
+
+class Asking:
+    """Owns the reconnector, and what the newest session was welcomed with."""
+
+    def __init__(self, path: str, reconnector: Reconnector) -> None:
+        self._path = path
+        self._reconnector = reconnector
+        self._welcome: m.Welcome | None = None
+
+    def _own_id(self) -> bytes:
+        return self._welcomed().node
+
+    def _welcomed(self) -> m.Welcome:
+        assert self._welcome is not None, "connect() waits for the welcome"
+        return self._welcome
+
+    def _raise_if_ended(self) -> None:
+        if self._reconnector.ended.done():
+            raise self._reconnector.ended.result()
+
+    async def _ask(self, request: m.Request, timeout: float, *, again: bool = False) -> m.Response:
+        """Asks netcore itself; ``again``: asking twice does no harm, so a restart of netcore is not the caller's
+        problem."""
+        async with Deadline(timeout, "asking the network core"):
+            while True:
+                session = await self._reconnector.session()
+                try:
+                    return await session.ask(request)
+                except ConnectionLost:
+                    if not again or not session.lost.done():
+                        raise
+                await asyncio.sleep(0)  # lets the reconnector see the end of the session
