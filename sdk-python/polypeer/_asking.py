@@ -6,7 +6,7 @@ import asyncio
 
 from . import _messages as m
 from ._deadline import Deadline
-from ._errors import ConnectionLost
+from ._errors import ConnectionLost, PolypeerError
 from ._reconnect import Reconnector
 
 
@@ -41,3 +41,11 @@ class Asking:
                     if not again or not session.lost.done():
                         raise
                 await asyncio.sleep(0)  # lets the reconnector see the end of the session
+
+    async def _ask_for_the_end(self, request: m.Request) -> None:
+        """Ends something in the session of the moment and waits until netcore knows; with a session it ends anyway."""
+        if self._reconnector.current is not None:
+            try:
+                await self._reconnector.current.ask(request)
+            except PolypeerError:
+                return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from types import TracebackType
 from typing import Any
 
 from ._errors import BadArgument, TimedOut
@@ -40,12 +39,7 @@ class Deadline:
         self._expired = True
         self._task.cancel()
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
         assert self._timer is not None, "the block was entered"
         self._timer.cancel()
         if not self._expired:

@@ -6,7 +6,7 @@ from . import _ids, _types
 from . import _messages as m
 from ._asking import Asking
 from ._deadline import milliseconds
-from ._errors import BadArgument, PolypeerError, expect
+from ._errors import BadArgument, expect
 from ._limits import DEFAULT_TIMEOUT, MAX_PROVIDERS, MAX_RECORD_LIFETIME, TIMEOUT_GRACE
 from ._provide import Provided, Provision
 from ._reconnect import Reconnector
@@ -96,11 +96,8 @@ class Dht(Asking):
     async def unprovide(self, name: str) -> None:
         """Provides it no more; what others hold of it runs out by itself. Does nothing when it was not provided. Raises
         nothing; a cancel leaves it ended here."""
-        if self._provided.end(name) and self._reconnector.current is not None:
-            try:
-                await self._reconnector.current.ask(m.RequestUnprovide(name))
-            except PolypeerError:
-                return  # the session is over, and with it what it provided
+        if self._provided.end(name):
+            await self._ask_for_the_end(m.RequestUnprovide(name))
 
     async def find_providers(self, name: str, *, limit: int = 16, timeout: float = DEFAULT_TIMEOUT) -> list[str]:
         """Node ids of others who provide what the name stands for, in no order; ``limit``, 64 at most, are enough.

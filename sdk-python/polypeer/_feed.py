@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from . import _messages as m
 from ._errors import AlreadyServed, ErrorCode, NodeClosed, NotAllowed, PolypeerError
 from ._inbox import Inbox
+from ._names import allows_any
 from ._restore import Wanted
 from ._types import Grants
 
@@ -155,7 +156,7 @@ class Feeds:
     def grants_changed(self, grants: Grants) -> None:
         """Ends the feeds that are not covered any more."""
         for feed in list(self._feeds.values()):
-            if not any(allows(pattern, feed.key[1]) for pattern in feed.patterns(grants)):
+            if not allows_any(feed.patterns(grants), feed.key[1]):
                 self.remove(feed)
                 feed.end(NotAllowed(f"the operator withdrew the grant for {feed.what}"))
 
@@ -164,8 +165,3 @@ class Feeds:
         for feed in self._feeds.values():
             feed.end(reason)
         self._feeds.clear()
-
-
-def allows(pattern: str, name: str) -> bool:
-    """Whether a grant's pattern covers a name."""
-    return name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern

@@ -87,8 +87,5 @@ class Messaging(Asking):
 
     async def end_feed(self, feed: Feed[Any]) -> None:
         """For feeds: tells netcore that it is over, and waits until it knows."""
-        if self._feeds.remove(feed) and self._reconnector.current is not None:
-            try:
-                await self._reconnector.current.ask(feed.end_request())
-            except PolypeerError:
-                return  # the session is over, and with it what it received
+        if self._feeds.remove(feed):
+            await self._ask_for_the_end(feed.end_request())

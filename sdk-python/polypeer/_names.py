@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Iterable
 from typing import Optional
 
 from ._limits import MAX_NAME, MAX_PROTOCOL, MAX_TICKET, MAX_TICKET_ADDRESSES
@@ -78,3 +79,13 @@ def _is_address(text: str) -> bool:
         return ipaddress.ip_address(found[1] or found[2]).version == (6 if found[1] else 4)
     except ValueError:
         return False
+
+
+def allows(pattern: str, name: str) -> bool:
+    """Whether a grant's pattern covers a name."""
+    return name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern
+
+
+def allows_any(patterns: Iterable[str], name: str) -> bool:
+    """Whether one of a grant's patterns covers a name."""
+    return any(allows(pattern, name) for pattern in patterns)

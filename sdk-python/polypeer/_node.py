@@ -157,11 +157,8 @@ class Node(Dialing, Messaging, Dht):
 
     async def unregister(self, listener: Listener) -> None:
         """For listeners: tells netcore that it is over, and waits until it knows."""
-        if self._serving.remove(listener) and self._reconnector.current is not None:
-            try:
-                await self._reconnector.current.ask(unlisten_request(listener))
-            except PolypeerError:
-                return  # the session is over, and with it what it served
+        if self._serving.remove(listener):
+            await self._ask_for_the_end(unlisten_request(listener))
 
     def unregister_soon(self, listener: Listener) -> None:
         """As :meth:`unregister`, without waiting."""

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Callable
 from . import _messages as m
 from ._deadline import Deadline, milliseconds
 from ._errors import AlreadyServed, Busy, ConnectionLost, PolypeerError, TimedOut, Unreachable, expect
-from ._feed import allows
 from ._limits import PROVIDE_DELAYS, TIMEOUT_GRACE
+from ._names import allows_any
 from ._types import Grants
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class Provided:
     def grants_changed(self, grants: Grants) -> None:
         """Ends what is not covered any more, as netcore did."""
         for name in list(self._tasks):
-            if not any(allows(pattern, name) for pattern in grants.dht):
+            if not allows_any(grants.dht, name):
                 self.end(name)
                 log.warning("%s is not provided any more: the operator withdrew the grant", name)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from . import _messages as m
 from ._errors import AlreadyServed, ErrorCode, NotAllowed, PolypeerError
-from ._feed import allows
+from ._names import allows_any
 from ._restore import Wanted
 from ._types import Grants
 
@@ -88,7 +88,7 @@ class Serving:
         """Ends the listeners that are not covered any more."""
         for listener in list(self._listeners.values()):
             allowed = grants.serve_local if listener.local else grants.serve
-            if not any(allows(pattern, listener.protocol) for pattern in allowed):
+            if not allows_any(allowed, listener.protocol):
                 self.remove(listener)
                 listener.end(NotAllowed(f"the operator withdrew the grant to serve {listener.protocol}"))
 

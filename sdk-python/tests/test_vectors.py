@@ -12,7 +12,7 @@ from polypeer import BadArgument, PolypeerError, ProtocolError, SignedRecord, _i
 from polypeer import _messages as m
 from polypeer._codec import DecodeError, UnknownTag
 from polypeer._data import Data, DataReceiver, Fin, Reset
-from polypeer._feed import allows
+from polypeer._names import allows
 from polypeer._protocol import FrameBuffer
 
 VECTORS = Path(__file__).resolve().parents[2] / "ipc-protocol/vectors/v1"
