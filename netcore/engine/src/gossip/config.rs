@@ -1,43 +1,59 @@
-//! How a node takes part in gossip: sizes of views, times and limits, with the reasons for their values.
+//! The configuration of gossip: sizes of views, intervals and limits, each with the reason for its default. The page
+//! on gossip in `docs/decisions/` has what the simulator measured with other values.
 
 use std::time::Duration;
 
-/// What a [`super::Gossip`] is made with. The defaults are what nodes use.
+/// Configuration of a [`super::Gossip`]. Nodes use the defaults.
 #[derive(Debug, Clone, Copy)]
 pub struct GossipConfig {
-    /// Neighbours sought in each topic: with five, a random half may fail and most nodes still have one.
+    /// Neighbours sought per topic. 5 is HyParView's view for 10,000 nodes, log10(n) + 1: if a random half of all
+    /// nodes leaves, a node loses all five with probability 1/32.
     pub neighbours: usize,
-    /// Neighbours beyond which nobody else is taken: nodes that nobody can dial find a place at those that can be.
+    /// Neighbours beyond which a `Join` is refused. A third of the nodes cannot be dialed and takes its five places
+    /// among the others: 2.5 of each, beside the five it seeks; the rest is reserve.
     pub most_neighbours: usize,
-    /// Other subscribers remembered in each topic, to replace neighbours by.
+    /// Other subscribers remembered per topic, to replace neighbours: HyParView's passive view, six times the active
+    /// one.
     pub known: usize,
-    /// How long new messages' names wait for others before neighbours are told of them.
+    /// Delay of announcements, so that one frame announces a burst of messages. It is below the shortest wait of the
+    /// receiver, half of `want_delay`.
     pub have_delay: Duration,
-    /// How long a message is waited for after the first neighbour said that it has it, and after each request.
+    /// Mean wait for an announced message before it is requested, and the wait after each request; each first wait is
+    /// multiplied by a random 0.5 to 2.5. Half of it is just above the longest round trip of the simulated world,
+    /// 0.32 s: a shorter one requests messages that are still in flight, a longer one delays the recovery of lost
+    /// ones.
     pub want_delay: Duration,
-    /// Between two comparisons of the recent past with a neighbour, while there is something to compare.
+    /// Interval of comparisons while buckets of the recent past are incomplete: a third of a bucket. Chosen, not
+    /// measured.
     pub digest: Duration,
-    /// Between two signs of life of a neighbour in a quiet topic.
+    /// Interval of keepalives between neighbours; a neighbour that was silent for three is dropped. QUIC notices a
+    /// lost connection after 15 s, so that this finds only peers whose gossip has stopped: rare is enough, and costs
+    /// some 110 bytes per neighbour and minute.
     pub heartbeat: Duration,
-    /// Between two exchanges of known subscribers with a neighbour.
+    /// Interval of exchanges of known subscribers with a neighbour: seven records each way, so that a node sees as
+    /// many as it remembers about every five minutes.
     pub shuffle: Duration,
-    /// Between two changes of a neighbour for another, so that overlays that came apart grow together.
+    /// Interval of replacing one neighbour, so that partitions of a topic merge. Chosen, not measured: all five are
+    /// replaced within 25 minutes.
     pub refresh: Duration,
-    /// Before subscribers are looked for again while there are too few neighbours; doubles up to `refresh`.
+    /// First wait between two searches for subscribers while there are too few neighbours; it doubles up to
+    /// `refresh`. Longer than a lookup in the DHT, which takes one to three seconds.
     pub find: Duration,
-    /// How long a message can be had from this node after it came.
+    /// How long a message is available to neighbours after its arrival: a node that lost its connection notices after
+    /// 15 s and compares with each neighbour every `heartbeat`, so that it is compared with twice.
     pub keep: Duration,
-    /// How long a plugin has to judge a message.
+    /// Time for a plugin's verdict, by `SPEC.md`; then the message is ignored.
     pub judge: Duration,
-    /// How much longer hops of a pushed message must be than of the same message named, for the tree to change.
+    /// Hops by which an announced path must be shorter than the pushed one for the tree to change. Chosen; the
+    /// simulator's topics show no gain from it.
     pub shortcut: u8,
-    /// Topics a node takes part in: eight plugins of the most topics a session may have.
+    /// Topics that a node takes part in: eight plugins with the most topics that a session may have.
     pub topics: usize,
-    /// Bytes of messages kept in one topic.
+    /// Bytes of messages kept per topic: 128 of the largest, or two seconds of what one node may publish.
     pub topic_bytes: usize,
-    /// Bytes of messages kept in all topics.
+    /// Bytes of messages kept in all topics: eight that are full. What a small machine can spare.
     pub total_bytes: usize,
-    /// Names of messages remembered in one topic: eighteen a second for as long as a message may come.
+    /// Message ids remembered per topic: 18 a second for the 900 s for which a message may arrive.
     pub topic_names: usize,
 }
 
