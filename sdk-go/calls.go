@@ -89,8 +89,8 @@ func (s *Service) fail(err error) {
 	}
 }
 
-// called starts the handler of a call, or declines it.
-func (n *Node) called(s *session, event msgEventCall) {
+// onCall starts the handler of a call, or declines it.
+func (n *Node) onCall(s *session, event msgEventCall) {
 	origin := originOf(event.origin)
 	key := listenKey{event.protocol, origin.scope()}
 	n.mu.Lock()
@@ -116,7 +116,7 @@ func (n *Node) called(s *session, event msgEventCall) {
 	s.mu.Unlock()
 	go func() {
 		defer func() { <-service.places }()
-		defer s.callGone(event.call)
+		defer s.onCallGone(event.call)
 		reply, err := service.handler(ctx, &Call{origin, event.protocol, event.payload})
 		// A byte over the limit makes netcore tell the caller `too large`; in a Decline the code would become `refused`.
 		reply = reply[:min(len(reply), maxPayload+1)]
@@ -128,8 +128,8 @@ func (n *Node) called(s *session, event msgEventCall) {
 	}()
 }
 
-// callGone ends the context of a call.
-func (s *session) callGone(call uint64) {
+// onCallGone ends the context of a call.
+func (s *session) onCallGone(call uint64) {
 	s.mu.Lock()
 	cancel := s.calls[call]
 	delete(s.calls, call)

@@ -122,5 +122,5 @@ func (c *Conn) writeBy(b []byte, until time.Time) []byte {
 // release lets go of the raw connection.
 func (c *Conn) release() {
 	_ = c.raw.Close()
-	c.node.forget(c)
+	c.node.removeConn(c)
 }

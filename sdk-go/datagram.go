@@ -37,7 +37,7 @@ func (n *Node) ListenPacket(ctx context.Context, protocol string) (*PacketConn, 
 	c := &PacketConn{
 		node: n, protocol: protocol, in: newInbox[datagram](datagramQueue), read: newDeadline(), write: newDeadline(),
 	}
-	if err := n.follow(ctx, c.key(), c); err != nil {
+	if err := n.beginFeed(ctx, c.key(), c); err != nil {
 		return nil, &net.OpError{Op: "listen", Net: "polypeer", Addr: c.LocalAddr(), Err: err}
 	}
 	return c, nil
@@ -120,7 +120,7 @@ func (c *PacketConn) Dropped() uint64 { return c.in.lost() }
 // Close receives no more.
 func (c *PacketConn) Close() error {
 	c.fail(net.ErrClosed)
-	c.node.unfollow(c.key(), c)
+	c.node.endFeed(c.key(), c)
 	return nil
 }
 

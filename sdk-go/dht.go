@@ -46,7 +46,7 @@ func (n *Node) PutSigned(ctx context.Context, record SignedRecord) (Stored, erro
 // GetRecord is the newest record of a node, or of any other key, under a name. found is false when nobody who was asked
 // has one. Its signature has been verified. It needs the grant `dht`.
 func (n *Node) GetRecord(ctx context.Context, key NodeID, name string) (record SignedRecord, found bool, err error) {
-	answer, err := answered[msgResponseRecord](n.askAgain(ctx, func(ms uint32) msgRequest {
+	answer, err := expect[msgResponseRecord](n.askAgain(ctx, func(ms uint32) msgRequest {
 		return msgRequestGetSigned{key, name, ms}
 	}))
 	if err != nil || !answer.value.some {
@@ -67,7 +67,7 @@ func (n *Node) PutImmutable(ctx context.Context, name string, value []byte) (Has
 
 // GetImmutable is what PutImmutable put; found is false when nobody who was asked has it. It needs the grant `dht`.
 func (n *Node) GetImmutable(ctx context.Context, name string, hash Hash) (value []byte, found bool, err error) {
-	answer, err := answered[msgResponseValue](n.askAgain(ctx, func(ms uint32) msgRequest {
+	answer, err := expect[msgResponseValue](n.askAgain(ctx, func(ms uint32) msgRequest {
 		return msgRequestGetImmutable{name, hash, ms}
 	}))
 	return answer.value.value, answer.value.some, err
@@ -79,7 +79,7 @@ func (n *Node) FindProviders(ctx context.Context, name string, limit int) ([]Nod
 	if limit < 1 || limit > maxProviders {
 		return nil, badArgument("a limit of %d; expected 1 to %d", limit, maxProviders)
 	}
-	answer, err := answered[msgResponseProviders](n.askAgain(ctx, func(ms uint32) msgRequest {
+	answer, err := expect[msgResponseProviders](n.askAgain(ctx, func(ms uint32) msgRequest {
 		return msgRequestFindProviders{name, uint32(limit), ms}
 	}))
 	nodes := make([]NodeID, 0, len(answer.value))
@@ -92,14 +92,14 @@ func (n *Node) FindProviders(ctx context.Context, name string, limit int) ([]Nod
 // FindPeer is a ticket of a node, by what it signed itself; the grant `peers` must include it. It fails with
 // [ErrUnknownPeer] when nothing was found.
 func (n *Node) FindPeer(ctx context.Context, node NodeID) (ticket string, err error) {
-	answer, err := answered[msgResponseFound](n.askAgain(ctx, func(ms uint32) msgRequest {
+	answer, err := expect[msgResponseFound](n.askAgain(ctx, func(ms uint32) msgRequest {
 		return msgRequestFindPeer{node, ms}
 	}))
 	return answer.value, err
 }
 
 func (n *Node) put(ctx context.Context, request func(ms uint32) msgRequest) (Stored, error) {
-	answer, err := answered[msgResponseStored](n.askAgain(ctx, request))
+	answer, err := expect[msgResponseStored](n.askAgain(ctx, request))
 	return Stored{answer.key, answer.sequence, int(answer.copies)}, err
 }
 
@@ -112,7 +112,7 @@ func (n *Node) askAgain(ctx context.Context, request func(ms uint32) msgRequest)
 
 // askSession is askAgain that says which session answered.
 func (n *Node) askSession(ctx context.Context, request func(ms uint32) msgRequest) (*session, msgResponse, error) {
-	ctx, cancel, left := patience(ctx)
+	ctx, cancel, left := withDeadline(ctx)
 	defer cancel()
 	for {
 		s, err := n.current(ctx)
@@ -127,8 +127,8 @@ func (n *Node) askSession(ctx context.Context, request func(ms uint32) msgReques
 	}
 }
 
-// answered is an answer of the right kind.
-func answered[T msgResponse](response msgResponse, err error) (T, error) {
+// expect is an answer of the right kind.
+func expect[T msgResponse](response msgResponse, err error) (T, error) {
 	answer, ok := response.(T)
 	if err == nil && !ok {
 		err = errUnexpected

@@ -29,12 +29,12 @@ func (n *Node) DialLocal(ctx context.Context, protocol string) (*Conn, error) {
 }
 
 func (n *Node) dial(ctx context.Context, to msgTarget, protocol string) (*Conn, error) {
-	ctx, cancel, left := patience(ctx)
+	ctx, cancel, left := withDeadline(ctx)
 	defer cancel()
 	conn, err := n.open(ctx, to, protocol, left)
 	if err != nil {
 		if ctx.Err() != nil {
-			err = why(ctx)
+			err = contextError(ctx)
 		}
 		return nil, &net.OpError{Op: "dial", Net: "polypeer", Addr: targetAddr(to, protocol), Err: err}
 	}
@@ -107,7 +107,7 @@ func (n *Node) request(ctx context.Context, to msgTarget, protocol string, paylo
 	if len(payload) > maxPayload {
 		return nil, &Error{Code: CodeTooLarge, Message: fmt.Sprintf("the payload has %d bytes; the limit is %d", len(payload), maxPayload)}
 	}
-	ctx, cancel, left := patience(ctx)
+	ctx, cancel, left := withDeadline(ctx)
 	defer cancel()
 	s, err := n.current(ctx)
 	if err != nil {
@@ -125,3 +125,19 @@ func (n *Node) request(ctx context.Context, to msgTarget, protocol string, paylo
 }
 
 var errUnexpected = &Error{Code: CodeMalformed, Message: "netcore gave an answer to another question"}
+
+// parseTarget reads a node id or a ticket.
+func parseTarget(peer string) (msgTarget, error) {
+	peer = strings.TrimSpace(peer)
+	if strings.HasPrefix(peer, "polypeer:") {
+		if !isTicket(peer) {
+			return nil, &Error{Code: CodeBadArgument, Message: fmt.Sprintf("%.80q is not a ticket: expected polypeer:ID@ADDRESS,…", peer)}
+		}
+		return msgTargetTicket{peer}, nil
+	}
+	id, err := ParseNodeID(peer)
+	if err != nil {
+		return nil, &Error{Code: CodeBadArgument, Message: err.Error() + ", or a ticket polypeer:…"}
+	}
+	return msgTargetNode{id}, nil
+}

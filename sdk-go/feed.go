@@ -17,16 +17,6 @@ func (k feedKey) covered(g Grants) bool {
 	return allowsAny(patterns, k.name)
 }
 
-// allowsAny reports whether one of a grant's patterns covers a name.
-func allowsAny(patterns []string, name string) bool {
-	for _, pattern := range patterns {
-		if allows(pattern, name) {
-			return true
-		}
-	}
-	return false
-}
-
 func (k feedKey) String() string {
 	if k.datagrams {
 		return "the datagrams of " + k.name
@@ -41,9 +31,9 @@ type feed interface {
 	fail(error)
 }
 
-// follow adds a feed, and asks netcore for it.
-func (n *Node) follow(ctx context.Context, key feedKey, f feed) error {
-	ctx, cancel, _ := patience(ctx)
+// beginFeed adds a feed, and asks netcore for it.
+func (n *Node) beginFeed(ctx context.Context, key feedKey, f feed) error {
+	ctx, cancel, _ := withDeadline(ctx)
 	defer cancel()
 	n.mu.Lock()
 	if n.err != nil {
@@ -56,32 +46,28 @@ func (n *Node) follow(ctx context.Context, key feedKey, f feed) error {
 	}
 	n.feeds[key] = f
 	n.mu.Unlock()
-	err := n.announce(ctx, n.wanted(key, f))
+	err := n.announce(ctx, n.feedWanted(key, f))
 	if err != nil {
-		n.unfollow(key, f)
+		n.endFeed(key, f)
 	}
 	return err
 }
 
-// unfollow takes a feed away, and tells netcore.
-func (n *Node) unfollow(key feedKey, f feed) {
+// endFeed takes a feed away, and tells netcore.
+func (n *Node) endFeed(key feedKey, f feed) {
 	n.mu.Lock()
 	mine := n.feeds[key] == f
 	if mine {
 		delete(n.feeds, key)
 	}
-	s := n.session
 	n.mu.Unlock()
-	if !mine || s == nil {
-		return // a new session starts with what is followed then
+	if mine {
+		n.announceEnd(n.feedWanted(key, f))
 	}
-	ctx, cancel := context.WithTimeout(n.ctx, closeTime)
-	defer cancel()
-	_ = n.announce(ctx, n.wanted(key, f))
 }
 
-// wanted is what netcore is to know of what a feed stands for: begin it for whoever wants it now, or end it.
-func (n *Node) wanted(key feedKey, f feed) said {
+// feedWanted is what netcore is to know of what a feed stands for: begin it for whoever wants it now, or end it.
+func (n *Node) feedWanted(key feedKey, f feed) wanted {
 	return func() msgRequest {
 		if wanted := n.feeds[key]; wanted != nil {
 			return wanted.begin()
@@ -90,8 +76,8 @@ func (n *Node) wanted(key feedKey, f feed) said {
 	}
 }
 
-// dropFeed ends a feed, unless another one took its place.
-func (n *Node) dropFeed(key feedKey, f feed, err error) {
+// giveUpFeed ends a feed, unless another one took its place.
+func (n *Node) giveUpFeed(key feedKey, f feed, err error) {
 	n.mu.Lock()
 	if n.feeds[key] == f {
 		delete(n.feeds, key)

@@ -9,11 +9,7 @@ import (
 	"net"
 	"os"
 	"strings"
-	"time"
 )
-
-// defaultTimeout is what an operation gets when its context has no deadline.
-const defaultTimeout = 30 * time.Second
 
 // gateway is where netcore listens for this launch of this plugin.
 type gateway struct {
@@ -136,7 +132,7 @@ func (n *Node) opened(ctx context.Context, s *session, opening msgOpening, proto
 		err = lost("the session ended")
 	}
 	if err == nil {
-		err = n.keep(conn)
+		err = n.addConn(conn)
 	}
 	if err != nil {
 		_ = raw.Close()
@@ -183,44 +179,4 @@ func (c *Conn) open(opening msgOpening, protocol string) error {
 		return reply.value.error()
 	}
 	return &Error{Code: CodeMalformed, Message: "a stream was answered like a control session"}
-}
-
-// patience bounds a context without a deadline, and gives the time left as the wire has it. 0 there means 30 s.
-func patience(ctx context.Context) (bounded context.Context, cancel context.CancelFunc, milliseconds func() uint32) {
-	end, set := ctx.Deadline()
-	if !set {
-		// A little more than netcore takes, so that its answer, which says more, comes first.
-		bounded, cancel = context.WithTimeoutCause(ctx, defaultTimeout+2*time.Second, ErrTimedOut)
-		end = time.Now().Add(defaultTimeout)
-	} else {
-		bounded, cancel = context.WithCancel(ctx)
-	}
-	return bounded, cancel, func() uint32 {
-		left := time.Until(end)/time.Millisecond + 1
-		return uint32(max(1, min(left, 1<<31)))
-	}
-}
-
-// why is the error of a context that ended: ours for the default timeout, the context's otherwise.
-func why(ctx context.Context) error {
-	if cause := context.Cause(ctx); cause == error(ErrTimedOut) {
-		return &Error{Code: CodeTimedOut, Message: "no answer within 30 s"}
-	}
-	return ctx.Err()
-}
-
-// parseTarget reads a node id or a ticket.
-func parseTarget(peer string) (msgTarget, error) {
-	peer = strings.TrimSpace(peer)
-	if strings.HasPrefix(peer, "polypeer:") {
-		if !isTicket(peer) {
-			return nil, &Error{Code: CodeBadArgument, Message: fmt.Sprintf("%.80q is not a ticket: expected polypeer:ID@ADDRESS,…", peer)}
-		}
-		return msgTargetTicket{peer}, nil
-	}
-	id, err := ParseNodeID(peer)
-	if err != nil {
-		return nil, &Error{Code: CodeBadArgument, Message: err.Error() + ", or a ticket polypeer:…"}
-	}
-	return msgTargetNode{id}, nil
 }

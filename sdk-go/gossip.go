@@ -56,7 +56,7 @@ func (m *Message) Judge(verdict Verdict) {
 	}
 	m.judge.once.Do(func() {
 		s := m.judge.session
-		m.judge.subscription.memory.decide(m.ID, verdict)
+		m.judge.subscription.known.decide(m.ID, verdict)
 		ctx, cancel := context.WithTimeout(s.ctx, judgeTime)
 		defer cancel()
 		if _, err := s.ask(ctx, m.verdict(verdict)); err != nil {
@@ -108,7 +108,7 @@ type Subscription struct {
 	manual   bool
 	messages *inbox[*Message]
 	checks   *inbox[*Message] // those that wait for the validator
-	memory   memory
+	known    knownMessages
 	late     atomic.Uint64 // messages whose time for a verdict was over when their turn came
 	unsent   atomic.Uint64
 }
@@ -123,7 +123,7 @@ func (n *Node) Subscribe(ctx context.Context, topic string, options ...Subscribe
 	if s.validate != nil {
 		go s.check()
 	}
-	if err := n.follow(ctx, s.key(), s); err != nil {
+	if err := n.beginFeed(ctx, s.key(), s); err != nil {
 		s.fail(err)
 		return nil, err
 	}
@@ -164,7 +164,7 @@ func (s *Subscription) Info(ctx context.Context) (TopicInfo, error) {
 // Close ends the subscription; messages that wait can still be read.
 func (s *Subscription) Close() error {
 	s.fail(net.ErrClosed)
-	s.node.unfollow(s.key(), s)
+	s.node.endFeed(s.key(), s)
 	return nil
 }
 
@@ -184,9 +184,9 @@ func (s *Subscription) fail(err error) {
 	s.checks.fail(err)
 }
 
-// arrived queues a message. It runs on the goroutine that reads, and so never waits.
-func (s *Subscription) arrived(from *session, event msgEventMessage) {
-	if decided, known := s.memory.enter(event.message); known {
+// onMessage queues a message. It runs on the goroutine that reads, and so never waits.
+func (s *Subscription) onMessage(from *session, event msgEventMessage) {
+	if decided, known := s.known.enter(event.message); known {
 		if s.validate != nil || s.manual { // netcore was restarted, and asks again
 			if !from.trySend(msgClientFrameRequest{from.number(), msgRequestJudge{event.topic, event.message, msgVerdict(decided)}}) {
 				s.unsent.Add(1)
@@ -241,7 +241,7 @@ func (n *Node) Publish(ctx context.Context, topic string, payload []byte) (Publi
 	if len(payload) > maxGossip {
 		return Published{}, tooLarge("message", len(payload), maxGossip)
 	}
-	answer, err := answered[msgResponsePublished](n.askBounded(ctx, msgRequestPublish{topic, payload}))
+	answer, err := expect[msgResponsePublished](n.askBounded(ctx, msgRequestPublish{topic, payload}))
 	return Published{answer.message, int(answer.peers)}, err
 }
 
@@ -256,7 +256,7 @@ type TopicInfo struct {
 
 // TopicInfo is how a topic fares that this plugin is subscribed to; otherwise it fails with [ErrBadArgument].
 func (n *Node) TopicInfo(ctx context.Context, topic string) (TopicInfo, error) {
-	answer, err := answered[msgResponseTopic](n.askAgain(ctx, func(uint32) msgRequest { return msgRequestTopic{topic} }))
+	answer, err := expect[msgResponseTopic](n.askAgain(ctx, func(uint32) msgRequest { return msgRequestTopic{topic} }))
 	v := answer.value
 	return TopicInfo{int(v.neighbours), v.delivered, v.duplicates, v.dropped, v.pulled}, err
 }

@@ -177,8 +177,8 @@ func (l *Listener) Addr() net.Addr {
 	return Addr{Origin: Origin{Peer: l.node.id}, Protocol: l.key.protocol}
 }
 
-// announced hands a stream to its listener, or turns it down.
-func (n *Node) announced(s *session, event msgEventStream) {
+// onStream hands a stream to its listener, or turns it down.
+func (n *Node) onStream(s *session, event msgEventStream) {
 	key := listenKey{event.protocol, originOf(event.origin).scope()}
 	n.mu.Lock()
 	r := n.listening[key]
@@ -195,8 +195,8 @@ func (n *Node) announced(s *session, event msgEventStream) {
 	}
 }
 
-// gone drops a stream nobody needs to claim any more.
-func (n *Node) gone(s *session, stream uint64) {
+// onStreamGone drops a stream nobody needs to claim any more.
+func (n *Node) onStreamGone(s *session, stream uint64) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, r := range n.listening {

@@ -62,3 +62,19 @@ func isTicket(v string) bool {
 	}
 	return len(addresses) <= maxTicketAddresses
 }
+
+// allows reports whether a pattern stands for a name.
+func allows(pattern, name string) bool {
+	prefix, open := strings.CutSuffix(pattern, "*")
+	return pattern == name || open && strings.HasPrefix(name, prefix)
+}
+
+// allowsAny reports whether one of a grant's patterns covers a name.
+func allowsAny(patterns []string, name string) bool {
+	for _, pattern := range patterns {
+		if allows(pattern, name) {
+			return true
+		}
+	}
+	return false
+}

@@ -53,8 +53,8 @@ func (n *Node) WatchNetwork(ctx context.Context) (<-chan NetworkEvent, error) {
 	return watch(n, ctx, n.networkWatchers, NetworkEvent{Kind: NetworkMissed}, msgRequestWatchNetwork{true}, &n.networkNow)
 }
 
-// networkChanged tells the watchers, unless the network is as before: netcore says how it is whenever it is asked to watch.
-func (n *Node) networkChanged(event NetworkEvent) {
+// onNetwork tells the watchers, unless the network is as before: netcore says how it is whenever it is asked to watch.
+func (n *Node) onNetwork(event NetworkEvent) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if event.Kind == ReachChanged || event.Kind == AddressesChanged {

@@ -55,7 +55,7 @@ func Connect(ctx context.Context) (*Node, error) {
 }
 
 func connect(ctx context.Context, g gateway) (*Node, error) {
-	ctx, cancel, _ := patience(ctx)
+	ctx, cancel, _ := withDeadline(ctx)
 	defer cancel()
 	var delays backoff
 	for {
@@ -64,14 +64,14 @@ func connect(ctx context.Context, g gateway) (*Node, error) {
 			return newNode(g, conn, welcome), nil
 		}
 		if ctx.Err() != nil {
-			return nil, why(ctx)
+			return nil, contextError(ctx)
 		}
 		// The supervisor holds the socket across restarts of netcore: only one that is cut while it greets is retried.
 		if !errors.Is(err, ErrConnectionLost) && !errors.Is(err, ErrShuttingDown) {
 			return nil, err
 		}
 		if !sleep(ctx, delays.wait()) {
-			return nil, why(ctx)
+			return nil, contextError(ctx)
 		}
 	}
 }
@@ -88,69 +88,6 @@ func newNode(g gateway, conn net.Conn, welcome msgWelcome) *Node {
 	n.session = newSession(conn, welcome)
 	go n.run(n.session)
 	return n
-}
-
-// run keeps the session going until the node is closed or can have none any more.
-func (n *Node) run(s *session) {
-	defer close(n.done)
-	var delays backoff
-	for {
-		start := time.Now()
-		stop := context.AfterFunc(n.ctx, func() { s.end(net.ErrClosed) })
-		err := s.serve(func(event msgEvent) error { return n.handle(s, event) })
-		stop()
-		delays.stood(time.Since(start))
-		n.detach(s)
-		if n.ctx.Err() != nil {
-			n.fail(net.ErrClosed)
-			return
-		}
-		for s = nil; s == nil; {
-			if final(err) {
-				n.fail(err)
-				return
-			}
-			if !sleep(n.ctx, delays.wait()) {
-				n.fail(net.ErrClosed)
-				return
-			}
-			s, err = n.reconnect()
-		}
-	}
-}
-
-func (n *Node) reconnect() (*session, error) {
-	ctx, cancel, _ := patience(n.ctx)
-	defer cancel()
-	conn, welcome, err := n.gateway.hello(ctx)
-	if err != nil {
-		return nil, err
-	}
-	s := newSession(conn, welcome)
-	n.mu.Lock()
-	n.session, n.grants = s, grantsOf(welcome.grants)
-	n.change()
-	n.mu.Unlock()
-	go n.restore(s)
-	return s, nil
-}
-
-// final reports whether connecting again makes no sense: somebody took over, or this launch is over.
-func final(err error) bool {
-	return errors.Is(err, ErrSuperseded) || errors.Is(err, ErrUnauthorised) || errors.Is(err, ErrUnsupportedVersion)
-}
-
-func (n *Node) detach(s *session) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.session == s {
-		n.session = nil
-		n.change()
-	}
-	if n.ctx.Err() == nil {
-		missed(n.watchers)
-		missed(n.networkWatchers)
-	}
 }
 
 // fail ends everything that waits for a session.
@@ -174,32 +111,6 @@ func (n *Node) fail(err error) {
 	n.cancel()
 }
 
-// change wakes those who wait for a session; n.mu is held.
-func (n *Node) change() {
-	close(n.changed)
-	n.changed = make(chan struct{})
-}
-
-// current is the session, waited for while netcore restarts.
-func (n *Node) current(ctx context.Context) (*session, error) {
-	for {
-		n.mu.Lock()
-		s, changed, err := n.session, n.changed, n.err
-		n.mu.Unlock()
-		if err != nil {
-			return nil, err
-		}
-		if s != nil && s.ctx.Err() == nil {
-			return s, nil
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return nil, why(ctx)
-		}
-	}
-}
-
 // ask asks once, on the session there is; see [session.ask].
 func (n *Node) ask(ctx context.Context, request msgRequest) (msgResponse, error) {
 	s, err := n.current(ctx)
@@ -213,33 +124,33 @@ func (n *Node) ask(ctx context.Context, request msgRequest) (msgResponse, error)
 func (n *Node) handle(s *session, event msgEvent) error {
 	switch event := event.(type) {
 	case msgEventStream:
-		n.announced(s, event)
+		n.onStream(s, event)
 	case msgEventStreamGone:
-		n.gone(s, event.stream)
+		n.onStreamGone(s, event.stream)
 	case msgEventCall:
-		n.called(s, event)
+		n.onCall(s, event)
 	case msgEventCallGone:
-		s.callGone(event.call)
+		s.onCallGone(event.call)
 	case msgEventPeerUp:
 		tell(n, n.watchers, PeerEvent{Kind: PeerUp, Node: event.value.node, Info: event.value.info()})
 	case msgEventPeerDown:
 		tell(n, n.watchers, PeerEvent{Kind: PeerDown, Node: event.node, Err: event.failure.error()})
 	case msgEventGrantsChanged:
-		n.granted(grantsOf(event.value))
+		n.onGrantsChanged(grantsOf(event.value))
 	case msgEventDropped:
 		n.eventsDropped.Add(event.count)
 		tell(n, n.watchers, PeerEvent{Kind: PeersMissed})
 		tell(n, n.networkWatchers, NetworkEvent{Kind: NetworkMissed})
 	case msgEventMessage:
 		if sub, ok := n.feed(feedKey{name: event.topic}).(*Subscription); ok {
-			sub.arrived(s, event)
+			sub.onMessage(s, event)
 		}
 	case msgEventDatagram:
 		if c, ok := n.feed(feedKey{datagrams: true, name: event.protocol}).(*PacketConn); ok {
 			c.in.add(datagram{event.node, event.payload})
 		}
 	case msgEventNetwork:
-		n.networkChanged(networkEvent(event.value))
+		n.onNetwork(networkEvent(event.value))
 	case msgEventClosing:
 		return event.value.error()
 	default:
@@ -320,8 +231,8 @@ func (n *Node) Close() error {
 	return nil
 }
 
-// keep remembers a stream until forget.
-func (n *Node) keep(c *Conn) error {
+// addConn remembers a stream until removeConn.
+func (n *Node) addConn(c *Conn) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.idle != nil || n.err != nil {
@@ -331,7 +242,7 @@ func (n *Node) keep(c *Conn) error {
 	return nil
 }
 
-func (n *Node) forget(c *Conn) {
+func (n *Node) removeConn(c *Conn) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if _, known := n.conns[c]; !known {
@@ -340,20 +251,5 @@ func (n *Node) forget(c *Conn) {
 	delete(n.conns, c)
 	if len(n.conns) == 0 && n.idle != nil {
 		close(n.idle)
-	}
-}
-
-// sleep waits; false when ctx ended first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
-		return ctx.Err() == nil
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }

@@ -92,7 +92,7 @@ func (n *Node) Ping(ctx context.Context) error {
 }
 
 func (n *Node) askBounded(ctx context.Context, request msgRequest) (msgResponse, error) {
-	ctx, cancel, _ := patience(ctx)
+	ctx, cancel, _ := withDeadline(ctx)
 	defer cancel()
 	return n.ask(ctx, request)
 }

@@ -264,7 +264,7 @@ func TestMessagesThatComeAgainAfterARestartAreGivenOutOnce(t *testing.T) {
 }
 
 func TestMemoryOfMessagesIsBounded(t *testing.T) {
-	var m memory
+	var m knownMessages
 	id := func(i int) Hash { return Hash{byte(i), byte(i >> 8)} }
 	for i := 0; i < 3*rememberedMessages; i++ {
 		if _, known := m.enter(id(i)); known {

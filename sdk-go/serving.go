@@ -34,7 +34,7 @@ func (r *registration) fail(err error) {
 // register adds what serves a protocol, and tells netcore. `put` puts it into the registration, and says whether the
 // place was free; `undo` takes it out again.
 func (n *Node) register(ctx context.Context, key listenKey, put func(*registration) bool, undo func(*registration)) error {
-	ctx, cancel, _ := patience(ctx)
+	ctx, cancel, _ := withDeadline(ctx)
 	defer cancel()
 	n.mu.Lock()
 	if n.err != nil {
@@ -51,15 +51,15 @@ func (n *Node) register(ctx context.Context, key listenKey, put func(*registrati
 		return &Error{Code: CodeAlreadyServed, Message: key.protocol + " is already served by this plugin"}
 	}
 	n.mu.Unlock()
-	err := n.announce(ctx, n.served(key))
+	err := n.announce(ctx, n.listenerWanted(key))
 	if err != nil {
 		n.unregister(key, func(r *registration) bool { undo(r); return true })
 	}
 	return err
 }
 
-// served is what netcore is to know of how a protocol is served.
-func (n *Node) served(key listenKey) said {
+// listenerWanted is what netcore is to know of how a protocol is served.
+func (n *Node) listenerWanted(key listenKey) wanted {
 	return func() msgRequest {
 		if r := n.listening[key]; r != nil {
 			return msgRequestListen{key.protocol, key.scope, r.calls()}
@@ -79,46 +79,12 @@ func (n *Node) unregister(key listenKey, take func(*registration) bool) {
 	if r.listener == nil && r.service == nil {
 		delete(n.listening, key)
 	}
-	s := n.session
 	n.mu.Unlock()
-	if s == nil {
-		return // a new session starts with what is registered then
-	}
-	ctx, cancel := context.WithTimeout(n.ctx, closeTime)
-	defer cancel()
-	_ = n.announce(ctx, n.served(key))
+	n.announceEnd(n.listenerWanted(key))
 }
 
-// restore registers everything on a new session. Each on its own: one that netcore is too busy for holds nothing else up.
-func (n *Node) restore(s *session) {
-	n.mu.Lock()
-	keys := make([]listenKey, 0, len(n.listening))
-	for key := range n.listening {
-		keys = append(keys, key)
-	}
-	feeds := make(map[feedKey]feed, len(n.feeds))
-	for key, f := range n.feeds {
-		feeds[key] = f
-	}
-	watching, networkWatching := len(n.watchers) > 0, len(n.networkWatchers) > 0
-	n.mu.Unlock()
-	if watching {
-		_, _ = s.ask(s.ctx, msgRequestWatchPeers{true}) // fails only with the session
-	}
-	if networkWatching {
-		_, _ = s.ask(s.ctx, msgRequestWatchNetwork{true})
-	}
-	// As many as netcore granted before; they end with the session.
-	for _, key := range keys {
-		go n.announceAgain(s, n.served(key), func(err error) { n.drop(key, err) })
-	}
-	for key, f := range feeds {
-		go n.announceAgain(s, n.wanted(key, f), func(err error) { n.dropFeed(key, f, err) })
-	}
-}
-
-// drop ends what served a protocol.
-func (n *Node) drop(key listenKey, err error) {
+// giveUpListener ends what served a protocol.
+func (n *Node) giveUpListener(key listenKey, err error) {
 	n.mu.Lock()
 	r := n.listening[key]
 	delete(n.listening, key)
@@ -128,8 +94,8 @@ func (n *Node) drop(key listenKey, err error) {
 	}
 }
 
-// granted takes new grants, and ends what they do not cover any more, as netcore did.
-func (n *Node) granted(grants Grants) {
+// onGrantsChanged takes new grants, and ends what they do not cover any more, as netcore did.
+func (n *Node) onGrantsChanged(grants Grants) {
 	n.mu.Lock()
 	n.grants = grants
 	var ended []*registration

@@ -115,7 +115,7 @@ func (s *session) send(ctx context.Context, m msgValue) error {
 	case s.out <- out:
 		return nil
 	case <-ctx.Done():
-		return why(ctx)
+		return contextError(ctx)
 	case <-s.ctx.Done():
 		return s.ended()
 	}
@@ -144,7 +144,7 @@ func (s *session) ask(ctx context.Context, request msgRequest) (msgResponse, err
 	select {
 	case s.slots <- struct{}{}:
 	case <-ctx.Done():
-		return nil, why(ctx)
+		return nil, contextError(ctx)
 	case <-s.ctx.Done():
 		return nil, s.ended()
 	}
@@ -166,7 +166,7 @@ func (s *session) ask(ctx context.Context, request msgRequest) (msgResponse, err
 			defer stop()
 			_ = s.send(cancelling, msgClientFrameCancel{id})
 		}()
-		return nil, why(ctx)
+		return nil, contextError(ctx)
 	case <-s.ctx.Done():
 		select {
 		case response := <-answer: // it came just before the end

@@ -6,8 +6,8 @@ import "sync"
 // the messages of the last minutes once more.
 const rememberedMessages = 1024
 
-// memory is the messages of late of a subscription, and what was decided on each. It outlives sessions.
-type memory struct {
+// knownMessages is the messages of late of a subscription, and what was decided on each. It outlives sessions.
+type knownMessages struct {
 	mu      sync.Mutex
 	decided map[Hash]Verdict
 	order   []Hash // a ring once it is full; next is the oldest
@@ -15,7 +15,7 @@ type memory struct {
 }
 
 // enter remembers a message. When it was known it says so, and what was decided; Ignore as long as nothing is.
-func (m *memory) enter(id Hash) (decided Verdict, known bool) {
+func (m *knownMessages) enter(id Hash) (decided Verdict, known bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if decided, known = m.decided[id]; known {
@@ -36,7 +36,7 @@ func (m *memory) enter(id Hash) (decided Verdict, known bool) {
 }
 
 // decide remembers the verdict on a message that is remembered.
-func (m *memory) decide(id Hash, verdict Verdict) {
+func (m *knownMessages) decide(id Hash, verdict Verdict) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if _, known := m.decided[id]; known {

@@ -74,18 +74,7 @@ func (g Grants) covers(key listenKey) bool {
 	if key.scope == msgScopeLocal {
 		patterns = g.ServeLocal
 	}
-	for _, pattern := range patterns {
-		if allows(pattern, key.protocol) {
-			return true
-		}
-	}
-	return false
-}
-
-// allows reports whether a pattern stands for a name.
-func allows(pattern, name string) bool {
-	prefix, open := strings.CutSuffix(pattern, "*")
-	return pattern == name || open && strings.HasPrefix(name, prefix)
+	return allowsAny(patterns, key.protocol)
 }
 
 func (f msgFailure) error() error { return &Error{Code: ErrorCode(f.code), Message: f.message} }

@@ -1,0 +1,111 @@
+package polypeer
+
+import (
+	"context"
+	"errors"
+)
+
+// wanted is what netcore is to know of one thing that the plugin serves or receives, as it is when it is asked for; called
+// with the node's lock held.
+type wanted func() msgRequest
+
+// announce tells netcore what holds now. A session that ends meanwhile is followed to the next.
+func (n *Node) announce(ctx context.Context, now wanted) error {
+	for {
+		s, err := n.current(ctx)
+		if err != nil {
+			return err
+		}
+		err = n.announceOn(ctx, s, now)
+		if err == nil || s.ctx.Err() == nil || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+// announceEnd tells netcore that something is not served or received any more. Without a session there is nothing to tell: a
+// new one starts with what is wanted then.
+func (n *Node) announceEnd(now wanted) {
+	n.mu.Lock()
+	s := n.session
+	n.mu.Unlock()
+	if s == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(n.ctx, closeTime)
+	defer cancel()
+	_ = n.announce(ctx, now)
+}
+
+// announceOn does it on one session. One at a time, so that what is said last is what holds.
+func (n *Node) announceOn(ctx context.Context, s *session, now wanted) error {
+	select {
+	case n.announcing <- struct{}{}:
+		defer func() { <-n.announcing }()
+	case <-ctx.Done():
+		return contextError(ctx)
+	case <-s.ctx.Done():
+		return s.ended()
+	}
+	n.mu.Lock()
+	request := now()
+	n.mu.Unlock()
+	_, err := s.ask(ctx, request)
+	return err
+}
+
+// announceAgain does it on a new session. What cannot be any more is dropped, with the reason; a passing problem is tried
+// again as long as the session stands.
+func (n *Node) announceAgain(s *session, now wanted, giveUp func(error)) {
+	var delays backoff
+	for sleep(s.ctx, delays.wait()) {
+		ctx, cancel := context.WithTimeout(s.ctx, defaultTimeout)
+		err := n.announceOn(ctx, s, now)
+		cancel()
+		if err == nil || s.ctx.Err() != nil {
+			return
+		}
+		if !passing(err) {
+			giveUp(err)
+			return
+		}
+	}
+}
+
+// passing reports whether a failure of netcore's may be gone when asked again.
+func passing(err error) bool {
+	for _, each := range []error{ErrBusy, ErrInternal, ErrTimedOut, context.DeadlineExceeded} {
+		if errors.Is(err, each) {
+			return true
+		}
+	}
+	return false
+}
+
+// restore registers everything on a new session. Each on its own: one that netcore is too busy for holds nothing else up.
+func (n *Node) restore(s *session) {
+	n.mu.Lock()
+	keys := make([]listenKey, 0, len(n.listening))
+	for key := range n.listening {
+		keys = append(keys, key)
+	}
+	feeds := make(map[feedKey]feed, len(n.feeds))
+	for key, f := range n.feeds {
+		feeds[key] = f
+	}
+	watching, networkWatching := len(n.watchers) > 0, len(n.networkWatchers) > 0
+	n.mu.Unlock()
+	if watching {
+		_, _ = s.ask(s.ctx, msgRequestWatchPeers{true}) // fails only with the session
+	}
+	if networkWatching {
+		_, _ = s.ask(s.ctx, msgRequestWatchNetwork{true})
+	}
+	// As many as netcore granted before; they end with the session.
+	for _, key := range keys {
+		go n.announceAgain(s, n.listenerWanted(key), func(err error) { n.giveUpListener(key, err) })
+	}
+	for key, f := range feeds {
+		go n.announceAgain(s, n.feedWanted(key, f), func(err error) { n.giveUpFeed(key, f, err) })
+	}
+}
