@@ -77,7 +77,7 @@ impl<'a> Choices<'a> {
 
     /// One of `most` nodes.
     pub fn node(&mut self, most: usize) -> NodeId {
-        crate::samples::node(self.below(most))
+        crate::keys::node(self.below(most))
     }
 
     /// One of a few protocols.

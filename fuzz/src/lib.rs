@@ -11,6 +11,7 @@
 
 pub mod choices;
 pub mod decoders;
+pub mod keys;
 pub mod machines;
 pub mod run;
 pub mod samples;

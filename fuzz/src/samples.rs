@@ -21,43 +21,14 @@ use polypeer_ipc_protocol::admin::{AdminCommand, AdminEvent, AdminFrame, AdminRe
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::frame::DataHeader;
 use polypeer_ipc_protocol::gateway::{Grants, Payload, PeerScope};
-use polypeer_ipc_protocol::ids::{Name, NodeId, Secret};
+use polypeer_ipc_protocol::ids::{Name, Secret};
 use polypeer_ipc_protocol::record::{Signature, SignedRecord};
 use polypeer_ipc_protocol::ticket::Ticket;
 use polypeer_ipc_protocol::{codec, frame};
 
 use crate::choices::Choices;
+use crate::keys::{CheapKeys, node};
 use crate::run::Random;
-
-/// The id of the node of this number.
-pub fn node(number: usize) -> NodeId {
-    NodeId(*blake3::hash(&number.to_le_bytes()).as_bytes())
-}
-
-/// Keys whose signatures cost next to nothing. Whoever knows an id can sign for it: nobody here lies by that.
-#[derive(Debug, Clone, Copy)]
-pub struct CheapKeys(pub NodeId);
-
-impl Keys for CheapKeys {
-    fn node(&self) -> NodeId {
-        self.0
-    }
-
-    fn sign(&self, message: &[u8]) -> Signature {
-        signature(&self.0, message)
-    }
-
-    fn verify(&self, key: &NodeId, message: &[u8], given: &Signature) -> bool {
-        signature(key, message) == *given
-    }
-}
-
-fn signature(key: &NodeId, message: &[u8]) -> Signature {
-    let mut bytes = [0; 64];
-    let hash = blake3::Hasher::new().update(&key.0).update(message).finalize();
-    bytes[..32].copy_from_slice(hash.as_bytes());
-    Signature(bytes)
-}
 
 /// The moment at which the samples are right.
 pub fn now() -> Now {

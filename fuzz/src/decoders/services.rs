@@ -10,7 +10,8 @@ use polypeer_engine::gossip::wire::{Frame, read_body};
 use polypeer_engine::reach::wire::{Probed, Request as ProbeRequest};
 
 use super::reads_back;
-use crate::samples::{CheapKeys, node, now};
+use crate::keys::{CheapKeys, node};
+use crate::samples::now;
 
 /// `kad/1`.
 pub fn kad(bytes: &[u8]) {

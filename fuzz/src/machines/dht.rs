@@ -12,7 +12,8 @@ use polypeer_ipc_protocol::gateway::Payload;
 
 use super::{drain, waits};
 use crate::choices::Choices;
-use crate::samples::{CheapKeys, address_record, node, signed_record};
+use crate::keys::{CheapKeys, node};
+use crate::samples::{address_record, signed_record};
 
 const NODES: usize = 48;
 

@@ -11,7 +11,8 @@ use polypeer_engine::reach::wire::{MAX_PORTS, Probed};
 
 use super::{drain, waits};
 use crate::choices::Choices;
-use crate::samples::{CheapKeys, address_record, node};
+use crate::keys::{CheapKeys, node};
+use crate::samples::address_record;
 
 /// Only sources that are on are asked, each once at a time.
 pub fn schedule(bytes: &[u8]) {

@@ -12,7 +12,8 @@ use polypeer_ipc_protocol::limits::MAX_GOSSIP;
 
 use super::{drain, waits};
 use crate::choices::Choices;
-use crate::samples::{CheapKeys, address_record, node};
+use crate::keys::{CheapKeys, node};
+use crate::samples::address_record;
 
 const PEERS: usize = 8;
 

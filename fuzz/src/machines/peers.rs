@@ -13,7 +13,7 @@ use polypeer_ipc_protocol::ids::NodeId;
 
 use super::{drain, waits};
 use crate::choices::Choices;
-use crate::samples::node;
+use crate::keys::node;
 
 const SOURCES: [Source; 10] = [
     Source::Ticket,

@@ -14,7 +14,8 @@ use polypeer_ipc_protocol::session::server::{ServerEvent, ServerSession};
 use polypeer_ipc_protocol::{codec, frame};
 
 use crate::choices::Choices;
-use crate::samples::{self, node};
+use crate::keys::node;
+use crate::samples;
 
 fn welcome() -> Welcome {
     Welcome {

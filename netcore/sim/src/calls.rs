@@ -5,11 +5,12 @@ use polypeer_engine::dht::{Asker, CallFailed, CallId, Output, QueryId, Response}
 
 use polypeer_engine::peers::score::ScoreEvent;
 
-use crate::attack;
 use crate::event::{Answered, Asked, Event};
-use crate::lookups::Pending;
+use crate::index::NodeIndex;
+use crate::liars;
 use crate::measure::{HANDSHAKE_BYTES, wire_bytes};
-use crate::node::{Conduct, NodeIndex};
+use crate::node::Conduct;
+use crate::pending::Pending;
 use crate::queue::{Micros, SECOND};
 use crate::size;
 use crate::world::World;
@@ -114,7 +115,7 @@ impl World {
         machines.incoming.used(from, time);
         let response = match conduct {
             Conduct::Honest => machines.dht.handle_request(now, &asker, request),
-            Conduct::Liar => attack::lie(to, &self.accomplices, &request),
+            Conduct::Liar => liars::lie(to, &self.accomplices, &request),
         };
         if let Response::Refused(why) = &response {
             self.tally.refused(*why);

@@ -59,7 +59,7 @@ impl World {
         (all > 0).then(|| bad as f64 / all as f64)
     }
 
-    fn conduct(&self, index: crate::node::NodeIndex) -> Conduct {
+    fn conduct(&self, index: crate::index::NodeIndex) -> Conduct {
         let node: &Node = &self.nodes[index as usize];
         node.conduct
     }

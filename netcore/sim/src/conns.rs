@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use polypeer_engine::address::{Subnet, Zone};
 
-use crate::node::NodeIndex;
+use crate::index::NodeIndex;
 use crate::queue::{Micros, SECOND};
 
 /// Query connections a node has open to others.

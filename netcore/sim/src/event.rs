@@ -10,7 +10,7 @@ use polypeer_engine::peers::book::Source;
 use polypeer_engine::peers::manager::Ending;
 use polypeer_ipc_protocol::ids::NodeId;
 
-use crate::node::NodeIndex;
+use crate::index::NodeIndex;
 use crate::queue::Micros;
 
 /// What happens at a moment.

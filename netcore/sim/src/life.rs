@@ -17,8 +17,9 @@ use rand::RngExt;
 
 use crate::conns::Conns;
 use crate::event::Event;
+use crate::index::NodeIndex;
 use crate::keys::SimKeys;
-use crate::node::{Conduct, Machines, Node, NodeIndex};
+use crate::node::{Conduct, Machines, Node};
 use crate::queue::{HOUR, Micros};
 use crate::sources::SOURCES;
 use crate::world::{World, seed};

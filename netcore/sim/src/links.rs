@@ -11,9 +11,10 @@ use polypeer_engine::peers::manager::{Action, Ending};
 use polypeer_ipc_protocol::ids::NodeId;
 
 use crate::event::Event;
+use crate::index::NodeIndex;
 use crate::measure::{HANDSHAKE_BYTES, wire_bytes};
 use crate::net::Net;
-use crate::node::{Conduct, Link, NodeIndex};
+use crate::node::{Conduct, Link};
 use crate::queue::{HOUR, Micros, SECOND};
 use crate::size;
 use crate::world::World;

@@ -1,69 +1,15 @@
 //! What scenarios start and judge: lookups of nodes, records and providers, publications; and the tally of it all.
 
-use polypeer_engine::dht::{Job, Key, Outcome, QueryId, Record, Response};
+use polypeer_engine::dht::{Job, Key, Outcome, QueryId, Record};
 use polypeer_ipc_protocol::ids::{Name, NodeId};
 use rand::{Rng, RngExt};
 
 use crate::event::{Event, Task};
+use crate::index::NodeIndex;
 use crate::measure::{Cost, Depths};
-use crate::node::NodeIndex;
+use crate::pending::{Goal, Pending};
 use crate::queue::{MS, Micros};
-use crate::topics::Sent;
 use crate::world::World;
-
-/// A lookup that is measured, in progress.
-pub struct Pending {
-    goal: Goal,
-    started: Micros,
-    /// What it has cost.
-    pub(crate) cost: Cost,
-    /// Whom it heard of.
-    pub(crate) depths: Depths,
-    found_at: Option<u32>,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Goal {
-    Locate(NodeIndex),
-    Victim(NodeIndex),
-    Across(NodeIndex),
-    Put(usize),
-    Get(usize),
-    Provide(usize),
-    Providers(usize),
-}
-
-impl Pending {
-    /// A node at `depth` answered.
-    pub(crate) fn answered(&mut self, depth: u32, response: &Response) {
-        let (found, contacts) = match response {
-            Response::Nodes { contacts } => (false, contacts.as_slice()),
-            Response::Found { record, contacts } => (record.is_some(), contacts.as_slice()),
-            Response::Providers { providers, contacts } => (!providers.is_empty(), contacts.as_slice()),
-            Response::Done | Response::Refused(_) => return,
-        };
-        self.depths.answered(depth, contacts.iter().map(|contact| contact.node));
-        if found {
-            let at = self.found_at.get_or_insert(depth + 1);
-            *at = (*at).min(depth + 1);
-        }
-    }
-}
-
-/// What is there to be found.
-#[derive(Debug, Default)]
-pub struct Published {
-    /// Each with whether it is looked up.
-    records: Vec<(Record, bool)>,
-    provided: Vec<(Key, NodeIndex, bool)>,
-    /// Topics, largest first.
-    pub(crate) topics: Vec<Name>,
-    /// How large each topic and all before it are together.
-    pub(crate) shares: Vec<f64>,
-    /// Who is subscribed to each, since when; those who left included.
-    pub(crate) subscribers: Vec<Vec<(NodeIndex, Micros)>>,
-    pub(crate) messages: Vec<Sent>,
-}
 
 impl World {
     /// Lets `task` happen `count` times, evenly over `span` from now on.

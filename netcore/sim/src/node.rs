@@ -14,12 +14,10 @@ use polypeer_engine::peers::manager::Manager;
 use polypeer_ipc_protocol::ids::{Hash, Name, NodeId};
 
 use crate::conns::Conns;
-use crate::lookups::Pending;
+use crate::index::NodeIndex;
 use crate::net::Place;
+use crate::pending::Pending;
 use crate::queue::Micros;
-
-/// A node's place in [`crate::world::World::nodes`]; never used again for another.
-pub type NodeIndex = u32;
 
 /// How a node behaves towards others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

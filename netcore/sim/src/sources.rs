@@ -11,8 +11,8 @@ use polypeer_ipc_protocol::ids::NodeId;
 use rand::RngExt;
 
 use crate::event::Event;
+use crate::index::NodeIndex;
 use crate::measure::{HANDSHAKE_BYTES, wire_bytes};
-use crate::node::NodeIndex;
 use crate::world::{World, seed};
 
 /// The sources that there are: the world has no local networks, and its DNS answers what a list would say.

@@ -8,8 +8,8 @@ use polypeer_ipc_protocol::gateway::Validation;
 use polypeer_ipc_protocol::ids::Name;
 
 use crate::event::Event;
+use crate::index::NodeIndex;
 use crate::measure::wire_bytes;
-use crate::node::NodeIndex;
 use crate::world::World;
 
 /// Subscribers asked for at once.

@@ -2,11 +2,12 @@
 //! reached.
 
 use bytes::Bytes;
-use polypeer_ipc_protocol::ids::{Hash, Name};
+use polypeer_ipc_protocol::ids::Name;
 use rand::{Rng, RngExt};
 
 use crate::event::{Event, Task};
-use crate::node::NodeIndex;
+use crate::index::NodeIndex;
+use crate::published::Sent;
 use crate::queue::{MS, Micros, SECOND};
 use crate::world::World;
 
@@ -18,15 +19,6 @@ const MESSAGE: usize = 1024;
 const DEADLINE: Micros = 60 * SECOND;
 /// Who subscribed that long before a message is counted: the time to find other subscribers.
 const SETTLED: Micros = 30 * SECOND;
-
-/// A published message.
-#[derive(Debug)]
-pub(crate) struct Sent {
-    id: Hash,
-    topic: usize,
-    by: NodeIndex,
-    at: Micros,
-}
 
 impl World {
     /// Names `count` topics, largest first.

@@ -14,12 +14,13 @@ use polypeer_ipc_protocol::ids::NodeId;
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 
-use crate::attack::Accomplices;
 use crate::event::Event;
+use crate::index::NodeIndex;
 use crate::ips::Ips;
-use crate::lookups::Published;
+use crate::liars::Accomplices;
 use crate::net::{Loss, Net};
-use crate::node::{Conduct, Machines, Node, NodeIndex};
+use crate::node::{Conduct, Machines, Node};
+use crate::published::Published;
 use crate::queue::{Micros, Queue, SECOND};
 use crate::tally::Tally;
 
