@@ -29,9 +29,9 @@ use schema::Schema;
 pub enum Error {
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: io::Error },
-    #[error("ipc-protocol/vectors/v1/messages.json: {0}")]
+    #[error("{path}: {0}", path = vectors::PATH)]
     Vectors(String),
-    #[error("ipc-protocol/SPEC.md: {0}")]
+    #[error("{path}: {0}", path = spec::PATH)]
     Specification(String),
 }
 
@@ -40,8 +40,8 @@ pub enum Error {
 pub struct File {
     /// Where it is, from the root of the repository.
     pub path: &'static str,
-    /// What it should hold.
-    pub text: String,
+    /// What it should hold, if that can be said: the other files do not depend on it.
+    pub text: Result<String, Error>,
 }
 
 /// The root of the repository that this crate was compiled in.
@@ -56,14 +56,15 @@ pub fn read(path: &str) -> Result<String, Error> {
 }
 
 /// All generated files, as they should be now.
-pub fn generate() -> Result<Vec<File>, Error> {
+pub fn generate() -> Vec<File> {
     let schema = Schema::trace();
-    let vectors = vectors::complete(&read(vectors::PATH)?, &schema)?;
-    Ok(vec![
-        File { path: "ipc-protocol/schema.json", text: schema.to_json() },
-        File { path: "sdk-python/polypeer/_messages.py", text: python::generate(&schema) },
-        File { path: "sdk-go/messages_generated.go", text: go::generate(&schema) },
-        File { path: spec::PATH, text: spec::complete(&read(spec::PATH)?, &schema, &vectors)? },
-        File { path: vectors::PATH, text: vectors::to_text(&vectors) },
-    ])
+    let vectors = || vectors::complete(&read(vectors::PATH)?, &schema);
+    let specification = || spec::complete(&read(spec::PATH)?, &schema, &vectors()?);
+    vec![
+        File { path: "ipc-protocol/schema.json", text: Ok(schema.to_json()) },
+        File { path: "sdk-python/polypeer/_messages.py", text: Ok(python::generate(&schema)) },
+        File { path: "sdk-go/messages_generated.go", text: Ok(go::generate(&schema)) },
+        File { path: spec::PATH, text: specification() },
+        File { path: vectors::PATH, text: vectors().map(|vectors| vectors::to_text(&vectors)) },
+    ]
 }

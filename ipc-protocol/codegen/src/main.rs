@@ -2,26 +2,25 @@
 
 use std::process::ExitCode;
 
-use polypeer_codegen::{Error, generate, repository};
+use polypeer_codegen::{Error, File, generate, repository};
 
 fn main() -> ExitCode {
-    match write() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
+    let mut code = ExitCode::SUCCESS;
+    for file in generate() {
+        if let Err(error) = write(file) {
             eprintln!("cannot generate {error}");
-            ExitCode::FAILURE
+            code = ExitCode::FAILURE;
         }
     }
+    code
 }
 
-fn write() -> Result<(), Error> {
-    for file in generate()? {
-        let path = repository().join(file.path);
-        if std::fs::read_to_string(&path).is_ok_and(|text| text == file.text) {
-            continue;
-        }
-        std::fs::write(&path, file.text).map_err(|source| Error::Io { path, source })?;
-        println!("generated {}", file.path);
+fn write(File { path: name, text }: File) -> Result<(), Error> {
+    let (path, text) = (repository().join(name), text?);
+    if std::fs::read_to_string(&path).is_ok_and(|before| before == text) {
+        return Ok(());
     }
+    std::fs::write(&path, text).map_err(|source| Error::Io { path, source })?;
+    println!("generated {name}");
     Ok(())
 }

@@ -122,11 +122,13 @@ fn with_table(text: &str, Table { heading, key, rows }: &Table) -> Result<String
     let (table, after) = table.split_once("\n\n").unwrap_or((table, ""));
     let mut lines = table.split('\n');
     let (Some(head), Some(line)) = (lines.next(), lines.next()) else { return Err(problem("no head of a table")) };
+    let columns = head.matches('|').count();
     let mut prose = HashMap::new();
     for row in lines {
-        let cells: Vec<_> = row.trim_start_matches("| ").trim_end_matches(" |").split(" | ").collect();
-        if let Some(about) = cells.get(*key) {
-            prose.insert(*about, *cells.last().expect("it has the cell before"));
+        let row = row.trim_start_matches('|').trim_end_matches('|');
+        let cells: Vec<_> = row.splitn(columns, '|').map(str::trim).collect();
+        if cells.len() == columns {
+            prose.insert(cells[*key], cells[columns - 1]);
         }
     }
     let mut out = format!("{before}\n{heading}\n{lead}\n|{head}\n{line}");
@@ -134,10 +136,21 @@ fn with_table(text: &str, Table { heading, key, rows }: &Table) -> Result<String
         let about = &row[*key];
         let meaning = prose
             .get(about.as_str())
-            .ok_or_else(|| problem(&format!("say what {about} means: no row has it in column {}", key + 1)))?;
+            .filter(|meaning| !meaning.is_empty())
+            .ok_or_else(|| problem(&format!("add `{}`", blank_row(columns, *key, about))))?;
         out += &format!("\n| {} | {meaning} |", row.join(" | "));
     }
     Ok(format!("{out}\n\n{after}"))
+}
+
+/// A row that says only what it is about.
+fn blank_row(columns: usize, key: usize, about: &str) -> String {
+    let cell = |column| match column {
+        _ if column == key => format!(" {about} |"),
+        _ if column == columns - 1 => " its meaning |".to_owned(),
+        _ => " |".to_owned(),
+    };
+    format!("|{}", (0..columns).map(cell).collect::<String>())
 }
 
 /// Walks one value of `bytes`, adding the hex of each primitive to `groups`; what is left comes back.
@@ -242,8 +255,12 @@ mod tests {
 
     #[test]
     fn variant_without_prose_is_an_error_that_names_it() {
-        let error = with_table(TEXT, &table(&[["0", "`A`"], ["1", "`B`"]])).expect_err("nobody says what B means");
-        assert!(error.to_string().contains("say what `B` means"), "{error}");
+        let rows = table(&[["0", "`A`"], ["1", "`B`"]]);
+        let error = with_table(TEXT, &rows).expect_err("nobody says what B means");
+        assert!(error.to_string().contains("| | `B` | its meaning |"), "{error}");
+        let text = TEXT.replace("first |", "first |\n| | `B` | second |");
+        let made = with_table(&text, &rows).expect("it says so now");
+        assert!(made.contains("\n| 1 | `B` | second |\n"), "{made}");
         assert!(with_table(&TEXT.replace("Path", "Road"), &table(&[])).is_err());
     }
 }

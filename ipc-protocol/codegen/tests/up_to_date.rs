@@ -4,9 +4,9 @@ use polypeer_codegen::schema::Schema;
 use polypeer_codegen::{generate, read, spec, vectors};
 
 fn check(path: &str) {
-    let files = generate().unwrap_or_else(|error| panic!("cannot generate {error}"));
-    let file = files.iter().find(|file| file.path == path).expect("it is a generated file");
-    assert!(read(path).is_ok_and(|found| found == file.text), "{path} is stale: run make generate");
+    let file = generate().into_iter().find(|file| file.path == path).expect("it is a generated file");
+    let text = file.text.unwrap_or_else(|error| panic!("cannot generate {error}"));
+    assert!(read(path).is_ok_and(|found| found == text), "{path} is stale: run make generate");
 }
 
 /// The whole of `SPEC.md` with one part of it generated anew is `SPEC.md`.
@@ -78,6 +78,6 @@ fn every_file_is_checked() {
         spec::PATH,
         vectors::PATH,
     ];
-    let generated: Vec<_> = generate().expect("all can be made").into_iter().map(|file| file.path).collect();
+    let generated: Vec<_> = generate().into_iter().map(|file| file.path).collect();
     assert_eq!(generated, checked);
 }
