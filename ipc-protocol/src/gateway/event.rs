@@ -1,4 +1,4 @@
-//! What netcore says on a control session by itself.
+//! Events: what netcore tells a plugin unasked.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,76 +12,59 @@ use crate::payload::Payload;
 use super::frames::ClientFrame;
 #[cfg(doc)]
 use super::opening::Opening;
+#[cfg(doc)]
+use super::request::Request;
 
-/// What netcore tells a plugin by itself. An unknown event is skipped and counted, never an error.
+/// What netcore tells a plugin unasked. A plugin skips and counts an unknown event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
-    /// Somebody opened a stream: claim it with [`Opening::Accept`] within 30 s or turn it down.
+    /// A new stream: claim it with [`Opening::Accept`] or refuse it with [`Request::RefuseStream`] within 30 s.
     Stream {
-        /// Names it in `Accept` and `RefuseStream`.
+        /// Identifies the stream in `Accept` and `RefuseStream`.
         stream: u64,
-        /// Who opened it.
         origin: Origin,
-        /// What is spoken.
         protocol: Protocol,
     },
-    /// An announced stream is gone before it was claimed.
-    StreamGone {
-        /// The number in the announcement.
-        stream: u64,
-        /// Why.
-        failure: Failure,
-    },
-    /// Somebody calls: answer with [`ClientFrame::Answer`] or [`ClientFrame::Decline`].
+    /// An announced stream ended before it was claimed.
+    StreamGone { stream: u64, failure: Failure },
+    /// A call: reply with [`ClientFrame::Answer`] or [`ClientFrame::Decline`].
     Call {
-        /// Names it in the answer.
+        /// Identifies the call in the reply.
         call: u64,
-        /// Who asks.
         origin: Origin,
-        /// What is spoken.
         protocol: Protocol,
         /// At most 64 KiB.
         payload: Payload,
     },
-    /// The caller gave up or went away; an answer is ignored.
-    CallGone {
-        /// Of the call.
-        call: u64,
-    },
-    /// A peer the plugin may see is connected.
+    /// The caller cancelled or disconnected; a reply has no effect.
+    CallGone { call: u64 },
+    /// A peer that the plugin may see is connected.
     PeerUp(PeerInfo),
-    /// A peer the plugin may see is not connected any more.
-    PeerDown {
-        /// Who.
-        node: NodeId,
-        /// Why.
-        failure: Failure,
-    },
-    /// The operator changed the grants. Streams and listeners they no longer cover are ended.
+    /// A peer that the plugin may see is no longer connected.
+    PeerDown { node: NodeId, failure: Failure },
+    /// The operator changed the grants. Streams and listeners that they no longer cover are ended.
     GrantsChanged(Grants),
     /// Events were dropped because the plugin did not read.
     Dropped {
-        /// How many since the last time.
+        /// How many since the last such event.
         count: u64,
     },
-    /// The session ends after this, for this reason.
+    /// The session ends after this event, for this reason.
     Closing(Failure),
-    /// A message of a subscribed topic; its signature is right.
+    /// A message of a subscribed topic; its signature is valid.
     Message {
-        /// Of which topic.
         topic: Name,
-        /// Its name.
+        /// Identifies the message in [`Request::Judge`]; the same on all nodes.
         message: Hash,
-        /// Who published it.
+        /// The publisher.
         author: NodeId,
         /// At most 64 KiB.
         payload: Payload,
     },
     /// A datagram of a protocol that the session receives.
     Datagram {
-        /// Who sent it.
+        /// The sender.
         node: NodeId,
-        /// What is spoken.
         protocol: Protocol,
         /// At most 1,024 bytes.
         payload: Payload,

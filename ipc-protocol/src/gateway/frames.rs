@@ -11,30 +11,24 @@ use crate::payload::Payload;
 /// What a plugin sends on its control session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ClientFrame {
-    /// Asks for something; answered by exactly one [`ServerFrame::Response`] with this id, in any order.
+    /// A request. Exactly one [`ServerFrame::Response`] with this id answers it; the order of responses is free.
     Request {
-        /// Chosen by the plugin; not in use by another request of this session that is unanswered.
+        /// Chosen by the plugin; not the id of another unanswered request of this session.
         id: u64,
-        /// What is asked.
         request: Request,
     },
-    /// Gives up on a request. It is still answered: with `cancelled`, or with its result if that was first.
-    Cancel {
-        /// Of the request.
-        id: u64,
-    },
-    /// Answers [`Event::Call`].
+    /// Cancels a request. It is still answered: with `cancelled`, or with its result if that came first.
+    Cancel { id: u64 },
+    /// Replies to [`Event::Call`].
     Answer {
-        /// Of the call.
         call: u64,
         /// At most 64 KiB.
         payload: Payload,
     },
     /// Declines [`Event::Call`].
     Decline {
-        /// Of the call.
         call: u64,
-        /// What the caller sees; codes of Polypeer's own become `refused`.
+        /// Reaches the caller; Polypeer's own codes become `refused`.
         failure: Failure,
     },
 }
@@ -42,13 +36,8 @@ pub enum ClientFrame {
 /// What netcore sends on a control session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ServerFrame {
-    /// Answers a request.
-    Response {
-        /// Of the request.
-        id: u64,
-        /// The answer.
-        response: Response,
-    },
-    /// Tells something nobody asked for.
+    /// Answers the request with this id.
+    Response { id: u64, response: Response },
+    /// An event.
     Event(Event),
 }

@@ -1,4 +1,4 @@
-//! What a plugin is allowed to do.
+//! Grants: what a plugin may do.
 
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +17,7 @@ pub struct Grants {
     /// Protocols it may serve to plugins of this node and the operator.
     #[serde(deserialize_with = "list")]
     pub serve_local: Vec<Pattern>,
-    /// The peers it may deal with, in both directions.
+    /// The peers it may communicate with, in both directions.
     pub peers: PeerScope,
     /// Gossip topics.
     #[serde(deserialize_with = "list")]
@@ -30,10 +30,10 @@ pub struct Grants {
     pub routes: Vec<Pattern>,
 }
 
-/// The peers a plugin may deal with.
+/// The peers a plugin may communicate with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PeerScope {
-    /// Only these. The default is a list of none.
+    /// Only these peers; by default none.
     List(#[serde(deserialize_with = "list")] Vec<NodeId>),
     /// Every peer.
     Any,
@@ -46,7 +46,7 @@ impl Default for PeerScope {
 }
 
 impl PeerScope {
-    /// Whether the plugin may deal with `peer`.
+    /// Whether the plugin may communicate with `peer`.
     pub fn allows(&self, peer: &NodeId) -> bool {
         match self {
             Self::Any => true,

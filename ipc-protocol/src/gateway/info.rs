@@ -1,4 +1,4 @@
-//! What netcore says of nodes, topics and the network.
+//! Descriptions of nodes, peers, topics and the network.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,7 +6,7 @@ use crate::codec::list;
 use crate::ids::{NodeId, PluginId, Protocol};
 use crate::ticket::Ticket;
 
-/// Who is at the other end of a stream or call.
+/// The other end of a stream or call.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Origin {
     /// A peer, authenticated by its key.
@@ -15,33 +15,31 @@ pub enum Origin {
     Local(PluginId),
 }
 
-/// How a subscribed topic fares; counts are since the node subscribed.
+/// Statistics of a subscribed topic, since the node subscribed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TopicInfo {
-    /// Subscribed peers this node exchanges the topic with.
+    /// Subscribed peers that this node exchanges the topic's messages with.
     pub neighbours: u32,
     /// Messages delivered, each once.
     pub delivered: u64,
-    /// Further copies received of messages known already.
+    /// Duplicates received.
     pub duplicates: u64,
-    /// Messages dropped: a wrong signature, rejected, too old, no room.
+    /// Messages dropped: an invalid signature, rejected, too old, no room.
     pub dropped: u64,
-    /// Messages this node had missed and pulled from a neighbour.
+    /// Missed messages that this node pulled from a neighbour.
     pub pulled: u64,
 }
 
 /// A connected peer, as a plugin sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerInfo {
-    /// Who.
     pub node: NodeId,
-    /// How packets travel.
     pub path: Path,
-    /// Smoothed round trip, microseconds.
+    /// Smoothed round-trip time, microseconds.
     pub rtt_us: u64,
-    /// How long the connection has stood, milliseconds.
+    /// Age of the connection, milliseconds.
     pub connected_ms: u64,
-    /// What the peer says it serves.
+    /// The protocols the peer announces.
     #[serde(deserialize_with = "list")]
     pub protocols: Vec<Protocol>,
 }
@@ -51,46 +49,40 @@ pub struct PeerInfo {
 pub enum Path {
     /// Straight to its address.
     Direct,
-    /// Through another peer.
+    /// Through a relay.
     Relayed,
 }
 
 /// This node, as a plugin sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeInfo {
-    /// Who.
     pub node: NodeId,
     /// Lets a stranger dial this node.
     pub ticket: Ticket,
     /// Version of the network core, semver.
     pub version: String,
-    /// How long it has run, milliseconds.
+    /// Time since the network core started, milliseconds.
     pub uptime_ms: u64,
 }
 
-/// What a node can say of how it is reached.
+/// Whether other nodes can dial this one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Reach {
-    /// Not found out yet.
+    /// Not probed yet.
     Unknown,
-    /// Peers have dialed an address of it back.
+    /// Peers have dialed one of its addresses back.
     Public,
-    /// Peers tried and could not.
+    /// Peers tried and failed.
     Private,
 }
 
-/// What changed about the network.
+/// A change of the network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NetworkChange {
-    /// Packets to a peer travel another way, or to another address of it.
-    Path {
-        /// To whom.
-        node: NodeId,
-        /// How.
-        path: Path,
-    },
-    /// This node is reached otherwise.
+    /// Packets to a peer take another path, or go to another address of it.
+    Path { node: NodeId, path: Path },
+    /// This node's reachability changed.
     Reach(Reach),
-    /// This node has other addresses.
+    /// This node's addresses changed.
     Addresses(Ticket),
 }

@@ -1,10 +1,9 @@
-//! What a plugin and the network core say to each other. Enum tags are their order here: only ever append. A message
-//! that needs a new field becomes a new variant.
+//! The messages of the gateway, the local sockets between plugins and the network core. An enum's tag is the position of
+//! its variant: only ever append, and never change a variant's fields. A message with another field is a new variant.
 //!
-//! A plugin connects to its socket; the first frame, an [`Opening`], says what the connection is: a control session,
-//! or a data connection that opens a stream or claims one that was announced. The answer is an [`OpeningReply`]. From
-//! then on a control session carries [`ClientFrame`] and [`ServerFrame`]; a data connection carries data frames
-//! ([`crate::frame`]).
+//! A plugin connects to its socket. The first frame, an [`Opening`], makes the connection a control session, or a data
+//! connection that opens a stream or claims an announced one. The answer is an [`OpeningReply`]. Afterwards a control
+//! session carries [`ClientFrame`] and [`ServerFrame`]; a data connection carries data frames ([`crate::frame`]).
 
 mod event;
 mod frames;

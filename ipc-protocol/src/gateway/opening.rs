@@ -1,4 +1,4 @@
-//! The first frame of a connection, its answer, and what a plugin is allowed.
+//! The first frame of a connection, and its answer.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,10 +12,10 @@ use crate::ticket::Ticket;
 #[cfg(doc)]
 use super::event::Event;
 
-/// First frame of every connection to a gateway socket. `Hello` never changes, in any version.
+/// The first frame of every connection to a gateway socket. `Hello` never changes, in any version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Opening {
-    /// Starts the control session of this launch; replaces an earlier one, which is told `superseded`.
+    /// Starts the control session of this launch. It replaces an earlier one, which ends with `superseded`.
     Hello {
         /// Versions the plugin speaks, best first; at most 32.
         #[serde(deserialize_with = "list")]
@@ -27,60 +27,51 @@ pub enum Opening {
     Open {
         /// From `Welcome`.
         secret: Secret,
-        /// Where to.
         target: Target,
-        /// What is spoken on it.
         protocol: Protocol,
-        /// How long finding, dialing and being accepted may take together; 0 means 30 s.
+        /// Time for the lookup, the dial and the acceptance together; 0 means 30 s.
         timeout_ms: u32,
     },
     /// Claims a stream announced by [`Event::Stream`].
     Accept {
         /// From `Welcome`.
         secret: Secret,
-        /// The number in the announcement.
         stream: u64,
     },
 }
 
-/// Whom a stream or a call goes to.
+/// The destination of a stream or call.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Target {
-    /// A peer, found by what this node knows of it.
+    /// A peer, dialed at the addresses this node knows.
     Node(NodeId),
-    /// A peer, with addresses to try beside those known.
+    /// A peer, dialed at the ticket's addresses as well.
     Ticket(Ticket),
     /// The plugin of this node that serves the protocol locally.
     Local,
 }
 
-/// Answer to an [`Opening`].
+/// The answer to an [`Opening`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OpeningReply {
-    /// No; the connection is closed after this.
+    /// Refused; netcore closes the connection.
     Refused(Failure),
-    /// The control session stands.
+    /// The control session is open.
     Welcome(Welcome),
     /// The stream is open: data frames follow in both directions.
-    Opened {
-        /// Who is at the other end.
-        origin: Origin,
-        /// What is spoken.
-        protocol: Protocol,
-    },
+    Opened { origin: Origin, protocol: Protocol },
 }
 
-/// What a plugin learns at the start of its control session.
+/// The start of a control session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Welcome {
-    /// The version both now speak: the highest one both know.
+    /// The highest version that both sides speak; the session uses it.
     pub version: u32,
     /// This node.
     pub node: NodeId,
-    /// The name this plugin was installed under.
+    /// The plugin's name on this node.
     pub plugin: PluginId,
-    /// What the operator allowed.
     pub grants: Grants,
-    /// Opens data connections, for as long as this session is the launch's newest.
+    /// Opens data connections while this session is the newest of its launch.
     pub secret: Secret,
 }

@@ -1,4 +1,4 @@
-//! What a plugin says on its control session.
+//! Requests of a plugin.
 
 use serde::{Deserialize, Serialize};
 
@@ -22,217 +22,147 @@ pub enum Scope {
     Local,
 }
 
-/// How a listener wants to receive calls (request/response).
+/// How a listener receives calls (request/response).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum CallMode {
-    /// As streams: the payload, then the end; what is written back until the end is the reply.
+    /// As streams: the payload, then the end. What the listener writes until its end is the reply.
     Streams,
     /// As [`Event::Call`] on the control session.
     Events,
 }
 
-/// What a plugin can ask for.
+/// What a plugin can ask for. A `timeout_ms` covers the whole request; 0 means 30 s.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
-    /// Serves a protocol until [`Request::Unlisten`] or the end of the session. Asking again changes `calls`.
+    /// Serves a protocol until [`Request::Unlisten`] or the end of the session. A repeated request changes `calls`.
     /// → [`Response::Done`]
-    Listen {
-        /// What is served.
-        protocol: Protocol,
-        /// To whom.
-        scope: Scope,
-        /// How calls arrive.
-        calls: CallMode,
-    },
-    /// Stops serving; streams already claimed go on. → [`Response::Done`]
-    Unlisten {
-        /// What was served.
-        protocol: Protocol,
-        /// To whom.
-        scope: Scope,
-    },
-    /// One message to a peer or local plugin and one back. → [`Response::Reply`]
+    Listen { protocol: Protocol, scope: Scope, calls: CallMode },
+    /// Stops serving; claimed streams continue. → [`Response::Done`]
+    Unlisten { protocol: Protocol, scope: Scope },
+    /// Sends one message to a peer or local plugin and receives one reply. → [`Response::Reply`]
     Call {
-        /// Whom to ask.
         target: Target,
-        /// What is spoken.
         protocol: Protocol,
         /// At most 64 KiB.
         payload: Payload,
-        /// For all of it together; 0 means 30 s.
         timeout_ms: u32,
     },
-    /// Turns down an announced stream. → [`Response::Done`]
+    /// Refuses an announced stream. → [`Response::Done`]
     RefuseStream {
-        /// The number in the announcement.
         stream: u64,
-        /// What the opener sees; codes of Polypeer's own become `refused`.
+        /// Reaches the opener; Polypeer's own codes become `refused`.
         failure: Failure,
     },
-    /// Asks who is connected, as far as the grants let this plugin see. → [`Response::Peers`]
+    /// Asks for the connected peers that the grants include. → [`Response::Peers`]
     Peers,
     /// Asks about this node. → [`Response::Node`]
     Node,
-    /// Turns [`Event::PeerUp`] and [`Event::PeerDown`] on or off; at the start they are off. → [`Response::Done`]
-    WatchPeers {
-        /// Whether to send them.
-        on: bool,
-    },
-    /// Says the plugin is ready to work (`health.ready = "notify"`). → [`Response::Done`]
+    /// Turns [`Event::PeerUp`] and [`Event::PeerDown`] on or off; a session starts with them off. → [`Response::Done`]
+    WatchPeers { on: bool },
+    /// Reports that the plugin is ready (`health.ready = "notify"`). → [`Response::Done`]
     Ready,
-    /// Asks whether netcore is there. → [`Response::Done`]
+    /// Checks that netcore responds. → [`Response::Done`]
     Ping,
-    /// Sends a message to all subscribers of a topic, signed by this node; needs no subscription. Grant `topics`.
+    /// Sends a message, signed by this node, to all subscribers of a topic; needs no subscription. Grant `topics`.
     /// → [`Response::Published`]
     Publish {
-        /// To whom.
         topic: Name,
         /// At most 64 KiB.
         payload: Payload,
     },
-    /// Receives a topic's messages as [`Event::Message`] until [`Request::Unsubscribe`] or the end of the session. Asking
-    /// again changes `validation`. Grant `topics`. → [`Response::Done`]
-    Subscribe {
-        /// What.
-        topic: Name,
-        /// Who decides what is passed on.
-        validation: Validation,
-    },
+    /// Receives a topic's messages as [`Event::Message`] until [`Request::Unsubscribe`] or the end of the session. A
+    /// repeated request changes `validation`. Grant `topics`. → [`Response::Done`]
+    Subscribe { topic: Name, validation: Validation },
     /// Ends [`Request::Subscribe`]. → [`Response::Done`]
-    Unsubscribe {
-        /// What.
-        topic: Name,
-    },
-    /// Decides on an [`Event::Message`] of a topic with [`Validation::Plugin`]. → [`Response::Done`]
-    Judge {
-        /// Of which topic.
-        topic: Name,
-        /// Which.
-        message: Hash,
-        /// What becomes of it.
-        verdict: Verdict,
-    },
-    /// Asks how a subscribed topic fares. → [`Response::Topic`]
-    Topic {
-        /// Which.
-        topic: Name,
-    },
-    /// Puts a value into the DHT under a name and its own hash. Grant `dht`. → [`Response::Stored`]
+    Unsubscribe { topic: Name },
+    /// Gives the verdict on an [`Event::Message`] of a topic with [`Validation::Plugin`]. → [`Response::Done`]
+    Judge { topic: Name, message: Hash, verdict: Verdict },
+    /// Asks for the statistics of a subscribed topic. → [`Response::Topic`]
+    Topic { topic: Name },
+    /// Stores a value in the DHT under a name and the value's hash. Grant `dht`. → [`Response::Stored`]
     PutImmutable {
-        /// Under which name.
         name: Name,
         /// At most 3,072 bytes.
         value: Payload,
-        /// For all of it; 0 means 30 s.
         timeout_ms: u32,
     },
-    /// Finds what was put by [`Request::PutImmutable`]. Grant `dht`. → [`Response::Value`]
+    /// Finds a value that [`Request::PutImmutable`] stored. Grant `dht`. → [`Response::Value`]
     GetImmutable {
-        /// Under which name.
         name: Name,
         /// The hash in [`Response::Stored`].
         hash: Hash,
-        /// For all of it; 0 means 30 s.
         timeout_ms: u32,
     },
-    /// Puts a value under this node's key and a name, signed by netcore, with a sequence number above all it gave that name
-    /// before; netcore puts it again until it expires. Grant `dht`. → [`Response::Stored`]
+    /// Stores a value under this node's key and a name. Netcore signs it, with a sequence number higher than all earlier
+    /// ones of the name, and republishes it until it expires. Grant `dht`. → [`Response::Stored`]
     PutOwn {
-        /// Under which name.
         name: Name,
         /// At most 3,072 bytes.
         value: Payload,
-        /// How long it is good, seconds; at most and by default (0) a day.
+        /// Seconds until it expires: at most 86,400; 0 means 86,400.
         lifetime_s: u32,
-        /// For all of it; 0 means 30 s.
         timeout_ms: u32,
     },
-    /// Puts a record that the plugin signed with a key of its own. Grant `dht`. → [`Response::Stored`]
-    PutSigned {
-        /// What.
-        record: SignedRecord,
-        /// For all of it; 0 means 30 s.
-        timeout_ms: u32,
-    },
+    /// Stores a record that is already signed, with the plugin's own key or somebody else's. Grant `dht`.
+    /// → [`Response::Stored`]
+    PutSigned { record: SignedRecord, timeout_ms: u32 },
     /// Finds the newest record of a key under a name. Grant `dht`. → [`Response::Record`]
     GetSigned {
-        /// Whose: a node's id or another key.
+        /// A node id or any other Ed25519 public key.
         key: NodeId,
-        /// Under which name.
         name: Name,
-        /// For all of it; 0 means 30 s.
         timeout_ms: u32,
     },
-    /// Says in the DHT that this node provides what the name stands for, again and again until
-    /// [`Request::Unprovide`] or the end of the session. Grant `dht`. → [`Response::Stored`], after the first time
+    /// Publishes in the DHT that this node provides what the name stands for, and republishes it until
+    /// [`Request::Unprovide`] or the end of the session. Grant `dht`. → [`Response::Stored`], after the first publication
     Provide {
-        /// What.
         name: Name,
-        /// For the first time; 0 means 30 s.
+        /// For the first publication.
         timeout_ms: u32,
     },
     /// Ends [`Request::Provide`]. → [`Response::Done`]
-    Unprovide {
-        /// What.
-        name: Name,
-    },
+    Unprovide { name: Name },
     /// Finds nodes that provide what the name stands for. Grant `dht`. → [`Response::Providers`]
     FindProviders {
-        /// What.
         name: Name,
-        /// How many are enough, at most 64; 0 means 16.
+        /// The number of providers that ends the search, at most 64; 0 means 16.
         limit: u32,
-        /// For all of it; 0 means 30 s. Those found by then are the answer.
+        /// After this time the answer contains the providers found by then.
         timeout_ms: u32,
     },
-    /// Finds where a peer can be reached, by what it signed itself. The peer must be among those granted. → [`Response::Found`]
-    FindPeer {
-        /// Whom.
-        node: NodeId,
-        /// For all of it; 0 means 30 s.
-        timeout_ms: u32,
-    },
-    /// Sends a datagram to a connected peer: it arrives once, or never. Grant `dial`. → [`Response::Done`], once it is queued
+    /// Finds a peer's addresses in its own signed record. The grant `peers` must include it. → [`Response::Found`]
+    FindPeer { node: NodeId, timeout_ms: u32 },
+    /// Sends a datagram to a connected peer; it arrives once or never. Grant `dial`. → [`Response::Done`], once queued
     SendDatagram {
-        /// To whom.
         node: NodeId,
-        /// What is spoken.
         protocol: Protocol,
         /// At most 1,024 bytes.
         payload: Payload,
     },
-    /// Turns [`Event::Datagram`] of a protocol on or off. One session of a node has a protocol's datagrams. Grant `serve`.
-    /// → [`Response::Done`]
-    ReceiveDatagrams {
-        /// What is spoken.
-        protocol: Protocol,
-        /// Whether to send them.
-        on: bool,
-    },
-    /// Turns [`Event::Network`] on or off; at the start it is off. On tells the reach and the addresses as they are.
-    /// → [`Response::Done`]
-    WatchNetwork {
-        /// Whether to send them.
-        on: bool,
-    },
+    /// Turns [`Event::Datagram`] of a protocol on or off; one session of a node receives a protocol's datagrams. Grant
+    /// `serve`. → [`Response::Done`]
+    ReceiveDatagrams { protocol: Protocol, on: bool },
+    /// Turns [`Event::Network`] on or off; a session starts with it off. With `on`, two events report the present
+    /// reachability and addresses. → [`Response::Done`]
+    WatchNetwork { on: bool },
 }
 
-/// Who decides whether a topic's messages are passed on to other peers.
+/// Who validates a topic's messages before they are forwarded to other peers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Validation {
-    /// Nobody: a message whose signature is right is passed on at once.
+    /// Netcore alone: it forwards a message with a valid signature at once.
     Signature,
-    /// The plugin, by [`Request::Judge`], within 10 s of the event.
+    /// The plugin, with [`Request::Judge`] within 10 s of the event.
     Plugin,
 }
 
-/// What becomes of a message a plugin was asked about.
+/// A plugin's verdict on a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Verdict {
-    /// It is passed on.
+    /// Forward it.
     Accept,
-    /// It is not passed on; nobody is blamed. Also the verdict of a plugin that is silent.
+    /// Drop it without blame; also the verdict when the plugin gives none in time.
     Ignore,
-    /// It is not passed on, and counts against its author, if it came from there.
+    /// Drop it, and lower the author's score if the author sent it.
     Reject,
 }

@@ -1,4 +1,4 @@
-//! What netcore says on a control session: answers to requests.
+//! Responses to a plugin's requests.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,47 +13,47 @@ use crate::ticket::Ticket;
 #[cfg(doc)]
 use super::request::Request;
 
-/// Answers to [`Request`].
+/// The response to a [`Request`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Response {
-    /// It did not work.
+    /// The request failed.
     Failed(Failure),
-    /// It worked, and there is nothing more to say.
+    /// The request succeeded; there is nothing to return.
     Done,
-    /// What the other side answered to a call.
+    /// The other side's reply to a call.
     Reply {
         /// At most 64 KiB.
         payload: Payload,
     },
-    /// The peers this plugin may see.
+    /// The connected peers that the plugin may see.
     Peers(#[serde(deserialize_with = "list")] Vec<PeerInfo>),
     /// This node.
     Node(NodeInfo),
-    /// A message is on its way.
+    /// A message was published.
     Published {
-        /// Its name.
+        /// Identifies the message; the same on all nodes.
         message: Hash,
-        /// Peers it was sent to at once; 0: nobody else is known to be subscribed yet, and it is kept a while for those
-        /// who come.
+        /// Peers it was sent to at once. If 0, no other subscriber is known yet; the message is kept for a while for
+        /// later ones.
         peers: u32,
     },
-    /// How a topic fares.
+    /// A topic's statistics.
     Topic(TopicInfo),
     /// A record is in the DHT.
     Stored {
-        /// The hash of an immutable value; otherwise the record's place in the DHT.
+        /// The hash of an immutable value, or the record's place in the DHT.
         key: Hash,
-        /// The sequence number of a signed record; otherwise 0.
+        /// The sequence number of a signed record, otherwise 0.
         sequence: u64,
-        /// Nodes that hold it.
+        /// Nodes that stored it.
         copies: u32,
     },
-    /// An immutable value, if there is one.
+    /// An immutable value, if one was found.
     Value(Option<Payload>),
-    /// A signed record, if there is one.
+    /// A signed record, if one was found.
     Record(Option<SignedRecord>),
-    /// Who provides; only those the plugin may deal with.
+    /// Providers that the plugin may communicate with.
     Providers(#[serde(deserialize_with = "list")] Vec<NodeId>),
-    /// Where a peer can be reached.
+    /// A peer and its addresses.
     Found(Ticket),
 }
