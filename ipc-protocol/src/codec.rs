@@ -1,5 +1,5 @@
-//! Messages to bytes and back: the one file that names the encoding crate. The bytes are those of `SPEC.md`: integers
-//! fixed-width little-endian, lengths `u64`, enum tags `u32`, fields in order and nothing between them.
+//! The encoding of messages; the only file that names the encoding crate. As `SPEC.md` defines it: integers fixed-width
+//! and little-endian, lengths `u64`, enum tags `u32`, fields in order with nothing between them.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -10,27 +10,19 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::limits::MAX_FRAME;
 
-/// Why bytes are not the message they should be, or a message cannot be sent.
+/// The error of decoding or encoding a message.
 #[derive(Debug, thiserror::Error)]
 pub enum CodecError {
-    /// Cut short, a bad tag, a bad value.
+    /// Truncated, an unknown tag, or an invalid value.
     #[error("bytes are not a valid message: {reason}")]
-    Malformed {
-        /// What the decoder met.
-        reason: String,
-    },
-    /// Bytes are left after the message.
+    Malformed { reason: String },
     #[error("{left} bytes are left after the message")]
-    Trailing {
-        /// How many.
-        left: usize,
-    },
-    /// The message is over the frame limit.
+    Trailing { left: usize },
     #[error("message of over {MAX_FRAME} bytes")]
     TooLarge,
 }
 
-/// Appends `message` to `out`. On failure `out` is as before.
+/// Appends `message` to `out`. A failure leaves `out` unchanged.
 pub fn encode<T: Serialize>(message: &T, out: &mut Vec<u8>) -> Result<(), CodecError> {
     let start = out.len();
     let encoded = bincode::serde::encode_into_std_write(message, out, config::legacy());
@@ -41,8 +33,8 @@ pub fn encode<T: Serialize>(message: &T, out: &mut Vec<u8>) -> Result<(), CodecE
     Ok(())
 }
 
-/// Reads the one message that `bytes` is, to its last byte. A text's length is believed only up to a limit near
-/// `bytes.len()`, since the decoder makes room for it before it looks; lists grow as they are read (`list`).
+/// Decodes a message that is exactly `bytes`. The length of a text is trusted only up to a limit near `bytes.len()`, since
+/// the decoder allocates it before it reads; lists grow as they are read (`list`).
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     const SMALL: usize = 4 << 10;
     const MEDIUM: usize = 64 << 10;
@@ -58,7 +50,7 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     }
 }
 
-/// Reads a list without making room for the number of entries it was told. For `#[serde(deserialize_with)]`.
+/// Decodes a list without allocating the announced number of entries. For `#[serde(deserialize_with)]`.
 pub(crate) fn list<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
     struct Visitor<T>(PhantomData<T>);
     impl<'de, T: Deserialize<'de>> de::Visitor<'de> for Visitor<T> {

@@ -1,5 +1,5 @@
-//! The one table of error codes. A code is a stable number from [`FIRST_CODE`] up; codes below it belong to
-//! applications, which may reset and stop streams with them. Text is for people and may change.
+//! The table of error codes, and failures as they cross a process. A code is a stable number from [`FIRST_CODE`] up; lower
+//! codes belong to applications, which reset and stop streams with them. Text is for people and may change.
 
 use std::fmt;
 
@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::MAX_MESSAGE;
 
-/// Codes from here up are Polypeer's; a plugin may use those below.
+/// The lowest of Polypeer's codes; lower ones belong to applications.
 pub const FIRST_CODE: u32 = 0x1_0000;
 
 macro_rules! codes {
     ($($(#[doc = $doc:literal])* $name:ident = $number:literal, $text:literal;)*) => {
-        /// What went wrong, as a number that never changes its meaning.
+        /// A code of Polypeer's. Its number never changes its meaning.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[repr(u32)]
         pub enum ErrorCode { $($(#[doc = $doc])* $name = FIRST_CODE + $number,)* }
@@ -21,12 +21,12 @@ macro_rules! codes {
             /// Every code, in order of number.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
-            /// What the code is called in `SPEC.md`, the SDKs and error texts.
+            /// The code's name in `SPEC.md`, the SDKs and error texts.
             pub const fn text(self) -> &'static str {
                 match self { $(Self::$name => $text,)* }
             }
 
-            /// The code with this number, if it is one this version knows.
+            /// The code with this number, if this version knows it.
             pub const fn from_number(number: u32) -> Option<Self> {
                 match number.checked_sub(FIRST_CODE) { $(Some($number) => Some(Self::$name),)* _ => None }
             }
@@ -35,9 +35,9 @@ macro_rules! codes {
 }
 
 codes! {
-    /// No failure: netcore stops a writer with it when everything it wrote, and its end, has arrived at the other node.
+    /// Not a failure: netcore stops a writer with it when the other node has acknowledged all of its bytes and its end.
     Complete = 0, "complete";
-    /// A frame or message that breaks the specification; ends the session.
+    /// A frame or message that breaks the specification. The session ends.
     Malformed = 1, "malformed";
     /// Wrong token or session secret.
     Unauthorised = 2, "unauthorised";
@@ -53,15 +53,15 @@ codes! {
     Blocked = 7, "blocked";
     /// No address is known for the peer.
     UnknownPeer = 8, "unknown peer";
-    /// Addresses are known, none answered as that peer.
+    /// Addresses are known, but none answered as that peer.
     Unreachable = 9, "unreachable";
-    /// Nothing on the other side serves this protocol.
+    /// No plugin at the other end serves this protocol.
     NotServed = 10, "protocol not served";
     /// Another plugin of this node already serves this protocol.
     AlreadyServed = 11, "protocol already served";
-    /// The plugin has too many streams open to this peer, or in all.
+    /// The plugin has too many streams open, to this peer or in total.
     TooManyStreams = 12, "too many streams";
-    /// Too much in flight; try again later.
+    /// Too many in flight, or over a rate limit. Try again later.
     Busy = 13, "busy";
     /// A payload over its limit.
     TooLarge = 14, "too large";
@@ -69,11 +69,11 @@ codes! {
     TimedOut = 15, "timed out";
     /// The caller cancelled.
     Cancelled = 16, "cancelled";
-    /// The other end, or something on the way, went away: the stream was cut, not ended.
+    /// The connection was lost: the stream was cut before its end.
     ConnectionLost = 17, "connection lost";
     /// A newer session of the same launch took over.
     Superseded = 18, "superseded";
-    /// No such stream waits to be claimed, or no such call to be answered.
+    /// No such stream is unclaimed, or no such call pending.
     NoSuchStream = 19, "no such stream";
     /// The node or the plugin is stopping.
     ShuttingDown = 20, "shutting down";
@@ -81,7 +81,7 @@ codes! {
     Refused = 21, "refused";
     /// A bug or an exhausted resource in Polypeer itself.
     Internal = 22, "internal error";
-    /// A value that is well formed and makes no sense here.
+    /// A well-formed value that is not valid here.
     BadArgument = 23, "bad argument";
     /// The peer broke the protocol between netcores.
     PeerMisbehaved = 24, "peer misbehaved";
@@ -100,7 +100,7 @@ impl fmt::Display for ErrorCode {
     }
 }
 
-/// The name of any code: Polypeer's by table, an application's by number.
+/// The name of one of Polypeer's codes, or the number of an application's.
 pub fn describe(code: u32) -> String {
     match ErrorCode::from_number(code) {
         Some(known) => known.text().to_owned(),
@@ -109,38 +109,38 @@ pub fn describe(code: u32) -> String {
     }
 }
 
-/// An error as it crosses a process: a stable code and a text for people.
+/// A failure as it crosses a process: a stable code and a text for people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{}{}{message}", describe(*code), if message.is_empty() { "" } else { ": " })]
 pub struct Failure {
-    /// A number of [`ErrorCode`], one that a later version added, or an application's own.
+    /// One of [`ErrorCode`], of a later version, or an application's.
     pub code: u32,
-    /// What was wrong, where, and what to do. At most 1024 bytes.
+    /// What failed, where, and what to do. At most 1,024 bytes.
     pub message: String,
 }
 
 impl Failure {
-    /// A failure with its text, which is cut to the limit at a character boundary.
+    /// A failure whose text is cut to the limit at a character boundary.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         Self { code: code.number(), message: message.into() }.cut()
     }
 
-    /// The same with its text cut to the limit at a character boundary, as every receiver does.
+    /// Cuts the text to the limit at a character boundary.
     #[must_use]
     pub fn cut(mut self) -> Self {
         self.message.truncate(self.message.floor_char_boundary(MAX_MESSAGE));
         self
     }
 
-    /// What a plugin gave as a reason, as the other side may see it: Polypeer's own codes become `refused`, so that a
-    /// plugin cannot pretend to be Polypeer.
+    /// A plugin's failure as the other side sees it: Polypeer's codes become `refused`, so that a plugin cannot pretend to
+    /// be Polypeer.
     #[must_use]
     pub fn from_plugin(self) -> Self {
         let code = if self.code < FIRST_CODE { self.code } else { ErrorCode::Refused.number() };
         Self { code, ..self }.cut()
     }
 
-    /// Whether this is the failure `code` stands for.
+    /// Whether it has this code.
     pub fn is(&self, code: ErrorCode) -> bool {
         self.code == code.number()
     }

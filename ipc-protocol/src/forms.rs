@@ -1,6 +1,6 @@
-//! The serde forms of types with two of them: 32 raw bytes on the wire and text in JSON, or checked text in both.
+//! Serde implementations of ids and names: 32 raw bytes on the wire and text in JSON, or checked text in both.
 
-/// Gives a 32-byte type its two forms: raw bytes on the wire, text for people.
+/// Implements serde for a 32-byte type: raw bytes on the wire, text in JSON.
 macro_rules! bytes_on_wire {
     ($name:ident) => {
         impl serde::Serialize for $name {
@@ -36,8 +36,8 @@ macro_rules! bytes_on_wire {
 }
 pub(crate) use bytes_on_wire;
 
-/// Gives a type that is text on the wire, and in JSON, its one form there: a string, checked when read. The type keeps
-/// its name in the schema.
+/// Implements serde for a type that is text on the wire and in JSON: a string, checked when decoded. The schema keeps the
+/// type's name.
 macro_rules! text_on_wire {
     ($name:ident) => {
         impl serde::Serialize for $name {

@@ -1,4 +1,4 @@
-//! Cutting byte streams into frames. Pure: the caller owns every buffer and does the reading and writing.
+//! Frames in byte streams, and the header of data frames. Pure: the caller owns the buffers and does the I/O.
 
 use crate::codec::{self, CodecError};
 use crate::error::ErrorCode;
@@ -7,7 +7,7 @@ use crate::limits::{MAX_DATA, MAX_FRAME};
 /// Length of the header of a control or admin frame: a little-endian `u32`, the length of the body.
 pub const HEADER: usize = 4;
 
-/// Appends `message` as one control frame to `out`. On failure `out` is as before.
+/// Appends `message` as one control frame to `out`. A failure leaves `out` unchanged.
 pub fn write<T: serde::Serialize>(message: &T, out: &mut Vec<u8>) -> Result<(), CodecError> {
     let start = out.len();
     out.extend_from_slice(&[0; HEADER]);
@@ -20,16 +20,15 @@ pub fn write<T: serde::Serialize>(message: &T, out: &mut Vec<u8>) -> Result<(), 
     Ok(())
 }
 
-/// A frame's length over the limit: the session cannot go on, since where the next frame starts is not known.
+/// A frame over the limit. The session cannot continue: the start of the next frame is unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("frame of {length} bytes; the limit is {MAX_FRAME}")]
 pub struct FrameTooLarge {
-    /// What the header said.
+    /// The announced length, bytes.
     pub length: usize,
 }
 
-/// The body of the first frame in `buffer`, or `None` while it is not there whole. The frame takes
-/// `HEADER + body.len()` bytes of the buffer.
+/// The body of the first frame in `buffer`, or `None` while it is incomplete. The frame takes `HEADER + body.len()` bytes.
 pub fn split(buffer: &[u8]) -> Result<Option<&[u8]>, FrameTooLarge> {
     let Some((header, rest)) = buffer.split_first_chunk::<HEADER>() else { return Ok(None) };
     let length = u32::from_le_bytes(*header) as usize;
@@ -39,35 +38,32 @@ pub fn split(buffer: &[u8]) -> Result<Option<&[u8]>, FrameTooLarge> {
     Ok(rest.get(..length))
 }
 
-/// One frame's header on a data connection. Four bytes: the value, 24 bits little-endian, then the kind.
+/// The header of a data frame. Four bytes: the value, 24 bits little-endian, then the kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DataHeader {
-    /// Kind 0: that many bytes of the stream follow, 1 to 262,144.
+    /// Kind 0: this many bytes of the stream follow, 1 to 262,144.
     Data(usize),
     /// Kind 1: the sender has written everything.
     Fin,
-    /// Kind 2: the sender gives up; what it sent before may be lost. The value is a code.
+    /// Kind 2: the sender aborts; what it sent before may be lost. The value is a code.
     Reset(u32),
     /// Kind 3: the sender of this frame reads no more. The value is a code.
     Stop(u32),
 }
 
-/// Why four bytes are not a data frame's header.
+/// The error of reading a data frame's header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadHeader {
-    /// A kind over 3.
     #[error("data frame of unknown kind {0}")]
     Kind(u8),
-    /// A data frame of no bytes or of too many.
     #[error("data frame of {0} bytes; expected 1 to {MAX_DATA}")]
     Length(usize),
-    /// `FIN` with a value.
     #[error("end-of-stream frame with a value")]
     FinValue,
 }
 
 impl DataHeader {
-    /// The four bytes. A code over 24 bits becomes `internal error`; no code of the table is.
+    /// The four bytes. A code over 24 bits becomes `internal error`; all of Polypeer's codes fit.
     pub fn to_bytes(self) -> [u8; 4] {
         let code = |code: u32| if code < 1 << 24 { code } else { ErrorCode::Internal.number() };
         let (kind, value) = match self {
@@ -79,7 +75,6 @@ impl DataHeader {
         (value | kind << 24).to_le_bytes()
     }
 
-    /// Reads four bytes.
     pub fn from_bytes(bytes: [u8; 4]) -> Result<Self, BadHeader> {
         let word = u32::from_le_bytes(bytes);
         let value = word & 0xff_ffff;

@@ -1,4 +1,4 @@
-//! Bytes that netcore carries and does not look into.
+//! Opaque bytes: what netcore carries without reading it.
 
 use std::fmt;
 

@@ -1,5 +1,5 @@
-//! A signed record of the DHT: what a key's owner says under a name. Netcore signs those of its node; a plugin that holds
-//! a key of its own signs itself, and anybody may put and verify them.
+//! Signed records of the DHT: a value that the owner of a key publishes under a name. Netcore signs its node's records; a
+//! plugin with a key of its own signs for itself. Anybody can store and verify them.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use crate::ids::{Name, NodeId};
 use crate::payload::Payload;
 
-/// An Ed25519 signature. On the wire its 64 bytes; in JSON hex.
+/// An Ed25519 signature: 64 bytes on the wire, hex in JSON.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Signature(pub [u8; 64]);
 
@@ -47,28 +47,28 @@ impl fmt::Debug for Signature {
     }
 }
 
-/// What the owner of a key says under a name; of two with the same key and name the higher `sequence` holds.
+/// A value that the owner of a key publishes under a name. Of two with the same key and name, the higher `sequence` wins.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignedRecord {
-    /// Whose: an Ed25519 public key, a node's or any other.
+    /// The owner's Ed25519 public key: a node id or any other key.
     pub key: NodeId,
-    /// Under which name; the salt of its place in the DHT.
+    /// The salt of the record's place in the DHT.
     pub name: Name,
-    /// Grows with every change.
+    /// Increases with every change.
     pub sequence: u64,
-    /// Until when it is good, Unix seconds; at most [`crate::limits::MAX_RECORD_LIFETIME`] ahead.
+    /// Expiry, Unix seconds; at most [`crate::limits::MAX_RECORD_LIFETIME`] ahead.
     pub expires: u64,
     /// At most [`crate::limits::MAX_VALUE`] bytes.
     pub value: Payload,
-    /// Of [`Self::signed_bytes`], by `key`.
+    /// Signature of [`Self::signed_bytes`] by `key`.
     pub signature: Signature,
 }
 
-/// Before what is signed, so that a signature for one use is none for another.
+/// Prefix of the signed bytes: a signature for one use is invalid for any other.
 pub const SIGNED_RECORD: &[u8] = b"polypeer/1 record\0";
 
 impl SignedRecord {
-    /// What the signature covers: [`SIGNED_RECORD`], then all fields before it as they are on the wire.
+    /// The bytes to sign: [`SIGNED_RECORD`], then the fields before `signature` as they are encoded.
     pub fn signed_bytes(&self) -> Vec<u8> {
         let mut bytes = SIGNED_RECORD.to_vec();
         let fields = (&self.key, &self.name, self.sequence, self.expires, &self.value);

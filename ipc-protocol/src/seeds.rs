@@ -1,5 +1,4 @@
-//! Where nodes may be found, as operators write it: hosts, and entries of lists. The supervisor checks these texts, netcore
-//! is started with them.
+//! Hosts and lists of nodes, as operators write them. The supervisor checks these texts; netcore is started with them.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -8,25 +7,22 @@ use std::str::FromStr;
 use crate::forms::text_on_wire;
 use crate::ticket::{InvalidTicket, PREFIX, Ticket};
 
-/// Names of DNS seeds, entries of the configured list, bootstrap nodes of Mainline: of each.
+/// Entries of each list: DNS seeds, configured nodes, Mainline's bootstrap nodes.
 pub const MAX_ENTRIES: usize = 64;
-/// Longest name in the domain name system, as text (RFC 1035, section 2.3.4).
+/// Longest domain name as text (RFC 1035, section 2.3.4).
 const MAX_HOST: usize = 253;
 
-/// A name in the domain name system or an IP address, and perhaps a port: `seed.example.org`, `192.0.2.1:7470`.
+/// A domain name or IP address with an optional port: `seed.example.org`, `192.0.2.1:7470`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Host {
-    /// The name or the address.
     pub name: String,
-    /// The port.
     pub port: Option<u16>,
 }
 
-/// Why a text is no [`Host`].
+/// The error of parsing a [`Host`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not a host; expected NAME or NAME:PORT, such as seed.example.org:7470")]
 pub struct InvalidHost {
-    /// What was given.
     text: String,
 }
 
@@ -71,12 +67,12 @@ impl fmt::Display for Host {
     }
 }
 
-/// An entry of a list of nodes.
+/// An entry in a list of nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Entry {
-    /// A node, and where it is.
+    /// A known node.
     Ticket(Ticket),
-    /// Whoever is there.
+    /// An unknown node at this address.
     Address(SocketAddr),
 }
 
@@ -89,27 +85,17 @@ impl fmt::Display for Entry {
     }
 }
 
-/// Why a text is no [`Entry`].
+/// The error of parsing an [`Entry`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidEntry {
-    /// It begins like a ticket.
     #[error(transparent)]
     Ticket(#[from] InvalidTicket),
-    /// A ticket without addresses says whom, not where.
     #[error("the ticket has no address, so it cannot be dialed")]
     Nowhere,
-    /// Port 0, or the address of all, any or many.
-    #[error("no node can be dialed at {address}: it has port 0, or is an address of any, all or many machines")]
-    Nobody {
-        /// What was given.
-        address: SocketAddr,
-    },
-    /// It does not.
+    #[error("cannot dial {address}: port 0, or an unspecified, broadcast or multicast address")]
+    Nobody { address: SocketAddr },
     #[error("{text:?} is neither a ticket (polypeer:…) nor an address IP:PORT")]
-    Neither {
-        /// What was given.
-        text: String,
-    },
+    Neither { text: String },
 }
 
 impl FromStr for Entry {

@@ -1,4 +1,4 @@
-//! Tickets: text that lets a stranger dial, `polypeer:ID@ADDRESS,ADDRESS…`. Later versions may append `;key=value`
+//! Tickets: text that lets a stranger dial a node, `polypeer:ID@ADDRESS,ADDRESS…`. Later versions may append `;key=value`
 //! parts, which readers skip.
 
 use std::fmt;
@@ -9,38 +9,32 @@ use crate::forms::text_on_wire;
 use crate::ids::{InvalidId, NodeId};
 use crate::limits::{MAX_TICKET, MAX_TICKET_ADDRESSES};
 
-/// What every ticket starts with.
+/// The prefix of every ticket.
 pub const PREFIX: &str = "polypeer:";
 
-/// A node and where it can be reached. An empty address list means: find it yourself.
+/// A node and its addresses. Without addresses, the reader has to look them up.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Ticket {
-    /// Whom to reach.
     pub node: NodeId,
-    /// Where to try, at most 16.
+    /// At most 16.
     pub addresses: Vec<SocketAddr>,
 }
 
 text_on_wire!(Ticket);
 
-/// Why a text is not a ticket.
+/// The error of parsing a ticket.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidTicket {
-    /// It does not start with `polypeer:`.
     #[error("a ticket starts with {PREFIX:?}")]
     Prefix,
-    /// Longer than any ticket.
     #[error("a ticket has at most {MAX_TICKET} bytes and {MAX_TICKET_ADDRESSES} addresses")]
     TooLong,
-    /// The part before `@`.
+    /// The part before `@` is not a node id.
     #[error(transparent)]
     Node(#[from] InvalidId),
-    /// An address that is not `IP:PORT`, or has an IPv6 zone, which means nothing on another machine.
+    /// Not `IP:PORT`, or with an IPv6 zone, which is meaningless on another machine.
     #[error("{text:?} in the ticket is not an address: expected IP:PORT")]
-    Address {
-        /// What was given.
-        text: String,
-    },
+    Address { text: String },
 }
 
 impl fmt::Display for Ticket {

@@ -2,7 +2,7 @@
 
 use crate::limits::MAX_NAME;
 
-/// Why a text is not an id or a name. `text` is what was given, cut to 80 characters.
+/// The error of parsing an id or a name. `text` is the input, cut to 80 characters.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidId {
     #[error("{text:?} is not a node id: expected 52 characters of z-base-32")]
@@ -22,7 +22,7 @@ pub enum InvalidId {
     Name { text: String },
 }
 
-/// At most 80 characters of a text, for an error.
+/// The first 80 characters of a text, for an error.
 pub(super) fn shown(text: &str) -> String {
     text.chars().take(80).collect()
 }

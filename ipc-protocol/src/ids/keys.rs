@@ -1,4 +1,4 @@
-//! Ids and secrets of 32 bytes: raw on the wire; as text z-base-32 for node ids, hexadecimal for the others.
+//! Node ids, hashes and secrets: 32 raw bytes on the wire; as text z-base-32 for node ids, hexadecimal for the others.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -22,7 +22,7 @@ fn hex(text: &str) -> Option<[u8; 32]> {
     HEXLOWER.decode(text.as_bytes()).ok()?.try_into().ok()
 }
 
-/// Gives a 32-byte type the order of its bytes, compared eight at a time: maps of them are at the heart of the network core.
+/// Orders a 32-byte type by its bytes, compared eight at a time: the network core's maps are keyed by them.
 macro_rules! ordered {
     ($name:ident) => {
         impl Ord for $name {
@@ -43,7 +43,7 @@ fn words(bytes: &[u8; 32]) -> [u64; 4] {
     std::array::from_fn(|at| u64::from_be_bytes(bytes.as_chunks().0[at]))
 }
 
-/// A node's Ed25519 public key, which is its name. Text: 52 characters of z-base-32.
+/// A node's Ed25519 public key. Text: 52 characters of z-base-32.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct NodeId(pub [u8; 32]);
 
@@ -81,7 +81,7 @@ impl FromStr for NodeId {
     }
 }
 
-/// A BLAKE3 hash: of a value, a gossip message, a place in the DHT. Text: 64 hex digits.
+/// A BLAKE3 hash of a value, a gossip message or a place in the DHT. Text: 64 hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Hash(pub [u8; 32]);
 
@@ -114,19 +114,19 @@ impl FromStr for Hash {
     }
 }
 
-/// 32 random bytes that prove a right to something; never shown in logs. Text: 64 hex digits.
+/// 32 random bytes that prove a right; never logged. Text: 64 hex digits.
 ///
 /// Two uses: the *token* a plugin finds in `POLYPEER_TOKEN`, and the *session secret* of `Welcome`.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Secret(pub [u8; 32]);
 
 impl Secret {
-    /// The secret as 64 hex digits, for an environment variable or a file only its owner reads.
+    /// 64 hex digits, for an environment variable or a file that only its owner can read.
     pub fn to_text(&self) -> String {
         HEXLOWER.encode(&self.0)
     }
 
-    /// Whether the two are the same, in a time that does not depend on where they differ.
+    /// Whether the two are equal, in constant time.
     pub fn matches(&self, other: &Self) -> bool {
         let difference = self.0.iter().zip(&other.0).fold(0, |sum, (a, b)| sum | (a ^ b));
         std::hint::black_box(difference) == 0

@@ -1,4 +1,4 @@
-//! Names kept as text, each with one rule.
+//! Names of plugins, protocols, topics and records, and patterns of them: text with one rule each.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use super::invalid::{InvalidId, shown};
 use crate::forms::text_on_wire;
 use crate::limits::{MAX_NAME, MAX_PROTOCOL};
 
-/// Gives a name kept as text its conversions, all through one checked constructor.
+/// Implements a name's conversions, all through one checked constructor.
 macro_rules! name {
     ($name:ident, $error:ident, $valid:path) => {
         impl $name {
@@ -55,7 +55,7 @@ macro_rules! name {
     };
 }
 
-/// The plugin that the operator's commands are, as others see it. No plugin can be installed under this name.
+/// The plugin id of the operator's commands. No plugin can be installed under this name.
 pub const OPERATOR: &str = "operator";
 
 /// The name of a plugin on this node: 2 to 40 of `a-z`, `0-9` and `-`.
@@ -68,7 +68,7 @@ fn valid_plugin(text: &str) -> bool {
     (2..=40).contains(&text.len()) && text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
 }
 
-/// What a plugin speaks, `name/version`: the routing key of streams and calls. At most 80 bytes.
+/// A protocol, `name/version`: the routing key of streams and calls. At most 80 bytes.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Protocol(String);
 
@@ -83,7 +83,7 @@ fn valid_protocol(text: &str) -> bool {
         && text.split_once('/').is_some_and(|(name, version)| valid_part(name) && valid_part(version))
 }
 
-/// The name of a topic, a record or something provided: 1 to 128 of `a-z 0-9 . _ - /`. Grants are patterns of these.
+/// The name of a topic, a record or something provided: 1 to 128 of `a-z 0-9 . _ - /`. Grants are patterns of such names.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Name(String);
 
@@ -94,7 +94,7 @@ fn valid_name(text: &str) -> bool {
         && text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'/'))
 }
 
-/// What a grant allows: one name (`chat/1`), a prefix (`chat/*`), or everything (`*`).
+/// A pattern of names in a grant: one name (`chat/1`), a prefix (`chat/*`), or everything (`*`).
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Pattern(String);
 
@@ -108,7 +108,7 @@ fn valid_pattern(text: &str) -> bool {
 }
 
 impl Pattern {
-    /// Whether `name` is one of those this pattern stands for.
+    /// Whether the pattern matches `name`.
     pub fn allows(&self, name: &str) -> bool {
         match self.0.strip_suffix('*') {
             Some(prefix) => name.starts_with(prefix),
