@@ -280,7 +280,7 @@ mod tests {
             ("[discovery]\ndns_seeds = [\"a b\"]", "config.toml:2:14: \"a b\" is not a host"),
             ("[discovery]\nlist = [\"nonsense\"]", "neither a ticket"),
             ("[discovery]\nlist = [\"polypeer:x\"]", "config.toml:2:9"),
-            ("[discovery]\nlist = [\"224.0.0.1:7470\"]", "no node can be dialed at 224.0.0.1:7470"),
+            ("[discovery]\nlist = [\"224.0.0.1:7470\"]", "cannot dial 224.0.0.1:7470"),
             ("[discovery]\nresolver = \"dns.example:53\"", "socket address"),
             (
                 "[discovery]\nresolver = \"192.0.2.53\"",

@@ -1,4 +1,4 @@
-//! What the handles send to the driver, and what it sends back.
+//! Commands of the handles to the driver, and what it returns.
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
@@ -7,19 +7,19 @@ use crate::error::Failure;
 use crate::gateway::{Payload, Request, Response};
 use crate::ids::{Hash, Name, NodeId};
 
-/// A reply, or why there will be none.
+/// The response to a request, or why there is none.
 pub(super) type Reply = Result<Response, Failure>;
 
-/// What the handles ask of the driver.
+/// A command to the driver.
 #[derive(Debug)]
 pub(super) enum Command {
     Request {
         request: Request,
-        /// Only sent while the topic's messages go to that route; else done already.
+        /// Send the request only if the topic's messages go to this route, else answer `Done`.
         only_of: Option<(Name, u64)>,
-        /// Names the request in `Cancel`, before its id is known.
+        /// Identifies the request in `Cancel` before its id is known.
         ticket: u64,
-        /// One of the session's requests in flight; given back when the answer is here.
+        /// One of the session's requests in flight; released with the response.
         permit: OwnedSemaphorePermit,
         reply: oneshot::Sender<Reply>,
     },
@@ -34,12 +34,12 @@ pub(super) enum Command {
         call: u64,
         failure: Failure,
     },
-    /// The messages of a topic go there from now on.
+    /// Send a topic's messages to this route.
     Subscribed {
         topic: Name,
         route: Route,
     },
-    /// They do not any more, and the topic is given up if no newer subscription took it.
+    /// End the route, and unsubscribe unless a newer subscription has taken the topic.
     Unsubscribed {
         topic: Name,
         number: u64,
@@ -49,18 +49,17 @@ pub(super) enum Command {
 /// A message of a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// Its name, the same on all nodes.
+    /// Identifies the message; the same on all nodes.
     pub id: Hash,
-    /// Who published it; its signature is right.
+    /// The publisher, verified by the message's signature.
     pub author: NodeId,
-    /// What.
     pub payload: Bytes,
 }
 
-/// Where the driver puts the messages of a topic.
+/// The queue of a topic's messages.
 #[derive(Debug)]
 pub(super) struct Route {
-    /// Which subscription it is of, when a newer one has taken the topic.
+    /// Identifies the subscription, since a newer one may take the topic.
     pub(super) number: u64,
     pub(super) messages: mpsc::Sender<Message>,
 }

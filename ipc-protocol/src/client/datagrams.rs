@@ -1,4 +1,4 @@
-//! Datagrams, and what changes about the network.
+//! Datagrams and network events.
 
 use bytes::Bytes;
 
@@ -7,8 +7,8 @@ use crate::gateway::{Payload, Request};
 use crate::ids::{NodeId, Protocol};
 
 impl Client {
-    /// Sends a datagram of at most 1,024 bytes to a connected peer: it arrives once, or never. Returns once it is queued.
-    /// Refused with `unreachable` when no connection stands: datagrams make none.
+    /// Sends a datagram of at most 1,024 bytes to a connected peer; it arrives once or never. Returns once it is queued.
+    /// Refused with `unreachable` if the peer is not connected: a datagram does not dial.
     pub async fn send_datagram(
         &self,
         node: NodeId,
@@ -18,13 +18,14 @@ impl Client {
         self.done(Request::SendDatagram { node, protocol, payload: Payload(payload.into()) }).await
     }
 
-    /// Turns [`crate::gateway::Event::Datagram`] of a protocol on or off. One session of a node has them.
+    /// Turns [`crate::gateway::Event::Datagram`] of a protocol on or off. One session of a node receives a protocol's
+    /// datagrams.
     pub async fn receive_datagrams(&self, protocol: Protocol, on: bool) -> Result<(), ClientError> {
         self.done(Request::ReceiveDatagrams { protocol, on }).await
     }
 
-    /// Turns [`crate::gateway::Event::Network`] on or off. Each time it is turned on, two of them tell the reach and the
-    /// addresses as they are.
+    /// Turns [`crate::gateway::Event::Network`] on or off. Each time it is turned on, two events report the present
+    /// reachability and addresses.
     pub async fn watch_network(&self, on: bool) -> Result<(), ClientError> {
         self.done(Request::WatchNetwork { on }).await
     }

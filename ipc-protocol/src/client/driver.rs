@@ -1,4 +1,4 @@
-//! The one task that owns a control session's connection: requests in from the handles, answers and events out.
+//! The task that owns a control session's connection: commands in from the handles, responses and events out.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ pub(super) struct Driver {
     pub(super) dropped: Arc<AtomicU64>,
     pub(super) ended: watch::Sender<Option<Failure>>,
     pub(super) waiting: HashMap<u64, Waiting>,
-    /// At most as many as netcore lets the session be subscribed to, and those it is about to refuse.
+    /// As many as netcore allows subscriptions of a session, and those it is about to refuse.
     pub(super) routes: HashMap<Name, Route>,
 }
 
@@ -32,7 +32,7 @@ pub(super) struct Driver {
 pub(super) struct Waiting {
     ticket: u64,
     reply: oneshot::Sender<Reply>,
-    /// Held until the answer is here.
+    /// Released with the response.
     _permit: OwnedSemaphorePermit,
 }
 
@@ -70,7 +70,7 @@ impl Driver {
                     None => return Failure::new(ErrorCode::Cancelled, "the client was dropped"),
                 },
                 flushed = self.writer.flush(), if unsent => {
-                    // Netcore may have said why before it closed: read on to the end.
+                    // Netcore may have sent the reason before it closed: read to the end.
                     broken = flushed.err().map(|error| transport_failure(&error));
                 }
             }
@@ -80,7 +80,7 @@ impl Driver {
     fn handle_event(&mut self, event: ClientEvent) {
         match event {
             ClientEvent::Response { id, response } => {
-                // Whoever asked may have stopped waiting; a request of our own has nobody who waits.
+                // The caller may have stopped waiting; a request of the driver's own has no caller.
                 if let Some(waiting) = self.waiting.remove(&id) {
                     let _ = waiting.reply.send(Ok(response));
                 }
@@ -118,7 +118,7 @@ impl Driver {
         if !self.is_of(&topic, number) {
             return;
         }
-        // Nobody waits for the answer. Too many requests in flight: the route stays, and the next message tries again.
+        // No caller waits for the response. With too many requests in flight the route stays, and the next message tries again.
         let asked = self.session.request(Request::Unsubscribe { topic: topic.clone() }, self.writer.buffer());
         if asked.is_ok() {
             self.routes.remove(&topic);
@@ -129,14 +129,14 @@ impl Driver {
         self.routes.get(topic).is_some_and(|route| route.number == number)
     }
 
-    /// Nobody will see this event: whoever waits at the other end is told so at once, not after 30 s.
+    /// Refuses the stream or call of a dropped event, so that the other end fails at once and not after 30 s.
     fn turn_down(&mut self, event: Event) {
         let failure = Failure { code: 0, message: "the plugin does not keep up with its events".to_owned() };
         if !self.writer.has_room() {
             return;
         }
         let out = self.writer.buffer();
-        // Too many requests in flight: netcore will time the stream out.
+        // With too many requests in flight, the stream times out.
         let _ = match event {
             Event::Stream { stream, .. } => {
                 self.session.request(Request::RefuseStream { stream, failure }, out).map(drop)
@@ -167,7 +167,7 @@ impl Driver {
             }
             Command::Cancel { ticket } => {
                 if let Some(id) = self.waiting.iter().find(|(_, waiting)| waiting.ticket == ticket).map(|(id, _)| *id) {
-                    // Fails only when the session is over, and the request with it.
+                    // Fails only if the session is over, and the request with it.
                     let _ = self.session.cancel(id, self.writer.buffer());
                 }
             }

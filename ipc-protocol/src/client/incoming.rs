@@ -1,4 +1,4 @@
-//! The incoming half of a [`super::DataStream`]: the read-ahead buffer and what its frames say.
+//! The incoming direction of a [`super::DataStream`]: its read-ahead buffer and the state its frames lead to.
 
 use std::io;
 use std::pin::Pin;
@@ -10,40 +10,38 @@ use crate::error::{ErrorCode, describe};
 use crate::session::data::{DataError, Received, Receiver};
 use crate::transport::LocalStream;
 
-/// Bytes read ahead, at most: what a Unix socket holds by default, so that one read empties it.
+/// Largest read-ahead buffer, bytes: what a Unix socket holds by default, so that one read empties it.
 const READ_AHEAD: usize = 256 << 10;
-/// Bytes read ahead at first; doubled while reads fill what is there, so that a quiet stream stays small.
+/// First read-ahead buffer, bytes. It doubles while reads fill it, so that a quiet stream stays small.
 const FIRST_READ: usize = 8 << 10;
 
-/// How a stream ended, other than by its clean end. Inside the [`io::Error`] of reads and writes; see
+/// An end of a stream other than the clean one. It is the source of the [`io::Error`] of reads and writes; see
 /// [`StreamError::of`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StreamError {
-    /// The connection ended and the stream had not: what was read is not all of it.
+    /// The connection ended before the stream did: what was read is incomplete.
     #[error("connection lost: the stream was cut before its end")]
     Lost,
-    /// The other side gave up on what it was sending.
+    /// The other side aborted what it was sending.
     #[error("stream reset: {}", describe(*code))]
     Reset {
-        /// Its code, or one of [`crate::error::ErrorCode`].
+        /// An application's code, or one of [`crate::error::ErrorCode`].
         code: u32,
     },
-    /// The other side reads no more of what is sent to it.
+    /// The other side reads no more.
     #[error("stream stopped by its reader: {}", describe(*code))]
     Stopped {
-        /// Its code, or one of [`crate::error::ErrorCode`].
+        /// An application's code, or one of [`crate::error::ErrorCode`].
         code: u32,
     },
-    /// Netcore broke the rules of a data connection.
     #[error("malformed data connection")]
     Malformed(#[from] DataError),
-    /// This side had ended the direction already.
     #[error("the stream was already ended on this side")]
     Ended,
 }
 
 impl StreamError {
-    /// What a read or write of a [`super::DataStream`] failed with; `None` for failures of the socket itself.
+    /// The stream's error inside that of a read or write; `None` if the socket itself failed.
     pub fn of(error: &io::Error) -> Option<&Self> {
         error.get_ref().and_then(|source| source.downcast_ref())
     }
@@ -64,26 +62,25 @@ impl From<StreamError> for io::Error {
 #[derive(Debug)]
 pub(super) struct Incoming {
     buffer: Vec<u8>,
-    /// The part of `buffer` not handed out yet.
+    /// The part of `buffer` that has not been read yet.
     start: usize,
     end: usize,
-    /// Takes out of the buffer what is read.
+    /// Decodes what is read.
     pub(super) receiver: Receiver,
-    /// Looks at everything as it arrives, so that a STOP behind unread data is seen.
+    /// Decodes everything as it arrives, so that a STOP behind unread data is seen.
     scout: Receiver,
     scouted: usize,
     pub(super) reset: Option<u32>,
     pub(super) stopped: Option<u32>,
-    /// Everything sent, and its end, has arrived.
+    /// The other node has acknowledged all bytes sent and their end.
     pub(super) complete: bool,
-    /// The connection's end, or why nothing more can be read from it.
+    /// The reason why nothing more can be read from the connection.
     pub(super) closed: Option<StreamError>,
-    /// STOP was sent.
     pub(super) unwanted: bool,
 }
 
 impl Incoming {
-    /// Starts with what was read after the answer to the opening.
+    /// Starts with the bytes that were read after the answer to the opening.
     pub(super) fn new(rest: Vec<u8>) -> Self {
         let mut incoming = Self {
             start: 0,
@@ -102,7 +99,7 @@ impl Incoming {
         incoming
     }
 
-    /// Reads once into the buffer. Ready when something changed: bytes, or the connection's end.
+    /// Reads once into the buffer. Ready after bytes or the connection's end.
     pub(super) fn poll_fill(&mut self, io: &mut LocalStream, cx: &mut Context<'_>) -> Poll<()> {
         if self.closed.is_some() {
             return Poll::Ready(());
@@ -132,7 +129,7 @@ impl Incoming {
         Poll::Ready(())
     }
 
-    /// Whether [`Self::poll_fill`] may be called while bytes wait to be read.
+    /// Whether [`Self::poll_fill`] may be called while there are unread bytes.
     pub(super) fn has_room(&self) -> bool {
         self.closed.is_none() && (self.end < READ_AHEAD || self.start >= READ_AHEAD / 2)
     }
@@ -154,8 +151,8 @@ impl Incoming {
         self.scouted = self.end - view.len();
     }
 
-    /// Hands out what is in the buffer. `Some(Ok(()))` when `out` got bytes or the stream is at its end; `None` when
-    /// more must be read first.
+    /// Moves bytes of the stream from the buffer to `out`. `Some(Ok(()))` if there were any, or the stream is at its end;
+    /// `None` if more must be read from the connection first.
     pub(super) fn take(&mut self, out: &mut ReadBuf<'_>) -> Option<Result<(), StreamError>> {
         let before = out.filled().len();
         let mut view = &self.buffer[self.start..self.end];

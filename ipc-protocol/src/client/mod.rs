@@ -1,11 +1,11 @@
-//! The gateway's client for Rust: a control session ([`Client`], [`Events`]) and streams ([`DataStream`]). Used by the
-//! command line, and by whatever tests netcore. It does not reconnect by itself.
+//! The gateway's client for Rust: a control session ([`Client`], [`Events`]) and streams ([`DataStream`]). The command line
+//! and netcore's tests use it. It does not reconnect by itself.
 //!
 //! ```text
 //! Client (cheap to clone) ──Command──► Driver (one task) ◄──frames──► netcore
 //!    ▲                                  │      │
-//!    └───────── replies (oneshot) ◄─────┘      ├──► Events (bounded; what does not fit is counted and turned down)
-//!                                              └──► Subscription (one for each topic, bounded and counted, too)
+//!    └──────── responses (oneshot) ◄────┘      ├──► Events (bounded; on overflow dropped, counted and refused)
+//!                                              └──► Subscription (one for each topic; bounded, drops are counted)
 //! Client::open, Client::accept ── a connection of its own ──► DataStream
 //! ```
 
@@ -46,38 +46,33 @@ pub use records::Stored;
 pub use stream::DataStream;
 pub use topics::Subscription;
 
-/// Commands on their way to the driver; more callers wait.
+/// Queued commands to the driver; further callers wait.
 const COMMANDS: usize = 64;
-/// Events the plugin has not taken yet. Calls dominate; netcore allows 256 calls and 128 streams to wait at a time.
+/// Queued events. Calls dominate; netcore allows 256 pending calls and 128 unclaimed streams.
 const EVENTS: usize = 512;
-/// What is kept free of [`MAX_REQUESTS`] for requests of the driver's own.
+/// Of [`MAX_REQUESTS`], reserved for the driver's own requests.
 const RESERVED: usize = 16;
 
-/// Why the gateway could not be used.
+/// An error of the client.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// `POLYPEER_GATEWAY` or `POLYPEER_TOKEN` is missing or bad: this process is no plugin.
-    #[error("{name} is not set to what a plugin finds there; start this program as a plugin")]
-    Environment {
-        /// The variable.
-        name: &'static str,
-    },
-    /// The socket could not be reached.
+    /// `POLYPEER_GATEWAY` or `POLYPEER_TOKEN` is missing or invalid: this process is not a plugin.
+    #[error("{name} is missing or invalid; start this program as a plugin")]
+    Environment { name: &'static str },
     #[error("gateway not reachable")]
     Connect(#[from] io::Error),
-    /// The answer could not be read.
     #[error("gateway connection broke")]
     Transport(#[from] TransportError),
-    /// Netcore, or the other side, said no.
+    /// Netcore or the other side refused.
     #[error("{0}")]
     Refused(Failure),
-    /// The control session is over, for this reason. A new one is needed.
+    /// The control session ended, for this reason. A new one is needed.
     #[error("session ended: {0}")]
     Ended(Failure),
 }
 
 impl ClientError {
-    /// The failure in the form that crosses processes: what was said, or `connection lost`.
+    /// The failure as it crosses processes: the one received, or `connection lost`.
     pub fn failure(&self) -> Failure {
         match self {
             Self::Refused(failure) | Self::Ended(failure) => failure.clone(),
@@ -98,7 +93,7 @@ pub struct Client {
 struct Shared {
     path: PathBuf,
     welcome: Welcome,
-    /// Permits for requests in flight: callers beyond wait here.
+    /// Permits for requests in flight; further callers wait for one.
     slots: Arc<Semaphore>,
     tickets: AtomicU64,
     ended: watch::Receiver<Option<Failure>>,
@@ -106,7 +101,7 @@ struct Shared {
 
 impl Client {
     /// Connects to the gateway socket at `path` and starts the control session of the launch that `token` belongs to,
-    /// replacing an earlier one. Waits while netcore is being started again.
+    /// replacing an earlier one. Waits while netcore restarts.
     pub async fn connect(path: &Path, token: Secret) -> Result<(Self, Events), ClientError> {
         let stream = transport::connect(path).await?;
         let (read, write) = transport::split(stream);
@@ -142,7 +137,7 @@ impl Client {
         Ok((Self { shared: Arc::new(shared), commands }, Events { events, dropped, ended, told: false }))
     }
 
-    /// [`Self::connect`] with what a plugin finds in its environment.
+    /// [`Self::connect`] with the socket and token in the environment.
     pub async fn from_environment() -> Result<(Self, Events), ClientError> {
         let path = std::env::var_os("POLYPEER_GATEWAY").ok_or(ClientError::Environment { name: "POLYPEER_GATEWAY" })?;
         let token = std::env::var("POLYPEER_TOKEN").ok().and_then(|text| text.parse().ok());
@@ -150,7 +145,7 @@ impl Client {
         Self::connect(Path::new(&path), token).await
     }
 
-    /// What netcore said at the start. Grants may have changed since; see [`Event::GrantsChanged`].
+    /// The start of the session. Grants may have changed since; see [`Event::GrantsChanged`].
     pub fn welcome(&self) -> &Welcome {
         &self.shared.welcome
     }
@@ -160,7 +155,7 @@ impl Client {
         self.shared.welcome.node
     }
 
-    /// Waits for the end of the session and says why it ended.
+    /// Waits for the end of the session and returns the reason.
     pub async fn ended(&self) -> Failure {
         let mut ended = self.shared.ended.clone();
         let reason = ended.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone());
@@ -169,8 +164,8 @@ impl Client {
 
     // Streams.
 
-    /// Opens a stream and waits until the other side has accepted it. `timeout` (`None`: 30 s) is for all of it, and
-    /// kept by netcore.
+    /// Opens a stream and waits until the other side has accepted it. `timeout` (`None`: 30 s) covers all of it;
+    /// netcore enforces it.
     pub async fn open(
         &self,
         target: Target,
@@ -186,7 +181,7 @@ impl Client {
         self.data(Opening::Accept { secret: self.shared.welcome.secret.clone(), stream }).await
     }
 
-    /// Turns an announced stream down. Codes of Polypeer's own reach the opener as `refused`.
+    /// Refuses an announced stream. Polypeer's own codes reach the opener as `refused`.
     pub async fn refuse(&self, stream: u64, failure: Failure) -> Result<(), ClientError> {
         self.done(Request::RefuseStream { stream, failure: failure.cut() }).await
     }
@@ -213,24 +208,24 @@ impl Client {
         self.done(Request::Listen { protocol, scope, calls }).await
     }
 
-    /// Stops serving a protocol. Streams already claimed go on.
+    /// Stops serving a protocol. Claimed streams continue.
     pub async fn unlisten(&self, protocol: Protocol, scope: Scope) -> Result<(), ClientError> {
         self.done(Request::Unlisten { protocol, scope }).await
     }
 
-    /// Answers [`Event::Call`]; over 64 KiB declines it. Says nothing about whether the caller still waits.
+    /// Replies to [`Event::Call`], or declines it if the reply is over 64 KiB. Succeeds even if the caller has cancelled.
     pub async fn answer(&self, call: u64, payload: impl Into<Bytes>) -> Result<(), ClientError> {
         self.command(Command::Answer { call, payload: Payload(payload.into()) }).await
     }
 
-    /// Declines [`Event::Call`]. Codes of Polypeer's own reach the caller as `refused`.
+    /// Declines [`Event::Call`]. Polypeer's own codes reach the caller as `refused`.
     pub async fn decline(&self, call: u64, failure: Failure) -> Result<(), ClientError> {
         self.command(Command::Decline { call, failure }).await
     }
 
-    // Asking.
+    // Requests.
 
-    /// Sends one message of at most 64 KiB and waits for the one that answers it. Dropping the future cancels the call.
+    /// Sends one message of at most 64 KiB and waits for the reply. Dropping the future cancels the call.
     pub async fn call(
         &self,
         target: Target,
@@ -266,12 +261,12 @@ impl Client {
         self.done(Request::WatchPeers { on }).await
     }
 
-    /// Says the plugin is ready to work.
+    /// Reports that the plugin is ready.
     pub async fn ready(&self) -> Result<(), ClientError> {
         self.done(Request::Ready).await
     }
 
-    /// Asks whether netcore is there.
+    /// Checks that netcore responds.
     pub async fn ping(&self) -> Result<(), ClientError> {
         self.done(Request::Ping).await
     }
@@ -283,12 +278,13 @@ impl Client {
         }
     }
 
-    /// Asks and waits. Waits first while as many requests as a session may have are in flight.
-    async fn request(&self, request: Request) -> Result<Response, ClientError> {
+    /// Sends a request that has no method of its own here, and waits for the response; `Response::Failed` is an error.
+    /// Waits first while the session has as many requests in flight as it may.
+    pub async fn request(&self, request: Request) -> Result<Response, ClientError> {
         self.request_of(request, None).await
     }
 
-    /// [`Self::request`] that ends a subscription: done already when another one has taken its topic.
+    /// [`Self::request`] that ends a subscription; it does nothing if another subscription has taken the topic.
     async fn request_of(&self, request: Request, only_of: Option<(Name, u64)>) -> Result<Response, ClientError> {
         let permit = self.shared.slots.clone().acquire_owned().await.expect("the semaphore is never closed");
         let (reply, answer) = oneshot::channel();
@@ -315,7 +311,7 @@ impl Client {
     }
 }
 
-/// Tells netcore when whoever asked stops waiting. Best effort: when commands queue up, the request just goes on.
+/// Cancels a request when its caller stops waiting. Best effort: if the queue of commands is full, the request goes on.
 struct CancelGuard<'a> {
     commands: Option<&'a mpsc::Sender<Command>>,
     ticket: u64,
@@ -329,8 +325,8 @@ impl Drop for CancelGuard<'_> {
     }
 }
 
-/// What netcore tells by itself. At most 512 wait; what comes beyond is counted, and streams and calls among it are
-/// turned down.
+/// The session's events. At most 512 are queued; further ones are dropped and counted, and streams and calls among them
+/// refused.
 #[derive(Debug)]
 pub struct Events {
     events: mpsc::Receiver<Event>,
@@ -340,8 +336,8 @@ pub struct Events {
 }
 
 impl Events {
-    /// The next event. [`Event::Dropped`] comes for events lost here as for those lost in netcore. The last one is
-    /// [`Event::Closing`], with the reason whatever it was; then `None`. May be cancelled without losing events.
+    /// The next event. [`Event::Dropped`] counts events dropped here as well as in netcore. The last event is
+    /// [`Event::Closing`] with the reason, whatever it is; then `None`. Cancel-safe.
     pub async fn next(&mut self) -> Option<Event> {
         let count = self.dropped.swap(0, Ordering::Relaxed);
         if count > 0 {
@@ -359,8 +355,8 @@ impl Events {
     }
 }
 
-/// Reads the answer to an opening, which may be there although the opening could not be written: netcore refuses and
-/// closes without having read it when there are too many connections.
+/// Reads the answer to an opening, even if writing the opening failed: with too many connections netcore refuses and closes
+/// without reading.
 async fn first_reply<R: AsyncRead + Unpin>(
     sent: Result<(), TransportError>,
     reader: &mut FrameReader<R>,
@@ -381,7 +377,7 @@ fn unexpected(response: Response) -> ClientError {
     ClientError::Refused(Failure::new(ErrorCode::Malformed, text))
 }
 
-/// An error's text with that of everything it came from.
+/// An error's text, followed by those of its sources.
 fn with_sources(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")

@@ -1,4 +1,4 @@
-//! The DHT: records, providers, and where peers are. All of it may take as long as `timeout` (`None`: 30 s).
+//! The DHT: records, providers, and addresses of peers. A `timeout` of `None` means 30 s.
 
 use std::time::Duration;
 
@@ -10,19 +10,19 @@ use crate::ids::{Hash, Name, NodeId};
 use crate::record::SignedRecord;
 use crate::ticket::Ticket;
 
-/// What became of a record that was put.
+/// A stored record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stored {
-    /// The hash of an immutable value; otherwise the record's place in the DHT.
+    /// The hash of an immutable value, otherwise the record's place in the DHT.
     pub key: Hash,
-    /// The sequence number of a signed record; otherwise 0.
+    /// The sequence number of a signed record, otherwise 0.
     pub sequence: u64,
-    /// Nodes that took it.
+    /// Nodes that stored it.
     pub copies: u32,
 }
 
 impl Client {
-    /// Puts a value of at most 3,072 bytes under a name and its own hash.
+    /// Stores a value of at most 3,072 bytes under a name and the value's hash.
     pub async fn put_immutable(
         &self,
         name: Name,
@@ -33,7 +33,7 @@ impl Client {
         self.stored(Request::PutImmutable { name, value, timeout_ms: milliseconds(timeout) }).await
     }
 
-    /// Finds what [`Self::put_immutable`] put; `None` when nobody has it.
+    /// Finds a value that [`Self::put_immutable`] stored; `None` if no node has it.
     pub async fn get_immutable(
         &self,
         name: Name,
@@ -46,8 +46,8 @@ impl Client {
         }
     }
 
-    /// Puts a value of at most 3,072 bytes under this node's id and a name, in the place of what it put there before. It is
-    /// good for `lifetime`: a day, when `None` and at most.
+    /// Stores a value of at most 3,072 bytes under this node's id and a name, replacing an earlier one. It expires after
+    /// `lifetime`: at most a day, and a day if `None`.
     pub async fn put_own(
         &self,
         name: Name,
@@ -60,12 +60,12 @@ impl Client {
         self.stored(Request::PutOwn { name, value, lifetime_s, timeout_ms: milliseconds(timeout) }).await
     }
 
-    /// Puts a record that carries its owner's signature.
+    /// Stores a record that is already signed.
     pub async fn put_signed(&self, record: SignedRecord, timeout: Option<Duration>) -> Result<Stored, ClientError> {
         self.stored(Request::PutSigned { record, timeout_ms: milliseconds(timeout) }).await
     }
 
-    /// Finds the newest record of a key, a node's or any other, under a name.
+    /// Finds the newest record of a key, a node id or any other, under a name.
     pub async fn get_signed(
         &self,
         key: NodeId,
@@ -78,8 +78,8 @@ impl Client {
         }
     }
 
-    /// Lists this node as a provider of what the name stands for until [`Self::unprovide`] or the end of the session.
-    /// Returns after the first time.
+    /// Publishes this node as a provider of what the name stands for, until [`Self::unprovide`] or the end of the session.
+    /// Returns after the first publication.
     pub async fn provide(&self, name: Name, timeout: Option<Duration>) -> Result<Stored, ClientError> {
         self.stored(Request::Provide { name, timeout_ms: milliseconds(timeout) }).await
     }
@@ -89,8 +89,8 @@ impl Client {
         self.done(Request::Unprovide { name }).await
     }
 
-    /// Finds nodes that provide what the name stands for: those that the plugin may deal with, and that were found when
-    /// there are `limit` (at most 64; 0: 16) or the time is over.
+    /// Finds nodes that provide what the name stands for and that the plugin may communicate with. The search ends when
+    /// `limit` are found (at most 64; 0: 16), or at the timeout with those found by then.
     pub async fn find_providers(
         &self,
         name: Name,
@@ -103,7 +103,7 @@ impl Client {
         }
     }
 
-    /// Finds where a peer can be reached, by what it signed itself.
+    /// Finds a peer's addresses in its own signed record.
     pub async fn find_peer(&self, node: NodeId, timeout: Option<Duration>) -> Result<Ticket, ClientError> {
         match self.request(Request::FindPeer { node, timeout_ms: milliseconds(timeout) }).await? {
             Response::Found(ticket) => Ok(ticket),

@@ -1,4 +1,4 @@
-//! A stream to another plugin, as bytes: [`DataStream`] hides the frames of its data connection.
+//! Streams to other plugins as byte pipes: [`DataStream`] hides the frames of its data connection.
 
 use std::io;
 use std::pin::Pin;
@@ -17,10 +17,10 @@ use crate::transport::LocalStream;
 
 /// A reliable ordered byte pipe to a plugin of a peer or of this node; either half closes on its own.
 ///
-/// Reading ends (`Ok(0)`) only at the end the other side declared; a cut or reset stream is an error that holds a
-/// [`StreamError`]. Written bytes may wait in a buffer of one frame until the next write, read or flush: flush, or
+/// Reading ends (`Ok(0)`) only at the end that the other side declared; a cut or reset stream is an error that holds a
+/// [`StreamError`]. Written bytes may stay in a buffer of one frame until the next write, read or flush: flush, or
 /// [`Self::finish`], before waiting for something else. `shutdown` is [`Self::finish`]. Dropping the stream before that
-/// cuts it, which the other side sees as `connection lost`. Works with [`tokio::io::split`].
+/// cuts it: the other side sees `connection lost`. Works with [`tokio::io::split`].
 #[derive(Debug)]
 pub struct DataStream {
     io: LocalStream,
@@ -31,11 +31,10 @@ pub struct DataStream {
     /// Bytes of `output` already written.
     sent: usize,
     sender: Sender,
-    /// RESET was sent.
     abandoned: bool,
     wakers: Arc<Wakers>,
-    /// Wakes whoever reads and whoever writes: either may be waiting for what the other one polled for. What is waited
-    /// for becomes usable only with the wake, so that nobody can take it from under the other.
+    /// Wakes the reader and the writer: either may wait for readiness that the other one polled for. The socket becomes
+    /// ready only with the wake, so that neither can take the readiness of the other.
     waker: Waker,
 }
 
@@ -71,7 +70,7 @@ impl Wake for Wakers {
 }
 
 impl DataStream {
-    /// A stream on a connection that has just been answered with `Opened`; `rest` was read after that.
+    /// A stream on a connection whose opening was answered with `Opened`; `rest` was read after the answer.
     pub(super) fn new(io: LocalStream, rest: Vec<u8>, origin: Origin, protocol: Protocol) -> Self {
         let wakers = Arc::new(Wakers::default());
         let waker = Waker::from(wakers.clone());
@@ -80,23 +79,22 @@ impl DataStream {
         Self { io, origin, protocol, incoming, output, sent: 0, sender, abandoned: false, wakers, waker }
     }
 
-    /// Who is at the other end.
+    /// The other end.
     pub fn origin(&self) -> &Origin {
         &self.origin
     }
 
-    /// What is spoken.
     pub fn protocol(&self) -> &Protocol {
         &self.protocol
     }
 
-    /// Says that everything has been written, and sends it. The other side then reads a clean end. Reading goes on.
+    /// Flushes, and ends this direction: the other side reads a clean end. Reading continues.
     pub async fn finish(&mut self) -> io::Result<()> {
         self.shutdown().await
     }
 
-    /// Gives up on what is being sent: the other side's reads fail with `code`, which is below
-    /// [`crate::error::FIRST_CODE`]. Without effect after [`Self::finish`].
+    /// Aborts this direction: the other side's reads fail with `code`, which is below [`crate::error::FIRST_CODE`]. No
+    /// effect after [`Self::finish`].
     pub async fn reset(&mut self, code: u32) -> io::Result<()> {
         if let Some(header) = self.sender.header(DataHeader::Reset(code)) {
             self.output.extend_from_slice(&header);
@@ -105,8 +103,8 @@ impl DataStream {
         self.sent_out().await
     }
 
-    /// Reads no more: the other side's writes fail with `code`, which is below [`crate::error::FIRST_CODE`]. Without
-    /// effect the second time.
+    /// Stops reading: the other side's writes fail with `code`, which is below [`crate::error::FIRST_CODE`]. No effect
+    /// the second time.
     pub async fn stop(&mut self, code: u32) -> io::Result<()> {
         if let Some(header) = self.sender.header(DataHeader::Stop(code)) {
             self.output.extend_from_slice(&header);
@@ -123,8 +121,8 @@ impl DataStream {
         Ok(sent.await?)
     }
 
-    /// Finishes, and waits until both directions have ended and the other side's node has acknowledged everything. What
-    /// still arrives is thrown away. Fails when the stream ended in any other way.
+    /// Finishes, and waits until both directions have ended and the other node has acknowledged everything. Bytes that
+    /// still arrive are discarded. Fails if the stream ends in any other way.
     pub async fn closed(&mut self) -> Result<(), StreamError> {
         if self.abandoned {
             return Err(StreamError::Ended);
@@ -162,7 +160,7 @@ impl DataStream {
         }
     }
 
-    /// Writes out what waits; looks for a STOP on the way.
+    /// Writes the buffer out, and looks for a STOP.
     fn poll_output(&mut self) -> Poll<Result<(), StreamError>> {
         let mut cx = Context::from_waker(&self.waker);
         while self.incoming.has_room() && self.incoming.poll_fill(&mut self.io, &mut cx).is_ready() {}
@@ -177,7 +175,7 @@ impl DataStream {
         Poll::Ready(Ok(()))
     }
 
-    /// [`Self::poll_output`] for data: pointless once the other side reads no more.
+    /// [`Self::poll_output`] for data: fails once the other side reads no more.
     fn poll_data(&mut self) -> Poll<Result<(), StreamError>> {
         let written = self.poll_output();
         match self.incoming.stopped {
@@ -186,7 +184,7 @@ impl DataStream {
         }
     }
 
-    /// The reason for a failed write: what netcore said before it closed the connection, as far as it fits the buffer.
+    /// The reason of a failed write: what netcore sent before it closed the connection, as far as it fits in the buffer.
     fn why_not_written(&mut self) -> StreamError {
         let mut cx = Context::from_waker(&self.waker);
         while self.incoming.has_room() && self.incoming.poll_fill(&mut self.io, &mut cx).is_ready() {}
@@ -211,7 +209,7 @@ impl AsyncRead for DataStream {
             }
             let cx = &mut Context::from_waker(&this.waker);
             if this.incoming.poll_fill(&mut this.io, cx).is_pending() {
-                // What the other side waits for may still be here. A failure shows in the next read or write.
+                // The other side may wait for what is still buffered. A failure shows in the next read or write.
                 let _ = this.poll_output();
                 return Poll::Pending;
             }

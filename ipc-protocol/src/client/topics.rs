@@ -1,4 +1,4 @@
-//! Gossip: publishing, and subscriptions whose messages come on a queue of their own.
+//! Gossip: publishing, and subscriptions with a queue of messages each.
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -8,10 +8,10 @@ use super::{Client, ClientError, unexpected};
 use crate::gateway::{Payload, Request, Response, TopicInfo, Validation, Verdict};
 use crate::ids::{Hash, Name};
 
-/// Messages of a topic that the plugin has not taken yet, at most; as many as netcore lets wait for a verdict.
+/// Queued messages of a topic: as many as may be pending a verdict at netcore.
 const MESSAGES: usize = 256;
 
-/// A topic's messages; ends the subscription when dropped.
+/// A subscription and its queue of messages. Dropping it unsubscribes.
 #[derive(Debug)]
 pub struct Subscription {
     client: Client,
@@ -21,7 +21,7 @@ pub struct Subscription {
 }
 
 impl Client {
-    /// Sends a message of at most 64 KiB to all who are subscribed to a topic: its name, and the number of peers that it is
+    /// Sends a message of at most 64 KiB to all subscribers of a topic. Returns its id, and the number of peers that it is
     /// sent to at once.
     pub async fn publish(&self, topic: Name, payload: impl Into<Bytes>) -> Result<(Hash, u32), ClientError> {
         match self.request(Request::Publish { topic, payload: Payload(payload.into()) }).await? {
@@ -30,8 +30,8 @@ impl Client {
         }
     }
 
-    /// Subscribes to a topic. With [`Validation::Plugin`] every message must be judged within 10 s. Asking again ends the
-    /// earlier subscription of this client; at most 256 messages wait to be taken, those beyond are counted as dropped events.
+    /// Subscribes to a topic. With [`Validation::Plugin`] every message needs a verdict within 10 s. A repeated call ends
+    /// this client's earlier subscription. At most 256 messages are queued; further ones are counted as dropped events.
     pub async fn subscribe(&self, topic: Name, validation: Validation) -> Result<Subscription, ClientError> {
         let (sender, messages) = mpsc::channel(MESSAGES);
         let number = self.shared.tickets.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -44,23 +44,21 @@ impl Client {
 }
 
 impl Subscription {
-    /// Of which topic.
     pub fn topic(&self) -> &Name {
         &self.topic
     }
 
-    /// The next message; `None` when the session is over or a newer subscription took the topic. May be cancelled
-    /// without losing messages.
+    /// The next message; `None` when the session is over or a newer subscription has taken the topic. Cancel-safe.
     pub async fn next(&mut self) -> Option<Message> {
         self.messages.recv().await
     }
 
-    /// Decides on a message, when the plugin validates.
+    /// Gives the verdict on a message, with [`Validation::Plugin`].
     pub async fn judge(&self, message: &Message, verdict: Verdict) -> Result<(), ClientError> {
         self.client.done(Request::Judge { topic: self.topic.clone(), message: message.id, verdict }).await
     }
 
-    /// How the topic fares.
+    /// The topic's statistics.
     pub async fn info(&self) -> Result<TopicInfo, ClientError> {
         match self.client.request(Request::Topic { topic: self.topic.clone() }).await? {
             Response::Topic(info) => Ok(info),
@@ -68,7 +66,7 @@ impl Subscription {
         }
     }
 
-    /// Ends the subscription and waits until it has ended. A newer subscription of the topic goes on: this one has ended.
+    /// Ends the subscription, and waits until it has ended. A newer subscription of the topic continues.
     pub async fn end(self) -> Result<(), ClientError> {
         let request = Request::Unsubscribe { topic: self.topic.clone() };
         match self.client.request_of(request, Some((self.topic.clone(), self.number))).await? {
@@ -80,7 +78,7 @@ impl Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        // When commands queue up, or requests, the driver ends it with the next message, which it finds nobody to take.
+        // If the queue of commands is full, the driver unsubscribes at the next message, whose queue is closed.
         let command = Command::Unsubscribed { topic: self.topic.clone(), number: self.number };
         let _ = self.client.commands.try_send(command);
     }

@@ -16,34 +16,31 @@ use crate::gateway::{ClientFrame, Event, Opening, OpeningReply, Payload, Request
 use crate::ids::Secret;
 use crate::limits::{MAX_REQUESTS, VERSION};
 
-/// What netcore's bytes mean.
+/// What netcore sent, checked against the rules of the session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClientEvent {
-    /// The session stands. Comes first, and once.
+    /// The session is open: the first event, once.
     Welcome(Welcome),
-    /// A request is answered; its id is free again.
+    /// The response to a request, whose id is free again.
     Response {
-        /// Of the request.
         id: u64,
-        /// The answer; `Failed(unsupported)` for a kind of answer this version does not know.
+        /// `Failed(unsupported)` for a kind of response that this version does not know.
         response: Response,
     },
-    /// Netcore tells something. `Closing` comes as [`Self::Ended`] instead.
+    /// An event other than `Closing`, which becomes [`Self::Ended`].
     Event(Event),
-    /// The session is over, for this reason. Nothing comes after it; requests without an answer have failed with it.
+    /// The session ended, for this reason: the last event. Pending requests have failed with it.
     Ended(Failure),
 }
 
-/// Why a frame cannot be sent.
+/// The error of sending a frame.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
-    /// The session has ended, or has not begun.
     #[error("the session is not running")]
     NotRunning,
-    /// As many requests as a session may have wait for their answers.
     #[error("{MAX_REQUESTS} requests are in flight already")]
     TooMany,
-    /// The payload of a request or answer is over its limit, or the message over that of a frame.
+    /// The payload is over its limit, or the message over a frame's.
     #[error("message is too large")]
     TooLarge,
 }
@@ -55,7 +52,7 @@ enum State {
     Ended,
 }
 
-/// The state machine. Commands append frames to `out`.
+/// A plugin's end of a control session. Commands append frames to `out`.
 #[derive(Debug)]
 pub struct ClientSession {
     state: State,
@@ -65,7 +62,7 @@ pub struct ClientSession {
 }
 
 impl ClientSession {
-    /// Starts a session: its `Hello` goes to `out`.
+    /// Starts a session: appends its `Hello` to `out`.
     pub fn new(token: Secret, out: &mut Vec<u8>) -> Self {
         frame::write(&Opening::Hello { versions: vec![VERSION], token }, out).expect("a Hello is small");
         Self { state: State::Greeting, next_id: 1, in_flight: HashSet::new(), skipped: 0 }
@@ -73,20 +70,20 @@ impl ClientSession {
 
     // Getters.
 
-    /// Requests without an answer, at most 256.
+    /// Requests in flight, at most 256.
     pub fn in_flight(&self) -> usize {
         self.in_flight.len()
     }
 
-    /// Events of later versions that were skipped.
+    /// Skipped events of later versions.
     pub fn skipped(&self) -> u64 {
         self.skipped
     }
 
     // Bytes in.
 
-    /// Takes frames from the front of `input` until one means something, and leaves `input` after it. `None`: more
-    /// bytes are needed after those left in `input`.
+    /// Takes frames off the front of `input` until one is an event. `None`: more bytes are needed after those left in
+    /// `input`.
     pub fn read(&mut self, input: &mut &[u8]) -> Option<ClientEvent> {
         while self.state != State::Ended {
             let body = match frame::split(input) {
@@ -103,7 +100,7 @@ impl ClientSession {
         None
     }
 
-    /// Takes one frame's body. `None`: it was skipped.
+    /// Handles one frame's body. `None`: it was skipped.
     pub fn handle_frame(&mut self, body: &[u8]) -> Option<ClientEvent> {
         match self.state {
             State::Ended => None,
@@ -159,7 +156,7 @@ impl ClientSession {
 
     // Commands.
 
-    /// Asks for something; the id comes back with the answer.
+    /// Sends a request and returns its id.
     pub fn request(&mut self, request: Request, out: &mut Vec<u8>) -> Result<u64, CommandError> {
         if self.in_flight.len() >= MAX_REQUESTS {
             return Err(CommandError::TooMany);
@@ -174,18 +171,17 @@ impl ClientSession {
         Ok(id)
     }
 
-    /// Gives up on a request, which is still answered. Nothing is sent when it has its answer already.
+    /// Cancels a request, which is still answered. Sends nothing if it has been answered already.
     pub fn cancel(&mut self, id: u64, out: &mut Vec<u8>) -> Result<(), CommandError> {
         if self.in_flight.contains(&id) { self.send(&ClientFrame::Cancel { id }, out) } else { Ok(()) }
     }
 
-    /// Answers a call.
+    /// Replies to a call.
     pub fn answer(&mut self, call: u64, payload: Payload, out: &mut Vec<u8>) -> Result<(), CommandError> {
         check(&payload)?;
         self.send(&ClientFrame::Answer { call, payload }, out)
     }
 
-    /// Declines a call.
     pub fn decline(&mut self, call: u64, failure: Failure, out: &mut Vec<u8>) -> Result<(), CommandError> {
         self.send(&ClientFrame::Decline { call, failure }, out)
     }

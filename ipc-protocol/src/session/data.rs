@@ -1,39 +1,37 @@
-//! Either end of a data connection after `Opened`: [`Receiver`] takes the incoming frames apart, [`Sender`] says which
-//! frames may still be sent. Each direction: data frames, then `FIN` or `RESET`. A `STOP` concerns the direction
-//! against which it travels: its sender reads no more. It may come at any time, once.
+//! Either end of a data connection after `Opened`: [`Receiver`] decodes the incoming frames, [`Sender`] decides which
+//! frames may still be sent. Each direction carries data frames, then `FIN` or `RESET`. A `STOP` is about the opposite
+//! direction: its sender reads no more. It may be sent once, at any time.
 //!
 //! Used by [`crate::client::DataStream`] and by netcore's gateway.
 
 use crate::frame::{BadHeader, DataHeader};
 
-/// What comes out of the bytes of a data connection.
+/// What arrived on a data connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Received<'a> {
     /// The next bytes of the stream; never empty.
     Data(&'a [u8]),
     /// The other side has written everything.
     Fin,
-    /// The other side gave up, with this code.
+    /// The other side aborted, with this code.
     Reset(u32),
     /// The other side reads no more, with this code.
     Stop(u32),
 }
 
-/// How the other side broke the rules of a data connection. The connection is then of no more use.
+/// A violation of the rules of a data connection. The connection cannot continue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DataError {
-    /// Four bytes that are no header.
     #[error(transparent)]
     Header(#[from] BadHeader),
     /// `DATA`, `FIN` or `RESET` after the stream had ended.
     #[error("data frame after the end of the stream")]
     AfterEnd,
-    /// A second `STOP`.
     #[error("second request to stop")]
     SecondStop,
 }
 
-/// The incoming half.
+/// The incoming direction.
 #[derive(Debug, Default)]
 pub struct Receiver {
     /// Bytes of the current data frame still to come.
@@ -43,9 +41,8 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// Takes the next event from the front of `input`, which then starts after it. Data is handed out as it is there,
-    /// at most `limit` (≥ 1) bytes at a time. `None`: more bytes are needed, and what is left of `input` (under 4
-    /// bytes) must be given again in front of them.
+    /// Takes the next event off the front of `input`. Data is returned as it arrives, at most `limit` (≥ 1) bytes at a
+    /// time. `None`: more bytes are needed; the rest of `input` (under 4 bytes) must be passed again in front of them.
     pub fn next<'a>(&mut self, input: &mut &'a [u8], limit: usize) -> Result<Option<Received<'a>>, DataError> {
         if self.remaining == 0 {
             let Some((header, rest)) = input.split_first_chunk::<4>() else { return Ok(None) };
@@ -82,13 +79,13 @@ impl Receiver {
         Ok(Some(Received::Data(data)))
     }
 
-    /// Whether `FIN` or `RESET` has come. The end of the connection before that means the stream was cut.
+    /// Whether `FIN` or `RESET` has arrived. If the connection ends before that, the stream was cut.
     pub fn is_ended(&self) -> bool {
         self.ended
     }
 }
 
-/// The outgoing half: which frames may still be sent.
+/// The outgoing direction.
 #[derive(Debug, Default)]
 pub struct Sender {
     ended: bool,
@@ -96,8 +93,8 @@ pub struct Sender {
 }
 
 impl Sender {
-    /// The header to send before a frame's payload, or instead of one; `None` when the rules forbid the frame now
-    /// (the stream has ended, or was stopped before), which is then left out.
+    /// The header to send, before the payload if the frame has one. `None`: the frame is no longer allowed (the stream
+    /// has ended, or was stopped before) and must not be sent.
     pub fn header(&mut self, header: DataHeader) -> Option<[u8; 4]> {
         let allowed = match header {
             DataHeader::Stop(_) => !std::mem::replace(&mut self.stopped, true),

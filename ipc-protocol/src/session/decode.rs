@@ -1,5 +1,5 @@
-//! One frame's body to one message, telling apart what a later version added (answered or skipped) from what is broken
-//! (ends the session). Only requests, responses and events may grow within a version; see [`crate::gateway`].
+//! Decoding of a frame's body. A message of a later version (answered or skipped) is told apart from a malformed one (ends
+//! the session). Only requests, responses and events may grow within a version; see [`crate::gateway`].
 
 use std::sync::LazyLock;
 
@@ -9,49 +9,29 @@ use crate::error::{ErrorCode, Failure};
 use crate::gateway::{ClientFrame, Event, Opening, OpeningReply, Request, Response, ServerFrame};
 use crate::limits::{MAX_DATAGRAM, MAX_GOSSIP, MAX_OPENING, MAX_PAYLOAD, MAX_VALUE, MAX_VERSIONS};
 
-/// The first tags of each kind of message that this version does not know.
+/// The lowest unknown tags.
 static REQUESTS: LazyLock<u32> = LazyLock::new(variants::count::<Request>);
 static RESPONSES: LazyLock<u32> = LazyLock::new(variants::count::<Response>);
 static EVENTS: LazyLock<u32> = LazyLock::new(variants::count::<Event>);
 
-/// Why a body is not a message this version can use.
+/// The error of decoding a frame's body.
 #[derive(Debug, thiserror::Error)]
 pub enum Undecodable {
-    /// A request of a later version: answer it with `unsupported` and go on.
+    /// A request of a later version: answer it with `unsupported` and continue.
     #[error("request {id} is of unknown kind {tag}")]
-    UnknownRequest {
-        /// Of the request.
-        id: u64,
-        /// What it asks for.
-        tag: u32,
-    },
-    /// A response of a later version: the request it answers has failed, the session goes on.
+    UnknownRequest { id: u64, tag: u32 },
+    /// A response of a later version: its request has failed, the session continues.
     #[error("response to request {id} is of unknown kind {tag}")]
-    UnknownResponse {
-        /// Of the request.
-        id: u64,
-        /// The kind of answer.
-        tag: u32,
-    },
+    UnknownResponse { id: u64, tag: u32 },
     /// An event of a later version: skip and count it.
     #[error("event of unknown kind {tag}")]
-    UnknownEvent {
-        /// The kind of event.
-        tag: u32,
-    },
+    UnknownEvent { tag: u32 },
     /// Breaks the specification: the session ends.
     #[error(transparent)]
     Malformed(#[from] CodecError),
     /// Well formed, but over a limit of the specification: the session ends.
     #[error("{what} of {size}; the limit is {limit}")]
-    OverLimit {
-        /// Of what there is too much.
-        what: &'static str,
-        /// How much.
-        size: usize,
-        /// How much is allowed.
-        limit: usize,
-    },
+    OverLimit { what: &'static str, size: usize, limit: usize },
 }
 
 impl From<Undecodable> for Failure {
@@ -66,7 +46,7 @@ impl From<Undecodable> for Failure {
     }
 }
 
-/// Reads the first frame of a connection to the gateway.
+/// Decodes the first frame of a connection to the gateway.
 pub fn opening(body: &[u8]) -> Result<Opening, Undecodable> {
     if body.len() > MAX_OPENING {
         return Err(Undecodable::OverLimit { what: "first frame", size: body.len(), limit: MAX_OPENING });
@@ -80,13 +60,13 @@ pub fn opening(body: &[u8]) -> Result<Opening, Undecodable> {
     }
 }
 
-/// Reads netcore's answer to an [`Opening`].
+/// Decodes netcore's answer to an [`Opening`].
 pub fn opening_reply(body: &[u8]) -> Result<OpeningReply, Undecodable> {
     Ok(codec::decode(body)?)
 }
 
-/// Reads what a plugin sent on its control session. A payload over its limit is for the caller to answer
-/// (`too large`), since it concerns one request only.
+/// Decodes a plugin's frame on its control session. The caller checks payloads against their limits ([`too_large`],
+/// [`payload_fits`]), since those concern one request only.
 pub fn client_frame(body: &[u8]) -> Result<ClientFrame, Undecodable> {
     if let Some(Numbered { frame: 0, id, tag }) = numbered(body)
         && tag >= *REQUESTS
@@ -96,7 +76,7 @@ pub fn client_frame(body: &[u8]) -> Result<ClientFrame, Undecodable> {
     Ok(codec::decode(body)?)
 }
 
-/// Reads what netcore sent on a control session.
+/// Decodes netcore's frame on a control session.
 pub fn server_frame(body: &[u8]) -> Result<ServerFrame, Undecodable> {
     if let Some(Numbered { frame: 0, id, tag }) = numbered(body)
         && tag >= *RESPONSES
@@ -116,7 +96,7 @@ pub fn payload_fits(payload: &[u8]) -> bool {
     payload.len() <= MAX_PAYLOAD
 }
 
-/// Why a request is `too large`: what it carries is over its limit.
+/// Why a request fails with `too large`, if what it carries is over its limit.
 pub fn too_large(request: &Request) -> Option<String> {
     let (what, payload, limit, instead) = match request {
         Request::Call { payload, .. } => ("the payload of a call", payload, MAX_PAYLOAD, "use a stream"),
@@ -136,7 +116,7 @@ pub fn too_large(request: &Request) -> Option<String> {
     (length > limit).then(|| format!("{what} has at most {limit} bytes, this one {length}: {instead}"))
 }
 
-/// The start of `Request` and `Response` frames: the frame's tag, the id, the tag of what is in it.
+/// The start of a `Request` or `Response` frame: the frame's tag, the id, the tag of the request or response.
 struct Numbered {
     frame: u32,
     id: u64,
@@ -156,7 +136,7 @@ fn word(body: &[u8], at: usize) -> Option<u32> {
 mod tests {
     use super::*;
 
-    /// A `Request` or `Response` frame that ends after the tag of what is in it.
+    /// A `Request` or `Response` frame that ends after the tag of the request or response.
     fn numbered_frame(id: u64, tag: u32) -> Vec<u8> {
         [&0u32.to_le_bytes()[..], &id.to_le_bytes(), &tag.to_le_bytes()].concat()
     }

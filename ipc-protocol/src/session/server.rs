@@ -1,4 +1,4 @@
-//! Netcore's end of a connection to the gateway: the opening, then, on a control session, requests and events.
+//! Netcore's end of a connection to the gateway: the opening; then, on a control session, requests and events.
 //!
 //! ```text
 //! new ──Hello──► greeting ──welcome()──► running ──Cancel, Request… ──► running ──close(), broken frame──► ended
@@ -6,8 +6,9 @@
 //!  └──broken frame──► ended
 //! ```
 //!
-//! What the specification says netcore answers by itself is answered here: `unsupported` to a request of a later
-//! version, `busy` beyond 256 in flight, `too large` to a payload over its limit, `malformed` and the end for the rest.
+//! Some requests are answered here: a request of a later version with `unsupported`, one over the limit of 256 in flight
+//! with `busy`, a payload over its limit with `too large`. Whatever else breaks the specification ends the session with
+//! `malformed`.
 
 use std::collections::HashSet;
 
@@ -45,7 +46,7 @@ enum State {
     Ended,
 }
 
-/// The state machine. Everything to be sent is appended to `out`.
+/// Netcore's end of a connection. Everything to be sent is appended to `out`.
 #[derive(Debug)]
 pub struct ServerSession {
     state: State,
@@ -62,25 +63,25 @@ impl Default for ServerSession {
 impl ServerSession {
     // Getters.
 
-    /// Requests waiting for an answer, at most 256.
+    /// Requests in flight, at most 256.
     pub fn in_flight(&self) -> usize {
         self.in_flight.len()
     }
 
-    /// Requests of later versions that were answered `unsupported`.
+    /// Requests of later versions answered with `unsupported`.
     pub fn unsupported(&self) -> u64 {
         self.unsupported
     }
 
-    /// Whether control frames have ended and data frames begin where `input` stands.
+    /// Whether data frames follow.
     pub fn is_stream(&self) -> bool {
         self.state == State::Stream
     }
 
     // Bytes in.
 
-    /// Takes frames from the front of `input` until one concerns the caller, and leaves `input` after it. `None`:
-    /// more bytes are needed after those left in `input`, or the next step is the caller's (the answer to an opening).
+    /// Takes frames off the front of `input` until one is an event. `None`: more bytes are needed after those left in
+    /// `input`, or the caller has to answer the opening first.
     pub fn read(&mut self, input: &mut &[u8], out: &mut Vec<u8>) -> Option<ServerEvent> {
         while matches!(self.state, State::New | State::Running) {
             let body = match frame::split(input) {
@@ -100,7 +101,7 @@ impl ServerSession {
         None
     }
 
-    /// Takes one frame's body. `None`: it has been dealt with. A frame before the opening is answered breaks the
+    /// Handles one frame's body. `None`: it was answered here. A frame sent before the opening is answered breaks the
     /// specification, since the plugin cannot know yet what to send.
     pub fn handle_frame(&mut self, body: &[u8], out: &mut Vec<u8>) -> Option<ServerEvent> {
         match self.state {
@@ -211,13 +212,13 @@ impl ServerSession {
         self.state = State::Stream;
     }
 
-    /// Answers any opening with no: the connection is to be closed after sending it.
+    /// Refuses any opening. The caller sends `out` and closes the connection.
     pub fn refuse(&mut self, failure: Failure, out: &mut Vec<u8>) {
         self.close(failure, out);
     }
 
-    /// Answers a request. False when no request with this id waits for an answer: nothing is sent. Fails when the
-    /// response is over the frame limit, in which case the request still waits.
+    /// Answers a request. False, and nothing is sent, if no request with this id is pending. Fails if the response is
+    /// over the frame limit; the request is then still pending.
     pub fn respond(&mut self, id: u64, response: Response, out: &mut Vec<u8>) -> Result<bool, CodecError> {
         if self.state != State::Running || !self.in_flight.contains(&id) {
             return Ok(false);
@@ -226,13 +227,13 @@ impl ServerSession {
         Ok(self.in_flight.remove(&id))
     }
 
-    /// Tells the plugin something; nothing is sent unless the session runs.
+    /// Sends an event; does nothing unless the session runs.
     pub fn event(&mut self, event: Event, out: &mut Vec<u8>) -> Result<(), CodecError> {
         if self.state == State::Running { self.send(&ServerFrame::Event(event), out) } else { Ok(()) }
     }
 
-    /// Ends the session with a reason, in the form that fits its state. Nothing is sent once data frames flow: a
-    /// stream ends with `RESET` and `STOP` instead.
+    /// Ends the session with a reason, as `Closing` or as `Refused`. Sends nothing once data frames flow: a stream ends
+    /// with `RESET` and `STOP` instead.
     pub fn close(&mut self, failure: Failure, out: &mut Vec<u8>) {
         let failure = failure.cut();
         let written = match self.state {
@@ -250,7 +251,7 @@ impl ServerSession {
     }
 }
 
-/// The length that the header at the front of `input` tells; 0 while it is not there.
+/// The length in the header at the front of `input`; 0 while the header is incomplete.
 fn announced(input: &[u8]) -> usize {
     input.first_chunk().map_or(0, |header| u32::from_le_bytes(*header) as usize)
 }

@@ -1,10 +1,10 @@
-//! The number of variants of an enum, read off its `Deserialize`: what counts messages never has to be kept in step.
+//! The number of variants of an enum, from its `Deserialize` implementation.
 
 use std::fmt;
 
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
-/// The number of variants of the enum `T`, the first tag that this version does not know.
+/// The number of variants of the enum `T`: the lowest tag that this version does not know.
 ///
 /// # Panics
 ///
@@ -16,7 +16,7 @@ pub(super) fn count<'de, T: Deserialize<'de>>() -> u32 {
     }
 }
 
-/// Has nothing to read: it fails with what it was asked for.
+/// A deserializer without data: it fails with what it was asked for.
 struct Counter;
 
 #[derive(Debug, thiserror::Error)]

@@ -1,4 +1,4 @@
-//! Frames on byte streams. Buffers grow with what has arrived, never by a length that was told, and are bounded.
+//! Frames on byte streams. Buffers are bounded, and grow with what has arrived, never by an announced length.
 
 use std::io;
 
@@ -8,27 +8,22 @@ use crate::codec::CodecError;
 use crate::frame::{self, FrameTooLarge, HEADER};
 use crate::limits::MAX_FRAME;
 
-/// A buffer's size at first, and what it shrinks to after a large frame. Most frames are a few hundred bytes.
+/// A buffer's first size, bytes, and its size again after a large frame. Most frames are a few hundred bytes.
 const SMALL: usize = 8 << 10;
-/// Bytes a writer holds before it refuses more: a largest frame may always be added to a flushed writer.
+/// Bytes a writer buffers before it refuses more: a flushed writer always has room for the largest frame.
 const MAX_BUFFERED: usize = 2 * (MAX_FRAME + HEADER);
 
-/// Why frames cannot go on.
+/// An error of reading or writing frames. The connection cannot continue.
 #[derive(Debug, thiserror::Error)]
 pub enum TransportError {
-    /// Reading or writing failed.
     #[error("connection failed")]
     Io(#[from] io::Error),
-    /// The connection ended inside a frame.
     #[error("connection ended inside a frame")]
     Cut,
-    /// The header announced more than a frame may have.
     #[error(transparent)]
     TooLarge(#[from] FrameTooLarge),
-    /// A body that is not the message expected, or a message that cannot be sent.
     #[error(transparent)]
     Codec(#[from] CodecError),
-    /// A descriptor came where none belongs, or too many at once.
     #[error("unexpected descriptors on the admin session")]
     Descriptors,
 }
@@ -38,19 +33,17 @@ pub enum TransportError {
 pub struct FrameReader<R> {
     io: R,
     buffer: Vec<u8>,
-    /// The part of `buffer` that holds bytes not handed out yet.
+    /// The part of `buffer` that has not been returned yet.
     start: usize,
     end: usize,
 }
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
-    /// A reader with an empty buffer.
     pub fn new(io: R) -> Self {
         Self { io, buffer: Vec::new(), start: 0, end: 0 }
     }
 
-    /// The next frame's body, at most 1 MiB; `None` at an end between frames. May be cancelled and called again
-    /// without losing bytes.
+    /// The next frame's body, at most 1 MiB; `None` if the connection ends between frames. Cancel-safe.
     pub async fn next(&mut self) -> Result<Option<&[u8]>, TransportError> {
         let length = loop {
             if let Some(body) = frame::split(&self.buffer[self.start..self.end])? {
@@ -68,12 +61,12 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         Ok(Some(&self.buffer[body]))
     }
 
-    /// Bytes that arrived after the last frame handed out.
+    /// Bytes that arrived after the last returned frame.
     pub fn buffered(&self) -> &[u8] {
         &self.buffer[self.start..self.end]
     }
 
-    /// The stream, and the bytes that were read from it and not handed out: where data frames follow control frames.
+    /// The byte stream, and the bytes that were read from it and not returned: where data frames follow control frames.
     pub fn into_parts(self) -> (R, Vec<u8>) {
         let rest = self.buffered().to_vec();
         (self.io, rest)
@@ -105,12 +98,11 @@ pub struct FrameWriter<W> {
 }
 
 impl<W: AsyncWrite + Unpin> FrameWriter<W> {
-    /// A writer with an empty buffer.
     pub fn new(io: W) -> Self {
         Self { io, buffer: Vec::new(), sent: 0 }
     }
 
-    /// Whether a largest frame still fits; when not, flush first.
+    /// Whether the largest frame still fits; if not, flush first.
     pub fn has_room(&self) -> bool {
         self.buffered() + MAX_FRAME + HEADER <= MAX_BUFFERED
     }
@@ -120,8 +112,8 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
         self.buffer.len() - self.sent
     }
 
-    /// Adds a message's frame to the buffer; [`CodecError::TooLarge`] when it is over the frame limit or the writer
-    /// has no room.
+    /// Adds a message's frame to the buffer. Fails with [`CodecError::TooLarge`] if it is over the frame limit or does not
+    /// fit in the buffer.
     pub fn push<T: serde::Serialize>(&mut self, message: &T) -> Result<(), CodecError> {
         let before = self.buffer.len();
         frame::write(message, &mut self.buffer)?;
@@ -132,13 +124,13 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
         Ok(())
     }
 
-    /// Lets the caller append whole frames to the buffer, as the state machines of [`crate::session`] do. The caller
-    /// asks [`Self::has_room`] before.
+    /// The buffer, for the state machines of [`crate::session`], which append whole frames. The caller checks
+    /// [`Self::has_room`] before.
     pub fn buffer(&mut self) -> &mut Vec<u8> {
         &mut self.buffer
     }
 
-    /// Writes everything out. May be cancelled and called again without losing or repeating bytes.
+    /// Writes the buffer out. Cancel-safe.
     pub async fn flush(&mut self) -> Result<(), TransportError> {
         while self.sent < self.buffer.len() {
             match self.io.write(&self.buffer[self.sent..]).await? {
@@ -152,7 +144,7 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
         Ok(self.io.flush().await?)
     }
 
-    /// Writes one message out, after what is buffered. When cancelled, the frame stays whole in the buffer.
+    /// Writes one message out, after what is buffered. If cancelled, the whole frame stays in the buffer.
     pub async fn send<T: serde::Serialize>(&mut self, message: &T) -> Result<(), TransportError> {
         if !self.has_room() {
             self.flush().await?;
@@ -161,7 +153,7 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
         self.flush().await
     }
 
-    /// The stream. Bytes not flushed are lost.
+    /// The byte stream. Bytes that were not flushed are lost.
     pub fn into_inner(self) -> W {
         self.io
     }
