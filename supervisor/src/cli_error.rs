@@ -1,5 +1,5 @@
-//! What goes wrong, as the person at the keyboard gets it: one text, one hint, one exit code. Every error of this crate
-//! becomes a [`CliError`] before it reaches a terminal or the control socket.
+//! Errors as the person at the keyboard sees them: a message, a hint and an exit code. Every error of this crate becomes a
+//! [`CliError`] before it reaches a terminal or the control socket.
 
 use std::fmt;
 
@@ -12,11 +12,11 @@ use crate::install::InstallError;
 use crate::store::StoreError;
 use crate::toml_file::FileError;
 
-/// How a command ended: its exit code.
+/// Exit code of a command that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Exit {
-    /// 1: it did not work.
+    /// 1: the command failed.
     Failed,
     /// 2: wrong usage or bad input.
     Usage,
@@ -29,7 +29,6 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// The number.
     pub const fn code(self) -> u8 {
         match self {
             Self::Failed => 1,
@@ -41,34 +40,31 @@ impl Exit {
     }
 }
 
-/// Something that went wrong.
+/// A failure, with what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CliError {
-    /// The exit code.
     pub exit: Exit,
-    /// What went wrong.
     pub message: String,
     /// The next thing to try.
     pub hint: String,
 }
 
 impl CliError {
-    /// Any error.
     pub fn new(exit: Exit, message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { exit, message: message.into(), hint: hint.into() }
     }
 
-    /// It did not work.
+    /// An error with exit code 1.
     pub fn failed(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::new(Exit::Failed, message, hint)
     }
 
-    /// What was given makes no sense.
+    /// An error with exit code 2: wrong usage or bad input.
     pub fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::new(Exit::Usage, message, hint)
     }
 
-    /// A failure that crossed a process, with what to do about its code.
+    /// A failure reported by another process, with the hint for its code.
     pub fn from_failure(failure: &Failure) -> Self {
         let known = ErrorCode::from_number(failure.code);
         Self::new(exit_of(known), failure.to_string(), hint_for(known))
@@ -95,23 +91,21 @@ fn exit_of(code: Option<ErrorCode>) -> Exit {
 fn hint_for(code: Option<ErrorCode>) -> &'static str {
     match code {
         Some(ErrorCode::NotGranted | ErrorCode::PeerNotAllowed) => {
-            "see what is allowed with `polypeer plugin grants ID`, here and on the other node"
+            "see what is granted with `polypeer plugin grants ID`, here and on the other node"
         }
-        Some(ErrorCode::Blocked) => "undo a block with `polypeer peers unblock PEER`, or ask the other operator to",
-        Some(ErrorCode::UnknownPeer) => "ask the other side for its ticket (`polypeer ticket`) and use that",
+        Some(ErrorCode::Blocked) => "remove a block with `polypeer peers unblock PEER`, or ask the other operator to",
+        Some(ErrorCode::UnknownPeer) => "ask the other operator for a ticket (`polypeer ticket`) and use that",
         Some(ErrorCode::Unreachable | ErrorCode::TimedOut) => {
-            "check that the other node runs; `polypeer doctor PEER` says what was tried"
+            "check that the other node is running; `polypeer doctor PEER` shows what was tried"
         }
-        Some(ErrorCode::NotServed) => {
-            "nothing serves this there: check the plugin with `polypeer plugin list` on the other side"
-        }
-        Some(ErrorCode::AlreadyServed) => "stop the other one that serves it, or choose another protocol",
+        Some(ErrorCode::NotServed) => "no plugin serves it there: check with `polypeer plugin list` on the other node",
+        Some(ErrorCode::AlreadyServed) => "stop the plugin that serves it, or choose another protocol",
         Some(ErrorCode::TooManyStreams | ErrorCode::Busy) => "try again in a moment",
-        Some(ErrorCode::ConnectionLost) => "try again; `polypeer status` shows whether the network core runs",
+        Some(ErrorCode::ConnectionLost) => "try again; `polypeer status` shows whether the network core is running",
         Some(ErrorCode::ShuttingDown) => "start the daemon again with `polypeer run`",
-        Some(ErrorCode::Internal) => "see `polypeer doctor` and the log of the daemon",
-        Some(ErrorCode::Refused) => "the other side declined; ask its operator",
-        Some(ErrorCode::BadArgument) => "check what was given",
+        Some(ErrorCode::Internal) => "see `polypeer doctor` and the output of the daemon",
+        Some(ErrorCode::Refused) => "the other node refused it; ask its operator",
+        Some(ErrorCode::BadArgument) => "check the arguments",
         _ => "run `polypeer doctor`",
     }
 }
@@ -176,7 +170,7 @@ pub fn of_stream(error: &std::io::Error) -> CliError {
     };
     let hint = match StreamError::of(error) {
         Some(StreamError::Reset { code } | StreamError::Stopped { code }) if *code < FIRST_CODE => {
-            "the program at the other end gave up, for a reason of its own; what it wrote to its log says more"
+            "the program at the other end ended the stream for a reason of its own; see its log"
         }
         _ => hint_for(code),
     };

@@ -43,7 +43,7 @@ pub enum HomeError {
         root: PathBuf,
     },
     /// It holds files of something else.
-    #[error("{} is not empty and is not a home of Polypeer", root.display())]
+    #[error("{} is not empty and is not a Polypeer home", root.display())]
     Foreign {
         /// The folder.
         root: PathBuf,
@@ -57,7 +57,7 @@ pub enum HomeError {
         problem: &'static str,
     },
     /// No environment variable says where a home could be.
-    #[error("cannot tell where the home is: neither POLYPEER_HOME nor HOME is set")]
+    #[error("no home folder: neither POLYPEER_HOME nor HOME is set")]
     Nowhere,
 }
 
@@ -67,7 +67,7 @@ impl HomeError {
         match self {
             Self::Io { .. } => "check the path, its owner and its permissions, and that the disk is not full".into(),
             Self::Running { .. } => {
-                "see it with `polypeer status`, stop it with `polypeer shutdown`, or use another --home".into()
+                "check it with `polypeer status`, stop it with `polypeer shutdown`, or use another --home".into()
             }
             Self::Foreign { .. } => "give --home an empty folder, or one that does not exist yet".into(),
             Self::Unsafe { path, .. } => {
@@ -323,11 +323,11 @@ fn private_folder(path: &Path, existing: Existing) -> Result<(), HomeError> {
         Existing::Tighten | Existing::OthersMayRead => {
             let metadata = check_owner(path)?;
             if metadata.mode() & 0o022 != 0 && existing == Existing::OthersMayRead {
-                return Err(HomeError::Unsafe { path: path.into(), problem: "can be written to by others" });
+                return Err(HomeError::Unsafe { path: path.into(), problem: "is writable by others" });
             }
             if metadata.mode() & 0o077 != 0 && existing == Existing::Tighten {
                 let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
-                std::fs::set_permissions(path, private).map_err(io("take the rights of others from", path))?;
+                std::fs::set_permissions(path, private).map_err(io("restrict the permissions of", path))?;
             }
             Ok(())
         }
@@ -335,7 +335,7 @@ fn private_folder(path: &Path, existing: Existing) -> Result<(), HomeError> {
 }
 
 fn check_owner(path: &Path) -> Result<std::fs::Metadata, HomeError> {
-    let metadata = std::fs::metadata(path).map_err(io("look at", path))?;
+    let metadata = std::fs::metadata(path).map_err(io("inspect", path))?;
     let problem = |problem| Err(HomeError::Unsafe { path: path.into(), problem });
     if !metadata.is_dir() {
         return problem("is not a folder");
@@ -347,13 +347,13 @@ fn check_owner(path: &Path) -> Result<std::fs::Metadata, HomeError> {
 }
 
 fn check_private(path: &Path) -> Result<(), HomeError> {
-    let link = std::fs::symlink_metadata(path).map_err(io("look at", path))?;
+    let link = std::fs::symlink_metadata(path).map_err(io("inspect", path))?;
     if link.is_symlink() {
         return Err(HomeError::Unsafe { path: path.into(), problem: "is a symbolic link" });
     }
     match check_owner(path)?.mode() & 0o077 {
         0 => Ok(()),
-        _ => Err(HomeError::Unsafe { path: path.into(), problem: "is open to others" }),
+        _ => Err(HomeError::Unsafe { path: path.into(), problem: "is accessible by others" }),
     }
 }
 

@@ -33,7 +33,6 @@ pub enum InstallError {
     /// Something in the folder is not taken.
     #[error("{} {problem}", path.display())]
     Content {
-        /// What.
         path: PathBuf,
         /// Why not.
         problem: String,
@@ -43,13 +42,12 @@ pub enum InstallError {
     /// The program of its command is not there.
     #[error("the program {} of the plugin {id} does not exist or is not executable", path.display())]
     NoProgram {
-        /// Whose.
         id: PluginId,
         /// The program.
         path: PathBuf,
     },
     /// It is not what the operator saw.
-    #[error("{} changed after it was shown", path.display())]
+    #[error("{} changed after its permissions were shown", path.display())]
     Changed {
         /// The folder.
         path: PathBuf,
@@ -62,12 +60,12 @@ impl InstallError {
         match self {
             Self::Manifest(error) => error.hint(),
             Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
-                "make room on the disk and try again; nothing was changed".into()
+                "free space on the disk and try again; nothing was changed".into()
             }
             Self::Io { .. } => "check the owner and the permissions; nothing was changed".into(),
             Self::Content { hint, .. } => (*hint).into(),
             Self::NoProgram { .. } => "build it first (see its README), or correct command in plugin.toml".into(),
-            Self::Changed { .. } => "run the command again and look at what it asks for".into(),
+            Self::Changed { .. } => "run the command again and review its permissions".into(),
         }
     }
 }

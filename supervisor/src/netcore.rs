@@ -127,11 +127,11 @@ impl Link {
 }
 
 fn busy() -> Failure {
-    Failure::new(ErrorCode::Busy, format!("{MAX_PENDING} requests wait for the network core; try again"))
+    Failure::new(ErrorCode::Busy, format!("{MAX_PENDING} requests to the network core are pending; try again"))
 }
 
 fn lost() -> Failure {
-    Failure::new(ErrorCode::ConnectionLost, "the network core went away; it is being started again, try once more")
+    Failure::new(ErrorCode::ConnectionLost, "the network core ended; it is being restarted, try again")
 }
 
 fn time_of(request: &AdminRequest) -> Duration {
@@ -161,7 +161,7 @@ async fn write(mut sender: AdminSender, mut asks: mpsc::Receiver<Ask>, pending: 
         let command = AdminCommand { id, request: ask.request };
         if let Err(error) = sender.send(&command, ask.attached.as_ref()).await {
             // The reader meets the end of the session and tells everybody.
-            tracing::debug!("the admin session cannot be written to: {error}");
+            tracing::debug!("failed to write to the admin session: {error}");
             return;
         }
     }
@@ -174,7 +174,7 @@ async fn read(session: u64, mut receiver: AdminReceiver, pending: &Pending, even
                 let reply = pending.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
                 match reply {
                     Some(reply) => drop(reply.send(response)),
-                    None => tracing::debug!(id, "the network core answers what nobody waits for"),
+                    None => tracing::debug!(id, "dropped a response of the network core that nothing waits for"),
                 }
             }
             Ok(Some((AdminFrame::Event(event), _))) => {
@@ -185,9 +185,9 @@ async fn read(session: u64, mut receiver: AdminReceiver, pending: &Pending, even
             Ok(None) => return,
             // What a process leaves that ends or is killed; how it ended is told by who watches it.
             Err(error @ (TransportError::Io(_) | TransportError::Cut)) => {
-                return tracing::debug!("the admin session is lost: {error}");
+                return tracing::debug!("the admin session was cut: {error}");
             }
-            Err(error) => return tracing::warn!("the admin session fails: {error}"),
+            Err(error) => return tracing::warn!("the admin session failed: {error}"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Where output goes: data to stdout, talk to stderr, both as the options, the terminal and `NO_COLOR` want it.
+//! Output: data to stdout, messages and errors to stderr, as the options, the terminal and `NO_COLOR` say.
 
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::sync::Arc;
@@ -8,28 +8,27 @@ use serde::Serialize;
 
 use crate::cli_error::CliError;
 
-/// How to talk to whoever typed the command.
+/// Prints to the person who typed the command. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Printer {
-    /// Data as one JSON document.
+    /// Print data as one JSON document.
     pub json: bool,
     quiet: bool,
     color: bool,
-    /// Whether the one document of `--json` is out.
+    /// Whether the JSON document was printed.
     documented: Arc<AtomicBool>,
 }
 
 impl Printer {
-    /// As the options say.
     pub fn new(json: bool, quiet: bool) -> Self {
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         Self { json, quiet, color: !plain && io::stdout().is_terminal(), documented: Arc::default() }
     }
 
-    /// Text to stdout, and a line break. A reader that went away is no error: it has what it wanted.
+    /// Prints a line to stdout. A closed stdout is no error.
     ///
     /// # Errors
-    /// When stdout cannot be written for another reason, such as a full disk.
+    /// When writing fails for another reason, such as a full disk.
     pub fn data(&self, text: &str) -> Result<(), CliError> {
         let mut stdout = io::stdout().lock();
         match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
@@ -40,7 +39,7 @@ impl Printer {
         }
     }
 
-    /// One JSON document to stdout.
+    /// Prints one JSON document to stdout.
     ///
     /// # Errors
     /// As [`Self::data`].
@@ -49,7 +48,7 @@ impl Printer {
         self.data(&serde_json::to_string_pretty(document).expect("our documents have text keys"))
     }
 
-    /// A document with `--json`, else text.
+    /// Prints a document with `--json`, else text.
     ///
     /// # Errors
     /// As [`Self::data`].
@@ -57,19 +56,19 @@ impl Printer {
         if self.json { self.document(document) } else { self.data(&text()) }
     }
 
-    /// Talk to stderr, unless `--quiet`.
+    /// Prints a message to stderr, unless `--quiet`.
     pub fn say(&self, text: impl AsRef<str>) {
         if !self.quiet {
             to_stderr(text.as_ref());
         }
     }
 
-    /// An error and its hint to stderr; with `--json` a document to stdout too, unless there was one.
+    /// Prints an error and its hint to stderr; with `--json` also as a document to stdout, unless one was printed.
     pub fn error(&self, error: &CliError) {
         if self.json && !self.documented.load(Ordering::Relaxed) {
             let error =
                 serde_json::json!({ "exit_code": error.exit.code(), "message": error.message, "hint": error.hint });
-            let _ = self.document(&serde_json::json!({ "error": error })); // There is nowhere else to tell it.
+            let _ = self.document(&serde_json::json!({ "error": error })); // There is nowhere else to report it.
         }
         to_stderr(&format!("error: {}\nhint: {}", error.message, error.hint));
     }
@@ -79,7 +78,7 @@ impl Printer {
         !self.quiet && io::stderr().is_terminal()
     }
 
-    /// Asks a question that is answered by yes or no. Without a terminal there is nobody to ask: `None`.
+    /// Asks a yes-or-no question. `None` without a terminal to ask on.
     pub fn confirm(&self, question: &str) -> Option<bool> {
         if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
             return None;
@@ -90,12 +89,12 @@ impl Printer {
         Some(read.is_ok() && matches!(line.trim().to_lowercase().as_str(), "y" | "yes"))
     }
 
-    /// `text` as a heading.
+    /// Formats a heading: bold on a terminal.
     pub fn heading(&self, text: &str) -> String {
         if self.color { format!("\x1b[1m{text}\x1b[0m") } else { text.into() }
     }
 
-    /// Columns under headings, aligned, two spaces apart.
+    /// Formats a table: aligned columns, two spaces apart.
     pub fn table(&self, headings: &[&str], rows: &[Vec<String>]) -> String {
         let width = |column: usize| {
             let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
@@ -111,7 +110,7 @@ impl Printer {
         lines.join("\n")
     }
 
-    /// Names and values, the values aligned.
+    /// Formats names and values, the values aligned.
     pub fn pairs(&self, pairs: &[(&str, String)]) -> String {
         let width = pairs.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
         let lines = pairs.iter().map(|(name, value)| {
@@ -122,12 +121,12 @@ impl Printer {
     }
 }
 
-/// A line to stderr. Where that is closed there is nobody to tell, and a daemon goes on.
+/// Prints a line to stderr; a closed stderr is ignored.
 fn to_stderr(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// A duration as people say it: `45s`, `3m`, `2h 5m`, `4d 1h`.
+/// Formats a duration in at most two units: `45s`, `3m 0s`, `2h 5m`, `4d 1h`.
 pub fn duration(seconds: u64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     match () {
@@ -138,12 +137,12 @@ pub fn duration(seconds: u64) -> String {
     }
 }
 
-/// A value that may not be known.
+/// Formats a value that may be unknown: `-`.
 pub fn known(value: Option<impl ToString>) -> String {
     value.map_or_else(|| "-".into(), |value| value.to_string())
 }
 
-/// What came from outside, for a terminal: control characters as `\u{…}`.
+/// Makes untrusted text safe for a terminal: control characters become `\u{…}`.
 pub fn clean(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() && c != '\t' { c.escape_default().to_string() } else { c.to_string() })

@@ -135,7 +135,7 @@ impl Reaper {
                             tokio::time::sleep(PAUSE).await;
                             match spawn(&polypeer, &targets) {
                                 Ok(next) => break (child, lifeline) = next,
-                                Err(error) => tracing::error!("no reaper runs: {error}"),
+                                Err(error) => tracing::error!("failed to start a reaper: {error}"),
                             }
                         }
                     }

@@ -68,7 +68,7 @@ pub enum StoreError {
         what: String,
     },
     /// Written by a later version.
-    #[error("{} was written by a later version of Polypeer (layout {found}, this one knows {SCHEMA_VERSION})", path.display())]
+    #[error("{} was written by a later version of Polypeer (layout {found}; this version supports {SCHEMA_VERSION})", path.display())]
     TooNew {
         /// The database.
         path: PathBuf,
@@ -76,7 +76,7 @@ pub enum StoreError {
         found: i64,
     },
     /// No room for the change.
-    #[error("no room on the disk of {}; nothing was changed", path.display())]
+    #[error("no space left on the disk of {}; nothing was changed", path.display())]
     DiskFull {
         /// The database.
         path: PathBuf,
@@ -86,7 +86,6 @@ pub enum StoreError {
     Other {
         /// The database.
         path: PathBuf,
-        /// Why.
         source: rusqlite::Error,
     },
 }
@@ -96,12 +95,12 @@ impl StoreError {
     pub fn hint(&self) -> String {
         match self {
             Self::Damaged { path, .. } => format!(
-                "put back a copy of the file, or move {0} and {0}-wal away and install the plugins again; their data and the node's key are not touched",
+                "restore a backup of the file, or move {0} and {0}-wal away and install the plugins again; their data and the node's key are not affected",
                 path.display()
             ),
             Self::TooNew { .. } => "run the newer version, or use another --home".into(),
-            Self::DiskFull { .. } => "make room on the disk and try again".into(),
-            Self::Other { .. } => "check the owner and the permissions of the file and that its disk works".into(),
+            Self::DiskFull { .. } => "free space on the disk and try again".into(),
+            Self::Other { .. } => "check the owner and the permissions of the file, and that its disk works".into(),
         }
     }
 }

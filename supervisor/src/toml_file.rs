@@ -1,5 +1,5 @@
-//! Reading the TOML files people write: strict, bounded, and with errors that say where, what was expected and what to
-//! try. Used by [`crate::manifest`] and [`crate::config`].
+//! Parser of the TOML files that people write: strict and bounded; errors have the place, what was expected and a hint. Used by
+//! [`crate::manifest`] and [`crate::config`].
 
 use std::io::ErrorKind;
 use std::ops::Range;
@@ -11,51 +11,36 @@ use toml::de::{DeTable, DeValue};
 /// Largest file read, bytes: a manifest of every key is under 4 KiB.
 pub const MAX_FILE: u64 = 256 << 10;
 
-/// Why a file is not what it should be.
+/// Errors of [`read`] and [`parse`].
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
-    /// There is no such file.
     #[error("{} does not exist", path.display())]
-    Missing {
-        /// Which.
-        path: PathBuf,
-        /// What to do.
-        hint: String,
-    },
-    /// It cannot be read.
+    Missing { path: PathBuf, hint: String },
     #[error("{} cannot be read: {source}", path.display())]
-    Read {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
+    Read { path: PathBuf, source: std::io::Error },
     /// Over [`MAX_FILE`].
     #[error("{} has {size} bytes; the limit is {MAX_FILE}", path.display())]
     TooLarge {
-        /// Which.
         path: PathBuf,
         /// Its size, bytes.
         size: u64,
     },
-    /// A place in it is wrong.
+    /// Invalid content.
     #[error("{}:{line}:{column}: {what}", path.display())]
     Bad {
-        /// Which.
         path: PathBuf,
         /// From 1.
         line: usize,
         /// From 1, in characters.
         column: usize,
-        /// What is wrong, and what was expected.
+        /// The problem, and what was expected.
         what: String,
-        /// What to do.
         hint: String,
     },
 }
 
 impl FileError {
-    /// The next thing to try.
+    /// What to try next.
     pub fn hint(&self) -> String {
         match self {
             Self::Missing { hint, .. } | Self::Bad { hint, .. } => hint.clone(),
@@ -69,18 +54,17 @@ impl FileError {
     }
 }
 
-/// A rule over several keys that the file breaks.
+/// A rule about several keys that the file violates.
 #[derive(Debug)]
 pub struct Contradiction {
-    /// Keys from the top to the place to point at; a missing one points at the last that is there.
+    /// Path of keys to the place to point at; where a key is missing, the last existing one is used.
     pub place: Vec<String>,
-    /// What is wrong, and what was expected.
+    /// The problem, and what was expected.
     pub what: String,
-    /// What to do.
     pub hint: String,
 }
 
-/// Reads a whole file of at most [`MAX_FILE`] bytes. `missing` is the hint for when it is not there.
+/// Reads a file of at most [`MAX_FILE`] bytes. `missing` is the hint when it does not exist.
 pub fn read(path: &Path, missing: &str) -> Result<String, FileError> {
     let read_error = |source: std::io::Error| match source.kind() {
         ErrorKind::NotFound => FileError::Missing { path: path.into(), hint: missing.into() },
@@ -104,7 +88,7 @@ pub fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, FileErro
     })
 }
 
-/// The error for a rule over several keys, pointing at the key it is about.
+/// The error for a rule about several keys, with the place of the key in question.
 pub fn contradiction(path: &Path, text: &str, found: Contradiction) -> FileError {
     bad(path, text, locate(text, &found.place), found.what, found.hint)
 }
@@ -116,7 +100,7 @@ fn bad(path: &Path, text: &str, span: Range<usize>, what: String, hint: String) 
     FileError::Bad { path: path.into(), line, column, what, hint }
 }
 
-/// Where the deepest existing key of `place` stands in `text`.
+/// The span in `text` of the deepest existing key of `place`.
 fn locate(text: &str, place: &[String]) -> Range<usize> {
     let mut found = 0..0;
     let Ok(root) = DeTable::parse(text) else { return found };
@@ -132,7 +116,7 @@ fn locate(text: &str, place: &[String]) -> Range<usize> {
     found
 }
 
-/// A parser's message in our words, with a suggestion when it smells of a typing mistake.
+/// Rewords a parser's message, with a suggestion when it looks like a typing error.
 fn explain(message: &str) -> (String, String) {
     for (kind, ours) in [("unknown field `", "unknown key"), ("unknown variant `", "unknown value")] {
         let Some(rest) = message.strip_prefix(kind) else { continue };
@@ -153,7 +137,7 @@ fn explain(message: &str) -> (String, String) {
         return (format!("the key {key:?} is missing"), format!("add {key} = …"));
     }
     let message = message.trim().replace('\n', "; ");
-    // The parser's words for what people know under other names.
+    // The parser's terms, and those people know.
     let ours = [
         ("expected a sequence", "expected a list such as [\"one\", \"two\"]"),
         ("expected a map", "expected a section"),
@@ -162,7 +146,7 @@ fn explain(message: &str) -> (String, String) {
     (what, "correct the file and try again".into())
 }
 
-/// The name that `given` was most likely meant to be.
+/// The name closest to `given`, if it is close enough to be a typing error.
 pub fn closest<'a>(given: &str, names: &[&'a str]) -> Option<&'a str> {
     let ranked = names.iter().map(|name| (strsim::damerau_levenshtein(given, name), *name));
     ranked.min().filter(|(distance, name)| *distance <= 1 + name.len().min(given.len()) / 4).map(|(_, name)| name)

@@ -1,5 +1,5 @@
-//! `polypeer doctor`: what is wrong, and what to do. Some checks need no daemon and are made here; the daemon adds what
-//! only it knows, netcore what it knows of a peer.
+//! `polypeer doctor`: problems, each with a remedy. Checks without a daemon are made here; the daemon adds its own, and
+//! netcore what it knows about a peer.
 
 use clap::Args;
 
@@ -30,7 +30,7 @@ impl Doctor {
         let node = peer.as_ref().map(Peer::node);
         match context.ask(Request::Doctor { peer: node }).await {
             Ok(Answer::Doctor(theirs)) => {
-                found.checks.push(checks::ok("daemon", "runs and answers"));
+                found.checks.push(checks::ok("daemon", "running"));
                 found.checks.extend(theirs.checks);
                 found.causes = theirs.causes;
                 found.trace = theirs.trace;
@@ -43,10 +43,11 @@ impl Doctor {
         let problems = found.checks.iter().filter(|check| check.result == Verdict::Problem).count();
         match problems {
             0 => Ok(()),
-            1 => Err(CliError::failed("1 problem was found", "do what is said above, then run it again")),
-            many => {
-                Err(CliError::failed(format!("{many} problems were found"), "do what is said above, then run it again"))
-            }
+            1 => Err(CliError::failed("1 problem was found", "follow the remedies above, then run it again")),
+            many => Err(CliError::failed(
+                format!("{many} problems were found"),
+                "follow the remedies above, then run it again",
+            )),
         }
     }
 }
@@ -67,7 +68,7 @@ fn text(context: &Context, found: &DoctorDocument, about_peer: bool) -> String {
         lines.push(String::new());
         lines.push(context.printer.heading("The peer"));
         if found.causes.is_empty() {
-            lines.push("nothing is known to be wrong with it".into());
+            lines.push("no problem is known".into());
         }
         for (number, cause) in found.causes.iter().enumerate() {
             lines.push(format!("{}. {}\n   -> {}", number + 1, clean(&cause.cause), clean(&cause.remedy)));

@@ -102,43 +102,41 @@ impl Command {
     }
 }
 
-/// What a command needs to know beside its own arguments.
+/// What a command needs beside its own arguments.
 pub struct Context {
-    /// Which node.
     pub home: Home,
-    /// How to talk.
     pub printer: Printer,
 }
 
 impl Context {
-    /// A connection to the daemon.
+    /// Connects to the daemon.
     ///
     /// # Errors
-    /// When there is none.
+    /// When no daemon runs.
     pub async fn control(&self) -> Result<Control, CliError> {
         Control::connect(&self.home).await
     }
 
-    /// One request to the daemon, on a connection of its own.
+    /// Sends one request to the daemon, on a connection of its own.
     ///
     /// # Errors
-    /// When there is no daemon, or it says what is wrong.
+    /// When no daemon runs, or the request fails.
     pub async fn ask(&self, request: Request) -> Result<Answer, CliError> {
         self.control().await?.request(&request).await
     }
 
-    /// Whether the daemon starts no plugins in this run, as far as it says so.
-    pub async fn only_serves_newcomers(&self) -> bool {
+    /// Whether the daemon runs with `--seed-only` and so starts no plugins.
+    pub async fn is_seed_only(&self) -> bool {
         let answer = self.ask(Request::Status).await;
         matches!(answer, Ok(Answer::Status(status)) if status.warnings.iter().any(|text| text == daemon::SEED_ONLY))
     }
 }
 
-/// Does what the arguments of this process say.
+/// Runs the command in the arguments of this process.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return usage::told(&error),
+        Err(error) => return usage::report(&error),
     };
     let printer = Printer::new(cli.global.json, cli.global.quiet);
     log_to_stderr(&cli);
@@ -147,7 +145,7 @@ pub fn main() -> ExitCode {
             CliError::failed(format!("failed to start: {error}"), "check the limits on processes and open files")
         })?;
         let done = runtime.block_on(Box::pin(cli.command.run(&Context { home, printer: printer.clone() })));
-        // A thread may be in a read of stdin that never ends.
+        // A thread may be blocked in a read of stdin.
         runtime.shutdown_background();
         done
     });
@@ -160,20 +158,16 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// What the daemon must never answer to a request.
+/// The error for a response that does not fit its request.
 pub(crate) fn unexpected(answer: &Answer) -> CliError {
     CliError::new(
         Exit::Failed,
-        format!("the daemon answered something else than what was asked: {answer:?}")
-            .chars()
-            .take(300)
-            .collect::<String>(),
+        format!("unexpected response from the daemon: {answer:?}").chars().take(300).collect::<String>(),
         "restart the daemon: it may be of another version",
     )
 }
 
-/// Own remarks and those of the parts below, on stderr. The daemon tells what an operator wants to know by default,
-/// the other commands only what went wrong.
+/// Sends log messages to stderr. The default level is `info` for the daemon and `warn` for the other commands.
 fn log_to_stderr(cli: &Cli) {
     use std::io::IsTerminal;
     let usual = if matches!(cli.command, Command::Run(_)) { 2 } else { 1 };

@@ -44,7 +44,7 @@ fn status_text(context: &Context, status: &StatusDocument) -> String {
         ("node", known(status.node_id)),
         ("home", context.home.root().display().to_string()),
         ("version", status.version.clone()),
-        ("running for", duration(status.uptime_s)),
+        ("uptime", duration(status.uptime_s)),
         ("network core", core),
         ("listens on", status.listen.as_ref().map_or_else(|| "-".into(), |listen| listen.join("\n"))),
         ("reach", status.reach.clone()),

@@ -1,5 +1,5 @@
-//! What is said of a command line that makes no sense: the parser's own text, or with `--json` a document like that of any other
-//! error. Help and versions, which come from the parser as well, are no errors.
+//! Errors in the arguments: the parser's own text, or with `--json` a document as for any other error. Help and version, which
+//! the parser reports as errors too, are printed and succeed.
 
 use std::ffi::{OsStr, OsString};
 use std::process::ExitCode;
@@ -9,26 +9,26 @@ use clap::error::ErrorKind;
 use crate::cli_error::{CliError, Exit};
 use crate::output::Printer;
 
-/// Says what is wrong, or the help that was asked for: how the process ends.
-pub(super) fn told(error: &clap::Error) -> ExitCode {
+/// Prints the error, or the help that was asked for. Returns the exit code of the process.
+pub(super) fn report(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
-        let _ = error.print(); // A reader that went away has what it wanted.
+        let _ = error.print(); // A closed stdout is no error.
         return ExitCode::SUCCESS;
     }
     if wants_json(std::env::args_os().skip(1)) {
         Printer::new(true, false).error(&cli_error(error));
     } else {
-        let _ = error.print(); // There is nowhere else to tell it.
+        let _ = error.print(); // There is nowhere else to report it.
     }
     ExitCode::from(Exit::Usage.code())
 }
 
-/// Whether `--json` is among the options of this program; after `--` they are another's.
+/// Whether `--json` is among the options of this program; those after `--` belong to another one.
 fn wants_json(arguments: impl Iterator<Item = OsString>) -> bool {
     arguments.take_while(|argument| argument != OsStr::new("--")).any(|argument| argument == OsStr::new("--json"))
 }
 
-/// The parser's text is paragraphs: what is wrong, perhaps a tip, the usage, where to read more.
+/// The parser's text has paragraphs: the error, possibly a tip, the usage, a reference to `--help`.
 fn cli_error(error: &clap::Error) -> CliError {
     let text = error.render().to_string();
     let mut paragraphs = text.split("\n\n").map(|paragraph| paragraph.split_whitespace().collect::<Vec<_>>().join(" "));

@@ -27,8 +27,9 @@ pub(super) fn install(home: &Home, store: &mut Store, printer: &Printer) -> Resu
             continue;
         }
         let Some(folder) = share.as_ref().map(|share| share.join("contrib/apps").join(name)) else {
-            printer
-                .say(format!("the bundled app {id} is not installed: no folder of shared files beside this program"));
+            printer.say(format!(
+                "the bundled app {id} is not installed: there is no folder of shared files beside this program"
+            ));
             continue;
         };
         match install_one(home, store, &folder) {

@@ -30,7 +30,8 @@ pub(super) async fn send(
         |error: io::Error| CliError::failed(format!("failed to read the log: {error}"), "check the folder logs/");
     let started = path.clone();
     let read = tokio::task::spawn_blocking(move || latest(&started, count)).await;
-    let (lines, mut tail) = read.unwrap_or_else(|_| Err(io::Error::other("the reader was given up"))).map_err(told)?;
+    let (lines, mut tail) =
+        read.unwrap_or_else(|_| Err(io::Error::other("the reading task was aborted"))).map_err(told)?;
     for line in lines {
         if answers.send(Answer::Line(line)).await.is_err() {
             return Ok(());

@@ -30,8 +30,8 @@ use state::State;
 /// How long everything together may take to stop in order; then it is killed.
 const GRACE: Duration = Duration::from_secs(20);
 
-/// What the operator of a node is told that was started with `--seed-only`.
-pub(crate) const SEED_ONLY: &str = "this node only serves newcomers (--seed-only): no plugins are started";
+/// The warning of a node that was started with `--seed-only`.
+pub(crate) const SEED_ONLY: &str = "this node is a seed only (--seed-only): it starts no plugins";
 
 /// Everything a request may need.
 pub(crate) struct Daemon {
@@ -128,7 +128,7 @@ pub(crate) async fn run(home: Home, config: DaemonConfig, printer: &Printer) -> 
 
     notify::tell("STOPPING=1");
     if outcome.is_ok() {
-        printer.say("stopping; once more to stop at once");
+        printer.say("stopping; press Ctrl-C again to stop at once");
     }
     tokio::select! {
         () = supervisor.shutdown(GRACE) => {}

@@ -18,6 +18,6 @@ pub(super) fn tell(state: &str) {
         }
     };
     if let Err(error) = send() {
-        tracing::warn!(%error, "failed to tell the service manager {state}");
+        tracing::warn!(%error, "failed to report {state} to the service manager");
     }
 }

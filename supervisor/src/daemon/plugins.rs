@@ -228,13 +228,13 @@ impl Daemon {
         if !(add.is_empty() && remove.is_empty()) {
             if recorded.spec.manifest.permissions.peers != Peers::List {
                 let message = format!("{id} has no list of peers: its manifest does not say peers = \"list\"");
-                return Err(CliError::usage(message, "cut a single peer off with `polypeer peers block PEER`"));
+                return Err(CliError::usage(message, "refuse a single peer with `polypeer peers block PEER`"));
             }
             let wanted = id.clone();
             let length = self.state.with(move |store| store.peer_list(&wanted).map(|list| list.len())).await?;
             if length + add.len() > MAX_PEER_LIST {
                 let message = format!("a list has at most {MAX_PEER_LIST} peers");
-                return Err(CliError::new(Exit::Refused, message, "take some off with --remove-peer"));
+                return Err(CliError::new(Exit::Refused, message, "remove some with --remove-peer"));
             }
             let wanted = id.clone();
             self.state.with(move |store| store.change_peer_list(&wanted, &add, &remove)).await?;
@@ -252,7 +252,8 @@ fn can_run(recorded: &Recorded) -> Result<(), CliError> {
         Mode::Stdio => "stdio",
         Mode::Service => "service",
     };
-    let message = format!("{} has mode = {mode:?}, which this version installs and cannot run", recorded.installed.id);
+    let message =
+        format!("{} has mode = {mode:?}; this version installs such a plugin but cannot run it", recorded.installed.id);
     Err(CliError::failed(message, "update Polypeer, or install a version of the plugin with mode = \"native\""))
 }
 
@@ -270,7 +271,7 @@ fn started(id: &PluginId, status: &PluginStatus) -> Result<(), CliError> {
 fn not_started(id: &PluginId, reason: &str) -> CliError {
     CliError::failed(
         format!("{id} did not start: {reason}"),
-        format!("see what it said with `polypeer plugin logs {id}`"),
+        format!("see its output with `polypeer plugin logs {id}`"),
     )
 }
 
@@ -279,8 +280,9 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, CliError> {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => Ok(done?),
-        Err(_) => {
-            Err(CliError::failed("the work was given up", "the daemon is stopping, or has a bug: see its output"))
-        }
+        Err(_) => Err(CliError::failed(
+            "the background task was aborted",
+            "the daemon is stopping, or has a bug: see its output",
+        )),
     }
 }

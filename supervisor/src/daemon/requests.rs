@@ -184,8 +184,5 @@ impl Daemon {
 /// What netcore must never answer to a request.
 pub(super) fn unexpected(response: &AdminResponse) -> CliError {
     let text: String = format!("{response:?}").chars().take(200).collect();
-    CliError::failed(
-        format!("the network core answered something else than what was asked: {text}"),
-        "this is a bug; restart the daemon",
-    )
+    CliError::failed(format!("unexpected response from the network core: {text}"), "this is a bug; restart the daemon")
 }

@@ -43,9 +43,10 @@ impl State {
         let work = move || work(&mut store.lock().unwrap_or_else(PoisonError::into_inner));
         match tokio::task::spawn_blocking(work).await {
             Ok(done) => Ok(done?),
-            Err(_) => {
-                Err(CliError::failed("the work was given up", "the daemon is stopping, or has a bug: see its output"))
-            }
+            Err(_) => Err(CliError::failed(
+                "the background task was aborted",
+                "the daemon is stopping, or has a bug: see its output",
+            )),
         }
     }
 
@@ -61,7 +62,7 @@ impl State {
                     spec.enabled &= spec.manifest.plugin.mode == Mode::Native;
                     specs.push(spec);
                 }
-                Err(error) => tracing::error!("the plugin {id} is not run: {error}"),
+                Err(error) => tracing::error!("the plugin {id} cannot run: {error}"),
             }
         }
         Ok(specs)
@@ -85,7 +86,7 @@ impl State {
         for (key, value) in &overrides {
             match LimitSettings::from_text(key, value) {
                 Ok(one) => set = set.overlaid(&one),
-                Err(what) => tracing::error!(plugin = %installed.id, "a stored limit is not applied: {what}"),
+                Err(what) => tracing::error!(plugin = %installed.id, "a stored limit is ignored: {what}"),
             }
         }
         let spec = PluginSpec {
@@ -102,5 +103,9 @@ impl State {
 
 /// The error for an id nothing is installed under.
 pub(super) fn no_such_plugin(id: &PluginId) -> CliError {
-    CliError::new(Exit::Usage, format!("no plugin {id} is installed"), "see what is with `polypeer plugin list`")
+    CliError::new(
+        Exit::Usage,
+        format!("no plugin {id} is installed"),
+        "list the installed ones with `polypeer plugin list`",
+    )
 }

@@ -42,7 +42,7 @@ fn refused(path: &Path, problem: impl Into<String>, hint: &'static str) -> Insta
 
 /// Everything in `root`, folders before what is in them, in the order of names.
 fn entries(root: &Path) -> Result<Vec<Entry>, InstallError> {
-    let real_root = std::fs::canonicalize(root).map_err(io("look at", root))?;
+    let real_root = std::fs::canonicalize(root).map_err(io("inspect", root))?;
     let mut found = Vec::new();
     let mut bytes = 0;
     let mut waiting = vec![PathBuf::new()];
@@ -66,7 +66,7 @@ fn entries(root: &Path) -> Result<Vec<Entry>, InstallError> {
             match &kind {
                 Kind::Folder if path.components().count() > MAX_DEPTH => {
                     let problem = format!("is more than {MAX_DEPTH} folders deep");
-                    return Err(refused(&root.join(path), problem, "make the tree flatter"));
+                    return Err(refused(&root.join(path), problem, "use fewer nested folders"));
                 }
                 Kind::Folder => waiting.push(path.clone()),
                 Kind::File { size, .. } => bytes += size,
@@ -85,7 +85,7 @@ fn entries(root: &Path) -> Result<Vec<Entry>, InstallError> {
 
 fn kind(root: &Path, real_root: &Path, path: &Path) -> Result<Kind, InstallError> {
     let full = root.join(path);
-    let metadata = std::fs::symlink_metadata(&full).map_err(io("look at", &full))?;
+    let metadata = std::fs::symlink_metadata(&full).map_err(io("inspect", &full))?;
     if metadata.is_dir() {
         return Ok(Kind::Folder);
     }
@@ -95,12 +95,12 @@ fn kind(root: &Path, real_root: &Path, path: &Path) -> Result<Kind, InstallError
     if !metadata.is_symlink() {
         return Err(refused(&full, "is neither a file nor a folder", "remove it from the plugin's folder"));
     }
-    let target = std::fs::read_link(&full).map_err(io("look at", &full))?;
+    let target = std::fs::read_link(&full).map_err(io("inspect", &full))?;
     // The real target, since a lexical check is fooled by links to folders in the middle of a path.
     let inside = std::fs::canonicalize(&full).is_ok_and(|real| real.starts_with(real_root));
     if target.is_absolute() || !inside {
-        let problem = format!("is a symbolic link that leaves the folder or leads nowhere ({})", target.display());
-        return Err(refused(&full, problem, "put the file itself there"));
+        let problem = format!("is a symbolic link that leaves the folder or is broken ({})", target.display());
+        return Err(refused(&full, problem, "replace the link with the file itself"));
     }
     Ok(Kind::Link { target })
 }
@@ -165,7 +165,7 @@ fn copy_file(from: &Path, to: &Path, executable: bool, most: u64) -> Result<u64,
     let source = File::open(from).map_err(io("read", from))?;
     let mut target = OpenOptions::new().write(true).create_new(true).mode(mode).open(to).map_err(io("create", to))?;
     let written = std::io::copy(&mut source.take(most), &mut target).map_err(io("copy", from))?;
-    target.set_permissions(PermissionsExt::from_mode(mode)).map_err(io("set the rights of", to))?;
+    target.set_permissions(PermissionsExt::from_mode(mode)).map_err(io("set the permissions of", to))?;
     target.flush().and_then(|()| target.sync_all()).map_err(io("flush", to))?;
     Ok(written)
 }

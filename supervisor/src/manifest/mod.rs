@@ -135,12 +135,10 @@ pub struct Restart {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RestartPolicy {
-    /// Every one.
     Always,
     /// All but a status of 0.
     #[default]
     OnFailure,
-    /// None.
     Never,
 }
 

@@ -148,7 +148,6 @@ pub enum Period {
 /// Bytes in both directions together over a period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Quota {
-    /// How many.
     pub bytes: u64,
     /// In how long.
     pub period: Period,
@@ -228,7 +227,6 @@ impl FromStr for TcpAddress {
 pub struct MappedPort {
     /// UDP if not TCP.
     pub udp: bool,
-    /// Which.
     pub port: u16,
 }
 

@@ -143,7 +143,7 @@ impl Rotating {
                 // Opened anew next time: the folder may have come back, the disk may have space.
                 self.open = None;
                 if self.failed == 0 {
-                    tracing::warn!(path = %self.path.display(), "cannot write a log: {error}");
+                    tracing::warn!(path = %self.path.display(), "failed to write a log: {error}");
                 }
                 self.failed += 1;
                 self.why = error.to_string();

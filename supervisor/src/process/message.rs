@@ -49,7 +49,6 @@ pub(crate) struct Setup {
 /// A folder that stays visible.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Kept {
-    /// Which.
     pub(crate) path: PathBuf,
     /// Whether the child may write there.
     pub(crate) writable: bool,
@@ -68,10 +67,7 @@ pub(crate) enum Report {
     /// How one measure of confinement went.
     Measure(Measure),
     /// The second stage runs, under this pid of the supervisor's namespace.
-    Init {
-        /// Its pid.
-        pid: i32,
-    },
+    Init { pid: i32 },
     /// The child runs.
     Running {
         /// Its pid; in a pid namespace it is in the credentials of this message instead, where the kernel translates it.

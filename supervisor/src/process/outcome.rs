@@ -17,10 +17,7 @@ pub enum Outcome {
     /// Our init was killed, and with it everything in its namespace.
     InitLost,
     /// It never ran.
-    NotStarted {
-        /// Why.
-        reason: String,
-    },
+    NotStarted { reason: String },
     /// It was killed for using more memory than allowed, which was sampled as there is no control group.
     OverSampledLimit {
         /// What it used, bytes.

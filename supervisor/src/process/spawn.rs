@@ -46,13 +46,13 @@ pub(crate) struct Spawned {
 /// Why a child could not be started.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SpawnError {
-    #[error("cannot make a socket pair: {0}")]
+    #[error("failed to make a socket pair: {0}")]
     Socket(#[source] io::Error),
-    #[error("cannot run {}: {source}", path.display())]
+    #[error("failed to run {}: {source}", path.display())]
     Init { path: PathBuf, source: io::Error },
     #[error("{0}")]
     Cgroup(#[from] crate::limits::cgroup::CgroupError),
-    #[error("cannot give the init its orders: {0}")]
+    #[error("failed to send the init its orders: {0}")]
     Order(#[source] io::Error),
 }
 

@@ -158,7 +158,7 @@ impl Task<'_> {
             destroyed
         });
         if let Ok(Err(error)) = destroyed.await {
-            tracing::warn!("after its end, {error}");
+            tracing::warn!("failed to clean up after a child: {error}");
         }
         let _ = timeout(END_TIME, reaped).await;
         for log in logs {
@@ -199,7 +199,7 @@ impl Task<'_> {
                     },
                     Ok(None) => break,
                     Err(error) => {
-                        tracing::warn!("an init sent what is not a report: {error}");
+                        tracing::warn!("an init sent a malformed report: {error}");
                         break;
                     }
                 },

@@ -44,7 +44,7 @@ fn damaged_and_foreign_files_are_refused_and_left_alone() {
     std::fs::write(&path, b"not a database, but long enough to be looked at as one").expect("written");
     let error = Store::open(&path).expect_err("refused");
     assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
-    assert!(error.hint().contains("put back a copy"));
+    assert!(error.hint().contains("restore a backup"));
     assert!(std::fs::read(&path).expect("still there").starts_with(b"not a database"));
 }
 

@@ -17,13 +17,13 @@ pub enum StartError {
         source: io::Error,
     },
     /// What an earlier daemon left behind cannot be killed.
-    #[error("processes of an earlier daemon cannot be killed: {problem}")]
+    #[error("failed to kill processes of an earlier daemon: {problem}")]
     Leftovers {
         /// Which, and why.
         problem: String,
     },
     /// The network core does not start.
-    #[error("the network core does not start: {how}{}", lines.iter().map(|line| format!("\n  {line}")).collect::<String>())]
+    #[error("the network core did not start: {how}{}", lines.iter().map(|line| format!("\n  {line}")).collect::<String>())]
     Netcore {
         /// How it ended.
         how: String,
@@ -37,8 +37,10 @@ impl StartError {
     pub fn hint(&self) -> String {
         match self {
             Self::Io { .. } => "check the path, its permissions, and that the disk is not full".into(),
-            Self::Leftovers { .. } => "they wait for a disk or a device: look at them with `ps`, then try again".into(),
-            Self::Netcore { .. } => "what it said is above; the whole log is logs/netcore_.log in the home".into(),
+            Self::Leftovers { .. } => {
+                "they are waiting for a disk or a device: inspect them with `ps`, then try again".into()
+            }
+            Self::Netcore { .. } => "its last output is above; the whole log is logs/netcore_.log in the home".into(),
         }
     }
 }

@@ -81,7 +81,6 @@ impl PluginSpec {
 pub enum SupervisorEvent {
     /// A plugin's state changed.
     Plugin {
-        /// Which.
         id: PluginId,
         /// Its state now.
         state: State,

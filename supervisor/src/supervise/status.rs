@@ -9,7 +9,6 @@ use crate::limits::Measure;
 /// One plugin.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PluginStatus {
-    /// Which.
     pub id: PluginId,
     /// Where it stands.
     pub state: State,

@@ -35,7 +35,7 @@ fn node_is_described_as_text_and_as_documented_json() {
         "node",
         "home",
         "version",
-        "running for",
+        "uptime",
         "network core",
         "listens on",
         "reach",
@@ -184,7 +184,7 @@ fn plugin_that_ends_at_once_is_told_with_its_reason() {
     let done = world.run(&["plugin", "install", &folder, "--yes"]);
     assert_eq!(done.code, 1, "{done:?}");
     assert!(done.err.contains("app did not start: exited with status 7"), "{done:?}");
-    assert!(done.err.ends_with("hint: see what it said with `polypeer plugin logs app`\n"), "{done:?}");
+    assert!(done.err.ends_with("hint: see its output with `polypeer plugin logs app`\n"), "{done:?}");
     let info = world.run(&["plugin", "info", "app", "--json"]).json();
     assert_eq!((&info["state"], info["enabled"].as_bool()), (&"failed".into(), Some(true)));
 }

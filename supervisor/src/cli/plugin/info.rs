@@ -34,15 +34,15 @@ fn info_text(context: &Context, plugin: &PluginDocument) -> String {
         ("enabled", if plugin.enabled { "yes" } else { "no" }.into()),
         ("pid", known(plugin.pid)),
         ("restarts", plugin.restarts.to_string()),
-        ("last end", known(plugin.exit_reason.as_deref().map(clean))),
+        ("last exit", known(plugin.exit_reason.as_deref().map(clean))),
         ("source", clean(&plugin.source)),
         ("memory", known(usage.memory_bytes.map(shown_size))),
-        ("processor", known(usage.cpu_percent.map(|percent| format!("{percent:.1} %")))),
+        ("cpu", known(usage.cpu_percent.map(|percent| format!("{percent:.1} %")))),
         ("processes", known(usage.pids)),
         ("disk", known(usage.disk_bytes.map(shown_size))),
         ("sent", known(usage.sent_bytes.map(shown_size))),
         ("received", known(usage.received_bytes.map(shown_size))),
-        ("allowed to", plugin.grants.in_words.iter().map(|line| clean(line)).collect::<Vec<_>>().join("\n")),
+        ("permissions", plugin.grants.in_words.iter().map(|line| clean(line)).collect::<Vec<_>>().join("\n")),
         ("limits", limits_text(plugin)),
     ];
     if !plugin.description.is_empty() {

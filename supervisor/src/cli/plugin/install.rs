@@ -41,10 +41,10 @@ impl Install {
             before => {
                 if let Ok(Answer::Plugin(before)) = before {
                     let version = &candidate.manifest.plugin.version;
-                    context.printer.say(format!("This replaces {id} {} by {version}.", before.version));
+                    context.printer.say(format!("This replaces {id} {} with {version}.", before.version));
                 }
                 context.printer.say(permissions_text(context, &candidate)?);
-                confirm(context, yes, &format!("Install {id} and allow this?"))?;
+                confirm(context, yes, &format!("Install {id} and grant this?"))?;
             }
         }
         let folder = folder
@@ -55,7 +55,7 @@ impl Install {
         match context.ask(request).await? {
             Answer::Plugin(plugin) => {
                 print_state(context, &plugin)?;
-                if start && plugin.state == "stopped" && context.only_serves_newcomers().await {
+                if start && plugin.state == "stopped" && context.is_seed_only().await {
                     let what =
                         format!("{} is installed; it starts once the daemon runs without --seed-only", plugin.id);
                     context.printer.say(what);
@@ -80,7 +80,7 @@ fn permissions_text(context: &Context, candidate: &Candidate) -> Result<String, 
     text += &format!("\nIts limits: {}", limits.in_words().join(", "));
     if manifest.permissions.peers == Peers::List {
         text += &format!(
-            "\nIts list of peers is empty; add one with `polypeer plugin grants {} --add-peer PEER`",
+            "\nIts list of peers is empty; add a peer with `polypeer plugin grants {} --add-peer PEER`",
             manifest.plugin.id
         );
     }

@@ -1,5 +1,5 @@
-//! `polypeer chat PEER`: lines of stdin go to the peer, messages of the peer to stdout. On a terminal it ends with the
-//! input; with a pipe it ends once everything sent was delivered.
+//! `polypeer chat PEER`: sends lines of stdin to the peer and prints its messages. On a terminal it ends with the input; with
+//! a pipe it ends once every message was delivered.
 
 use std::time::Duration;
 
@@ -18,12 +18,12 @@ use crate::output::clean;
 
 const APP: &str = "chat";
 const PROTOCOL: &str = "chat-control/1";
-/// Longest line of input, bytes: what the app takes as one message.
+/// Longest line of input, bytes: the longest message of the app.
 const MAX_TEXT: u64 = 64 << 10;
-/// How long messages may still be on their way after the end of the input.
+/// Time limit for the delivery of messages after the end of the input.
 const LINGER: Duration = Duration::from_secs(15);
 
-/// What the app says, one document a line. Unknown documents are skipped.
+/// Documents of the app, one per line. Unknown ones are skipped.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum Said {
@@ -66,7 +66,7 @@ impl Chat {
 
         let (sender, mut typed) = tokio::sync::mpsc::channel(1);
         tokio::spawn(read_lines(sender));
-        // A line must not be lost when something else happens while it is read, so a task of its own reads.
+        // A cancelled read would lose part of a line, so a task of its own reads.
         let (hears, mut heard) = tokio::sync::mpsc::channel(16);
         tokio::spawn(async move {
             loop {
@@ -88,7 +88,7 @@ impl Chat {
             }
             tokio::select! {
                 said = heard.recv() => match said.transpose().map_err(told)?.flatten() {
-                    Some(said) => conversation.hear(context, said)?,
+                    Some(said) => conversation.handle(context, said)?,
                     None => return Err(CliError::failed("the app chat ended the conversation", "see `polypeer plugin logs chat`")),
                 },
                 line = typed.recv(), if !input_ended => match line {
@@ -111,18 +111,18 @@ impl Chat {
     }
 }
 
-/// What is on its way.
+/// Messages in flight.
 struct Conversation {
     me: NodeId,
-    /// Sent, and neither delivered nor failed.
+    /// Messages neither delivered nor failed.
     waiting: u64,
     failed: u64,
 }
 
 impl Conversation {
-    fn hear(&mut self, context: &Context, said: Said) -> Result<(), CliError> {
+    fn handle(&mut self, context: &Context, said: Said) -> Result<(), CliError> {
         match said {
-            Said::Ready { peer, .. } => context.printer.say(format!("talking to {peer}; the end of the input ends it")),
+            Said::Ready { peer, .. } => context.printer.say(format!("chatting with {peer}; end the input to leave")),
             Said::Failed { error } => {
                 return Err(CliError::failed(
                     format!("the app chat says: {}", clean(&error)),
@@ -156,7 +156,7 @@ impl Conversation {
         let hint = "check the peer with `polypeer peers ping PEER`, then send it again";
         match (self.failed, self.waiting) {
             (0, 0) => Ok(()),
-            (0, waiting) => Err(CliError::failed(format!("{waiting} messages were not delivered yet"), hint)),
+            (0, waiting) => Err(CliError::failed(format!("{waiting} messages are not delivered yet"), hint)),
             (failed, _) => Err(CliError::failed(format!("{failed} messages were not delivered"), hint)),
         }
     }

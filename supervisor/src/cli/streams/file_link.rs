@@ -1,31 +1,31 @@
 //! Links to files: `polypeer-file:HASH/NAME?size=N&from=TICKET`. The hash is BLAKE3 of the content, 64 hex digits; name
 //! and tickets are percent-encoded; `from` may be repeated. Unknown parts are skipped, so that later versions can add
-//! some. The app `files` reads and writes the same.
+//! some. The app `files` has its own code for the same format.
 
 use std::fmt;
 use std::str::FromStr;
 
 use polypeer_ipc_protocol::ticket::Ticket;
 
-/// What every link starts with.
+/// The scheme of a link.
 pub const PREFIX: &str = "polypeer-file:";
 /// Longest link, bytes.
 const MAX_LINK: usize = 16 << 10;
-/// Longest name, bytes: what file systems take, with room for `.part`.
+/// Longest name, bytes: the limit of file systems, with room for `.part`.
 const MAX_NAME: usize = 240;
-/// Most tickets.
+/// Most tickets in a link; further ones are skipped.
 const MAX_FROM: usize = 8;
 
-/// A file, by its content, and where it can be had.
+/// A file, named by its hash, and nodes that offer it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileLink {
     /// BLAKE3 of the content, 64 hex digits.
     pub hash: String,
-    /// What to call it: one path component, no control characters.
+    /// File name: one path component without control characters.
     pub name: String,
-    /// Bytes, if known.
+    /// Size, bytes, if known.
     pub size: Option<u64>,
-    /// Whom to ask.
+    /// Nodes that offer it.
     pub from: Vec<Ticket>,
 }
 
@@ -99,16 +99,15 @@ impl FromStr for FileLink {
         if hash.len() != 64 || !hash.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
             return Err("the hash in the link is not 64 hexadecimal digits".into());
         }
-        let name =
-            decoded(name).filter(|name| is_safe_name(name)).ok_or("the name in the link is not a file's name")?;
+        let name = decoded(name).filter(|name| is_safe_name(name)).ok_or("the name in the link is not a file name")?;
         let mut link = Self { hash: hash.into(), name, size: None, from: Vec::new() };
         for part in query.split('&') {
             match part.split_once('=') {
                 Some(("size", size)) => {
-                    link.size = Some(size.parse().map_err(|_| "the size in the link is no number")?)
+                    link.size = Some(size.parse().map_err(|_| "the size in the link is not a number")?)
                 }
                 Some(("from", ticket)) if link.from.len() < MAX_FROM => {
-                    let ticket = decoded(ticket).ok_or("a ticket in the link is not encoded rightly")?;
+                    let ticket = decoded(ticket).ok_or("a ticket in the link is not correctly encoded")?;
                     link.from.push(ticket.parse().map_err(|error| format!("a ticket in the link is wrong: {error}"))?);
                 }
                 _ => {}

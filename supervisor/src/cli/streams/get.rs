@@ -1,5 +1,5 @@
-//! `polypeer get LINK`: fetches a file by its content. Bytes go to `NAME.part`, hashed on the way; only a file whose
-//! hash is the link's gets its name. Run again after an interruption, it goes on where `NAME.part` ends.
+//! `polypeer get LINK`: downloads a file by its hash. Bytes are written to `NAME.part` and hashed; only a file with the
+//! link's hash gets its name. After an interruption, the next run resumes where `NAME.part` ends.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
@@ -33,11 +33,11 @@ struct Why {
     error: String,
 }
 
-/// How one attempt ended.
+/// The result of one attempt.
 enum Attempt {
-    /// The file is whole and its hash is right.
+    /// The file is complete and its hash is right; its size, bytes.
     Whole(u64),
-    /// It is whole and is not what the link says.
+    /// The file is complete and its hash is wrong.
     OtherContent,
 }
 
@@ -63,7 +63,7 @@ impl Get {
             None => PathBuf::from(&link.name),
         };
         if !force && let Some(size) = tokio::task::block_in_place(|| size_if_right(&output, &link)) {
-            context.printer.say(format!("{} is there already, and is what the link names", output.display()));
+            context.printer.say(format!("{} already exists, with the content that the link names", output.display()));
             return done(context, &output, &link, size);
         }
         may_write(context, &output, force)?;
@@ -73,14 +73,14 @@ impl Get {
         let size = loop {
             match attempt(context, &session, &link, &part).await? {
                 Attempt::Whole(size) => break size,
-                // What an earlier run left may have been of another file.
+                // The part of an earlier run may belong to another file.
                 Attempt::OtherContent => {
                     std::fs::remove_file(&part).map_err(|error| file_error("remove", &part, &error))?;
                     if !resumed {
-                        let message = "what arrived is not what the link names";
-                        return Err(CliError::failed(message, "get the link again from who offers the file"));
+                        let message = "the received file does not match the hash in the link";
+                        return Err(CliError::failed(message, "ask for a new link to the file"));
                     }
-                    context.printer.say(format!("{} was of another file; starting over", part.display()));
+                    context.printer.say(format!("{} belongs to another file; starting over", part.display()));
                     resumed = false;
                 }
             }
@@ -101,7 +101,7 @@ fn part_of(output: &Path) -> PathBuf {
     part.into()
 }
 
-/// How long a file is that is exactly what the link names; `None` when there is none, it cannot be read, or it is another.
+/// The size of `path` if it is the file that the link names; `None` if it is missing, unreadable or another file.
 fn size_if_right(path: &Path, link: &FileLink) -> Option<u64> {
     let metadata = path.metadata().ok().filter(std::fs::Metadata::is_file)?;
     if link.size.is_some_and(|size| size != metadata.len()) {
@@ -112,7 +112,7 @@ fn size_if_right(path: &Path, link: &FileLink) -> Option<u64> {
     (hasher.finalize().to_hex().as_str() == link.hash).then_some(size)
 }
 
-/// Whether the operator wants what is there replaced.
+/// Asks whether to replace an existing file.
 fn may_write(context: &Context, output: &Path, force: bool) -> Result<(), CliError> {
     if force || !output.exists() {
         return Ok(());
@@ -125,7 +125,7 @@ fn may_write(context: &Context, output: &Path, force: bool) -> Result<(), CliErr
 
 fn exists(output: &Path) -> CliError {
     let message =
-        format!("{} exists already, and is another file than the link names; nothing was changed", output.display());
+        format!("{} already exists, with other content than the link names; nothing was changed", output.display());
     CliError::new(Exit::Refused, message, "keep both with --output OTHER-NAME, or replace it with --force")
 }
 
@@ -186,14 +186,14 @@ async fn attempt(context: &Context, session: &Session, link: &FileLink, part: &P
     Ok(if right { Attempt::Whole(done) } else { Attempt::OtherContent })
 }
 
-/// Hashes what is there and leaves the file at its end.
+/// Hashes a file and leaves the position at its end. Returns its size, bytes.
 fn hash_all(file: &mut File, hasher: &mut blake3::Hasher) -> std::io::Result<u64> {
     file.seek(SeekFrom::Start(0))?;
     hasher.update_reader(&mut *file)?;
     file.seek(SeekFrom::End(0))
 }
 
-/// Asks the app why it gave up.
+/// Asks the app why it aborted the download.
 async fn why(context: &Context, session: &Session, hash: &str) -> Option<String> {
     let mut stream = session.app(context, APP, PROTOCOL).await.ok()?;
     lines::write(&mut stream, &json!({ "op": "why", "hash": hash })).await.ok()?;
@@ -204,13 +204,13 @@ async fn why(context: &Context, session: &Session, hash: &str) -> Option<String>
 
 fn not_fetched(reason: &str, part: &Path, done: u64) -> CliError {
     let hint = match done {
-        0 => "check that who offers the file is online, then run the same command again".to_owned(),
-        done => format!("run the same command again: it goes on after the {done} bytes in {}", part.display()),
+        0 => "check that the node that offers the file is online, then run the same command again".to_owned(),
+        done => format!("run the same command again: it resumes after the {done} bytes in {}", part.display()),
     };
-    CliError::failed(format!("the file did not arrive: {reason}"), hint)
+    CliError::failed(format!("the download failed: {reason}"), hint)
 }
 
-/// Gives the finished file its name. Without `force`, never over another one, even one that came up meanwhile.
+/// Gives the finished file its name. Without `force` it never replaces another file, even one created meanwhile.
 fn put_in_place(part: &Path, output: &Path, force: bool) -> Result<(), CliError> {
     let told = |error: std::io::Error| file_error("write", output, &error);
     if !force && !output.exists() {

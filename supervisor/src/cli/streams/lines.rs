@@ -1,4 +1,4 @@
-//! The control protocols of the bundled apps: one JSON document a line, raw bytes after where a protocol says so.
+//! Framing of the bundled apps' control protocols: one JSON document per line, then raw bytes where a protocol has some.
 
 use std::io;
 
@@ -22,9 +22,7 @@ pub(crate) async fn read<T: DeserializeOwned>(reader: &mut (impl AsyncBufRead + 
     if line.pop() != Some(b'\n') {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "the app sent a line without an end"));
     }
-    let told = |error| {
-        io::Error::new(io::ErrorKind::InvalidData, format!("the app sent a line that is not understood: {error}"))
-    };
+    let told = |error| io::Error::new(io::ErrorKind::InvalidData, format!("the app sent a malformed line: {error}"));
     serde_json::from_slice(&line).map(Some).map_err(told)
 }
 

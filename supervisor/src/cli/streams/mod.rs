@@ -1,6 +1,6 @@
-//! What the operator does with streams: `pipe serve send get chat`. These commands speak to the gateway themselves, as
-//! the built-in plugin `operator`; the daemon mints them a launch and takes it back when the control connection, which
-//! is its lease, ends. File contents travel over streams to the bundled apps; paths never do.
+//! Commands that open or accept streams: `pipe serve send get chat`. Each is a client of the gateway, as the built-in
+//! plugin `operator`, with a launch of its own. The launch is a lease: it ends with the command's control connection.
+//! File contents are streamed to the bundled apps; paths never leave the command.
 
 pub mod chat;
 pub mod file_link;
@@ -23,20 +23,18 @@ use crate::cli_error::{CliError, Exit};
 use crate::control::client::Control;
 use crate::control::{Answer, Request};
 
-/// A session on the gateway.
+/// A control session on the gateway.
 pub(crate) struct Session {
-    /// What opens streams.
     pub(crate) client: Client,
-    /// What arrives.
     pub(crate) events: Events,
     gateway: PathBuf,
     token: Secret,
-    /// The launch ends with it.
+    /// The control connection; the launch ends with it.
     _lease: Control,
 }
 
 impl Session {
-    /// Asks the daemon for a launch and starts its session.
+    /// Requests a launch from the daemon and starts its session.
     pub(crate) async fn open(context: &Context) -> Result<Self, CliError> {
         let mut lease = context.control().await?;
         let (gateway, token) = match lease.request(&Request::Operator).await? {
@@ -63,46 +61,46 @@ impl Session {
     }
 }
 
-/// Why an app does not answer: not installed, not running, or what the gateway says.
+/// The error for an app that cannot be reached: not installed, not running, or the failure of the gateway.
 async fn app_error(context: &Context, id: &str, error: &ClientError) -> CliError {
     if !error.failure().is(ErrorCode::NotServed) && !error.failure().is(ErrorCode::TimedOut) {
         return CliError::from_failure(&error.failure());
     }
-    if context.only_serves_newcomers().await {
+    if context.is_seed_only().await {
         let message = format!("the app {id} is not running: {}", crate::daemon::SEED_ONLY);
         return CliError::new(Exit::Refused, message, "run the daemon without --seed-only");
     }
     let plugin: PluginId = id.parse().expect("an id of ours");
     match context.ask(Request::PluginInfo { id: plugin }).await {
         Ok(Answer::Plugin(plugin)) if plugin.state == "ready" => CliError::failed(
-            format!("the app {id} runs and does not answer"),
+            format!("the app {id} is running but does not answer"),
             format!("see `polypeer plugin logs {id}`"),
         ),
         Ok(Answer::Plugin(plugin)) => {
             let reason = plugin.exit_reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
-            let message = format!("the app {id} is not running: it is {}{reason}", plugin.state);
+            let message = format!("the app {id} is not running: its state is {}{reason}", plugin.state);
             CliError::failed(
                 message,
-                format!("start it with `polypeer plugin start {id}`, see `polypeer plugin logs {id}`"),
+                format!("start it with `polypeer plugin start {id}`; its output: `polypeer plugin logs {id}`"),
             )
         }
         _ => CliError::failed(
             format!("the app {id} is not installed"),
-            format!("install it with `polypeer plugin install contrib/apps/{id}`, from where Polypeer is installed"),
+            format!("install it with `polypeer plugin install contrib/apps/{id}`, in the folder of Polypeer"),
         ),
     }
 }
 
-/// Whom a ticket means: without addresses, the node as far as it is known.
+/// The target that a ticket names; without addresses, the node with the addresses that netcore knows.
 pub(crate) fn target(ticket: Ticket) -> Target {
     if ticket.addresses.is_empty() { Target::Node(ticket.node) } else { Target::Ticket(ticket) }
 }
 
-/// The error for a local file.
+/// The error for a local file that cannot be used.
 pub(crate) fn file_error(action: &str, path: &std::path::Path, error: &std::io::Error) -> CliError {
     let exit = if error.kind() == std::io::ErrorKind::NotFound { Exit::Usage } else { Exit::Failed };
     let hint = match error.kind() {
-        std::io::ErrorKind::StorageFull => "make room on the disk, then run the command again",
+        std::io::ErrorKind::StorageFull => "free space on the disk, then run the command again",
         std::io::ErrorKind::NotFound => "check the path",
         _ => "check the path and its permissions",
     };

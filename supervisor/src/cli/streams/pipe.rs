@@ -1,5 +1,5 @@
-//! `polypeer pipe PEER PROTOCOL`: stdin and stdout over a stream. Each direction ends on its own; the command ends when
-//! both have, or when nobody reads its stdout any more, and fails when one was cut or reset.
+//! `polypeer pipe PEER PROTOCOL`: stdin and stdout over a stream. Each direction ends by itself. The command ends when both
+//! have ended or stdout is closed, and fails when a direction was cut or reset.
 
 use std::io::ErrorKind;
 
@@ -32,7 +32,7 @@ impl Pipe {
         let (mut from_peer, mut to_peer) = tokio::io::split(stream);
         let sending = async {
             match copy(&mut tokio::io::stdin(), &mut to_peer).await {
-                // It has read all it wants; what it answers may still come.
+                // The peer reads no further; its answer may still arrive.
                 Err(CopyError::Write(error)) if StreamError::of(&error) == Some(&StreamError::Stopped { code: 0 }) => {
                     Ok(())
                 }
@@ -52,7 +52,7 @@ impl Pipe {
         match done {
             Ok(_) => {}
             Err(Some(error)) => return Err(error),
-            // Who reads our output has all it wants, such as `head`.
+            // The reader of stdout has finished, such as `head`.
             Err(None) => return stream.stop(0).await.map_err(|error| of_stream(&error)),
         }
         match stream.closed().await {
@@ -62,14 +62,14 @@ impl Pipe {
     }
 }
 
-/// Which side of a copy failed.
+/// The side of a copy that failed.
 pub(super) enum CopyError {
     Read(std::io::Error),
     Write(std::io::Error),
 }
 
 impl CopyError {
-    /// In words, where one side is a stream and the other is `local`.
+    /// The error for a copy between a stream and `local`.
     fn into_cli_error(self, local: &str) -> CliError {
         let (Self::Read(error) | Self::Write(error)) = self;
         match StreamError::of(&error) {
@@ -79,7 +79,7 @@ impl CopyError {
     }
 }
 
-/// Copies to the end of `from`, flushing whenever nothing more is there at once.
+/// Copies until the end of `from`, and flushes after each read. Returns the number of bytes.
 pub(super) async fn copy(
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),

@@ -1,4 +1,4 @@
-//! `polypeer send FILE…`: hands the contents to the app `files` and prints a link for each.
+//! `polypeer send FILE…`: copies files into the app `files` and prints a link to each.
 
 use std::path::{Path, PathBuf};
 
@@ -14,13 +14,13 @@ use super::{Session, file_error, lines};
 use crate::cli::Context;
 use crate::cli_error::{CliError, of_stream};
 
-/// The app that stores and serves files, and what it speaks to the operator.
+/// The app that stores and serves files, and its protocol for the operator.
 pub(super) const APP: &str = "files";
 pub(super) const PROTOCOL: &str = "files-control/1";
 /// Bytes moved at a time.
 const CHUNK: usize = 256 << 10;
 
-/// What the app answers to `add`, one document a line.
+/// Responses of the app to `add`, one document per line.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum Added {
@@ -97,7 +97,7 @@ async fn send(context: &Context, session: &Session, path: &Path) -> Result<FileL
                 }
                 Ok(Some(Added::Failed { error })) => {
                     return Err(CliError::failed(
-                        format!("the app {APP} did not take {name}: {error}"),
+                        format!("the app {APP} refused {name}: {error}"),
                         "see `polypeer plugin logs files`",
                     ));
                 }
@@ -106,7 +106,7 @@ async fn send(context: &Context, session: &Session, path: &Path) -> Result<FileL
             }
         }
     };
-    // When the app refuses in the middle, writing fails and what it says is the better answer.
+    // When the app refuses midway, writing fails; the reason that it sends is the better error.
     let mut reading = std::pin::pin!(reading);
     let link = tokio::select! {
         link = &mut reading => link,
@@ -121,13 +121,13 @@ async fn send(context: &Context, session: &Session, path: &Path) -> Result<FileL
 
 /// Why writing ended early.
 enum Stopped {
-    /// The app went away or wants no more: what it says, or the end of it, is the reason.
+    /// The app closed or stopped the stream; its last response has the reason.
     Stream,
     /// The file could not be read.
     Other(CliError),
 }
 
-/// A progress bar on a terminal; otherwise one that nobody sees.
+/// A progress bar, hidden unless stderr is a terminal.
 pub(super) fn progress_bar(context: &Context, size: u64, done: u64, name: &str) -> ProgressBar {
     if !context.printer.shows_progress() {
         return ProgressBar::hidden();

@@ -1,5 +1,5 @@
-//! `polypeer serve PROTOCOL -- CMD…`: a process for each stream that peers open, the stream being its stdin and stdout.
-//! The processes are this command's own children: not confined, and gone when it ends.
+//! `polypeer serve PROTOCOL -- CMD…`: runs a process per stream that peers open, with the stream as its stdin and stdout.
+//! The processes are children of this command: not confined, and killed when it ends.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -17,12 +17,12 @@ use super::pipe::copy;
 use crate::cli::Context;
 use crate::cli_error::{CliError, Exit};
 
-/// Processes at a time; a stream beyond is turned down.
+/// Processes at a time; further streams are refused.
 const MAX_CHILDREN: usize = 64;
-/// Attempts to get the session back after netcore ended, and the pause between them.
+/// Attempts to reconnect after netcore ended, and the pause between them.
 const RECONNECTS: usize = 50;
 const PAUSE: Duration = Duration::from_millis(200);
-/// What the opener of a stream gets when the process failed: the exit status is not its business.
+/// Reset code when the process failed; the exit status stays private.
 const COMMAND_FAILED: u32 = 1;
 
 /// Run a command for each stream that peers open; the command is not confined
@@ -41,7 +41,7 @@ impl Serve {
         let mut session = Session::open(context).await?;
         listen(&session.client, &protocol).await?;
         context.printer.say(format!(
-            "serving {protocol} to any peer with {:?}, which is not confined: it may do what you may. Ctrl-C ends it.",
+            "serving {protocol} to any peer with {:?}, which is not confined and runs with your rights; Ctrl-C ends it",
             command.join(" ")
         ));
         let mut children = JoinSet::new();
@@ -50,9 +50,11 @@ impl Serve {
             while children.try_join_next().is_some() {}
             match event {
                 Some(Event::Stream { stream, origin, .. }) if children.len() >= MAX_CHILDREN => {
-                    context.printer.say(format!("turned down {}: {MAX_CHILDREN} processes run", name(&origin)));
-                    let busy = Failure::new(ErrorCode::Refused, format!("{MAX_CHILDREN} streams are served already"));
-                    let _ = session.client.refuse(stream, busy).await; // It may be gone by now.
+                    context
+                        .printer
+                        .say(format!("refused a stream of {}: {MAX_CHILDREN} processes are running", name(&origin)));
+                    let busy = Failure::new(ErrorCode::Refused, format!("{MAX_CHILDREN} streams are being served"));
+                    let _ = session.client.refuse(stream, busy).await; // The stream may have ended meanwhile.
                 }
                 Some(Event::Stream { stream, origin, protocol }) => {
                     let (client, printer, command) = (session.client.clone(), context.printer.clone(), command.clone());
@@ -69,7 +71,7 @@ impl Serve {
                     });
                 }
                 Some(Event::Closing(failure)) => {
-                    context.printer.say(format!("the session ended ({failure}); trying to get it back"));
+                    context.printer.say(format!("the session ended ({failure}); reconnecting"));
                     reconnect(&mut session, &protocol, &failure).await?;
                     context.printer.say(format!("serving {protocol} again"));
                 }
@@ -101,7 +103,7 @@ fn name(origin: &Origin) -> String {
     }
 }
 
-/// Runs one process on one stream, to the end of both.
+/// Runs one process on one stream until both have ended.
 async fn serve(mut stream: DataStream, origin: &Origin, protocol: &Protocol, command: &[String]) -> Result<(), String> {
     let spawned = Command::new(&command[0])
         .args(&command[1..])
@@ -122,7 +124,7 @@ async fn serve(mut stream: DataStream, origin: &Origin, protocol: &Protocol, com
     let mut stdout = child.stdout.take().expect("asked for above");
     let (mut from_peer, mut to_peer) = tokio::io::split(stream);
     let feeding = async {
-        // A process that reads no more is no error; one whose input was cut must not take it for the end.
+        // It is no error when the process stops reading. A cut stream must not look to it like the end of its input.
         match copy(&mut from_peer, &mut stdin).await {
             Err(super::pipe::CopyError::Read(error)) => Err(error.to_string()),
             _ => {
@@ -155,7 +157,7 @@ async fn serve(mut stream: DataStream, origin: &Origin, protocol: &Protocol, com
     match status {
         Ok(status) if status.success() && fed => stream.closed().await.map_err(|error| error.to_string()),
         Ok(status) if status.success() => {
-            // It has answered without reading everything: that is its right.
+            // It answered without reading all of its input.
             stream.finish().await.map_err(|error| error.to_string())?;
             stream.stop(0).await.map_err(|error| error.to_string())
         }

@@ -59,19 +59,16 @@ impl Controller {
 #[derive(Debug, thiserror::Error)]
 pub enum CgroupError {
     /// A file or folder could not be read, written or made.
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("failed to {action} {}: {source}", path.display())]
     Io {
         /// `read`, `write 5 to`, `make`, …
         action: String,
-        /// Which.
         path: PathBuf,
-        /// Why.
         source: std::io::Error,
     },
     /// The kernel took a value and gives back another.
-    #[error("wrote {wrote} to {}, and it reads {read}", path.display())]
+    #[error("wrote {wrote} to {}, but it reads {read}", path.display())]
     ReadBack {
-        /// Which file.
         path: PathBuf,
         /// What was written.
         wrote: String,
@@ -80,12 +77,7 @@ pub enum CgroupError {
     },
     /// Processes were still there when the time was up.
     #[error("{left} processes under {} outlive SIGKILL", path.display())]
-    Unkillable {
-        /// Under which folder.
-        path: PathBuf,
-        /// How many.
-        left: usize,
-    },
+    Unkillable { path: PathBuf, left: usize },
 }
 
 /// The folders of one home, one per hierarchy, in which its leaves are made.

@@ -152,7 +152,7 @@ impl Task {
     /// Netcore is ready for the first time.
     pub(super) fn start_enabled(&mut self) {
         if self.config.seed_only {
-            return tracing::info!("no plugins are started: this node only serves newcomers");
+            return tracing::info!("no plugins are started: this node is a seed only");
         }
         let ids: Vec<PluginId> = self
             .plugins

@@ -83,7 +83,7 @@ impl Task {
         let Some(link) = &self.netcore.link else { return };
         let told = gateway.announcement(grants).map_err(|error| Failure::new(ErrorCode::Internal, error.to_string()));
         if let Err(failure) = told.and_then(|(request, listener)| link.post(request, Some(listener))) {
-            tracing::error!(plugin = %gateway.plugin, "the network core cannot be told of a launch: {failure}");
+            tracing::error!(plugin = %gateway.plugin, "failed to announce a launch to the network core: {failure}");
         }
     }
 
@@ -161,11 +161,11 @@ impl Task {
                         let _ = first.send(Ok(()));
                         self.start_enabled();
                     }
-                    None => tracing::info!("the network core works again"),
+                    None => tracing::info!("the network core is ready again"),
                 }
             }
             NetEvent::Started(Err(failure)) => {
-                self.netcore.sink.line(OWN, &format!("it cannot start: {failure}"));
+                self.netcore.sink.line(OWN, &format!("failed to start: {failure}"));
                 self.netcore.watched.iter().for_each(Watched::kill);
             }
             NetEvent::Gone => {
