@@ -15,11 +15,10 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
-use crate::gateway;
+use crate::core::Core;
 use crate::gateway::requests::timeout_of;
 use crate::limits::{ADMIN_EVENTS, ADMIN_REQUESTS};
-use crate::link;
-use crate::node::{Node, Phase};
+use crate::node::Phase;
 use crate::reach;
 
 /// Why the admin session failed.
@@ -42,14 +41,14 @@ enum Outcome {
 
 /// Serves the admin session until it ends or asks for the end.
 pub(crate) async fn run(
-    node: Arc<Node>,
+    core: Arc<Core>,
     channel: AdminChannel,
     mut events: mpsc::Receiver<AdminEvent>,
 ) -> Result<(), AdminError> {
     let (sender, mut receiver) = channel.split();
     let (out, frames) = mpsc::channel(ADMIN_EVENTS);
     let mut writer = tokio::spawn(write(sender, frames));
-    let mut session = Session { node, launches: JoinSet::new(), work: JoinSet::new(), out };
+    let mut session = Session { core, launches: JoinSet::new(), work: JoinSet::new(), out };
     loop {
         tokio::select! {
             received = receiver.recv::<AdminCommand>() => match received {
@@ -97,7 +96,7 @@ async fn write(mut sender: AdminSender, mut frames: mpsc::Receiver<AdminFrame>) 
 }
 
 struct Session {
-    node: Arc<Node>,
+    core: Arc<Core>,
     launches: JoinSet<()>,
     work: JoinSet<(u64, Outcome)>,
     out: mpsc::Sender<AdminFrame>,
@@ -115,30 +114,28 @@ impl Session {
                 let mut attached = attached.into_iter();
                 done(match (attached.next(), attached.next()) {
                     (Some(listener), None) => {
-                        gateway::add_launch(&self.node, &mut self.launches, launch, &plugin, token, grants, listener)
+                        let Core { hub, opener, .. } = &*self.core;
+                        hub.add_launch(opener, &mut self.launches, launch, &plugin, token, grants, listener)
                     }
                     _ => Err(Failure::new(ErrorCode::BadArgument, "a launch comes with exactly one descriptor")),
                 })
             }
-            AdminRequest::RemoveLaunch { launch } => done(gateway::remove_launch(&self.node, launch)),
+            AdminRequest::RemoveLaunch { launch } => done(self.core.hub.remove_launch(launch)),
             AdminRequest::SetGrants { plugin, grants } => {
-                gateway::set_grants(&self.node, &plugin, &grants);
+                self.core.hub.set_grants(&plugin, &grants);
                 AdminResponse::Done
             }
             AdminRequest::Start => {
-                self.node.enter(Phase::Open);
-                if let Ok(peers) = self.node.peers() {
-                    peers.open();
-                }
+                self.core.open();
                 AdminResponse::Done
             }
             other if self.work.len() < ADMIN_REQUESTS => {
-                let node = Arc::clone(&self.node);
-                self.work.spawn(async move { (id, Box::pin(answer(&node, other)).await) });
+                let core = Arc::clone(&self.core);
+                self.work.spawn(async move { (id, Box::pin(answer(&core, other)).await) });
                 return Ok(());
             }
             _ => {
-                self.node.counters.admin_busy.count();
+                self.core.node.counters.admin_busy.count();
                 AdminResponse::Failed(Failure::new(
                     ErrorCode::Busy,
                     format!("{ADMIN_REQUESTS} admin requests are in progress already"),
@@ -153,29 +150,29 @@ fn done(result: Result<(), Failure>) -> AdminResponse {
     result.map_or_else(AdminResponse::Failed, |()| AdminResponse::Done)
 }
 
-async fn answer(node: &Arc<Node>, request: AdminRequest) -> Outcome {
+async fn answer(core: &Core, request: AdminRequest) -> Outcome {
     if let AdminRequest::Shutdown { grace_ms } = request {
-        shut_down(node, Duration::from_millis(grace_ms.into())).await;
+        shut_down(core, Duration::from_millis(grace_ms.into())).await;
         return Outcome::Last(AdminResponse::Done);
     }
-    Outcome::Answer(query(node, request).await.unwrap_or_else(AdminResponse::Failed))
+    Outcome::Answer(query(core, request).await.unwrap_or_else(AdminResponse::Failed))
 }
 
-async fn query(node: &Arc<Node>, request: AdminRequest) -> Result<AdminResponse, Failure> {
-    let peers = node.peers()?;
+async fn query(core: &Core, request: AdminRequest) -> Result<AdminResponse, Failure> {
+    let peers = &core.peers;
     Ok(match request {
-        AdminRequest::Status => AdminResponse::Status(status(node, peers.status()).await),
+        AdminRequest::Status => AdminResponse::Status(status(core, peers.status()).await),
         AdminRequest::Peers => {
             let mut records = peers.records();
             for record in &mut records {
-                record.protocols = node.links.protocols(&record.node);
-                record.unverified = node.is_unverified(&record.node);
+                record.protocols = core.links.protocols(&record.node);
+                record.unverified = core.services.discovery.is_unverified(&record.node);
             }
             AdminResponse::Peers(records)
         }
         AdminRequest::Ticket => AdminResponse::Ticket(peers.ticket()),
         AdminRequest::AddPeer { ticket, timeout_ms } | AdminRequest::Ping { ticket, timeout_ms } => {
-            ping(node, &ticket, timeout_of(timeout_ms)).await?
+            ping(core, &ticket, timeout_of(timeout_ms)).await?
         }
         AdminRequest::Block { node: peer } => done(peers.block(peer).await),
         AdminRequest::Unblock { node: peer } => done(peers.unblock(peer).await),
@@ -186,7 +183,7 @@ async fn query(node: &Arc<Node>, request: AdminRequest) -> Result<AdminResponse,
             AdminResponse::Explanation { causes, trace }
         }
         AdminRequest::Traffic => {
-            AdminResponse::Traffic(node.accounts.all().iter().map(|account| account.traffic()).collect())
+            AdminResponse::Traffic(core.node.accounts.all().iter().map(|account| account.traffic()).collect())
         }
         AdminRequest::AddLaunch { .. }
         | AdminRequest::RemoveLaunch { .. }
@@ -196,16 +193,17 @@ async fn query(node: &Arc<Node>, request: AdminRequest) -> Result<AdminResponse,
     })
 }
 
-async fn status(node: &Node, mut status: NetStatus) -> NetStatus {
-    status.sources = node.sources();
-    let reach = node.services().reach.reach();
+async fn status(core: &Core, mut status: NetStatus) -> NetStatus {
+    let Core { node, services, .. } = core;
+    status.sources = services.discovery.sources();
+    let reach = services.reach.reach();
     if reach == Reach::Public {
         status.reach = "public".into();
     }
     status.warnings.extend(reach::warning(reach));
-    status.warnings.extend(node.services().discovery.warning());
+    status.warnings.extend(services.discovery.warning());
     status.counters.extend(node.counters.list());
-    status.counters.extend(node.services().counters().await);
+    status.counters.extend(services.counters().await);
     for account in node.accounts.all() {
         let (now, peak) = account.windows();
         if peak > 0 {
@@ -216,12 +214,12 @@ async fn status(node: &Node, mut status: NetStatus) -> NetStatus {
     status
 }
 
-async fn ping(node: &Arc<Node>, ticket: &Ticket, limit: Duration) -> Result<AdminResponse, Failure> {
-    if ticket.node == node.id {
+async fn ping(core: &Core, ticket: &Ticket, limit: Duration) -> Result<AdminResponse, Failure> {
+    if ticket.node == core.node.id {
         return Err(Failure::new(ErrorCode::BadArgument, "this is the own node"));
     }
     let deadline = Instant::now() + limit;
-    let work = link::ping(node, ticket.node, &ticket.addresses, deadline);
+    let work = core.links.ping(ticket.node, &ticket.addresses, deadline);
     let rtt = timeout_at(deadline, work).await.unwrap_or_else(|_| {
         Err(Failure::new(ErrorCode::TimedOut, format!("no answer within {} s", limit.as_secs_f32())))
     })?;
@@ -229,24 +227,23 @@ async fn ping(node: &Arc<Node>, ticket: &Ticket, limit: Duration) -> Result<Admi
 }
 
 /// Nothing new from here on; what runs may end within `grace`, then it is reset, then peers are told.
-async fn shut_down(node: &Arc<Node>, grace: Duration) {
+async fn shut_down(core: &Core, grace: Duration) {
+    let Core { node, hub, peers, .. } = core;
     node.enter(Phase::Stopping);
-    for session in node.sessions() {
+    for session in hub.sessions() {
         session.end(Failure::new(ErrorCode::ShuttingDown, "the node is stopping"));
     }
     let idle = async {
-        while node.launches().values().any(|launch| launch.active() > 0) {
+        while hub.launches().values().any(|launch| launch.active() > 0) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
     tokio::pin!(idle);
     if tokio::time::timeout(grace, &mut idle).await.is_err() {
-        for launch in node.launches().values() {
+        for launch in hub.launches().values() {
             launch.revoke_all(ErrorCode::ShuttingDown);
         }
         let _ = tokio::time::timeout(node.timings.linger, idle).await;
     }
-    if let Ok(peers) = node.peers() {
-        peers.close(std::time::Instant::now() + node.timings.linger).await;
-    }
+    peers.close(std::time::Instant::now() + node.timings.linger).await;
 }

@@ -23,6 +23,7 @@
 pub mod account;
 pub mod admin;
 pub mod clock;
+pub mod core;
 pub mod counters;
 pub mod dht;
 pub mod discovery;
@@ -41,6 +42,7 @@ pub mod peers;
 pub mod query;
 pub mod reach;
 pub mod services;
+pub mod streams;
 #[cfg(test)]
 mod testing;
 pub mod transport;
@@ -53,20 +55,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use polypeer_ipc_protocol::admin::AdminEvent;
 use polypeer_ipc_protocol::transport::admin::{AdminChannel, AdminEnd};
-use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 
 use admin::AdminError;
+pub use core::Core;
 use discovery::config::DiscoveryConfig;
-use identity::{Identity, IdentityError};
+use identity::IdentityError;
 use limits::Timings;
-use link::Links;
-use node::{Node, Phase};
+use peers::StartError;
 use peers::marks::Marks;
-use peers::{Peers, PeersConfig, StartError};
-use polypeer_engine::keys::SharedKeys;
 
 /// What a network core is started with.
 #[derive(Debug, Clone)]
@@ -123,56 +120,12 @@ pub enum RunError {
 /// a multi-threaded runtime.
 pub async fn run(options: Options, admin: AdminEnd) -> Result<(), RunError> {
     let channel = AdminChannel::from_end(admin).map_err(|error| AdminError::Transport(error.into()))?;
-    let core = Core::bind(options).await?;
+    let (core, events) = Core::bind(options).await?;
     tracing::info!(node = %core.node.id, "network core is up; waiting for the supervisor");
-    let ended = admin::run(Arc::clone(&core.node), channel, core.events).await;
+    let core = Arc::new(core);
+    let ended = admin::run(Arc::clone(&core), channel, events).await;
     core.peers.close(Instant::now() + GOODBYE).await;
     Ok(ended?)
-}
-
-/// A network core without its supervisor. Its services end when this is dropped.
-pub struct Core {
-    /// Its state.
-    pub node: Arc<Node>,
-    /// Its network side.
-    pub peers: Peers,
-    /// What it tells the supervisor.
-    pub events: mpsc::Receiver<AdminEvent>,
-    _services: JoinSet<()>,
-}
-
-impl Core {
-    /// Binds the sockets and loads what is remembered; accepts and dials nothing before [`Self::open`].
-    pub async fn bind(options: Options) -> Result<Self, RunError> {
-        let identity = Arc::new(Identity::load_or_create(&options.home.join("identity.key"))?);
-        let (node, events) = Node::new(Arc::clone(&identity) as SharedKeys, options.network.clone(), options.timings);
-        let low = options.marks.low;
-        let config = PeersConfig {
-            explicit_listen: !options.listen.is_empty(),
-            listen: options.listen,
-            remembered: options.discovery.remembered,
-            network: options.network,
-            idle: options.idle,
-            marks: options.marks,
-            ..PeersConfig::new(options.home, Arc::clone(&identity))
-        };
-        let established = Arc::clone(&node);
-        let peers = Peers::bind(config, Arc::new(move |connection| Links::establish(&established, connection))).await?;
-        let answering = Arc::clone(&node);
-        peers.answer_queries(Arc::new(move |link| {
-            tokio::spawn(query::inbound::run(Arc::clone(&answering), link));
-        }));
-        node.join(peers.clone());
-        let discovery = DiscoveryConfig { lan: options.lan && options.discovery.lan, ..options.discovery };
-        let services = services::start(&node, discovery, low);
-        Ok(Self { node, peers, events, _services: services })
-    }
-
-    /// Begins. The supervisor's `Start` does the same.
-    pub fn open(&self) {
-        self.node.enter(Phase::Open);
-        self.peers.open();
-    }
 }
 
 /// For telling peers that this node goes, when the supervisor has gone without asking for an ordered end.

@@ -1,35 +1,82 @@
-//! What a node does for its plugins and its peers beyond carrying streams: each is a machine with a driver, started here;
-//! the rest of the node talks to their handles.
+//! What a node does for its plugins and its peers beyond carrying streams: the DHT, gossip, reachability and discovery, with
+//! the questions between netcores that they ask and answer. Each is a machine with a driver, started here; [`crate::core`]
+//! makes them, and hands their handles to the parts that use them.
 
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
-use crate::dht::{self, DhtHandle};
+use crate::dht::driver::KAD;
+use crate::dht::{self, Asker, DhtHandle};
 use crate::discovery::config::DiscoveryConfig;
-use crate::discovery::{self, Discovery};
-use crate::gateway;
-use crate::gossip::{self, driver::GossipHandle};
+use crate::discovery::{self, Discovery, EXCHANGE};
+use crate::gossip::driver::{self as gossip, GOSSIP, GossipHandle};
+use crate::link::Links;
 use crate::node::Node;
-use crate::query::{self, Queries};
-use crate::reach::{self, ReachHandle};
+use crate::query::{self, Handlers, Queries, Question};
+use crate::reach::{self, PROBE, ReachHandle};
 
 /// The handles.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Services {
     /// Questions between netcores.
-    pub queries: Queries,
+    pub queries: Arc<Queries>,
     /// The hash table.
-    pub dht: DhtHandle,
+    pub dht: Arc<DhtHandle>,
     /// Where this node can be reached.
-    pub reach: ReachHandle,
+    pub reach: Arc<ReachHandle>,
     /// Publish and subscribe.
-    pub gossip: GossipHandle,
+    pub gossip: Arc<GossipHandle>,
     /// Finding peers.
-    pub discovery: Discovery,
+    pub discovery: Arc<Discovery>,
 }
 
 impl Services {
+    /// Makes the handles; nothing runs before [`Self::start`]. `low` is the number of peers to be connected to.
+    pub(crate) fn new(node: &Arc<Node>, links: &Arc<Links>, discovery: DiscoveryConfig, low: usize) -> Self {
+        let queries = Arc::new(Queries::new(Arc::clone(node), Arc::clone(links)));
+        let dht = Arc::<DhtHandle>::default();
+        let discovery = Discovery::new(Arc::clone(node), Arc::clone(&queries), Arc::clone(&dht), discovery, low);
+        Self { queries, dht, reach: Arc::default(), gossip: Arc::default(), discovery: Arc::new(discovery) }
+    }
+
+    /// Which of them handles which internal protocol.
+    pub(crate) fn handlers(&self, node: &Arc<Node>) -> Handlers {
+        let dht = Arc::clone(&self.dht);
+        let (reach, prober) = (Arc::clone(&self.reach), Arc::clone(node));
+        let discovery = Arc::clone(&self.discovery);
+        let (gossip, counted) = (Arc::clone(&self.gossip), Arc::clone(node));
+        Handlers::new(Arc::clone(&self.queries))
+            .question(KAD, move |Question { node, ip, payload, .. }| {
+                let dht = Arc::clone(&dht);
+                async move { dht.answer(Asker { node, ip }, &payload).await }
+            })
+            .question(PROBE, move |Question { node: asker, from, payload, .. }| {
+                let (reach, node) = (Arc::clone(&reach), Arc::clone(&prober));
+                async move { reach::prober::answer(&node, &reach, asker, from, &payload).await }
+            })
+            .question(EXCHANGE, move |Question { node, ip, payload, .. }| {
+                let discovery = Arc::clone(&discovery);
+                async move { discovery::answer(&discovery, node, ip, &payload).await }
+            })
+            .frames(GOSSIP, move |frames| gossip::serve(Arc::clone(&counted), Arc::clone(&gossip), frames))
+    }
+
+    /// Starts the drivers. They end when the result is dropped. The node must have its peers.
+    pub(crate) fn start(&self, node: &Arc<Node>, links: &Arc<Links>) -> JoinSet<()> {
+        let mut drivers = JoinSet::new();
+        let (node, queries) = (|| Arc::clone(node), || Arc::clone(&self.queries));
+        let (dht, reach) = (|| Arc::clone(&self.dht), || Arc::clone(&self.reach));
+        let (gossip, own) = (Arc::clone(&self.gossip), self.reach.own());
+        drivers.spawn(query::outbound::sweep(queries()));
+        drivers.spawn(dht::driver::run(node(), queries(), dht(), seed()));
+        drivers.spawn(gossip::run(node(), Arc::clone(links), gossip, dht(), own, seed()));
+        drivers.spawn(reach::driver::run(node(), queries(), reach(), dht(), seed()));
+        drivers.spawn(discovery::trouble::run(Arc::clone(&self.discovery)));
+        drivers.spawn(discovery::driver::run(Arc::clone(&self.discovery)));
+        drivers
+    }
+
     /// How they fare, as numbers by name: those that are not zero.
     pub async fn counters(&self) -> Vec<(String, u64)> {
         let dht = self.dht.stats().borrow().clone();
@@ -63,20 +110,6 @@ impl Services {
         ];
         all.into_iter().filter(|(_, value)| *value > 0).map(|(name, value)| (name.to_owned(), value)).collect()
     }
-}
-
-/// Starts the drivers. They end when the result is dropped. `low` is the number of peers to be connected to.
-pub(crate) fn start(node: &Arc<Node>, discovery: DiscoveryConfig, low: usize) -> JoinSet<()> {
-    let mut drivers = JoinSet::new();
-    drivers.spawn(gateway::network::run(Arc::clone(node)));
-    drivers.spawn(query::outbound::sweep(Arc::clone(node)));
-    drivers.spawn(dht::driver::run(Arc::clone(node), seed()));
-    drivers.spawn(gossip::driver::run(Arc::clone(node), seed()));
-    drivers.spawn(reach::driver::run(Arc::clone(node), seed()));
-    discovery::driver::prepare(node, discovery, low);
-    drivers.spawn(discovery::trouble::run(Arc::clone(node)));
-    drivers.spawn(discovery::driver::run(Arc::clone(node)));
-    drivers
 }
 
 /// What a machine's randomness comes from.

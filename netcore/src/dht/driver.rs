@@ -17,14 +17,16 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
-use super::handle::Command;
+use super::handle::{Command, DhtHandle};
 use super::{CallFailed, CallId, Dht, DhtConfig, Job, Outcome, Output, QueryId, Request, Response, limits};
 use crate::address::AddressRecord;
 use crate::clock;
 use crate::node::Node;
 use crate::peers::score::ScoreEvent;
-use crate::query::{self, KAD, Unanswered};
+use crate::query::{Queries, Unanswered};
 
+/// The internal protocol.
+pub(crate) const KAD: &str = "kad/1";
 /// For one call, a new connection included: two round trips with three lost packets at the far side of the world.
 const CALL: Duration = Duration::from_secs(3);
 /// Calls in flight, whatever the machine wants.
@@ -37,6 +39,7 @@ type Answered = (CallId, Option<IpAddr>, Result<Response, CallFailed>);
 
 struct Driver {
     node: Arc<Node>,
+    queries: Arc<Queries>,
     dht: Dht,
     protocol: Protocol,
     /// Who waits for which job, and whether the job is of no use without them.
@@ -47,17 +50,17 @@ struct Driver {
 }
 
 /// Runs until it is dropped.
-pub(crate) async fn run(node: Arc<Node>, seed: [u8; 32]) {
-    let Some(mut inbox) = node.services().dht.inbox() else { return };
+pub(crate) async fn run(node: Arc<Node>, queries: Arc<Queries>, handle: Arc<DhtHandle>, seed: [u8; 32]) {
+    let Some(mut inbox) = handle.inbox() else { return };
     let protocol = KAD.parse().expect("a protocol's name");
     let dht = Dht::new(Arc::clone(&node.keys), DhtConfig::default(), seed);
     let mut driver =
-        Driver { node, dht, protocol, waiting: HashMap::new(), ends: BTreeSet::new(), calls: JoinSet::new() };
+        Driver { node, queries, dht, protocol, waiting: HashMap::new(), ends: BTreeSet::new(), calls: JoinSet::new() };
     let mut sweep = interval(SWEEP);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         driver.perform();
-        driver.node.services().dht.set_stats(driver.dht.stats());
+        handle.set_stats(driver.dht.stats());
         let end = driver.ends.first().map(|(at, _)| *at);
         let due = driver.dht.next_timeout().into_iter().chain(end).min();
         tokio::select! {
@@ -143,9 +146,9 @@ impl Driver {
             self.dht.handle_answer(clock::now(), call, None, Err(CallFailed::NotTried));
             return;
         }
-        let (node, protocol, payload) = (Arc::clone(&self.node), self.protocol.clone(), request.encode());
+        let (queries, protocol, payload) = (Arc::clone(&self.queries), self.protocol.clone(), request.encode());
         self.calls.spawn(async move {
-            let asked = query::question(&node, to.node, &to.addresses, &protocol, payload, Instant::now() + CALL).await;
+            let asked = queries.question(to.node, &to.addresses, &protocol, payload, Instant::now() + CALL).await;
             let from = asked.as_ref().ok().and_then(|reply| reply.from);
             let answer = match asked {
                 Ok(reply) => Response::decode(&reply.bytes).map_err(|error| {

@@ -3,21 +3,19 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use polypeer_ipc_protocol::ids::NodeId;
 use tokio::sync::broadcast;
 use tokio::task::JoinSet;
 
-use super::config::DiscoveryConfig;
-use super::crosscheck::{Came, CrossCheck};
-use super::exchange::Exchange;
-use super::schedule::{Schedule, ScheduleConfig, Way};
+use super::crosscheck::Came;
+use super::schedule::Way;
 use super::ways::Ways;
-use super::{Seeds, Started, State, full, ways};
+use super::{Discovery, State, full, ways};
 use crate::clock;
-use crate::node::{Node, Phase};
+use crate::node::Phase;
 use crate::now::Now;
 use crate::peers::book::Source;
 use crate::peers::{PeerEvent, Peers};
@@ -27,79 +25,65 @@ const LOOK: Duration = Duration::from_secs(60);
 /// A step of the clock of this much more than was slept: the machine was asleep.
 const ASLEEP: Duration = Duration::from_secs(30);
 
-/// Makes the machines, once. `low` is the number of peers to be connected to.
-pub(crate) fn prepare(node: &Node, config: DiscoveryConfig, low: usize) {
-    let schedule = ScheduleConfig { enabled: config.enabled(), low };
-    let state = State {
-        schedule: Schedule::new(schedule, clock::now(), seed()),
-        exchange: Exchange::new(Arc::clone(&node.keys), seed()),
-        check: CrossCheck::new(low),
-        seeds: Seeds::default(),
-    };
-    let started = Started { config, state: Mutex::new(state) };
-    if node.services().discovery.started.set(started).is_err() {
-        tracing::error!("discovery was started twice");
-    }
-}
-
 /// Begins when the node opens, and goes on until dropped. What happens to peers is heard from the moment this is called.
-pub(crate) fn run(node: Arc<Node>) -> impl Future<Output = ()> {
-    let events = node.peers().map(Peers::events);
+pub(crate) fn run(discovery: Arc<Discovery>) -> impl Future<Output = ()> {
+    let events = discovery.node.peers().map(Peers::events);
     async move {
         if let Ok(events) = events {
-            drive(node, events).await;
+            drive(discovery, events).await;
         }
     }
 }
 
-async fn drive(node: Arc<Node>, mut events: broadcast::Receiver<PeerEvent>) {
+async fn drive(discovery: Arc<Discovery>, mut events: broadcast::Receiver<PeerEvent>) {
+    let node = &discovery.node;
     let Ok(peers) = node.peers() else { return };
     // Fails only when the node is gone.
     if node.phase().wait_for(|phase| *phase >= Phase::Open).await.is_err() {
         return;
     }
-    node.services().discovery.has_changed();
-    let mut ways = Ways::new(Arc::clone(&node));
+    discovery.has_changed();
+    let mut ways = Ways::new(Arc::clone(&discovery));
     let mut asked: JoinSet<(Way, ways::Answer)> = JoinSet::new();
     let mut full: JoinSet<full::Answer> = JoinSet::new();
     let mut awake = (Instant::now(), clock::now().unix);
     loop {
-        let next = step(&node, &mut ways, &mut asked);
+        let next = step(&discovery, &mut ways, &mut asked);
         tokio::select! {
             event = events.recv() => match event {
-                Ok(PeerEvent::Up(peer)) => up(&node, peer),
-                Ok(PeerEvent::Down(peer, _)) => down(&node, &peer),
+                Ok(PeerEvent::Up(peer)) => up(&discovery, peer),
+                Ok(PeerEvent::Down(peer, _)) => down(&discovery, &peer),
                 Ok(PeerEvent::Full { node: peer, address, source }) => {
-                    if let Some(question) = full::refused(&node, peer, address, source) {
+                    if let Some(question) = full::refused(&discovery, peer, address, source) {
                         full.spawn(question);
                     }
                 }
-                Err(broadcast::error::RecvError::Lagged(_)) => catch_up(&node, peers),
+                Err(broadcast::error::RecvError::Lagged(_)) => catch_up(&discovery, peers),
                 Err(broadcast::error::RecvError::Closed) => return,
             },
             Some(answer) = asked.join_next(), if !asked.is_empty() => match answer {
-                Ok((way, answer)) => answered(&node, way, answer),
+                Ok((way, answer)) => answered(&discovery, way, answer),
                 // The schedule gives it up after a while.
                 Err(error) => tracing::error!(%error, "a discovery source failed"),
             },
             Some(answer) = full.join_next(), if !full.is_empty() => match answer {
-                Ok(answer) => full::answered(&node, answer),
+                Ok(answer) => full::answered(&discovery, answer),
                 Err(error) => tracing::error!(%error, "asking a full node failed"),
             },
             () = tokio::time::sleep_until(next.into()) => {}
         }
-        awake = look_at_clock(&node, awake);
-        node.services().discovery.has_changed();
+        awake = look_at_clock(&discovery, awake);
+        discovery.has_changed();
     }
 }
 
 /// Asks what is due and dials what may be dialed; until when there is nothing else to do.
-fn step(node: &Arc<Node>, ways: &mut Ways, asked: &mut JoinSet<(Way, ways::Answer)>) -> Instant {
+fn step(discovery: &Arc<Discovery>, ways: &mut Ways, asked: &mut JoinSet<(Way, ways::Answer)>) -> Instant {
     let now = clock::now();
     let latest = now.at + LOOK;
     let (mut due, mut dials) = (Vec::new(), Vec::new());
     let next = {
-        let Some(mut state) = node.services().discovery.state() else { return latest };
+        let mut state = discovery.state();
         while let Some(record) = state.check.poll(now) {
             dials.push(record);
         }
@@ -111,7 +95,7 @@ fn step(node: &Arc<Node>, ways: &mut Ways, asked: &mut JoinSet<(Way, ways::Answe
         state.schedule.next_timeout().map_or(latest, |at| at.min(latest))
     };
     for record in dials {
-        ways::dial(node, &record, Source::Exchange);
+        ways::dial(&discovery.node, &record, Source::Exchange);
     }
     for way in due {
         tracing::debug!(source = way.name(), "looking for peers");
@@ -121,16 +105,14 @@ fn step(node: &Arc<Node>, ways: &mut Ways, asked: &mut JoinSet<(Way, ways::Answe
     next
 }
 
-fn up(node: &Node, peer: NodeId) {
-    let Some((source, address)) = node.peers().ok().and_then(|peers| peers.came(&peer)) else { return };
-    if let Some(mut state) = node.services().discovery.state() {
-        let now = clock::now();
-        let came = came(&state, now, source, address);
-        state.check.connected(now, peer, address.ip(), came);
-        state.exchange.seen(now, &peer, true);
-        // Somebody new to ask.
-        state.schedule.hasten(now, Way::Exchange);
-    }
+fn up(discovery: &Discovery, peer: NodeId) {
+    let Some((source, address)) = discovery.node.peers().ok().and_then(|peers| peers.came(&peer)) else { return };
+    let (mut state, now) = (discovery.state(), clock::now());
+    let came = came(&state, now, source, address);
+    state.check.connected(now, peer, address.ip(), came);
+    state.exchange.seen(now, &peer, true);
+    // Somebody new to ask.
+    state.schedule.hasten(now, Way::Exchange);
 }
 
 /// On whose word a node is met that `source` named.
@@ -144,31 +126,29 @@ pub(super) fn came(state: &State, now: Now, source: Source, address: SocketAddr)
     }
 }
 
-fn down(node: &Node, peer: &NodeId) {
-    if let Some(mut state) = node.services().discovery.state() {
-        let now = clock::now();
-        state.check.disconnected(now, peer);
-        match node.peers().is_ok_and(|peers| peers.check(peer).is_err()) {
-            true => state.exchange.forget(peer), // nobody is led to a node that is blocked or banned here
-            false => state.exchange.seen(now, peer, false),
-        }
+fn down(discovery: &Discovery, peer: &NodeId) {
+    let (mut state, now) = (discovery.state(), clock::now());
+    state.check.disconnected(now, peer);
+    match discovery.node.peers().is_ok_and(|peers| peers.check(peer).is_err()) {
+        true => state.exchange.forget(peer), // nobody is led to a node that is blocked or banned here
+        false => state.exchange.seen(now, peer, false),
     }
 }
 
 /// Events were lost: takes those for connected that are, and no others.
-fn catch_up(node: &Node, peers: &Peers) {
+fn catch_up(discovery: &Discovery, peers: &Peers) {
     let connected: BTreeSet<NodeId> = peers.connected().into_iter().collect();
-    let gone = node.services().discovery.state().map_or_else(Vec::new, |state| state.check.not_among(&connected));
-    gone.iter().for_each(|peer| down(node, peer));
-    connected.into_iter().for_each(|peer| up(node, peer));
+    let gone = discovery.state().check.not_among(&connected);
+    gone.iter().for_each(|peer| down(discovery, peer));
+    connected.into_iter().for_each(|peer| up(discovery, peer));
 }
 
-fn answered(node: &Node, way: Way, answer: ways::Answer) {
+fn answered(discovery: &Discovery, way: Way, answer: ways::Answer) {
     let ways::Answer { named, problem } = answer;
     if let Some(problem) = &problem {
         tracing::debug!(source = way.name(), problem, "looking for peers");
     }
-    let Some(mut state) = node.services().discovery.state() else { return };
+    let mut state = discovery.state();
     match problem {
         Some(problem) if named == 0 => state.schedule.answered(clock::now(), way, Err(problem)),
         problem => {
@@ -182,20 +162,12 @@ fn answered(node: &Node, way: Way, answer: ways::Answer) {
 }
 
 /// After the machine slept, connections are lost and networks have changed: everything is tried at once.
-fn look_at_clock(node: &Node, (before, unix): (Instant, u64)) -> (Instant, u64) {
+fn look_at_clock(discovery: &Discovery, (before, unix): (Instant, u64)) -> (Instant, u64) {
     let now = clock::now();
     let passed = now.at.saturating_duration_since(before);
-    if Duration::from_secs(now.unix.saturating_sub(unix)) > passed + ASLEEP
-        && let Some(mut state) = node.services().discovery.state()
-    {
+    if Duration::from_secs(now.unix.saturating_sub(unix)) > passed + ASLEEP {
         tracing::info!("the clock stepped forward; looking for peers anew");
-        state.schedule.start_over(now);
+        discovery.state().schedule.start_over(now);
     }
     (now.at, now.unix)
-}
-
-fn seed() -> [u8; 32] {
-    let mut seed = [0; 32];
-    getrandom::fill(&mut seed).expect("the system gives randomness");
-    seed
 }

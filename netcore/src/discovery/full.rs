@@ -10,11 +10,9 @@ use polypeer_ipc_protocol::ids::NodeId;
 use super::driver::came;
 use super::exchange::{Exchange, MAX_RECORDS};
 use super::schedule::Way;
-use super::ways;
+use super::{Discovery, EXCHANGE, ways};
 use crate::clock;
-use crate::node::Node;
 use crate::peers::book::Source;
-use crate::query;
 
 /// What came of asking a full node: how many others it named, or what went wrong.
 pub(super) struct Answer {
@@ -25,14 +23,15 @@ pub(super) struct Answer {
 /// `full`, which `source` named, refused a link at `address`. The question to ask it, if any; it ends by itself, and then
 /// goes to [`answered`].
 pub(super) fn refused(
-    node: &Arc<Node>,
+    discovery: &Arc<Discovery>,
     full: NodeId,
     address: SocketAddr,
     source: Source,
 ) -> Option<impl Future<Output = Answer> + use<>> {
-    let discovery = &node.services().discovery;
-    discovery.started.get().filter(|started| started.config.exchange)?;
-    let mut state = discovery.state()?;
+    if !discovery.config.exchange {
+        return None;
+    }
+    let mut state = discovery.state();
     let now = clock::now();
     let is_hungry = state.schedule.is_hungry();
     if !state.exchange.may_ask_full(now, &full, is_hungry) {
@@ -41,29 +40,29 @@ pub(super) fn refused(
     let came = came(&state, now, source, address);
     state.check.asked(now, full, address.ip(), came);
     drop(state);
-    node.counters.full_nodes_asked.count();
-    let node = Arc::clone(node);
-    Some(async move { Answer { node: full, named: ask(&node, full, address).await } })
+    discovery.node.counters.full_nodes_asked.count();
+    let discovery = Arc::clone(discovery);
+    Some(async move { Answer { node: full, named: ask(&discovery, full, address).await } })
 }
 
-async fn ask(node: &Arc<Node>, full: NodeId, address: SocketAddr) -> Result<u64, String> {
-    let protocol = query::EXCHANGE.parse().expect("a protocol");
+async fn ask(discovery: &Arc<Discovery>, full: NodeId, address: SocketAddr) -> Result<u64, String> {
+    let protocol = EXCHANGE.parse().expect("a protocol");
     let question = Exchange::question(MAX_RECORDS);
-    let reply = query::ask(node, full, &[address], &protocol, question, Instant::now() + ways::EXCHANGE).await;
+    let reply = discovery.queries.ask(full, &[address], &protocol, question, Instant::now() + ways::EXCHANGE).await;
     let reply = reply.map_err(|failure| format!("{full}, which has no place for another peer: {failure}"))?;
-    let (fresh, records) = ways::take(node, full, address.ip(), &reply)?;
+    let (fresh, records) = ways::take(discovery, full, address.ip(), &reply)?;
     // Without a link nobody else tells the hash table of anybody.
     for record in records {
-        node.services().dht.add(record);
+        discovery.dht.add(record);
     }
     Ok(fresh)
 }
 
 /// Notes what a full node said.
-pub(super) fn answered(node: &Node, answer: Answer) {
+pub(super) fn answered(discovery: &Discovery, answer: Answer) {
     let Answer { node: full, named } = answer;
     tracing::debug!(node = %full, ?named, "asked a full node for others");
-    let Some(mut state) = node.services().discovery.state() else { return };
+    let mut state = discovery.state();
     state.exchange.full_answered(&full);
     match named {
         Ok(count) => state.schedule.named(clock::now(), Way::Exchange, count),

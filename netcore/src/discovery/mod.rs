@@ -27,7 +27,7 @@ pub use polypeer_engine::discovery::{crosscheck, exchange, schedule};
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use polypeer_ipc_protocol::admin::SourceStatus;
@@ -37,25 +37,28 @@ use tokio::sync::watch;
 
 use crate::address::{AddressRecord, Zone};
 use crate::clock;
+use crate::dht::DhtHandle;
 use crate::node::Node;
 use crate::now::Now;
 use crate::peers::score::ScoreEvent;
+use crate::query::Queries;
 use config::DiscoveryConfig;
 use crosscheck::CrossCheck;
 use exchange::{Exchange, Refusal};
-use schedule::{Schedule, Way};
+use schedule::{Schedule, ScheduleConfig, Way};
 
-/// The state of discovery, from the moment that the driver starts.
-#[derive(Debug, Default)]
-pub struct Discovery {
-    started: OnceLock<Started>,
-    changed: watch::Sender<()>,
-}
+/// The internal protocol by which peers name others.
+pub const EXCHANGE: &str = "exchange/1";
 
+/// Discovery of one node.
 #[derive(Debug)]
-struct Started {
+pub struct Discovery {
+    node: Arc<Node>,
+    queries: Arc<Queries>,
+    dht: Arc<DhtHandle>,
     config: DiscoveryConfig,
     state: Mutex<State>,
+    changed: watch::Sender<()>,
 }
 
 /// The machines, under one lock that is never held across an await.
@@ -92,8 +95,26 @@ impl Seeds {
 }
 
 impl Discovery {
-    fn state(&self) -> Option<MutexGuard<'_, State>> {
-        self.started.get().map(|started| started.state.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Makes the machines. `low` is the number of peers to be connected to.
+    pub(crate) fn new(
+        node: Arc<Node>,
+        queries: Arc<Queries>,
+        dht: Arc<DhtHandle>,
+        config: DiscoveryConfig,
+        low: usize,
+    ) -> Self {
+        let schedule = ScheduleConfig { enabled: config.enabled(), low };
+        let state = State {
+            schedule: Schedule::new(schedule, clock::now(), seed()),
+            exchange: Exchange::new(Arc::clone(&node.keys), seed()),
+            check: CrossCheck::new(low),
+            seeds: Seeds::default(),
+        };
+        Self { node, queries, dht, config, state: Mutex::new(state), changed: watch::Sender::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Told after whatever may have changed what the status says of the sources and of seeds, peers that came and went
@@ -108,29 +129,25 @@ impl Discovery {
 
     /// A peer's own record came on its link, and was checked: others may be told of it.
     pub(crate) fn heard(&self, record: Arc<AddressRecord>) {
-        if let Some(mut state) = self.state() {
-            state.exchange.learn(clock::now(), record);
-        }
+        self.state().exchange.learn(clock::now(), record);
     }
 
     /// Whether a peer is a seed that nobody else has named so far.
-    pub(crate) fn is_unverified(&self, node: &NodeId) -> bool {
-        self.state().is_some_and(|state| state.check.is_unverified(node))
+    pub fn is_unverified(&self, node: &NodeId) -> bool {
+        self.state().check.is_unverified(node)
     }
 
     /// What the operator should know of what was turned on.
     pub(crate) fn warning(&self) -> Option<String> {
-        let report = self.state()?.schedule.report().into_iter().find(|report| report.way == Way::Mainline)?;
+        let report = self.state().schedule.report().into_iter().find(|report| report.way == Way::Mainline)?;
         mainline_warning(report.state).map(str::to_owned)
     }
 
     /// Every source, in the order they are tried.
-    pub(crate) fn sources(&self, node: &Node) -> Vec<SourceStatus> {
-        let Some(state) = self.state() else { return Vec::new() };
-        let reports = state.schedule.report();
-        drop(state);
+    pub fn sources(&self) -> Vec<SourceStatus> {
+        let reports = self.state().schedule.report();
         let status = |report: schedule::SourceReport| {
-            let found = node.peers().ok().and_then(|peers| peers.found_by(report.way.source()));
+            let found = self.node.peers().ok().and_then(|peers| peers.found_by(report.way.source()));
             SourceStatus {
                 name: report.way.name().into(),
                 enabled: report.state != schedule::SourceState::Off,
@@ -159,14 +176,17 @@ fn mainline_warning(state: schedule::SourceState) -> Option<&'static str> {
 }
 
 /// Answers a question of `exchange/1`.
-pub(crate) async fn answer(node: &Node, asker: NodeId, ip: IpAddr, payload: &[u8]) -> Result<Vec<u8>, Failure> {
-    let discovery = &node.services().discovery;
-    let serves = discovery.started.get().is_some_and(|started| started.config.exchange);
-    let state = || {
-        let state = discovery.state().filter(|_| serves);
-        state.ok_or_else(|| Failure::new(ErrorCode::Unsupported, "this node exchanges no peers"))
-    };
-    let admitted = state()?.exchange.admit(clock::now(), &asker, payload);
+pub(crate) async fn answer(
+    discovery: &Discovery,
+    asker: NodeId,
+    ip: IpAddr,
+    payload: &[u8],
+) -> Result<Vec<u8>, Failure> {
+    let node = &discovery.node;
+    if !discovery.config.exchange {
+        return Err(Failure::new(ErrorCode::Unsupported, "this node exchanges no peers"));
+    }
+    let admitted = discovery.state().exchange.admit(clock::now(), &asker, payload);
     let wanted = admitted.map_err(|refusal| {
         node.counters.exchange_refused.count();
         let (code, event) = match refusal {
@@ -180,14 +200,20 @@ pub(crate) async fn answer(node: &Node, asker: NodeId, ip: IpAddr, payload: &[u8
         }
         Failure::new(code, refusal.to_string())
     })?;
-    let mut neighbours = node.services().dht.neighbours(Zone::of(ip)).await;
+    let mut neighbours = discovery.dht.neighbours(Zone::of(ip)).await;
     // Nobody is led to a node that is blocked or banned here.
     neighbours.retain(|record| node.peers().is_ok_and(|peers| peers.check(&record.node).is_ok()));
-    Ok(state()?.exchange.reply(clock::now(), &asker, ip, wanted, &neighbours))
+    Ok(discovery.state().exchange.reply(clock::now(), &asker, ip, wanted, &neighbours))
 }
 
 /// Addresses that this node's sockets can send to, of those that `source` named.
 fn reachable(node: &Node, addresses: &[SocketAddr]) -> Vec<SocketAddr> {
     let Ok(peers) = node.peers() else { return Vec::new() };
     addresses.iter().copied().filter(|address| peers.transport().reaches(*address)).collect()
+}
+
+fn seed() -> [u8; 32] {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).expect("the system gives randomness");
+    seed
 }

@@ -4,17 +4,16 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::Discovery;
 use super::schedule::{SourceReport, SourceState, Way};
-use crate::node::Node;
 
 /// Goes on until dropped.
-pub(crate) async fn run(node: Arc<Node>) {
-    let discovery = &node.services().discovery;
+pub(crate) async fn run(discovery: Arc<Discovery>) {
     let mut changes = discovery.changes();
     let mut failing = BTreeSet::new();
     // Fails only when the node is gone.
     while changes.changed().await.is_ok() {
-        let reports = discovery.state().map(|state| state.schedule.report()).unwrap_or_default();
+        let reports = discovery.state().schedule.report();
         for (way, problem) in news(&mut failing, reports) {
             match problem {
                 Some(problem) => tracing::warn!(source = way.name(), problem, "a way to find peers does not work"),

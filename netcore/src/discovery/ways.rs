@@ -16,14 +16,13 @@ use super::exchange::{Exchange, MAX_RECORDS};
 use super::lan::{self, LanConfig, LanEvent};
 use super::mainline::Rendezvous;
 use super::schedule::Way;
-use super::{dns, reachable};
+use super::{Discovery, dns, reachable};
 use crate::address::AddressRecord;
 use crate::clock;
 use crate::dht::Key;
 use crate::node::Node;
 use crate::peers::book::Source;
 use crate::peers::score::ScoreEvent;
-use crate::query;
 use crate::transport::DialError;
 
 /// Addresses without a node id that are dialed for one question: enough that some answer, few enough for a burst.
@@ -60,7 +59,7 @@ type Question = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
 /// The sources, as the driver asks them.
 pub(super) struct Ways {
-    node: Arc<Node>,
+    discovery: Arc<Discovery>,
     /// The local network is watched from the first question on.
     lan: JoinSet<()>,
     neighbours: Arc<Mutex<BTreeSet<NodeId>>>,
@@ -68,22 +67,22 @@ pub(super) struct Ways {
 }
 
 impl Ways {
-    pub(super) fn new(node: Arc<Node>) -> Self {
-        Self { node, lan: JoinSet::new(), neighbours: Arc::default(), mainline: Arc::default() }
+    pub(super) fn new(discovery: Arc<Discovery>) -> Self {
+        Self { discovery, lan: JoinSet::new(), neighbours: Arc::default(), mainline: Arc::default() }
     }
 
     pub(super) fn ask(&mut self, way: Way) -> Question {
-        let node = Arc::clone(&self.node);
+        let discovery = Arc::clone(&self.discovery);
         match way {
-            Way::Remembered => Box::pin(async move { remembered(&node) }),
+            Way::Remembered => Box::pin(async move { remembered(&discovery.node) }),
             Way::Lan => Box::pin(std::future::ready(self.lan())),
-            Way::Dns => Box::pin(async move { ask_dns(&node).await }),
-            Way::List => Box::pin(async move { ask_list(&node).await }),
-            Way::Exchange => Box::pin(async move { ask_peers(&node).await }),
-            Way::Dht => Box::pin(async move { ask_dht(&node).await }),
+            Way::Dns => Box::pin(async move { ask_dns(&discovery).await }),
+            Way::List => Box::pin(async move { ask_list(&discovery).await }),
+            Way::Exchange => Box::pin(async move { ask_peers(&discovery).await }),
+            Way::Dht => Box::pin(async move { ask_dht(&discovery).await }),
             Way::Mainline => {
                 let mainline = Arc::clone(&self.mainline);
-                Box::pin(async move { ask_mainline(&node, &mainline).await })
+                Box::pin(async move { ask_mainline(&discovery, &mainline).await })
             }
         }
     }
@@ -92,29 +91,29 @@ impl Ways {
     fn lan(&mut self) -> Answer {
         while self.lan.try_join_next().is_some() {}
         if self.lan.is_empty() {
-            let Ok(peers) = self.node.peers() else { return Answer::default() };
+            let node = &self.discovery.node;
+            let Ok(peers) = node.peers() else { return Answer::default() };
             let bound = peers.transport().local_addresses();
-            let config = LanConfig { node: self.node.id, network: self.node.network.clone(), bound };
-            let (node, neighbours) = (Arc::clone(&self.node), Arc::clone(&self.neighbours));
-            self.lan.spawn(lan::run(config, move |event| on_lan(&node, &neighbours, event)));
+            let config = LanConfig { node: node.id, network: node.network.clone(), bound };
+            let (discovery, neighbours) = (Arc::clone(&self.discovery), Arc::clone(&self.neighbours));
+            self.lan.spawn(lan::run(config, move |event| on_lan(&discovery, &neighbours, event)));
         }
         let count = self.neighbours.lock().unwrap_or_else(PoisonError::into_inner).len();
         Answer { named: count as u64, problem: None }
     }
 }
 
-fn on_lan(node: &Arc<Node>, neighbours: &Mutex<BTreeSet<NodeId>>, event: LanEvent) {
-    let discovery = &node.services().discovery;
+fn on_lan(discovery: &Discovery, neighbours: &Mutex<BTreeSet<NodeId>>, event: LanEvent) {
     match event {
         LanEvent::Found(found, addresses) => {
             let is_new = {
                 let mut neighbours = neighbours.lock().unwrap_or_else(PoisonError::into_inner);
                 neighbours.len() < MAX_NEIGHBOURS && neighbours.insert(found)
             };
-            if let Some(mut state) = discovery.state().filter(|_| is_new) {
-                state.schedule.named(clock::now(), Way::Lan, 1);
+            if is_new {
+                discovery.state().schedule.named(clock::now(), Way::Lan, 1);
             }
-            if let Ok(peers) = node.peers() {
+            if let Ok(peers) = discovery.node.peers() {
                 peers.found(found, &addresses, Source::Lan);
             }
         }
@@ -123,15 +122,9 @@ fn on_lan(node: &Arc<Node>, neighbours: &Mutex<BTreeSet<NodeId>>, event: LanEven
         }
         LanEvent::Problem(problem) => {
             tracing::debug!(source = Way::Lan.name(), problem, "looking for peers");
-            if let Some(mut state) = discovery.state() {
-                state.schedule.problem(Way::Lan, Some(problem));
-            }
+            discovery.state().schedule.problem(Way::Lan, Some(problem));
         }
-        LanEvent::Working => {
-            if let Some(mut state) = discovery.state() {
-                state.schedule.problem(Way::Lan, None);
-            }
-        }
+        LanEvent::Working => discovery.state().schedule.problem(Way::Lan, None),
     }
     discovery.has_changed();
 }
@@ -144,34 +137,34 @@ fn remembered(node: &Node) -> Answer {
     }
 }
 
-async fn ask_dns(node: &Arc<Node>) -> Answer {
-    let Some(started) = node.services().discovery.started.get() else { return Answer::default() };
-    let found = dns::resolve(&started.config.dns_seeds, started.config.resolver).await;
+async fn ask_dns(discovery: &Arc<Discovery>) -> Answer {
+    let config = &discovery.config;
+    let found = dns::resolve(&config.dns_seeds, config.resolver).await;
     let named = (found.addresses.len() + found.tickets.len()) as u64;
-    follow(node, found.tickets, Source::Dns);
-    let answered = dial_seeds(node, found.addresses, Source::Dns).await;
+    follow(&discovery.node, found.tickets, Source::Dns);
+    let answered = dial_seeds(discovery, found.addresses, Source::Dns).await;
     let mut problems = found.problems;
     problems.extend(answered.err());
     Answer { named, problem: (!problems.is_empty()).then(|| problems.join("; ")) }
 }
 
-async fn ask_list(node: &Arc<Node>) -> Answer {
-    let Some(started) = node.services().discovery.started.get() else { return Answer::default() };
+async fn ask_list(discovery: &Arc<Discovery>) -> Answer {
+    let config = &discovery.config;
     let (mut tickets, mut addresses) = (Vec::new(), Vec::new());
-    for entry in started.config.entries() {
+    for entry in config.entries() {
         match entry {
             Entry::Ticket(ticket) => tickets.push(ticket),
             Entry::Address(address) => addresses.push(address),
         }
     }
     let named = (tickets.len() + addresses.len()) as u64;
-    follow(node, tickets, Source::List);
-    let problem = dial_seeds(node, addresses, Source::List).await.err();
+    follow(&discovery.node, tickets, Source::List);
+    let problem = dial_seeds(discovery, addresses, Source::List).await.err();
     Answer { named, problem }
 }
 
 /// Dials some of the nodes that tickets name.
-fn follow(node: &Arc<Node>, mut tickets: Vec<Ticket>, source: Source) {
+fn follow(node: &Node, mut tickets: Vec<Ticket>, source: Source) {
     tickets.shuffle(&mut rand::rng());
     if let Ok(peers) = node.peers() {
         for ticket in tickets.iter().filter(|ticket| ticket.node != node.id).take(MAX_TICKETS) {
@@ -181,19 +174,17 @@ fn follow(node: &Arc<Node>, mut tickets: Vec<Ticket>, source: Source) {
 }
 
 /// Dials some of the addresses, to see who is there. Fails when nobody is.
-async fn dial_seeds(node: &Arc<Node>, addresses: Vec<SocketAddr>, source: Source) -> Result<(), String> {
-    let mut usable = reachable(node, &addresses);
+async fn dial_seeds(discovery: &Arc<Discovery>, addresses: Vec<SocketAddr>, source: Source) -> Result<(), String> {
+    let mut usable = reachable(&discovery.node, &addresses);
     if addresses.is_empty() || usable.is_empty() {
         return if addresses.is_empty() { Ok(()) } else { Err("this node has no socket for what it found".into()) };
     }
     usable.shuffle(&mut rand::rng());
     usable.truncate(MAX_SEEDS);
-    if let Some(mut state) = node.services().discovery.state() {
-        state.seeds.dialing(clock::now(), &usable);
-    }
+    discovery.state().seeds.dialing(clock::now(), &usable);
     let mut dials = JoinSet::new();
     for address in usable {
-        let node = Arc::clone(node);
+        let node = Arc::clone(&discovery.node);
         dials.spawn(async move {
             let Ok(peers) = node.peers() else { return Err((address, DialError::Stopping)) };
             match peers.dial_seed(address, source).await {
@@ -219,23 +210,20 @@ async fn dial_seeds(node: &Arc<Node>, addresses: Vec<SocketAddr>, source: Source
 }
 
 /// Dials a node whose record was found, if that is useful.
-pub(super) fn dial(node: &Arc<Node>, record: &AddressRecord, source: Source) {
+pub(super) fn dial(node: &Node, record: &AddressRecord, source: Source) {
     if let Ok(peers) = node.peers() {
         peers.found(record.node, &record.addresses, source);
     }
 }
 
-async fn ask_peers(node: &Arc<Node>) -> Answer {
-    let Ok(peers) = node.peers() else { return Answer::default() };
+async fn ask_peers(discovery: &Arc<Discovery>) -> Answer {
+    let Ok(peers) = discovery.node.peers() else { return Answer::default() };
     let connected = peers.connected();
-    let chosen = match node.services().discovery.state() {
-        Some(mut state) => state.exchange.choose_peers(clock::now(), connected, ASKED_PEERS),
-        None => return Answer::default(),
-    };
+    let chosen = discovery.state().exchange.choose_peers(clock::now(), connected, ASKED_PEERS);
     let mut questions = JoinSet::new();
     for peer in chosen {
-        let node = Arc::clone(node);
-        questions.spawn(async move { ask_peer(&node, peer).await });
+        let discovery = Arc::clone(discovery);
+        questions.spawn(async move { ask_peer(&discovery, peer).await });
     }
     let mut answer = Answer::default();
     while let Some(one) = questions.join_next().await {
@@ -249,29 +237,30 @@ async fn ask_peers(node: &Arc<Node>) -> Answer {
 }
 
 /// Asks one peer for others: how many it named that this node is not connected to.
-async fn ask_peer(node: &Arc<Node>, peer: NodeId) -> Result<u64, String> {
-    let protocol = query::EXCHANGE.parse().expect("a protocol");
+async fn ask_peer(discovery: &Arc<Discovery>, peer: NodeId) -> Result<u64, String> {
+    let protocol = super::EXCHANGE.parse().expect("a protocol");
     let question = Exchange::question(MAX_RECORDS);
-    let reply = query::ask(node, peer, &[], &protocol, question, Instant::now() + EXCHANGE).await;
+    let reply = discovery.queries.ask(peer, &[], &protocol, question, Instant::now() + EXCHANGE).await;
     let reply = reply.map_err(|failure| format!("{peer}: {failure}"))?;
     // Where it is decides what it may tell; once it is gone, that cannot be said any more.
-    let came = node.peers().ok().and_then(|peers| peers.came(&peer));
+    let came = discovery.node.peers().ok().and_then(|peers| peers.came(&peer));
     let Some((_, address)) = came else { return Ok(0) };
-    take(node, peer, address.ip(), &reply).map(|(fresh, _)| fresh)
+    take(discovery, peer, address.ip(), &reply).map(|(fresh, _)| fresh)
 }
 
 /// Takes a reply of `peer`, which is at `ip`: dials whom it named where that is useful. How many of these this node is not
 /// connected to, and the records, which are right.
 pub(super) fn take(
-    node: &Arc<Node>,
+    discovery: &Discovery,
     peer: NodeId,
     ip: IpAddr,
     reply: &[u8],
 ) -> Result<(u64, Vec<Arc<AddressRecord>>), String> {
+    let node = &discovery.node;
     let peers = node.peers().map_err(|failure| failure.to_string())?;
     let (mut dials, mut fresh) = (Vec::new(), 0);
     let (lies, misplaced, records) = {
-        let Some(mut state) = node.services().discovery.state() else { return Ok((0, Vec::new())) };
+        let mut state = discovery.state();
         let now = clock::now();
         let reply = state.exchange.take(now, &peer, ip, reply);
         if reply.lies > 0 {
@@ -303,13 +292,13 @@ pub(super) fn take(
 
 /// Looks for nodes near a random place, which also fills the table, and dials some of them: whoever chose which nodes others
 /// know cannot choose these.
-async fn ask_dht(node: &Arc<Node>) -> Answer {
+async fn ask_dht(discovery: &Arc<Discovery>) -> Answer {
+    let node = &discovery.node;
     let Ok(peers) = node.peers() else { return Answer::default() };
-    let dht = &node.services().dht;
     let mut somewhere = Key([0; 32]);
     getrandom::fill(&mut somewhere.0).expect("the system gives randomness");
     // That there is nobody to ask yet is no failure.
-    let lookup = dht.look(somewhere, Instant::now() + LOOKUP).await;
+    let lookup = discovery.dht.look(somewhere, Instant::now() + LOOKUP).await;
     let (mut contacts, failure) = match lookup {
         Ok(near) => (near, None),
         Err(failure) => (Vec::new(), Some(failure)),
@@ -322,8 +311,8 @@ async fn ask_dht(node: &Arc<Node>) -> Answer {
     contacts.shuffle(&mut rand::rng());
     contacts.truncate(MAX_CONTACTS);
     let named = contacts.len() as u64;
-    if let Some(mut state) = node.services().discovery.state() {
-        let now = clock::now();
+    {
+        let (mut state, now) = (discovery.state(), clock::now());
         contacts.retain(|record| state.check.looked_up(now, Arc::clone(record)));
     }
     for record in &contacts {
@@ -333,9 +322,10 @@ async fn ask_dht(node: &Arc<Node>) -> Answer {
     Answer { named, problem: nobody.map(|failure| failure.to_string()) }
 }
 
-async fn ask_mainline(node: &Arc<Node>, rendezvous: &tokio::sync::Mutex<Option<Rendezvous>>) -> Answer {
-    let Some(started) = node.services().discovery.started.get() else { return Answer::default() };
-    let Some(config) = &started.config.mainline else { return Answer::default() };
+async fn ask_mainline(discovery: &Arc<Discovery>, rendezvous: &tokio::sync::Mutex<Option<Rendezvous>>) -> Answer {
+    let node = &discovery.node;
+    let config = &discovery.config;
+    let Some(mainline) = &config.mainline else { return Answer::default() };
     let Ok(peers) = node.peers() else { return Answer::default() };
     let listens = peers.transport().local_addresses();
     let own = listens.iter().find_map(|address| match address {
@@ -346,7 +336,7 @@ async fn ask_mainline(node: &Arc<Node>, rendezvous: &tokio::sync::Mutex<Option<R
     if rendezvous.is_none() {
         // Where this node listens on one address only, it uses no other here either.
         let bind = own.map_or(Ipv4Addr::UNSPECIFIED, |own| *own.ip());
-        match Rendezvous::start(config, bind, started.config.resolver).await {
+        match Rendezvous::start(mainline, bind, config.resolver).await {
             Ok(ready) => *rendezvous = Some(ready),
             Err(problem) => return Answer::failed(problem),
         }
@@ -357,7 +347,7 @@ async fn ask_mainline(node: &Arc<Node>, rendezvous: &tokio::sync::Mutex<Option<R
             let others: Vec<_> = addresses.into_iter().filter(|address| !listens.contains(address)).collect();
             let named = others.len() as u64;
             // Many of them are gone; that nobody answers is nothing to complain of.
-            if let Err(problem) = dial_seeds(node, others, Source::Mainline).await {
+            if let Err(problem) = dial_seeds(discovery, others, Source::Mainline).await {
                 tracing::debug!(problem, "nobody found in Mainline answers");
             }
             Answer { named, problem: None }

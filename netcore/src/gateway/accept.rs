@@ -15,14 +15,15 @@ use tokio::time::timeout;
 
 use super::data::{DataConnection, DataReader, DataWriter};
 use super::launch::Launch;
+use super::requests::{no_such_stream, timeout_of};
 use super::socket::{self, Listener, ReadHalf, WriteHalf};
-use super::{control, open};
+use super::{Hub, StreamOpener, control};
 use crate::limits::{DATA_CONNECTIONS, MAX_OPENING};
-use crate::node::{Node, Phase};
+use crate::node::Phase;
 
 /// Accepts connections once the node is open, until the launch is over or the node stops.
-pub(crate) async fn run(node: Arc<Node>, launch: Arc<Launch>, listener: Listener) {
-    let mut phase = node.phase();
+pub(crate) async fn run(hub: Arc<Hub>, opener: Arc<dyn StreamOpener>, launch: Arc<Launch>, listener: Listener) {
+    let mut phase = hub.node.phase();
     tokio::select! {
         _ = phase.wait_for(|phase| *phase >= Phase::Open) => {}
         () = launch.ended() => return,
@@ -31,14 +32,15 @@ pub(crate) async fn run(node: Arc<Node>, launch: Arc<Launch>, listener: Listener
     loop {
         tokio::select! {
             (halves, permit) = next(&listener, &launch) => {
-                tasks.spawn(serve(Arc::clone(&node), Arc::clone(&launch), halves, permit));
+                let (hub, opener) = (Arc::clone(&hub), Arc::clone(&opener));
+                tasks.spawn(serve(hub, opener, Arc::clone(&launch), halves, permit));
             }
             Some(_) = tasks.join_next() => {}
             () = launch.ended() => break,
         }
     }
     drop(listener);
-    let _ = timeout(node.timings.linger, async { while tasks.join_next().await.is_some() {} }).await;
+    let _ = timeout(hub.node.timings.linger, async { while tasks.join_next().await.is_some() {} }).await;
 }
 
 async fn next(listener: &Listener, launch: &Launch) -> ((ReadHalf, WriteHalf), OwnedSemaphorePermit) {
@@ -68,7 +70,7 @@ pub(crate) struct Connection {
 impl Connection {
     /// Sends what is in `out` and closes, within the time a closing connection gets. What still comes is read first: a
     /// socket closed over unread bytes would make the plugin's next read or write fail before it has seen the reason.
-    pub(crate) async fn close(self, node: &Node) {
+    pub(crate) async fn close(self, hub: &Hub) {
         let Self { mut reader, mut writer, mut buffer, out, .. } = self;
         let closing = async {
             writer.write_all(&out).await?;
@@ -79,52 +81,53 @@ impl Connection {
             }
             Ok::<_, std::io::Error>(())
         };
-        let _ = timeout(node.timings.linger, closing).await;
+        let _ = timeout(hub.node.timings.linger, closing).await;
     }
 
     /// Refuses what the first frame asked for.
-    pub(crate) async fn refuse(mut self, node: &Node, failure: Failure) {
+    pub(crate) async fn refuse(mut self, hub: &Hub, failure: Failure) {
         self.server.refuse(failure, &mut self.out);
-        self.close(node).await;
+        self.close(hub).await;
     }
 }
 
 async fn serve(
-    node: Arc<Node>,
+    hub: Arc<Hub>,
+    opener: Arc<dyn StreamOpener>,
     launch: Arc<Launch>,
     (reader, writer): (ReadHalf, WriteHalf),
     permit: OwnedSemaphorePermit,
 ) {
     let mut connection =
         Connection { reader, writer, buffer: BytesMut::new(), server: ServerSession::default(), out: Vec::new() };
-    let event = match timeout(node.timings.first_frame, first(&mut connection)).await {
+    let event = match timeout(hub.node.timings.first_frame, first(&mut connection)).await {
         Ok(Some(event)) => event,
         Ok(None) => return,
         Err(_) => {
-            node.counters.gateway_silent.count();
+            hub.node.counters.gateway_silent.count();
             let failure = Failure::new(ErrorCode::TimedOut, "the first frame did not arrive in time");
-            return connection.refuse(&node, failure).await;
+            return connection.refuse(&hub, failure).await;
         }
     };
     drop(permit);
     match event {
         ServerEvent::Opening(gateway::Opening::Hello { token, .. }) => {
-            control::run(node, launch, connection, token).await
+            control::run(hub, opener, launch, connection, token).await
         }
         ServerEvent::Opening(gateway::Opening::Open { secret, target, protocol, timeout_ms }) => {
-            if let Some(opening) = opening(&node, &launch, connection, &secret).await {
-                Box::pin(open::open(node, launch, opening, target, protocol, timeout_ms)).await;
+            if let Some(opening) = opening(&hub, &launch, connection, &secret).await {
+                opener.open(launch, opening, target, protocol, timeout_of(timeout_ms)).await;
             }
         }
         ServerEvent::Opening(gateway::Opening::Accept { secret, stream }) => {
-            if let Some(opening) = opening(&node, &launch, connection, &secret).await {
-                open::claim(&node, &launch, opening, stream).await;
+            if let Some(opening) = opening(&hub, &launch, connection, &secret).await {
+                claim(&hub, &launch, opening, stream).await;
             }
         }
         ServerEvent::Ended(failure) => {
             tracing::debug!(plugin = %launch.plugin, %failure, "gateway connection refused");
-            node.counters.gateway_malformed.count();
-            connection.close(&node).await;
+            hub.node.counters.gateway_malformed.count();
+            connection.close(&hub).await;
         }
         ServerEvent::Frame(_) => unreachable!("the first frame is an opening"),
     }
@@ -170,34 +173,45 @@ impl Opening {
     }
 
     /// It is not.
-    pub(crate) async fn refuse(mut self, node: &Node, failure: Failure) {
+    pub(crate) async fn refuse(mut self, hub: &Hub, failure: Failure) {
         self.server.refuse(failure, &mut self.out);
         self.data.writer.push_reply(&self.out);
-        let _ = timeout(node.timings.linger, self.data.writer.flush()).await;
+        let _ = timeout(hub.node.timings.linger, self.data.writer.flush()).await;
     }
 }
 
 /// Checks the session secret and the number of data connections; refuses if one is wrong.
-async fn opening(node: &Node, launch: &Launch, connection: Connection, secret: &Secret) -> Option<Opening> {
+async fn opening(hub: &Hub, launch: &Launch, connection: Connection, secret: &Secret) -> Option<Opening> {
     if !launch.session().is_some_and(|session| session.secret.matches(secret)) {
-        node.counters.gateway_unauthorised.count();
+        hub.node.counters.gateway_unauthorised.count();
         let failure = Failure::new(
             ErrorCode::Unauthorised,
             "the session secret is not that of this launch's newest session: connect again with Hello",
         );
-        connection.refuse(node, failure).await;
+        connection.refuse(hub, failure).await;
         return None;
     }
     let Ok(permit) = Arc::clone(&launch.data).try_acquire_owned() else {
-        node.counters.refused_too_many.count();
+        hub.node.counters.refused_too_many.count();
         let failure = Failure::new(
             ErrorCode::TooManyStreams,
             format!("plugin {} has {DATA_CONNECTIONS} data connections open, which is the limit", launch.plugin),
         );
-        connection.refuse(node, failure).await;
+        connection.refuse(hub, failure).await;
         return None;
     };
     let Connection { reader, writer, buffer, server, out } = connection;
     let data = DataConnection { reader: DataReader::new(reader, buffer), writer: DataWriter::new(writer), permit };
     Some(Opening { data, server, out })
+}
+
+/// Hands a connection to the task that waits for the plugin to claim its stream.
+async fn claim(hub: &Hub, launch: &Launch, opening: Opening, stream: u64) {
+    let unclaimed = match launch.session() {
+        Some(session) => session.claim(stream, Ok(Box::new(opening))),
+        None => Some(Ok(Box::new(opening))),
+    };
+    if let Some(Ok(opening)) = unclaimed {
+        opening.refuse(hub, no_such_stream(stream)).await;
+    }
 }

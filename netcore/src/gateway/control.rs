@@ -17,51 +17,57 @@ use tokio::task::JoinSet;
 
 use super::accept::Connection;
 use super::launch::Launch;
-use super::provided;
 use super::requests::{self, Handled};
 use super::session::Session;
+use super::{Hub, StreamOpener, provided};
 use crate::limits::{EVENT_BACKLOG, RESPONSE_BACKLOG};
-use crate::node::Node;
 
 /// Runs a session from its `Hello` to its end.
-pub(crate) async fn run(node: Arc<Node>, launch: Arc<Launch>, mut connection: Connection, token: Secret) {
-    let session = match begin(&node, &launch, &mut connection, &token) {
+pub(crate) async fn run(
+    hub: Arc<Hub>,
+    opener: Arc<dyn StreamOpener>,
+    launch: Arc<Launch>,
+    mut connection: Connection,
+    token: Secret,
+) {
+    let session = match begin(&hub, &launch, &mut connection, &token) {
         Ok(session) => session,
-        Err(failure) => return connection.refuse(&node, failure).await,
+        Err(failure) => return connection.refuse(&hub, failure).await,
     };
     let mut task = Control {
-        node: Arc::clone(&node),
+        hub: Arc::clone(&hub),
+        opener,
         session: Arc::clone(&session),
         calls: JoinSet::new(),
         cancels: HashMap::new(),
     };
     let ended = Box::pin(task.run(&mut connection)).await;
     task.calls.shutdown().await; // nothing a request was about to begin outlives the session
-    node.counters.gateway_unsupported.add(connection.server.unsupported());
-    end(&node, &session, ended.clone());
+    hub.node.counters.gateway_unsupported.add(connection.server.unsupported());
+    end(&hub, &session, ended.clone());
     if ended.is_some() {
-        connection.close(&node).await;
+        connection.close(&hub).await;
     }
 }
 
 fn begin(
-    node: &Arc<Node>,
+    hub: &Arc<Hub>,
     launch: &Arc<Launch>,
     connection: &mut Connection,
     token: &Secret,
 ) -> Result<Arc<Session>, Failure> {
     if !launch.is_token(token) {
-        node.counters.gateway_unauthorised.count();
+        hub.node.counters.gateway_unauthorised.count();
         tracing::warn!(plugin = %launch.plugin, "a connection to this plugin's gateway socket showed a wrong token");
         return Err(Failure::new(ErrorCode::Unauthorised, "the token is not the one this launch was given"));
     }
-    node.check_running()?;
+    hub.node.check_running()?;
     let mut secret = [0; 32];
     getrandom::fill(&mut secret).map_err(|error| Failure::new(ErrorCode::Internal, error.to_string()))?;
-    let session = Arc::new(Session::new(node.number(), Arc::clone(launch), Secret(secret)));
+    let session = Arc::new(Session::new(hub.node.number(), Arc::clone(launch), Secret(secret)));
     let welcome = Welcome {
         version: VERSION,
-        node: node.id,
+        node: hub.node.id,
         plugin: launch.plugin.clone(),
         grants: Grants::clone(&launch.grants()),
         secret: session.secret.clone(),
@@ -72,33 +78,34 @@ fn begin(
         Failure::new(ErrorCode::Internal, "the grants of this plugin do not fit in a frame: shorten its lists")
     })?;
     if let Some(old) = superseded {
-        retire(node, &old);
+        retire(hub, &old);
         old.end(Failure::new(ErrorCode::Superseded, "a newer session of the same launch took over"));
     }
-    node.tell(AdminEvent::SessionUp { launch: launch.number });
+    hub.node.tell(AdminEvent::SessionUp { launch: launch.number });
     Ok(session)
 }
 
 /// Takes a session's listeners, subscriptions and what it provides away; their protocols are held for the next session.
-fn retire(node: &Arc<Node>, session: &Session) {
-    node.router().handle_session_ended(session.id, std::time::Instant::now());
+fn retire(hub: &Arc<Hub>, session: &Session) {
+    hub.router().handle_session_ended(session.id, std::time::Instant::now());
     session.ended();
     session.topics.end();
-    node.services().gossip.session_ended(session.id);
-    node.datagrams.handle_session_ended(session.id);
-    provided::handle_session_ended(node, session.id);
-    node.listeners_changed();
+    hub.gossip.session_ended(session.id);
+    hub.datagrams.handle_session_ended(session.id);
+    provided::handle_session_ended(hub, session.id);
+    hub.listeners_changed();
 }
 
-fn end(node: &Arc<Node>, session: &Arc<Session>, failure: Option<Failure>) {
-    retire(node, session);
+fn end(hub: &Arc<Hub>, session: &Arc<Session>, failure: Option<Failure>) {
+    retire(hub, session);
     if session.launch.end_session(session) {
-        node.tell(AdminEvent::SessionDown { launch: session.launch.number, failure });
+        hub.node.tell(AdminEvent::SessionDown { launch: session.launch.number, failure });
     }
 }
 
 struct Control {
-    node: Arc<Node>,
+    hub: Arc<Hub>,
+    opener: Arc<dyn StreamOpener>,
     session: Arc<Session>,
     calls: JoinSet<(u64, Response)>,
     cancels: HashMap<u64, oneshot::Sender<()>>,
@@ -116,7 +123,7 @@ impl Control {
             while out.len() < RESPONSE_BACKLOG && !hungry {
                 match next_event(buffer, server, out) {
                     Some(ServerEvent::Ended(failure)) => {
-                        self.node.counters.gateway_malformed.count();
+                        self.hub.node.counters.gateway_malformed.count();
                         return Some(failure);
                     }
                     Some(ServerEvent::Frame(frame)) => self.handle(frame, server, out),
@@ -149,19 +156,21 @@ impl Control {
 
     fn handle(&mut self, frame: ClientFrame, server: &mut ServerSession, out: &mut Vec<u8>) {
         match frame {
-            ClientFrame::Request { id, request } => match requests::handle(&self.node, &self.session, request) {
-                Handled::Now(response) => respond(server, id, response, out),
-                Handled::Later(work) => {
-                    let (cancel, cancelled) = oneshot::channel();
-                    self.cancels.insert(id, cancel);
-                    self.calls.spawn(async move {
-                        tokio::select! {
-                            response = work => (id, response),
-                            Ok(()) = cancelled => (id, Response::Failed(ErrorCode::Cancelled.into())),
-                        }
-                    });
+            ClientFrame::Request { id, request } => {
+                match requests::handle(&self.hub, &self.opener, &self.session, request) {
+                    Handled::Now(response) => respond(server, id, response, out),
+                    Handled::Later(work) => {
+                        let (cancel, cancelled) = oneshot::channel();
+                        self.cancels.insert(id, cancel);
+                        self.calls.spawn(async move {
+                            tokio::select! {
+                                response = work => (id, response),
+                                Ok(()) = cancelled => (id, Response::Failed(ErrorCode::Cancelled.into())),
+                            }
+                        });
+                    }
                 }
-            },
+            }
             ClientFrame::Cancel { id } => {
                 if let Some(cancel) = self.cancels.remove(&id) {
                     let _ = cancel.send(());

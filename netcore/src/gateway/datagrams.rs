@@ -1,4 +1,4 @@
-//! Datagrams of plugins: who sends, and which session receives those of a protocol. [`crate::link::datagram`] carries them.
+//! Datagrams of plugins: who sends, and which session receives those of a protocol. [`Links::send_datagram`] carries them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,11 +10,12 @@ use polypeer_ipc_protocol::gateway::{Event, Grants, Origin, Payload, Scope};
 use polypeer_ipc_protocol::ids::{NodeId, PluginId, Protocol};
 use polypeer_ipc_protocol::limits::MAX_LISTENERS;
 
+use super::Hub;
 use super::session::Session;
 use crate::grants::Use;
 use crate::limits::DATAGRAM_BACKLOG;
-use crate::link::datagram;
-use crate::node::Node;
+#[cfg(doc)]
+use crate::link::Links;
 
 /// Which session receives the datagrams of which protocol: one for each, and [`MAX_LISTENERS`] for one session.
 #[derive(Debug, Default)]
@@ -71,48 +72,48 @@ impl Receivers {
 
 /// [`polypeer_ipc_protocol::gateway::Request::SendDatagram`]; the session has checked its size.
 pub(super) fn send(
-    node: &Node,
+    hub: &Hub,
     session: &Session,
     peer: NodeId,
     protocol: Protocol,
     payload: &Payload,
 ) -> Result<(), Failure> {
-    node.check_running()?;
+    hub.node.check_running()?;
     let launch = &session.launch;
-    launch.check(&node.counters, &Use::Dial(peer, protocol.clone()))?;
+    launch.check(&hub.node.counters, &Use::Dial(peer, protocol.clone()))?;
     if !launch.account.datagram(Instant::now()) {
-        node.counters.datagrams_not_sent.count();
+        hub.node.counters.datagrams_not_sent.count();
         let text = format!("plugin {} sends datagrams faster than it may: send fewer, or use a stream", launch.plugin);
         return Err(Failure::new(ErrorCode::Busy, text));
     }
-    datagram::send(node, &peer, &protocol, &payload.0)?;
+    hub.links.send_datagram(&peer, &protocol, &payload.0)?;
     launch.account.sent.add(payload.0.len() as u64);
     Ok(())
 }
 
 /// [`polypeer_ipc_protocol::gateway::Request::ReceiveDatagrams`].
-pub(super) fn receive(node: &Node, session: &Arc<Session>, protocol: Protocol, on: bool) -> Result<(), Failure> {
+pub(super) fn receive(hub: &Hub, session: &Arc<Session>, protocol: Protocol, on: bool) -> Result<(), Failure> {
     if !on {
-        node.datagrams.remove(&protocol, session);
+        hub.datagrams.remove(&protocol, session);
         return Ok(());
     }
-    node.check_running()?;
-    session.launch.check(&node.counters, &Use::Listen(Scope::Peers, protocol.clone()))?;
-    node.datagrams.add(protocol, session)
+    hub.node.check_running()?;
+    session.launch.check(&hub.node.counters, &Use::Listen(Scope::Peers, protocol.clone()))?;
+    hub.datagrams.add(protocol, session)
 }
 
 /// One came from `peer`: to the plugin that receives its protocol, if that may deal with the peer and reads.
-pub(crate) fn deliver(node: &Node, peer: NodeId, protocol: Protocol, payload: Bytes) {
-    let Some(session) = node.datagrams.of(&protocol) else {
-        return node.counters.datagrams_unwanted.count();
+pub(crate) fn deliver(hub: &Hub, peer: NodeId, protocol: Protocol, payload: Bytes) {
+    let Some(session) = hub.datagrams.of(&protocol) else {
+        return hub.node.counters.datagrams_unwanted.count();
     };
     let launch = &session.launch;
     if Use::Serve(Origin::Peer(peer), protocol.clone()).check(&launch.plugin, &launch.grants()).is_err() {
-        return node.counters.datagrams_unwanted.count();
+        return hub.node.counters.datagrams_unwanted.count();
     }
     launch.account.received.add(payload.len() as u64);
     let event = Event::Datagram { node: peer, protocol, payload: Payload(payload) };
     if !session.outbox.offer_below(DATAGRAM_BACKLOG, event) {
-        node.counters.datagrams_unread.count();
+        hub.node.counters.datagrams_unread.count();
     }
 }

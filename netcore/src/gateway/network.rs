@@ -12,8 +12,8 @@ use polypeer_ipc_protocol::ids::NodeId;
 use polypeer_ipc_protocol::ticket::Ticket;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::Hub;
 use super::session::Session;
-use crate::node::Node;
 use crate::transport::Route;
 
 /// How often the network is looked at: soon enough for a plugin that adapts to it, and a few microseconds of work.
@@ -28,9 +28,9 @@ struct Seen {
 }
 
 impl Seen {
-    fn now(node: &Node) -> Self {
-        let addresses = node.peers().map(|peers| peers.ticket().addresses).unwrap_or_default();
-        Self { reach: node.services().reach.reach(), addresses, routes: node.links.routes() }
+    fn now(hub: &Hub) -> Self {
+        let addresses = hub.node.peers().map(|peers| peers.ticket().addresses).unwrap_or_default();
+        Self { reach: hub.reach.reach(), addresses, routes: hub.links.routes() }
     }
 
     /// Adds peers that are not there yet.
@@ -75,50 +75,50 @@ impl Watched {
 
     /// A plugin begins to watch: it is told how the network was at the last look, and then what changes, also of peers that
     /// came after that look.
-    pub(crate) fn begin(&self, node: &Node, session: &Session) {
+    pub(crate) fn begin(&self, hub: &Hub, session: &Session) {
         // Before the lock: a change that is found next is told this session, after what is told here under the lock.
         session.watches_network.store(true, Ordering::Relaxed);
         let mut last = self.last();
-        let newer = Seen::now(node);
+        let newer = Seen::now(hub);
         let seen = last.get_or_insert_with(|| newer.clone());
         seen.enter(newer.routes);
-        for change in seen.state(node.id) {
+        for change in seen.state(hub.node.id) {
             if !session.outbox.offer_or_drop(Event::Network(change)) {
-                node.counters.events_dropped.count();
+                hub.node.counters.events_dropped.count();
             }
         }
     }
 
-    fn look(&self, node: &Node) -> Vec<NetworkChange> {
+    fn look(&self, hub: &Hub) -> Vec<NetworkChange> {
         let mut last = self.last();
-        let newer = Seen::now(node);
-        let changes = last.as_ref().map(|seen| seen.changes(&newer, node.id));
+        let newer = Seen::now(hub);
+        let changes = last.as_ref().map(|seen| seen.changes(&newer, hub.node.id));
         *last = Some(newer);
         changes.unwrap_or_default()
     }
 }
 
 /// Looks and tells until it is dropped.
-pub(crate) async fn run(node: Arc<Node>) {
+pub(crate) async fn run(hub: Arc<Hub>) {
     let mut ticks = interval(LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        for change in node.network_seen.look(&node) {
-            tell(&node, &change);
+        for change in hub.network_seen.look(&hub) {
+            tell(&hub, &change);
         }
     }
 }
 
-fn tell(node: &Node, change: &NetworkChange) {
-    for session in node.sessions() {
+fn tell(hub: &Hub, change: &NetworkChange) {
+    for session in hub.sessions() {
         let watches = session.watches_network.load(Ordering::Relaxed);
         let allowed = match change {
             NetworkChange::Path { node, .. } => session.launch.grants().peers.allows(node),
             NetworkChange::Reach(_) | NetworkChange::Addresses(_) => true,
         };
         if watches && allowed && !session.outbox.offer_or_drop(Event::Network(change.clone())) {
-            node.counters.events_dropped.count();
+            hub.node.counters.events_dropped.count();
         }
     }
 }

@@ -8,10 +8,10 @@ use polypeer_ipc_protocol::gateway::Grants;
 use polypeer_ipc_protocol::ids::{Name, PluginId};
 use polypeer_ipc_protocol::limits::MAX_PROVIDED;
 
+use super::Hub;
 use super::session::Session;
 use crate::dht::Key;
 use crate::grants::Use;
-use crate::node::Node;
 
 /// Which names are provided, and by which sessions.
 #[derive(Debug, Default)]
@@ -67,37 +67,37 @@ impl Provided {
 }
 
 /// A session does not provide a name any more; whether it did.
-pub(super) fn leave(node: &Arc<Node>, name: &Name, session: u64) -> bool {
-    let had = node.provided.has(name, session);
-    let over = node.provided.retain(|other, by, _| other != name || by != session);
-    tell(node, over);
+pub(super) fn leave(hub: &Arc<Hub>, name: &Name, session: u64) -> bool {
+    let had = hub.provided.has(name, session);
+    let over = hub.provided.retain(|other, by, _| other != name || by != session);
+    tell(hub, over);
     had
 }
 
 /// A session is over.
-pub(super) fn handle_session_ended(node: &Arc<Node>, session: u64) {
-    let over = node.provided.retain(|_, by, _| by != session);
-    tell(node, over);
+pub(super) fn handle_session_ended(hub: &Arc<Hub>, session: u64) {
+    let over = hub.provided.retain(|_, by, _| by != session);
+    tell(hub, over);
 }
 
 /// A plugin's grants are others now: what they do not cover ends.
-pub(super) fn handle_grants(node: &Arc<Node>, plugin: &PluginId, grants: &Grants) {
+pub(super) fn handle_grants(hub: &Arc<Hub>, plugin: &PluginId, grants: &Grants) {
     let covers = |name: &Name| Use::Record(name.clone()).check(plugin, grants).is_ok();
-    let over = node.provided.retain(|name, _, by| by != plugin || covers(name));
-    tell(node, over);
+    let over = hub.provided.retain(|name, _, by| by != plugin || covers(name));
+    tell(hub, over);
 }
 
 /// Tells the DHT, unless somebody provides a name again by then.
-fn tell(node: &Arc<Node>, names: BTreeSet<Name>) {
+fn tell(hub: &Arc<Hub>, names: BTreeSet<Name>) {
     if names.is_empty() {
         return;
     }
-    let node = Arc::clone(node);
+    let hub = Arc::clone(hub);
     tokio::spawn(async move {
-        let _telling = node.provided.telling.lock().await;
+        let _telling = hub.provided.telling.lock().await;
         for name in names {
-            if !node.provided.names().contains_key(&name)
-                && let Err(failure) = node.services().dht.unprovide(Key::of_provided(&name)).await
+            if !hub.provided.names().contains_key(&name)
+                && let Err(failure) = hub.dht.unprovide(Key::of_provided(&name)).await
             {
                 tracing::warn!(%name, %failure, "cannot end providing");
             }

@@ -11,15 +11,14 @@ use polypeer_ipc_protocol::limits::{MAX_PROVIDERS, MAX_RECORD_LIFETIME};
 use polypeer_ipc_protocol::record::{Signature, SignedRecord};
 use polypeer_ipc_protocol::ticket::Ticket;
 
-use super::provided;
 use super::requests::timeout_of;
 use super::session::Session;
+use super::{Hub, provided};
 use crate::address::AddressRecord;
 use crate::clock;
 use crate::dht::{Key, Record};
 use crate::grants::Use;
 use crate::keys::SharedKeys;
-use crate::node::Node;
 
 /// Names whose last sequence number is remembered; for others the clock is enough, unless it was set back.
 const SEQUENCES: usize = 1024;
@@ -46,21 +45,21 @@ impl Sequences {
 
 /// One request: its session, and what is left of its time.
 pub(super) struct Asked {
-    pub(super) node: Arc<Node>,
+    pub(super) hub: Arc<Hub>,
     pub(super) session: Arc<Session>,
     deadline: Instant,
 }
 
 impl Asked {
-    pub(super) fn new(node: &Arc<Node>, session: &Arc<Session>, timeout_ms: u32) -> Self {
+    pub(super) fn new(hub: &Arc<Hub>, session: &Arc<Session>, timeout_ms: u32) -> Self {
         let deadline = Instant::now() + timeout_of(timeout_ms);
-        Self { node: Arc::clone(node), session: Arc::clone(session), deadline }
+        Self { hub: Arc::clone(hub), session: Arc::clone(session), deadline }
     }
 
     /// Does `work` as long as the grants cover `used`.
     async fn granted<T>(&self, used: Use, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-        self.node.check_running()?;
-        let mut active = self.session.launch.begin(&self.node.counters, used)?;
+        self.hub.node.check_running()?;
+        let mut active = self.session.launch.begin(&self.hub.node.counters, used)?;
         tokio::select! {
             result = work => result,
             code = active.revoked() => Err(code.into()),
@@ -69,13 +68,13 @@ impl Asked {
 
     async fn put(&self, record: Record, length: usize) -> Result<u32, Failure> {
         let (key, unix, plugin) = (record.key(), clock::now().unix, &self.session.launch.plugin);
-        let new = self.node.kept.enter(plugin, key, unix.saturating_add(record.lifetime(clock::now())), unix)?;
-        let put = self.node.services().dht.put(record, self.deadline).await;
+        let new = self.hub.kept.enter(plugin, key, unix.saturating_add(record.lifetime(clock::now())), unix)?;
+        let put = self.hub.dht.put(record, self.deadline).await;
         if let Err(failure) = &put
             && new
             && (failure.is(ErrorCode::BadArgument) || failure.is(ErrorCode::Busy))
         {
-            self.node.kept.forget(plugin, &key); // in other cases the node goes on trying
+            self.hub.kept.forget(plugin, &key); // in other cases the node goes on trying
         }
         let copies = put?;
         self.session.launch.account.sent.add(length as u64 * u64::from(copies));
@@ -83,7 +82,7 @@ impl Asked {
     }
 
     async fn get(&self, key: Key) -> Result<Option<Record>, Failure> {
-        self.node.services().dht.get(key, self.deadline).await
+        self.hub.dht.get(key, self.deadline).await
     }
 
     fn received(&self, value: &Payload) {
@@ -122,8 +121,8 @@ impl Asked {
         }
         let lifetime = if lifetime_s == 0 { MAX_RECORD_LIFETIME } else { lifetime_s };
         self.granted(Use::Record(name.clone()), async {
-            let keys = &self.node.keys;
-            let key = Key::of_signed(&self.node.id, &name);
+            let keys = &self.hub.node.keys;
+            let key = Key::of_signed(&self.hub.node.id, &name);
             let record = self.sign(keys, &name, &value, lifetime, 0);
             let sequence = record.sequence;
             match self.put(Record::Signed(record), value.0.len()).await {
@@ -147,7 +146,7 @@ impl Asked {
 
     fn sign(&self, keys: &SharedKeys, name: &Name, value: &Payload, lifetime: u32, found: u64) -> SignedRecord {
         let now = clock::now();
-        let sequence = self.node.sequences.next(name, found, now.unix.saturating_mul(1000));
+        let sequence = self.hub.sequences.next(name, found, now.unix.saturating_mul(1000));
         let expires = now.unix + u64::from(lifetime);
         let (key, signature) = (keys.node(), Signature([0; 64]));
         let mut record = SignedRecord { key, name: name.clone(), sequence, expires, value: value.clone(), signature };
@@ -182,11 +181,11 @@ impl Asked {
     /// [`polypeer_ipc_protocol::gateway::Request::Provide`].
     pub(super) async fn provide(self, name: Name) -> Result<Response, Failure> {
         self.granted(Use::Record(name.clone()), async {
-            let new = self.node.provided.enter(&name, &self.session).await?;
+            let new = self.hub.provided.enter(&name, &self.session).await?;
             let mut entered = Entered { asked: &self, name: &name, undo: new };
             let key = Key::of_provided(&name);
-            let copies = self.node.services().dht.provide(key, self.deadline).await?;
-            if !self.node.provided.has(&name, self.session.id) {
+            let copies = self.hub.dht.provide(key, self.deadline).await?;
+            if !self.hub.provided.has(&name, self.session.id) {
                 return Err(ErrorCode::Cancelled.into()); // the session ended, or lost the grant, meanwhile
             }
             entered.undo = false;
@@ -197,7 +196,7 @@ impl Asked {
 
     /// [`polypeer_ipc_protocol::gateway::Request::Unprovide`].
     pub(super) fn unprovide(&self, name: &Name) -> Result<(), Failure> {
-        if provided::leave(&self.node, name, self.session.id) {
+        if provided::leave(&self.hub, name, self.session.id) {
             return Ok(());
         }
         Err(Failure::new(ErrorCode::BadArgument, format!("this session does not provide {name}")))
@@ -211,9 +210,9 @@ impl Asked {
             // Of those found only some may be allowed.
             let enough =
                 if grants.peers == polypeer_ipc_protocol::gateway::PeerScope::Any { limit } else { MAX_PROVIDERS };
-            let found = self.node.services().dht.providers(Key::of_provided(&name), enough + 1, self.deadline).await?;
+            let found = self.hub.dht.providers(Key::of_provided(&name), enough + 1, self.deadline).await?;
             let allowed =
-                |record: &&Arc<AddressRecord>| record.node != self.node.id && grants.peers.allows(&record.node);
+                |record: &&Arc<AddressRecord>| record.node != self.hub.node.id && grants.peers.allows(&record.node);
             let mut nodes = Vec::new();
             for record in found.iter().filter(allowed).take(limit) {
                 self.learn(record);
@@ -226,12 +225,12 @@ impl Asked {
 
     /// [`polypeer_ipc_protocol::gateway::Request::FindPeer`].
     pub(super) async fn find_peer(self, peer: NodeId) -> Result<Response, Failure> {
-        if peer == self.node.id {
+        if peer == self.hub.node.id {
             let text = "this is the id of the own node: ask for it with the request Node";
             return Err(Failure::new(ErrorCode::BadArgument, text));
         }
         self.granted(Use::Find(peer), async {
-            let Some(record) = self.node.services().dht.locate(peer, self.deadline).await? else {
+            let Some(record) = self.hub.dht.locate(peer, self.deadline).await? else {
                 let text =
                     format!("no record of where {peer} is was found: it may be off, or not reachable from outside");
                 return Err(Failure::new(ErrorCode::UnknownPeer, text));
@@ -244,7 +243,7 @@ impl Asked {
 
     /// Remembers where a peer is, so that the plugin can dial it by its id.
     fn learn(&self, record: &AddressRecord) {
-        if let Ok(peers) = self.node.peers() {
+        if let Ok(peers) = self.hub.node.peers() {
             peers.located(record.node, &record.addresses);
         }
     }
@@ -264,7 +263,7 @@ struct Entered<'a> {
 impl Drop for Entered<'_> {
     fn drop(&mut self) {
         if self.undo {
-            provided::leave(&self.asked.node, self.name, self.asked.session.id);
+            provided::leave(&self.asked.hub, self.name, self.asked.session.id);
         }
     }
 }

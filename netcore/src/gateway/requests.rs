@@ -14,10 +14,9 @@ use polypeer_ipc_protocol::ticket::Ticket;
 
 use super::records::Asked;
 use super::session::Session;
-use super::{call, datagrams, topics};
+use super::{Hub, StreamOpener, datagrams, topics};
 use crate::grants::Use;
 use crate::limits::MAX_PEERS_LISTED;
-use crate::node::Node;
 
 /// A request that is answered, or work that ends in its answer.
 pub(crate) enum Handled {
@@ -31,16 +30,19 @@ pub(crate) fn timeout_of(timeout_ms: u32) -> Duration {
 }
 
 /// Does what a plugin asks for.
-pub(crate) fn handle(node: &Arc<Node>, session: &Arc<Session>, request: Request) -> Handled {
+pub(crate) fn handle(
+    hub: &Arc<Hub>,
+    opener: &Arc<dyn StreamOpener>,
+    session: &Arc<Session>,
+    request: Request,
+) -> Handled {
     Handled::Now(match request {
-        Request::Listen { protocol, scope, calls } => done(listen(node, session, protocol, scope, calls)),
-        Request::Unlisten { protocol, scope } => done(unlisten(node, session, protocol, scope)),
+        Request::Listen { protocol, scope, calls } => done(listen(hub, session, protocol, scope, calls)),
+        Request::Unlisten { protocol, scope } => done(unlisten(hub, session, protocol, scope)),
         Request::Call { target, protocol, payload, timeout_ms } => {
-            let (node, launch) = (Arc::clone(node), Arc::clone(&session.launch));
-            return later(async move {
-                let payload = call::call(&node, &launch, target, protocol, payload, timeout_of(timeout_ms)).await?;
-                Ok(Response::Reply { payload })
-            });
+            let launch = Arc::clone(&session.launch);
+            let reply = opener.call(launch, target, protocol, payload, timeout_of(timeout_ms));
+            return later(async move { Ok(Response::Reply { payload: reply.await? }) });
         }
         Request::RefuseStream { stream, failure } => match session.claim(stream, Err(failure)) {
             None => Response::Done,
@@ -48,38 +50,38 @@ pub(crate) fn handle(node: &Arc<Node>, session: &Arc<Session>, request: Request)
         },
         Request::Peers => {
             let grants = session.launch.grants();
-            Response::Peers(node.links.infos(|peer| grants.peers.allows(peer), MAX_PEERS_LISTED))
+            Response::Peers(hub.links.infos(|peer| grants.peers.allows(peer), MAX_PEERS_LISTED))
         }
-        Request::Node => Response::Node(node_info(node)),
+        Request::Node => Response::Node(node_info(hub)),
         Request::WatchPeers { on } => {
             session.watches_peers.store(on, Ordering::Relaxed);
             Response::Done
         }
         Request::Ready => {
-            node.tell(AdminEvent::Ready { launch: session.launch.number });
+            hub.node.tell(AdminEvent::Ready { launch: session.launch.number });
             Response::Done
         }
         Request::Ping => Response::Done,
         Request::SendDatagram { node: peer, protocol, payload } => {
-            done(datagrams::send(node, session, peer, protocol, &payload))
+            done(datagrams::send(hub, session, peer, protocol, &payload))
         }
-        Request::ReceiveDatagrams { protocol, on } => done(datagrams::receive(node, session, protocol, on)),
+        Request::ReceiveDatagrams { protocol, on } => done(datagrams::receive(hub, session, protocol, on)),
         Request::WatchNetwork { on } => {
             match on {
-                true => node.network_seen.begin(node, session),
+                true => hub.network_seen.begin(hub, session),
                 false => session.watches_network.store(false, Ordering::Relaxed),
             }
             Response::Done
         }
-        Request::Unprovide { name } => done(Asked::new(node, session, 0).unprovide(&name)),
-        service => return ask_service(node, session, service),
+        Request::Unprovide { name } => done(Asked::new(hub, session, 0).unprovide(&name)),
+        service => return ask_service(hub, session, service),
     })
 }
 
 /// What takes gossip or the DHT.
-fn ask_service(node: &Arc<Node>, session: &Arc<Session>, request: Request) -> Handled {
-    let (own, of) = (Arc::clone(node), Arc::clone(session));
-    let asked = |timeout_ms| Asked::new(node, session, timeout_ms);
+fn ask_service(hub: &Arc<Hub>, session: &Arc<Session>, request: Request) -> Handled {
+    let (own, of) = (Arc::clone(hub), Arc::clone(session));
+    let asked = |timeout_ms| Asked::new(hub, session, timeout_ms);
     match request {
         Request::Publish { topic, payload } => later(topics::publish(own, of, topic, payload)),
         Request::Subscribe { topic, validation } => later(topics::subscribe(own, of, topic, validation)),
@@ -112,24 +114,18 @@ fn done(result: Result<(), Failure>) -> Response {
 }
 
 /// Why a claim or a refusal comes to nothing.
-pub(crate) fn no_such_stream(stream: u64) -> Failure {
+pub(super) fn no_such_stream(stream: u64) -> Failure {
     Failure::new(
         ErrorCode::NoSuchStream,
         format!("stream {stream} does not wait to be claimed: it is gone, claimed already, or was never announced"),
     )
 }
 
-fn listen(
-    node: &Node,
-    session: &Arc<Session>,
-    protocol: Protocol,
-    scope: Scope,
-    calls: CallMode,
-) -> Result<(), Failure> {
-    node.check_running()?;
+fn listen(hub: &Hub, session: &Arc<Session>, protocol: Protocol, scope: Scope, calls: CallMode) -> Result<(), Failure> {
+    hub.node.check_running()?;
     let launch = &session.launch;
-    launch.check(&node.counters, &Use::Listen(scope, protocol.clone()))?;
-    let mut router = node.router();
+    launch.check(&hub.node.counters, &Use::Listen(scope, protocol.clone()))?;
+    let mut router = hub.router();
     let count = router.count(session.id);
     if count >= MAX_LISTENERS && !router.of(session.id).contains(&(scope, protocol.clone())) {
         let message = format!("plugin {} listens on {count} protocols, which is the limit", launch.plugin);
@@ -137,24 +133,24 @@ fn listen(
     }
     router.listen((scope, protocol), session.id, &launch.plugin, calls, Arc::clone(session))?;
     drop(router);
-    node.listeners_changed();
+    hub.listeners_changed();
     Ok(())
 }
 
-fn unlisten(node: &Node, session: &Session, protocol: Protocol, scope: Scope) -> Result<(), Failure> {
-    if !node.router().unlisten(&(scope, protocol.clone()), session.id) {
+fn unlisten(hub: &Hub, session: &Session, protocol: Protocol, scope: Scope) -> Result<(), Failure> {
+    if !hub.router().unlisten(&(scope, protocol.clone()), session.id) {
         return Err(Failure::new(ErrorCode::BadArgument, format!("this session does not listen on {protocol}")));
     }
-    node.listeners_changed();
+    hub.listeners_changed();
     Ok(())
 }
 
-fn node_info(node: &Node) -> NodeInfo {
-    let ticket = node.peers().map_or(Ticket { node: node.id, addresses: Vec::new() }, |peers| peers.ticket());
+fn node_info(hub: &Hub) -> NodeInfo {
+    let ticket = hub.node.peers().map_or(Ticket { node: hub.node.id, addresses: Vec::new() }, |peers| peers.ticket());
     NodeInfo {
-        node: node.id,
+        node: hub.node.id,
         ticket,
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        uptime_ms: node.started.elapsed().as_millis() as u64,
+        uptime_ms: hub.node.started.elapsed().as_millis() as u64,
     }
 }

@@ -10,12 +10,12 @@ use polypeer_ipc_protocol::ids::{Hash, Name};
 use polypeer_ipc_protocol::limits::{MAX_TOPICS, MAX_UNJUDGED};
 use tokio::time::timeout;
 
+use super::Hub;
 use super::session::Session;
 use crate::gossip::Message;
 use crate::gossip::driver::Sink;
 use crate::grants::Use;
 use crate::limits::MESSAGE_BACKLOG;
-use crate::node::Node;
 
 /// How long gossip may take to take something: it needs no other node for any of it.
 const AT_ONCE: Duration = Duration::from_secs(5);
@@ -97,22 +97,22 @@ impl Topics {
 }
 
 /// A plugin's grants are others now: subscriptions they do not cover end.
-pub(super) fn handle_grants(node: &Arc<Node>, session: &Arc<Session>, grants: &Grants) {
+pub(super) fn handle_grants(hub: &Arc<Hub>, session: &Arc<Session>, grants: &Grants) {
     let left = session.topics.narrow(session, grants);
     if !left.is_empty() {
-        tell(node, session, left);
+        tell(hub, session, left);
     }
 }
 
 /// Tells gossip of topics the session has left, unless it is subscribed again by then.
-fn tell(node: &Arc<Node>, session: &Arc<Session>, left: Vec<Name>) {
-    let (node, session) = (Arc::clone(node), Arc::clone(session));
+fn tell(hub: &Arc<Hub>, session: &Arc<Session>, left: Vec<Name>) {
+    let (hub, session) = (Arc::clone(hub), Arc::clone(session));
     tokio::spawn(async move {
         for topic in left {
             let _telling = session.topics.telling.lock().await;
             if session.topics.check(&topic).is_err() {
                 // Fails only when the session is over, and its subscriptions with it.
-                let _ = node.services().gossip.unsubscribe(session.id, topic).await;
+                let _ = hub.gossip.unsubscribe(session.id, topic).await;
             }
         }
     });
@@ -125,33 +125,33 @@ async fn at_once<T>(asked: impl Future<Output = Result<T, Failure>>) -> Result<T
 
 /// [`polypeer_ipc_protocol::gateway::Request::Publish`]; the session has checked its size.
 pub(super) async fn publish(
-    node: Arc<Node>,
+    hub: Arc<Hub>,
     session: Arc<Session>,
     topic: Name,
     payload: Payload,
 ) -> Result<Response, Failure> {
-    node.check_running()?;
-    session.launch.check(&node.counters, &Use::Topic(topic.clone()))?;
+    hub.node.check_running()?;
+    session.launch.check(&hub.node.counters, &Use::Topic(topic.clone()))?;
     let length = payload.0.len() as u64;
-    let (message, peers) = at_once(node.services().gossip.publish(session.id, topic, payload.0)).await?;
+    let (message, peers) = at_once(hub.gossip.publish(session.id, topic, payload.0)).await?;
     session.launch.account.sent.add(length * u64::from(peers));
     Ok(Response::Published { message, peers })
 }
 
 /// [`polypeer_ipc_protocol::gateway::Request::Subscribe`].
 pub(super) async fn subscribe(
-    node: Arc<Node>,
+    hub: Arc<Hub>,
     session: Arc<Session>,
     topic: Name,
     validation: Validation,
 ) -> Result<Response, Failure> {
-    node.check_running()?;
-    session.launch.check(&node.counters, &Use::Topic(topic.clone()))?;
+    hub.node.check_running()?;
+    session.launch.check(&hub.node.counters, &Use::Topic(topic.clone()))?;
     let _telling = session.topics.telling.lock().await;
     let before = session.topics.enter(&topic, validation)?;
-    let mut entered = Entered { node: &node, session: &session, topic: &topic, before };
-    let sink = Arc::new(SessionSink { node: Arc::clone(&node), session: Arc::clone(&session) });
-    let gossip = &node.services().gossip;
+    let mut entered = Entered { hub: &hub, session: &session, topic: &topic, before };
+    let sink = Arc::new(SessionSink { hub: Arc::clone(&hub), session: Arc::clone(&session) });
+    let gossip = &hub.gossip;
     let subscribed = at_once(gossip.subscribe(session.id, topic.clone(), validation, sink)).await;
     if subscribed.is_ok() {
         // The session may have ended, or lost the grant, meanwhile.
@@ -163,7 +163,7 @@ pub(super) async fn subscribe(
 
 /// A topic that is being subscribed to; as it was before when nothing comes of it, whatever the reason.
 struct Entered<'a> {
-    node: &'a Arc<Node>,
+    hub: &'a Arc<Hub>,
     session: &'a Arc<Session>,
     topic: &'a Name,
     before: Option<Validation>,
@@ -171,30 +171,30 @@ struct Entered<'a> {
 
 impl Drop for Entered<'_> {
     fn drop(&mut self) {
-        let Self { node, session, topic, before } = self;
+        let Self { hub, session, topic, before } = self;
         let subscribed = session.topics.check(topic).is_ok();
         match before {
             Some(before) if subscribed => drop(session.topics.enter(topic, *before)),
             _ => {
                 session.topics.leave(topic);
-                tell(node, session, vec![topic.clone()]);
+                tell(hub, session, vec![topic.clone()]);
             }
         }
     }
 }
 
 /// [`polypeer_ipc_protocol::gateway::Request::Unsubscribe`].
-pub(super) async fn unsubscribe(node: Arc<Node>, session: Arc<Session>, topic: Name) -> Result<Response, Failure> {
+pub(super) async fn unsubscribe(hub: Arc<Hub>, session: Arc<Session>, topic: Name) -> Result<Response, Failure> {
     let _telling = session.topics.telling.lock().await;
     session.topics.check(&topic)?;
     session.topics.leave(&topic);
-    at_once(node.services().gossip.unsubscribe(session.id, topic)).await?;
+    at_once(hub.gossip.unsubscribe(session.id, topic)).await?;
     Ok(Response::Done)
 }
 
 /// [`polypeer_ipc_protocol::gateway::Request::Judge`].
 pub(super) async fn judge(
-    node: Arc<Node>,
+    hub: Arc<Hub>,
     session: Arc<Session>,
     topic: Name,
     message: Hash,
@@ -202,44 +202,44 @@ pub(super) async fn judge(
 ) -> Result<Response, Failure> {
     session.topics.check(&topic)?;
     session.topics.state().unjudged.retain(|(_, waiting)| *waiting != message);
-    at_once(node.services().gossip.judge(session.id, topic, message, verdict)).await?;
+    at_once(hub.gossip.judge(session.id, topic, message, verdict)).await?;
     Ok(Response::Done)
 }
 
 /// [`polypeer_ipc_protocol::gateway::Request::Topic`].
-pub(super) async fn info(node: Arc<Node>, session: Arc<Session>, topic: Name) -> Result<Response, Failure> {
+pub(super) async fn info(hub: Arc<Hub>, session: Arc<Session>, topic: Name) -> Result<Response, Failure> {
     session.topics.check(&topic)?;
-    at_once(node.services().gossip.info(session.id, topic)).await.map(Response::Topic)
+    at_once(hub.gossip.info(session.id, topic)).await.map(Response::Topic)
 }
 
 /// Where gossip leaves a session's messages.
 struct SessionSink {
-    node: Arc<Node>,
+    hub: Arc<Hub>,
     session: Arc<Session>,
 }
 
 impl SessionSink {
     /// Nobody will judge it.
     fn ignore(&self, topic: Name, message: Hash) {
-        let (node, session) = (Arc::clone(&self.node), self.session.id);
+        let (hub, session) = (Arc::clone(&self.hub), self.session.id);
         tokio::spawn(async move {
             // Fails only when gossip is over.
-            let _ = at_once(node.services().gossip.judge(session, topic, message, Verdict::Ignore)).await;
+            let _ = at_once(hub.gossip.judge(session, topic, message, Verdict::Ignore)).await;
         });
     }
 }
 
 impl Sink for SessionSink {
     fn deliver(&self, topic: &Name, message: &Message) -> bool {
-        let Self { node, session } = self;
+        let Self { hub, session } = self;
         let Some(validation) = session.topics.state().subscribed.get(topic).copied() else {
             return true; // it is ending
         };
         let (id, author) = (message.id(), message.author());
-        let own = author == node.id;
+        let own = author == hub.node.id;
         let judged = validation == Validation::Plugin && !own;
         if !own && !session.launch.grants().peers.allows(&author) {
-            node.counters.messages_not_allowed.count();
+            hub.node.counters.messages_not_allowed.count();
             if judged {
                 self.ignore(topic.clone(), id);
             }
@@ -249,7 +249,7 @@ impl Sink for SessionSink {
         let length = payload.0.len() as u64;
         let event = Event::Message { topic: topic.clone(), message: id, author, payload };
         if !session.outbox.offer_below(MESSAGE_BACKLOG, event) {
-            node.counters.messages_unread.count();
+            hub.node.counters.messages_unread.count();
             if judged {
                 self.ignore(topic.clone(), id);
             }
@@ -259,7 +259,7 @@ impl Sink for SessionSink {
             session.launch.account.received.add(length);
         }
         if judged && let Some((topic, oldest)) = session.topics.wait_for_verdict(topic, id) {
-            node.counters.messages_unjudged.count();
+            hub.node.counters.messages_unjudged.count();
             self.ignore(topic, oldest);
         }
         true

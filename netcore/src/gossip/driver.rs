@@ -18,23 +18,28 @@ use std::time::{Duration, Instant};
 
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::ids::{Name, NodeId};
+use tokio::sync::watch;
 use tokio::time::sleep_until;
 
 pub use handle::{GossipHandle, Sink};
 
 use super::wire::{self, MAX_BODY};
 use super::{Frame, Gossip, GossipConfig, Misbehaviour, Output, PublishError};
+use crate::address::AddressRecord;
 use crate::clock;
-use crate::link::{FrameReceiver, Link};
+use crate::dht::DhtHandle;
+use crate::link::{self, FrameReceiver, Link};
 use crate::node::Node;
 use crate::now::Now;
 use crate::peers::Keep;
 use crate::peers::score::ScoreEvent;
-use crate::query::GOSSIP;
 use handle::{Command, Links, Turn};
 use lookups::{Done, Lookups};
 use outgoing::Outgoing;
 use sessions::{JUDGE, Judged, Sessions};
+
+/// The internal protocol, of streams of frames.
+pub const GOSSIP: &str = "gossip/1";
 
 struct Driver {
     node: Arc<Node>,
@@ -42,23 +47,31 @@ struct Driver {
     sessions: Sessions,
     outgoing: Outgoing,
     lookups: Lookups,
+    links: Arc<link::Links>,
     /// quinn's number for the connection that the machine knows of.
-    links: BTreeMap<NodeId, usize>,
+    known: BTreeMap<NodeId, usize>,
     kept: BTreeMap<NodeId, Keep>,
 }
 
 /// Runs until it is dropped.
-pub(crate) async fn run(node: Arc<Node>, seed: [u8; 32]) {
-    let Some(mut inbox) = node.services().gossip.inbox() else { return };
-    let mut own = node.services().reach.own();
+pub(crate) async fn run(
+    node: Arc<Node>,
+    links: Arc<link::Links>,
+    handle: Arc<GossipHandle>,
+    dht: Arc<DhtHandle>,
+    mut own: watch::Receiver<Vec<Arc<AddressRecord>>>,
+    seed: [u8; 32],
+) {
+    let Some(mut inbox) = handle.inbox() else { return };
     // Sessions are asked for longer than the machine would wait: the last word is theirs.
     let config = GossipConfig { judge: JUDGE + Duration::from_secs(1), ..GossipConfig::default() };
     let mut driver = Driver {
         gossip: Gossip::new(Arc::clone(&node.keys), config, seed),
         sessions: Sessions::default(),
-        outgoing: Outgoing::new(Arc::clone(&node), GOSSIP.parse().expect("a protocol's name")),
-        lookups: Lookups::new(Arc::clone(&node)),
-        links: BTreeMap::new(),
+        outgoing: Outgoing::new(Arc::clone(&node), Arc::clone(&links), GOSSIP.parse().expect("a protocol's name")),
+        lookups: Lookups::new(Arc::clone(&node), dht),
+        links,
+        known: BTreeMap::new(),
         kept: BTreeMap::new(),
         node,
     };
@@ -84,7 +97,7 @@ pub(crate) async fn run(node: Arc<Node>, seed: [u8; 32]) {
 }
 
 /// Serves a stream of frames that a peer opened, to its end.
-pub(crate) async fn serve(node: Arc<Node>, mut frames: FrameReceiver) {
+pub(crate) async fn serve(node: Arc<Node>, gossip: Arc<GossipHandle>, mut frames: FrameReceiver) {
     let from = frames.peer();
     loop {
         let body = match frames.next(&node, MAX_BODY).await {
@@ -97,7 +110,7 @@ pub(crate) async fn serve(node: Arc<Node>, mut frames: FrameReceiver) {
         };
         match wire::read_body(&body) {
             Ok(Some(frame)) => {
-                if node.services().gossip.frame(from, frame).await.is_err() {
+                if gossip.frame(from, frame).await.is_err() {
                     return;
                 }
             }
@@ -181,7 +194,7 @@ impl Driver {
         let now = clock::now();
         let peers: BTreeSet<_> = match links {
             Links::Of(peers) => peers,
-            Links::OfMany => self.links.keys().copied().chain(self.node.links.routes().into_keys()).collect(),
+            Links::OfMany => self.known.keys().copied().chain(self.links.routes().into_keys()).collect(),
         };
         for peer in peers {
             if self.up(now, peer).is_none() {
@@ -192,18 +205,18 @@ impl Driver {
 
     /// The link with a peer; the machine is told when it is a new one, which it is before its first frame is looked at.
     fn up(&mut self, now: Now, peer: NodeId) -> Option<Arc<Link>> {
-        let link = self.node.links.ready(&peer)?;
+        let link = self.links.ready(&peer)?;
         let number = link.connection.stable_id();
-        if self.links.get(&peer) != Some(&number) {
+        if self.known.get(&peer) != Some(&number) {
             self.down(now, peer);
-            self.links.insert(peer, number);
+            self.known.insert(peer, number);
             self.gossip.peer_up(now, peer, link.judged_ip());
         }
         Some(link)
     }
 
     fn down(&mut self, now: Now, peer: NodeId) {
-        self.links.remove(&peer);
+        self.known.remove(&peer);
         self.gossip.peer_down(now, peer);
         self.outgoing.close(&peer);
     }

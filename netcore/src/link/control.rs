@@ -11,7 +11,7 @@ use polypeer_ipc_protocol::limits::MAX_TICKET_ADDRESSES;
 use quinn::RecvStream;
 use tokio::time::timeout;
 
-use super::{Link, Stage, records, tell_up};
+use super::{Link, LinkHandler, Links, Stage, records};
 use crate::limits::MAX_SERVING;
 use crate::node::Node;
 use crate::wire::{self, ControlFrame, Found};
@@ -27,25 +27,26 @@ enum Ended {
 }
 
 /// Serves both control streams until the connection is closed; closes it when the peer breaks the protocol.
-pub(super) async fn run(node: Arc<Node>, link: Arc<Link>) {
+pub(super) async fn run(links: Arc<Links>, handler: Arc<dyn LinkHandler>, link: Arc<Link>) {
+    let node = &links.node;
     let ended = tokio::select! {
-        ended = send(&node, &link) => ended,
-        ended = receive(&node, &link) => ended,
+        ended = send(node, &*handler, &link) => ended,
+        ended = receive(&links, &*handler, &link) => ended,
     };
     match ended {
         Ended::Lost => {}
-        Ended::Misbehaved(reason) => link.misbehaved(&node, &reason),
-        Ended::Silent => link.silent(&node),
+        Ended::Misbehaved(reason) => link.misbehaved(node, &reason),
+        Ended::Silent => link.silent(node),
     }
 }
 
-async fn send(node: &Node, link: &Link) -> Ended {
+async fn send(node: &Node, handler: &dyn LinkHandler, link: &Link) -> Ended {
     let Ok(mut stream) = link.connection.open_uni().await else { return Ended::Lost };
     let _ = stream.set_priority(1); // credit goes before the bytes of streams
-    let mut serving_changed = node.serving_changed.subscribe();
+    let mut serving_changed = handler.serving_changed();
     serving_changed.borrow_and_update();
-    let mut serving = node.serving(&link.peer);
-    let mut own = node.services().reach.own();
+    let mut serving = handler.serving(&link.peer);
+    let mut own = handler.own_records();
     let mut out = Vec::new();
     wire::write_frame(&hello(node, link, serving.clone()), &mut out);
     records::write(link, &own.borrow_and_update(), &mut out);
@@ -59,7 +60,7 @@ async fn send(node: &Node, link: &Link) -> Ended {
                 () = link.to_send.notified() => take_frames(link, &mut out),
                 Ok(()) = own.changed() => records::write(link, &own.borrow_and_update(), &mut out),
                 Ok(()) = serving_changed.changed() => {
-                    let now = node.serving(&link.peer);
+                    let now = handler.serving(&link.peer);
                     if now != serving {
                         serving.clone_from(&now);
                         wire::write_frame(&ControlFrame::Serving { protocols: now }, &mut out);
@@ -96,7 +97,8 @@ fn take_frames(link: &Link, out: &mut Vec<u8>) {
     }
 }
 
-async fn receive(node: &Node, link: &Link) -> Ended {
+async fn receive(links: &Links, handler: &dyn LinkHandler, link: &Link) -> Ended {
+    let node = &*links.node;
     let mut buffer = BytesMut::new();
     let hello = timeout(node.timings.header, async {
         let mut stream = link.connection.accept_uni().await.map_err(|_| Ended::Lost)?;
@@ -108,13 +110,13 @@ async fn receive(node: &Node, link: &Link) -> Ended {
         Ok(Err(ended)) => return ended,
         Err(_) => return Ended::Silent,
     };
-    if let Err(ended) = greet(node, link, frame) {
+    if let Err(ended) = greet(links, handler, link, frame) {
         return ended;
     }
     loop {
         match next(node, &mut stream, &mut buffer).await {
             Ok(frame) => {
-                if let Err(ended) = handle(node, link, frame) {
+                if let Err(ended) = handle(node, handler, link, frame) {
                     return ended;
                 }
             }
@@ -144,7 +146,8 @@ async fn next(node: &Node, stream: &mut RecvStream, buffer: &mut BytesMut) -> Re
     }
 }
 
-fn greet(node: &Node, link: &Link, frame: ControlFrame) -> Result<(), Ended> {
+fn greet(links: &Links, handler: &dyn LinkHandler, link: &Link, frame: ControlFrame) -> Result<(), Ended> {
+    let node = &links.node;
     let ControlFrame::Hello { agent, network, serving, addresses, .. } = frame else {
         return Err(Ended::Misbehaved("the first frame is not Hello".to_owned()));
     };
@@ -164,10 +167,8 @@ fn greet(node: &Node, link: &Link, frame: ControlFrame) -> Result<(), Ended> {
     link.state().serving = serving;
     link.open_window();
     link.stage.send_replace(Stage::Ready);
-    node.links.told_up(link.peer);
-    node.services().reach.peer_up(link.peer, link.ip());
-    node.services().gossip.peer_up(link.peer);
-    tell_up(node, link);
+    links.told_up(link.peer);
+    handler.peer_up(link);
     Ok(())
 }
 
@@ -178,7 +179,7 @@ fn check_serving(protocols: &[Protocol]) -> Result<(), Ended> {
     Ok(())
 }
 
-fn handle(node: &Node, link: &Link, frame: ControlFrame) -> Result<(), Ended> {
+fn handle(node: &Node, handler: &dyn LinkHandler, link: &Link, frame: ControlFrame) -> Result<(), Ended> {
     match frame {
         ControlFrame::Hello { .. } => return Err(Ended::Misbehaved("a second Hello".to_owned())),
         ControlFrame::Credit { stream, limit } => {
@@ -206,7 +207,7 @@ fn handle(node: &Node, link: &Link, frame: ControlFrame) -> Result<(), Ended> {
             }
         }
         ControlFrame::Record { record } => {
-            records::take(node, link, record).map_err(|bad| Ended::Misbehaved(bad.to_string()))?;
+            records::take(node, handler, link, record).map_err(|bad| Ended::Misbehaved(bad.to_string()))?;
         }
     }
     Ok(())

@@ -1,5 +1,5 @@
 //! Datagrams between plugins: what one sends arrives once or never, in one QUIC datagram (RFC 9221) on the connection
-//! that stands. Who may send is checked by [`crate::gateway::datagrams`], which also has the table of who receives.
+//! that stands. The gateway checks who may send, and has the table of who receives.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -10,8 +10,7 @@ use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::ids::{NodeId, Protocol};
 use quinn::SendDatagramError;
 
-use super::Link;
-use crate::gateway::datagrams;
+use super::{Link, LinkHandler, Links};
 use crate::node::Node;
 use crate::rate::{Bucket, Rate};
 use crate::wire::datagram::{decode, encode};
@@ -20,40 +19,45 @@ use crate::wire::datagram::{decode, encode};
 /// largest. What comes beyond is dropped before it costs more than this check.
 pub const FROM_A_PEER: Rate = Rate { burst: 8192, per_second: 8192 };
 
-/// Queues a datagram on the connection to `peer`. Fails with `unreachable` when there is none, `busy` when the path does
-/// not take more now, `unsupported` when the peer takes none.
-pub(crate) fn send(node: &Node, peer: &NodeId, protocol: &Protocol, payload: &[u8]) -> Result<(), Failure> {
-    let Some(link) = node.links.ready(peer) else {
-        let text = format!(
-            "no connection to {peer} stands, and datagrams make none: open a stream or make a call to it first, or wait \
-             until it is up"
-        );
-        return Err(Failure::new(ErrorCode::Unreachable, text));
-    };
-    // Asked once and not waited for: quinn's other way would drop what other plugins have queued.
-    let mut queued = pin!(link.connection.send_datagram_wait(encode(protocol, payload)));
-    match queued.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(Ok(())) => {
-            link.sent.add(payload.len() as u64);
-            Ok(())
-        }
-        Poll::Pending => {
-            node.counters.datagrams_not_sent.count();
-            Err(Failure::new(ErrorCode::Busy, "the path to the peer does not take more datagrams now: send fewer"))
-        }
-        Poll::Ready(Err(SendDatagramError::ConnectionLost(_))) => Err(link.why_closed()),
-        Poll::Ready(Err(SendDatagramError::TooLarge)) => {
-            node.counters.datagrams_not_sent.count();
-            Err(Failure::new(ErrorCode::TooLarge, "packets on the path to the peer are too small for this datagram"))
-        }
-        Poll::Ready(Err(SendDatagramError::UnsupportedByPeer | SendDatagramError::Disabled)) => {
-            Err(Failure::new(ErrorCode::Unsupported, "the peer takes no datagrams"))
+impl Links {
+    /// Queues a datagram on the connection to `peer`. Fails with `unreachable` when there is none, `busy` when the path does
+    /// not take more now, `unsupported` when the peer takes none.
+    pub(crate) fn send_datagram(&self, peer: &NodeId, protocol: &Protocol, payload: &[u8]) -> Result<(), Failure> {
+        let Some(link) = self.ready(peer) else {
+            let text = format!(
+                "no connection to {peer} stands, and datagrams make none: open a stream or make a call to it first, or wait \
+                 until it is up"
+            );
+            return Err(Failure::new(ErrorCode::Unreachable, text));
+        };
+        // Asked once and not waited for: quinn's other way would drop what other plugins have queued.
+        let mut queued = pin!(link.connection.send_datagram_wait(encode(protocol, payload)));
+        match queued.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(())) => {
+                link.sent.add(payload.len() as u64);
+                Ok(())
+            }
+            Poll::Pending => {
+                self.node.counters.datagrams_not_sent.count();
+                Err(Failure::new(ErrorCode::Busy, "the path to the peer does not take more datagrams now: send fewer"))
+            }
+            Poll::Ready(Err(SendDatagramError::ConnectionLost(_))) => Err(link.why_closed()),
+            Poll::Ready(Err(SendDatagramError::TooLarge)) => {
+                self.node.counters.datagrams_not_sent.count();
+                Err(Failure::new(
+                    ErrorCode::TooLarge,
+                    "packets on the path to the peer are too small for this datagram",
+                ))
+            }
+            Poll::Ready(Err(SendDatagramError::UnsupportedByPeer | SendDatagramError::Disabled)) => {
+                Err(Failure::new(ErrorCode::Unsupported, "the peer takes no datagrams"))
+            }
         }
     }
 }
 
 /// Hands what comes on a connection to plugins until it is closed.
-pub(super) async fn run(node: Arc<Node>, link: Arc<Link>) {
+pub(super) async fn run(node: Arc<Node>, handler: Arc<dyn LinkHandler>, link: Arc<Link>) {
     if link.ready().await.is_err() {
         return;
     }
@@ -68,7 +72,7 @@ pub(super) async fn run(node: Arc<Node>, link: Arc<Link>) {
         match decode(&bytes) {
             Ok((protocol, payload)) => {
                 link.received.add(payload.len() as u64);
-                datagrams::deliver(&node, link.peer, protocol, payload);
+                handler.datagram(link.peer, protocol, payload);
             }
             Err(error) => return link.misbehaved(&node, &error.to_string()),
         }

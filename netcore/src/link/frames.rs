@@ -2,7 +2,6 @@
 //! the acceptor answers that it takes them, and nothing more. For the other direction the other side opens its own.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -10,7 +9,7 @@ use polypeer_ipc_protocol::error::{ErrorCode, Failure, describe};
 use polypeer_ipc_protocol::ids::{NodeId, Protocol};
 use quinn::{StoppedError, WriteError};
 
-use super::outgoing;
+use super::Links;
 use super::stream::PeerStream;
 use super::streams::InUse;
 use crate::limits::FRAME_STREAMS;
@@ -24,22 +23,24 @@ pub(crate) struct FrameSender {
     stream: PeerStream,
 }
 
-/// Opens a stream of frames to `peer`, which is dialed if there is no link: returns once it takes them.
-pub(crate) async fn open_frames(
-    node: &Arc<Node>,
-    peer: NodeId,
-    hints: &[SocketAddr],
-    protocol: &Protocol,
-    deadline: Instant,
-) -> Result<FrameSender, Failure> {
-    let header = StreamHeader { kind: StreamKind::Internal, protocol: protocol.clone() };
-    let opened = async {
-        let mut stream = outgoing::start(node, peer, hints, &header, &[], deadline.into()).await?;
-        stream.status(node).await?;
-        Ok(FrameSender { stream })
-    };
-    let late = || Failure::new(ErrorCode::TimedOut, format!("{peer} did not take {protocol} in time"));
-    tokio::time::timeout_at(deadline.into(), opened).await.unwrap_or_else(|_| Err(late()))
+impl Links {
+    /// Opens a stream of frames to `peer`, which is dialed if there is no link: returns once it takes them.
+    pub(crate) async fn open_frames(
+        &self,
+        peer: NodeId,
+        hints: &[SocketAddr],
+        protocol: &Protocol,
+        deadline: Instant,
+    ) -> Result<FrameSender, Failure> {
+        let header = StreamHeader { kind: StreamKind::Internal, protocol: protocol.clone() };
+        let opened = async {
+            let mut stream = self.start(peer, hints, &header, &[], deadline.into()).await?;
+            stream.status(&self.node).await?;
+            Ok(FrameSender { stream })
+        };
+        let late = || Failure::new(ErrorCode::TimedOut, format!("{peer} did not take {protocol} in time"));
+        tokio::time::timeout_at(deadline.into(), opened).await.unwrap_or_else(|_| Err(late()))
+    }
 }
 
 impl FrameSender {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
-use polypeer_ipc_protocol::gateway::{Origin, Payload};
+use polypeer_ipc_protocol::gateway::Payload;
 use polypeer_ipc_protocol::ids::Protocol;
 use polypeer_ipc_protocol::limits::MAX_PAYLOAD;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -15,16 +15,13 @@ use tokio::time::timeout;
 use super::frames::FrameReceiver;
 use super::stream::PeerStream;
 use super::streams::{Came, InUse};
-use super::{Link, pump};
-use crate::gateway::deliver::{self, Claimed};
-use crate::grants::told_to_peer;
+use super::{Link, LinkHandler};
 use crate::limits::{HEADERLESS, LATE_HEADERS};
 use crate::node::Node;
-use crate::query::{self, Asker};
-use crate::wire::{Broken, StreamKind};
+use crate::wire::StreamKind;
 
 /// Accepts streams until the connection is closed; returns those that are still being served.
-pub(super) async fn run(node: &Arc<Node>, link: &Arc<Link>) -> JoinSet<()> {
+pub(super) async fn run(node: &Arc<Node>, handler: &Arc<dyn LinkHandler>, link: &Arc<Link>) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     if link.ready().await.is_err() {
         return tasks;
@@ -41,7 +38,7 @@ pub(super) async fn run(node: &Arc<Node>, link: &Arc<Link>) -> JoinSet<()> {
                     let mut stream = PeerStream::new(Arc::clone(link), send, recv);
                     match link.stream_came() {
                         Came::Looked => {
-                            tasks.spawn(serve(Arc::clone(node), stream, permit));
+                            tasks.spawn(serve(Arc::clone(node), Arc::clone(handler), stream, permit));
                         }
                         Came::OverRate => {
                             node.counters.peer_streams_over_rate.count();
@@ -58,10 +55,10 @@ pub(super) async fn run(node: &Arc<Node>, link: &Arc<Link>) -> JoinSet<()> {
     }
 }
 
-async fn serve(node: Arc<Node>, mut stream: PeerStream, permit: OwnedSemaphorePermit) {
+async fn serve(node: Arc<Node>, handler: Arc<dyn LinkHandler>, mut stream: PeerStream, permit: OwnedSemaphorePermit) {
     let header = match timeout(node.timings.header, stream.halves.header()).await {
         Ok(Ok(header)) => header,
-        Ok(Err(broken)) => return gone(&node, &stream, broken),
+        Ok(Err(broken)) => return stream.gone(&node, broken),
         Err(_) => return late(&node, &stream),
     };
     let Some(header) = header else {
@@ -69,12 +66,12 @@ async fn serve(node: Arc<Node>, mut stream: PeerStream, permit: OwnedSemaphorePe
         return stream.halves.refuse(&node, &failure).await;
     };
     match header.kind {
-        StreamKind::Internal if query::is_of_frames(&header.protocol) => {
+        StreamKind::Internal if handler.carries_frames(&header.protocol) => {
             drop(permit);
             let link = Arc::clone(&stream.link);
             if let Some(receiver) = FrameReceiver::accept(&node, stream).await {
                 link.stream_was_useful();
-                Box::pin(query::serve_frames(node, header.protocol, receiver)).await;
+                handler.frames(header.protocol, receiver).await;
             }
         }
         StreamKind::Internal => {
@@ -82,12 +79,12 @@ async fn serve(node: Arc<Node>, mut stream: PeerStream, permit: OwnedSemaphorePe
             let Some(payload) = payload(&node, &mut stream, limit).await else { return };
             drop(permit);
             let in_use = stream.link.stream_in_use();
-            Box::pin(serve_question(node, stream, header.protocol, payload, in_use)).await;
+            serve_question(&node, &*handler, stream, header.protocol, payload, in_use).await;
         }
         StreamKind::Stream => {
             drop(permit);
             let in_use = stream.link.stream_in_use();
-            Box::pin(serve_stream(node, stream, header.protocol, in_use)).await;
+            handler.stream(stream, header.protocol, in_use).await;
         }
         StreamKind::Call => {
             // A call is in use once it is there whole, so that half of one does not count as a plugin's.
@@ -95,7 +92,7 @@ async fn serve(node: Arc<Node>, mut stream: PeerStream, permit: OwnedSemaphorePe
             let Some(payload) = payload(&node, &mut stream, limit).await.map(Payload) else { return };
             drop(permit);
             let in_use = stream.link.stream_in_use();
-            Box::pin(serve_call(node, stream, header.protocol, payload, in_use)).await;
+            handler.call(stream, header.protocol, payload, in_use).await;
         }
     }
 }
@@ -110,7 +107,7 @@ async fn payload(node: &Node, stream: &mut PeerStream, limit: Duration) -> Optio
             let text = "too many payloads are on their way already; send fewer at once";
             stream.halves.refuse(node, &Failure::new(ErrorCode::Busy, text)).await;
         }
-        Ok(Err(broken)) => gone(node, stream, broken),
+        Ok(Err(broken)) => stream.gone(node, broken),
         Err(_) => late(node, stream),
     }
     None
@@ -124,67 +121,23 @@ fn late(node: &Node, stream: &PeerStream) {
     }
 }
 
-fn gone(node: &Node, stream: &PeerStream, broken: Broken) {
-    if let Broken::Rule(reason) = broken {
-        stream.link.misbehaved(node, &reason);
-    }
-}
-
-async fn serve_stream(node: Arc<Node>, mut stream: PeerStream, protocol: Protocol, in_use: InUse) {
-    let origin = Origin::Peer(stream.peer());
-    let claimed = tokio::select! {
-        claimed = deliver::stream(&node, &origin, &protocol) => claimed,
-        broken = stream.halves.given_up() => return gone(&node, &stream, broken),
-    };
-    let Claimed { opening, active } = match claimed {
-        Ok(claimed) => claimed,
-        Err(failure) => {
-            drop(in_use); // a peer that does not take refusals gets no more streams
-            return stream.halves.refuse(&node, &told_to_peer(&failure)).await;
-        }
-    };
-    if !stream.halves.accept(&node).await {
-        return opening.refuse(&node, Failure::from(ErrorCode::Cancelled)).await;
-    }
-    stream.halves.abandon = ErrorCode::ConnectionLost;
-    stream.link.stream_was_useful();
-    let _kept = node.peers().ok().map(|peers| peers.keep(stream.peer()));
-    let data = opening.opened(origin, protocol);
-    Box::pin(pump(node, stream, data, active)).await;
-}
-
 /// Answers a question that this netcore answers itself.
-async fn serve_question(node: Arc<Node>, mut stream: PeerStream, protocol: Protocol, payload: Bytes, in_use: InUse) {
-    let asker = Asker { node: stream.peer(), ip: stream.link.judged_ip() };
-    let answered = query::serve(&node, &asker, stream.link.proved_address(), &protocol, payload).await;
+async fn serve_question(
+    node: &Node,
+    handler: &dyn LinkHandler,
+    mut stream: PeerStream,
+    protocol: Protocol,
+    payload: Bytes,
+    in_use: InUse,
+) {
+    let answered = handler.answer(&stream.link, protocol, payload).await;
     drop(in_use); // a peer that does not take answers gets no more streams
     match answered {
         Ok(reply) => {
             stream.link.stream_was_useful();
-            stream.halves.reply(&node, &reply).await;
+            stream.halves.reply(node, &reply).await;
         }
-        Err(failure) if failure.is(ErrorCode::PeerMisbehaved) => stream.link.misbehaved(&node, &failure.message),
-        Err(failure) => stream.halves.refuse(&node, &failure).await,
-    }
-}
-
-async fn serve_call(node: Arc<Node>, mut stream: PeerStream, protocol: Protocol, payload: Payload, in_use: InUse) {
-    let origin = Origin::Peer(stream.peer());
-    let length = payload.0.len() as u64;
-    let stopped = stream.halves.send.stopped();
-    let answered = tokio::select! {
-        answered = deliver::call(&node, &origin, &protocol, payload) => answered,
-        _ = stopped => return,
-    };
-    drop(in_use); // a peer that does not take answers gets no more streams
-    let (reply, account) = match answered {
-        Ok(answered) => answered,
-        Err(failure) => return stream.halves.refuse(&node, &told_to_peer(&failure)).await,
-    };
-    stream.link.stream_was_useful();
-    let _kept = node.peers().ok().map(|peers| peers.keep(stream.peer()));
-    account.received.add(length);
-    if stream.halves.reply(&node, &reply.0).await {
-        account.sent.add(reply.0.len() as u64);
+        Err(failure) if failure.is(ErrorCode::PeerMisbehaved) => stream.link.misbehaved(node, &failure.message),
+        Err(failure) => stream.halves.refuse(node, &failure).await,
     }
 }

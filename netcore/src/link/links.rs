@@ -7,6 +7,7 @@ use polypeer_ipc_protocol::error::Failure;
 use polypeer_ipc_protocol::gateway::PeerInfo;
 use polypeer_ipc_protocol::ids::{NodeId, Protocol};
 
+use super::handler::LinkHandler;
 use super::windows::Budgets;
 use super::{Link, Stage, run};
 use crate::limits::{FREE_STREAMS, QUERY_PAYLOADS};
@@ -19,8 +20,9 @@ use crate::wire::{Payloads, why_closed};
 const ENDED: usize = 64;
 
 /// All connections, by peer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Links {
+    pub(super) node: Arc<Node>,
     all: Mutex<All>,
     budgets: Arc<Budgets>,
 }
@@ -35,6 +37,11 @@ struct All {
 }
 
 impl Links {
+    /// No connections.
+    pub(crate) fn new(node: Arc<Node>) -> Self {
+        Self { node, all: Mutex::default(), budgets: Arc::default() }
+    }
+
     fn all(&self) -> MutexGuard<'_, All> {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -45,11 +52,11 @@ impl Links {
     }
 
     /// Takes a connection over, on the runtime this is called on. Called by `peers` before anybody can use it.
-    pub(crate) fn establish(node: &Arc<Node>, established: Established) {
-        let link = Arc::new(Link::new(established, &node.links.budgets));
+    pub(crate) fn establish(self: &Arc<Self>, handler: &Arc<dyn LinkHandler>, established: Established) {
+        let link = Arc::new(Link::new(established, &self.budgets));
         link.allow_streams(FREE_STREAMS);
-        node.links.all().standing.insert(link.peer, Arc::clone(&link));
-        tokio::spawn(run(Arc::clone(node), link));
+        self.all().standing.insert(link.peer, Arc::clone(&link));
+        tokio::spawn(run(Arc::clone(self), Arc::clone(handler), link));
     }
 
     /// The link of a connection. Fails with the reason when it has ended.

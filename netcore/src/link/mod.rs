@@ -2,22 +2,23 @@
 //! [`crate::peers`] makes a connection and hands it over; `PROTOCOL.md` says what travels on it.
 //!
 //! ```text
-//! peers ──Established──► Links ──► Link ──► control (Hello, Serving, Credit, Ping)
-//!                                   ├─────► incoming ──► crate::gateway::deliver ──► pump
-//!                                   ├─────► datagram ──► crate::gateway::datagrams
-//! crate::gateway::open, call ──► outgoing ┘                                           ▲
-//!                                   └──────────────── PeerStream ─────────────────────┘
+//! peers ──Established──► Links ──► Link ──► control (Hello, Serving, Credit, Ping, Record)
+//!                                   ├─────► datagram ─┐
+//!                                   ├─────► incoming ─┴──► LinkHandler (crate::core): streams, query, gateway, services
+//! streams, query, gossip ──► outgoing, frames ┘
 //! ```
+//!
+//! Bytes are read and written by [`crate::wire`].
 
 mod control;
 pub mod credit;
 pub mod datagram;
 mod frames;
+mod handler;
 mod incoming;
 mod links;
 mod outgoing;
 mod place;
-mod pump;
 mod records;
 mod stream;
 mod streams;
@@ -29,18 +30,17 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use polypeer_ipc_protocol::admin::AdminEvent;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
-use polypeer_ipc_protocol::gateway::{Event, PeerInfo};
+use polypeer_ipc_protocol::gateway::PeerInfo;
 use polypeer_ipc_protocol::ids::{NodeId, Protocol};
 use quinn::VarInt;
 use tokio::sync::{Notify, oneshot, watch};
 
-pub(crate) use frames::{FrameReceiver, open_frames};
+pub(crate) use frames::FrameReceiver;
+pub(crate) use handler::{Answering, LinkHandler, Serving};
 pub use links::Links;
-pub(crate) use outgoing::{call, open, ping};
-pub(crate) use pump::pump;
 pub(crate) use stream::PeerStream;
+pub(crate) use streams::InUse;
 
 use crate::counters::Counter;
 use crate::limits::{LINK_PAYLOADS, STREAMS_FOR_NOTHING, STREAMS_REFUSED};
@@ -86,7 +86,7 @@ pub struct Link {
     /// Streams the peer opened whose header or payload did not come in time.
     late: Counter,
     /// QUIC's windows beyond those every link has.
-    windows: Windows,
+    pub(crate) windows: Windows,
     /// Payloads the peer has begun to send.
     payloads: Payloads,
     /// Streams the peer may open that come to nothing, and those of them it may be refused.
@@ -95,8 +95,8 @@ pub struct Link {
     /// is proved.
     proved: IpAddr,
     /// Payload bytes in each direction.
-    sent: Counter,
-    received: Counter,
+    pub(crate) sent: Counter,
+    pub(crate) received: Counter,
 }
 
 #[derive(Debug, Default)]
@@ -232,38 +232,16 @@ impl Link {
 }
 
 /// Serves a connection to its end.
-async fn run(node: Arc<Node>, link: Arc<Link>) {
-    let control = tokio::spawn(control::run(Arc::clone(&node), Arc::clone(&link)));
-    let datagrams = tokio::spawn(datagram::run(Arc::clone(&node), Arc::clone(&link)));
-    let mut streams = incoming::run(&node, &link).await;
+async fn run(links: Arc<Links>, handler: Arc<dyn LinkHandler>, link: Arc<Link>) {
+    let control = tokio::spawn(control::run(Arc::clone(&links), Arc::clone(&handler), Arc::clone(&link)));
+    let datagrams = tokio::spawn(datagram::run(Arc::clone(&links.node), Arc::clone(&handler), Arc::clone(&link)));
+    let mut streams = incoming::run(&links.node, &handler, &link).await;
     let _ = datagrams.await; // it ends with the connection, as the streams do
     control.abort();
     let _ = control.await; // it may be about to tell that the peer is up, which must come before that it is down
     link.stage.send_replace(Stage::Over);
-    if node.links.remove(&link) {
-        node.services().reach.peer_down(link.peer);
-        node.services().gossip.peer_down(link.peer);
-        tell_down(&node, &link);
+    if links.remove(&link) {
+        handler.peer_down(&link);
     }
     while streams.join_next().await.is_some() {}
-}
-
-fn tell_up(node: &Node, link: &Link) {
-    node.tell(AdminEvent::PeerUp { node: link.peer });
-    for session in node.sessions() {
-        if session.launch.grants().peers.allows(&link.peer) && !session.tell_peer(Event::PeerUp(link.info())) {
-            node.counters.events_dropped.count();
-        }
-    }
-}
-
-fn tell_down(node: &Node, link: &Link) {
-    node.tell(AdminEvent::PeerDown { node: link.peer });
-    let failure = link.why_closed();
-    for session in node.sessions() {
-        let event = Event::PeerDown { node: link.peer, failure: failure.clone() };
-        if session.launch.grants().peers.allows(&link.peer) && !session.tell_peer(event) {
-            node.counters.events_dropped.count();
-        }
-    }
 }

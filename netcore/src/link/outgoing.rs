@@ -10,115 +10,118 @@ use polypeer_ipc_protocol::ids::{NodeId, Protocol};
 use polypeer_ipc_protocol::limits::MAX_PAYLOAD;
 use tokio::time::Instant;
 
+use super::Links;
 use super::stream::PeerStream;
 use crate::account::Account;
-use crate::node::Node;
 use crate::wire::{StreamHeader, StreamKind, header_bytes};
 
-/// Opens a stream: returns once the plugin at the other end has claimed it. Fails with the codes of dialing, or as the
-/// peer refuses it.
-pub(crate) async fn open(
-    node: &Arc<Node>,
-    peer: NodeId,
-    hints: &[SocketAddr],
-    protocol: &Protocol,
-    deadline: Instant,
-) -> Result<PeerStream, Failure> {
-    let header = StreamHeader { kind: StreamKind::Stream, protocol: protocol.clone() };
-    let mut retried = false;
-    loop {
-        let mut stream = start(node, peer, hints, &header, &[], deadline).await?;
-        match stream.status(node).await {
-            Ok(()) => {
-                stream.halves.abandon = ErrorCode::ConnectionLost;
-                return Ok(stream);
+impl Links {
+    /// Opens a stream: returns once the plugin at the other end has claimed it. Fails with the codes of dialing, or as the
+    /// peer refuses it.
+    pub(crate) async fn open(
+        &self,
+        peer: NodeId,
+        hints: &[SocketAddr],
+        protocol: &Protocol,
+        deadline: Instant,
+    ) -> Result<PeerStream, Failure> {
+        let header = StreamHeader { kind: StreamKind::Stream, protocol: protocol.clone() };
+        let mut retried = false;
+        loop {
+            let mut stream = self.start(peer, hints, &header, &[], deadline).await?;
+            match stream.status(&self.node).await {
+                Ok(()) => {
+                    stream.halves.abandon = ErrorCode::ConnectionLost;
+                    return Ok(stream);
+                }
+                // The connection went before anybody accepted, as when a restarted peer replaces its old one: nothing was
+                // sent, so nothing is done twice.
+                Err(failure) if failure.is(ErrorCode::ConnectionLost) && !std::mem::replace(&mut retried, true) => {}
+                Err(failure) => return Err(failure),
             }
-            // The connection went before anybody accepted, as when a restarted peer replaces its old one: nothing was
-            // sent, so nothing is done twice.
-            Err(failure) if failure.is(ErrorCode::ConnectionLost) && !std::mem::replace(&mut retried, true) => {}
-            Err(failure) => return Err(failure),
         }
     }
-}
 
-/// Sends a payload of at most 64 KiB and waits for the reply.
-pub(crate) async fn call(
-    node: &Arc<Node>,
-    account: &Account,
-    peer: NodeId,
-    hints: &[SocketAddr],
-    protocol: &Protocol,
-    payload: Payload,
-    deadline: Instant,
-) -> Result<Payload, Failure> {
-    let header = StreamHeader { kind: StreamKind::Call, protocol: protocol.clone() };
-    let mut stream = start(node, peer, hints, &header, &payload.0, deadline).await?;
-    stream.halves.finish();
-    account.sent.add(payload.0.len() as u64);
-    stream.status(node).await?;
-    let reply = stream.halves.read_all(MAX_PAYLOAD).await.map_err(|broken| stream.link.failure(node, broken))?;
-    account.received.add(reply.len() as u64);
-    Ok(Payload(reply))
-}
+    /// Sends a payload of at most 64 KiB and waits for the reply.
+    pub(crate) async fn call(
+        &self,
+        account: &Account,
+        peer: NodeId,
+        hints: &[SocketAddr],
+        protocol: &Protocol,
+        payload: Payload,
+        deadline: Instant,
+    ) -> Result<Payload, Failure> {
+        let header = StreamHeader { kind: StreamKind::Call, protocol: protocol.clone() };
+        let mut stream = self.start(peer, hints, &header, &payload.0, deadline).await?;
+        stream.halves.finish();
+        account.sent.add(payload.0.len() as u64);
+        stream.status(&self.node).await?;
+        let reply =
+            stream.halves.read_all(MAX_PAYLOAD).await.map_err(|broken| stream.link.failure(&self.node, broken))?;
+        account.received.add(reply.len() as u64);
+        Ok(Payload(reply))
+    }
 
-/// Finds a connection, makes one if there is none, and sends the header on a new stream. A connection that turns out
-/// to be dead is replaced once.
-pub(super) async fn start(
-    node: &Arc<Node>,
-    peer: NodeId,
-    hints: &[SocketAddr],
-    header: &StreamHeader,
-    payload: &[u8],
-    deadline: Instant,
-) -> Result<PeerStream, Failure> {
-    let mut retried = false;
-    loop {
-        let connection = node.peers()?.connect(peer, hints, deadline.into_std()).await?;
-        let gone = match node.links.of(&peer, &connection) {
-            Ok(link) => match link.ready().await {
-                Ok(()) => match link.connection.open_bi().await {
-                    Ok((send, recv)) => {
-                        let mut stream = PeerStream::new(Arc::clone(&link), send, recv);
-                        if header.kind != StreamKind::Internal {
-                            stream.kept = Some(node.peers()?.keep(peer));
+    /// Finds a connection, makes one if there is none, and sends the header on a new stream. A connection that turns out
+    /// to be dead is replaced once.
+    pub(super) async fn start(
+        &self,
+        peer: NodeId,
+        hints: &[SocketAddr],
+        header: &StreamHeader,
+        payload: &[u8],
+        deadline: Instant,
+    ) -> Result<PeerStream, Failure> {
+        let mut retried = false;
+        loop {
+            let connection = self.node.peers()?.connect(peer, hints, deadline.into_std()).await?;
+            let gone = match self.of(&peer, &connection) {
+                Ok(link) => match link.ready().await {
+                    Ok(()) => match link.connection.open_bi().await {
+                        Ok((send, recv)) => {
+                            let mut stream = PeerStream::new(Arc::clone(&link), send, recv);
+                            if header.kind != StreamKind::Internal {
+                                stream.kept = Some(self.node.peers()?.keep(peer));
+                            }
+                            let mut bytes = header_bytes(header);
+                            bytes.extend_from_slice(payload);
+                            // Stopped already means refused already: the status says why.
+                            return match stream.halves.send.write_all(&bytes).await {
+                                Ok(()) | Err(quinn::WriteError::Stopped(_)) => Ok(stream),
+                                Err(_) => Err(link.why_closed()),
+                            };
                         }
-                        let mut bytes = header_bytes(header);
-                        bytes.extend_from_slice(payload);
-                        // Stopped already means refused already: the status says why.
-                        return match stream.halves.send.write_all(&bytes).await {
-                            Ok(()) | Err(quinn::WriteError::Stopped(_)) => Ok(stream),
-                            Err(_) => Err(link.why_closed()),
-                        };
-                    }
-                    Err(_) => link.why_closed(),
+                        Err(_) => link.why_closed(),
+                    },
+                    Err(failure) => failure,
                 },
                 Err(failure) => failure,
-            },
-            Err(failure) => failure,
-        };
-        if std::mem::replace(&mut retried, true) || !gone.is(ErrorCode::ConnectionLost) {
-            return Err(gone);
+            };
+            if std::mem::replace(&mut retried, true) || !gone.is(ErrorCode::ConnectionLost) {
+                return Err(gone);
+            }
         }
     }
-}
 
-/// Connects if need be and measures a round trip. A connection that turns out to be dead is replaced once.
-pub(crate) async fn ping(
-    node: &Arc<Node>,
-    peer: NodeId,
-    hints: &[SocketAddr],
-    deadline: Instant,
-) -> Result<Duration, Failure> {
-    let mut retried = false;
-    loop {
-        let connection = node.peers()?.connect(peer, hints, deadline.into_std()).await?;
-        let measured = match node.links.of(&peer, &connection) {
-            Ok(link) => link.ping().await,
-            Err(failure) => Err(failure),
-        };
-        match measured {
-            Err(failure) if failure.is(ErrorCode::ConnectionLost) && !std::mem::replace(&mut retried, true) => {}
-            measured => return measured,
+    /// Connects if need be and measures a round trip. A connection that turns out to be dead is replaced once.
+    pub(crate) async fn ping(
+        &self,
+        peer: NodeId,
+        hints: &[SocketAddr],
+        deadline: Instant,
+    ) -> Result<Duration, Failure> {
+        let mut retried = false;
+        loop {
+            let connection = self.node.peers()?.connect(peer, hints, deadline.into_std()).await?;
+            let measured = match self.of(&peer, &connection) {
+                Ok(link) => link.ping().await,
+                Err(failure) => Err(failure),
+            };
+            match measured {
+                Err(failure) if failure.is(ErrorCode::ConnectionLost) && !std::mem::replace(&mut retried, true) => {}
+                measured => return measured,
+            }
         }
     }
 }

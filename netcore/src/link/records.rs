@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::Link;
+use super::{Link, LinkHandler};
 use crate::address::{AddressRecord, BadRecord, Zone};
 use crate::clock;
 use crate::node::Node;
@@ -48,7 +48,7 @@ pub(super) fn write(link: &Link, own: &[Arc<AddressRecord>], out: &mut Vec<u8>) 
 
 /// Takes a record from the peer: it is its own and signed. Too many are dropped, and those out of
 /// time or of a zone that means nothing here.
-pub(super) fn take(node: &Node, link: &Link, record: AddressRecord) -> Result<(), Lie> {
+pub(super) fn take(node: &Node, handler: &dyn LinkHandler, link: &Link, record: AddressRecord) -> Result<(), Lie> {
     if !link.state().records.rate.take(Instant::now()) {
         node.counters.peer_records_dropped.count();
         return Ok(());
@@ -87,8 +87,7 @@ pub(super) fn take(node: &Node, link: &Link, record: AddressRecord) -> Result<()
         if let Ok(peers) = node.peers() {
             peers.learned(link.peer, link.judged_ip(), &record.addresses);
         }
-        node.services().discovery.heard(Arc::clone(&record));
-        node.services().dht.meet(record, link.judged_ip());
+        handler.record(link, record);
     }
     Ok(())
 }

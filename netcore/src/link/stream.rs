@@ -15,10 +15,10 @@ use crate::wire::{Broken, Halves};
 /// A stream between two netcores.
 #[derive(Debug)]
 pub(crate) struct PeerStream {
-    pub(super) link: Arc<Link>,
-    pub(super) id: u64,
-    pub(super) halves: Halves,
-    pub(super) credit: Arc<Credit>,
+    pub(crate) link: Arc<Link>,
+    pub(crate) id: u64,
+    pub(crate) halves: Halves,
+    pub(crate) credit: Arc<Credit>,
     /// Holds the connection for a plugin of this node.
     pub(super) kept: Option<Keep>,
 }
@@ -33,6 +33,13 @@ impl PeerStream {
     /// Who is at the other end.
     pub(crate) fn peer(&self) -> NodeId {
         self.link.peer
+    }
+
+    /// The stream is broken: a peer that broke a rule is cut off.
+    pub(crate) fn gone(&self, node: &Node, broken: Broken) {
+        if let Broken::Rule(reason) = broken {
+            self.link.misbehaved(node, &reason);
+        }
     }
 
     /// Waits for the answer to a stream this node opened. Fails as the peer refuses it.

@@ -23,7 +23,7 @@ impl Link {
     }
 
     /// Tells the peer that it may send up to `limit` bytes of a stream.
-    pub(super) fn grant(&self, stream: u64, limit: u64) {
+    pub(crate) fn grant(&self, stream: u64, limit: u64) {
         self.state().credits.insert(stream, limit);
         self.to_send.notify_one();
     }
@@ -61,7 +61,7 @@ impl Link {
     }
 
     /// A stream of the peer's came to something: it does not count.
-    pub(super) fn stream_was_useful(&self) {
+    pub(crate) fn stream_was_useful(&self) {
         self.for_nothing.lock().unwrap_or_else(PoisonError::into_inner).0.give_back();
     }
 
@@ -79,7 +79,7 @@ impl Link {
     }
 
     /// A stream between plugins may receive `more` bytes that are not read yet. `false`: the node has no room for that.
-    pub(super) fn widen(&self, more: u64) -> bool {
+    pub(crate) fn widen(&self, more: u64) -> bool {
         self.windows.grow(more, |window| self.set_receive_window(window))
     }
 
@@ -89,7 +89,7 @@ impl Link {
     }
 
     /// A stream between plugins sends much, or does no more.
-    pub(super) fn set_send_window(&self, window: Option<u64>) {
+    pub(crate) fn set_send_window(&self, window: Option<u64>) {
         if let Some(window) = window {
             self.connection.set_send_window(window);
         }
@@ -113,8 +113,9 @@ pub(super) enum Came {
     Flood,
 }
 
+/// One more stream of a peer in use, until this is dropped.
 #[derive(Debug)]
-pub(super) struct InUse(Arc<Link>);
+pub(crate) struct InUse(Arc<Link>);
 
 impl Drop for InUse {
     fn drop(&mut self) {

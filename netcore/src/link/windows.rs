@@ -28,7 +28,7 @@ impl Default for Budgets {
 
 /// How wide QUIC's windows of one link are. They follow the streams of plugins on it.
 #[derive(Debug)]
-pub(super) struct Windows {
+pub(crate) struct Windows {
     budgets: Arc<Budgets>,
     wide: Mutex<Wide>,
 }
@@ -75,13 +75,13 @@ impl Windows {
     }
 
     /// A stream that was allowed so much is over.
-    pub(super) fn shrink(&self, bytes: u64) {
+    pub(crate) fn shrink(&self, bytes: u64) {
         let mut wide = self.wide();
         wide.streams = wide.streams.saturating_sub(bytes);
     }
 
     /// A stream sends much from now on. The window for sending from now on, if it is another one.
-    pub(super) fn sends_much(&self) -> Option<u64> {
+    pub(crate) fn sends_much(&self) -> Option<u64> {
         let mut wide = self.wide();
         wide.senders += 1;
         if wide.send || !self.budgets.send.take(BULK_SEND_WINDOW) {
@@ -92,7 +92,7 @@ impl Windows {
     }
 
     /// It is over. The window for sending from now on, if it is another one.
-    pub(super) fn sent_much(&self) -> Option<u64> {
+    pub(crate) fn sent_much(&self) -> Option<u64> {
         let mut wide = self.wide();
         wide.senders = wide.senders.saturating_sub(1);
         if wide.senders > 0 || !std::mem::take(&mut wide.send) {

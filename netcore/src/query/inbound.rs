@@ -1,6 +1,6 @@
 //! Query connections that other nodes made: which are let in, and their questions answered until they are old or unused.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,13 +12,12 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep_until, timeout};
 
 use super::outbound::misbehaved;
-use super::{Asker, is_of_frames, serve};
+use super::{Handlers, Queries, Question};
 use crate::address::Zone;
 use crate::limits::{
     ANSWER_TIME, QUERY_CONNECTIONS_IN, QUERY_CONNECTIONS_PER_HOST, QUERY_CONNECTIONS_PER_PRIVATE_HOST,
     QUERY_CONNECTIONS_PER_SUBNET, QUERY_IDLE, QUERY_LIFETIME, QUERY_STREAMS,
 };
-use crate::node::Node;
 use crate::peers::caps::Counts;
 use crate::transport::{Link, Route};
 use crate::wire::{Broken, Halves, Payloads, StreamKind};
@@ -88,36 +87,37 @@ impl Inbound {
 
 /// A connection that was let in.
 struct Entered {
-    node: Arc<Node>,
+    queries: Arc<Queries>,
     peer: NodeId,
     ip: IpAddr,
 }
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        self.node.services().queries.inbound().leave(&self.peer, self.ip);
+        self.queries.inbound().leave(&self.peer, self.ip);
     }
 }
 
 /// Serves a query connection to its end. Whoever calls this has checked that the peer is not blocked.
-pub(crate) async fn run(node: Arc<Node>, link: Link) {
+pub(crate) async fn run(handlers: Arc<Handlers>, link: Link) {
+    let queries = handlers.queries();
+    let node = &queries.node;
     let Link { node: peer, connection, path, .. } = link;
     let from = match path.route() {
-        Route::Direct(address) => Some(std::net::SocketAddr::new(address.ip().to_canonical(), address.port())),
+        Route::Direct(address) => Some(SocketAddr::new(address.ip().to_canonical(), address.port())),
         Route::Tunnel { .. } => None,
     };
-    let ip = from.map_or(IpAddr::from([0; 16]), |address| address.ip());
-    let entered = node.services().queries.inbound().enter(peer, ip);
+    let ip = ip_of(from);
+    let entered = queries.inbound().enter(peer, ip);
     if let Err(crowded) = entered {
         node.counters.query_connections_refused.count();
         tracing::debug!(%peer, %ip, %crowded, "query connection refused");
         return connection.close(VarInt::from_u32(ErrorCode::Busy.number()), crowded.to_string().as_bytes());
     }
-    let _entered = Entered { node: Arc::clone(&node), peer, ip };
+    let _entered = Entered { queries: Arc::clone(queries), peer, ip };
     connection.set_max_concurrent_bi_streams(VarInt::from_u32(QUERY_STREAMS));
     connection.set_max_concurrent_uni_streams(VarInt::from_u32(0));
-    let payloads = Arc::new(node.links.payloads());
-    let asker = Asker { node: peer, ip };
+    let payloads = Arc::new(queries.links.payloads());
     let mut tasks = JoinSet::new();
     let old = Instant::now() + QUERY_LIFETIME;
     let mut used = Instant::now();
@@ -126,11 +126,11 @@ pub(crate) async fn run(node: Arc<Node>, link: Link) {
         tokio::select! {
             accepted = connection.accept_bi() => {
                 let Ok((send, recv)) = accepted else { return };
-                let (node, connection, payloads) = (Arc::clone(&node), connection.clone(), Arc::clone(&payloads));
+                let (handlers, connection, payloads) = (Arc::clone(&handlers), connection.clone(), Arc::clone(&payloads));
                 tasks.spawn(async move {
                     let mut halves = Halves::new(send, recv);
-                    if let Err(Broken::Rule(reason)) = question(&node, &asker, from, &mut halves, &payloads).await {
-                        misbehaved(&node, peer, &connection, &reason);
+                    if let Err(Broken::Rule(reason)) = question(&handlers, peer, from, &mut halves, &payloads).await {
+                        misbehaved(&handlers.queries().node, peer, &connection, &reason);
                     }
                 });
             }
@@ -149,6 +149,11 @@ pub(crate) async fn run(node: Arc<Node>, link: Link) {
     close(&connection);
 }
 
+/// The IP of a peer; unspecified while its packets come through others.
+fn ip_of(from: Option<SocketAddr>) -> IpAddr {
+    from.map_or(IpAddr::from([0; 16]), |address| address.ip())
+}
+
 /// For a header and the payload.
 const PAYLOAD: Duration = Duration::from_secs(10);
 
@@ -157,15 +162,17 @@ fn close(connection: &Connection) {
 }
 
 async fn question(
-    node: &Arc<Node>,
-    asker: &Asker,
-    from: Option<std::net::SocketAddr>,
+    handlers: &Handlers,
+    peer: NodeId,
+    from: Option<SocketAddr>,
     halves: &mut Halves,
     payloads: &Payloads,
 ) -> Result<(), Broken> {
+    let node = &handlers.queries().node;
     let read = async {
         let header = halves.header().await?;
-        let header = header.filter(|header| header.kind == StreamKind::Internal && !is_of_frames(&header.protocol));
+        let header =
+            header.filter(|header| header.kind == StreamKind::Internal && !handlers.carries_frames(&header.protocol));
         let Some(header) = header else { return Ok(None) };
         Ok(Some((header.protocol, halves.read_payload(MAX_PAYLOAD, payloads).await?)))
     };
@@ -188,7 +195,8 @@ async fn question(
             return Ok(());
         }
     };
-    match serve(node, asker, from, &protocol, payload).await {
+    let question = Question { node: peer, ip: ip_of(from), from, payload };
+    match handlers.answer(&protocol, question).await {
         Ok(reply) => {
             halves.reply(node, &reply).await;
         }

@@ -4,11 +4,13 @@
 //! dht::driver, discovery, reach ──ask──► link, if one stands ──────────► the peer's netcore
 //!                                └─────► outbound, a query connection ──┘
 //! peers (a query connection came) ──► inbound ─┐
-//! link::incoming ──serve──► admission ──► dht::driver, discovery::exchange, reach
-//!       └─────────serve_frames──────────► gossip::driver
+//! link (an internal stream came) ──────────────┴─► handlers ──► admission ──► the handler of its protocol
 //! ```
+//!
+//! [`crate::services`] says which part of the node handles which protocol.
 
 mod admission;
+mod handlers;
 pub(crate) mod inbound;
 pub(crate) mod outbound;
 mod pool;
@@ -22,37 +24,31 @@ use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::ids::{NodeId, Protocol};
 use polypeer_ipc_protocol::limits::MAX_PAYLOAD;
 
-use crate::discovery;
-use crate::gossip;
-use crate::limits::ANSWER_TIME;
-use crate::link::{FrameReceiver, Link};
+use crate::link::{Link, Links};
 use crate::node::Node;
-use crate::reach;
 use crate::wire::{Broken, Halves, StreamHeader, StreamKind};
 use admission::Admission;
+pub(crate) use handlers::{Handlers, Question};
 use inbound::Inbound;
 use pool::Pool;
 
-pub use crate::dht::Asker;
-
-/// The distributed hash table.
-pub const KAD: &str = "kad/1";
-/// Address records of others.
-pub const EXCHANGE: &str = "exchange/1";
-/// Whether an address can be dialed.
-pub const PROBE: &str = "probe/1";
-/// Publish and subscribe; streams of frames.
-pub const GOSSIP: &str = "gossip/1";
-
-/// The state of questions; see the module.
-#[derive(Debug, Default)]
+/// Questions of one node: those it asks, and limits of those it answers.
+#[derive(Debug)]
 pub struct Queries {
+    node: Arc<Node>,
+    links: Arc<Links>,
     admission: Mutex<Admission>,
     pool: Mutex<Pool<quinn::Connection, outbound::Waiter>>,
     inbound: Mutex<Inbound>,
 }
 
 impl Queries {
+    /// No questions so far.
+    pub(crate) fn new(node: Arc<Node>, links: Arc<Links>) -> Self {
+        let (admission, pool, inbound) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { node, links, admission, pool, inbound }
+    }
+
     fn admission(&self) -> MutexGuard<'_, Admission> {
         self.admission.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -69,21 +65,6 @@ impl Queries {
     pub fn connections(&self) -> (usize, usize) {
         (self.pool().len(), self.inbound().len())
     }
-}
-
-/// Asks `to` on the link with it, if one stands, or on a query connection to `addresses`. The reply has at most 64 KiB.
-///
-/// Fails with the codes of dialing, as the peer refuses, or with `timed out` at `deadline`.
-pub async fn ask(
-    node: &Arc<Node>,
-    to: NodeId,
-    addresses: &[SocketAddr],
-    protocol: &Protocol,
-    payload: Vec<u8>,
-    deadline: Instant,
-) -> Result<Bytes, Failure> {
-    let replied = question(node, to, addresses, protocol, payload, deadline).await;
-    replied.map(|reply| reply.bytes).map_err(Unanswered::into)
 }
 
 /// What a question brought.
@@ -114,65 +95,82 @@ impl From<Unanswered> for Failure {
     }
 }
 
-/// As [`ask`], telling also where the answer came from, or why there is none.
-pub(crate) async fn question(
-    node: &Arc<Node>,
-    to: NodeId,
-    addresses: &[SocketAddr],
-    protocol: &Protocol,
-    payload: Vec<u8>,
-    deadline: Instant,
-) -> Result<Reply, Unanswered> {
-    let asked = async {
-        match ready_link(node, &to).await {
-            Some(link) => on_link(node, &link, addresses, protocol, &payload).await,
-            None => outbound::ask(node, to, addresses, protocol, &payload).await,
-        }
-    };
-    in_time(to, protocol, deadline, asked).await
-}
+impl Queries {
+    /// Asks `to` on the link with it, if one stands, or on a query connection to `addresses`. The reply has at most 64 KiB.
+    ///
+    /// Fails with the codes of dialing, as the peer refuses, or with `timed out` at `deadline`.
+    pub async fn ask(
+        self: &Arc<Self>,
+        to: NodeId,
+        addresses: &[SocketAddr],
+        protocol: &Protocol,
+        payload: Vec<u8>,
+        deadline: Instant,
+    ) -> Result<Bytes, Failure> {
+        let replied = self.question(to, addresses, protocol, payload, deadline).await;
+        replied.map(|reply| reply.bytes).map_err(Unanswered::into)
+    }
 
-/// As [`question`], only while a link with `to` stands.
-pub(crate) async fn question_on_link(
-    node: &Arc<Node>,
-    to: NodeId,
-    protocol: &Protocol,
-    payload: Vec<u8>,
-    deadline: Instant,
-) -> Result<Bytes, Unanswered> {
-    let asked = async {
-        let gone = || Failure::new(ErrorCode::ConnectionLost, format!("{to} is not connected"));
-        let link = ready_link(node, &to).await.ok_or_else(|| Unanswered::Unreachable(gone()))?;
-        on_link(node, &link, &[], protocol, &payload).await.map(|reply| reply.bytes)
-    };
-    in_time(to, protocol, deadline, asked).await
-}
+    /// As [`Self::ask`], telling also where the answer came from, or why there is none.
+    pub(crate) async fn question(
+        self: &Arc<Self>,
+        to: NodeId,
+        addresses: &[SocketAddr],
+        protocol: &Protocol,
+        payload: Vec<u8>,
+        deadline: Instant,
+    ) -> Result<Reply, Unanswered> {
+        let asked = async {
+            match self.ready_link(&to).await {
+                Some(link) => self.on_link(&link, addresses, protocol, &payload).await,
+                None => outbound::ask(self, to, addresses, protocol, &payload).await,
+            }
+        };
+        in_time(to, protocol, deadline, asked).await
+    }
 
-/// The link with a peer, once its first frames have come.
-async fn ready_link(node: &Node, peer: &NodeId) -> Option<Arc<Link>> {
-    let link = node.links.standing(peer)?;
-    link.ready().await.ok()?;
-    Some(link)
-}
+    /// As [`Self::question`], only while a link with `to` stands.
+    pub(crate) async fn question_on_link(
+        self: &Arc<Self>,
+        to: NodeId,
+        protocol: &Protocol,
+        payload: Vec<u8>,
+        deadline: Instant,
+    ) -> Result<Bytes, Unanswered> {
+        let asked = async {
+            let gone = || Failure::new(ErrorCode::ConnectionLost, format!("{to} is not connected"));
+            let link = self.ready_link(&to).await.ok_or_else(|| Unanswered::Unreachable(gone()))?;
+            self.on_link(&link, &[], protocol, &payload).await.map(|reply| reply.bytes)
+        };
+        in_time(to, protocol, deadline, asked).await
+    }
 
-/// Asks on a link; on a query connection after all where the peer refuses to go by the link: this node has moved on it,
-/// and is dialed back only where a handshake has shown it to be.
-async fn on_link(
-    node: &Arc<Node>,
-    link: &Link,
-    addresses: &[SocketAddr],
-    protocol: &Protocol,
-    payload: &[u8],
-) -> Result<Reply, Unanswered> {
-    match ask_on(&link.connection, protocol, payload).await {
-        Ok(Err(refused)) if refused.is(ErrorCode::Refused) => {
-            outbound::ask(node, link.peer, addresses, protocol, payload).await
+    /// The link with a peer, once its first frames have come.
+    async fn ready_link(&self, peer: &NodeId) -> Option<Arc<Link>> {
+        let link = self.links.standing(peer)?;
+        link.ready().await.ok()?;
+        Some(link)
+    }
+
+    /// Asks on a link; on a query connection after all where the peer refuses to go by the link: this node has moved on it,
+    /// and is dialed back only where a handshake has shown it to be.
+    async fn on_link(
+        self: &Arc<Self>,
+        link: &Link,
+        addresses: &[SocketAddr],
+        protocol: &Protocol,
+        payload: &[u8],
+    ) -> Result<Reply, Unanswered> {
+        match ask_on(&link.connection, protocol, payload).await {
+            Ok(Err(refused)) if refused.is(ErrorCode::Refused) => {
+                outbound::ask(self, link.peer, addresses, protocol, payload).await
+            }
+            Ok(answered) => {
+                let from = link.proved_ip();
+                answered.map(|bytes| Reply { bytes, from }).map_err(Unanswered::Refused)
+            }
+            Err(broken) => Err(Unanswered::Unreachable(link.failure(&self.node, broken))),
         }
-        Ok(answered) => {
-            let from = link.proved_ip();
-            answered.map(|bytes| Reply { bytes, from }).map_err(Unanswered::Refused)
-        }
-        Err(broken) => Err(Unanswered::Unreachable(link.failure(node, broken))),
     }
 }
 
@@ -200,64 +198,4 @@ async fn ask_on(
         return Ok(Err(refusal));
     }
     halves.read_all(MAX_PAYLOAD).await.map(Ok)
-}
-
-/// A question that was let in.
-struct Admitted<'a>(&'a Queries, NodeId);
-
-impl Drop for Admitted<'_> {
-    fn drop(&mut self) {
-        self.0.admission().leave(&self.1);
-    }
-}
-
-/// Answers a question of a peer's, whose packets come from `from` unless they come through others. `peer misbehaved` means that it broke a rule and must be cut off; any other failure
-/// is told to it.
-pub(crate) async fn serve(
-    node: &Arc<Node>,
-    asker: &Asker,
-    from: Option<SocketAddr>,
-    protocol: &Protocol,
-    payload: Bytes,
-) -> Result<Vec<u8>, Failure> {
-    let queries = &node.services().queries;
-    if let Err(refused) = queries.admission().enter(Instant::now(), asker.node) {
-        node.counters.questions_refused_busy.count();
-        return Err(Failure::new(ErrorCode::Busy, refused.to_string()));
-    }
-    let _admitted = Admitted(queries, asker.node);
-    let answered = tokio::time::timeout(ANSWER_TIME, answer(node, asker, from, protocol, payload)).await;
-    answered.unwrap_or_else(|_| {
-        node.counters.questions_late.count();
-        Err(Failure::new(ErrorCode::TimedOut, format!("no answer within {} s", ANSWER_TIME.as_secs())))
-    })
-}
-
-async fn answer(
-    node: &Arc<Node>,
-    asker: &Asker,
-    from: Option<SocketAddr>,
-    protocol: &Protocol,
-    payload: Bytes,
-) -> Result<Vec<u8>, Failure> {
-    match protocol.as_str() {
-        KAD => node.services().dht.answer(*asker, &payload).await,
-        PROBE => reach::prober::answer(node, asker.node, from, &payload).await,
-        EXCHANGE => discovery::answer(node, asker.node, asker.ip, &payload).await,
-        _ => Err(unsupported(protocol)),
-    }
-}
-
-fn unsupported(protocol: &Protocol) -> Failure {
-    Failure::new(ErrorCode::Unsupported, format!("this node answers no {protocol}"))
-}
-
-/// Whether a stream of `protocol` carries frames rather than one question.
-pub(crate) fn is_of_frames(protocol: &Protocol) -> bool {
-    protocol.as_str() == GOSSIP
-}
-
-/// Serves a stream of frames that a peer opened, to its end.
-pub(crate) async fn serve_frames(node: Arc<Node>, _protocol: Protocol, frames: FrameReceiver) {
-    gossip::driver::serve(node, frames).await;
 }

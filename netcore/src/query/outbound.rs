@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::pool::Wanted;
-use super::{Reply, Unanswered, ask_on};
+use super::{Queries, Reply, Unanswered, ask_on};
 use crate::limits::QUERY_CONNECTIONS_OUT;
 use crate::node::Node;
 use crate::peers::plan::{Plan, Step};
@@ -28,12 +28,12 @@ const SWEEP: Duration = Duration::from_secs(1);
 pub(super) type Waiter = oneshot::Sender<Result<(u64, Connection), Unanswered>>;
 
 /// Closes connections that are unused or old, until it is dropped.
-pub(crate) async fn sweep(node: Arc<Node>) {
+pub(crate) async fn sweep(queries: Arc<Queries>) {
     let mut ticks = interval(SWEEP);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        for connection in node.services().queries.pool().expired(Instant::now()) {
+        for connection in queries.pool().expired(Instant::now()) {
             close(&connection);
         }
     }
@@ -41,7 +41,7 @@ pub(crate) async fn sweep(node: Arc<Node>) {
 
 /// Asks `to` at `addresses`. A connection that turns out to be closed is replaced once: the peer lets them go too.
 pub(super) async fn ask(
-    node: &Arc<Node>,
+    queries: &Arc<Queries>,
     to: NodeId,
     addresses: &[SocketAddr],
     protocol: &Protocol,
@@ -49,7 +49,7 @@ pub(super) async fn ask(
 ) -> Result<Reply, Unanswered> {
     let mut retried = false;
     loop {
-        let (taken, fresh) = take(node, to, addresses).await?;
+        let (taken, fresh) = take(queries, to, addresses).await?;
         let asked = ask_on(&taken.connection, protocol, payload).await;
         let broken = match asked {
             Ok(answered) => {
@@ -63,7 +63,7 @@ pub(super) async fn ask(
             Broken::Lost => why_closed(&taken.connection),
             Broken::Gone(code) => Failure { code, message: format!("the peer said: {}", describe(code)) },
             Broken::Rule(reason) => {
-                misbehaved(node, to, &taken.connection, &reason);
+                misbehaved(&queries.node, to, &taken.connection, &reason);
                 Failure::new(ErrorCode::PeerMisbehaved, reason)
             }
         };
@@ -87,7 +87,7 @@ pub(super) fn misbehaved(node: &Node, peer: NodeId, connection: &Connection, rea
 
 /// A connection in use for one question.
 struct Taken {
-    node: Arc<Node>,
+    queries: Arc<Queries>,
     to: NodeId,
     number: u64,
     connection: Connection,
@@ -95,8 +95,8 @@ struct Taken {
 }
 
 impl Taken {
-    fn new(node: &Arc<Node>, to: NodeId, number: u64, connection: Connection) -> Self {
-        Self { node: Arc::clone(node), to, number, connection, released: false }
+    fn new(queries: &Arc<Queries>, to: NodeId, number: u64, connection: Connection) -> Self {
+        Self { queries: Arc::clone(queries), to, number, connection, released: false }
     }
 
     fn release(mut self, works: bool) {
@@ -106,8 +106,7 @@ impl Taken {
 
     fn give_back(&self, works: bool) {
         let works = works && self.connection.close_reason().is_none();
-        let queries = &self.node.services().queries;
-        let closed = queries.pool().release(Instant::now(), self.to, self.number, works);
+        let closed = self.queries.pool().release(Instant::now(), self.to, self.number, works);
         if let Some(connection) = closed {
             close(&connection);
         }
@@ -128,35 +127,35 @@ fn close(connection: &Connection) {
 }
 
 /// A connection with `to`, and whether it was made for this.
-async fn take(node: &Arc<Node>, to: NodeId, addresses: &[SocketAddr]) -> Result<(Taken, bool), Unanswered> {
+async fn take(queries: &Arc<Queries>, to: NodeId, addresses: &[SocketAddr]) -> Result<(Taken, bool), Unanswered> {
     let (waiter, told) = oneshot::channel();
-    let wanted = node.services().queries.pool().want(Instant::now(), to, waiter);
+    let wanted = queries.pool().want(Instant::now(), to, waiter);
     match wanted {
-        Wanted::Use(number, connection) => return Ok((Taken::new(node, to, number, connection), false)),
+        Wanted::Use(number, connection) => return Ok((Taken::new(queries, to, number, connection), false)),
         Wanted::Full => {
-            node.counters.query_connections_short.count();
+            queries.node.counters.query_connections_short.count();
             let text = format!("{QUERY_CONNECTIONS_OUT} query connections are in use; try again in a moment");
             return Err(Unanswered::NotTried(Failure::new(ErrorCode::Busy, text)));
         }
         Wanted::Waiting => {}
         Wanted::Dial(closed) => {
             if let Some(connection) = closed {
-                node.counters.query_connections_made_room.count();
+                queries.node.counters.query_connections_made_room.count();
                 close(&connection);
             }
             // Of its own, as others may wait for it when this caller has gone. It ends within `DIAL`.
-            tokio::spawn(dial(Arc::clone(node), to, addresses.to_vec()));
+            tokio::spawn(dial(Arc::clone(queries), to, addresses.to_vec()));
         }
     }
     let gone = || Unanswered::NotTried(ErrorCode::ShuttingDown.into());
-    let waiting = Waiting { node: Arc::clone(node), to, told };
+    let waiting = Waiting { queries: Arc::clone(queries), to, told };
     let (number, connection) = waiting.await.unwrap_or_else(|| Err(gone()))?;
-    Ok((Taken::new(node, to, number, connection), true))
+    Ok((Taken::new(queries, to, number, connection), true))
 }
 
 /// Waits for a dial. Dropped when the answer is there already, it gives the connection back.
 struct Waiting {
-    node: Arc<Node>,
+    queries: Arc<Queries>,
     to: NodeId,
     told: oneshot::Receiver<Result<(u64, Connection), Unanswered>>,
 }
@@ -174,18 +173,17 @@ impl Drop for Waiting {
         // Nothing is sent from here on: what was sent before is there now.
         self.told.close();
         if let Ok(Ok((number, _))) = self.told.try_recv() {
-            self.node.services().queries.pool().release(Instant::now(), self.to, number, true);
+            self.queries.pool().release(Instant::now(), self.to, number, true);
         }
     }
 }
 
-async fn dial(node: Arc<Node>, to: NodeId, addresses: Vec<SocketAddr>) {
+async fn dial(queries: Arc<Queries>, to: NodeId, addresses: Vec<SocketAddr>) {
     let late = || Failure::new(ErrorCode::Unreachable, format!("{to}: no answer"));
-    let dialed = tokio::time::timeout(DIAL, attempt_all(&node, to, &addresses)).await;
+    let dialed = tokio::time::timeout(DIAL, attempt_all(&queries.node, to, &addresses)).await;
     let dialed = dialed.unwrap_or_else(|_| Err(late())).map_err(Unanswered::Unreachable);
-    let queries = &node.services().queries;
     if dialed.is_ok() {
-        node.counters.query_connections_dialed.count();
+        queries.node.counters.query_connections_dialed.count();
     }
     let (number, waiters) = queries.pool().dialed(Instant::now(), to, dialed.as_ref().ok().cloned());
     for waiter in waiters {

@@ -10,14 +10,15 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
-use super::Command;
 use super::finder::{Finder, NoAnswer, Output};
 use super::own::OwnRecords;
 use super::wire::{Probed, Request};
+use super::{Command, PROBE, ReachHandle};
 use crate::address::Zone;
 use crate::clock;
+use crate::dht::DhtHandle;
 use crate::node::{Node, Phase};
-use crate::query::{self, PROBE, Unanswered};
+use crate::query::{Queries, Unanswered};
 
 /// For one answer: the peer's own handshakes, and the way there and back.
 const ANSWER: Duration = Duration::from_secs(8);
@@ -28,6 +29,9 @@ type Answered = (NodeId, Result<Probed, NoAnswer>);
 
 struct Driver {
     node: Arc<Node>,
+    queries: Arc<Queries>,
+    reach: Arc<ReachHandle>,
+    dht: Arc<DhtHandle>,
     finder: Finder,
     own: OwnRecords,
     protocol: Protocol,
@@ -35,15 +39,21 @@ struct Driver {
 }
 
 /// Runs until it is dropped.
-pub(crate) async fn run(node: Arc<Node>, seed: [u8; 32]) {
-    let Some(mut inbox) = node.services().reach.inbox() else { return };
+pub(crate) async fn run(
+    node: Arc<Node>,
+    queries: Arc<Queries>,
+    reach: Arc<ReachHandle>,
+    dht: Arc<DhtHandle>,
+    seed: [u8; 32],
+) {
+    let Some(mut inbox) = reach.inbox() else { return };
     // Until then there is nobody to ask.
     if node.phase().wait_for(|phase| *phase >= Phase::Open).await.is_err() {
         return;
     }
     let protocol = PROBE.parse().expect("a protocol's name");
     let (finder, own) = (Finder::new(seed), OwnRecords::new(Arc::clone(&node.keys)));
-    let mut driver = Driver { node, finder, own, protocol, asking: JoinSet::new() };
+    let mut driver = Driver { node, queries, reach, dht, finder, own, protocol, asking: JoinSet::new() };
     let mut look = interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while driver.step(&mut inbox, &mut look).await {}
@@ -95,14 +105,14 @@ impl Driver {
                 Output::Changed => self.sign(),
             }
         }
-        self.node.services().reach.reach.send_replace(self.finder.reach());
+        self.reach.reach.send_replace(self.finder.reach());
     }
 
     fn ask(&mut self, peer: NodeId, ports: Vec<u16>) {
-        let (node, protocol) = (Arc::clone(&self.node), self.protocol.clone());
+        let (queries, protocol) = (Arc::clone(&self.queries), self.protocol.clone());
         self.asking.spawn(async move {
             let payload = Request { ports }.encode();
-            let asked = query::question_on_link(&node, peer, &protocol, payload, Instant::now() + ANSWER).await;
+            let asked = queries.question_on_link(peer, &protocol, payload, Instant::now() + ANSWER).await;
             let answer = match asked {
                 Ok(reply) => Probed::decode(&reply).map_err(|error| {
                     tracing::debug!(%peer, %error, "an answer to a probe that is none");
@@ -121,9 +131,8 @@ impl Driver {
         let confirmed = self.finder.confirmed();
         let Some(records) = self.own.set(clock::now(), &confirmed) else { return };
         tracing::info!(addresses = ?confirmed, "peers reach this node");
-        let services = self.node.services();
-        services.dht.set_own(records.clone());
-        services.reach.own.send_replace(records);
+        self.dht.set_own(records.clone());
+        self.reach.own.send_replace(records);
         if let Ok(peers) = self.node.peers() {
             peers.set_confirmed(confirmed.get(&Zone::Public).cloned().unwrap_or_default());
         }

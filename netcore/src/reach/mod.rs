@@ -25,6 +25,8 @@ use crate::address::AddressRecord;
 use crate::counters::Counter;
 use prober::Prober;
 
+/// The internal protocol.
+pub const PROBE: &str = "probe/1";
 /// Peers coming and going that the driver has not looked at: more than can come in a burst. One that is not told of is
 /// merely not asked.
 const MAX_COMMANDS: usize = 1024;

@@ -12,6 +12,7 @@ use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::ids::NodeId;
 use tokio::task::JoinSet;
 
+use super::ReachHandle;
 use super::wire::{Probed, Request};
 use crate::address::{Subnet, Zone};
 use crate::node::Node;
@@ -158,6 +159,7 @@ impl Drop for Probing<'_> {
 /// Answers a question of `probe/1`, of a peer whose packets come from `from`.
 pub(crate) async fn answer(
     node: &Arc<Node>,
+    reach: &ReachHandle,
     asker: NodeId,
     from: Option<SocketAddr>,
     payload: &Bytes,
@@ -167,7 +169,7 @@ pub(crate) async fn answer(
     let Some(observed) = from else {
         return Err(Failure::new(ErrorCode::Refused, "your packets come through others: there is no address to dial"));
     };
-    let prober = &node.services().reach.prober;
+    let prober = &reach.prober;
     if let Err(refused) = prober.limits().enter(Instant::now(), asker, observed.ip()) {
         node.counters.probes_refused_busy.count();
         return Err(Failure::new(ErrorCode::Busy, refused.to_string()));

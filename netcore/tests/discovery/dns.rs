@@ -23,7 +23,7 @@ async fn addresses_and_tickets_of_a_name_lead_to_nodes_that_are_unverified() {
     node.meets(&stranger).await;
     node.meets(&friend).await;
     for seed in [&stranger, &friend] {
-        node.until("it is unverified", || node.core.node.is_unverified(&seed.id()).then_some(())).await;
+        node.until("it is unverified", || node.core.services.discovery.is_unverified(&seed.id()).then_some(())).await;
     }
     node.until("DNS works", || {
         let dns = node.source("dns");

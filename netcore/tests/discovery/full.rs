@@ -6,11 +6,12 @@ use std::time::Instant;
 use polypeer_ipc_protocol::codec;
 use polypeer_ipc_protocol::ids::NodeId;
 use polypeer_netcore::address::AddressRecord;
+use polypeer_netcore::discovery::EXCHANGE;
 use polypeer_netcore::discovery::config::DiscoveryConfig;
 use polypeer_netcore::discovery::exchange::Exchange;
 use polypeer_netcore::peers::PeerEvent;
 use polypeer_netcore::peers::marks::Marks;
-use polypeer_netcore::{Core, Options, query};
+use polypeer_netcore::{Core, Options};
 use tempfile::TempDir;
 use tokio::sync::broadcast::Receiver;
 
@@ -22,7 +23,7 @@ use crate::world::nothing;
 async fn start(home: &TempDir, discovery: DiscoveryConfig, marks: Marks) -> Core {
     let listen = vec!["127.0.0.1:0".parse().expect("an address")];
     let core = Core::bind(Options { listen, discovery, marks, ..Options::new(home.path().to_owned()) }).await;
-    let core = core.expect("bound");
+    let (core, _) = core.expect("bound");
     core.open();
     core
 }
@@ -66,7 +67,7 @@ fn up(of: NodeId) -> impl Fn(PeerEvent) -> Option<()> {
 async fn take_the_place(seed: &Core, friend: &Core) {
     let deadline = Instant::now() + PATIENCE;
     friend.peers.connect(seed.node.id, &[address(seed)], deadline).await.expect("there is a place");
-    let mut own = friend.node.services().reach.own();
+    let mut own = friend.services.reach.own();
     within("an own record", own.wait_for(|records| !records.is_empty())).await.expect("the driver runs");
     within("the seed tells of it", async {
         // One that asked has to wait a minute: others ask.
@@ -78,9 +79,9 @@ async fn take_the_place(seed: &Core, friend: &Core) {
 async fn told_a_stranger(seed: &Core) -> Vec<NodeId> {
     let home = home();
     let stranger = start(&home, nothing(), Marks::default()).await;
-    let protocol = query::EXCHANGE.parse().expect("a protocol");
+    let protocol = EXCHANGE.parse().expect("a protocol");
     let (question, deadline) = (Exchange::question(8), Instant::now() + PATIENCE);
-    let asked = query::ask(&stranger.node, seed.node.id, &[address(seed)], &protocol, question, deadline).await;
+    let asked = stranger.services.queries.ask(seed.node.id, &[address(seed)], &protocol, question, deadline).await;
     // A seed has room for so many query connections.
     stranger.peers.close(deadline).await;
     let records: Vec<AddressRecord> = codec::decode(&asked.expect("a full node answers")).expect("records");
@@ -95,7 +96,7 @@ async fn gets_in(newcomer: &Core, seed: &Core, friend: &Core) {
     }
     assert!(newcomer.peers.connection(&seed.node.id).is_none(), "the seed is full");
     assert!(newcomer.node.counters.full_nodes_asked.value() >= 1);
-    let sources = newcomer.node.sources();
+    let sources = newcomer.services.discovery.sources();
     let exchange = sources.iter().find(|source| source.name == "exchange").expect("every source is listed");
     assert_eq!(exchange.found, 1, "{exchange:?}");
     let refused = seed.peers.status().counters.into_iter().find(|(name, _)| name == "refused_high_water");

@@ -40,7 +40,7 @@ async fn seed_that_names_only_its_own_fills_half_of_the_places_until_another_is_
     newcomer.meets(&seed).await;
     let connected = || newcomer.core.peers.connected().len();
     newcomer.until("it tells of its own", || (connected() >= LOW / 2).then_some(())).await;
-    assert!(newcomer.core.node.is_unverified(&seed.id()));
+    assert!(newcomer.core.services.discovery.is_unverified(&seed.id()));
     // Whatever more it is told, no more are dialed: the count is looked at for as long as a second one is being found.
     let friend = World::start(nothing(), "main").await;
     let ticket = friend.core.peers.ticket();
@@ -61,5 +61,5 @@ async fn peer_the_operator_named_is_believed() {
         newcomer.meets(other).await;
     }
     newcomer.until("exchange works", || (newcomer.source("exchange").found == 5).then_some(())).await;
-    assert!(!newcomer.core.node.is_unverified(&friend.id()));
+    assert!(!newcomer.core.services.discovery.is_unverified(&friend.id()));
 }

@@ -22,8 +22,9 @@ async fn listed_address_leads_to_whoever_is_there_and_a_listed_ticket_to_its_nod
         (list.found == 2 && list.state == "working").then_some(())
     })
     .await;
-    node.until("the stranger is marked", || node.core.node.is_unverified(&stranger.id()).then_some(())).await;
-    assert!(!node.core.node.is_unverified(&friend.id()), "the operator named it");
+    node.until("the stranger is marked", || node.core.services.discovery.is_unverified(&stranger.id()).then_some(()))
+        .await;
+    assert!(!node.core.services.discovery.is_unverified(&friend.id()), "the operator named it");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -47,6 +48,9 @@ async fn two_nodes_with_no_other_source_meet_through_mainline() {
     second.meets(&first).await;
     let found = || [&first, &second].iter().map(|node| node.source("mainline").found).sum::<u64>();
     until(&[&first, &second], "Mainline works", || (found() > 0).then_some(())).await;
-    let unverified = || second.core.node.is_unverified(&first.id()) || first.core.node.is_unverified(&second.id());
+    let unverified = || {
+        second.core.services.discovery.is_unverified(&first.id())
+            || first.core.services.discovery.is_unverified(&second.id())
+    };
     until(&[&first, &second], "the one that was found is marked", || unverified().then_some(())).await;
 }

@@ -14,7 +14,7 @@ use crate::patience::within;
 
 /// Waits until `check` gives something, which it may after any change that a node of `worlds` tells of.
 pub(crate) async fn until<T>(worlds: &[&World], what: &str, mut check: impl FnMut() -> Option<T>) -> T {
-    let mut changes: Vec<_> = worlds.iter().map(|world| world.core.node.services().discovery.changes()).collect();
+    let mut changes: Vec<_> = worlds.iter().map(|world| world.core.services.discovery.changes()).collect();
     let waiting = async {
         loop {
             if let Some(found) = check() {
@@ -62,7 +62,7 @@ impl World {
         let listen = listen.iter().map(|address| address.parse().expect("an address")).collect();
         let network = network.to_owned();
         let options = Options { listen, discovery, network, ..Options::new(home.path().to_owned()) };
-        let core = Core::bind(options).await.expect("bound");
+        let (core, _) = Core::bind(options).await.expect("bound");
         core.open();
         Self { core, _home: home }
     }
@@ -91,7 +91,7 @@ impl World {
     }
 
     pub(crate) fn source(&self, name: &str) -> SourceStatus {
-        let sources = self.core.node.sources();
+        let sources = self.core.services.discovery.sources();
         sources.into_iter().find(|source| source.name == name).expect("every source is listed")
     }
 }

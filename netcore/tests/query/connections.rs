@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use polypeer_ipc_protocol::error::ErrorCode;
-use polypeer_netcore::query;
 use polypeer_netcore::wire::refusal_bytes;
 use quinn::{Connection, ConnectionError};
 use tokio::task::JoinSet;
@@ -50,10 +49,8 @@ async fn a_node_that_is_no_peer_is_asked_on_one_connection_that_is_let_go_when_u
     let address = stranger.local_addresses()[0];
     let mut asking = JoinSet::new();
     for _ in 0..16 {
-        let node = Arc::clone(a.node());
-        asking.spawn(
-            async move { query::ask(&node, to, &[address], &protocol("future/1"), Vec::new(), deadline()).await },
-        );
+        let queries = Arc::clone(&a.services().queries);
+        asking.spawn(async move { queries.ask(to, &[address], &protocol("future/1"), Vec::new(), deadline()).await });
     }
     let incoming = within("a connection", stranger.incoming()).await.expect("one");
     let connection = stranger.accept(incoming).await.expect("handshake").connection;
@@ -87,7 +84,7 @@ async fn a_blocked_node_is_refused_in_both_directions() {
     let (a, b) = (World::start().await, World::start().await);
     b.core.peers.block(a.id()).await.expect("blocked");
     let ask = async |from: &World, to: &World| {
-        query::ask(from.node(), to.id(), &[to.address()], &protocol("future/1"), Vec::new(), deadline()).await
+        from.services().queries.ask(to.id(), &[to.address()], &protocol("future/1"), Vec::new(), deadline()).await
     };
     let refused = ask(&a, &b).await.expect_err("it is blocked");
     assert!(refused.is(ErrorCode::Blocked), "{refused}");
@@ -131,7 +128,7 @@ async fn nodes_of_different_networks_ask_each_other_nothing() {
     let other = World::start_in("other").await;
     let ask = async |from: &World, to: &World| {
         let asked =
-            query::ask(from.node(), to.id(), &[to.address()], &protocol("future/1"), Vec::new(), deadline()).await;
+            from.services().queries.ask(to.id(), &[to.address()], &protocol("future/1"), Vec::new(), deadline()).await;
         asked.expect_err("no answer")
     };
     for (from, to) in [(&a, &b), (&b, &a)] {

@@ -8,7 +8,6 @@ use polypeer_netcore::address::{AddressRecord, Zone};
 use polypeer_netcore::clock;
 use polypeer_netcore::dht::Record;
 use polypeer_netcore::discovery::exchange::Exchange;
-use polypeer_netcore::query;
 use polypeer_netcore::reach::wire::{Probed, Request};
 
 use crate::patience::within;
@@ -42,7 +41,7 @@ async fn two_nodes_confirm_each_others_addresses() {
         assert_eq!(world.core.peers.ticket().addresses, [world.address()]);
     }
     let request = Request { ports: vec![a.address().port()] };
-    let asked = query::ask(a.node(), b.id(), &[], &protocol("probe/1"), request.encode(), deadline()).await;
+    let asked = a.services().queries.ask(b.id(), &[], &protocol("probe/1"), request.encode(), deadline()).await;
     let probed = Probed::decode(&asked.expect("answered")).expect("an answer");
     assert_eq!(probed, Probed { observed: a.address(), reached: vec![a.address().port()] });
 }
@@ -56,7 +55,7 @@ async fn what_one_end_of_a_chain_puts_the_other_finds_and_where_it_is() {
         world.own().await;
         world.has_contacts(neighbours).await;
     }
-    let (from, to) = (&first.node().services().dht, &last.node().services().dht);
+    let (from, to) = (&first.services().dht, &last.services().dht);
     let value = Payload(b"over IPv6".as_slice().into());
     let record = Record::Immutable { name: "notes".parse().expect("a name"), value };
     assert!(from.put(record.clone(), deadline()).await.expect("stored") > 0);
@@ -69,7 +68,7 @@ async fn what_one_end_of_a_chain_puts_the_other_finds_and_where_it_is() {
     let Some([stranger]) = nodes().await else { return };
     let question = Exchange::question(8);
     let (at, exchange) = ([middle.address()], protocol("exchange/1"));
-    let asked = query::ask(stranger.node(), middle.id(), &at, &exchange, question, deadline());
+    let asked = stranger.services().queries.ask(middle.id(), &at, &exchange, question, deadline());
     let reply = within("an answer", asked).await.expect("answered");
     let records: Vec<AddressRecord> = codec::decode(&reply).expect("records");
     let mut told: Vec<_> = records.iter().map(|record| (record.node, record.addresses.clone())).collect();

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use polypeer_ipc_protocol::error::ErrorCode;
 use polypeer_netcore::limits::QUESTION_RATE;
-use polypeer_netcore::query;
 use tokio::task::JoinSet;
 
 use crate::world::{World, deadline, protocol};
@@ -14,7 +13,7 @@ async fn a_question_of_an_unknown_kind_is_refused_as_unsupported() {
     let (a, b) = (World::start().await, World::start().await);
     a.connect(&b).await;
     for name in ["future/1", "kad/2"] {
-        let asked = query::ask(a.node(), b.id(), &[], &protocol(name), b"?".to_vec(), deadline()).await;
+        let asked = a.services().queries.ask(b.id(), &[], &protocol(name), b"?".to_vec(), deadline()).await;
         let failure = asked.expect_err("nothing answers it");
         assert!(failure.is(ErrorCode::Unsupported) && failure.message.contains(name), "{failure}");
     }
@@ -27,9 +26,9 @@ async fn a_peer_that_floods_questions_is_refused_and_counted_and_others_are_not(
     flooder.connect(&b).await;
     honest.connect(&b).await;
     let ask = |from: &World| {
-        let (node, to) = (Arc::clone(from.node()), b.id());
+        let (queries, to) = (Arc::clone(&from.services().queries), b.id());
         async move {
-            let asked = query::ask(&node, to, &[], &protocol("future/1"), Vec::new(), deadline()).await;
+            let asked = queries.ask(to, &[], &protocol("future/1"), Vec::new(), deadline()).await;
             asked.expect_err("nothing answers it")
         }
     };

@@ -5,7 +5,6 @@ use polypeer_ipc_protocol::gateway::Payload;
 use polypeer_ipc_protocol::ids::Name;
 use polypeer_netcore::address::Zone;
 use polypeer_netcore::dht::{Ask, Key, Record, Request, Response};
-use polypeer_netcore::query;
 
 use crate::world::{World, deadline, protocol, stranger};
 
@@ -28,7 +27,7 @@ async fn chain() -> [World; 3] {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_one_end_of_a_chain_puts_and_provides_the_other_end_finds() {
     let worlds = chain().await;
-    let (first, last) = (&worlds[0].node().services().dht, &worlds[2].node().services().dht);
+    let (first, last) = (&worlds[0].services().dht, &worlds[2].services().dht);
     let record = Record::Immutable { name: name("notes"), value: Payload(b"hello".as_slice().into()) };
     let copies = first.put(record.clone(), deadline()).await.expect("stored");
     assert!(copies > 0, "{copies} copies");
@@ -60,17 +59,17 @@ async fn a_node_nobody_has_dialed_back_is_answered_and_is_in_no_table() {
     let Ok(Response::Nodes { contacts }) = Response::decode(&answer[1..]) else { panic!("{answer:02x?}") };
     let told: Vec<_> = contacts.iter().map(|contact| contact.node).collect();
     assert!(told.contains(&a.id()) && told.contains(&c.id()), "those that serve");
-    let known = b.node().services().dht.neighbours(Zone::Loopback).await;
+    let known = b.services().dht.neighbours(Zone::Loopback).await;
     assert!(!told.contains(&id) && known.iter().all(|contact| contact.node != id), "and not the one that asked");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_without_anybody_says_what_to_do_and_nonsense_ends_the_connection() {
     let (alone, b) = (World::start().await, World::start().await);
-    let failure = alone.node().services().dht.get(Key([1; 32]), deadline()).await.expect_err("nobody to ask");
+    let failure = alone.services().dht.get(Key([1; 32]), deadline()).await.expect_err("nobody to ask");
     assert!(failure.is(ErrorCode::Unreachable) && failure.message.contains("polypeer peers add"), "{failure}");
     let connection = alone.connect(&b).await;
-    let asked = query::ask(alone.node(), b.id(), &[], &protocol("kad/1"), vec![1, 2, 3], deadline()).await;
+    let asked = alone.services().queries.ask(b.id(), &[], &protocol("kad/1"), vec![1, 2, 3], deadline()).await;
     assert!(asked.is_err());
     connection.closed().await;
     assert_eq!(b.node().counters.peers_misbehaved.value(), 1);

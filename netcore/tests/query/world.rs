@@ -8,6 +8,7 @@ use polypeer_ipc_protocol::ids::{NodeId, Protocol};
 use polypeer_netcore::address::AddressRecord;
 use polypeer_netcore::identity::Identity;
 use polypeer_netcore::node::Node;
+use polypeer_netcore::services::Services;
 use polypeer_netcore::transport::{Choice, Transport};
 use polypeer_netcore::{Core, Options};
 use tempfile::TempDir;
@@ -39,7 +40,7 @@ impl World {
         let listen = vec![listen];
         let options =
             Options { listen, lan: false, network: network.to_owned(), ..Options::new(home.path().to_owned()) };
-        let core = Core::bind(options).await.expect("bind");
+        let (core, _) = Core::bind(options).await.expect("bind");
         core.open();
         Self { core, _home: home }
     }
@@ -52,24 +53,28 @@ impl World {
         &self.core.node
     }
 
+    pub fn services(&self) -> &Services {
+        &self.core.services
+    }
+
     pub fn address(&self) -> SocketAddr {
         self.core.peers.transport().local_addresses()[0]
     }
 
     /// Its query connections: out, in.
     pub fn queries(&self) -> (usize, usize) {
-        self.core.node.services().queries.connections()
+        self.core.services.queries.connections()
     }
 
     /// Waits until so many nodes are in its hash table.
     pub async fn has_contacts(&self, count: usize) {
-        let mut stats = self.core.node.services().dht.stats();
+        let mut stats = self.core.services.dht.stats();
         within("a contact", stats.wait_for(|stats| stats.contacts >= count)).await.expect("it runs");
     }
 
     /// Its own address records, once it has any.
     pub async fn own(&self) -> Vec<Arc<AddressRecord>> {
-        let mut own = self.core.node.services().reach.own();
+        let mut own = self.core.services.reach.own();
         within("an own record", own.wait_for(|own| !own.is_empty())).await.expect("it runs").clone()
     }
 

@@ -11,7 +11,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::sleep;
 
 use crate::address::AddressRecord;
-use crate::dht::Key;
+use crate::dht::{DhtHandle, Key};
 use crate::node::Node;
 use crate::peers::book::Source;
 
@@ -41,15 +41,16 @@ pub(super) enum Done {
 /// All that is under way.
 pub(super) struct Lookups {
     node: Arc<Node>,
+    dht: Arc<DhtHandle>,
     tasks: JoinSet<Done>,
     announced: BTreeMap<Name, AbortHandle>,
     at_once: Arc<Semaphore>,
 }
 
 impl Lookups {
-    pub(super) fn new(node: Arc<Node>) -> Self {
+    pub(super) fn new(node: Arc<Node>, dht: Arc<DhtHandle>) -> Self {
         let at_once = Arc::new(Semaphore::new(AT_ONCE));
-        Self { node, tasks: JoinSet::new(), announced: BTreeMap::new(), at_once }
+        Self { node, dht, tasks: JoinSet::new(), announced: BTreeMap::new(), at_once }
     }
 
     /// Connects to a peer. Success shows as a link.
@@ -72,11 +73,11 @@ impl Lookups {
 
     /// Looks for subscribers of a topic.
     pub(super) fn find(&mut self, topic: Name) {
-        let (node, at_once) = (Arc::clone(&self.node), Arc::clone(&self.at_once));
+        let (dht, at_once) = (Arc::clone(&self.dht), Arc::clone(&self.at_once));
         self.tasks.spawn(async move {
             let _permit = at_once.acquire().await;
             let key = Key::of_topic(&topic);
-            let found = node.services().dht.providers(key, ENOUGH, Instant::now() + FIND).await;
+            let found = dht.providers(key, ENOUGH, Instant::now() + FIND).await;
             let found = found.unwrap_or_else(|failure| {
                 tracing::debug!(%topic, %failure, "cannot look for subscribers");
                 Vec::new()
@@ -87,11 +88,11 @@ impl Lookups {
 
     /// Has this node listed as a subscriber until [`Self::withdraw`].
     pub(super) fn announce(&mut self, topic: Name) {
-        let (node, at_once, key) = (Arc::clone(&self.node), Arc::clone(&self.at_once), Key::of_topic(&topic));
+        let (dht, at_once, key) = (Arc::clone(&self.dht), Arc::clone(&self.at_once), Key::of_topic(&topic));
         let task = self.tasks.spawn(async move {
             loop {
                 let permit = at_once.acquire().await;
-                let told = node.services().dht.provide(key, Instant::now() + ANNOUNCE).await;
+                let told = dht.provide(key, Instant::now() + ANNOUNCE).await;
                 drop(permit);
                 match told {
                     Ok(copies) if copies > 0 => return Done::Nothing,
@@ -110,10 +111,10 @@ impl Lookups {
     pub(super) fn withdraw(&mut self, topic: &Name) {
         let Some(task) = self.announced.remove(topic) else { return };
         task.abort();
-        let (node, key) = (Arc::clone(&self.node), Key::of_topic(topic));
+        let (dht, key) = (Arc::clone(&self.dht), Key::of_topic(topic));
         self.tasks.spawn(async move {
             // What others list of it expires anyhow.
-            let _ = node.services().dht.unprovide(key).await;
+            let _ = dht.unprovide(key).await;
             Done::Nothing
         });
     }

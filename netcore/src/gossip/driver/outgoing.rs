@@ -13,7 +13,7 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use crate::gossip::Frame;
 use crate::gossip::wire::write_frame;
-use crate::link::open_frames;
+use crate::link::Links;
 use crate::node::Node;
 
 /// Bytes that may wait for one peer: a second of a fast one, and half a minute of a slow one.
@@ -98,6 +98,7 @@ enum Stream {
 #[derive(Debug)]
 pub(super) struct Outgoing {
     node: Arc<Node>,
+    links: Arc<Links>,
     protocol: Protocol,
     streams: BTreeMap<NodeId, Stream>,
     tasks: JoinSet<(NodeId, Failure)>,
@@ -105,8 +106,8 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
-    pub(super) fn new(node: Arc<Node>, protocol: Protocol) -> Self {
-        Self { node, protocol, streams: BTreeMap::new(), tasks: JoinSet::new(), total: Arc::default() }
+    pub(super) fn new(node: Arc<Node>, links: Arc<Links>, protocol: Protocol) -> Self {
+        Self { node, links, protocol, streams: BTreeMap::new(), tasks: JoinSet::new(), total: Arc::default() }
     }
 
     /// Sends a frame as soon as the peer takes it, or drops it. Opens a stream if there is none.
@@ -123,8 +124,8 @@ impl Outgoing {
 
     fn open(&mut self, to: NodeId) -> Arc<Shared> {
         let shared = Arc::new(Shared::new(&self.total));
-        let (node, protocol, queue) = (Arc::clone(&self.node), self.protocol.clone(), Arc::clone(&shared));
-        let task = self.tasks.spawn(async move { (to, write(&node, to, &protocol, &queue).await) });
+        let (links, protocol, queue) = (Arc::clone(&self.links), self.protocol.clone(), Arc::clone(&shared));
+        let task = self.tasks.spawn(async move { (to, write(&links, to, &protocol, &queue).await) });
         self.streams.insert(to, Stream::Open(Arc::clone(&shared), task));
         shared
     }
@@ -155,11 +156,11 @@ impl Outgoing {
 }
 
 /// Writes what is queued until the stream ends.
-async fn write(node: &Arc<Node>, to: NodeId, protocol: &Protocol, shared: &Shared) -> Failure {
-    if node.links.ready(&to).is_none() {
+async fn write(links: &Links, to: NodeId, protocol: &Protocol, shared: &Shared) -> Failure {
+    if links.ready(&to).is_none() {
         return Failure::from(ErrorCode::ConnectionLost);
     }
-    let mut stream = match open_frames(node, to, &[], protocol, Instant::now() + OPEN).await {
+    let mut stream = match links.open_frames(to, &[], protocol, Instant::now() + OPEN).await {
         Ok(stream) => stream,
         Err(failure) => return failure,
     };

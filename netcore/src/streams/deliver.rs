@@ -5,18 +5,18 @@
 use std::sync::Arc;
 
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
-use polypeer_ipc_protocol::gateway::{CallMode, Origin, Payload};
+use polypeer_ipc_protocol::gateway::{CallMode, Origin, Payload, Scope};
 use polypeer_ipc_protocol::ids::Protocol;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::accept::Opening;
 use super::call;
-use super::launch::ActiveUse;
-use super::router::Route;
-use super::session::{NotTaken, Session};
 use crate::account::Account;
+use crate::gateway::Hub;
+use crate::gateway::accept::Opening;
+use crate::gateway::launch::ActiveUse;
+use crate::gateway::router::Route;
+use crate::gateway::session::{NotTaken, Session};
 use crate::grants::Use;
-use crate::node::{Node, scope_for};
 
 /// A stream the serving plugin has claimed.
 #[derive(Debug)]
@@ -29,11 +29,11 @@ pub(crate) struct Claimed {
 
 /// Waits until the plugin that serves `protocol` has claimed a stream from `origin`. Fails with `protocol not served`,
 /// `not granted`, `peer not allowed`, `too many streams`, `busy`, `timed out`, or as the plugin turns it down.
-pub(crate) async fn stream(node: &Node, origin: &Origin, protocol: &Protocol) -> Result<Claimed, Failure> {
-    let deadline = Instant::now() + node.timings.claim;
+pub(crate) async fn stream(hub: &Hub, origin: &Origin, protocol: &Protocol) -> Result<Claimed, Failure> {
+    let deadline = Instant::now() + hub.node.timings.claim;
     loop {
-        let (session, _) = route(node, origin, protocol).await?;
-        if let Some(claimed) = announce(node, &session, origin, protocol, deadline).await? {
+        let (session, _) = route(hub, origin, protocol).await?;
+        if let Some(claimed) = announce(hub, &session, origin, protocol, deadline).await? {
             return Ok(claimed);
         }
     }
@@ -41,17 +41,17 @@ pub(crate) async fn stream(node: &Node, origin: &Origin, protocol: &Protocol) ->
 
 /// Announces to one session; `None` when it has ended meanwhile.
 async fn announce(
-    node: &Node,
+    hub: &Hub,
     session: &Arc<Session>,
     origin: &Origin,
     protocol: &Protocol,
     deadline: Instant,
 ) -> Result<Option<Claimed>, Failure> {
-    let mut active = session.launch.begin(&node.counters, Use::Serve(origin.clone(), protocol.clone()))?;
-    let (announced, claim) = match session.announce(node.number(), origin.clone(), protocol.clone()) {
+    let mut active = session.launch.begin(&hub.node.counters, Use::Serve(origin.clone(), protocol.clone()))?;
+    let (announced, claim) = match session.announce(hub.node.number(), origin.clone(), protocol.clone()) {
         Ok(announced) => announced,
         Err(NotTaken::Ended) => return Ok(None),
-        Err(not_taken) => return Err(refused(node, not_taken)),
+        Err(not_taken) => return Err(refused(hub, not_taken)),
     };
     tokio::select! {
         claim = timeout_at(deadline, claim) => match claim {
@@ -59,9 +59,9 @@ async fn announce(
             Ok(Ok(Err(failure))) => Err(failure),
             Ok(Err(_)) => Ok(None),
             Err(_) => {
-                node.counters.streams_unclaimed.count();
+                hub.node.counters.streams_unclaimed.count();
                 let plugin = &session.launch.plugin;
-                let waited = node.timings.claim.as_secs_f32();
+                let waited = hub.node.timings.claim.as_secs_f32();
                 let why = format!("plugin {plugin} did not claim the stream within {waited} s");
                 let failure = Failure::new(ErrorCode::TimedOut, why);
                 announced.withdraw(failure.clone());
@@ -77,28 +77,29 @@ async fn announce(
 
 /// Waits for the answer of the plugin that serves `protocol`; with it, that plugin's account. Fails as [`stream`] does, or as the plugin declines.
 pub(crate) async fn call(
-    node: &Node,
+    hub: &Hub,
     origin: &Origin,
     protocol: &Protocol,
     payload: Payload,
 ) -> Result<(Payload, Arc<Account>), Failure> {
-    let deadline = Instant::now() + node.timings.claim;
+    let deadline = Instant::now() + hub.node.timings.claim;
     loop {
-        let (session, mode) = route(node, origin, protocol).await?;
+        let (session, mode) = route(hub, origin, protocol).await?;
         match mode {
             CallMode::Streams => {
-                if let Some(claimed) = announce(node, &session, origin, protocol, deadline).await? {
+                if let Some(claimed) = announce(hub, &session, origin, protocol, deadline).await? {
                     let reply = call::over_stream(claimed, origin, protocol, payload).await?;
                     return Ok((reply, Arc::clone(&session.launch.account)));
                 }
             }
             CallMode::Events => {
-                let mut active = session.launch.begin(&node.counters, Use::Serve(origin.clone(), protocol.clone()))?;
+                let mut active =
+                    session.launch.begin(&hub.node.counters, Use::Serve(origin.clone(), protocol.clone()))?;
                 let (_announced, answer) =
-                    match session.call(node.number(), origin.clone(), protocol.clone(), payload.clone()) {
+                    match session.call(hub.node.number(), origin.clone(), protocol.clone(), payload.clone()) {
                         Ok(announced) => announced,
                         Err(NotTaken::Ended) => continue,
-                        Err(not_taken) => return Err(refused(node, not_taken)),
+                        Err(not_taken) => return Err(refused(hub, not_taken)),
                     };
                 let reply = tokio::select! {
                     answer = answer => answer.unwrap_or_else(|_| Err(session_ended()))?,
@@ -111,13 +112,13 @@ pub(crate) async fn call(
 }
 
 /// Counts why a session did not take something; what the opener is told.
-fn refused(node: &Node, not_taken: NotTaken) -> Failure {
-    node.counters.refused_busy.count();
+fn refused(hub: &Hub, not_taken: NotTaken) -> Failure {
+    hub.node.counters.refused_busy.count();
     match not_taken {
         NotTaken::Ended => session_ended(),
         NotTaken::Busy(failure) => failure,
         NotTaken::OverShare(failure) => {
-            node.counters.refused_over_share.count();
+            hub.node.counters.refused_over_share.count();
             failure
         }
     }
@@ -127,16 +128,16 @@ fn session_ended() -> Failure {
     Failure::new(ErrorCode::ConnectionLost, "the plugin that was asked went away before it answered")
 }
 
-async fn route(node: &Node, origin: &Origin, protocol: &Protocol) -> Result<(Arc<Session>, CallMode), Failure> {
-    node.check_running()?;
+async fn route(hub: &Hub, origin: &Origin, protocol: &Protocol) -> Result<(Arc<Session>, CallMode), Failure> {
+    hub.node.check_running()?;
     let key = (scope_for(origin), protocol.clone());
     let mut held = None;
     loop {
-        let changed = node.routes_changed.notified();
+        let changed = hub.routes_changed.notified();
         tokio::pin!(changed);
         changed.as_mut().enable();
-        let launched = node.launched_to_serve(origin, protocol);
-        let route = node.router().route(&key, launched, std::time::Instant::now());
+        let launched = hub.launched_to_serve(origin, protocol);
+        let route = hub.router().route(&key, launched, std::time::Instant::now());
         match route {
             Route::To(session, calls) => return Ok((session, calls)),
             Route::NotServed => {
@@ -144,9 +145,9 @@ async fn route(node: &Node, origin: &Origin, protocol: &Protocol) -> Result<(Arc
             }
             Route::Hold(until) => {
                 if held.is_none() {
-                    let permit = node.held.try_acquire();
+                    let permit = hub.held.try_acquire();
                     held = Some(permit.map_err(|_| {
-                        node.counters.refused_busy.count();
+                        hub.node.counters.refused_busy.count();
                         Failure::new(
                             ErrorCode::Busy,
                             format!("{protocol} is being restarted and too much waits for it"),
@@ -159,5 +160,13 @@ async fn route(node: &Node, origin: &Origin, protocol: &Protocol) -> Result<(Arc
                 }
             }
         }
+    }
+}
+
+/// The scope in which a listener for something from `origin` must listen.
+fn scope_for(origin: &Origin) -> Scope {
+    match origin {
+        Origin::Peer(_) => Scope::Peers,
+        Origin::Local(_) => Scope::Local,
     }
 }

@@ -3,24 +3,15 @@
 
 use polypeer_ipc_protocol::error::ErrorCode;
 
-use super::data::{DataConnection, DataReader, DataWriter, Input};
-use super::launch::ActiveUse;
+use super::Direction;
 use crate::counters::Counters;
+use crate::gateway::data::{DataConnection, DataReader, DataWriter, Input};
+use crate::gateway::launch::ActiveUse;
 use crate::limits::SPLICE_BACKLOG;
-use crate::node::Node;
-
-/// One direction of a stream, as netcore has passed it on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Direction {
-    /// Bytes may follow.
-    Open,
-    /// It ended, was reset, or nobody reads it.
-    Over,
-}
 
 /// Carries the stream to its end: until both directions are over and both plugins were told.
 pub(crate) async fn run(
-    node: &Node,
+    counters: &Counters,
     near: DataConnection,
     near_use: ActiveUse,
     far: DataConnection,
@@ -46,7 +37,7 @@ pub(crate) async fn run(
             finished: false,
         },
     };
-    splice.run(&node.counters, near_use, far_use).await;
+    splice.run(counters, near_use, far_use).await;
 }
 
 struct Splice {

@@ -7,14 +7,13 @@ use bytes::{Buf, Bytes};
 use polypeer_ipc_protocol::error::ErrorCode;
 use quinn::{ReadError, SendStream, StoppedError, VarInt, WriteError};
 
-use super::Link;
-use super::credit::{OverCredit, ReceiveWindow};
-use super::stream::PeerStream;
+use super::Direction;
 use crate::account::Account;
-use crate::gateway::Direction;
 use crate::gateway::data::{DataConnection, DataReader, DataWriter, Input};
 use crate::gateway::launch::ActiveUse;
 use crate::limits::{INITIAL_WINDOW, LINK_SEND_WINDOW};
+use crate::link::credit::{OverCredit, ReceiveWindow};
+use crate::link::{Link, PeerStream};
 use crate::node::Node;
 use crate::wire::{Halves, code_of};
 

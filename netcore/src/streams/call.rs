@@ -11,16 +11,15 @@ use polypeer_ipc_protocol::ids::Protocol;
 use polypeer_ipc_protocol::limits::MAX_PAYLOAD;
 use tokio::time::{Instant, timeout_at};
 
-use super::data::{DataConnection, Input};
 use super::deliver::{self, Claimed};
-use super::launch::Launch;
-use super::open::{Destination, timed_out};
-use crate::link;
-use crate::node::Node;
+use super::{Destination, timed_out};
+use crate::gateway::Hub;
+use crate::gateway::data::{DataConnection, Input};
+use crate::gateway::launch::Launch;
 
 /// Makes a call for a plugin and waits for the reply, `timeout` in all.
 pub(crate) async fn call(
-    node: &Arc<Node>,
+    hub: &Arc<Hub>,
     launch: &Arc<Launch>,
     target: Target,
     protocol: Protocol,
@@ -28,17 +27,17 @@ pub(crate) async fn call(
     timeout: Duration,
 ) -> Result<Payload, Failure> {
     let deadline = Instant::now() + timeout;
-    node.check_running()?;
-    let destination = Destination::of(node, target)?;
-    let mut active = launch.begin(&node.counters, destination.used(&protocol))?;
+    hub.node.check_running()?;
+    let destination = Destination::of(hub.node.id, target)?;
+    let mut active = launch.begin(&hub.node.counters, destination.used(&protocol))?;
     let work = async {
         match destination {
             Destination::Local => {
                 let origin = Origin::Local(launch.plugin.clone());
-                deliver::call(node, &origin, &protocol, payload).await.map(|(reply, _)| reply)
+                deliver::call(hub, &origin, &protocol, payload).await.map(|(reply, _)| reply)
             }
             Destination::Peer(peer, hints) => {
-                link::call(node, &launch.account, peer, &hints, &protocol, payload, deadline).await
+                hub.links.call(&launch.account, peer, &hints, &protocol, payload, deadline).await
             }
         }
     };

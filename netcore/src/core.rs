@@ -1,0 +1,168 @@
+//! One network core: makes its parts, hands each of them those that it uses, and passes on what links tell. The only module
+//! besides [`crate::admin`] that sees all of them.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use polypeer_ipc_protocol::admin::AdminEvent;
+use polypeer_ipc_protocol::gateway::Payload;
+use polypeer_ipc_protocol::ids::{NodeId, Protocol};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::address::AddressRecord;
+use crate::dht::DhtHandle;
+use crate::discovery::Discovery;
+use crate::discovery::config::DiscoveryConfig;
+use crate::gateway::{self, Hub, StreamOpener};
+use crate::gossip::driver::GossipHandle;
+use crate::identity::Identity;
+use crate::keys::SharedKeys;
+use crate::link::{Answering, FrameReceiver, InUse, Link, LinkHandler, Links, PeerStream, Serving};
+use crate::node::{Node, Phase};
+use crate::peers::{Peers, PeersConfig};
+use crate::query::{self, Handlers, Question};
+use crate::reach::ReachHandle;
+use crate::services::Services;
+use crate::streams::Streams;
+use crate::{Options, RunError};
+
+/// A network core without its supervisor. Its services end when this is dropped.
+pub struct Core {
+    /// Its shared state.
+    pub node: Arc<Node>,
+    /// Its network side.
+    pub peers: Peers,
+    /// Its sessions with peers.
+    pub links: Arc<Links>,
+    /// Its DHT, gossip, discovery and the like.
+    pub services: Services,
+    /// Its plugins' side.
+    pub hub: Arc<Hub>,
+    pub(crate) opener: Arc<dyn StreamOpener>,
+    _drivers: JoinSet<()>,
+}
+
+impl Core {
+    /// Binds the sockets and loads what is remembered; accepts and dials nothing before [`Self::open`]. With it, the events
+    /// for the supervisor.
+    pub async fn bind(options: Options) -> Result<(Self, mpsc::Receiver<AdminEvent>), RunError> {
+        let identity = Arc::new(Identity::load_or_create(&options.home.join("identity.key"))?);
+        let (node, events) = Node::new(Arc::clone(&identity) as SharedKeys, options.network.clone(), options.timings);
+        let links = Arc::new(Links::new(Arc::clone(&node)));
+        let low = options.marks.low;
+        let discovery = DiscoveryConfig { lan: options.lan && options.discovery.lan, ..options.discovery };
+        let config = PeersConfig {
+            explicit_listen: !options.listen.is_empty(),
+            listen: options.listen,
+            remembered: discovery.remembered,
+            network: options.network,
+            idle: options.idle,
+            marks: options.marks,
+            ..PeersConfig::new(options.home, Arc::clone(&identity))
+        };
+        let services = Services::new(&node, &links, discovery, low);
+        let Services { dht, gossip, reach, discovery, .. } = &services;
+        let (dht, gossip, reach) = (|| Arc::clone(dht), || Arc::clone(gossip), || Arc::clone(reach));
+        let hub = Arc::new(Hub::new(Arc::clone(&node), Arc::clone(&links), dht(), gossip(), reach()));
+        let streams = Arc::new(Streams::new(Arc::clone(&hub)));
+        let questions = Arc::new(services.handlers(&node));
+        let handler: Arc<dyn LinkHandler> = Arc::new(Wiring {
+            hub: Arc::clone(&hub),
+            streams: Arc::clone(&streams),
+            questions: Arc::clone(&questions),
+            dht: dht(),
+            gossip: gossip(),
+            reach: reach(),
+            discovery: Arc::clone(discovery),
+        });
+        let of = Arc::clone(&links);
+        let peers = Peers::bind(config, Arc::new(move |connection| of.establish(&handler, connection))).await?;
+        peers.answer_queries(Arc::new(move |connection| {
+            tokio::spawn(query::inbound::run(Arc::clone(&questions), connection));
+        }));
+        node.join(peers.clone());
+        let mut drivers = services.start(&node, &links);
+        drivers.spawn(gateway::network::run(Arc::clone(&hub)));
+        Ok((Self { node, peers, links, services, hub, opener: streams, _drivers: drivers }, events))
+    }
+
+    /// Begins. The supervisor's `Start` does the same.
+    pub fn open(&self) {
+        self.node.enter(Phase::Open);
+        self.peers.open();
+    }
+}
+
+/// Passes on to the other parts what links ask and tell.
+struct Wiring {
+    hub: Arc<Hub>,
+    streams: Arc<Streams>,
+    questions: Arc<Handlers>,
+    dht: Arc<DhtHandle>,
+    gossip: Arc<GossipHandle>,
+    reach: Arc<ReachHandle>,
+    discovery: Arc<Discovery>,
+}
+
+impl LinkHandler for Wiring {
+    fn serving(&self, peer: &NodeId) -> Vec<Protocol> {
+        self.hub.serving(peer)
+    }
+
+    fn serving_changed(&self) -> watch::Receiver<u64> {
+        self.hub.serving_changed()
+    }
+
+    fn own_records(&self) -> watch::Receiver<Vec<Arc<AddressRecord>>> {
+        self.reach.own()
+    }
+
+    fn peer_up(&self, link: &Link) {
+        self.reach.peer_up(link.peer, link.ip());
+        self.gossip.peer_up(link.peer);
+        self.hub.node.tell(AdminEvent::PeerUp { node: link.peer });
+        self.hub.peer_up(&link.info());
+    }
+
+    fn peer_down(&self, link: &Link) {
+        self.reach.peer_down(link.peer);
+        self.gossip.peer_down(link.peer);
+        self.hub.node.tell(AdminEvent::PeerDown { node: link.peer });
+        self.hub.peer_down(link.peer, &link.why_closed());
+    }
+
+    fn record(&self, link: &Link, record: Arc<AddressRecord>) {
+        self.discovery.heard(Arc::clone(&record));
+        self.dht.meet(record, link.judged_ip());
+    }
+
+    fn datagram(&self, peer: NodeId, protocol: Protocol, payload: Bytes) {
+        gateway::datagrams::deliver(&self.hub, peer, protocol, payload);
+    }
+
+    fn stream(&self, stream: PeerStream, protocol: Protocol, in_use: InUse) -> Serving {
+        let streams = Arc::clone(&self.streams);
+        Box::pin(async move { streams.serve(stream, protocol, in_use).await })
+    }
+
+    fn call(&self, stream: PeerStream, protocol: Protocol, payload: Payload, in_use: InUse) -> Serving {
+        let streams = Arc::clone(&self.streams);
+        Box::pin(async move { streams.answer(stream, protocol, payload, in_use).await })
+    }
+
+    fn carries_frames(&self, protocol: &Protocol) -> bool {
+        self.questions.carries_frames(protocol)
+    }
+
+    fn frames(&self, protocol: Protocol, frames: FrameReceiver) -> Serving {
+        let questions = Arc::clone(&self.questions);
+        Box::pin(async move { questions.serve(&protocol, frames).await })
+    }
+
+    fn answer(&self, link: &Link, protocol: Protocol, payload: Bytes) -> Answering {
+        let questions = Arc::clone(&self.questions);
+        let question = Question { node: link.peer, ip: link.judged_ip(), from: link.proved_address(), payload };
+        Box::pin(async move { questions.answer(&protocol, question).await })
+    }
+}

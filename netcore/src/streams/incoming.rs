@@ -1,0 +1,65 @@
+//! Streams and calls that peers open, once their header, and a call's payload, have arrived.
+
+use std::sync::Arc;
+
+use polypeer_ipc_protocol::error::{ErrorCode, Failure};
+use polypeer_ipc_protocol::gateway::{Origin, Payload};
+use polypeer_ipc_protocol::ids::Protocol;
+
+use super::deliver::{self, Claimed};
+use super::pump::pump;
+use crate::gateway::Hub;
+use crate::grants::told_to_peer;
+use crate::link::{InUse, PeerStream};
+
+/// Hands a stream to the plugin that serves its protocol, and carries it to its end.
+pub(super) async fn serve_stream(hub: Arc<Hub>, mut stream: PeerStream, protocol: Protocol, in_use: InUse) {
+    let origin = Origin::Peer(stream.peer());
+    let claimed = tokio::select! {
+        claimed = deliver::stream(&hub, &origin, &protocol) => claimed,
+        broken = stream.halves.given_up() => return stream.gone(&hub.node, broken),
+    };
+    let Claimed { opening, active } = match claimed {
+        Ok(claimed) => claimed,
+        Err(failure) => {
+            drop(in_use); // a peer that does not take refusals gets no more streams
+            return stream.halves.refuse(&hub.node, &told_to_peer(&failure)).await;
+        }
+    };
+    if !stream.halves.accept(&hub.node).await {
+        return opening.refuse(&hub, Failure::from(ErrorCode::Cancelled)).await;
+    }
+    stream.halves.abandon = ErrorCode::ConnectionLost;
+    stream.link.stream_was_useful();
+    let _kept = hub.node.peers().ok().map(|peers| peers.keep(stream.peer()));
+    let data = opening.opened(origin, protocol);
+    Box::pin(pump(Arc::clone(&hub.node), stream, data, active)).await;
+}
+
+/// Hands a call to the plugin that serves its protocol, and replies.
+pub(super) async fn serve_call(
+    hub: Arc<Hub>,
+    mut stream: PeerStream,
+    protocol: Protocol,
+    payload: Payload,
+    in_use: InUse,
+) {
+    let origin = Origin::Peer(stream.peer());
+    let length = payload.0.len() as u64;
+    let stopped = stream.halves.send.stopped();
+    let answered = tokio::select! {
+        answered = deliver::call(&hub, &origin, &protocol, payload) => answered,
+        _ = stopped => return,
+    };
+    drop(in_use); // a peer that does not take answers gets no more streams
+    let (reply, account) = match answered {
+        Ok(answered) => answered,
+        Err(failure) => return stream.halves.refuse(&hub.node, &told_to_peer(&failure)).await,
+    };
+    stream.link.stream_was_useful();
+    let _kept = hub.node.peers().ok().map(|peers| peers.keep(stream.peer()));
+    account.received.add(length);
+    if stream.halves.reply(&hub.node, &reply.0).await {
+        account.sent.add(reply.0.len() as u64);
+    }
+}

@@ -1,0 +1,123 @@
+//! Streams and calls, joined end to end. What a plugin opens comes from the gateway ([`StreamOpener`]), what a peer opens from
+//! its link; both ends are plugins, of this node or of a peer.
+//!
+//! ```text
+//! crate::gateway ── a plugin opens ──► open, call ──┬─► deliver, to a plugin of this node ──► splice (data connection
+//!                                                   │                                          to data connection)
+//!                                                   └─► crate::link, to a peer ─────────────┬► pump (data connection
+//! crate::link ──── a peer opens ─────► incoming ──────► deliver, to a plugin of this node ──┘   to QUIC stream)
+//! ```
+
+mod call;
+mod deliver;
+mod incoming;
+mod open;
+mod pump;
+mod splice;
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use polypeer_ipc_protocol::error::{ErrorCode, Failure};
+use polypeer_ipc_protocol::gateway::{Payload, Target};
+use polypeer_ipc_protocol::ids::{NodeId, Protocol};
+
+use crate::gateway::accept::Opening;
+use crate::gateway::launch::Launch;
+use crate::gateway::{Hub, StreamOpener};
+use crate::grants::Use;
+use crate::link::{InUse, PeerStream};
+
+/// Opens and serves the streams and calls of one node.
+#[derive(Debug)]
+pub(crate) struct Streams {
+    hub: Arc<Hub>,
+}
+
+impl Streams {
+    pub(crate) fn new(hub: Arc<Hub>) -> Self {
+        Self { hub }
+    }
+
+    /// Serves a stream that a peer opened, to its end.
+    pub(crate) async fn serve(&self, stream: PeerStream, protocol: Protocol, in_use: InUse) {
+        Box::pin(incoming::serve_stream(Arc::clone(&self.hub), stream, protocol, in_use)).await;
+    }
+
+    /// Answers a call that a peer made.
+    pub(crate) async fn answer(&self, stream: PeerStream, protocol: Protocol, payload: Payload, in_use: InUse) {
+        Box::pin(incoming::serve_call(Arc::clone(&self.hub), stream, protocol, payload, in_use)).await;
+    }
+}
+
+impl StreamOpener for Streams {
+    fn open(
+        &self,
+        launch: Arc<Launch>,
+        opening: Opening,
+        target: Target,
+        protocol: Protocol,
+        timeout: Duration,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(open::open(Arc::clone(&self.hub), launch, opening, target, protocol, timeout))
+    }
+
+    fn call(
+        &self,
+        launch: Arc<Launch>,
+        target: Target,
+        protocol: Protocol,
+        payload: Payload,
+        timeout: Duration,
+    ) -> Pin<Box<dyn Future<Output = Result<Payload, Failure>> + Send>> {
+        let hub = Arc::clone(&self.hub);
+        Box::pin(async move { call::call(&hub, &launch, target, protocol, payload, timeout).await })
+    }
+}
+
+/// One direction of a stream, as netcore has passed it on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Direction {
+    /// Bytes may follow.
+    Open,
+    /// It ended, was reset, or nobody reads it.
+    Over,
+}
+
+/// Where a stream or call goes.
+#[derive(Debug)]
+enum Destination {
+    Local,
+    Peer(NodeId, Vec<SocketAddr>),
+}
+
+impl Destination {
+    /// The destination of `target`, for the node `own`. Fails with `bad argument` for that node itself.
+    fn of(own: NodeId, target: Target) -> Result<Self, Failure> {
+        let (peer, hints) = match target {
+            Target::Local => return Ok(Self::Local),
+            Target::Node(peer) => (peer, Vec::new()),
+            Target::Ticket(ticket) => (ticket.node, ticket.addresses),
+        };
+        if peer == own {
+            let text = "this is the id of the own node: its plugins are reached with the target `local`";
+            return Err(Failure::new(ErrorCode::BadArgument, text));
+        }
+        Ok(Self::Peer(peer, hints))
+    }
+
+    /// What a plugin needs a grant for to open something there.
+    fn used(&self, protocol: &Protocol) -> Use {
+        match self {
+            Self::Local => Use::DialLocal(protocol.clone()),
+            Self::Peer(peer, _) => Use::Dial(*peer, protocol.clone()),
+        }
+    }
+}
+
+/// The failure when the time a plugin gave is over.
+fn timed_out(after: Duration) -> Failure {
+    Failure::new(ErrorCode::TimedOut, format!("no answer within {} s", after.as_secs_f32()))
+}
