@@ -199,7 +199,7 @@ fn new_version_replaces_the_old_one_and_keeps_what_the_operator_set() {
     let before = world.run(&["plugin", "info", "app", "--json"]).json();
     fs::write(format!("{folder}/more"), "more").expect("written");
     let done = world.run(&["plugin", "install", &folder, "--yes"]);
-    assert!(done.code == 0 && done.err.starts_with("This replaces app 1.2.3 by 1.2.3."), "{done:?}");
+    assert!(done.code == 0 && done.err.starts_with("This replaces app 1.2.3 with 1.2.3."), "{done:?}");
     let after = world.run(&["plugin", "info", "app", "--json"]).json();
     assert_ne!((&before["pid"], &before["digest"]), (&after["pid"], &after["digest"]));
     assert_eq!(after["limits"]["pids"], 20);
@@ -212,7 +212,7 @@ fn modes_of_later_versions_are_installed_and_not_started() {
     world.start();
     let folder = world.plugin("app", SLEEPER, "mode = \"stdio\"\n");
     let done = world.run(&["plugin", "install", &folder, "--yes"]);
-    assert!(done.code == 1 && done.err.contains("installs and cannot run"), "{done:?}");
+    assert!(done.code == 1 && done.err.contains("this version installs such a plugin but cannot run it"), "{done:?}");
     for _ in 0..2 {
         assert_eq!(world.run(&["plugin", "info", "app", "--json"]).json()["state"], "stopped");
         assert_eq!(world.run(&["shutdown"]).code, 0);

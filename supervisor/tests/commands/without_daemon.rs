@@ -98,7 +98,7 @@ fn homes_that_cannot_be_used_are_refused_and_left_alone() {
     let world = World::new();
     fs::create_dir(&world.home).expect("a folder");
     fs::write(world.home.join("letter.txt"), "dear").expect("written");
-    world.run(&["run"]).refused(2, &["is not empty and is not a home of Polypeer"]);
+    world.run(&["run"]).refused(2, &["is not empty and is not a Polypeer home"]);
     assert_eq!(fs::read_dir(&world.home).expect("read").count(), 1);
 
     let world = World::new();
