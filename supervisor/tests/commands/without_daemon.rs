@@ -104,7 +104,7 @@ fn homes_that_cannot_be_used_are_refused_and_left_alone() {
     let world = World::new();
     fs::create_dir(&world.home).expect("a folder");
     fs::write(world.home.join("state.db"), "garbage ".repeat(100)).expect("written");
-    world.run(&["run"]).refused(1, &["state.db is damaged", "put back a copy"]);
+    world.run(&["run"]).refused(1, &["state.db is damaged", "restore a backup"]);
     assert!(fs::read_to_string(world.home.join("state.db")).expect("read").starts_with("garbage"));
 
     let world = World::new();
