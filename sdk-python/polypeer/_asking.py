@@ -1,4 +1,4 @@
-"""Requests to netcore, over the session of the moment: the base of the parts of :class:`Node`."""
+"""Requests to netcore over the current session: the base of the parts of :class:`Node`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ._reconnect import Reconnector
 
 
 class Asking:
-    """Owns the reconnector, and what the newest session was welcomed with."""
+    """Owns the reconnector and the newest session's welcome."""
 
     def __init__(self, path: str, reconnector: Reconnector) -> None:
         self._path = path
@@ -30,8 +30,8 @@ class Asking:
             raise self._reconnector.ended.result()
 
     async def _ask(self, request: m.Request, timeout: float, *, again: bool = False) -> m.Response:
-        """Asks netcore itself; ``again``: asking twice does no harm, so a restart of netcore is not the caller's
-        problem."""
+        """Sends a request to netcore. With ``again`` the request is idempotent: it is repeated in the next session when
+        netcore restarts."""
         async with Deadline(timeout, "asking the network core"):
             while True:
                 session = await self._reconnector.session()
@@ -43,7 +43,7 @@ class Asking:
                 await asyncio.sleep(0)  # lets the reconnector see the end of the session
 
     async def _ask_for_the_end(self, request: m.Request) -> None:
-        """Ends something in the session of the moment and waits until netcore knows; with a session it ends anyway."""
+        """Sends a request that ends something and waits for the answer. Without a session there is nothing to end."""
         if self._reconnector.current is not None:
             try:
                 await self._reconnector.current.ask(request)

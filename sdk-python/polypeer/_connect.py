@@ -1,4 +1,4 @@
-"""Finding the gateway, and the first session."""
+"""Finds the gateway and starts the first session."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def connect(gateway: str | None = None, token: str | None = None, *, timeout: fl
 
     Raises :class:`NotStartedByPolypeer` when either is absent or not usable (no such socket, a token that is not 64
     hexadecimal digits), :class:`Unauthorised` when the token is not that of this launch, :class:`Unsupported` when
-    netcore is of another age, :class:`TimedOut` when netcore did not answer within ``timeout`` seconds. A cancel leaves
-    nothing open.
+    netcore speaks another version, :class:`TimedOut` when netcore did not answer within ``timeout`` seconds. A cancel
+    leaves nothing open.
     """
     return Connecting(gateway, token, timeout)
 
 
 class Connecting:
-    """What :func:`connect` returns: await it, or enter it."""
+    """The result of :func:`connect`: await it, or use it as ``async with``."""
 
     def __init__(self, gateway: str | None, token: str | None, timeout: float) -> None:
         self._gateway = gateway

@@ -1,7 +1,7 @@
 """One data connection on the event loop: sends the opening, then moves data frames between the socket and a *sink*.
 
 Created by ``_node.py``, driven by the sink it makes: a :class:`~polypeer.Stream` (``_stream.py``) or an asyncio
-transport (``_transport.py``). The bytes are taken apart and put together in ``_data.py``.
+transport (``_transport.py``). ``_data.py`` encodes and decodes the frames.
 """
 
 from __future__ import annotations
@@ -31,28 +31,28 @@ Buffer = Union[bytes, bytearray, memoryview]
 
 
 class Sink(Protocol):
-    """What a connection tells its user. None of these may raise."""
+    """Callbacks of a connection. None of these may raise."""
 
     def on_open(self) -> None:
-        """The first call: the stream is open."""
+        """The stream is open; the first callback."""
 
     def on_data(self, view: memoryview) -> None:
-        """Bytes of the stream; the view is reused afterwards."""
+        """Received bytes; the view is valid during the call only."""
 
     def on_fin(self) -> None:
         """The other end has written everything."""
 
     def on_reset(self, error: StreamLost) -> None:
-        """No more comes from the other end, and what came is not everything."""
+        """The other end aborted sending; the data received is incomplete."""
 
     def on_stop(self, error: PolypeerError) -> None:
-        """The other end reads no more."""
+        """The other end has stopped reading."""
 
     def on_writable(self, writable: bool) -> None:
-        """Whether there is room for more to send."""
+        """The send buffer is below its low watermark (``True``) or above its high one (``False``)."""
 
     def on_closed(self, error: PolypeerError | None) -> None:
-        """The connection is gone; ``None`` when everything either end sent arrived, or was given up by us."""
+        """The connection is closed. ``None``: both directions arrived in full, or this end aborted."""
 
 
 MakeSink = Callable[["DataConnection", m.OpeningReplyOpened], Sink]
@@ -64,9 +64,9 @@ class DataConnection(asyncio.BufferedProtocol):
     def __init__(self, opening: m.Opening, make_sink: MakeSink) -> None:
         loop = asyncio.get_running_loop()
         self.opened: asyncio.Future[Sink] = loop.create_future()
-        """The sink, once the stream is open; or why it is not."""
+        """The sink once the stream is open, or the reason why it failed to open."""
         self.gone: asyncio.Future[None] = loop.create_future()
-        """Done when the connection is gone."""
+        """Done when the connection is closed."""
         self._loop = loop
         self._opening = opening
         self._make_sink = make_sink
@@ -80,20 +80,20 @@ class DataConnection(asyncio.BufferedProtocol):
         self._failure: PolypeerError | None = None
         self._timer: asyncio.TimerHandle | None = None
 
-    # What the sink asks for.
+    # Methods for the sink.
 
     @property
     def send_side(self) -> Side:
-        """How the direction away from us stands."""
+        """State of the sending direction."""
         return self._sender.side
 
     @property
     def is_gone(self) -> bool:
-        """Whether the connection is over."""
+        """Whether the connection is closed."""
         return self.gone.done()
 
     def write(self, data: Buffer) -> None:
-        """Sends bytes; the transport buffers what the kernel does not take. Ignored when sending is over."""
+        """Sends bytes, buffered without limit. Ignored after the end of the sending direction."""
         transport = self._transport
         if transport is None or self._sender.side is not Side.OPEN or self._receiver.stopped is not None:
             return
@@ -108,37 +108,37 @@ class DataConnection(asyncio.BufferedProtocol):
             transport.write(b"".join((self._sender.data(len(part)), part)))
 
     def fin(self) -> None:
-        """Says that everything is written."""
+        """Ends the sending direction."""
         self._send(self._sender.fin())
 
     def reset(self, code: int) -> None:
-        """Gives up sending."""
+        """Aborts the sending direction."""
         self._send(self._sender.reset(code))
 
     def stop(self, code: int) -> None:
-        """Says that we read no more; what still arrives is the sink's to ignore."""
+        """Tells the other end that this end has stopped reading. The sink ignores what still arrives."""
         if self._receiver.side is Side.OPEN:
             self._send(self._sender.stop(code))
 
     def pause(self) -> None:
-        """Stops reading from the connection."""
+        """Pauses reading from the connection."""
         if self._transport is not None:
             self._transport.pause_reading()
 
     def resume(self) -> None:
-        """Reads again."""
+        """Resumes reading."""
         if self._transport is not None and not self.is_gone:
             self._transport.resume_reading()
 
     def linger(self) -> None:
-        """The user is done: gives netcore a limited time to confirm what was sent, then drops the connection."""
+        """Waits in the background until netcore has confirmed what was sent, with a time limit, then closes."""
         if self._timer is None and not self.is_gone:
             self._timer = self._loop.call_later(LINGER, self._linger_over)
 
     def give_up(self, code: int) -> None:
-        """Gives the stream up in both directions unless its user closed it, and drops the connection in time."""
+        """Aborts both directions, unless the user has closed the stream, and lingers."""
         if self._sink is None:
-            self.abort(ConnectionLost("the stream was given up before it was open", code))
+            self.abort(ConnectionLost("the stream was aborted before it was open", code))
         elif self._timer is None:
             self.reset(code)
             self.stop(code)
@@ -146,14 +146,14 @@ class DataConnection(asyncio.BufferedProtocol):
             self.linger()
 
     def abort(self, error: PolypeerError) -> None:
-        """Drops the connection at once, for this reason."""
+        """Closes the connection at once, for this reason."""
         if self._failure is None:
             self._failure = error
         if self._transport is not None:
             self._transport.abort()
 
     def pending(self) -> int:
-        """Bytes handed over that the kernel has not taken yet."""
+        """Bytes in the send buffer, not yet passed to the kernel."""
         return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
     def set_limits(self, high: int | None, low: int | None) -> None:
@@ -168,7 +168,7 @@ class DataConnection(asyncio.BufferedProtocol):
         if data and self._transport is not None:
             self._transport.write(data)
 
-    # What asyncio tells.
+    # Callbacks of asyncio.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -207,7 +207,7 @@ class DataConnection(asyncio.BufferedProtocol):
         error = self._ending(exc)
         if not self.opened.done():
             self.opened.set_exception(error or ConnectionLost("the connection ended before the stream was open"))
-            self.opened.exception()  # nobody may be waiting any more
+            self.opened.exception()  # the waiter may have been cancelled
         if not self.gone.done():
             self.gone.set_result(None)
         sink, self._sink = self._sink, None
@@ -234,7 +234,7 @@ class DataConnection(asyncio.BufferedProtocol):
         if self._failure is not None:
             return self._failure
         if self._sink is None:
-            return ConnectionLost("the network core went away before the stream was open")
+            return ConnectionLost("the network core disconnected before the stream was open")
         received = self._receiver.side is Side.FINISHED or self._sender.stopped
         stopped = self._receiver.stopped
         sent = stopped == ErrorCode.COMPLETE and self._sender.side is Side.FINISHED
@@ -243,10 +243,10 @@ class DataConnection(asyncio.BufferedProtocol):
         if stopped is not None and stopped != ErrorCode.COMPLETE:
             return stopped_from_code(stopped)
         if self._receiver.side is Side.BROKEN:
-            return StreamLost("the other end gave the stream up")
+            return StreamLost("the other end aborted the stream")
         return StreamLost("the stream was cut" + (f" ({exc})" if exc is not None else ""))
 
-    # What the bytes mean.
+    # Received bytes.
 
     def _received(self, view: memoryview) -> None:
         if self._sink is None:
@@ -279,9 +279,9 @@ class DataConnection(asyncio.BufferedProtocol):
         if isinstance(reply, m.OpeningReplyRefused):
             raise from_code(reply.value.code, reply.value.message)
         if not isinstance(reply, m.OpeningReplyOpened):
-            raise ProtocolError("netcore answered a stream's opening as if it were a session")
+            raise ProtocolError("netcore answered the opening of a stream with a session")
         if self.opened.done():
-            raise ConnectionLost("nobody waits for this stream any more")
+            raise ConnectionLost("opening the stream was cancelled")
         self._sink = self._make_sink(self, reply)
         self._sink.on_open()
         self.opened.set_result(self._sink)
@@ -291,4 +291,4 @@ def stopped_from_code(code: int) -> PolypeerError:
     """The exception a writer gets when the other end, or netcore, stopped reading with ``code``."""
     if code == ErrorCode.CONNECTION_LOST:
         return StreamLost("the stream was cut", code)
-    return StreamStopped("the other end reads no more", code)
+    return StreamStopped("the other end has stopped reading", code)

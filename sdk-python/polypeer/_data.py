@@ -1,5 +1,5 @@
-"""Data connections as a pure state machine: the four-byte headers, and which frame may follow which. The caller does
-the reading and writing and owns every buffer; ``_connection.py`` drives it over a local socket."""
+"""Data connections as a sans-IO state machine: the four-byte headers and the order of frames. The caller reads, writes
+and owns every buffer; ``_connection.py`` drives it over a local socket."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ _MAX_CODE = 1 << 24
 
 @dataclass(frozen=True)
 class Data:
-    """Bytes of the stream: a view into what was handed to :meth:`DataReceiver.feed`, good until that is reused."""
+    """Bytes of the stream: a view into the argument of :meth:`DataReceiver.feed`, valid until that is reused."""
 
     view: memoryview
 
 
 @dataclass(frozen=True)
 class Fin:
-    """The other end has written everything."""
+    """The other end has finished sending."""
 
 
 @dataclass(frozen=True)
 class Reset:
-    """The other end gave up sending; what it sent may be incomplete."""
+    """The other end aborted sending; the data may be incomplete."""
 
     code: int
 
 
 @dataclass(frozen=True)
 class Stop:
-    """The other end reads no more."""
+    """The other end has stopped reading."""
 
     code: int
 
@@ -47,7 +47,7 @@ DataEvent = Union[Data, Fin, Reset, Stop]
 
 
 class Side(Enum):
-    """How one direction of a stream stands."""
+    """State of one direction of a stream."""
 
     OPEN = "open"
     FINISHED = "finished"
@@ -55,18 +55,18 @@ class Side(Enum):
 
 
 class DataReceiver:
-    """Takes received bytes apart. Holds at most three bytes of a header."""
+    """Decodes received bytes. Buffers at most three bytes of a header."""
 
     def __init__(self) -> None:
         self._header = bytearray()
         self._left = 0
         self.side = Side.OPEN
-        """The direction towards us."""
+        """The receiving direction."""
         self.stopped: int | None = None
-        """The code with which the other end stopped reading, if it did."""
+        """The code of the other end's stop, if it has stopped reading."""
 
     def feed(self, view: memoryview) -> list[DataEvent]:
-        """What the received bytes mean, in order; payload arrives as it comes, not frame by frame. Raises
+        """The events in the received bytes, in order; payload is passed on before its frame is complete. Raises
         :class:`ProtocolError` for a frame that breaks the specification; the stream is broken after that."""
         events: list[DataEvent] = []
         at, end = 0, len(view)
@@ -119,18 +119,18 @@ class DataReceiver:
 
     @property
     def inside_frame(self) -> bool:
-        """Whether the connection would end in the middle of a frame if it ended now."""
+        """Whether a frame has been received in part."""
         return bool(self._left or self._header)
 
 
 class DataSender:
-    """Makes the headers of what is sent, and remembers what may still be."""
+    """Encodes headers and tracks which frames may still be sent."""
 
     def __init__(self) -> None:
         self.side = Side.OPEN
-        """The direction away from us."""
+        """The sending direction."""
         self.stopped = False
-        """Whether we told the other end that we read no more."""
+        """Whether a stop was sent."""
 
     def data(self, size: int) -> bytes:
         """The header before ``size`` bytes of payload, 1 to 262,144."""
@@ -139,21 +139,21 @@ class DataSender:
         return _WORD.pack(size)
 
     def fin(self) -> bytes:
-        """The end of the stream; empty if it is ended or broken already."""
+        """The end of the stream; empty if the direction has ended."""
         if self.side is not Side.OPEN:
             return b""
         self.side = Side.FINISHED
         return _WORD.pack(_FIN << 24)
 
     def reset(self, code: int) -> bytes:
-        """Gives up sending; empty if the direction has ended."""
+        """Aborts the direction; empty if it has ended."""
         if self.side is not Side.OPEN:
             return b""
         self.side = Side.BROKEN
         return _WORD.pack(_RESET << 24 | _code(code))
 
     def stop(self, code: int) -> bytes:
-        """Says that we read no more; empty if that is said."""
+        """Stops reading; empty if a stop was sent before."""
         if self.stopped:
             return b""
         self.stopped = True

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Datagram:
-    """A datagram as it came."""
+    """A received datagram."""
 
     peer: str
     """Node id of the sender, proven by its key."""
@@ -28,7 +28,7 @@ class Datagram:
 
 
 class Datagrams(Feed[Datagram]):
-    """A protocol's datagrams, made by :meth:`Node.datagrams`. Keeps 1024 for a slow reader."""
+    """A protocol's datagrams, made by :meth:`Node.datagrams`. Queues 1024 for a slow reader."""
 
     def __init__(self, node: Messaging, protocol: str) -> None:
         super().__init__(node, protocol, DATAGRAM_QUEUE)
@@ -51,7 +51,7 @@ class Datagrams(Feed[Datagram]):
         return grants.serve
 
     def on_datagram(self, event: m.EventDatagram) -> None:
-        """For the node: one came."""
+        """For the node: queues a datagram."""
         self._keep(Datagram(node_text(event.node), event.protocol, event.payload))
 
 

@@ -8,20 +8,20 @@ from typing import Any
 from ._errors import BadArgument, TimedOut
 
 _LONGEST = 0xFFFF_FFFF
-"""Milliseconds: seven weeks, the longest time that requests have room for. ``math.inf`` is as long."""
+"""Milliseconds: seven weeks, the longest timeout a request can hold. ``math.inf`` becomes this."""
 
 
 def milliseconds(timeout: float) -> int:
-    """A time in seconds as requests have it: at least 1, since 0 means the default. Raises :class:`BadArgument` for
-    what is no time."""
+    """A timeout in seconds as the milliseconds of a request: at least 1, since 0 means the default. Raises
+    :class:`BadArgument` for an invalid timeout."""
     if not isinstance(timeout, (int, float)) or timeout != timeout:
         raise BadArgument(f"a timeout is a number of seconds, not {timeout!r}")
     return int(max(1, min(timeout * 1000, _LONGEST)))
 
 
 class Deadline:
-    """``async with Deadline(seconds, "what")``: cancels what the block waits for after ``seconds``, and turns that into
-    :class:`TimedOut`. A cancel from outside stays a cancel."""
+    """``async with Deadline(seconds, "what")``: cancels the block after ``seconds`` and raises :class:`TimedOut`. A
+    cancel from outside stays a cancel."""
 
     def __init__(self, seconds: float, what: str) -> None:
         self._seconds = min(seconds, milliseconds(seconds) / 1000)
@@ -44,7 +44,7 @@ class Deadline:
         self._timer.cancel()
         if not self._expired:
             return
-        uncancel = getattr(self._task, "uncancel", None)  # Python 3.11: tells a cancel from outside apart
+        uncancel = getattr(self._task, "uncancel", None)  # Python 3.11: counts cancels from outside
         others = uncancel() if uncancel is not None else 0
         if kind is asyncio.CancelledError and not others:
             raise TimedOut(f"{self._what} took more than {self._seconds:g} s") from None

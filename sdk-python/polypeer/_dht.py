@@ -15,10 +15,9 @@ from ._types import Stored
 
 
 class Dht(Asking):
-    """Owns what this plugin provides. Every method raises :class:`NotAllowed` without the grant ``dht``,
-    :class:`TimedOut` after ``timeout`` seconds, :class:`BadArgument` for an invalid name, node or hash, :class:`Busy`
-    while 256 requests are unanswered, and :class:`ConnectionLost` when netcore went away; more is said where it
-    applies."""
+    """Owns the provided names. Every method raises :class:`NotAllowed` without the grant ``dht``, :class:`TimedOut`
+    after ``timeout`` seconds, :class:`BadArgument` for an invalid name, node or hash, :class:`Busy` while 256 requests
+    are unanswered, and :class:`ConnectionLost` when netcore disconnected; each method names further ones."""
 
     def __init__(self, path: str, reconnector: Reconnector) -> None:
         super().__init__(path, reconnector)
@@ -29,18 +28,19 @@ class Dht(Asking):
     async def put_record(
         self, name: str, value: bytes, *, lifetime: float | None = None, timeout: float = DEFAULT_TIMEOUT
     ) -> Stored:
-        """Puts a value of at most 3,072 bytes under this node's id and a name, signed by the node; it replaces the one
-        before. It is good for ``lifetime`` seconds, a day at most and by default; the node keeps it there for so long.
-        Grant ``dht``. Raises :class:`TooLarge`, :class:`Unreachable` when no node of the DHT is known."""
+        """Puts a value of at most 3,072 bytes under this node's id and a name, signed by the node; it replaces the
+        previous one. It is valid for ``lifetime`` seconds, a day at most and by default; until then the node
+        republishes it. Grant ``dht``. Raises :class:`TooLarge`, :class:`Unreachable` when no node of the DHT is
+        known."""
         check_value(value)
         seconds = 0 if lifetime is None else int(lifetime)
         if lifetime is not None and not 1 <= lifetime <= MAX_RECORD_LIFETIME:
-            raise BadArgument(f"a record lives 1 to {MAX_RECORD_LIFETIME} s, not {lifetime:g}; put it again to keep it")
+            raise BadArgument(f"a record lives 1 to {MAX_RECORD_LIFETIME} s, not {lifetime:g}; republish it to keep it")
         request = m.RequestPutOwn(_ids.record_name(name), bytes(value), seconds, milliseconds(timeout))
         return _types.stored(expect(await self._ask_dht(request, timeout), m.ResponseStored))
 
     async def put_signed(self, record: SignedRecord, *, timeout: float = DEFAULT_TIMEOUT) -> Stored:
-        """Puts a record that this plugin, or somebody else, signed. Raises as :meth:`put_record`, and
+        """Puts a record that this plugin or somebody else signed. Raises as :meth:`put_record`, and
         :class:`BadArgument` for a wrong signature, or a record that has expired or lives longer than a day."""
         request = m.RequestPutSigned(to_wire(record), milliseconds(timeout))
         return _types.stored(expect(await self._ask_dht(request, timeout), m.ResponseStored))
@@ -54,8 +54,8 @@ class Dht(Asking):
         timeout: float = DEFAULT_TIMEOUT,
     ) -> SignedRecord | None:
         """The newest record under a name of a node (its id or ticket) or of any other ``key`` (32 bytes, or their
-        text); of this node without either. ``None`` when nobody who was asked has one. Its signature is right. Raises
-        as :meth:`put_record`."""
+        text); of this node without either. ``None`` when no node asked has one. Netcore has verified the signature.
+        Raises as :meth:`put_record`."""
         if node is not None and key is not None:
             raise BadArgument("a record is of a node or of a key, not of both")
         if key is not None:
@@ -68,41 +68,41 @@ class Dht(Asking):
 
     async def put_immutable(self, name: str, value: bytes, *, timeout: float = DEFAULT_TIMEOUT) -> str:
         """Puts a value of at most 3,072 bytes under a name and its own hash, which is returned: 64 hexadecimal digits.
-        It stays a day after it was last put, by anybody. Raises as :meth:`put_record`."""
+        It expires a day after the last put, by any node. Raises as :meth:`put_record`."""
         check_value(value)
         request = m.RequestPutImmutable(_ids.record_name(name), bytes(value), milliseconds(timeout))
         return expect(await self._ask_dht(request, timeout), m.ResponseStored).key.hex()
 
     async def get_immutable(self, name: str, hash: str, *, timeout: float = DEFAULT_TIMEOUT) -> bytes | None:
-        """What :meth:`put_immutable` put; ``None`` when nobody who was asked has it. Raises as :meth:`put_record`."""
+        """The value that :meth:`put_immutable` stored; ``None`` when no node asked has it. Raises as
+        :meth:`put_record`."""
         request = m.RequestGetImmutable(_ids.record_name(name), _ids.hash_bytes(hash), milliseconds(timeout))
         return expect(await self._ask_dht(request, timeout), m.ResponseValue).value
 
     # Providers.
 
     def provide(self, name: str, *, timeout: float = DEFAULT_TIMEOUT) -> Provision:
-        """Says in the DHT that this node provides what the name stands for: inside ``async with node.provide(name):``,
-        or after ``await node.provide(name)`` until :meth:`unprovide`. Goes on across restarts of netcore. Grant
-        ``dht``. Raises as :meth:`put_record`, and :class:`AlreadyServed` when this plugin provides it already. Where
-        no other node can list it yet, since none is known or this one cannot be dialed, it succeeds all the same:
-        netcore goes on trying. :attr:`Provision.copies` says how many list it."""
+        """Announces in the DHT that this node provides a name: inside ``async with node.provide(name):``, or after
+        ``await node.provide(name)`` until :meth:`unprovide`, across restarts of netcore. Grant ``dht``. Raises as
+        :meth:`put_record`, and :class:`AlreadyServed` when this plugin provides the name already. It also succeeds
+        while no other node can list it, because none is known or none can dial this one: netcore retries.
+        :attr:`Provision.copies` is the number of nodes that list it."""
         return Provision(self, _ids.record_name(name), timeout)
 
     async def begin_providing(self, name: str, timeout: float) -> int:
-        """For provisions."""
+        """For provisions: starts to provide a name and returns the number of copies."""
         self._raise_if_ended()
         return await self._provided.begin(name, timeout)
 
     async def unprovide(self, name: str) -> None:
-        """Provides it no more; what others hold of it runs out by itself. Does nothing when it was not provided. Raises
-        nothing; a cancel leaves it ended here."""
+        """Stops providing a name; the entries at other nodes expire. Does nothing when it was not provided. Raises
+        nothing; after a cancel it is stopped as well."""
         if self._provided.end(name):
             await self._ask_for_the_end(m.RequestUnprovide(name))
 
     async def find_providers(self, name: str, *, limit: int = 16, timeout: float = DEFAULT_TIMEOUT) -> list[str]:
-        """Node ids of others who provide what the name stands for, in no order; ``limit``, 64 at most, are enough.
-        Those found within ``timeout`` are the answer. Grant ``dht``. Raises :class:`Unreachable` when no node of the
-        DHT is known."""
+        """Node ids of other providers of a name, at most ``limit`` (up to 64), in no order: those found within
+        ``timeout``. Grant ``dht``. Raises :class:`Unreachable` when no node of the DHT is known."""
         if not 1 <= limit <= MAX_PROVIDERS:
             raise BadArgument(f"a limit of {limit}; expected 1 to {MAX_PROVIDERS}")
         request = m.RequestFindProviders(_ids.record_name(name), limit, milliseconds(timeout))
@@ -110,11 +110,11 @@ class Dht(Asking):
         return [_ids.node_text(node) for node in found]
 
     async def find_peer(self, node: str, *, timeout: float = DEFAULT_TIMEOUT) -> str:
-        """A ticket of a node, by what it signed itself; the grant ``peers`` must include it. Raises
+        """A ticket of a node, from its own signed address record; the grant ``peers`` must include it. Raises
         :class:`Unreachable` when nothing was found."""
         request = m.RequestFindPeer(_ids.node_bytes(_ids.peer_id(node)), milliseconds(timeout))
         return expect(await self._ask_dht(request, timeout), m.ResponseFound).value
 
     async def _ask_dht(self, request: m.Request, timeout: float) -> m.Response:
-        """Netcore keeps the time, and knows best what was missing at its end."""
+        """Netcore applies the timeout, since its error says what was missing."""
         return await self._ask(request, timeout + TIMEOUT_GRACE, again=True)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Dialing(Asking):
-    """Owns the data connections, and the places of requests in flight."""
+    """Owns the data connections and limits the requests in flight."""
 
     def __init__(self, path: str, reconnector: Reconnector) -> None:
         super().__init__(path, reconnector)
@@ -35,7 +35,7 @@ class Dialing(Asking):
 
         Raises :class:`Unreachable` (with the causes), :class:`NotAllowed`, :class:`Refused` (also when nothing there
         serves the protocol), :class:`Busy`, :class:`TimedOut` after ``timeout`` seconds, :class:`ConnectionLost`,
-        :class:`BadArgument`. A cancel gives the stream up; the other end may have seen it.
+        :class:`BadArgument`. A cancel aborts the stream; the other end may have seen it.
         """
         return cast(Stream, await self._open(_ids.target(peer), protocol, Stream, timeout))
 
@@ -73,13 +73,13 @@ class Dialing(Asking):
                     return await self._connect_stream(opening, make_sink)
                 except Unauthorised:
                     if self._reconnector.current is session:
-                        raise  # the secret is this session's, not that of one before
+                        raise  # the secret is this session's, not an earlier one's
 
     async def _connect_stream(self, opening: m.Opening, make_sink: MakeSink) -> Sink:
         try:
             connection = await connect(self._path, lambda: DataConnection(opening, make_sink))
         except OSError as error:
-            raise ConnectionLost(f"the network core at {self._path} is away: {error}") from error
+            raise ConnectionLost(f"the network core at {self._path} is not available: {error}") from error
         self._connections.add(connection)
         connection.gone.add_done_callback(lambda _: self._connections.discard(connection))
         try:
@@ -93,8 +93,8 @@ class Dialing(Asking):
     async def request(self, peer: str, protocol: str, payload: bytes, *, timeout: float = DEFAULT_TIMEOUT) -> bytes:
         """Sends one message of at most 64 KiB to a peer and returns its answer of at most as much.
 
-        Raises as :meth:`open_stream`, and :class:`TooLarge`. A cancel gives up on the answer; the other end may have
-        seen the request. 96 may be under way at once; more wait here for their turn, within their ``timeout``.
+        Raises as :meth:`open_stream`, and :class:`TooLarge`. The other end may have seen a cancelled request. At most
+        96 are in flight; further ones wait for their turn, within their ``timeout``.
         """
         return await self._call(_ids.target(peer), protocol, payload, timeout)
 

@@ -1,6 +1,6 @@
-"""What can go wrong. Every exception of this package is a :class:`PolypeerError` with a stable ``code`` and a
-``message`` for people; those that the standard library has a word for are that, too (``ConnectionError``,
-``TimeoutError``, ``PermissionError``), so that code that knows nothing of Polypeer handles them."""
+"""Exceptions. Every one of this package is a :class:`PolypeerError` with a stable ``code`` and a ``message`` for
+people. Many also inherit from the standard library's exception (``ConnectionError``, ``TimeoutError``,
+``PermissionError``), so that code without knowledge of Polypeer handles them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class ErrorCode(IntEnum):
     """The stable numbers of ``ipc-protocol/SPEC.md``. Codes below ``0x10000`` belong to applications."""
 
     COMPLETE = FIRST_CODE
-    """No failure: netcore's word that everything written, and its end, has arrived at the other node."""
+    """No failure: everything written, and its end, has arrived at the other node."""
     MALFORMED = FIRST_CODE + 1
     UNAUTHORISED = FIRST_CODE + 2
     UNSUPPORTED_VERSION = FIRST_CODE + 3
@@ -52,7 +52,7 @@ _TEXTS[ErrorCode.INTERNAL] = "internal error"
 
 
 def describe(code: int) -> str:
-    """The name of any code: Polypeer's by the table, an application's by number."""
+    """The name of a code: from the table for Polypeer's, the number for an application's."""
     known = _TEXTS.get(code)
     if known is not None:
         return known
@@ -60,12 +60,12 @@ def describe(code: int) -> str:
 
 
 def cut(message: str) -> str:
-    """``message`` cut to what a failure may carry, at a character boundary."""
+    """``message`` cut to the limit of a failure, at a character boundary."""
     return message.encode("utf-8", "replace")[:MAX_MESSAGE].decode("utf-8", "ignore")
 
 
 class PolypeerError(Exception):
-    """Something did not work. ``code`` is a stable number (:class:`ErrorCode`, one that a later version added, or an
+    """Base of all exceptions. ``code`` is a stable number (:class:`ErrorCode`, one that a later version added, or an
     application's own); ``message`` says what, where and what to do."""
 
     default_code: int = ErrorCode.INTERNAL
@@ -87,7 +87,7 @@ class NotStartedByPolypeer(PolypeerError):
 
 
 class BadArgument(PolypeerError, ValueError):
-    """A value that is not what it should be: a peer that is no node id and no ticket, a protocol without version."""
+    """An invalid value: a peer that is neither a node id nor a ticket, a protocol without a version."""
 
     default_code = ErrorCode.BAD_ARGUMENT
 
@@ -161,27 +161,27 @@ class TimedOut(PolypeerError, _Timeout):
 
 
 class Cancelled(PolypeerError):
-    """The other side says the operation was cancelled. Not what ``asyncio`` raises in a task that is cancelled."""
+    """The other side cancelled the operation. Unlike ``asyncio.CancelledError``, which a cancelled task raises."""
 
     default_code = ErrorCode.CANCELLED
 
 
 class ConnectionLost(PolypeerError, ConnectionResetError):
-    """The network core, the peer, or something on the way went away while an answer was awaited."""
+    """The network core, the peer or the link was lost while an answer was awaited."""
 
     default_code = ErrorCode.CONNECTION_LOST
 
 
 class StreamLost(ConnectionLost):
-    """The stream was cut before its end; what was read so far is not everything."""
+    """The stream was cut before its end; what was read so far is incomplete."""
 
 
 class StreamReset(StreamLost):
-    """The other end gave the stream up with ``code``; what was read so far is not everything."""
+    """The other end aborted the stream with ``code``; what was read so far is incomplete."""
 
 
 class StreamStopped(PolypeerError, BrokenPipeError):
-    """The other end reads no more, for the reason ``code``; what is written now is not received."""
+    """The other end has stopped reading, with ``code``; what is written now is discarded."""
 
 
 class NodeClosed(PolypeerError):
@@ -238,7 +238,7 @@ def reset_from_code(code: int) -> StreamLost:
 
 
 def expect_bytes(data: object, what: str) -> None:
-    """Raises :class:`BadArgument` for what is not bytes; a text is to be encoded first."""
+    """Raises :class:`BadArgument` unless ``data`` is bytes; text must be encoded first."""
     if not isinstance(data, (bytes, bytearray, memoryview)):
         raise BadArgument(f"{what} is bytes, not {type(data).__name__}")
 

@@ -1,4 +1,4 @@
-"""Events for the plugin: bounded queues, one for each iterator."""
+"""Event iterators, each with a bounded queue."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ E = TypeVar("E")
 
 class Events(Generic[E]):
     """An asynchronous iterator of events, made by :meth:`Node.events` or :meth:`Node.watch_peers`. Ends when the node
-    is closed; raises the reason when it was not closed in order. Keeps 1024 events for a slow reader, then drops the
-    oldest and says so with a :class:`Dropped`. A cancel loses no event."""
+    is closed; raises the reason when the node ended otherwise. Queues 1024 events for a slow reader, then drops the
+    oldest and reports them with a :class:`Dropped`. A cancel loses no event."""
 
     def __init__(self, start: Callable[[Events[E]], Awaitable[None]]) -> None:
         self._start: Callable[[Events[E]], Awaitable[None]] | None = start
@@ -27,7 +27,7 @@ class Events(Generic[E]):
         self._waiter: asyncio.Future[None] | None = None
 
     def put(self, event: E | Dropped) -> None:
-        """For the node: something happened."""
+        """For the node: queues an event."""
         if len(self._queue) >= EVENT_QUEUE:
             self._queue.popleft()
             self._dropped += 1
@@ -35,7 +35,7 @@ class Events(Generic[E]):
         self._wake()
 
     def end(self, reason: PolypeerError) -> None:
-        """For the node: nothing more will happen."""
+        """For the node: ends the iteration."""
         self._ended = self._ended or reason
         self._wake()
 

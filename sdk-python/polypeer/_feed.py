@@ -1,5 +1,5 @@
-"""What a plugin receives until it stops: a topic's messages, a protocol's datagrams. Each is a bounded queue that
-outlives sessions: after a restart of netcore it is asked for again.
+"""Feeds: the messages of a topic, the datagrams of a protocol. Each is a bounded queue that outlives sessions: after a
+restart of netcore the SDK subscribes again.
 
 Node ──► Feeds ──► Feed (Subscription in `_gossip.py`, Datagrams in `_datagram.py`)
 """
@@ -23,8 +23,8 @@ F = TypeVar("F", bound="Feed[Any]")
 
 
 class Feed(Generic[T]):
-    """Use it as ``async with``, and iterate. Keeps as many items for a slow reader as its queue holds, then drops the
-    oldest and counts it in :attr:`dropped`. Survives restarts of netcore; what came meanwhile is missed."""
+    """Use it as ``async with``, and iterate. When the queue is full the oldest item is dropped and counted in
+    :attr:`dropped`. Survives restarts of netcore; items of the time between are missed."""
 
     def __init__(self, node: Messaging, name: str, limit: int) -> None:
         self._node = node
@@ -36,39 +36,39 @@ class Feed(Generic[T]):
 
     @property
     def dropped(self) -> int:
-        """Items dropped here, since they were not read in time. Netcore's own drops, while this process reads nothing,
-        are in :attr:`Node.events_dropped`, and :class:`Dropped` events."""
+        """Items dropped here because they were not read in time. What netcore dropped, while this process did not read,
+        is in :attr:`Node.events_dropped`, and :class:`Dropped` events."""
         return self._dropped
 
-    # What a kind of feed is.
+    # What each kind of feed defines.
 
     @property
     def what(self) -> str:
-        """For the node: what this is, for people."""
+        """For the node: a description, for errors and logs."""
         raise NotImplementedError
 
     @property
     def key(self) -> tuple[str, str]:
-        """For the node: what there is one of at most."""
+        """For the node: kind and name; a node has at most one feed per key."""
         return (type(self).__name__, self._name)
 
     def begin_request(self) -> m.Request:
-        """For the node: what asks for it."""
+        """For the node: the request that starts it."""
         raise NotImplementedError
 
     def end_request(self) -> m.Request:
-        """For the node: what ends it."""
+        """For the node: the request that ends it."""
         raise NotImplementedError
 
     def patterns(self, grants: Grants) -> tuple[str, ...]:
-        """For the node: the grant that must cover it."""
+        """For the node: the patterns of the grant that must cover it."""
         raise NotImplementedError
 
     # Reading.
 
     async def receive(self) -> T:
         """The next item. Raises :class:`NodeClosed` after :meth:`close` or when the node is closed, and the reason when
-        netcore no longer lets this plugin receive. A cancel takes nothing."""
+        this plugin may no longer receive. A cancel loses no item."""
         if not self._entered:
             raise RuntimeError(f"enter it first: async with node.… as feed ({self.what})")
         return await self._items.get()
@@ -77,7 +77,7 @@ class Feed(Generic[T]):
         return self
 
     async def __anext__(self) -> T:
-        """As :meth:`receive`; the iteration ends when this or the node is closed in order."""
+        """As :meth:`receive`; the iteration ends when the feed or the node is closed."""
         try:
             return await self.receive()
         except NodeClosed as closed:
@@ -86,13 +86,13 @@ class Feed(Generic[T]):
             raise
 
     def _keep(self, item: T) -> T | None:
-        """Queues an item; what had to go for it comes back."""
+        """Queues an item and returns the one dropped for it, if any."""
         lost = self._items.put_dropping(item)
         if lost is not None:
             self._dropped += 1
         return lost
 
-    # Its beginning and end.
+    # Start and end.
 
     async def __aenter__(self: F) -> F:
         """Raises :class:`NotAllowed` without the grant, :class:`AlreadyServed`, :class:`Busy`, :class:`TimedOut`."""
@@ -106,19 +106,19 @@ class Feed(Generic[T]):
         await self.close()
 
     async def close(self) -> None:
-        """Receives no more; what is queued can still be read. Closing again changes nothing. Raises nothing."""
+        """Stops receiving; queued items can still be read. Idempotent. Raises nothing."""
         if not self._ended:
             self.end(NodeClosed(f"{self.what} is closed"))
             await self._node.end_feed(self)
 
     def end(self, reason: PolypeerError) -> None:
-        """For the node: nothing more will come, for this reason."""
+        """For the node: ends the feed, for this reason."""
         self._ended = True
         self._items.close(reason)
 
 
 class Feeds:
-    """The feeds of a node: one at most of each kind and name."""
+    """The feeds of a node, at most one of each kind and name."""
 
     def __init__(self) -> None:
         self._feeds: dict[tuple[str, str], Feed[Any]] = {}
@@ -130,19 +130,19 @@ class Feeds:
         self._feeds[feed.key] = feed
 
     def remove(self, feed: Feed[Any]) -> bool:
-        """Whether it was there."""
+        """Removes a feed; ``False`` when it was not registered."""
         if self._feeds.get(feed.key) is not feed:
             return False
         del self._feeds[feed.key]
         return True
 
     def find(self, kind: type[F], name: str) -> F | None:
-        """The feed that takes what came."""
+        """The feed of a kind and name."""
         found = self._feeds.get((kind.__name__, name))
         return found if isinstance(found, kind) else None
 
     def wanted(self) -> list[Wanted]:
-        """What a new session is to be asked for; a feed that is refused for good then ends with the reason."""
+        """What to request in a new session; a feed that is refused for good ends with the reason."""
 
         def each(feed: Feed[Any]) -> Wanted:
             def give_up(reason: PolypeerError) -> None:
@@ -154,14 +154,14 @@ class Feeds:
         return [each(feed) for feed in self._feeds.values()]
 
     def grants_changed(self, grants: Grants) -> None:
-        """Ends the feeds that are not covered any more."""
+        """Ends the feeds that the grants no longer cover."""
         for feed in list(self._feeds.values()):
             if not allows_any(feed.patterns(grants), feed.key[1]):
                 self.remove(feed)
                 feed.end(NotAllowed(f"the operator withdrew the grant for {feed.what}"))
 
     def end(self, reason: PolypeerError) -> None:
-        """Ends all."""
+        """Ends all feeds."""
         for feed in self._feeds.values():
             feed.end(reason)
         self._feeds.clear()

@@ -11,7 +11,7 @@ from typing import Any, Callable, TypeVar, cast
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 
 _FULL_BACKLOG_PAUSE = 0.01
-"""Seconds between tries while the socket's queue of connections is full (netcore restarts): short, since a place
+"""Seconds between retries while the socket's queue of connections is full (netcore restarts): short, since a place
 becomes free the moment netcore accepts one."""
 
 
@@ -31,7 +31,7 @@ async def connect(path: str, factory: Callable[[], P]) -> P:
                 opened.connect(path)
                 break
             except BlockingIOError as error:
-                # Unlike TCP, a full queue is EAGAIN, and nothing goes on in the background.
+                # Unlike TCP, a full queue is EAGAIN and the connect does not continue in the background.
                 if error.errno not in (errno.EAGAIN, errno.EWOULDBLOCK):
                     raise
                 await asyncio.sleep(_FULL_BACKLOG_PAUSE)

@@ -1,4 +1,4 @@
-"""Topics: messages as they come, and the plugin's verdict on them."""
+"""Topics: messages, and the plugin's verdicts on them."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ log = logging.getLogger("polypeer")
 
 
 class Verdict(Enum):
-    """What becomes of a message that was not published here."""
+    """A decision on a message published by another node."""
 
     ACCEPT = "accept"
-    """It is passed on to other peers."""
+    """Pass it on to other peers."""
     IGNORE = "ignore"
-    """It is not passed on, and nobody is blamed."""
+    """Drop it, without blaming anybody."""
     REJECT = "reject"
-    """It is not passed on, and counts against its author, if it came straight from there: no honest peer would have
-    published it. Peers that pass much of that on are not talked to about the topic for a while."""
+    """Drop it, and count it against its author, if received directly from there: no honest peer would have published
+    it. Peers that pass many of these on are excluded from the topic for a while."""
 
 
 _WIRE: dict[Verdict, m.Verdict] = {
@@ -44,7 +44,7 @@ _WIRE: dict[Verdict, m.Verdict] = {
 
 
 class Message:
-    """A message of a topic; its signature by ``author`` is right."""
+    """A message of a topic; netcore has verified its signature by ``author``."""
 
     __slots__ = ("_judge", "author", "id", "payload", "topic")
 
@@ -53,7 +53,7 @@ class Message:
     ) -> None:
         self.topic = topic
         self.id = id
-        """64 hexadecimal digits that name it on every node."""
+        """Its id, the same on every node: 64 hexadecimal digits."""
         self.author = author
         """Node id of the node that published it."""
         self.payload = payload
@@ -64,16 +64,16 @@ class Message:
         return f"<polypeer.Message {self.topic} {self.id[:8]} from {self.author[:10]}, {len(self.payload)} bytes>"
 
     def accept(self) -> None:
-        """For ``validate="manual"``: passes the message on. Only the first verdict counts; one that comes over 10 s
-        after the message changes nothing."""
+        """For ``validate="manual"``: passes the message on. Only the first verdict counts; one later than 10 s after
+        the message has no effect."""
         self._decide(Verdict.ACCEPT)
 
     def ignore(self) -> None:
-        """For ``validate="manual"``: does not pass it on, without blame."""
+        """For ``validate="manual"``: drops the message, without blame."""
         self._decide(Verdict.IGNORE)
 
     def reject(self) -> None:
-        """For ``validate="manual"``: does not pass it on, and blames the author."""
+        """For ``validate="manual"``: drops the message and counts it against the author."""
         self._decide(Verdict.REJECT)
 
     def _decide(self, verdict: Verdict) -> None:
@@ -87,15 +87,15 @@ Validate = Union[Validator, Literal["manual"], None]
 
 
 class Subscription(Feed[Message]):
-    """A topic's messages, made by :meth:`Node.subscribe`. Keeps 256 for a slow reader."""
+    """A topic's messages, made by :meth:`Node.subscribe`. Queues 256 for a slow reader."""
 
     def __init__(self, node: Messaging, topic: str, validate: Validate) -> None:
         super().__init__(node, topic, MESSAGE_QUEUE)
         self.topic = topic
         self.verdicts_lost = 0
-        """Verdicts that could not be sent, since netcore was away: those messages were ignored."""
+        """Verdicts that could not be sent because netcore was down: those messages were ignored."""
         self._validate = validate
-        self._known: OrderedDict[bytes, Verdict | None] = OrderedDict()  # with what was decided on each
+        self._known: OrderedDict[bytes, Verdict | None] = OrderedDict()  # message id → verdict, once decided
         self._validating: set[asyncio.Task[None]] = set()
 
     def __repr__(self) -> str:
@@ -120,10 +120,10 @@ class Subscription(Feed[Message]):
         for task in list(self._validating):
             task.cancel()
 
-    # What the node tells.
+    # Callbacks of the node.
 
     def on_message(self, session: Session, event: m.EventMessage) -> None:
-        """A message came."""
+        """Handles a received message."""
 
         def judge(verdict: Verdict) -> None:
             if event.message in self._known:
@@ -132,7 +132,7 @@ class Subscription(Feed[Message]):
                 self.verdicts_lost += 1
 
         if event.message in self._known:
-            # Netcore was restarted, and knows it no more: it is told what was decided, and nobody else is bothered.
+            # A restarted netcore has forgotten it: the verdict is repeated, and the message not delivered again.
             if self._validate is not None:
                 judge(self._known[event.message] or Verdict.IGNORE)
             return

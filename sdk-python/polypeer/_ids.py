@@ -1,5 +1,5 @@
-"""Node ids, tickets and protocol names: text for people, bytes for the wire. Checked once, here, so that a typing
-error is a :class:`~polypeer.BadArgument` with its reason and not a refusal from far away."""
+"""Node ids, tickets and protocol names: text for people, bytes for the wire. They are checked here, so that a typing
+error raises :class:`~polypeer.BadArgument` with a reason before anything is sent."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _HEX_32 = re.compile(r"[0-9a-f]{64}\Z")
 
 
 def node_bytes(text: str) -> bytes:
-    """The key a node id stands for. Raises :class:`BadArgument` for anything but 52 characters of z-base-32 whose
-    last four bits are zero."""
+    """The public key of a node id. Raises :class:`BadArgument` for anything but 52 characters of z-base-32 whose last
+    four bits are zero."""
     node = _names.node_bytes(text)
     if node is None:
         raise BadArgument(f"{text[:80]!r} is not a node id: expected 52 characters of z-base-32")
@@ -25,7 +25,7 @@ def node_bytes(text: str) -> bytes:
 
 
 def key_id(key: bytes) -> str:
-    """An Ed25519 public key of 32 bytes as node ids are written. Raises :class:`BadArgument`."""
+    """An Ed25519 public key of 32 bytes in the text form of node ids. Raises :class:`BadArgument`."""
     if len(key) != 32:
         raise BadArgument(f"a public key has 32 bytes, not {len(key)}")
     return node_text(bytes(key))
@@ -46,7 +46,7 @@ def hash_bytes(text: str) -> bytes:
 
 
 def target(peer: str) -> m.Target:
-    """Whom a node id or a ticket means. Raises :class:`BadArgument`."""
+    """The target of a node id or a ticket. Raises :class:`BadArgument`."""
     text = peer.strip()
     if not text.startswith(TICKET_PREFIX):
         return m.TargetNode(node_bytes(text))

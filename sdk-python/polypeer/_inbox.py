@@ -30,8 +30,7 @@ class Inbox(Generic[T]):
         return True
 
     def put_dropping(self, item: T) -> T | None:
-        """Adds an item, and makes room by dropping the oldest, which comes back. A closed inbox gives the item
-        back."""
+        """Adds an item. When full, drops the oldest and returns it; a closed inbox returns the item itself."""
         if self._closed is not None:
             return item
         dropped = self._items.popleft() if len(self._items) >= self._limit else None
@@ -40,8 +39,8 @@ class Inbox(Generic[T]):
         return dropped
 
     async def get(self) -> T:
-        """The oldest item; waits for one. After :meth:`close` it raises the reason once the items are used up. A cancel
-        takes nothing."""
+        """The oldest item; waits for one. After :meth:`close` it raises the reason once the queue is empty. A cancel
+        loses no item."""
         while not self._items:
             if self._closed is not None:
                 raise self._closed
@@ -51,7 +50,7 @@ class Inbox(Generic[T]):
                 await waiter
             except BaseException:
                 if waiter.done() and not waiter.cancelled():
-                    self._wake(1)  # this waiter was told of an item and goes without it
+                    self._wake(1)  # this waiter was woken for an item and does not take it
                 raise
             finally:
                 if waiter in self._waiters:
@@ -59,17 +58,17 @@ class Inbox(Generic[T]):
         return self._items.popleft()
 
     def take_oldest(self) -> T | None:
-        """The oldest item, at once, if there is one."""
+        """The oldest item, or ``None``, without waiting."""
         return self._items.popleft() if self._items else None
 
     def remove(self, unwanted: Callable[[T], bool]) -> list[T]:
-        """Takes out the items for which ``unwanted`` is true, and returns them."""
+        """Removes the items for which ``unwanted`` is true and returns them."""
         taken = [item for item in self._items if unwanted(item)]
         self._items = deque(item for item in self._items if not unwanted(item))
         return taken
 
     def close(self, reason: BaseException) -> None:
-        """Takes no more items. Closing again changes nothing."""
+        """Accepts no more items. Idempotent; the first reason stays."""
         if self._closed is None:
             self._closed = reason
             self._wake(len(self._waiters))

@@ -1,5 +1,5 @@
-"""Every size and time the SDK uses, in one place. The first group is the gateway protocol's; a change there is a
-change of ``ipc-protocol/SPEC.md``. The second group is the SDK's own."""
+"""The SDK's limits, timeouts and backoffs. The first group is fixed by ``ipc-protocol/SPEC.md``, the second is the
+SDK's own."""
 
 VERSION = 1
 """The version of the gateway protocol this SDK speaks."""
@@ -38,53 +38,53 @@ MAX_TICKET_ADDRESSES = 16
 FIRST_CODE = 0x1_0000
 """Error codes from here up are Polypeer's; an application may use those below."""
 DEFAULT_TIMEOUT = 30.0
-"""Seconds an operation takes at most when nothing else is said."""
+"""Default timeout of an operation, seconds."""
 
 MAX_STREAMS_PER_PEER = 128
 """Streams and calls a plugin may have open with one peer."""
 CALLS_IN_FLIGHT = MAX_STREAMS_PER_PEER - 32
-"""Calls by this plugin in flight; more wait here. Less than one peer allows, so that many calls at once to one peer do
-not use up its streams; and far less than MAX_REQUESTS, which leaves room for listening and asking."""
+"""Calls by this plugin in flight; further ones wait. Below MAX_STREAMS_PER_PEER, so that a burst of calls leaves
+streams to that peer, and far below MAX_REQUESTS, which leaves room for other requests."""
 TIMEOUT_GRACE = 1.0
-"""Seconds netcore's own timeout gets before the SDK gives up by itself."""
+"""Seconds the SDK waits for netcore's own timeout before it raises one itself."""
 RECEIVE_HIGH = 512 << 10
-"""Unread bytes of one stream at which the SDK stops reading from its connection."""
+"""High watermark: unread bytes of one stream at which the SDK pauses reading from its connection."""
 RECEIVE_LOW = 128 << 10
-"""Unread bytes at which it reads again."""
+"""Low watermark: unread bytes at which it resumes."""
 RECEIVE_FIRST = 4 << 10
 """First receive buffer of a connection, bytes: small, since most streams stay idle."""
 RECEIVE_LARGEST = 256 << 10
 """The receive buffer doubles up to here while reads fill it."""
 SEND_HIGH = MAX_DATA
-"""Bytes waiting in the process at which writing waits: about one frame beyond what the kernel took."""
+"""High watermark of the send buffer, bytes: about one frame beyond the kernel's buffer."""
 SEND_LOW = 64 << 10
-"""Bytes waiting at which writing goes on."""
+"""Low watermark of the send buffer, bytes."""
 CONTROL_SEND_HIGH = 1 << 20
-"""Bytes waiting on the control session at which requests wait."""
+"""High watermark of the control session's send buffer, bytes; requests wait above it."""
 STREAM_LIMIT = 64 << 10
 """Buffer limit of asyncio's own stream readers, bytes: asyncio's default."""
 LINGER = 60.0
-"""Seconds a closed stream waits in the background for netcore to confirm what was sent."""
+"""Seconds a closed stream waits in the background for netcore's confirmation."""
 CLOSE_GRACE = 2.0
-"""Seconds `Node.close` waits for streams that are being confirmed."""
+"""Seconds `Node.close` waits for closed streams to be confirmed."""
 MAX_UNJUDGED = 256
-"""Messages of a topic that one validator may have under way; netcore waits for as many."""
+"""Validations of a topic in flight; netcore waits for as many verdicts."""
 REMEMBERED_MESSAGES = 1024
-"""Messages of a topic that a subscription knows again, with 32 bytes each: a netcore that was restarted gets those of
-the last minutes once more."""
+"""Message ids that a subscription keeps to drop duplicates, 32 bytes each: after a restart netcore delivers the
+messages of the last minutes again."""
 JUDGE_TIME = 10.0
-"""Seconds that netcore waits for a verdict."""
+"""Seconds netcore waits for a verdict."""
 MESSAGE_QUEUE = 256
-"""Messages of a topic kept for a slow reader, 16 MiB at most; then the oldest is dropped and counted."""
+"""Messages of a topic queued for a slow reader, 16 MiB at most; then the oldest is dropped and counted."""
 DATAGRAM_QUEUE = 1024
-"""Datagrams of a protocol kept for a slow reader, 1 MiB at most; then the oldest is dropped and counted."""
+"""Datagrams of a protocol queued for a slow reader, 1 MiB at most; then the oldest is dropped and counted."""
 PROVIDE_DELAYS = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
-"""Seconds before each try to provide a name, or to begin a feed or listener, again in a new session; the last one
-repeats. A netcore that has just started needs a while to find the DHT."""
+"""Backoff, seconds, between attempts to restore a provided name, feed or listener in a new session; the last one
+repeats. A netcore that has just started needs a while to join the DHT."""
 EVENT_QUEUE = 1024
-"""Events kept for one slow reader of events; older ones are dropped and counted."""
+"""Events queued for one slow reader; then the oldest is dropped and counted."""
 SERVE_CONCURRENCY = 128
-"""Handlers a listener runs at once when nothing else is said."""
+"""Default number of handlers that a listener runs at once."""
 RECONNECT_DELAYS = (0.0, 0.05, 0.1, 0.2, 0.4)
-"""Seconds before each try to reach netcore again; the last one repeats. Small, since it is one local connect, and
-the promise is that everything works within 3 s of netcore's return."""
+"""Backoff, seconds, between attempts to reconnect; the last one repeats. Small, since it is one local connect, and the
+promise is that everything works within 3 s of netcore's restart."""

@@ -1,4 +1,4 @@
-"""Listeners: streams and calls that others open, as they arrive."""
+"""Listeners: incoming streams and calls."""
 
 from __future__ import annotations
 
@@ -23,15 +23,14 @@ log = logging.getLogger("polypeer")
 
 
 class Call:
-    """A request from a peer or a plugin of this node, as a handler of :meth:`Listener.serve_requests` sees it."""
+    """An incoming request, the argument of the handler of :meth:`Listener.serve_requests`."""
 
     def __init__(self, origin: Origin, protocol: str, payload: bytes) -> None:
         self.origin = origin
-        """Who asks."""
+        """The peer or local plugin that sent it."""
         self.protocol = protocol
-        """What is spoken."""
         self.payload = payload
-        """What was sent, at most 64 KiB."""
+        """At most 64 KiB."""
 
     @property
     def peer(self) -> str | None:
@@ -52,11 +51,10 @@ class Listener:
 
     def __init__(self, node: Node, protocol: str, local: bool, *, requests_only: bool = False) -> None:
         self.protocol = protocol
-        """What is served."""
         self.local = local
-        """Whether it is served to plugins of this node instead of peers."""
+        """Whether it serves plugins of this node instead of peers."""
         self.calls_as_events = requests_only
-        """For the node: how calls are to arrive."""
+        """For the node: whether calls arrive as events instead of streams."""
         self._requests_only = requests_only
         self._node = node
         self._streams: Inbox[_Announced] = Inbox(MAX_UNCLAIMED)
@@ -70,12 +68,12 @@ class Listener:
     # Streams.
 
     async def accept(self) -> Stream:
-        """The next stream, open. Calls arrive as streams, too, unless :meth:`serve_requests` takes them: the request up
-        to the end, and what is written back up to the end is the reply.
+        """The next stream, open. Calls arrive as streams, too, unless :meth:`serve_requests` handles them: read the
+        request up to its end and write the reply up to its end.
 
-        Raises :class:`NodeClosed` after :meth:`close` or when the node is closed, and the reason when netcore no longer
-        lets this plugin serve. Streams that went away before they were accepted are skipped. A cancel leaves a stream
-        that was being accepted refused to its opener, and the listener as it was.
+        Raises :class:`NodeClosed` after :meth:`close` or when the node is closed, and the reason when this plugin may
+        no longer serve. Streams withdrawn before they were accepted are skipped. A cancel refuses the stream that was
+        being accepted and leaves the listener open.
         """
         while True:
             announced = await self._streams.get()
@@ -87,14 +85,14 @@ class Listener:
         try:
             return await self._node.claim(*announced)
         except (PolypeerError, OSError) as error:
-            log.debug("stream for %s went away before it was accepted: %s", self.protocol, error)
+            log.debug("stream for %s was withdrawn before it was accepted: %s", self.protocol, error)
             return None
 
     def __aiter__(self) -> Listener:
         return self
 
     async def __anext__(self) -> Stream:
-        """As :meth:`accept`; the iteration ends when the listener or the node is closed in order."""
+        """As :meth:`accept`; the iteration ends when the listener or the node is closed."""
         try:
             return await self.accept()
         except NodeClosed as closed:
@@ -103,9 +101,9 @@ class Listener:
             raise
 
     async def serve(self, handler: StreamHandler, *, concurrency: int = SERVE_CONCURRENCY) -> None:
-        """Runs ``handler(stream)`` for each stream, at most ``concurrency`` at once; more wait unaccepted, and their
-        openers with them. When a handler returns its stream is closed in order; when it raises, the exception is
-        logged, the stream is reset, and serving goes on.
+        """Runs ``handler(stream)`` for each stream, at most ``concurrency`` at once; further ones stay unaccepted, so
+        their openers wait. When a handler returns, its stream is closed; when it raises, the exception is logged, the
+        stream is reset, and serving continues.
 
         Returns when the listener is closed, raises as :meth:`accept` otherwise. A cancel cancels the handlers, resets
         their streams and waits for them; the listener stays open.
@@ -163,12 +161,12 @@ class Listener:
 
     async def serve_requests(self, handler: CallHandler, *, concurrency: int = SERVE_CONCURRENCY) -> None:
         """Answers each request with what ``handler(call)`` returns, at most 64 KiB. While this runs, requests do not
-        arrive as streams; :meth:`serve` runs beside it for streams. (Without streams, use :meth:`Node.handle`, which
-        has no moment in which a request may arrive as a stream.) A handler that raises :class:`Refused` declines
+        arrive as streams; :meth:`serve` may run at the same time for streams. (Without streams, use
+        :meth:`Node.handle`: it never receives a request as a stream.) A handler that raises :class:`Refused` declines
         with its code, below 65,536, and message; any other exception is logged and declines as ``refused``.
 
-        Returns when the listener is closed; raises as :meth:`accept`, and what registering raises. A cancel cancels the
-        handlers, whose callers are declined.
+        Returns when the listener is closed; raises as :meth:`accept` and :meth:`Node.listen`. A cancel cancels the
+        handlers and declines their calls.
         """
         try:
             if not self.calls_as_events:
@@ -203,8 +201,8 @@ class Listener:
     # The end.
 
     async def close(self) -> None:
-        """Stops serving the protocol; streams that were accepted go on. When this returns another plugin may serve it.
-        Closing again changes nothing. Raises nothing; a cancel leaves the listener closed and netcore told."""
+        """Stops serving the protocol; accepted streams continue. When this returns, another plugin may serve it.
+        Idempotent. Raises nothing; after a cancel the listener is closed as well."""
         if self._closed:
             return
         self.end(NodeClosed(f"the listener for {self.protocol} is closed"))
@@ -217,7 +215,7 @@ class Listener:
             self._node.unregister_soon(self)
 
     def end(self, reason: PolypeerError) -> None:
-        """For the node: nothing more will arrive, for this reason."""
+        """For the node: ends the listener, for this reason."""
         self._closed = True
         self._streams.close(reason)
         self._calls.close(reason)
@@ -229,10 +227,10 @@ class Listener:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    # What the node tells.
+    # Callbacks of the node.
 
     def on_stream(self, session: Session, event: m.EventStream) -> None:
-        """A stream is announced."""
+        """Queues or refuses an announced stream."""
         if self._requests_only:
             refusal = m.Failure(ErrorCode.REFUSED, "only requests are answered here, no streams")
         elif self._streams.put((session, event)):
@@ -242,23 +240,23 @@ class Listener:
         session.tell(m.RequestRefuseStream(event.stream, refusal))
 
     def on_stream_gone(self, stream: int) -> None:
-        """An announced stream is gone, if it is one of this listener's."""
+        """Removes a withdrawn stream."""
         self._streams.remove(lambda announced: announced[1].stream == stream)
 
     def on_call(self, session: Session, event: m.EventCall) -> None:
-        """Somebody calls."""
+        """Queues or declines a call."""
         if not self.calls_as_events or not self._calls.put((session, event)):
-            session.decline(event.call, m.Failure(ErrorCode.REFUSED, "nobody answers requests here now"))
+            session.decline(event.call, m.Failure(ErrorCode.REFUSED, "no handler answers requests now"))
 
     def on_call_gone(self, call: int) -> None:
-        """The caller gave up, if it is one of this listener's."""
+        """Removes a cancelled call, or cancels its handler."""
         self._calls.remove(lambda called: called[1].call == call)
         task = self._answering.get(call)
         if task is not None:
             task.cancel()
 
     def on_session_lost(self) -> None:
-        """What was announced is gone with its session."""
+        """Removes the streams and calls of the lost session."""
         self._streams.remove(lambda _: True)
         self._calls.remove(lambda _: True)
         for task in self._answering.values():

@@ -19,7 +19,7 @@ from ._types import Published, TopicInfo
 class Messaging(Asking):
     """Owns the feeds. Every method raises :class:`NotAllowed` without its grant, :class:`TimedOut` after ``timeout``
     seconds, :class:`BadArgument` for an invalid name or node, :class:`Busy` while 256 requests are unanswered, and
-    :class:`ConnectionLost` when netcore went away; more is said where it applies."""
+    :class:`ConnectionLost` when netcore disconnected; each method names further ones."""
 
     def __init__(self, path: str, reconnector: Reconnector) -> None:
         super().__init__(path, reconnector)
@@ -28,8 +28,8 @@ class Messaging(Asking):
     # Topics.
 
     async def publish(self, topic: str, payload: bytes, *, timeout: float = DEFAULT_TIMEOUT) -> Published:
-        """Sends a message of at most 64 KiB (:class:`TooLarge`) to all who are subscribed to a topic. Grant ``topics``.
-        After :class:`ConnectionLost`, or a cancel, it may have been sent."""
+        """Sends a message of at most 64 KiB (:class:`TooLarge`) to all subscribers of a topic. Grant ``topics``. After
+        :class:`ConnectionLost`, or a cancel, it may have been sent."""
         expect_bytes(payload, "a message")
         if len(payload) > MAX_GOSSIP:
             raise TooLarge(f"message of {len(payload)} bytes; the limit is {MAX_GOSSIP}. Publish where to get it")
@@ -39,12 +39,12 @@ class Messaging(Asking):
 
     def subscribe(self, topic: str, *, validate: Validate = None) -> Subscription:
         """A topic's messages: ``async with node.subscribe("news") as messages:``, then ``async for message in
-        messages``. Grant ``topics``. Each message comes once, in no order; those published by this plugin do not come.
+        messages``. Grant ``topics``. Each message is delivered once, in no order; this plugin's own are not.
 
-        ``validate`` decides which messages are passed on to other peers, and given to the reader: a function, or an
+        ``validate`` decides which messages are passed on to other peers and delivered to the reader: a function, or an
         ``async`` one, of the :class:`Message` that returns a :class:`Verdict`, ``True`` for ``ACCEPT`` or ``False`` for
         ``IGNORE`` within 10 s; one that raises ignores. A function that is not ``async`` must be quick: it runs in the
-        event loop. With ``"manual"`` every message is given to the reader, who calls its :meth:`Message.accept`,
+        event loop. With ``"manual"`` every message is delivered, and the reader calls its :meth:`Message.accept`,
         :meth:`Message.ignore` or :meth:`Message.reject`. Without it every message is passed on at once.
         """
         if validate is not None and validate != "manual" and not callable(validate):
@@ -52,29 +52,29 @@ class Messaging(Asking):
         return Subscription(self, _ids.record_name(topic), validate)
 
     async def topic_info(self, topic: str, *, timeout: float = DEFAULT_TIMEOUT) -> TopicInfo:
-        """How a topic fares that this plugin is subscribed to; otherwise :class:`BadArgument`."""
+        """Counters of a subscribed topic; :class:`BadArgument` without a subscription."""
         answer = await self._ask(m.RequestTopic(_ids.record_name(topic)), timeout, again=True)
         return _types.topic_info(expect(answer, m.ResponseTopic).value)
 
     # Datagrams.
 
     async def send_datagram(self, peer: str, protocol: str, data: bytes, *, timeout: float = DEFAULT_TIMEOUT) -> None:
-        """Sends at most 1,024 bytes (:class:`TooLarge`) to a connected peer; they arrive once or never, and nobody is
-        told when they do not. Returns once they are queued. Grant ``dial``. Raises :class:`Unreachable` when the peer
-        is not connected: a request or a stream connects."""
+        """Sends at most 1,024 bytes (:class:`TooLarge`) to a connected peer; they arrive once or never, and a loss is
+        not reported. Returns once they are queued. Grant ``dial``. Raises :class:`Unreachable` when the peer is not
+        connected: a request or a stream connects."""
         check_datagram(data)
         node = _ids.node_bytes(_ids.peer_id(peer))
         await self._ask(m.RequestSendDatagram(node, _ids.protocol(protocol), bytes(data)), timeout)
 
     def datagrams(self, protocol: str) -> Datagrams:
         """A protocol's datagrams: ``async with node.datagrams("game/1") as datagrams:``, then ``async for``. Grant
-        ``serve``; one plugin of a node has them."""
+        ``serve``; one plugin per node receives them."""
         return Datagrams(self, _ids.protocol(protocol))
 
-    # Feeds, for those who make them.
+    # Feeds.
 
     async def begin_feed(self, feed: Feed[Any]) -> None:
-        """For feeds: asks netcore."""
+        """For feeds: registers one and requests it from netcore."""
         self._raise_if_ended()
         self._feeds.add(feed)
         try:
@@ -86,6 +86,6 @@ class Messaging(Asking):
             raise
 
     async def end_feed(self, feed: Feed[Any]) -> None:
-        """For feeds: tells netcore that it is over, and waits until it knows."""
+        """For feeds: removes one, tells netcore and waits for the answer."""
         if self._feeds.remove(feed):
             await self._ask_for_the_end(feed.end_request())

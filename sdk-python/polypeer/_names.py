@@ -1,5 +1,5 @@
-"""The rules of ids, names and tickets as the wire has them: section 4 of ``ipc-protocol/SPEC.md``. They only say
-whether a text follows its rule; ``_ids.py`` explains to callers what is wrong with one."""
+"""The syntax of ids, names and tickets: section 4 of ``ipc-protocol/SPEC.md``. These functions only check; ``_ids.py``
+raises with an explanation."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def node_text(node: bytes) -> str:
 
 
 def node_bytes(text: str) -> Optional[bytes]:
-    """The 32 bytes a node id stands for; ``None`` when ``text`` is not one."""
+    """The 32 bytes of a node id; ``None`` for invalid text."""
     number = 0
     for symbol in text:
         if symbol not in _VALUES:
@@ -42,27 +42,28 @@ def node_bytes(text: str) -> Optional[bytes]:
 
 
 def is_plugin_id(text: str) -> bool:
-    """Whether it can name a plugin."""
+    """Whether ``text`` is a valid plugin id."""
     return _PLUGIN_ID.match(text) is not None
 
 
 def is_protocol(text: str) -> bool:
-    """Whether it is a protocol, ``name/version``."""
+    """Whether ``text`` is a valid protocol, ``name/version``."""
     return len(text) <= MAX_PROTOCOL and _PROTOCOL.match(text) is not None
 
 
 def is_pattern(text: str) -> bool:
-    """Whether it is a name, a prefix and ``*``, or ``*``."""
+    """Whether ``text`` is a valid pattern: a name, a prefix and ``*``, or ``*``."""
     return len(text) <= MAX_PROTOCOL and _PATTERN.match(text) is not None
 
 
 def is_name(text: str) -> bool:
-    """Whether it can name a topic, a record or something provided."""
+    """Whether ``text`` is a valid name of a topic, a record or a provider."""
     return len(text) <= MAX_NAME and _NAME.match(text) is not None
 
 
 def is_ticket(text: str) -> bool:
-    """Whether it is ``polypeer:ID`` or ``polypeer:ID@IP:PORT,IP:PORT…``; parts after ``;`` are of later versions."""
+    """Whether ``text`` is ``polypeer:ID`` or ``polypeer:ID@IP:PORT,IP:PORT…``; later versions may add parts after
+    ``;``."""
     text = text.strip()
     if not text.startswith(TICKET_PREFIX) or len(text.encode("utf-8", "replace")) > MAX_TICKET:
         return False

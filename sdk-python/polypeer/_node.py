@@ -1,4 +1,4 @@
-"""The node, as its plugins see it: what it serves, the events it receives, its end.
+"""The node as its plugins see it: serving, events, shutdown.
 
 Node ──► Reconnector ──► Session ──► ControlMachine     one control session, renewed when netcore restarts
   │ └──► Serving ──► Listener                           streams and calls that arrive, by protocol
@@ -40,9 +40,9 @@ if TYPE_CHECKING:
 class Node(Dialing, Messaging, Dht):
     """This plugin's connection to its node, made by :func:`polypeer.connect`. Use it as ``async with``.
 
-    While netcore is away, every operation waits for its return within the operation's own time limit; what was under
-    way when it went fails with :class:`ConnectionLost`. Listeners, subscriptions and watches come back by themselves.
-    When another session of the same launch takes over, everything raises :class:`Superseded`, for good.
+    While netcore restarts, every operation waits within its own timeout; operations in flight at the restart fail with
+    :class:`ConnectionLost`. The SDK restores listeners, subscriptions and watches. When another session of the same
+    launch takes over, everything raises :class:`Superseded`, permanently.
     """
 
     def __init__(self, path: str, token: bytes) -> None:
@@ -72,24 +72,24 @@ class Node(Dialing, Messaging, Dht):
 
     @property
     def grants(self) -> Grants:
-        """What the operator allows this plugin now."""
+        """What the operator currently allows this plugin."""
         assert self._grants is not None, "connect() waits for the welcome"
         return self._grants
 
     @property
     def connected(self) -> bool:
-        """Whether netcore is there now."""
+        """Whether there is a session with netcore."""
         return self._reconnector.current is not None
 
     @property
     def events_skipped(self) -> int:
-        """Events of a later version of netcore that this SDK does not know and skipped."""
+        """Events of a later version of netcore, which this SDK skipped."""
         return self._reconnector.skipped
 
     @property
     def events_dropped(self) -> int:
-        """Events that netcore dropped since this process did not read them in time: messages and datagrams of all
-        topics and protocols among them. What a feed dropped here is in its own ``dropped``."""
+        """Events that netcore dropped because this process did not read them in time, messages and datagrams included.
+        Each feed counts its own drops in ``dropped``."""
         return self._events_dropped
 
     async def info(self, *, timeout: float = DEFAULT_TIMEOUT) -> NodeInfo:
@@ -103,11 +103,11 @@ class Node(Dialing, Messaging, Dht):
         return [_types.peer_info(each) for each in expect(response, m.ResponsePeers).value]
 
     async def ping(self, *, timeout: float = DEFAULT_TIMEOUT) -> None:
-        """Asks whether netcore answers. Raises as :meth:`info`."""
+        """Checks that netcore answers. Raises as :meth:`info`."""
         await self._ask(m.RequestPing(), timeout, again=True)
 
     async def ready(self, *, timeout: float = DEFAULT_TIMEOUT) -> None:
-        """Says that this plugin is ready to work, for ``health.ready = "notify"``. Raises as :meth:`info`."""
+        """Reports that this plugin is ready, for ``health.ready = "notify"``. Raises as :meth:`info`."""
         self._is_ready = True
         await self._ask(m.RequestReady(), timeout, again=True)
 
@@ -117,8 +117,7 @@ class Node(Dialing, Messaging, Dht):
         """Serves ``protocol`` to peers, or with ``local`` to plugins of this node and the operator.
 
         Raises :class:`NotAllowed` without the grant, :class:`AlreadyServed` when another listener of this node has the
-        protocol, :class:`BadArgument` for a name that is no protocol, :class:`TimedOut`. A cancel leaves nothing
-        registered.
+        protocol, :class:`BadArgument` for an invalid name, :class:`TimedOut`. After a cancel nothing is registered.
         """
         return await self._listen(Listener(self, _ids.protocol(protocol), local), timeout)
 
@@ -147,16 +146,16 @@ class Node(Dialing, Messaging, Dht):
         return StreamServer(await self.listen(protocol, local=local), self.claim_transport, connected, limit)
 
     async def register(self, listener: Listener, timeout: float = DEFAULT_TIMEOUT) -> None:
-        """For listeners: tells netcore, in the way calls are wanted now."""
+        """For listeners: registers one with netcore, with its current call mode."""
         await self._ask(listen_request(listener), timeout, again=True)
 
     def register_again(self, listener: Listener) -> None:
-        """For listeners: as :meth:`register`, without waiting; a session that comes later is told anyway."""
+        """For listeners: as :meth:`register`, without waiting; a later session restores it."""
         if self._reconnector.current is not None:
             self._reconnector.current.tell(listen_request(listener))
 
     async def unregister(self, listener: Listener) -> None:
-        """For listeners: tells netcore that it is over, and waits until it knows."""
+        """For listeners: removes one, tells netcore and waits for the answer."""
         if self._serving.remove(listener):
             await self._ask_for_the_end(unlisten_request(listener))
 
@@ -168,22 +167,22 @@ class Node(Dialing, Messaging, Dht):
     # Events.
 
     def watch_peers(self) -> Events[PeerEvent]:
-        """:class:`PeerUp` and :class:`PeerDown` as they happen, beginning with the peers that are connected now. After
-        a restart of netcore it tells what changed."""
+        """:class:`PeerUp` and :class:`PeerDown` as they happen, beginning with the connected peers. After a restart of
+        netcore it yields the differences."""
         return self._watch.peers()
 
     def events(self) -> Events[Event]:
-        """Everything that happens to this node: what :meth:`watch_peers` and :meth:`network_events` tell, and
-        :class:`GrantsChanged`, :class:`SessionLost`, :class:`SessionRestored`."""
+        """All events of this node: those of :meth:`watch_peers` and :meth:`network_events`, and :class:`GrantsChanged`,
+        :class:`SessionLost`, :class:`SessionRestored`."""
         return self._watch.everything()
 
     def network_events(self) -> Events[NetworkEvent]:
         """:class:`ReachChanged`, :class:`AddressesChanged` and, for peers this plugin may see, :class:`PathChanged`, as
-        they happen. It begins with the reach and the addresses as they are; what became different while netcore was
-        away is told, too."""
+        they happen, beginning with the current reach and addresses. After a restart of netcore it yields the
+        differences."""
         return self._watch.network()
 
-    # What the session tells.
+    # Callbacks of the session.
 
     def _on_event(self, session: Session, event: m.Event) -> None:
         if isinstance(event, (m.EventStream, m.EventCall)):
@@ -219,7 +218,7 @@ class Node(Dialing, Messaging, Dht):
                 self._in_background(self._watch.sync(session))
 
     async def _restore(self, session: Session) -> None:
-        """Makes a new session what the one before was."""
+        """Restores in a new session what the previous one had."""
         first = self._welcome is None
         self._welcome = session.welcomed.result()
         self._grants = _types.grants(self._welcome.grants)
@@ -243,24 +242,24 @@ class Node(Dialing, Messaging, Dht):
             try:
                 await work
             except PolypeerError:
-                return  # the session is over; the next one starts from the beginning
+                return  # the session has ended; the next one restores everything
 
         task = asyncio.ensure_future(run())
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
-    # The end.
+    # Shutdown.
 
     async def wait_closed(self) -> None:
-        """Waits until the node is closed. Raises the reason (:class:`Superseded`, :class:`Unauthorised`) when that was
-        not :meth:`close`. A cancel changes nothing."""
+        """Waits until the node is closed. Raises the reason (:class:`Superseded`, :class:`Unauthorised`) unless that
+        was :meth:`close`. A cancel has no effect on the node."""
         reason = await asyncio.shield(self._reconnector.ended)
         if reason.code != ErrorCode.SHUTTING_DOWN:
             raise reason
 
     async def close(self) -> None:
-        """Closes listeners, gives open streams up, waits up to 2 s for closed ones to be confirmed, and ends the
-        session. Closing again changes nothing. Raises nothing; a cancel closes at once."""
+        """Closes listeners, aborts open streams, waits up to 2 s for closed ones to be confirmed, and ends the session.
+        Idempotent. Raises nothing; a cancel closes at once."""
         self._reconnector.end(NodeClosed("the node was closed"))
         self._end(self._reconnector.ended.result())
         try:

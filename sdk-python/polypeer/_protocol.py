@@ -1,5 +1,5 @@
-"""The control session as a pure state machine: bytes in, events out; requests in, bytes out. It does no input or
-output and knows no clock; ``_session.py`` drives it over a local socket.
+"""The control session as a pure state machine: bytes in, events out; requests in, bytes out. It does no input or output
+and knows no clock; ``_session.py`` drives it over a local socket.
 
 The machine starts with :meth:`ControlMachine.hello`. Until netcore answered, nothing else may be sent.
 """
@@ -27,14 +27,14 @@ def frame(body: bytes) -> bytes:
 
 
 class FrameBuffer:
-    """Cuts received bytes into frames. Holds one unfinished frame at most, beside what one call to :meth:`feed`
+    """Splits received bytes into frames. Buffers at most one incomplete frame beside what one call to :meth:`feed`
     brought."""
 
     def __init__(self) -> None:
         self._bytes = bytearray()
 
     def feed(self, data: bytes | bytearray | memoryview) -> None:
-        """Adds what was received."""
+        """Adds received bytes."""
         self._bytes += data
 
     def take(self) -> bytes | None:
@@ -52,7 +52,7 @@ class FrameBuffer:
         return body
 
     def rest(self) -> bytes:
-        """What is left after the last whole frame; the buffer is empty afterwards."""
+        """Takes out the bytes after the last whole frame."""
         rest = bytes(self._bytes)
         self._bytes.clear()
         return rest
@@ -60,21 +60,21 @@ class FrameBuffer:
 
 @dataclass(frozen=True)
 class Welcomed:
-    """The session stands."""
+    """The session is open."""
 
     welcome: m.Welcome
 
 
 @dataclass(frozen=True)
 class HelloRefused:
-    """Netcore wants no session; it closes the connection."""
+    """Netcore refused the session and closes the connection."""
 
     failure: m.Failure
 
 
 @dataclass(frozen=True)
 class Answered:
-    """A request of this session is answered."""
+    """A response to a request of this session."""
 
     id: int
     response: m.Response
@@ -82,7 +82,7 @@ class Answered:
 
 @dataclass(frozen=True)
 class Happened:
-    """Netcore tells something."""
+    """An event."""
 
     event: m.Event
 
@@ -111,12 +111,12 @@ class ControlMachine:
 
     @property
     def unanswered(self) -> int:
-        """Requests without an answer, cancelled ones included; at most 256."""
+        """Pending requests, cancelled ones included; at most 256."""
         return len(self._unanswered)
 
     def hello(self) -> bytes:
         """The first bytes of the connection."""
-        assert self._state is _State.NEW, "hello is said once"
+        assert self._state is _State.NEW, "hello is sent once"
         self._state = _State.WAITING
         return frame(m.encode_opening(m.OpeningHello((VERSION,), self._token)))
 
@@ -135,7 +135,7 @@ class ControlMachine:
         return id, body
 
     def cancel(self, id: int) -> bytes:
-        """The bytes that give up on a request; empty when it is answered already. It is still answered."""
+        """The bytes that cancel a request, which is still answered; empty when it was answered."""
         if id not in self._unanswered or self._state is not _State.OPEN:
             return b""
         return frame(m.encode_client_frame(m.ClientFrameCancel(id)))
@@ -150,8 +150,8 @@ class ControlMachine:
         return frame(m.encode_client_frame(m.ClientFrameDecline(call, failure)))
 
     def receive(self, data: bytes | bytearray | memoryview) -> list[MachineEvent]:
-        """What the received bytes mean, in order. Raises :class:`ProtocolError` when netcore breaks the protocol; the
-        session cannot go on after that."""
+        """The messages in the received bytes, in order. Raises :class:`ProtocolError` when netcore breaks the protocol;
+        the session must then be closed."""
         self._frames.feed(data)
         events: list[MachineEvent] = []
         while True:
@@ -191,11 +191,11 @@ class ControlMachine:
         self._state = _State.OVER
         if isinstance(reply, m.OpeningReplyRefused):
             return HelloRefused(reply.value)
-        raise ProtocolError("netcore answered hello as if it were a stream")
+        raise ProtocolError("netcore answered hello with a stream")
 
     def _answered(self, id: int, response: m.Response) -> Answered:
         if id not in self._unanswered:
-            raise ProtocolError(f"netcore answered request {id}, which is not open")
+            raise ProtocolError(f"netcore answered request {id}, which is not pending")
         self._unanswered.remove(id)
         return Answered(id, response)
 

@@ -1,4 +1,4 @@
-"""Keeping up what this node provides, across sessions and while the DHT cannot be reached."""
+"""Provided names, restored in each session and retried while the DHT is unreachable."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ CurrentSession = Callable[[], Awaitable["Session"]]
 
 
 class Provision:
-    """What :meth:`Node.provide` returns: ``async with node.provide(name):`` provides inside the block, ``await
+    """The result of :meth:`Node.provide`: ``async with node.provide(name):`` provides inside the block, ``await
     node.provide(name)`` until :meth:`Node.unprovide` or the end of the node."""
 
     def __init__(self, node: Dht, name: str, timeout: float) -> None:
         self.name = name
         self.copies = 0
-        """How many nodes listed it when that was first said. 0: it is listed as soon as that is possible."""
+        """Number of nodes that listed it at first. 0: netcore retries until one does."""
         self._node = node
         self._timeout = timeout
 
@@ -49,7 +49,8 @@ class Provision:
 
 
 class Provided:
-    """The names a node provides. For each a task asks again in every new session; netcore repeats within one."""
+    """The names a node provides. One task each restores it in every new session; netcore republishes within a
+    session."""
 
     def __init__(self, session: CurrentSession) -> None:
         self._session = session
@@ -59,7 +60,7 @@ class Provided:
         return name in self._tasks
 
     async def begin(self, name: str, timeout: float) -> int:
-        """Asks for the first time; how many nodes list it then. Raises what netcore says, and
+        """Provides a name and returns the number of nodes that list it. Raises netcore's failure, and
         :class:`AlreadyServed`; then nothing is provided."""
         if name in self._tasks:
             raise AlreadyServed(f"this plugin provides {name} already")
@@ -73,14 +74,14 @@ class Provided:
         except BaseException:
             self._tasks.pop(name, None)
             if session is not None:
-                session.tell(m.RequestUnprovide(name))  # netcore may have said yes meanwhile
+                session.tell(m.RequestUnprovide(name))  # netcore may have accepted it meanwhile
             raise
         if name in self._tasks:  # not ended meanwhile
             self._tasks[name] = asyncio.ensure_future(self._keep(name, timeout, session))
         return stored.copies
 
     def end(self, name: str) -> bool:
-        """Provides no more. Whether it did."""
+        """Stops providing a name; ``False`` when it was not provided."""
         known = name in self._tasks
         task = self._tasks.pop(name, None)
         if task is not None:
@@ -88,14 +89,14 @@ class Provided:
         return known
 
     def grants_changed(self, grants: Grants) -> None:
-        """Ends what is not covered any more, as netcore did."""
+        """Ends the names that the grants no longer cover, as netcore did."""
         for name in list(self._tasks):
             if not allows_any(grants.dht, name):
                 self.end(name)
-                log.warning("%s is not provided any more: the operator withdrew the grant", name)
+                log.warning("%s is no longer provided: the operator withdrew the grant", name)
 
     async def close(self) -> None:
-        """Ends all."""
+        """Ends all names."""
         tasks = [task for task in self._tasks.values() if task is not None]
         self._tasks.clear()
         for task in tasks:
@@ -109,10 +110,10 @@ class Provided:
                 session = await self._again(name, timeout)
         except PolypeerError as error:
             self._tasks.pop(name, None)
-            log.warning("%s is not provided any more: %s", name, error)
+            log.warning("%s is no longer provided: %s", name, error)
 
     async def _again(self, name: str, timeout: float) -> Session:
-        """The session in which it is provided. Raises what is final."""
+        """Restores a name and returns the session that provides it. Raises a permanent failure."""
         tries = 0
         while True:
             session = await self._session()
@@ -124,11 +125,11 @@ class Provided:
                 delay = 0.0  # the next session, once there is one
             except (Busy, Unreachable, TimedOut) as error:
                 delay = PROVIDE_DELAYS[min(tries, len(PROVIDE_DELAYS) - 1)]
-                log.info("%s is not provided yet (%s); trying again in %.0f s", name, error, delay)
+                log.info("%s is not provided yet (%s); retrying in %.0f s", name, error, delay)
                 tries += 1
             await asyncio.sleep(delay * random.uniform(0.75, 1.25))
 
 
 def request(name: str, timeout: float) -> m.RequestProvide:
-    """What asks to provide."""
+    """The request to provide a name."""
     return m.RequestProvide(name, milliseconds(timeout))

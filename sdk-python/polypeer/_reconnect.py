@@ -1,5 +1,5 @@
-"""Keeps one control session alive: makes the first, and the next whenever netcore went away, for as long as that makes
-sense. ``_node.py`` says what to restore on a new session."""
+"""Reconnects to netcore: starts the first control session, and the next one when a session is lost, until a permanent
+failure. ``_node.py`` decides what to restore in a new session."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from ._session import OnEvent, Session
 log = logging.getLogger("polypeer")
 
 _STEADY = 1.0
-"""Seconds a session must have lasted for the next reconnect to be immediate again; less looks like a loop."""
+"""Seconds a session must last to reset the backoff; shorter ones look like a loop."""
 
 Restore = Callable[[Session], Awaitable[None]]
 OnLost = Callable[[PolypeerError], None]
 
 
 def is_final(reason: PolypeerError) -> bool:
-    """Whether trying again is pointless, or would fight another session of the same launch."""
+    """Whether a retry is pointless, or would fight another session of the same launch."""
     return isinstance(reason, (Superseded, Unauthorised)) or reason.code == ErrorCode.UNSUPPORTED_VERSION
 
 
 class Reconnector:
-    """Owns the session and the task that renews it."""
+    """Owns the session and the task that replaces it."""
 
     def __init__(self, path: str, token: bytes, on_event: OnEvent, restore: Restore, on_lost: OnLost) -> None:
         self._path = path
@@ -38,15 +38,15 @@ class Reconnector:
         self._restore = restore
         self._on_lost = on_lost
         self._session: Session | None = None
-        self._skipped = 0  # by sessions that are over
+        self._skipped = 0  # by earlier sessions
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.ended: asyncio.Future[PolypeerError] = asyncio.get_running_loop().create_future()
-        """Why there will be no more sessions, once that is so."""
+        """Why there are no more sessions, once that is so."""
 
     async def start(self) -> Session:
         """The first session. Raises ``FileNotFoundError`` and ``PermissionError`` for the socket, a final refusal, and
-        tries on otherwise, so the caller sets the time limit."""
+        retries otherwise, so the caller sets the time limit."""
         session = await self._again(first=True)
         self._set(session)
         self._task = asyncio.ensure_future(self._keep(session))
@@ -63,8 +63,8 @@ class Reconnector:
         return self._session
 
     async def session(self) -> Session:
-        """The session, after waiting for one if netcore is away; the caller sets the time limit. Raises the reason when
-        there will be none."""
+        """The session; waits for one while netcore restarts, so the caller sets the time limit. Raises the reason when
+        there are no more sessions."""
         while self._session is None:
             if self.ended.done():
                 raise self.ended.result()
@@ -72,7 +72,7 @@ class Reconnector:
         return self._session
 
     def end(self, reason: PolypeerError) -> None:
-        """No more sessions, for this reason. The present one stays until :meth:`close`."""
+        """Starts no more sessions, for this reason. The current one lasts until :meth:`close`."""
         if not self.ended.done():
             self.ended.set_result(reason)
         self._changed.set()
@@ -111,7 +111,7 @@ class Reconnector:
             self._on_lost(reason)
             if self.ended.done():
                 return
-            log.info("the network core is away (%s); reconnecting", reason)
+            log.info("disconnected from the network core (%s); reconnecting", reason)
             tries = 0 if loop.time() - began >= _STEADY else tries + 1
             try:
                 session = await self._again(tries)
@@ -122,8 +122,8 @@ class Reconnector:
             self._set(session)
 
     async def _again(self, tries: int = 0, *, first: bool = False) -> Session:
-        """A new session with everything restored. Raises only what is final (:class:`NodeClosed` when this plugin is
-        to stop), and for the ``first`` the errors that show a wrong path."""
+        """A new session with everything restored. Raises only permanent failures (:class:`NodeClosed` when this plugin
+        must stop), and for the ``first`` session the errors of a wrong path."""
         while True:
             delay = RECONNECT_DELAYS[min(tries, len(RECONNECT_DELAYS) - 1)]
             await asyncio.sleep(delay * random.uniform(0.75, 1.25))
@@ -147,7 +147,7 @@ class Reconnector:
             await session.welcomed
             await self._restore(session)
             if session.lost.done():
-                raise ConnectionLost("the network core went away again")
+                raise ConnectionLost("the network core disconnected again")
         except BaseException:
             session.close()
             raise

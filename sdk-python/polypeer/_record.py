@@ -1,4 +1,4 @@
-"""Signed records of the DHT, as bytes to sign and as messages."""
+"""Signed records of the DHT."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from ._errors import BadArgument, TooLarge, expect_bytes
 from ._limits import MAX_VALUE
 
 _DOMAIN = b"polypeer/1 record\0"
-"""Before what is signed, so that a signature for one use is none for another."""
+"""Prefix of the signed bytes: domain separation."""
 _SIGNATURE = 64
 
 
 @dataclass(frozen=True)
 class SignedRecord:
-    """What the owner of a key says under a name. Of two records of one key and name the one with the higher
-    ``sequence`` holds.
+    """A value that the owner of a key stores under a name. Of two records of one key and name the higher ``sequence``
+    replaces the other.
 
-    To sign with a key of the plugin's own, by whatever library it uses for Ed25519::
+    To sign with the plugin's own key, by any Ed25519 library::
 
         record = SignedRecord(key, "chat/motd", sequence, int(time.time()) + 3600, b"hello")
         record = record.with_signature(secret_key.sign(record.signed_bytes()))
@@ -28,19 +28,19 @@ class SignedRecord:
     """
 
     key: str
-    """Whose: an Ed25519 public key as node ids are written, 52 characters; see :func:`polypeer.key_id`."""
+    """The owner: an Ed25519 public key in the text form of node ids, 52 characters; see :func:`polypeer.key_id`."""
     name: str
     sequence: int
-    """Grows with every change."""
+    """Must grow with every change."""
     expires: int
-    """Until when it is good, Unix seconds; at most 24 hours ahead when it is put."""
+    """Expiry, Unix seconds; at most 24 hours ahead when it is put."""
     value: bytes
     """At most 3,072 bytes."""
     signature: bytes = b""
     """64 bytes, by ``key``, of :meth:`signed_bytes`."""
 
     def signed_bytes(self) -> bytes:
-        """What the signature covers. Raises :class:`BadArgument` for a key, name or number that is none."""
+        """The bytes the signature covers. Raises :class:`BadArgument` for an invalid key, name or number."""
         name = _ids.record_name(self.name).encode()
         try:
             numbers = struct.pack("<QQQ", self.sequence, self.expires, len(self.value))
@@ -51,7 +51,7 @@ class SignedRecord:
         )
 
     def with_signature(self, signature: bytes) -> SignedRecord:
-        """The same, signed. Raises :class:`BadArgument` unless there are 64 bytes."""
+        """A copy with the signature. Raises :class:`BadArgument` unless it has 64 bytes."""
         if len(signature) != _SIGNATURE:
             raise BadArgument(f"a signature has {_SIGNATURE} bytes, not {len(signature)}")
         return replace(self, signature=bytes(signature))
@@ -76,4 +76,4 @@ def check_value(value: bytes) -> None:
     """Raises :class:`TooLarge` for a value over 3,072 bytes."""
     expect_bytes(value, "a value")
     if len(value) > MAX_VALUE:
-        raise TooLarge(f"value of {len(value)} bytes; the limit is {MAX_VALUE}. Put its hash, and serve the rest")
+        raise TooLarge(f"value of {len(value)} bytes; the limit is {MAX_VALUE}. Put its hash and serve the rest")

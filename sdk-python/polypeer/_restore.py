@@ -1,5 +1,5 @@
-"""Bringing back in a new session what the one before had: listeners and feeds, whose owners (``_serving.py``,
-``_feed.py``) say what is wanted. ``_node.py`` runs it."""
+"""Restores listeners and feeds in a new session. Their owners (``_serving.py``, ``_feed.py``) list what is wanted;
+``_node.py`` runs it."""
 
 from __future__ import annotations
 
@@ -22,26 +22,27 @@ log = logging.getLogger("polypeer")
 
 @dataclass(frozen=True)
 class Wanted:
-    """Something that netcore is to be asked for in each session."""
+    """Something to request from netcore in each session."""
 
     what: str
-    """For people."""
+    """A description, for logs."""
     request: Callable[[], m.Request]
-    """Asks for it as it is wanted now."""
+    """The request, as it is wanted now."""
     stands: Callable[[], bool]
     """Whether it is still wanted."""
     give_up: Callable[[PolypeerError], None]
-    """Ends it: it was refused for good."""
+    """Ends it after a permanent refusal."""
 
     async def ask(self, session: Session) -> bool:
-        """Asks for it, or ends it. False when the refusal may pass. Raises :class:`ConnectionLost`."""
+        """Requests it, and ends it after a permanent refusal. ``False`` after a temporary one. Raises
+        :class:`ConnectionLost`."""
         try:
             await session.ask(self.request())
         except ConnectionLost:
             raise
         except PolypeerError as error:
             if is_passing(error):
-                log.info("%s is not back yet: %s", self.what, error)
+                log.info("%s is not restored yet: %s", self.what, error)
                 return False
             if self.stands():
                 self.give_up(error)
@@ -49,14 +50,14 @@ class Wanted:
 
 
 async def restore(session: Session, wanted: Iterable[Wanted]) -> list[Wanted]:
-    """Asks for everything once; what was refused for a reason that may pass comes back, for :func:`keep_asking`.
-    Raises :class:`ConnectionLost`."""
+    """Requests everything once and returns what was refused temporarily, for :func:`keep_asking`. Raises
+    :class:`ConnectionLost`."""
     return [one for one in wanted if not await one.ask(session)]
 
 
 async def keep_asking(session: Session, one: Wanted) -> None:
-    """Asks until it is granted, refused for good, not wanted any more, or the session is over, which raises
-    :class:`ConnectionLost`: then the next one asks."""
+    """Retries until it is accepted, refused permanently or no longer wanted. Raises :class:`ConnectionLost` at the end
+    of the session; the next one requests it again."""
     tries = 0
     while True:
         delay = PROVIDE_DELAYS[min(tries, len(PROVIDE_DELAYS) - 1)]
@@ -67,5 +68,5 @@ async def keep_asking(session: Session, one: Wanted) -> None:
 
 
 def is_passing(error: PolypeerError) -> bool:
-    """Whether a failure of netcore's may be gone when asked again."""
+    """Whether netcore's failure is temporary."""
     return isinstance(error, (Busy, TimedOut)) or error.code == ErrorCode.INTERNAL

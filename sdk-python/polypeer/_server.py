@@ -1,4 +1,4 @@
-"""Servers of asyncio's own streams over the overlay: what ``asyncio.start_server`` is for TCP."""
+"""Servers of asyncio's own streams over the overlay: the counterpart of ``asyncio.start_server``."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ Claim = Callable[["Session", m.EventStream, AnyProtocol], Awaitable[None]]
 
 
 class StreamServer:
-    """Made by :meth:`Node.start_server`; the counterpart of ``asyncio.Server``. It serves from the start. How many
-    streams there are at once is bounded by netcore, 128 for one peer and 1024 in all."""
+    """Made by :meth:`Node.start_server`; the counterpart of ``asyncio.Server``. It serves from the start. Netcore
+    limits the open streams to 128 per peer and 1024 in all."""
 
     def __init__(self, listener: Listener, claim: Claim, connected: ConnectionHandler, limit: int) -> None:
         self._listener = listener
@@ -39,23 +39,23 @@ class StreamServer:
         try:
             await self._claim(session, event, protocol)
         except (PolypeerError, OSError) as error:
-            log.debug("stream for %s went away before it was accepted: %s", self._listener.protocol, error)
+            log.debug("stream for %s was withdrawn before it was accepted: %s", self._listener.protocol, error)
 
     def is_serving(self) -> bool:
         """Whether streams are accepted."""
         return not self._task.done()
 
     def close(self) -> None:
-        """Accepts no more; streams that were accepted go on."""
+        """Stops accepting; accepted streams continue."""
         self._listener.end_serving()
         self._task.cancel()
 
     async def wait_closed(self) -> None:
-        """Waits until nothing is accepted any more. Raises nothing; a cancel changes nothing."""
+        """Waits until the server has stopped accepting. Raises nothing; a cancel has no effect on the server."""
         await asyncio.gather(self._task, return_exceptions=True)
 
     async def serve_forever(self) -> None:
-        """Waits until the server or the node is closed, in order or not: raises the reason of the latter
+        """Waits until the server or the node is closed. Raises the reason when the node ended otherwise
         (:class:`Superseded`, …). A cancel closes the server."""
         try:
             await asyncio.shield(self._task)

@@ -1,4 +1,5 @@
-"""The listeners of a node: what arrives is handed to the right one, and each session is told of all."""
+"""The listeners of a node, by protocol and scope: dispatches incoming streams and calls, and restores listeners in each
+session."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Serving:
-    """One listener at most for each protocol and scope."""
+    """At most one listener for each protocol and scope."""
 
     def __init__(self) -> None:
         self._listeners: dict[tuple[str, bool], Listener] = {}
@@ -29,7 +30,7 @@ class Serving:
         self._listeners[key] = listener
 
     def remove(self, listener: Listener) -> bool:
-        """Whether it was there."""
+        """Removes a listener; ``False`` when it was not registered."""
         key = (listener.protocol, listener.local)
         if self._listeners.get(key) is not listener:
             return False
@@ -37,7 +38,7 @@ class Serving:
         return True
 
     def wanted(self) -> list[Wanted]:
-        """What a new session is to be asked for; a listener that is refused for good then ends with the reason."""
+        """What to request in a new session; a listener that is refused for good ends with the reason."""
 
         def each(listener: Listener) -> Wanted:
             key = (listener.protocol, listener.local)
@@ -56,9 +57,9 @@ class Serving:
         return [each(listener) for listener in self._listeners.values()]
 
     def arrived(self, session: Session, event: m.EventStream | m.EventCall) -> None:
-        """A stream or call came."""
+        """Dispatches an incoming stream or call."""
         listener = self._listeners.get((event.protocol, isinstance(event.origin, m.OriginLocal)))
-        nobody = m.Failure(ErrorCode.REFUSED, "nobody listens any more")
+        nobody = m.Failure(ErrorCode.REFUSED, "the listener is closed")
         if isinstance(event, m.EventStream):
             if listener is None:
                 session.tell(m.RequestRefuseStream(event.stream, nobody))
@@ -70,22 +71,22 @@ class Serving:
             listener.on_call(session, event)
 
     def stream_gone(self, stream: int) -> None:
-        """An announced stream is gone."""
+        """Removes a withdrawn stream."""
         for listener in self._listeners.values():
             listener.on_stream_gone(stream)
 
     def call_gone(self, call: int) -> None:
-        """A caller gave up."""
+        """Removes a cancelled call."""
         for listener in self._listeners.values():
             listener.on_call_gone(call)
 
     def session_lost(self) -> None:
-        """What was announced is gone."""
+        """Removes the streams and calls of the lost session."""
         for listener in self._listeners.values():
             listener.on_session_lost()
 
     def grants_changed(self, grants: Grants) -> None:
-        """Ends the listeners that are not covered any more."""
+        """Ends the listeners that the grants no longer cover."""
         for listener in list(self._listeners.values()):
             allowed = grants.serve_local if listener.local else grants.serve
             if not allows_any(allowed, listener.protocol):
@@ -93,7 +94,7 @@ class Serving:
                 listener.end(NotAllowed(f"the operator withdrew the grant to serve {listener.protocol}"))
 
     def end(self, reason: PolypeerError) -> None:
-        """Ends all."""
+        """Ends all listeners."""
         for listener in self._listeners.values():
             listener.end(reason)
         self._listeners.clear()
@@ -104,11 +105,11 @@ def _scope(listener: Listener) -> m.Scope:
 
 
 def listen_request(listener: Listener) -> m.RequestListen:
-    """What registers a listener, with calls as it wants them now."""
+    """The request that registers a listener, with its current call mode."""
     calls: m.CallMode = m.CallModeEvents() if listener.calls_as_events else m.CallModeStreams()
     return m.RequestListen(listener.protocol, _scope(listener), calls)
 
 
 def unlisten_request(listener: Listener) -> m.RequestUnlisten:
-    """What ends it."""
+    """The request that ends a listener."""
     return m.RequestUnlisten(listener.protocol, _scope(listener))

@@ -1,5 +1,5 @@
-"""One control session on the event loop: requests with their answers, and events as they come. ``_node.py`` makes a
-new one whenever netcore went away; ``_protocol.py`` knows the bytes."""
+"""One control session on the event loop: requests, responses and events. ``_reconnect.py`` starts a new one when it is
+lost; ``_protocol.py`` encodes and decodes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Session(asyncio.Protocol):
     def __init__(self, token: bytes, on_event: OnEvent) -> None:
         loop = asyncio.get_running_loop()
         self.welcomed: asyncio.Future[m.Welcome] = loop.create_future()
-        """The welcome, or why there is none."""
+        """The welcome, or the reason why there is none."""
         self.lost: asyncio.Future[PolypeerError] = loop.create_future()
         """Why the session ended, once it has."""
         self._loop = loop
@@ -37,7 +37,7 @@ class Session(asyncio.Protocol):
 
     @property
     def secret(self) -> bytes:
-        """What opens data connections while this session lasts."""
+        """Authorises data connections for as long as this session lasts."""
         return self.welcomed.result().secret
 
     @property
@@ -47,8 +47,8 @@ class Session(asyncio.Protocol):
 
     async def ask(self, request: m.Request) -> m.Response:
         """The answer to a request. Raises the failure that is the answer, :class:`ConnectionLost` when the session ends
-        first, :class:`Busy` while 256 requests are unanswered. A cancel tells netcore to give up; whether the request
-        had its effect is not known then."""
+        first, :class:`Busy` while 256 requests are unanswered. A cancel cancels the request at netcore, which may have
+        carried it out already."""
         await self._room.wait()
         transport = self._alive()
         id, data = self._machine.request(request)
@@ -77,8 +77,8 @@ class Session(asyncio.Protocol):
         self._send(self._machine.decline(call, failure))
 
     def tell(self, request: m.Request) -> bool:
-        """Sends a request whose answer does not matter. False when that is not possible: the session has ended, or too
-        many requests are unanswered."""
+        """Sends a request and ignores the answer. ``False`` when the session has ended or too many requests are
+        unanswered."""
         if self._transport is None or self.lost.done():
             return False
         try:
@@ -89,8 +89,8 @@ class Session(asyncio.Protocol):
         return True
 
     def tell_later(self, request: m.Request) -> bool:
-        """As :meth:`tell`; while too many requests are unanswered it waits here for its turn. False when the session
-        has ended, or 256 wait already."""
+        """As :meth:`tell`; queues the request while too many are unanswered. ``False`` when the session has ended or
+        256 are queued."""
         if self.tell(request):
             return True
         if self._transport is None or self.lost.done() or len(self._later) >= MAX_UNJUDGED:
@@ -103,20 +103,20 @@ class Session(asyncio.Protocol):
             self.tell(self._later.popleft())
 
     def close(self) -> None:
-        """Ends the session, after what is buffered was sent."""
+        """Sends what is buffered, then ends the session."""
         if self._transport is not None:
             self._transport.close()
 
     def _alive(self) -> asyncio.Transport:
         if self._transport is None or self.lost.done():
-            raise self._reason or ConnectionLost("the network core went away")
+            raise self._reason or ConnectionLost("the network core disconnected")
         return self._transport
 
     def _send(self, data: bytes) -> None:
         if data and self._transport is not None and not self.lost.done():
             self._transport.write(data)
 
-    # What asyncio tells.
+    # Callbacks of asyncio.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -152,16 +152,16 @@ class Session(asyncio.Protocol):
         self._room.set()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        reason = self._reason or ConnectionLost("the network core went away")
+        reason = self._reason or ConnectionLost("the network core disconnected")
         self._room.set()
         if not self.lost.done():
             self.lost.set_result(reason)
         if not self.welcomed.done():
             self.welcomed.set_exception(reason)
-            self.welcomed.exception()  # nobody may be waiting any more
+            self.welcomed.exception()  # the waiter may have been cancelled
         for answer in self._answers.values():
             if not answer.done():
-                answer.set_exception(ConnectionLost(f"no answer came before the session ended: {reason}"))
+                answer.set_exception(ConnectionLost(f"the session ended before the answer: {reason}"))
         self._transport = None
 
     def _fail(self, reason: PolypeerError) -> None:

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from ._connection import Buffer, DataConnection
 
 _READ_ALL_LIMIT = 64 << 20
-"""What `read()` takes up to the end when nothing else is said, bytes: the peer must not decide what it costs."""
+"""Default limit of `read()` up to the end, bytes: the peer must not decide how much memory it takes."""
 _SMALL = 512
-"""Unread pieces of less than this are joined, bytes: the other end must not decide how many objects they become."""
+"""Smaller unread chunks are joined, bytes: the other end must not decide how many objects they become."""
 _LINE_LIMIT = 64 << 10
 """Longest line, as in asyncio's own streams."""
 
@@ -27,9 +27,9 @@ _LINE_LIMIT = 64 << 10
 class Stream:
     """A reliable ordered byte pipe to a peer, or to a plugin of this node. Either half closes on its own.
 
-    The end of the data is ``b""`` (and the end of iteration), and it means that everything arrived. A stream that was
-    cut or given up raises instead: :class:`StreamReset` with the other end's code, or :class:`StreamLost`, after the
-    bytes that came before; it never looks like the end.
+    The end of the data is ``b""`` (and the end of iteration); it means that everything arrived. A stream that was cut
+    or aborted never looks like its end: after the bytes received before, reading raises :class:`StreamReset` with the
+    other end's code, or :class:`StreamLost`.
 
     One task may read and others write at the same time; a second reader is a ``RuntimeError``. ``async with`` ends the
     stream: on success everything written is confirmed when the block is left, on an exception the stream is reset.
@@ -37,9 +37,8 @@ class Stream:
 
     def __init__(self, connection: DataConnection, opened: m.OpeningReplyOpened) -> None:
         self.origin: Origin = _types.origin(opened.origin)
-        """Who is at the other end."""
+        """The peer or local plugin at the other end."""
         self.protocol: str = opened.protocol
-        """What is spoken."""
         self._connection = connection
         self._loop = asyncio.get_running_loop()
         self._chunks: deque[bytes] = deque()
@@ -71,7 +70,7 @@ class Stream:
         at most ``limit`` bytes.
 
         Raises :class:`StreamLost` (:class:`StreamReset`) when the stream was cut, :class:`TooLarge` when more than
-        ``limit`` bytes come. A cancel loses nothing of ``read(n)``; what ``read()`` has collected stays readable, too.
+        ``limit`` bytes come. A cancel loses no data; what ``read()`` has collected stays readable.
         """
         if n == 0:
             return b""
@@ -88,7 +87,7 @@ class Stream:
 
     async def readexactly(self, n: int) -> bytes:
         """Exactly ``n`` bytes. Raises ``asyncio.IncompleteReadError`` when the end comes first, :class:`StreamLost` if
-        the stream was cut. After either, or a cancel, the bytes that came are still there to be read."""
+        the stream was cut. After either, or a cancel, the bytes received stay readable."""
         while self._size < n:
             if self._at_end:
                 raise asyncio.IncompleteReadError(self._take_all(), n)
@@ -102,8 +101,8 @@ class Stream:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def readline(self, *, limit: int = _LINE_LIMIT) -> bytes:
-        """One line with its ``\\n``; at the end what is left, possibly ``b""``. Raises :class:`TooLarge` for a line of
-        more than ``limit`` bytes and :class:`StreamLost` when the stream was cut. A cancel loses nothing."""
+        """One line with its ``\\n``; at the end the rest, possibly ``b""``. Raises :class:`TooLarge` for a line of more
+        than ``limit`` bytes and :class:`StreamLost` when the stream was cut. A cancel loses nothing."""
         scanned = 0
         before = 0
         while True:
@@ -124,7 +123,7 @@ class Stream:
         return self
 
     async def __anext__(self) -> bytes:
-        """The next bytes as they came, at most 256 KiB. Raises as :meth:`read` does."""
+        """The next chunk, at most 256 KiB. Raises as :meth:`read`."""
         await self._some()
         if not self._chunks:
             raise StopAsyncIteration
@@ -136,19 +135,19 @@ class Stream:
         return self._at_end and not self._chunks
 
     async def _some(self) -> None:
-        """Returns when there are bytes, or at the end."""
+        """Waits for the first byte, or the end."""
         while not self._chunks and not self._at_end:
             await self._more()
 
     async def _more(self) -> None:
-        """Waits until more arrived, or the end. Raises when nothing will."""
+        """Waits for more bytes, or the end. Raises when neither can arrive."""
         if self._read_error is not None:
             raise self._read_error
         if self._discard:
             raise RuntimeError("the stream is closed")
         if self._reader is not None:
             raise RuntimeError("another task is reading this stream")
-        if self._paused:  # what was asked for at once is more than what is kept unasked
+        if self._paused:  # one read may ask for more than the high watermark
             self._paused = False
             self._connection.resume()
         self._reader = self._loop.create_future()
@@ -196,12 +195,12 @@ class Stream:
     # Writing.
 
     async def write(self, data: Buffer) -> None:
-        """Sends bytes; waits while the other end does not keep up. Returning means handed over, not arrived; leaving
-        ``async with``, or :meth:`wait_closed`, tells about that.
+        """Sends bytes; waits while the other end does not keep up (backpressure). Returning means sent, not arrived;
+        leaving ``async with``, or :meth:`wait_closed`, waits for that.
 
-        Raises :class:`StreamStopped` when the other end reads no more, :class:`StreamLost` when the stream was cut,
-        ``RuntimeError`` after :meth:`finish`. A cancel leaves the first part of ``data`` sent, how much is not known;
-        :meth:`reset` is what usually follows. Writes of several tasks do not mix.
+        Raises :class:`StreamStopped` when the other end has stopped reading, :class:`StreamLost` when the stream was
+        cut, ``RuntimeError`` after :meth:`finish`. After a cancel an unknown part of ``data`` was sent; usually
+        :meth:`reset` follows. Writes of several tasks do not mix.
         """
         async with self._writing:
             if len(data) <= MAX_DATA:
@@ -216,8 +215,8 @@ class Stream:
                 await self._drained()
 
     async def finish(self) -> None:
-        """Ends the sending direction: the other end reads ``b""`` after what was written. Reading goes on. Finishing
-        again changes nothing. Raises as :meth:`write` does; a cancel leaves the stream finished."""
+        """Ends the sending direction: the other end reads ``b""`` after what was written. Reading continues.
+        Idempotent. Raises as :meth:`write`; after a cancel the direction is finished as well."""
         async with self._writing:
             if self._connection.send_side is Side.FINISHED:
                 return
@@ -244,30 +243,29 @@ class Stream:
     # Ending.
 
     def reset(self, code: int = 0) -> None:
-        """Gives up sending; the other end's reader gets :class:`StreamReset` with ``code``, below 65,536."""
+        """Aborts sending; the other end's reader gets :class:`StreamReset` with ``code``, below 65,536."""
         self._connection.reset(code)
         self._write_error = self._write_error or StreamLost("this end reset the stream", code)
         self._room.set()
 
     def stop(self, code: int = 0) -> None:
-        """Reads no more; the other end's writer gets :class:`StreamStopped` with ``code``, below 65,536. What was
-        received and not read is dropped."""
+        """Stops reading; the other end's writer gets :class:`StreamStopped` with ``code``, below 65,536. Unread bytes
+        are dropped."""
         self._connection.stop(code)
         self._discard = True
         self._drop_all()
         self._wake_reader()
 
     def close(self) -> None:
-        """Ends the stream in both directions: sends the end unless it is sent, and reads no more. The connection stays
-        in the background until the other end has confirmed what was written, for a minute at most. Closing again
-        changes nothing."""
+        """Ends both directions: finishes sending and stops reading. The connection stays in the background until the
+        other end has confirmed what was written, for a minute at most. Idempotent."""
         self._connection.fin()
         if not self._discard:
             self.stop(0)
         self._connection.linger()
 
     def abort(self, code: int = ErrorCode.REFUSED) -> None:
-        """Gives the stream up in both directions, at once."""
+        """Aborts both directions at once."""
         self.reset(code)
         self.stop(code)
         self._connection.linger()
@@ -277,8 +275,8 @@ class Stream:
         :meth:`close`, or after finishing and reading up to the end.
 
         Raises :class:`StreamLost` when the stream was cut before, :class:`StreamStopped` when the other end stopped
-        reading before it had everything, :class:`TimedOut` when there was no confirmation within a minute of closing.
-        A cancel leaves the stream as it is.
+        reading before it had everything, :class:`TimedOut` when there was no confirmation within a minute of closing. A
+        cancel has no effect on the stream.
         """
         await asyncio.shield(self._connection.gone)
         if self._close_error is not None:
@@ -295,13 +293,13 @@ class Stream:
         try:
             await self.wait_closed()
         except StreamStopped as stopped:
-            if stopped.code != 0:  # 0: the other end had enough, and says so politely
+            if stopped.code != 0:  # 0: the other end closed before it read everything
                 raise
         except asyncio.CancelledError:
             self.abort()
             raise
 
-    # What the connection tells.
+    # Callbacks of the connection.
 
     def on_open(self) -> None:
         pass

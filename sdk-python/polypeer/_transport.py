@@ -1,5 +1,5 @@
-"""Streams as asyncio's own: a transport over one data connection, so that `StreamReader`, `StreamWriter` and any
-`asyncio.Protocol` work over the overlay unchanged."""
+"""An asyncio transport over one data connection, so that `StreamReader`, `StreamWriter` and any `asyncio.Protocol` work
+over the overlay unchanged."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class StreamTransport(asyncio.Transport):
 
     ``get_extra_info`` knows ``peername`` (the node id, or ``local:PLUGIN``), ``origin`` (:class:`polypeer.Origin`) and
     ``protocol``. A stream that was cut or reset is ``connection_lost(exc)``, never ``eof_received()``. As with TCP,
-    ``connection_lost(None)`` after ``close()`` means that everything was handed over, not that it arrived.
+    ``connection_lost(None)`` after ``close()`` means that everything was sent, not that it arrived.
     """
 
     def __init__(self, connection: DataConnection, opened: m.OpeningReplyOpened, protocol: AnyProtocol) -> None:
@@ -35,7 +35,7 @@ class StreamTransport(asyncio.Transport):
         self._protocol: AnyProtocol = protocol
         self._closing = False
         self._lost = False
-        self._error: BaseException | None = None  # why this end gave up, once it has
+        self._error: BaseException | None = None  # why this end aborted, once it has
         self._reading = True
         self._full = False
         self._stopped: PolypeerError | None = None
@@ -58,7 +58,7 @@ class StreamTransport(asyncio.Transport):
         return self._protocol
 
     def close(self) -> None:
-        """Sends what is buffered, then the end; reads no more."""
+        """Sends what is buffered, then the end; stops reading."""
         if self._closing:
             return
         self._closing = True
@@ -70,7 +70,7 @@ class StreamTransport(asyncio.Transport):
             self._loop.call_soon(self._finish, None)
 
     def abort(self) -> None:
-        """Gives the stream up in both directions, at once."""
+        """Aborts both directions at once."""
         self._give_up(None)
 
     # asyncio.ReadTransport
@@ -116,7 +116,7 @@ class StreamTransport(asyncio.Transport):
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         self._connection.set_limits(high, low)
 
-    # What the connection tells.
+    # Callbacks of the connection.
 
     def on_open(self) -> None:
         try:

@@ -1,4 +1,4 @@
-"""What the SDK tells its users about nodes, peers and grants: the gateway's messages with ids as text."""
+"""Public types of nodes, peers, grants and events: the gateway's messages with ids as text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ._ids import node_text
 
 @dataclass(frozen=True)
 class Origin:
-    """Who is at the other end of a stream or call: a peer, or a plugin of this node. One of the two is set."""
+    """The other end of a stream or call: a peer, or a plugin of this node. One of the two is set."""
 
     peer: str | None = None
     """The peer's node id, proven by its key."""
@@ -50,7 +50,7 @@ class PeerInfo:
     connected: float
     """How long the connection has stood, seconds."""
     protocols: tuple[str, ...]
-    """What the peer says it serves."""
+    """Protocols the peer claims to serve."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class GrantsChanged:
 
 @dataclass(frozen=True)
 class SessionLost:
-    """Netcore is away; the SDK reconnects by itself. Streams and requests under way failed."""
+    """The session with netcore was lost; the SDK reconnects. Streams and requests in flight failed."""
 
     reason: PolypeerError
 
@@ -120,7 +120,7 @@ class Reach(Enum):
 
 @dataclass(frozen=True)
 class PathChanged:
-    """Packets to a peer this plugin may see travel another way, or to another address of it."""
+    """The path to a peer this plugin may see changed: direct or relayed, or another address."""
 
     node: str
     relayed: bool
@@ -128,7 +128,7 @@ class PathChanged:
 
 @dataclass(frozen=True)
 class ReachChanged:
-    """This node is reached otherwise from the internet."""
+    """This node's reachability from the internet changed."""
 
     reach: Reach
 
@@ -142,18 +142,17 @@ class AddressesChanged:
 
 @dataclass(frozen=True)
 class Published:
-    """A message is on its way."""
+    """A published message."""
 
     id: str
     """64 hexadecimal digits that name it on every node."""
     peers: int
-    """Peers it was sent to at once; 0: nobody else is known to be subscribed yet, and it is kept a while for those who
-    come."""
+    """Peers it was sent to at once. 0: no other subscriber is known yet; it is kept a while for later ones."""
 
 
 @dataclass(frozen=True)
 class TopicInfo:
-    """How a subscribed topic fares; counts since the node subscribed."""
+    """Counters of a subscribed topic since the node subscribed."""
 
     neighbours: int
     """Subscribed peers with which the node exchanges the topic's messages."""

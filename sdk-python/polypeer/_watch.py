@@ -1,4 +1,4 @@
-"""Who wants to know what happens, and which peers are up. Owned by the node; `Events` are what it fills."""
+"""Watchers of peers, the network and everything else. Owned by the node; fills `Events`."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ CurrentSession = Callable[[], Awaitable["Session"]]
 
 
 class Watch:
-    """Tells events to those who iterate over them, and knows which peers are up once somebody asked. Iterators that
-    are dropped are forgotten."""
+    """Sends events to iterators, and tracks the connected peers once a watcher exists. Dropped iterators are
+    forgotten."""
 
     def __init__(self, session: CurrentSession) -> None:
         self._session = session
@@ -31,13 +31,13 @@ class Watch:
         self._network: weakref.WeakSet[Events[NetworkEvent]] = weakref.WeakSet()
         self._up: dict[str, PeerInfo] = {}
         self.on = False
-        """Whether netcore is to tell about peers."""
+        """Whether the watch of peers is on."""
         self._network_on = False
         self._network_now: dict[type[object], NetworkEvent] = {}
-        """The reach and the addresses that were told last: what a new iterator begins with."""
+        """The last reach and addresses: a new iterator begins with them."""
 
     def peers(self) -> Events[PeerEvent]:
-        """A new iterator over what peers do."""
+        """A new iterator over peer events."""
         return Events(self._begin_peers)
 
     def everything(self) -> Events[Event]:
@@ -45,7 +45,7 @@ class Watch:
         return Events(self._begin_everything)
 
     def network(self) -> Events[NetworkEvent]:
-        """A new iterator over how the network is, and what changes of it."""
+        """A new iterator over network events, beginning with the current state."""
         return Events(self._begin_network)
 
     async def _begin_peers(self, events: Events[PeerEvent]) -> None:
@@ -61,7 +61,7 @@ class Watch:
 
     async def _begin_network(self, events: Events[NetworkEvent]) -> None:
         await self._turn_network_on()
-        for event in self._network_now.values():  # what comes later is told to those who are added below
+        for event in self._network_now.values():  # later events go to iterators added below
             events.put(event)
         self._network.add(events)
 
@@ -74,13 +74,13 @@ class Watch:
             try:
                 await session.ask(m.RequestWatchNetwork(True))
             except ConnectionLost:
-                pass  # the next session is told
+                pass  # restored in the next session
             except BaseException:
                 self._network_on = False
                 raise
 
     async def _begin(self, events: Events[PeerEvent]) -> None:
-        """Makes sure that it is known who is up, and tells `events`."""
+        """Turns the watch on and queues the connected peers for `events`."""
         async with Deadline(DEFAULT_TIMEOUT, "watching peers"):
             session = await self._session()
             if not self.on:
@@ -88,7 +88,7 @@ class Watch:
                 try:
                     await self.sync(session)
                 except ConnectionLost:
-                    pass  # the next session is told
+                    pass  # restored in the next session
                 except BaseException:
                     self.on = False
                     raise
@@ -96,14 +96,14 @@ class Watch:
             events.put(_types.PeerUp(info))
 
     async def restore(self, session: Session) -> None:
-        """Turns everything that is on, on in a new session."""
+        """Turns the watches on in a new session."""
         if self.on:
             await self.sync(session)
         if self._network_on:
             await session.ask(m.RequestWatchNetwork(True))
 
     async def sync(self, session: Session) -> None:
-        """Turns the watch on in a session, learns who is up, and tells what is new."""
+        """Turns the watch on in a session, fetches the connected peers and sends the differences."""
         await session.ask(m.RequestWatchPeers(True))
         now = expect(await session.ask(m.RequestPeers()), m.ResponsePeers).value
         present = {info.node: info for info in map(_types.peer_info, now)}
@@ -113,25 +113,25 @@ class Watch:
             self.peer_up(info)
 
     def peer_up(self, info: PeerInfo) -> None:
-        """A peer is connected; told unless it was known."""
+        """Records a connected peer, and sends the event if that is new."""
         new = info.node not in self._up
         self._up[info.node] = info
         if new:
             self._tell_peers(_types.PeerUp(info))
 
     def peer_down(self, node: str, reason: PolypeerError) -> None:
-        """A peer is not connected any more; told unless that was known."""
+        """Records a disconnected peer, and sends the event if that is new."""
         if self._up.pop(node, None) is not None:
             self._tell_peers(_types.PeerDown(node, reason))
 
     def dropped(self, count: int) -> None:
-        """Netcore dropped events."""
+        """Reports events that netcore dropped."""
         for events in list(self._network):
             events.put(_types.Dropped(count))
         self._tell_peers(_types.Dropped(count))
 
     def network_changed(self, event: NetworkEvent) -> None:
-        """The network changed, or is as before: each session begins with how it is."""
+        """Handles a network event. Each session begins with the current state, which is no change."""
         if not isinstance(event, PathChanged):
             if self._network_now.get(type(event)) == event:
                 return
@@ -146,12 +146,12 @@ class Watch:
         self.tell(event)
 
     def tell(self, event: Event) -> None:
-        """Something happened to the node."""
+        """Sends an event to the iterators over everything."""
         for hearer in list(self._hearers):
             hearer.put(event)
 
     def end(self, reason: PolypeerError) -> None:
-        """Nothing more will happen."""
+        """Ends all iterators."""
         for watcher in list(self._watchers):
             watcher.end(reason)
         for hearer in list(self._hearers):

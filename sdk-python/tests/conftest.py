@@ -1,4 +1,4 @@
-"""Fixtures: worlds with network cores in them, and asynchronous tests without a plugin for them."""
+"""Fixtures: worlds of network cores, and asynchronous tests without a pytest plugin."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class LaunchLike(Protocol):
-    """What a plugin launch is to a test."""
+    """A plugin launch, as tests use it."""
 
     node: bytes
     plugin: str

@@ -26,7 +26,7 @@ _RESPONSE, _FAILED, _DONE = 0, 0, 1
 
 
 def find_binary(name: str) -> Path | None:
-    """A binary in the folder that `POLYPEER_BIN` names, or as the source tree has it built."""
+    """A binary in the folder that `POLYPEER_BIN` names, or in the target folder of the source tree."""
     folders = [Path(os.environ["POLYPEER_BIN"])] if "POLYPEER_BIN" in os.environ else []
     folders += [ROOT / "target/release", ROOT / "target/debug"]
     return next((path for folder in folders if (path := folder / name).is_file()), None)
@@ -133,7 +133,7 @@ _EXEC = "import os, sys; os.dup2(int(sys.argv[1]), 3); os.execv(sys.argv[2], sys
 
 
 def spawn(command: list[str], admin: socket.socket, log: Path) -> subprocess.Popen[bytes]:
-    """Starts a program with `admin` as its descriptor 3, whatever number that has here."""
+    """Starts a program with `admin` as its descriptor 3."""
     number = admin.fileno()
     with log.open("ab") as output:
         return subprocess.Popen(

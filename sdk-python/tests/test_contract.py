@@ -1,4 +1,4 @@
-"""What any network core and this SDK promise together: run against the fake one and, where built, the real one."""
+"""The contract of a network core and this SDK: run against the fake core and, where built, the real one."""
 
 from __future__ import annotations
 

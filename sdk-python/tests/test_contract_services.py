@@ -1,5 +1,4 @@
-"""What any network core and this SDK promise together about topics, records, providers and datagrams: run against the
-fake one and, where built, the real one."""
+"""The contract of topics, records, providers and datagrams: run against the fake core and, where built, the real one."""
 
 from __future__ import annotations
 
@@ -15,7 +14,7 @@ from conftest import World, join_two, soon
 
 T = TypeVar("T")
 PATIENCE = 180.0
-"""Seconds until two real nodes that have just started must know each other as parts of the network."""
+"""Seconds two real nodes have after their start to find each other in the network."""
 
 
 @contextlib.asynccontextmanager
@@ -33,7 +32,7 @@ async def two(world: World) -> AsyncIterator[tuple[polypeer.Node, polypeer.Node]
 
 
 async def once(attempt: Callable[[], Awaitable[T]]) -> T:
-    """The first result that is true, of attempts that may fail for as long as a node is new."""
+    """Retries until the result is true; attempts may fail while a node is new."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + PATIENCE
     while True:

@@ -1,4 +1,4 @@
-"""What the SDK does when things go wrong, and what stays bounded; with the fake network core, which can do wrong."""
+"""Failures and bounds of the SDK, against the fake network core, which fails on command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The machines without input or output: which message may follow which, whatever the pieces the bytes come in."""
+"""The sans-IO state machines: the order of messages, however the bytes are split."""
 
 from __future__ import annotations
 
