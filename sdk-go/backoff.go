@@ -5,18 +5,18 @@ import (
 	"time"
 )
 
-// backoff says how long to wait before the next attempt to connect: nothing at first, then from 50 ms doubling up to
-// 2 s, each a random part shorter, so that the plugins of a node do not all come at once.
+// backoff is the delay before the next attempt to connect: none at first, then from 50 ms doubling up to 2 s, with jitter,
+// so that the plugins of a node do not reconnect all at once.
 type backoff struct{ failures int }
 
 const (
 	backoffFirst = 50 * time.Millisecond
 	backoffMost  = 2 * time.Second
-	// stableAfter is how long a session must have stood for its end to count as the first failure.
+	// stableAfter is how long a session must last to reset the backoff.
 	stableAfter = 5 * time.Second
 )
 
-// next is the wait before the coming attempt; random is in [0, 1).
+// next is the delay before the next attempt; random is in [0, 1).
 func (b *backoff) next(random float64) time.Duration {
 	b.failures++
 	if b.failures == 1 {
@@ -26,7 +26,7 @@ func (b *backoff) next(random float64) time.Duration {
 	return wait - time.Duration(random*float64(wait)/4)
 }
 
-// stood tells how long a session stood.
+// stood records how long a session lasted.
 func (b *backoff) stood(d time.Duration) {
 	if d >= stableAfter {
 		b.failures = 0

@@ -8,17 +8,17 @@ import (
 
 // Call is one request of a peer or of a plugin of this node.
 type Call struct {
-	Origin   Origin // who asks
-	Protocol string // what is spoken
+	Origin   Origin // the peer or local plugin that sent it
+	Protocol string
 	Payload  []byte // at most 64 KiB
 }
 
-// Handler answers calls; each runs on its own goroutine, at most 256 of one session at a time. ctx ends when the
-// caller gives up. The reply has at most 64 KiB. An error is what the caller sees: an [Error] with a code of the
-// application's as it is, everything else as `refused` with its text.
+// Handler answers calls; each runs on its own goroutine, at most 256 at a time. ctx ends when the caller cancels. The reply
+// has at most 64 KiB. An error reaches the caller: an [Error] with an application's code unchanged, any other as `refused`
+// with its text.
 type Handler func(ctx context.Context, call *Call) (reply []byte, err error)
 
-// Service is what [Node.HandleRequests] started.
+// Service answers the requests of one protocol; made by [Node.HandleRequests].
 type Service struct {
 	node    *Node
 	key     listenKey
@@ -31,7 +31,7 @@ type Service struct {
 }
 
 // HandleRequests answers the requests of peers for one protocol; it needs the grant `serve`. ctx bounds only the
-// registration; the handler runs until Close. Streams of the same protocol can be accepted by [Node.Listen] beside it.
+// registration; the handler runs until Close. [Node.Listen] may accept streams of the same protocol at the same time.
 func (n *Node) HandleRequests(ctx context.Context, protocol string, handler Handler) (*Service, error) {
 	return n.handleRequests(ctx, listenKey{protocol, msgScopePeers}, handler)
 }
@@ -60,14 +60,14 @@ func (n *Node) handleRequests(ctx context.Context, key listenKey, handler Handle
 // Done is closed when the service has ended; then Err says why.
 func (s *Service) Done() <-chan struct{} { return s.done }
 
-// Err is why the service ended: net.ErrClosed after Close, or the reason why the protocol cannot be served any more.
+// Err is why the service ended: net.ErrClosed after Close, or why the protocol can no longer be served.
 func (s *Service) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.err
 }
 
-// Close takes no more calls; those being handled are still answered.
+// Close accepts no more requests; those in progress are still answered.
 func (s *Service) Close() error {
 	s.fail(net.ErrClosed)
 	s.node.unregister(s.key, func(r *registration) bool {
@@ -89,7 +89,7 @@ func (s *Service) fail(err error) {
 	}
 }
 
-// onCall starts the handler of a call, or declines it.
+// onCall starts the handler of a call or declines it.
 func (n *Node) onCall(s *session, event msgEventCall) {
 	origin := originOf(event.origin)
 	key := listenKey{event.protocol, origin.scope()}
@@ -101,7 +101,7 @@ func (n *Node) onCall(s *session, event msgEventCall) {
 	}
 	n.mu.Unlock()
 	if service == nil {
-		s.trySend(msgClientFrameDecline{event.call, newFailure(CodeRefused, "the plugin takes no requests of this protocol")})
+		s.trySend(msgClientFrameDecline{event.call, newFailure(CodeRefused, "the plugin answers no requests of this protocol")})
 		return
 	}
 	select {
@@ -124,7 +124,7 @@ func (n *Node) onCall(s *session, event msgEventCall) {
 		if err != nil {
 			answer = msgClientFrameDecline{event.call, failure(err)}
 		}
-		_ = s.send(s.ctx, answer) // fails only with the session, and then nobody waits
+		_ = s.send(s.ctx, answer) // fails only with the session, and then the call has ended
 	}()
 }
 
@@ -139,7 +139,7 @@ func (s *session) onCallGone(call uint64) {
 	}
 }
 
-// trySend queues a frame if there is room, and reports whether there was; for the goroutine that reads, which never
+// trySend queues a frame if there is room, and reports whether there was; for the reading goroutine, which never
 // waits.
 func (s *session) trySend(m msgValue) bool {
 	out, err := frame(m)

@@ -7,9 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// How values travel: integers fixed-width and little-endian, lengths as 8 bytes, tags of enums as 4, fields in order with
-// nothing between them. Section 3 of ipc-protocol/SPEC.md. What the messages consist of is in messages_generated.go,
-// which is made of these.
+// The encoding of values: integers fixed-width and little-endian, lengths as 8 bytes, enum tags as 4, fields in order with
+// nothing between them (section 3 of ipc-protocol/SPEC.md). messages_generated.go composes the messages from these.
 
 // Keys, hashes and signatures are raw bytes on the wire.
 type (

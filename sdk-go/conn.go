@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// Addr is one end of a stream or a listener: a node, or a plugin of this node, and the protocol spoken.
+// Addr is one end of a stream or a listener: a node, or a plugin of this node, and the protocol.
 type Addr struct {
 	Origin   Origin
 	Protocol string
@@ -25,28 +25,28 @@ func (a Addr) String() string { return a.Origin.String() + "/" + a.Protocol }
 
 const (
 	// readBuffer holds a header and a small frame, so that a small message costs one read; larger reads go straight
-	// into the caller's buffer. It is all that an idle stream keeps.
+	// into the caller's buffer. An idle stream needs no other buffer.
 	readBuffer = 4 << 10
-	// lingerTime bounds how long a closed stream's data may take to reach the other end before it is cut.
+	// lingerTime bounds the delivery of a closed stream's data; then the stream is cut.
 	lingerTime = 5 * time.Minute
-	// resetTime bounds how long a reset waits for a frame that is half written.
+	// resetTime bounds how long a reset waits for a partly written frame.
 	resetTime = time.Second
-	// pollEvery is how often a writer looks whether the other end stopped reading, when nobody reads.
+	// pollEvery is how often a writer checks whether the other end stopped reading, while no reader does.
 	pollEvery = 100 * time.Millisecond
 )
 
 // Conn is a stream: a net.Conn whose ends are nodes, or plugins of one node. Read, Write and the rest may be called
 // from several goroutines at once.
 //
-// How a stream ended is always known: Read returns io.EOF only when the other end wrote everything and said so; a
-// [*StreamError] when it gave up on purpose; an error for which errors.Is(err, ErrConnectionLost) holds when the
-// stream was cut.
+// Read tells the ends of a stream apart: io.EOF only when the other end wrote everything and ended its direction, a
+// [*StreamError] when it aborted the stream, an error for which errors.Is(err, ErrConnectionLost) holds when the stream
+// was cut.
 type Conn struct {
 	raw           net.Conn
 	node          *Node
 	local, remote Addr
 
-	readMu       sync.Mutex // guards the read buffer and the place in the current frame
+	readMu       sync.Mutex // guards the read buffer and the position in the current frame
 	buf          []byte
 	start, end   int // the bytes of buf not yet used
 	remaining    int // payload bytes of the current data frame not yet delivered
@@ -54,18 +54,18 @@ type Conn struct {
 	readDeadline deadline
 
 	writeLock     chan struct{}         // held while frames are written, by one writer or by the flusher
-	header        [2 * frameHeader]byte // of the frame being written, after a stop frame if one was asked for
+	header        [2 * frameHeader]byte // of the frame being written, after a pending stop frame
 	pieces        [2][]byte
-	polled        time.Time // when a writer last looked at what comes in; guarded by writeLock
+	polled        time.Time // when a writer last polled; guarded by writeLock
 	writeDeadline deadline
 	pendingStop   atomic.Uint64 // a stop frame to send: its code + 1
 
 	mu       sync.Mutex // guards the states below
-	readErr  error      // why nothing more can be read
-	writeErr error      // why nothing more can be written
+	readErr  error      // why reading has ended
+	writeErr error      // why writing has ended
 	armed    time.Time  // the raw connection's write deadline
 	finSent  bool
-	cutShort bool // a Write was interrupted by Close: what was sent is not everything
+	cutShort bool // a Write was interrupted by Close: the data sent is incomplete
 
 	closeOnce sync.Once
 	closing   chan struct{}
@@ -82,10 +82,10 @@ func newConn(n *Node, raw net.Conn) *Conn {
 // Peer is the node at the other end; zero when that is a plugin of this node.
 func (c *Conn) Peer() NodeID { return c.remote.Origin.Peer }
 
-// Origin is who is at the other end.
+// Origin is the peer or local plugin at the other end.
 func (c *Conn) Origin() Origin { return c.remote.Origin }
 
-// Protocol is what the stream was opened for.
+// Protocol is the protocol the stream was opened with.
 func (c *Conn) Protocol() string { return c.remote.Protocol }
 
 // LocalAddr is an [Addr].
@@ -102,8 +102,8 @@ func (c *Conn) SetDeadline(t time.Time) error {
 	return c.SetWriteDeadline(t)
 }
 
-// SetReadDeadline makes Read fail with os.ErrDeadlineExceeded from t on. The stream can be used on after a new
-// deadline was set.
+// SetReadDeadline makes Read fail with os.ErrDeadlineExceeded from t on. The stream stays usable after a new
+// deadline is set.
 func (c *Conn) SetReadDeadline(t time.Time) error {
 	if c.isClosing() {
 		return c.wrap("set", net.ErrClosed)
@@ -118,7 +118,7 @@ func (c *Conn) SetReadDeadline(t time.Time) error {
 }
 
 // SetWriteDeadline makes Write fail with os.ErrDeadlineExceeded from t on. Bytes that Write counted as written still
-// arrive, and the stream can be used on after a new deadline was set.
+// arrive, and the stream stays usable after a new deadline is set.
 func (c *Conn) SetWriteDeadline(t time.Time) error {
 	if c.isClosing() {
 		return c.wrap("set", net.ErrClosed)
@@ -149,7 +149,7 @@ func (c *Conn) writeState() error {
 	return c.writeErr
 }
 
-// endRead records why nothing more can be read; the first reason stays.
+// endRead records why reading has ended; the first reason stays.
 func (c *Conn) endRead(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -166,13 +166,13 @@ func (c *Conn) endWrite(err error) {
 	}
 }
 
-// cut records that the connection to netcore is of no use any more.
+// cut records that the connection to netcore is unusable.
 func (c *Conn) cut(err error) {
 	c.endRead(err)
 	c.endWrite(err)
 }
 
-// wrap puts an error of one operation into a net.OpError, but the end of the stream, which readers compare directly.
+// wrap wraps an operation's error in a net.OpError, except io.EOF, which readers compare directly.
 func (c *Conn) wrap(op string, err error) error {
 	if err == nil || err == io.EOF {
 		return err
@@ -180,10 +180,10 @@ func (c *Conn) wrap(op string, err error) error {
 	return &net.OpError{Op: op, Net: "polypeer", Source: c.local, Addr: c.remote, Err: err}
 }
 
-// broken reports whether an error of the raw connection means that it ended, rather than that time is up.
+// broken reports whether an error of the raw connection is its end, and not a timeout.
 func broken(err error) bool { return !errors.Is(err, os.ErrDeadlineExceeded) }
 
-// rawFailure is what an error of the raw connection means for the stream.
+// rawFailure converts an error of the raw connection to the stream's.
 func rawFailure(err error) error {
 	switch {
 	case errors.Is(err, net.ErrClosed):
@@ -194,7 +194,7 @@ func rawFailure(err error) error {
 	return lost(err.Error())
 }
 
-// deadline is a moment that may change while somebody waits for it.
+// deadline is a point in time that may change while it is awaited.
 type deadline struct {
 	mu      sync.Mutex
 	at      time.Time

@@ -5,14 +5,14 @@ import (
 	"time"
 )
 
-// Close ends the stream in both directions and returns at once. What was written still goes to the other end, which
-// reads io.EOF after it; its own writes fail from now on. Delivery goes on in the background, for five minutes at
-// most; [Node.Close] waits for it a little. A Write that Close interrupts makes it a reset, so that half a message
-// never looks like a whole one.
+// Close ends both directions of the stream and returns at once. What was written is still delivered, in the background
+// and for five minutes at most; the other end reads io.EOF after it, and its writes fail from now on. [Node.Close] waits
+// for the delivery up to 5 s. If Close interrupts a Write it resets the stream, so that a partial message is not mistaken
+// for a whole one.
 func (c *Conn) Close() error { return c.finish(false, 0) }
 
-// Reset gives up on the stream in both directions: the other end's Read and Write fail with a [*StreamError] of this
-// code, which is the application's, below 0x10000. What was written before may be lost.
+// Reset aborts both directions of the stream: the other end's Read and Write fail with a [*StreamError] of this code, an
+// application's, below 0x10000. Written data may be lost.
 func (c *Conn) Reset(code ErrorCode) error { return c.finish(true, code) }
 
 func (c *Conn) finish(abort bool, code ErrorCode) error {
@@ -26,7 +26,7 @@ func (c *Conn) finish(abort bool, code ErrorCode) error {
 	}
 	stop := c.stopReading()
 	if c.tryLockWrite() {
-		// Nobody writes: say goodbye before returning, so that a process which exits right after has said it.
+		// No writer: send the last frames before returning, so that they are sent even if the process exits now.
 		rest, wait := c.goodbye(abort, code, stop)
 		rest = c.writeBy(rest, time.Now().Add(10*time.Millisecond))
 		if len(rest) == 0 && !wait {
@@ -50,15 +50,15 @@ func (c *Conn) finish(abort bool, code ErrorCode) error {
 		select {
 		case c.writeLock <- struct{}{}:
 			c.linger(c.goodbye(abort, code, stop))
-		case <-timer.C: // a frame is half written and nobody takes the rest: all that is left is to cut it
+		case <-timer.C: // a frame is partly written and blocked: cut the stream
 			c.release()
 		}
 	}()
 	return nil
 }
 
-// goodbye is what ends the stream from this side, and whether to wait for the other end to have everything. The
-// caller holds writeLock and never gives it back, so that nothing is written after it.
+// goodbye is the frames that end the stream from this side, and whether to wait for the delivery of everything. The caller
+// holds writeLock and never releases it, so that nothing is written after them.
 func (c *Conn) goodbye(abort bool, code ErrorCode, stop bool) (frames []byte, wait bool) {
 	put := func(kind uint32, code ErrorCode) {
 		frames = append(frames, make([]byte, frameHeader)...)
@@ -75,7 +75,7 @@ func (c *Conn) goodbye(abort bool, code ErrorCode, stop bool) (frames []byte, wa
 		put(kindReset, code)
 	case c.finSent:
 		wait = !stopped
-	case c.writeErr != nil: // nobody reads, or the connection is gone
+	case c.writeErr != nil: // the other end stopped reading, or the connection has ended
 	case c.cutShort:
 		put(kindReset, code)
 	default:
@@ -88,8 +88,7 @@ func (c *Conn) goodbye(abort bool, code ErrorCode, stop bool) (frames []byte, wa
 	return frames, wait
 }
 
-// linger writes what is left of the goodbye, and waits until netcore has delivered everything, which it tells by
-// closing.
+// linger writes the rest of the last frames and waits until netcore has delivered everything and closes the connection.
 func (c *Conn) linger(rest []byte, wait bool) {
 	defer c.release()
 	until := time.Now().Add(lingerTime)
@@ -106,7 +105,7 @@ func (c *Conn) linger(rest []byte, wait bool) {
 	}
 }
 
-// writeBy writes until a moment and returns what could not be written.
+// writeBy writes until a deadline and returns the rest.
 func (c *Conn) writeBy(b []byte, until time.Time) []byte {
 	if len(b) == 0 {
 		return nil
@@ -119,7 +118,7 @@ func (c *Conn) writeBy(b []byte, until time.Time) []byte {
 	return b[n:]
 }
 
-// release lets go of the raw connection.
+// release closes the raw connection.
 func (c *Conn) release() {
 	_ = c.raw.Close()
 	c.node.removeConn(c)

@@ -8,16 +8,16 @@ import (
 	"time"
 )
 
-// copyBuffer is the size of the buffers io.Copy gets: large enough that headers and system calls cost nothing.
+// copyBuffer is the buffer size for io.Copy: large enough that headers and system calls are negligible.
 const copyBuffer = 128 << 10
 
-// longAgo is a deadline that ends what is going on.
+// longAgo is a deadline that interrupts reads and writes at once.
 var longAgo = time.Unix(1, 0)
 
 var copyBuffers = sync.Pool{New: func() any { b := make([]byte, copyBuffer); return &b }}
 
-// Read reads what has arrived, at most len(p) bytes. At the end the other side announced it returns io.EOF; see
-// [Conn] for the other ends a stream can have.
+// Read reads what has arrived, at most len(p) bytes. At the end of the other end's direction it returns io.EOF;
+// see [Conn] for the other ends of a stream.
 func (c *Conn) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
@@ -28,7 +28,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return n, c.wrap("read", err)
 }
 
-// WriteTo copies the stream to w until its end; it is what io.Copy uses.
+// WriteTo copies the stream to w until its end; io.Copy uses it.
 func (c *Conn) WriteTo(w io.Writer) (total int64, err error) {
 	buffer := copyBuffers.Get().(*[]byte)
 	defer copyBuffers.Put(buffer)
@@ -87,7 +87,7 @@ func (c *Conn) read(p []byte) (int, error) {
 	}
 }
 
-// fill reads more into the buffer, at least a byte.
+// fill reads at least one byte into the buffer.
 func (c *Conn) fill() error {
 	c.compact()
 	n, err := c.raw.Read(c.buf[c.end:])
@@ -105,7 +105,7 @@ func (c *Conn) compact() {
 	}
 }
 
-// readFailed turns an error of the raw connection into the stream's; nil means: look at the states and try again.
+// readFailed converts an error of the raw connection to the stream's; nil: check the state and retry.
 func (c *Conn) readFailed(err error) error {
 	switch {
 	case err == nil:
@@ -116,13 +116,13 @@ func (c *Conn) readFailed(err error) error {
 		if c.readDeadline.expired() {
 			return os.ErrDeadlineExceeded
 		}
-		return nil // the deadline was moved while we waited
+		return nil // the deadline has changed meanwhile
 	}
 	c.cut(rawFailure(err))
 	return c.readState()
 }
 
-// takeHeader acts on the header at the start of the buffer.
+// takeHeader handles the header at the start of the buffer.
 func (c *Conn) takeHeader() {
 	kind, value, err := parseHeader(c.buf[c.start:])
 	c.start += frameHeader
@@ -145,17 +145,17 @@ func (c *Conn) takeHeader() {
 	}
 }
 
-// poll looks at what has come in without waiting: a writer nobody reads for learns so that the other end stopped
-// reading. The writer calls it, holding writeLock.
+// poll reads without waiting, so that a writer without a reader notices when the other end stops reading. The writer calls
+// it, holding writeLock.
 func (c *Conn) poll() {
 	c.polled = time.Now()
 	if !c.readMu.TryLock() {
-		return // somebody reads, and sees it
+		return // a reader is active and sees it
 	}
 	defer c.readMu.Unlock()
 	for {
 		ended := c.readState() != nil
-		if ended && c.remaining > 0 { // nobody wants it
+		if ended && c.remaining > 0 { // discard it
 			n := min(c.remaining, c.end-c.start)
 			c.start += n
 			c.remaining -= n
@@ -179,10 +179,10 @@ func (c *Conn) poll() {
 	}
 }
 
-// CloseRead says that no more will be read: the other end's writes fail with code 0.
+// CloseRead stops reading: the other end's writes fail with code 0.
 func (c *Conn) CloseRead() error { return c.Stop(0) }
 
-// Stop is CloseRead with a code of the application's, below 0x10000.
+// Stop is CloseRead with an application's code, below 0x10000.
 func (c *Conn) Stop(code ErrorCode) error {
 	if c.isClosing() {
 		return c.wrap("stop", net.ErrClosed)
@@ -198,10 +198,10 @@ func (c *Conn) stop(code ErrorCode) {
 	c.pendingStop.Store(uint64(code) + 1)
 	if c.tryLockWrite() {
 		c.unlockWrite()
-	} // else whoever holds the lock sends it
+	} // otherwise the holder of the lock sends it
 }
 
-// stopReading makes reads fail from now on and wakes a reader; false when they failed or had ended before.
+// stopReading makes reads fail and wakes a reader; false when reading had ended before.
 func (c *Conn) stopReading() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Write writes all of p, or says what was in the way. What was counted as written arrives unless the stream is cut.
-// An empty write sends nothing; it finds out whether the other end still reads.
+// Write writes all of p, or returns an error. Bytes counted as written arrive unless the stream is cut. An empty write sends
+// nothing and reports whether the other end still reads.
 func (c *Conn) Write(p []byte) (total int, err error) {
 	if err := c.lockWrite(); err != nil {
 		return 0, c.wrap("write", err)
@@ -33,7 +33,7 @@ func (c *Conn) Write(p []byte) (total int, err error) {
 	return total, c.wrap("write", err)
 }
 
-// ReadFrom writes what r gives until its end, each piece as soon as it is there; it is what io.Copy uses.
+// ReadFrom copies r to the stream until its end, each piece as soon as it is read; io.Copy uses it.
 func (c *Conn) ReadFrom(r io.Reader) (total int64, err error) {
 	buffer := copyBuffers.Get().(*[]byte)
 	defer copyBuffers.Put(buffer)
@@ -55,7 +55,7 @@ func (c *Conn) ReadFrom(r io.Reader) (total int64, err error) {
 	}
 }
 
-// CloseWrite says that everything was written: the other end reads io.EOF after the last byte. Reading goes on.
+// CloseWrite ends the sending direction: the other end reads io.EOF after the last byte. Reading continues.
 func (c *Conn) CloseWrite() error {
 	if err := c.lockWrite(); err != nil {
 		return c.wrap("close", err)
@@ -90,16 +90,16 @@ func (c *Conn) noteFin() {
 	}
 }
 
-// What became of a frame.
+// Results of writing a frame.
 const (
 	sent     = iota
-	unsent   // nothing of it was written
-	handedOn // a part was written; the flusher writes the rest, and owns writeLock until then
+	unsent   // not written
+	handedOn // partly written; the flusher writes the rest and owns writeLock until then
 )
 
-// writeFrame writes one frame, holding writeLock. When time runs out, or Close comes, before its first byte, nothing
-// is left behind; within it, the rest goes to the flusher, so that the other end never sees half a frame. `more` says
-// that this is not all the writer has.
+// writeFrame writes one frame, holding writeLock. A timeout or Close before its first byte leaves nothing written; after
+// that, the flusher writes the rest, so that the other end never gets a partial frame. `more`: further frames of the same
+// Write follow.
 func (c *Conn) writeFrame(kind uint32, payload []byte, more bool) (outcome int, err error) {
 	if time.Since(c.polled) >= pollEvery {
 		c.poll()
@@ -141,7 +141,7 @@ func (c *Conn) writeFrame(kind uint32, payload []byte, more bool) (outcome int, 
 	return handedOn, err
 }
 
-// writePieces writes header and payload from the given place on, in one system call where it can.
+// writePieces writes header and payload from an offset, in one system call if possible.
 func (c *Conn) writePieces(header, payload []byte, from int) (int, error) {
 	if from >= len(header) {
 		return c.raw.Write(payload[from-len(header):])
@@ -156,8 +156,8 @@ func (c *Conn) writePieces(header, payload []byte, from int) (int, error) {
 	return int(n), err
 }
 
-// flush writes the rest of a frame whose writer could not wait, then gives the lock back. It ends with the raw
-// connection at the latest.
+// flush writes the rest of a frame whose writer timed out, then releases the lock. It ends with the raw connection at the
+// latest.
 func (c *Conn) flush(rest []byte) {
 	defer c.unlockWrite()
 	for len(rest) > 0 {
@@ -177,7 +177,7 @@ func (c *Conn) flush(rest []byte) {
 	}
 }
 
-// mayWrite is the reason why no frame may be begun now, if there is one.
+// mayWrite is the reason why no frame may be started now, or nil.
 func (c *Conn) mayWrite() error {
 	if err := c.writeState(); err != nil {
 		return err
@@ -191,15 +191,15 @@ func (c *Conn) mayWrite() error {
 	return nil
 }
 
-// writeFailed records that the raw connection ended, preferring the reason netcore gave on it.
+// writeFailed records the end of the raw connection, preferably with the reason that netcore sent on it.
 func (c *Conn) writeFailed(err error) error {
 	c.poll()
 	c.endWrite(rawFailure(err))
 	return c.writeState()
 }
 
-// arm sets the raw connection's write deadline: the user's, but never far ahead, so that a blocked writer gets to
-// look whether the other end stopped reading.
+// arm sets the raw connection's write deadline: the user's, but at most pollEvery ahead, so that a blocked writer can check
+// whether the other end stopped reading.
 func (c *Conn) arm(changed bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -248,8 +248,8 @@ func (c *Conn) lockWrite() error {
 	}
 }
 
-// unlockWrite gives the lock back. A stop frame asked for meanwhile goes first: the flusher sends it, so that nobody
-// waits for a full connection, and takes the lock over.
+// unlockWrite releases the lock. A pending stop frame goes first: the flusher takes the lock over and sends it, so that the
+// caller does not wait for a full connection.
 func (c *Conn) unlockWrite() {
 	for {
 		if stop := c.pendingStop.Swap(0); stop != 0 {

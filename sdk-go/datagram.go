@@ -18,8 +18,8 @@ type datagram struct {
 	payload []byte
 }
 
-// PacketConn is the datagrams of a protocol: a net.PacketConn whose addresses are an [Addr] with a peer. A datagram is at
-// most 1,024 bytes, goes to a connected peer, and arrives once or never.
+// PacketConn sends and receives the datagrams of a protocol: a net.PacketConn whose addresses are an [Addr] with a peer. A
+// datagram has at most 1,024 bytes, goes to a connected peer, and arrives once or never.
 type PacketConn struct {
 	node     *Node
 	protocol string
@@ -30,8 +30,8 @@ type PacketConn struct {
 
 var _ net.PacketConn = (*PacketConn)(nil)
 
-// ListenPacket receives the datagrams of a protocol, and can send some; it needs the grant `serve`, and `dial` to send. One
-// plugin of a node has a protocol's datagrams. 1,024 wait for a reader; then the oldest is dropped and counted. It goes on
+// ListenPacket receives the datagrams of a protocol, and can send them; it needs the grant `serve`, and `dial` to send. One
+// plugin per node receives a protocol's datagrams. 1,024 are queued; then the oldest is dropped and counted. It continues
 // across restarts of the network core. ctx bounds only the call itself.
 func (n *Node) ListenPacket(ctx context.Context, protocol string) (*PacketConn, error) {
 	c := &PacketConn{
@@ -43,8 +43,8 @@ func (n *Node) ListenPacket(ctx context.Context, protocol string) (*PacketConn, 
 	return c, nil
 }
 
-// SendDatagram sends at most 1,024 bytes to a connected peer; they arrive once or never, and nobody is told when they do
-// not. It returns once they are queued. It needs the grant `dial`, and fails with [ErrUnreachable] when the peer is not
+// SendDatagram sends at most 1,024 bytes to a connected peer; they arrive once or never, and a loss is not
+// reported. It returns once they are queued. It needs the grant `dial`, and fails with [ErrUnreachable] when the peer is not
 // connected: Request and Dial connect.
 func (n *Node) SendDatagram(ctx context.Context, peer NodeID, protocol string, payload []byte) error {
 	if len(payload) > maxDatagram {
@@ -54,7 +54,7 @@ func (n *Node) SendDatagram(ctx context.Context, peer NodeID, protocol string, p
 	return err
 }
 
-// ReadFrom waits for a datagram and copies it into p; what does not fit is lost, as with UDP. The address is an [Addr].
+// ReadFrom waits for a datagram and copies it into p; the rest is discarded, as with UDP. The address is an [Addr].
 func (c *PacketConn) ReadFrom(p []byte) (int, net.Addr, error) {
 	for {
 		found, ok, err := c.in.try()
@@ -114,10 +114,10 @@ func (c *PacketConn) WriteTo(p []byte, to net.Addr) (int, error) {
 	return 0, c.failure("write", to, err)
 }
 
-// Dropped counts the datagrams that were dropped here since nobody read them.
+// Dropped counts the datagrams dropped here because they were not read in time.
 func (c *PacketConn) Dropped() uint64 { return c.in.lost() }
 
-// Close receives no more.
+// Close stops receiving.
 func (c *PacketConn) Close() error {
 	c.fail(net.ErrClosed)
 	c.node.endFeed(c.key(), c)
@@ -141,13 +141,13 @@ func (c *PacketConn) SetDeadline(t time.Time) error {
 	return nil
 }
 
-// SetReadDeadline sets until when ReadFrom waits, also one that is waiting.
+// SetReadDeadline sets the deadline of ReadFrom, including one in progress.
 func (c *PacketConn) SetReadDeadline(t time.Time) error {
 	c.read.set(t)
 	return nil
 }
 
-// SetWriteDeadline sets until when the next WriteTo may wait for netcore.
+// SetWriteDeadline sets the deadline of the next WriteTo.
 func (c *PacketConn) SetWriteDeadline(t time.Time) error {
 	c.write.set(t)
 	return nil

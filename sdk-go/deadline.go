@@ -5,14 +5,15 @@ import (
 	"time"
 )
 
-// defaultTimeout is what an operation gets when its context has no deadline.
+// defaultTimeout bounds an operation whose context has no deadline.
 const defaultTimeout = 30 * time.Second
 
-// withDeadline bounds a context without a deadline, and gives the time left as the wire has it. 0 there means 30 s.
+// withDeadline gives a context a deadline if it has none, and returns the time left in milliseconds, at least 1, since 0
+// means the default on the wire.
 func withDeadline(ctx context.Context) (bounded context.Context, cancel context.CancelFunc, milliseconds func() uint32) {
 	end, set := ctx.Deadline()
 	if !set {
-		// A little more than netcore takes, so that its answer, which says more, comes first.
+		// Longer than netcore's own timeout, whose error says more.
 		bounded, cancel = context.WithTimeoutCause(ctx, defaultTimeout+2*time.Second, ErrTimedOut)
 		end = time.Now().Add(defaultTimeout)
 	} else {
@@ -24,7 +25,7 @@ func withDeadline(ctx context.Context) (bounded context.Context, cancel context.
 	}
 }
 
-// contextError is the error of a context that ended: ours for the default timeout, the context's otherwise.
+// contextError is the error of an ended context: ErrTimedOut's for the default timeout, otherwise the context's own.
 func contextError(ctx context.Context) error {
 	if cause := context.Cause(ctx); cause == error(ErrTimedOut) {
 		return &Error{Code: CodeTimedOut, Message: "no answer within 30 s"}
@@ -32,7 +33,7 @@ func contextError(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// sleep waits; false when ctx ended first.
+// sleep waits, and reports false when ctx ends first.
 func sleep(ctx context.Context, d time.Duration) bool {
 	if d <= 0 {
 		return ctx.Err() == nil

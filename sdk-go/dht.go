@@ -12,30 +12,30 @@ const (
 	maxProviders = 64
 )
 
-// Stored says that a record is in the DHT.
+// Stored is a record in the DHT.
 type Stored struct {
 	Key      Hash   // the hash of an immutable value, otherwise the record's place
 	Sequence uint64 // of a signed record
-	Copies   int    // nodes that took it
+	Copies   int    // nodes that hold it
 }
 
-// PutRecord puts a value of at most 3,072 bytes under this node's id and a name, signed by the node; it replaces the one
-// before. It is good for lifetime, a day at most (0 means a day), and the node keeps it there for so long. It needs the
+// PutRecord puts a value of at most 3,072 bytes under this node's id and a name, signed by the node; it replaces the
+// previous one. It is valid for lifetime, a day at most (0: a day); until then the node republishes it. It needs the
 // grant `dht`, and fails with [ErrUnreachable] when no node of the DHT is known.
 func (n *Node) PutRecord(ctx context.Context, name string, value []byte, lifetime time.Duration) (Stored, error) {
 	if len(value) > maxValue {
 		return Stored{}, tooLarge("value", len(value), maxValue)
 	}
 	if lifetime < 0 || lifetime > maxLifetime || lifetime > 0 && lifetime < time.Second {
-		return Stored{}, badArgument("a record lives 1 s to %v, not %v; put it again to keep it", maxLifetime, lifetime)
+		return Stored{}, badArgument("a record lives 1 s to %v, not %v; republish it to keep it", maxLifetime, lifetime)
 	}
 	return n.put(ctx, func(ms uint32) msgRequest {
 		return msgRequestPutOwn{name, value, uint32(lifetime / time.Second), ms}
 	})
 }
 
-// PutSigned puts a record that was signed by [SignRecord], or by somebody else. It fails with [ErrBadArgument] when the
-// signature is wrong, and when it has expired or would live for more than a day.
+// PutSigned puts a record signed by [SignRecord], or by somebody else. It fails with [ErrBadArgument] when the signature is
+// wrong, or the record has expired or expires in more than a day.
 func (n *Node) PutSigned(ctx context.Context, record SignedRecord) (Stored, error) {
 	if len(record.Value) > maxValue {
 		return Stored{}, tooLarge("value", len(record.Value), maxValue)
@@ -43,8 +43,8 @@ func (n *Node) PutSigned(ctx context.Context, record SignedRecord) (Stored, erro
 	return n.put(ctx, func(ms uint32) msgRequest { return msgRequestPutSigned{record.message(), ms} })
 }
 
-// GetRecord is the newest record of a node, or of any other key, under a name. found is false when nobody who was asked
-// has one. Its signature has been verified. It needs the grant `dht`.
+// GetRecord is the newest record of a node, or of any other key, under a name. found is false when no node
+// asked has one. Netcore has verified the signature. It needs the grant `dht`.
 func (n *Node) GetRecord(ctx context.Context, key NodeID, name string) (record SignedRecord, found bool, err error) {
 	answer, err := expect[msgResponseRecord](n.askAgain(ctx, func(ms uint32) msgRequest {
 		return msgRequestGetSigned{key, name, ms}
@@ -55,8 +55,8 @@ func (n *Node) GetRecord(ctx context.Context, key NodeID, name string) (record S
 	return recordFrom(answer.value.value), true, nil
 }
 
-// PutImmutable puts a value of at most 3,072 bytes under a name and its own hash. It stays a day after it was last put, by
-// anybody. It needs the grant `dht`.
+// PutImmutable puts a value of at most 3,072 bytes under a name and its own hash. It expires a day after the last put,
+// by any node. It needs the grant `dht`.
 func (n *Node) PutImmutable(ctx context.Context, name string, value []byte) (Hash, error) {
 	if len(value) > maxValue {
 		return Hash{}, tooLarge("value", len(value), maxValue)
@@ -65,7 +65,7 @@ func (n *Node) PutImmutable(ctx context.Context, name string, value []byte) (Has
 	return stored.Key, err
 }
 
-// GetImmutable is what PutImmutable put; found is false when nobody who was asked has it. It needs the grant `dht`.
+// GetImmutable is the value that PutImmutable stored; found is false when no node asked has it. It needs the grant `dht`.
 func (n *Node) GetImmutable(ctx context.Context, name string, hash Hash) (value []byte, found bool, err error) {
 	answer, err := expect[msgResponseValue](n.askAgain(ctx, func(ms uint32) msgRequest {
 		return msgRequestGetImmutable{name, hash, ms}
@@ -73,8 +73,8 @@ func (n *Node) GetImmutable(ctx context.Context, name string, hash Hash) (value 
 	return answer.value.value, answer.value.some, err
 }
 
-// FindProviders is other nodes that provide what a name stands for, in no order; limit of them are enough, 64 at most. Those
-// found before ctx ends (30 s when it has no deadline) are the answer. It needs the grant `dht`.
+// FindProviders is other providers of a name, at most limit (up to 64), in no order: those found before ctx ends (30 s
+// without a deadline). It needs the grant `dht`.
 func (n *Node) FindProviders(ctx context.Context, name string, limit int) ([]NodeID, error) {
 	if limit < 1 || limit > maxProviders {
 		return nil, badArgument("a limit of %d; expected 1 to %d", limit, maxProviders)
@@ -89,7 +89,7 @@ func (n *Node) FindProviders(ctx context.Context, name string, limit int) ([]Nod
 	return nodes, err
 }
 
-// FindPeer is a ticket of a node, by what it signed itself; the grant `peers` must include it. It fails with
+// FindPeer is a ticket of a node, from its own signed address record; the grant `peers` must include it. It fails with
 // [ErrUnknownPeer] when nothing was found.
 func (n *Node) FindPeer(ctx context.Context, node NodeID) (ticket string, err error) {
 	answer, err := expect[msgResponseFound](n.askAgain(ctx, func(ms uint32) msgRequest {
@@ -103,14 +103,14 @@ func (n *Node) put(ctx context.Context, request func(ms uint32) msgRequest) (Sto
 	return Stored{answer.key, answer.sequence, int(answer.copies)}, err
 }
 
-// askAgain asks what may be asked twice, so that a session that ends meanwhile is not the caller's problem. Netcore gets
-// a little less time than the caller has, so that its answer, which says more, comes first.
+// askAgain sends an idempotent request, again when the session ends meanwhile. Netcore's timeout is a little shorter than the
+// caller's, since its error says more.
 func (n *Node) askAgain(ctx context.Context, request func(ms uint32) msgRequest) (msgResponse, error) {
 	_, response, err := n.askSession(ctx, request)
 	return response, err
 }
 
-// askSession is askAgain that says which session answered.
+// askSession is askAgain that also returns the session that answered.
 func (n *Node) askSession(ctx context.Context, request func(ms uint32) msgRequest) (*session, msgResponse, error) {
 	ctx, cancel, left := withDeadline(ctx)
 	defer cancel()
@@ -127,7 +127,7 @@ func (n *Node) askSession(ctx context.Context, request func(ms uint32) msgReques
 	}
 }
 
-// expect is an answer of the right kind.
+// expect checks the kind of a response.
 func expect[T msgResponse](response msgResponse, err error) (T, error) {
 	answer, ok := response.(T)
 	if err == nil && !ok {

@@ -10,8 +10,8 @@ import (
 )
 
 // Dial opens a stream to a peer, named by its node id or by a ticket; it needs the grant `dial`. It returns when a
-// plugin at the other end has accepted the stream. ctx bounds all of it (30 s when it has no deadline); once open,
-// the stream does not depend on it.
+// plugin at the other end has accepted the stream. ctx bounds the whole call (30 s without a deadline), not the open
+// stream.
 //
 // Errors to expect: [ErrUnknownPeer], [ErrUnreachable], [ErrNotServed], [ErrRefused], [ErrTimedOut],
 // [ErrTooManyStreams], [ErrNotGranted], [ErrPeerNotAllowed], [ErrBlocked].
@@ -41,7 +41,7 @@ func (n *Node) dial(ctx context.Context, to msgTarget, protocol string) (*Conn, 
 	return conn, nil
 }
 
-// targetAddr is the far end of a stream that was not opened.
+// targetAddr is the address of a target, for errors.
 func targetAddr(to msgTarget, protocol string) Addr {
 	addr := Addr{Protocol: protocol}
 	switch to := to.(type) {
@@ -56,11 +56,11 @@ func targetAddr(to msgTarget, protocol string) Addr {
 	return addr
 }
 
-// settleTime is how long a dial that failed like a restart of netcore waits to see whether it was one.
+// settleTime is how long a failed dial waits to see whether netcore has restarted.
 const settleTime = time.Second
 
-// open opens a stream. Nothing was sent on it before it is open, so an opening that a restart of netcore cut is simply
-// tried again on the next session.
+// open opens a stream. Nothing is sent on it before it is open, so an opening cut by a restart of netcore is retried on the
+// next session.
 func (n *Node) open(ctx context.Context, to msgTarget, protocol string, left func() uint32) (*Conn, error) {
 	for {
 		s, err := n.current(ctx)
@@ -82,14 +82,14 @@ func (n *Node) open(ctx context.Context, to msgTarget, protocol string, left fun
 			timer.Stop()
 			return nil, err
 		case <-timer.C:
-			return nil, err // the session stands: it was the stream alone
+			return nil, err // the session lasts: only the stream was cut
 		}
 	}
 }
 
 // Request sends one message to a peer, named by its node id or a ticket, and waits for the reply; both have at most
-// 64 KiB. It needs the grant `dial`. ctx bounds all of it (30 s when it has no deadline). A request in flight when the
-// network core restarts fails with [ErrConnectionLost]: whether it was handled is not known.
+// 64 KiB. It needs the grant `dial`. ctx bounds the whole call (30 s without a deadline). A request in flight when
+// the network core restarts fails with [ErrConnectionLost] and may have been handled.
 func (n *Node) Request(ctx context.Context, peer, protocol string, payload []byte) ([]byte, error) {
 	target, err := parseTarget(peer)
 	if err != nil {
@@ -124,7 +124,7 @@ func (n *Node) request(ctx context.Context, to msgTarget, protocol string, paylo
 	return reply.payload, nil
 }
 
-var errUnexpected = &Error{Code: CodeMalformed, Message: "netcore gave an answer to another question"}
+var errUnexpected = &Error{Code: CodeMalformed, Message: "netcore sent a response of the wrong kind"}
 
 // parseTarget reads a node id or a ticket.
 func parseTarget(peer string) (msgTarget, error) {

@@ -6,7 +6,7 @@ import (
 	"fmt"
 )
 
-// ErrorCode is a stable number for what went wrong. Numbers from 0x10000 up are Polypeer's; those below belong to
+// ErrorCode is a stable number of a failure. Numbers from 0x10000 up are Polypeer's; those below belong to
 // applications, which may reset and stop streams with them.
 type ErrorCode uint32
 
@@ -49,7 +49,7 @@ var codeTexts = [...]string{
 	"no such stream", "shutting down", "refused", "internal error", "bad argument", "peer misbehaved",
 }
 
-// String is what the code is called in SPEC.md, or its number when it is an application's or a newer one.
+// String is the code's name in SPEC.md, or its number when it is an application's or a later version's.
 func (c ErrorCode) String() string {
 	switch {
 	case c < firstCode:
@@ -64,7 +64,7 @@ func (c ErrorCode) String() string {
 // [errors.Is]: only the code counts, never the text.
 type Error struct {
 	Code    ErrorCode
-	Message string // for people: what was wrong, where, what to do; may be empty
+	Message string // for people; may be empty
 }
 
 // Error is the code's name and the text.
@@ -75,8 +75,8 @@ func (e *Error) Error() string {
 	return e.Code.String() + ": " + e.Message
 }
 
-// Is reports whether target is an [Error] of the same code, or the context error that says the same: who waits with a
-// context need not know which of the two ends noticed first.
+// Is reports whether target is an [Error] of the same code, or the equivalent context error, since either this process or
+// netcore may notice the end of a context first.
 func (e *Error) Is(target error) bool {
 	switch target {
 	case context.DeadlineExceeded:
@@ -88,10 +88,10 @@ func (e *Error) Is(target error) bool {
 	return ok && other.Code == e.Code
 }
 
-// Timeout reports whether the failure is one of time; it makes Error a net.Error where it is wrapped in one.
+// Timeout reports whether the failure is a timeout, as net.Error requires.
 func (e *Error) Timeout() bool { return e.Code == CodeTimedOut }
 
-// What can be compared with [errors.Is]. Each stands for every error of its code.
+// Errors for [errors.Is]. Each matches every error of its code.
 var (
 	ErrMalformed          = &Error{Code: CodeMalformed}
 	ErrUnauthorised       = &Error{Code: CodeUnauthorised}
@@ -123,14 +123,14 @@ var (
 var ErrNotAPlugin = errors.New("POLYPEER_GATEWAY or POLYPEER_TOKEN is not set: this program runs as a plugin, " +
 	"start it with `polypeer plugin install FOLDER`")
 
-// StreamError says that the other end ended one direction of a stream early: it gave up writing (a reset, seen by
-// Read) or it reads no more (a stop, seen by Write).
+// StreamError means that the other end ended one direction of a stream early: it aborted writing (a reset, returned by
+// Read) or stopped reading (a stop, returned by Write).
 type StreamError struct {
 	Code ErrorCode // an application's, or one of Polypeer's
-	Stop bool      // the other end reads no more; otherwise it gave up writing
+	Stop bool      // the other end stopped reading; otherwise it aborted writing
 }
 
-// Error says which of the two it was, and the code.
+// Error names the kind and the code.
 func (e *StreamError) Error() string {
 	if e.Stop {
 		return "the other end stopped reading: " + e.Code.String()
@@ -145,10 +145,10 @@ func (e *StreamError) Is(target error) bool {
 	return ok && other.Code == e.Code
 }
 
-// lost is a connection-lost error with its cause told.
+// lost is a connection-lost error with its cause.
 func lost(why string) error { return &Error{Code: CodeConnectionLost, Message: why} }
 
-// failure turns what a handler returned into what crosses the wire: an application's code when it names one.
+// failure is the failure to send for a handler's error: with the code of an Error or StreamError, otherwise `refused`.
 func failure(err error) msgFailure {
 	var e *Error
 	var s *StreamError

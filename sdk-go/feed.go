@@ -2,13 +2,13 @@ package polypeer
 
 import "context"
 
-// feedKey names what a plugin receives until it stops: a node has one feed for each.
+// feedKey is the key of a feed: a node has at most one for each.
 type feedKey struct {
-	datagrams bool // of a protocol; otherwise the messages of a topic
+	datagrams bool // of a protocol; otherwise of a topic
 	name      string
 }
 
-// covered reports whether the grants allow it.
+// covered reports whether the grants allow the feed.
 func (k feedKey) covered(g Grants) bool {
 	patterns := g.Topics
 	if k.datagrams {
@@ -24,14 +24,14 @@ func (k feedKey) String() string {
 	return "the topic " + k.name
 }
 
-// feed is a [Subscription] or a [PacketConn]: asked for again in every session until it ends.
+// feed is a [Subscription] or a [PacketConn]: restored in every session until it ends.
 type feed interface {
 	begin() msgRequest
 	end() msgRequest
 	fail(error)
 }
 
-// beginFeed adds a feed, and asks netcore for it.
+// beginFeed adds a feed and requests it from netcore.
 func (n *Node) beginFeed(ctx context.Context, key feedKey, f feed) error {
 	ctx, cancel, _ := withDeadline(ctx)
 	defer cancel()
@@ -53,7 +53,7 @@ func (n *Node) beginFeed(ctx context.Context, key feedKey, f feed) error {
 	return err
 }
 
-// endFeed takes a feed away, and tells netcore.
+// endFeed removes a feed and tells netcore.
 func (n *Node) endFeed(key feedKey, f feed) {
 	n.mu.Lock()
 	mine := n.feeds[key] == f
@@ -66,7 +66,7 @@ func (n *Node) endFeed(key feedKey, f feed) {
 	}
 }
 
-// feedWanted is what netcore is to know of what a feed stands for: begin it for whoever wants it now, or end it.
+// feedWanted is the wanted state of a feed: begun by its present owner, or ended.
 func (n *Node) feedWanted(key feedKey, f feed) wanted {
 	return func() msgRequest {
 		if wanted := n.feeds[key]; wanted != nil {
@@ -76,7 +76,7 @@ func (n *Node) feedWanted(key feedKey, f feed) wanted {
 	}
 }
 
-// giveUpFeed ends a feed, unless another one took its place.
+// giveUpFeed ends a feed, unless another one has replaced it.
 func (n *Node) giveUpFeed(key feedKey, f feed, err error) {
 	n.mu.Lock()
 	if n.feeds[key] == f {

@@ -11,13 +11,13 @@ import (
 	"strings"
 )
 
-// gateway is where netcore listens for this launch of this plugin.
+// gateway is the socket and token of this plugin launch.
 type gateway struct {
 	path  string
 	token [32]byte
 }
 
-// gatewayFromEnvironment reads what the supervisor left for the plugin.
+// gatewayFromEnvironment reads the variables set by the supervisor.
 func gatewayFromEnvironment() (gateway, error) {
 	path, text := os.Getenv("POLYPEER_GATEWAY"), os.Getenv("POLYPEER_TOKEN")
 	if path == "" || text == "" {
@@ -36,13 +36,13 @@ func gatewayFromEnvironment() (gateway, error) {
 func (g gateway) connect(ctx context.Context) (net.Conn, error) {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", g.path)
 	if err != nil {
-		return nil, fmt.Errorf("the gateway of Polypeer cannot be reached: %w", err)
+		return nil, fmt.Errorf("cannot connect to the gateway of Polypeer: %w", err)
 	}
 	return conn, nil
 }
 
-// interruptible makes reads and writes of conn fail when a context ends; the function returned undoes it, and
-// reports whether it came in time.
+// interruptible makes reads and writes of conn fail when a context ends. The returned function undoes it and reports whether
+// no context had ended.
 func interruptible(conn net.Conn, contexts ...context.Context) (undo func() bool) {
 	var stops []func() bool
 	for _, ctx := range contexts {
@@ -103,10 +103,10 @@ func (g gateway) greet(conn net.Conn) (welcome msgWelcome, err error) {
 	case msgOpeningReplyRefused:
 		return welcome, reply.value.error()
 	}
-	return welcome, &Error{Code: CodeMalformed, Message: "a control session was answered like a stream"}
+	return welcome, &Error{Code: CodeMalformed, Message: "netcore answered hello with a stream"}
 }
 
-// sessionFailure is what an error while reading frames means for the session.
+// sessionFailure converts an error of reading frames to the session's.
 func sessionFailure(err error) error {
 	var e *Error
 	if errors.As(err, &e) {
@@ -118,8 +118,8 @@ func sessionFailure(err error) error {
 	return rawFailure(err)
 }
 
-// opened makes a data connection: the opening frame out, the answer in. It fails with the session, whose secret it
-// shows.
+// opened makes a data connection: it sends the opening and reads the reply. It fails when the session ends, since the
+// opening carries its secret.
 func (n *Node) opened(ctx context.Context, s *session, opening msgOpening, protocol string) (*Conn, error) {
 	raw, err := n.gateway.connect(ctx)
 	if err != nil {
@@ -144,7 +144,7 @@ func (n *Node) opened(ctx context.Context, s *session, opening msgOpening, proto
 	return conn, nil
 }
 
-// open shakes hands on a new data connection. What arrives behind the answer stays in the read buffer.
+// open is the handshake of a new data connection. Data after the reply stays in the read buffer.
 func (c *Conn) open(opening msgOpening, protocol string) error {
 	out, err := frame(opening)
 	if err != nil {
@@ -161,7 +161,7 @@ func (c *Conn) open(opening msgOpening, protocol string) error {
 		}
 		if length == frameHeader && c.end >= frameHeader {
 			if length, err = frameLength(c.buf); err != nil || length > len(c.buf) {
-				return &Error{Code: CodeMalformed, Message: "the answer to an opening is too long"}
+				return &Error{Code: CodeMalformed, Message: "the reply to an opening is too long"}
 			}
 		}
 	}
@@ -178,5 +178,5 @@ func (c *Conn) open(opening msgOpening, protocol string) error {
 	case msgOpeningReplyRefused:
 		return reply.value.error()
 	}
-	return &Error{Code: CodeMalformed, Message: "a stream was answered like a control session"}
+	return &Error{Code: CodeMalformed, Message: "netcore answered the opening of a stream with a session"}
 }

@@ -13,26 +13,26 @@ import (
 const (
 	maxGossip = 64 << 10
 	// messageQueue bounds the messages of a topic that wait for a reader (16 MiB at most), and those that wait for a
-	// validator: netcore waits for as many verdicts.
+	// validator: netcore waits for the same number of verdicts.
 	messageQueue = 256
 	// judgeTime is how long netcore waits for a verdict.
 	judgeTime = 10 * time.Second
 )
 
-// Verdict is what becomes of a message of a topic with a validator.
+// Verdict is a decision on a message published by another node.
 type Verdict uint32
 
-// The verdicts. Ignore is also what silence means.
+// The verdicts. Without one, a message is ignored after 10 s.
 const (
-	Accept Verdict = iota // it is passed on to other peers
-	Ignore                // it is not passed on, and nobody is blamed
-	Reject                // it is not passed on, and counts against its author, if it came straight from there
+	Accept Verdict = iota // pass it on to other peers
+	Ignore                // drop it, without blaming anybody
+	Reject                // drop it, and count it against its author, if received directly from there
 )
 
-// Message is one of a topic. Its signature by Author is right.
+// Message is a message of a topic. Netcore has verified its signature by Author.
 type Message struct {
 	Topic   string
-	ID      Hash   // names it, on every node
+	ID      Hash   // the same on every node
 	Author  NodeID // the node that published it
 	Payload []byte // at most 64 KiB
 
@@ -43,13 +43,13 @@ type Message struct {
 type judge struct {
 	subscription *Subscription
 	session      *session
-	late         time.Time // from then on the verdict changes nothing
+	late         time.Time // from then on a verdict has no effect
 	once         sync.Once
 }
 
-// Judge decides what becomes of a message of a subscription with [ManualValidation]; otherwise it does nothing. Only
-// the first verdict counts; one that comes over 10 s after the message changes nothing. It returns when netcore knows it,
-// or cannot be told.
+// Judge sends the verdict on a message of a subscription with [ManualValidation]; otherwise it does nothing. Only the first
+// verdict counts; one later than 10 s after the message has no effect. It returns when netcore has the verdict or cannot be
+// reached.
 func (m *Message) Judge(verdict Verdict) {
 	if m.judge == nil {
 		return
@@ -65,8 +65,8 @@ func (m *Message) Judge(verdict Verdict) {
 	})
 }
 
-// abandon ignores a message, without waiting; for the goroutine that reads. When there is no room to say so, netcore ignores
-// the message by itself after a while.
+// abandon ignores a message, without waiting; for the reading goroutine. If the queue to netcore is full, netcore ignores
+// the message after its timeout.
 func (m *Message) abandon() {
 	if m.judge == nil {
 		return
@@ -81,26 +81,26 @@ func (m *Message) verdict(verdict Verdict) msgRequest {
 	return msgRequestJudge{m.Topic, m.ID, msgVerdict(verdict)}
 }
 
-// Validator decides on one message; see [WithValidator]. ctx ends when the verdict would come too late, 10 s after the message
-// came.
+// Validator decides on one message; see [WithValidator]. ctx ends when the verdict would be too late, 10 s after the
+// message.
 type Validator func(ctx context.Context, message *Message) Verdict
 
 // SubscribeOption changes what [Node.Subscribe] does.
 type SubscribeOption func(*Subscription)
 
-// WithValidator passes on, and gives out, only messages that validate accepts. It is called for one message at a time, in
-// the order they came; those for which it is too late then, since the ones before took long, are dropped and counted.
+// WithValidator passes on and delivers only messages that validate accepts. It is called for one message at a time, in
+// order of arrival; messages that wait too long for their turn are dropped and counted.
 func WithValidator(validate Validator) SubscribeOption {
 	return func(s *Subscription) { s.validate, s.manual = validate, false }
 }
 
-// ManualValidation gives out every message, and passes it on when [Message.Judge] accepts it.
+// ManualValidation delivers every message, and passes on those that [Message.Judge] accepts.
 func ManualValidation() SubscribeOption {
 	return func(s *Subscription) { s.validate, s.manual = nil, true }
 }
 
-// Subscription is a topic's messages. It goes on across restarts of the network core, which then gets what was published
-// in the last minutes, also meanwhile: what came before is known again, and not given out twice.
+// Subscription is the messages of a topic. It continues across restarts of the network core, which then delivers the
+// messages of the last minutes; those delivered before are dropped.
 type Subscription struct {
 	node     *Node
 	topic    string
@@ -109,12 +109,13 @@ type Subscription struct {
 	messages *inbox[*Message]
 	checks   *inbox[*Message] // those that wait for the validator
 	known    knownMessages
-	late     atomic.Uint64 // messages whose time for a verdict was over when their turn came
+	late     atomic.Uint64 // messages too late for a verdict when their turn came
 	unsent   atomic.Uint64
 }
 
-// Subscribe receives a topic's messages; it needs the grant `topics`. Each comes once, in no order (as far as the last
-// 1,024 of the topic are known again after a restart of the network core); those that this plugin publishes do not come. 256 wait for a reader; then the oldest is dropped and counted. ctx bounds only the call itself.
+// Subscribe receives a topic's messages; it needs the grant `topics`. Each is delivered once, in no order (after a
+// restart of the network core, duplicates of the last 1,024 are recognised); this plugin's own are not delivered. 256 are
+// queued; then the oldest is dropped and counted. ctx bounds only the call itself.
 func (n *Node) Subscribe(ctx context.Context, topic string, options ...SubscribeOption) (*Subscription, error) {
 	s := &Subscription{node: n, topic: topic, messages: newInbox[*Message](messageQueue), checks: newInbox[*Message](messageQueue)}
 	for _, option := range options {
@@ -130,14 +131,14 @@ func (n *Node) Subscribe(ctx context.Context, topic string, options ...Subscribe
 	return s, nil
 }
 
-// Topic is what it is subscribed to.
+// Topic is the topic subscribed to.
 func (s *Subscription) Topic() string { return s.topic }
 
-// Next waits for a message. It fails only when there can be no more, or ctx ends: net.ErrClosed after Close,
-// [ErrNotGranted] when the operator took the grant away, or why the node has no session any more.
+// Next waits for a message. It fails only when the subscription or ctx ends: net.ErrClosed after Close,
+// [ErrNotGranted] when the operator revoked the grant, or why the node has no more sessions.
 func (s *Subscription) Next(ctx context.Context) (*Message, error) { return s.messages.take(ctx) }
 
-// All is the messages as a sequence, to range over (Go 1.23): until Next would fail, or ctx ends.
+// All is the messages as a sequence for range (Go 1.23), until Next fails or ctx ends.
 func (s *Subscription) All(ctx context.Context) func(yield func(*Message) bool) {
 	return func(yield func(*Message) bool) {
 		for {
@@ -149,19 +150,19 @@ func (s *Subscription) All(ctx context.Context) func(yield func(*Message) bool) 
 	}
 }
 
-// Dropped counts the messages that were dropped here since nobody read them, or the validator was too slow.
+// Dropped counts the messages dropped here because they were not read in time or the validator was too slow.
 func (s *Subscription) Dropped() uint64 { return s.messages.lost() + s.checks.lost() + s.late.Load() }
 
-// VerdictsLost counts the verdicts that could not be sent since netcore was away or did not read; those messages were
+// VerdictsLost counts the verdicts that could not be sent because netcore was down or did not read; those messages were
 // ignored.
 func (s *Subscription) VerdictsLost() uint64 { return s.unsent.Load() }
 
-// Info is how the topic fares.
+// Info is the topic's counters.
 func (s *Subscription) Info(ctx context.Context) (TopicInfo, error) {
 	return s.node.TopicInfo(ctx, s.topic)
 }
 
-// Close ends the subscription; messages that wait can still be read.
+// Close ends the subscription; queued messages can still be read.
 func (s *Subscription) Close() error {
 	s.fail(net.ErrClosed)
 	s.node.endFeed(s.key(), s)
@@ -184,10 +185,10 @@ func (s *Subscription) fail(err error) {
 	s.checks.fail(err)
 }
 
-// onMessage queues a message. It runs on the goroutine that reads, and so never waits.
+// onMessage queues a message. It runs on the reading goroutine and never waits.
 func (s *Subscription) onMessage(from *session, event msgEventMessage) {
 	if decided, known := s.known.enter(event.message); known {
-		if s.validate != nil || s.manual { // netcore was restarted, and asks again
+		if s.validate != nil || s.manual { // netcore has restarted, and needs the verdict again
 			if !from.trySend(msgClientFrameRequest{from.number(), msgRequestJudge{event.topic, event.message, msgVerdict(decided)}}) {
 				s.unsent.Add(1)
 			}
@@ -229,14 +230,14 @@ func (s *Subscription) check() {
 	}
 }
 
-// Published is what became of a message at once.
+// Published is a published message.
 type Published struct {
-	Message Hash // names it, on every node
-	Peers   int  // it was sent to so many; 0: nobody else is known yet, and it is kept a while for those who come
+	Message Hash // its id, the same on every node
+	Peers   int  // sent to at once; 0: no other subscriber is known yet, and it is kept a while for later ones
 }
 
-// Publish sends a message of at most 64 KiB to all who are subscribed to a topic; it needs the grant `topics`, and no
-// subscription. When the session ends first it fails with [ErrConnectionLost], and may have been sent.
+// Publish sends a message of at most 64 KiB to all subscribers of a topic; it needs the grant `topics`, and no
+// subscription. When the session ends first it fails with [ErrConnectionLost] and may have been sent.
 func (n *Node) Publish(ctx context.Context, topic string, payload []byte) (Published, error) {
 	if len(payload) > maxGossip {
 		return Published{}, tooLarge("message", len(payload), maxGossip)
@@ -245,16 +246,16 @@ func (n *Node) Publish(ctx context.Context, topic string, payload []byte) (Publi
 	return Published{answer.message, int(answer.peers)}, err
 }
 
-// TopicInfo is how a topic fares. The counts are since the node subscribed.
+// TopicInfo is the counters of a topic since the node subscribed.
 type TopicInfo struct {
 	Neighbours int    // subscribed peers with which the node exchanges the topic's messages
-	Delivered  uint64 // messages given to plugins, each once; those they did not read are in [Node.EventsDropped]
-	Duplicates uint64 // further copies received of messages that were known already
+	Delivered  uint64 // messages delivered to plugins, each once; unread ones are in [Node.EventsDropped]
+	Duplicates uint64 // duplicates received
 	Dropped    uint64 // messages dropped: a wrong signature, rejected, too old, no room
-	Pulled     uint64 // messages that the node had missed and then asked a neighbour for
+	Pulled     uint64 // messages that the node had missed and pulled from a neighbour
 }
 
-// TopicInfo is how a topic fares that this plugin is subscribed to; otherwise it fails with [ErrBadArgument].
+// TopicInfo is the counters of a subscribed topic; without a subscription it fails with [ErrBadArgument].
 func (n *Node) TopicInfo(ctx context.Context, topic string) (TopicInfo, error) {
 	answer, err := expect[msgResponseTopic](n.askAgain(ctx, func(uint32) msgRequest { return msgRequestTopic{topic} }))
 	v := answer.value

@@ -5,13 +5,13 @@ import (
 	"fmt"
 )
 
-// Hash names a value or a gossip message: 32 bytes of BLAKE3. As text it is 64 hexadecimal digits, lower case.
+// Hash is a BLAKE3 hash of a value or a gossip message, 32 bytes. As text it has 64 hexadecimal digits, lower case.
 type Hash [32]byte
 
 // String is the hash as 64 hexadecimal digits.
 func (h Hash) String() string { return hex.EncodeToString(h[:]) }
 
-// ParseHash reads the text form. Capitals and other lengths are refused.
+// ParseHash reads the text form. It rejects capitals and other lengths.
 func ParseHash(text string) (Hash, error) {
 	var h Hash
 	raw, err := hex.DecodeString(text)

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// NodeID names a node: its Ed25519 public key. As text it is 52 characters of z-base-32.
+// NodeID is a node's Ed25519 public key, 32 bytes. As text it has 52 characters of z-base-32.
 type NodeID [32]byte
 
 // zBase32 is the alphabet of Zooko's base 32, five bits a character, most significant first.
@@ -27,7 +27,7 @@ func (id NodeID) String() string {
 	return string(append(out, zBase32[bits<<(5-count)&31]))
 }
 
-// ParseNodeID reads the text form. Text with stray bits, capitals or another length is refused.
+// ParseNodeID reads the text form. It rejects stray bits, capitals and other lengths.
 func ParseNodeID(text string) (NodeID, error) {
 	var id NodeID
 	bad := fmt.Errorf("%.80q is not a node id: expected %d characters of z-base-32", text, nodeIDText)

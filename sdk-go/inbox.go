@@ -5,15 +5,15 @@ import (
 	"sync"
 )
 
-// inbox is a bounded queue between the goroutine that reads a session, which never waits, and any number of readers.
+// inbox is a bounded queue between the goroutine that reads a session, which never waits, and any number of consumers.
 type inbox[T any] struct {
 	limit int
 
 	mu      sync.Mutex
 	items   []T
 	dropped uint64
-	err     error         // why there will be no more items
-	wake    chan struct{} // holds a token while there is something to look at
+	err     error         // why there are no more items
+	wake    chan struct{} // holds a token while there may be an item
 	ended   chan struct{} // closed with err
 }
 
@@ -21,7 +21,7 @@ func newInbox[T any](limit int) *inbox[T] {
 	return &inbox[T]{limit: limit, wake: make(chan struct{}, 1), ended: make(chan struct{})}
 }
 
-// add queues an item; when there is no room the oldest goes, is counted and comes back.
+// add queues an item; when full it drops, counts and returns the oldest.
 func (b *inbox[T]) add(item T) (lost T, full bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -44,7 +44,7 @@ func (b *inbox[T]) signal() {
 	}
 }
 
-// try is the item that waited longest, or why there will be none.
+// try is the oldest item, or why there are no more.
 func (b *inbox[T]) try() (item T, ok bool, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -58,7 +58,7 @@ func (b *inbox[T]) try() (item T, ok bool, err error) {
 	return item, true, nil
 }
 
-// take waits for an item. What was queued before the end is still given out.
+// take waits for an item. Items queued before the end are still returned.
 func (b *inbox[T]) take(ctx context.Context) (T, error) {
 	for {
 		item, ok, err := b.try()

@@ -2,11 +2,11 @@ package polypeer
 
 import "sync"
 
-// rememberedMessages bounds what a subscription knows again, with 32 bytes each. A network core that was restarted gets
-// the messages of the last minutes once more.
+// rememberedMessages bounds the message ids a subscription keeps, 32 bytes each. After a restart the network core delivers
+// the messages of the last minutes again.
 const rememberedMessages = 1024
 
-// knownMessages is the messages of late of a subscription, and what was decided on each. It outlives sessions.
+// knownMessages is the latest messages of a subscription, with their verdicts. It outlives sessions.
 type knownMessages struct {
 	mu      sync.Mutex
 	decided map[Hash]Verdict
@@ -14,7 +14,7 @@ type knownMessages struct {
 	next    int
 }
 
-// enter remembers a message. When it was known it says so, and what was decided; Ignore as long as nothing is.
+// enter adds a message. For a known one it returns the verdict, which is Ignore while there is none.
 func (m *knownMessages) enter(id Hash) (decided Verdict, known bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -35,7 +35,7 @@ func (m *knownMessages) enter(id Hash) (decided Verdict, known bool) {
 	return Ignore, false
 }
 
-// decide remembers the verdict on a message that is remembered.
+// decide records the verdict on a known message.
 func (m *knownMessages) decide(id Hash, verdict Verdict) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

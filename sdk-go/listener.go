@@ -16,23 +16,23 @@ type announcement struct {
 	stream  uint64
 }
 
-// Listener accepts the streams of one protocol; it is a net.Listener. Accept goes on across restarts of the network
-// core. At most 128 streams wait to be accepted; netcore turns further ones down.
+// Listener accepts the streams of one protocol; it is a net.Listener. Accept continues across restarts of the network core.
+// At most 128 streams are queued; further ones are refused.
 type Listener struct {
 	node *Node
 	key  listenKey
 
 	mu      sync.Mutex
 	waiting []announcement
-	err     error         // why there will be no more streams
-	wake    chan struct{} // holds a token while there is something to look at
+	err     error         // why there are no more streams
+	wake    chan struct{} // holds a token while there may be a stream
 	ended   context.Context
 	end     context.CancelFunc
 }
 
-// Listen serves a protocol to peers; it needs the grant `serve`. Requests arrive as streams too (the payload, then
-// the end; what is written back until CloseWrite is the reply), unless [Node.HandleRequests] is in use for the same
-// protocol. ctx bounds only the call itself.
+// Listen serves a protocol to peers; it needs the grant `serve`. Requests arrive as streams, too (read the request up to its
+// end, write the reply and CloseWrite), unless [Node.HandleRequests] handles the same protocol. ctx bounds only the call
+// itself.
 func (n *Node) Listen(ctx context.Context, protocol string) (*Listener, error) {
 	return n.listen(ctx, listenKey{protocol, msgScopePeers})
 }
@@ -60,8 +60,8 @@ func (n *Node) listen(ctx context.Context, key listenKey) (*Listener, error) {
 	return l, nil
 }
 
-// Accept waits for a stream and claims it. It fails only when the listener can have no more streams: net.ErrClosed
-// after Close, [ErrNotGranted] when the operator took the grant away, or why the node has no session any more.
+// Accept waits for a stream and claims it. It fails only when the listener has ended: net.ErrClosed after Close,
+// [ErrNotGranted] when the operator revoked the grant, or why the node has no more sessions.
 func (l *Listener) Accept() (net.Conn, error) {
 	conn, err := l.AcceptContext(context.Background())
 	if err != nil {
@@ -70,7 +70,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 	return conn, nil
 }
 
-// AcceptContext is Accept that gives up when ctx ends.
+// AcceptContext is Accept bounded by ctx.
 func (l *Listener) AcceptContext(ctx context.Context) (*Conn, error) {
 	for {
 		next, ok, err := l.take()
@@ -78,7 +78,7 @@ func (l *Listener) AcceptContext(ctx context.Context) (*Conn, error) {
 			return nil, &net.OpError{Op: "accept", Net: "polypeer", Addr: l.Addr(), Err: err}
 		}
 		if ok {
-			// One that fails is gone, with its opener or with netcore; nobody can be told.
+			// A claim fails when the opener or netcore has withdrawn the stream: try the next.
 			if conn, err := l.claim(next); err == nil {
 				return conn, nil
 			}
@@ -99,7 +99,7 @@ func (l *Listener) claim(a announcement) (*Conn, error) {
 	return l.node.opened(ctx, a.session, msgOpeningAccept{a.session.secret, a.stream}, l.key.protocol)
 }
 
-// take is the stream that waited longest.
+// take is the oldest announced stream.
 func (l *Listener) take() (next announcement, ok bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -157,7 +157,7 @@ func (l *Listener) fail(err error) (left []announcement) {
 	return left
 }
 
-// Close stops serving; streams that wait are turned down, accepted ones go on.
+// Close stops serving; queued streams are refused, accepted ones continue.
 func (l *Listener) Close() error {
 	for _, a := range l.fail(net.ErrClosed) {
 		a.session.refuse(a.stream, "the listener was closed")
@@ -177,7 +177,7 @@ func (l *Listener) Addr() net.Addr {
 	return Addr{Origin: Origin{Peer: l.node.id}, Protocol: l.key.protocol}
 }
 
-// onStream hands a stream to its listener, or turns it down.
+// onStream passes a stream to its listener or refuses it.
 func (n *Node) onStream(s *session, event msgEventStream) {
 	key := listenKey{event.protocol, originOf(event.origin).scope()}
 	n.mu.Lock()
@@ -189,13 +189,13 @@ func (n *Node) onStream(s *session, event msgEventStream) {
 	n.mu.Unlock()
 	switch {
 	case l == nil:
-		s.refuse(event.stream, "the plugin takes no streams of this protocol")
+		s.refuse(event.stream, "the plugin accepts no streams of this protocol")
 	case !l.add(announcement{s, event.stream}):
 		s.refuse(event.stream, "the plugin is busy")
 	}
 }
 
-// onStreamGone drops a stream nobody needs to claim any more.
+// onStreamGone removes a withdrawn stream.
 func (n *Node) onStreamGone(s *session, stream uint64) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -206,7 +206,7 @@ func (n *Node) onStreamGone(s *session, stream uint64) {
 	}
 }
 
-// refuse turns a stream down, without waiting: if the queue to netcore is full, its time to be claimed runs out.
+// refuse refuses a stream, without waiting: if the queue to netcore is full, the stream times out unclaimed.
 func (s *session) refuse(stream uint64, why string) {
 	s.trySend(msgClientFrameRequest{s.number(), msgRequestRefuseStream{stream, newFailure(CodeRefused, why)}})
 }

@@ -36,10 +36,10 @@ func isPattern(v string) bool {
 	return v != "" && len(v) <= maxProtocol && (fixed == "" || hasOnly(fixed, "._/"))
 }
 
-// isRecordName reports whether v can name a topic, a record or something provided.
+// isRecordName reports whether v is a valid name of a topic, a record or a provider.
 func isRecordName(v string) bool { return len(v) <= maxName && hasOnly(v, "._/") }
 
-// isTicket reports whether v is `polypeer:ID` or `polypeer:ID@IP:PORT,IP:PORT…`; parts after `;` are of later versions.
+// isTicket reports whether v is `polypeer:ID` or `polypeer:ID@IP:PORT,IP:PORT…`; later versions may add parts after `;`.
 func isTicket(v string) bool {
 	v = strings.TrimSpace(v)
 	body, found := strings.CutPrefix(v, "polypeer:")
@@ -63,7 +63,7 @@ func isTicket(v string) bool {
 	return len(addresses) <= maxTicketAddresses
 }
 
-// allows reports whether a pattern stands for a name.
+// allows reports whether a grant's pattern covers a name.
 func allows(pattern, name string) bool {
 	prefix, open := strings.CutSuffix(pattern, "*")
 	return pattern == name || open && strings.HasPrefix(name, prefix)

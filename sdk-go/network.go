@@ -5,14 +5,14 @@ import (
 	"slices"
 )
 
-// Reach is how a node is reached from the internet.
+// Reach is a node's reachability from the internet.
 type Reach uint32
 
 // The kinds of reach.
 const (
-	ReachUnknown Reach = iota // not found out yet
-	ReachPublic               // peers have dialed an address of it back
-	ReachPrivate              // peers tried to, and could not
+	ReachUnknown Reach = iota // not determined yet
+	ReachPublic               // peers have dialed back one of its addresses
+	ReachPrivate              // peers tried to dial back and failed
 )
 
 // String is "unknown", "public" or "private".
@@ -26,15 +26,15 @@ func (r Reach) String() string {
 	return "unknown"
 }
 
-// NetworkEventKind is what changed.
+// NetworkEventKind is the kind of a [NetworkEvent].
 type NetworkEventKind int
 
 // The kinds of [NetworkEvent].
 const (
-	PathChanged      NetworkEventKind = iota // packets to a peer travel another way, or to another address of it
-	ReachChanged                             // this node is reached otherwise
-	AddressesChanged                         // this node has other addresses
-	NetworkMissed                            // events were lost (netcore restarted, or nobody read)
+	PathChanged      NetworkEventKind = iota // the path to a peer changed: direct or relayed, or another address
+	ReachChanged                             // this node's reachability changed
+	AddressesChanged                         // this node's addresses changed
+	NetworkMissed                            // events were lost: netcore restarted, or the reader was too slow
 )
 
 // NetworkEvent is a change of the network.
@@ -46,14 +46,15 @@ type NetworkEvent struct {
 	Ticket string // of AddressesChanged: this node's
 }
 
-// WatchNetwork gives the reach and the addresses as they are and the changes from now on, until ctx ends; then, or when the
-// node has no session any more, the channel is closed. What became different while netcore was away is told, too. At most
-// 64 events wait; a reader that falls behind gets one NetworkMissed for those it lost.
+// WatchNetwork sends the current reach and addresses, then the changes, until ctx ends; then, or when the node has no more
+// sessions, the channel is closed. After a restart of netcore it sends the differences. At most 64 events are queued; a slow
+// reader gets one NetworkMissed for those it lost.
 func (n *Node) WatchNetwork(ctx context.Context) (<-chan NetworkEvent, error) {
 	return watch(n, ctx, n.networkWatchers, NetworkEvent{Kind: NetworkMissed}, msgRequestWatchNetwork{true}, &n.networkNow)
 }
 
-// onNetwork tells the watchers, unless the network is as before: netcore says how it is whenever it is asked to watch.
+// onNetwork sends an event to the watchers, unless nothing changed: netcore sends the current state at each start of the
+// watch.
 func (n *Node) onNetwork(event NetworkEvent) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -9,23 +9,22 @@ import (
 	"time"
 )
 
-// Node is this plugin's session with the node it runs on. It is made by [Connect], is safe for use by several
-// goroutines, and connects again by itself when the network core restarts: listeners stay, requests and streams
-// in flight fail with [ErrConnectionLost].
+// Node is this plugin's session with the node it runs on, made by [Connect]. It is safe for concurrent use, and reconnects
+// when the network core restarts: listeners continue, requests and streams in flight fail with [ErrConnectionLost].
 type Node struct {
 	gateway gateway
 	id      NodeID
 	plugin  string
 	skipped atomic.Uint64 // events of later versions
 
-	eventsDropped atomic.Uint64 // by netcore, since this process did not read
+	eventsDropped atomic.Uint64 // by netcore, because this process did not read
 
-	announcing chan struct{} // held while netcore is told what is served
+	announcing chan struct{} // held while a registration is sent
 
 	mu        sync.Mutex
 	session   *session      // nil while there is none
 	changed   chan struct{} // closed at every change of session
-	err       error         // why there will be none any more
+	err       error         // why there are no more sessions
 	grants    Grants
 	listening map[listenKey]*registration
 	feeds     map[feedKey]feed
@@ -34,7 +33,7 @@ type Node struct {
 	conns     map[*Conn]struct{}
 
 	networkWatchers map[*watcher[NetworkEvent]]struct{}
-	networkNow      []NetworkEvent // the reach and the addresses, as they were told last
+	networkNow      []NetworkEvent // the last reach and addresses
 
 	idle chan struct{} // closed when the last stream of a closing node is gone
 
@@ -43,9 +42,9 @@ type Node struct {
 	done   chan struct{}
 }
 
-// Connect starts the session of the plugin this process is, as POLYPEER_GATEWAY and POLYPEER_TOKEN describe it. ctx
-// bounds connecting only (30 s when it has no deadline). In a process that Polypeer did not start it fails with
-// [ErrNotAPlugin]. A process that connects a second time replaces its first session, which ends with [ErrSuperseded].
+// Connect starts the session of this plugin, with the environment variables POLYPEER_GATEWAY and POLYPEER_TOKEN. ctx bounds
+// connecting only (30 s without a deadline). In a process that Polypeer did not start it fails with [ErrNotAPlugin]. A second
+// session of the same launch replaces the first, which ends with [ErrSuperseded].
 func Connect(ctx context.Context) (*Node, error) {
 	gateway, err := gatewayFromEnvironment()
 	if err != nil {
@@ -66,7 +65,7 @@ func connect(ctx context.Context, g gateway) (*Node, error) {
 		if ctx.Err() != nil {
 			return nil, contextError(ctx)
 		}
-		// The supervisor holds the socket across restarts of netcore: only one that is cut while it greets is retried.
+		// The supervisor keeps the socket across restarts of netcore: only a handshake that is cut is retried.
 		if !errors.Is(err, ErrConnectionLost) && !errors.Is(err, ErrShuttingDown) {
 			return nil, err
 		}
@@ -90,7 +89,7 @@ func newNode(g gateway, conn net.Conn, welcome msgWelcome) *Node {
 	return n
 }
 
-// fail ends everything that waits for a session.
+// fail ends everything that needs a session.
 func (n *Node) fail(err error) {
 	n.mu.Lock()
 	n.err = err
@@ -111,7 +110,7 @@ func (n *Node) fail(err error) {
 	n.cancel()
 }
 
-// ask asks once, on the session there is; see [session.ask].
+// ask sends a request once, on the current session; see [session.ask].
 func (n *Node) ask(ctx context.Context, request msgRequest) (msgResponse, error) {
 	s, err := n.current(ctx)
 	if err != nil {
@@ -120,7 +119,7 @@ func (n *Node) ask(ctx context.Context, request msgRequest) (msgResponse, error)
 	return s.ask(ctx, request)
 }
 
-// handle acts on an event. It runs on the goroutine that reads, and so never waits.
+// handle handles an event. It runs on the reading goroutine and never waits.
 func (n *Node) handle(s *session, event msgEvent) error {
 	switch event := event.(type) {
 	case msgEventStream:
@@ -165,39 +164,39 @@ func (n *Node) feed(key feedKey) feed {
 	return n.feeds[key]
 }
 
-// EventsDropped counts the events (streams, messages, datagrams, changes of peers) that the network core dropped since this
+// EventsDropped counts the events (streams, messages, datagrams, changes of peers) that the network core dropped because this
 // process did not read them.
 func (n *Node) EventsDropped() uint64 { return n.eventsDropped.Load() }
 
-// ID is this node.
+// ID is this node's id.
 func (n *Node) ID() NodeID { return n.id }
 
 // Plugin is the name this plugin was installed under.
 func (n *Node) Plugin() string { return n.plugin }
 
-// Grants is what the operator allows this plugin at the moment.
+// Grants is what the operator currently allows this plugin.
 func (n *Node) Grants() Grants {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.grants
 }
 
-// Done is closed when the node is closed, or can have no session any more; then Err says why.
+// Done is closed when the node is closed or has no more sessions; then Err says why.
 func (n *Node) Done() <-chan struct{} { return n.done }
 
-// Err is why there is no session any more: net.ErrClosed after Close, [ErrSuperseded] when another process of this
-// launch took over, [ErrUnauthorised] when the launch is over. It is nil before Done is closed.
+// Err is why there are no more sessions: net.ErrClosed after Close, [ErrSuperseded] when another process of this launch took
+// over, [ErrUnauthorised] when the launch has ended. It is nil before Done is closed.
 func (n *Node) Err() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.err
 }
 
-// closeTime is how long Close waits for streams that were closed before it to deliver what was written.
+// closeTime is how long Close waits for the delivery of closed streams.
 const closeTime = 5 * time.Second
 
-// Close ends everything: listeners and requests fail with net.ErrClosed, streams still open are reset with code 0,
-// and streams closed before get up to 5 s to deliver what was written to them.
+// Close ends the node: listeners and requests fail with net.ErrClosed, open streams are reset with code 0, and streams
+// closed before get up to 5 s to deliver what was written.
 func (n *Node) Close() error {
 	n.mu.Lock()
 	if n.idle != nil {
@@ -215,7 +214,7 @@ func (n *Node) Close() error {
 	}
 	n.mu.Unlock()
 	for _, c := range open {
-		_ = c.Reset(0) // does nothing to one that was closed
+		_ = c.Reset(0) // no effect on a closed one
 	}
 	timer := time.NewTimer(closeTime)
 	defer timer.Stop()
@@ -231,7 +230,7 @@ func (n *Node) Close() error {
 	return nil
 }
 
-// addConn remembers a stream until removeConn.
+// addConn registers an open stream until removeConn.
 func (n *Node) addConn(c *Conn) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Path is how packets to a peer travel.
+// Path is the path of packets to a peer.
 type Path uint32
 
 // The kinds of path.
@@ -27,8 +27,8 @@ type PeerInfo struct {
 	Node      NodeID
 	Path      Path
 	RTT       time.Duration // smoothed round trip
-	Connected time.Duration // how long the connection has stood
-	Protocols []string      // what the peer says it serves
+	Connected time.Duration // age of the connection
+	Protocols []string      // protocols the peer claims to serve
 }
 
 // NodeInfo is this node.
@@ -46,7 +46,7 @@ func (p msgPeerInfo) info() PeerInfo {
 	}
 }
 
-// Peers is who is connected, as far as the grants let this plugin see.
+// Peers is the connected peers that the grants let this plugin see.
 func (n *Node) Peers(ctx context.Context) ([]PeerInfo, error) {
 	response, err := n.askBounded(ctx, msgRequestPeers{})
 	if err != nil {
@@ -79,13 +79,13 @@ func (n *Node) Info(ctx context.Context) (NodeInfo, error) {
 	}, nil
 }
 
-// Ready tells the supervisor that the plugin is ready to work (`health.ready = "notify"`).
+// Ready reports that the plugin is ready (`health.ready = "notify"`).
 func (n *Node) Ready(ctx context.Context) error {
 	_, err := n.askBounded(ctx, msgRequestReady{})
 	return err
 }
 
-// Ping asks whether the network core is there.
+// Ping checks that the network core answers.
 func (n *Node) Ping(ctx context.Context) error {
 	_, err := n.askBounded(ctx, msgRequestPing{})
 	return err
@@ -97,14 +97,14 @@ func (n *Node) askBounded(ctx context.Context, request msgRequest) (msgResponse,
 	return n.ask(ctx, request)
 }
 
-// PeerEventKind is what happened.
+// PeerEventKind is the kind of a [PeerEvent].
 type PeerEventKind int
 
 // The kinds of [PeerEvent].
 const (
 	PeerUp      PeerEventKind = iota // a peer connected
-	PeerDown                         // a peer is not connected any more
-	PeersMissed                      // events were lost (netcore restarted, or nobody read): ask Peers anew
+	PeerDown                         // a peer disconnected
+	PeersMissed                      // events were lost (netcore restarted, or the reader was too slow): call Peers again
 )
 
 // PeerEvent is a change among the connected peers.
@@ -115,8 +115,8 @@ type PeerEvent struct {
 	Err  error    // of PeerDown: why
 }
 
-// WatchPeers gives the changes from now on, until ctx ends; then, or when the node has no session any more, the channel
-// is closed. At most 64 events wait; a reader that falls behind gets one PeersMissed for those it lost.
+// WatchPeers sends the changes from now on, until ctx ends; then, or when the node has no more sessions, the channel is
+// closed. At most 64 events are queued; a slow reader gets one PeersMissed for those it lost.
 func (n *Node) WatchPeers(ctx context.Context) (<-chan PeerEvent, error) {
 	return watch(n, ctx, n.watchers, PeerEvent{Kind: PeersMissed}, msgRequestWatchPeers{true}, nil)
 }

@@ -4,5 +4,5 @@ package polypeer
 
 import "net"
 
-// tryRead cannot look without waiting here: a writer nobody reads for learns late that the other end stopped.
+// tryRead does nothing here: a writer without a reader notices a stop only when its write fails.
 func tryRead(net.Conn, []byte) (int, error) { return 0, nil }

@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// tryRead reads what is there without waiting, whatever the deadline; nothing there is zero bytes and no error.
+// tryRead reads without waiting, regardless of the deadline: zero bytes and no error when nothing has arrived.
 func tryRead(conn net.Conn, p []byte) (n int, err error) {
 	source, ok := conn.(syscall.Conn)
 	if !ok || len(p) == 0 {

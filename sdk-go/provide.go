@@ -9,12 +9,11 @@ import (
 	"time"
 )
 
-// provideDelays come before each try to provide a name again in a new session; the last one repeats. A network core that
-// has just started needs a while to find the DHT.
+// provideDelays is the backoff between attempts to provide a name in a new session; the last one repeats. A network core
+// that has just started needs a while to join the DHT.
 var provideDelays = [...]time.Duration{time.Second, 2 * time.Second, 5 * time.Second, 10 * time.Second, 30 * time.Second, time.Minute}
 
-// Provision says in the DHT that this node provides something, until Close. It goes on across restarts of the network
-// core.
+// Provision announces in the DHT that this node provides a name, until Close and across restarts of the network core.
 type Provision struct {
 	node   *Node
 	name   string
@@ -27,9 +26,9 @@ type Provision struct {
 	done chan struct{}
 }
 
-// Provide says in the DHT that this node provides what a name stands for; it needs the grant `dht`. It returns once
-// that was said for the first time. Where no other node can list it yet, since none is known or this one cannot be
-// dialed, it succeeds all the same, and [Provision.Copies] is 0: netcore goes on trying. ctx bounds only the call itself.
+// Provide announces in the DHT that this node provides a name; it needs the grant `dht`. It returns after the first
+// announcement. It also succeeds while no other node can list it, because none is known or none can dial this one:
+// [Provision.Copies] is then 0, and netcore retries. ctx bounds only the call itself.
 func (n *Node) Provide(ctx context.Context, name string) (*Provision, error) {
 	p := &Provision{node: n, name: name, done: make(chan struct{})}
 	p.ctx, p.cancel = context.WithCancel(n.ctx)
@@ -58,27 +57,27 @@ func (n *Node) Provide(ctx context.Context, name string) (*Provision, error) {
 	return p, nil
 }
 
-// Done is closed when it is not provided any more; then Err says why.
+// Done is closed when the name is no longer provided; then Err says why.
 func (p *Provision) Done() <-chan struct{} { return p.done }
 
-// Err is why it is not provided any more: net.ErrClosed after Close, [ErrNotGranted] when the operator took the grant
-// away, or why the node has no session any more.
+// Err is why the name is no longer provided: net.ErrClosed after Close, [ErrNotGranted] when the operator revoked the grant,
+// or why the node has no more sessions.
 func (p *Provision) Err() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.err
 }
 
-// Copies is how many nodes listed it when that was said for the first time. 0: it is listed as soon as that is possible.
+// Copies is the number of nodes that listed it at first. 0: netcore retries until one does.
 func (p *Provision) Copies() int { return p.copies }
 
-// Close provides it no more; what others hold of it runs out by itself.
+// Close stops providing the name; the entries at other nodes expire.
 func (p *Provision) Close() error {
 	p.stop(net.ErrClosed)
 	return nil
 }
 
-// stop ends it, and tells netcore; the first reason stays.
+// stop ends the provision and tells netcore; the first reason stays.
 func (p *Provision) stop(err error) {
 	p.mu.Lock()
 	first := p.err == nil
@@ -99,11 +98,11 @@ func (p *Provision) stop(err error) {
 	if s != nil {
 		ctx, cancel := context.WithTimeout(n.ctx, closeTime)
 		defer cancel()
-		_, _ = s.ask(ctx, msgRequestUnprovide{p.name}) // fails with the session, and then it is over anyway
+		_, _ = s.ask(ctx, msgRequestUnprovide{p.name}) // fails only with the session, which ends it anyway
 	}
 }
 
-// keep asks again in every new session.
+// keep restores it in every new session.
 func (p *Provision) keep(s *session) {
 	for {
 		select {
@@ -121,7 +120,7 @@ func (p *Provision) keep(s *session) {
 	}
 }
 
-// again is the session in which it is provided.
+// again restores it and returns the session that provides it.
 func (p *Provision) again() (*session, error) {
 	for tries := 0; ; {
 		s, err := p.node.current(p.ctx)

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// run keeps the session going until the node is closed or can have none any more.
+// run replaces the session whenever it ends, until the node is closed or a permanent failure.
 func (n *Node) run(s *session) {
 	defer close(n.done)
 	var delays backoff
@@ -52,7 +52,7 @@ func (n *Node) reconnect() (*session, error) {
 	return s, nil
 }
 
-// final reports whether connecting again makes no sense: somebody took over, or this launch is over.
+// final reports whether reconnecting is pointless: another process took over, or this launch has ended.
 func final(err error) bool {
 	return errors.Is(err, ErrSuperseded) || errors.Is(err, ErrUnauthorised) || errors.Is(err, ErrUnsupportedVersion)
 }
@@ -70,13 +70,13 @@ func (n *Node) detach(s *session) {
 	}
 }
 
-// change wakes those who wait for a session; n.mu is held.
+// change wakes those who wait for a session. n.mu is held.
 func (n *Node) change() {
 	close(n.changed)
 	n.changed = make(chan struct{})
 }
 
-// current is the session, waited for while netcore restarts.
+// current is the session; it waits for one while netcore restarts.
 func (n *Node) current(ctx context.Context) (*session, error) {
 	for {
 		n.mu.Lock()

@@ -5,11 +5,11 @@ import (
 	"errors"
 )
 
-// wanted is what netcore is to know of one thing that the plugin serves or receives, as it is when it is asked for; called
-// with the node's lock held.
+// wanted is the request for the current state of one thing that the plugin serves or receives. It is called with the node's
+// lock held.
 type wanted func() msgRequest
 
-// announce tells netcore what holds now. A session that ends meanwhile is followed to the next.
+// announce sends the current state to netcore, and again when the session ends meanwhile.
 func (n *Node) announce(ctx context.Context, now wanted) error {
 	for {
 		s, err := n.current(ctx)
@@ -23,8 +23,8 @@ func (n *Node) announce(ctx context.Context, now wanted) error {
 	}
 }
 
-// announceEnd tells netcore that something is not served or received any more. Without a session there is nothing to tell: a
-// new one starts with what is wanted then.
+// announceEnd tells netcore that something is no longer served or received. Without a session there is nothing to send: a new
+// one starts with what is wanted then.
 func (n *Node) announceEnd(now wanted) {
 	n.mu.Lock()
 	s := n.session
@@ -37,7 +37,7 @@ func (n *Node) announceEnd(now wanted) {
 	_ = n.announce(ctx, now)
 }
 
-// announceOn does it on one session. One at a time, so that what is said last is what holds.
+// announceOn sends the current state on one session. Calls take turns, so that the last state sent is the current one.
 func (n *Node) announceOn(ctx context.Context, s *session, now wanted) error {
 	select {
 	case n.announcing <- struct{}{}:
@@ -54,8 +54,8 @@ func (n *Node) announceOn(ctx context.Context, s *session, now wanted) error {
 	return err
 }
 
-// announceAgain does it on a new session. What cannot be any more is dropped, with the reason; a passing problem is tried
-// again as long as the session stands.
+// announceAgain restores one thing on a new session. After a permanent failure it calls giveUp; after a temporary one it
+// retries for as long as the session lasts.
 func (n *Node) announceAgain(s *session, now wanted, giveUp func(error)) {
 	var delays backoff
 	for sleep(s.ctx, delays.wait()) {
@@ -72,7 +72,7 @@ func (n *Node) announceAgain(s *session, now wanted, giveUp func(error)) {
 	}
 }
 
-// passing reports whether a failure of netcore's may be gone when asked again.
+// passing reports whether netcore's failure is temporary.
 func passing(err error) bool {
 	for _, each := range []error{ErrBusy, ErrInternal, ErrTimedOut, context.DeadlineExceeded} {
 		if errors.Is(err, each) {
@@ -82,7 +82,7 @@ func passing(err error) bool {
 	return false
 }
 
-// restore registers everything on a new session. Each on its own: one that netcore is too busy for holds nothing else up.
+// restore registers everything on a new session, each on its own: one that netcore is too busy for delays no other.
 func (n *Node) restore(s *session) {
 	n.mu.Lock()
 	keys := make([]listenKey, 0, len(n.listening))
@@ -101,7 +101,7 @@ func (n *Node) restore(s *session) {
 	if networkWatching {
 		_, _ = s.ask(s.ctx, msgRequestWatchNetwork{true})
 	}
-	// As many as netcore granted before; they end with the session.
+	// As many goroutines as netcore accepted registrations before; they end with the session.
 	for _, key := range keys {
 		go n.announceAgain(s, n.listenerWanted(key), func(err error) { n.giveUpListener(key, err) })
 	}

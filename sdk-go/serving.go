@@ -8,13 +8,13 @@ type listenKey struct {
 	scope    msgScope
 }
 
-// registration is what serves a protocol: a listener for streams, a service for calls, or both.
+// registration is a served protocol: a listener for streams, a service for calls, or both.
 type registration struct {
 	listener *Listener
 	service  *Service
 }
 
-// calls is how netcore should deliver calls: as events when somebody handles them, as streams otherwise.
+// calls is how netcore should deliver calls: as events to a service, otherwise as streams.
 func (r *registration) calls() msgCallMode {
 	if r.service != nil {
 		return msgCallModeEvents
@@ -31,8 +31,8 @@ func (r *registration) fail(err error) {
 	}
 }
 
-// register adds what serves a protocol, and tells netcore. `put` puts it into the registration, and says whether the
-// place was free; `undo` takes it out again.
+// register adds a listener or service and tells netcore. `put` adds it to the registration and reports whether the place was
+// free; `undo` removes it again.
 func (n *Node) register(ctx context.Context, key listenKey, put func(*registration) bool, undo func(*registration)) error {
 	ctx, cancel, _ := withDeadline(ctx)
 	defer cancel()
@@ -58,7 +58,7 @@ func (n *Node) register(ctx context.Context, key listenKey, put func(*registrati
 	return err
 }
 
-// listenerWanted is what netcore is to know of how a protocol is served.
+// listenerWanted is the wanted state of a protocol.
 func (n *Node) listenerWanted(key listenKey) wanted {
 	return func() msgRequest {
 		if r := n.listening[key]; r != nil {
@@ -68,7 +68,7 @@ func (n *Node) listenerWanted(key listenKey) wanted {
 	}
 }
 
-// unregister takes something out of a registration, as `take` does it, and tells netcore what is left.
+// unregister removes a listener or service from a registration with `take`, and tells netcore what is left.
 func (n *Node) unregister(key listenKey, take func(*registration) bool) {
 	n.mu.Lock()
 	r := n.listening[key]
@@ -83,7 +83,7 @@ func (n *Node) unregister(key listenKey, take func(*registration) bool) {
 	n.announceEnd(n.listenerWanted(key))
 }
 
-// giveUpListener ends what served a protocol.
+// giveUpListener ends the listener and the service of a protocol.
 func (n *Node) giveUpListener(key listenKey, err error) {
 	n.mu.Lock()
 	r := n.listening[key]
@@ -94,7 +94,7 @@ func (n *Node) giveUpListener(key listenKey, err error) {
 	}
 }
 
-// onGrantsChanged takes new grants, and ends what they do not cover any more, as netcore did.
+// onGrantsChanged stores new grants, and ends what they no longer cover, as netcore did.
 func (n *Node) onGrantsChanged(grants Grants) {
 	n.mu.Lock()
 	n.grants = grants
@@ -127,6 +127,6 @@ func (n *Node) onGrantsChanged(grants Grants) {
 		f.fail(withdrawn)
 	}
 	for _, p := range provisions {
-		go p.stop(withdrawn) // it tells netcore, and this is the goroutine that reads
+		go p.stop(withdrawn) // it waits for netcore, and this is the reading goroutine
 	}
 }

@@ -10,15 +10,15 @@ import (
 	"time"
 )
 
-// outQueue bounds the frames waiting to be written on a control session; whoever wants to add one more waits.
+// outQueue bounds the frames queued for writing on a control session; senders wait for room.
 const outQueue = 64
 
-// session is one control session: it lives as long as its connection. Node makes a new one when it ends.
+// session is one control session, for the life of its connection. The node starts a new one when it ends.
 type session struct {
 	conn   net.Conn
 	secret [32]byte
 	out    chan []byte
-	slots  chan struct{} // one for each request in flight, so that netcore never has to say busy
+	slots  chan struct{} // one for each request in flight, so that netcore never answers busy
 
 	ctx    context.Context // ends with the session
 	cancel context.CancelFunc
@@ -41,7 +41,7 @@ func newSession(conn net.Conn, welcome msgWelcome) *session {
 	return s
 }
 
-// serve reads until the session ends and hands each event on; `handle` must not wait. It returns why it ended.
+// serve reads until the session ends and handles each event; `handle` must not wait. It returns why the session ended.
 func (s *session) serve(handle func(msgEvent) error) error {
 	err := s.read(handle)
 	s.end(err)
@@ -69,7 +69,7 @@ func (s *session) read(handle func(msgEvent) error) error {
 			}
 		}
 		if cap(buf) > 64<<10 {
-			buf = nil // a large frame is rare: do not keep its buffer
+			buf = nil // large frames are rare: release the buffer
 		}
 	}
 }
@@ -121,7 +121,7 @@ func (s *session) send(ctx context.Context, m msgValue) error {
 	}
 }
 
-// ended is what requests in flight get when their session ends.
+// ended is the error of requests in flight when their session ends.
 func (s *session) ended() error {
 	err := s.failure()
 	if errors.Is(err, net.ErrClosed) || errors.Is(err, ErrSuperseded) {
@@ -138,8 +138,8 @@ func (s *session) number() uint64 {
 	return s.next
 }
 
-// ask sends a request and waits for its answer. When ctx ends first the request is cancelled, and its place is taken
-// until netcore has answered.
+// ask sends a request and waits for its answer. When ctx ends first the request is cancelled, and occupies its slot until
+// netcore has answered.
 func (s *session) ask(ctx context.Context, request msgRequest) (msgResponse, error) {
 	select {
 	case s.slots <- struct{}{}:
@@ -161,7 +161,7 @@ func (s *session) ask(ctx context.Context, request msgRequest) (msgResponse, err
 	case response := <-answer:
 		return response, failed(response)
 	case <-ctx.Done():
-		go func() { // one at most for each request in flight
+		go func() { // at most one per request in flight
 			cancelling, stop := context.WithTimeout(context.Background(), 10*time.Second)
 			defer stop()
 			_ = s.send(cancelling, msgClientFrameCancel{id})
@@ -169,7 +169,7 @@ func (s *session) ask(ctx context.Context, request msgRequest) (msgResponse, err
 		return nil, contextError(ctx)
 	case <-s.ctx.Done():
 		select {
-		case response := <-answer: // it came just before the end
+		case response := <-answer: // it arrived just before the end
 			return response, failed(response)
 		default:
 			return nil, s.ended()
@@ -177,18 +177,18 @@ func (s *session) ask(ctx context.Context, request msgRequest) (msgResponse, err
 	}
 }
 
-// failed is the error in a response, if it is one.
+// failed is the error of a failed response, or nil.
 func failed(response msgResponse) error {
 	switch response := response.(type) {
 	case msgResponseFailed:
 		return response.value.error()
 	case msgResponseUnknown:
-		return &Error{Code: CodeUnsupported, Message: "an answer of a later version"}
+		return &Error{Code: CodeUnsupported, Message: "a response of a later version"}
 	}
 	return nil
 }
 
-// answer gives a response to whoever waits, and frees its place.
+// answer passes a response to its waiting request and frees its slot.
 func (s *session) answer(id uint64, response msgResponse) {
 	s.mu.Lock()
 	waiting := s.pending[id]

@@ -5,7 +5,7 @@ import (
 	"unicode/utf8"
 )
 
-// Origin is who is at the other end of a stream or call: a peer, or a plugin of this node.
+// Origin is the other end of a stream or call: a peer, or a plugin of this node.
 type Origin struct {
 	Peer   NodeID // zero when the other end is a plugin of this node
 	Plugin string // set when the other end is a plugin of this node; the operator's commands are "operator"
@@ -32,7 +32,7 @@ func originOf(m msgOrigin) Origin {
 	return Origin{}
 }
 
-// scope is which kind of listener the origin's streams and calls are for.
+// scope is the scope of listeners for the origin's streams and calls.
 func (o Origin) scope() msgScope {
 	if o.Local() {
 		return msgScopeLocal
@@ -40,7 +40,7 @@ func (o Origin) scope() msgScope {
 	return msgScopePeers
 }
 
-// Grants is what the operator allowed this plugin; everything absent is denied. Protocols, topics and names are
+// Grants is what the operator allows this plugin; everything else is denied. Protocols, topics and names are
 // patterns: `chat/1`, `chat/*` or `*`.
 type Grants struct {
 	Serve      []string // protocols it may serve to peers
@@ -68,7 +68,7 @@ func grantsOf(m msgGrants) Grants {
 	return g
 }
 
-// covers reports whether they allow to serve.
+// covers reports whether the grants allow a listener.
 func (g Grants) covers(key listenKey) bool {
 	patterns := g.Serve
 	if key.scope == msgScopeLocal {
@@ -79,7 +79,7 @@ func (g Grants) covers(key listenKey) bool {
 
 func (f msgFailure) error() error { return &Error{Code: ErrorCode(f.code), Message: f.message} }
 
-// newFailure cuts the text to its limit, at a character.
+// newFailure cuts the text to its limit, at a character boundary.
 func newFailure(code ErrorCode, message string) msgFailure {
 	message = strings.ToValidUTF8(message, "?")
 	if len(message) > maxMessage {

@@ -5,19 +5,19 @@ import (
 	"sync"
 )
 
-// watchQueue bounds the events that wait for a reader. One who falls behind is told so instead.
+// watchQueue bounds the queued events. Beyond, one event reports the loss.
 const watchQueue = 64
 
 // watcher is one reader of events.
 type watcher[E any] struct {
 	mu     sync.Mutex
-	events chan E // the last place is only for lost
-	lost   E      // says that events were lost
+	events chan E // the last place is reserved for lost
+	lost   E      // reports that events were lost
 	ended  bool
 }
 
-// watch adds a reader to a set of them, and turns the events on; ctx bounds how long it watches. The set, and what a reader
-// begins with, unless that is nil, are of n, guarded by n.mu.
+// watch adds a watcher to a set and turns the events on; it ends with ctx. The set, and the events a watcher begins with
+// unless nil, belong to n and are guarded by n.mu.
 func watch[E any](n *Node, ctx context.Context, set map[*watcher[E]]struct{}, lost E, on msgRequest, now *[]E) (<-chan E, error) {
 	w := &watcher[E]{events: make(chan E, watchQueue+1), lost: lost}
 	n.mu.Lock()
@@ -40,8 +40,8 @@ func watch[E any](n *Node, ctx context.Context, set map[*watcher[E]]struct{}, lo
 	return w.events, nil
 }
 
-// unwatch ends a watcher. Netcore goes on sending events until the session ends; turning them off could cross with
-// another watcher that turns them on.
+// unwatch ends a watcher. Netcore continues to send events until the session ends; turning them off could race with another
+// watcher that turns them on.
 func unwatch[E any](n *Node, set map[*watcher[E]]struct{}, w *watcher[E]) {
 	n.mu.Lock()
 	delete(set, w)
@@ -49,7 +49,7 @@ func unwatch[E any](n *Node, set map[*watcher[E]]struct{}, w *watcher[E]) {
 	w.end()
 }
 
-// tell gives an event to every watcher of a set.
+// tell sends an event to every watcher of a set.
 func tell[E any](n *Node, set map[*watcher[E]]struct{}, event E) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -58,14 +58,14 @@ func tell[E any](n *Node, set map[*watcher[E]]struct{}, event E) {
 	}
 }
 
-// missed tells every watcher that events were lost; the node's mu is held.
+// missed reports lost events to every watcher. The node's mu is held.
 func missed[E any](set map[*watcher[E]]struct{}) {
 	for w := range set {
 		w.add(w.lost)
 	}
 }
 
-// endAll ends every watcher; the node's mu is held.
+// endAll ends every watcher. The node's mu is held.
 func endAll[E any](set map[*watcher[E]]struct{}) {
 	for w := range set {
 		w.end()
@@ -73,7 +73,7 @@ func endAll[E any](set map[*watcher[E]]struct{}) {
 	}
 }
 
-// add gives an event, or notes at the last place that some were lost.
+// add queues an event, or reports at the last place that some were lost.
 func (w *watcher[E]) add(event E) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

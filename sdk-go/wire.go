@@ -24,8 +24,7 @@ const (
 	firstKindByte      = 24 // a data header is 24 bits of value, then the kind
 )
 
-// frame is one control frame: the length, then the message. A name that breaks its rule is a bad argument of whoever
-// passed it to the SDK.
+// frame is one control frame: the length, then the message. An invalid name in it is the caller's bad argument.
 func frame(m msgValue) ([]byte, error) {
 	w := &msgWriter{out: make([]byte, frameHeader, 256)}
 	m.write(w)
@@ -40,7 +39,7 @@ func frame(m msgValue) ([]byte, error) {
 	return w.out, nil
 }
 
-// malformed marks an error of decoding as what it is: the other side broke the specification.
+// malformed marks a decoding error: the other side broke the specification.
 func malformed(err error) error {
 	if err == nil {
 		return nil
@@ -69,7 +68,7 @@ func readFrame(r io.Reader, buf []byte) ([]byte, error) {
 	return buf, nil
 }
 
-// frameLength is the length of a whole frame, header included, by its header.
+// frameLength is the length of a whole frame, header included.
 func frameLength(header []byte) (int, error) {
 	length := binary.LittleEndian.Uint32(header)
 	if length > maxFrame {
@@ -78,12 +77,12 @@ func frameLength(header []byte) (int, error) {
 	return frameHeader + int(length), nil
 }
 
-// What a data frame is.
+// Kinds of data frames.
 const (
 	kindData  = 0 // the value is the length of the payload that follows, 1 to maxData
 	kindFin   = 1 // the sender has written everything; the value is 0
-	kindReset = 2 // the sender gives up; the value is a code
-	kindStop  = 3 // the sender of this frame reads no more; the value is a code
+	kindReset = 2 // the sender aborts; the value is a code
+	kindStop  = 3 // the sender of this frame has stopped reading; the value is a code
 )
 
 // dataOrder checks the order of the data frames that arrive on one connection: one FIN or RESET at most, nothing of
@@ -103,7 +102,7 @@ func (o *dataOrder) next(kind uint32) error {
 		o.stopped = true
 	}
 	if again && o.bad == nil {
-		o.bad = &Error{Code: CodeMalformed, Message: "data frame after the end of what it belongs to"}
+		o.bad = &Error{Code: CodeMalformed, Message: "data frame after the end of its direction"}
 	}
 	return o.bad
 }
@@ -113,7 +112,7 @@ func putHeader(b []byte, kind, value uint32) {
 	binary.LittleEndian.PutUint32(b, kind<<firstKindByte|value&0xff_ffff)
 }
 
-// parseHeader reads four bytes; what breaks a rule is malformed.
+// parseHeader decodes four bytes; it fails with malformed.
 func parseHeader(b []byte) (kind, value uint32, err error) {
 	word := binary.LittleEndian.Uint32(b)
 	kind, value = word>>firstKindByte, word&0xff_ffff

@@ -1,4 +1,4 @@
-"""The contract of topics, records, providers and datagrams: run against the fake core and, where built, the real one."""
+"""The contract of topics, records, providers and datagrams, for the fake core and, where built, the real one."""
 
 from __future__ import annotations
 

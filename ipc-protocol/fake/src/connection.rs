@@ -32,7 +32,7 @@ pub(crate) struct Unclaimed {
     claim: oneshot::Sender<Result<End, Failure>>,
 }
 
-/// The same, for who opens it.
+/// The same stream for its opener.
 pub(crate) struct Announced {
     pub(crate) number: u64,
     pub(crate) acceptor: usize,
@@ -43,7 +43,7 @@ pub(crate) struct Announced {
     pub(crate) claimed: oneshot::Receiver<Result<End, Failure>>,
 }
 
-/// Whether a node is still in the life in which something began.
+/// The run of a node, between two kills, in which something started.
 #[derive(Clone)]
 pub(crate) struct Life {
     node: watch::Receiver<u64>,
@@ -51,7 +51,7 @@ pub(crate) struct Life {
 }
 
 impl Life {
-    /// Waits for the end: the node is killed or the launch is removed.
+    /// Waits until the node is killed or the launch is removed.
     pub(crate) async fn ended(&mut self) {
         let began = self.began;
         let _removed = self.node.wait_for(|life| *life != began).await;
@@ -119,7 +119,7 @@ pub(crate) fn timeout(timeout_ms: u32) -> Duration {
     if timeout_ms == 0 { DEFAULT_TIMEOUT } else { Duration::from_millis(timeout_ms.into()) }
 }
 
-/// A control session, until the plugin closes it or the world forgets it.
+/// Serves a control session until the plugin closes it or the world removes it.
 async fn control(
     shared: Shared,
     launch: usize,
@@ -194,7 +194,7 @@ async fn open(
     near.refuse(gave_up).await;
 }
 
-/// Hands a connection that claims a stream to the opener's task.
+/// Passes a connection that claims a stream to the opener's task.
 async fn claim(shared: &Shared, launch: usize, mut end: End, secret: &Secret, stream: u64) {
     let claimed = shared.borrow_mut().claim(launch, secret, stream);
     match claimed {
@@ -228,7 +228,7 @@ impl World {
         Ok(Announced { number, acceptor, near, far, claimed })
     }
 
-    /// Turns down the streams that are announced to a session.
+    /// Refuses the streams announced to a session.
     pub(crate) fn refuse_unclaimed(&mut self, launch: usize, session: u64) {
         let theirs = |unclaimed: &Unclaimed| unclaimed.acceptor == launch && unclaimed.session == session;
         let numbers: Vec<u64> = self.unclaimed.iter().filter(|(_, each)| theirs(each)).map(|(n, _)| *n).collect();
@@ -237,7 +237,7 @@ impl World {
         }
     }
 
-    /// Turns down a stream that is announced to a launch; false when there is none with this number.
+    /// Refuses a stream announced to a launch; false when there is none with this number.
     pub(crate) fn refuse_stream(&mut self, launch: usize, number: u64, failure: Failure) -> bool {
         match self.unclaimed.remove(&number) {
             Some(unclaimed) if unclaimed.acceptor == launch => unclaimed.claim.send(Err(failure)).is_ok(),
@@ -246,7 +246,7 @@ impl World {
         }
     }
 
-    /// Takes back an announced stream, if it is still unclaimed.
+    /// Withdraws an announced stream that is still unclaimed.
     pub(crate) fn withdraw(&mut self, number: u64, failure: Failure) {
         if let Some(unclaimed) = self.unclaimed.remove(&number) {
             self.tell(unclaimed.acceptor, Event::StreamGone { stream: number, failure });

@@ -12,7 +12,7 @@ use tokio::task::{AbortHandle, spawn_local};
 use crate::connection::timeout;
 use crate::world::{Asked, Launch, World, allows, failure};
 
-/// What every node says of itself and of its peers.
+/// The same for every node.
 const VERSION: &str = "0.1.0";
 const UPTIME_MS: u64 = 5000;
 const RTT_US: u64 = 1500;
@@ -22,21 +22,21 @@ const CONNECTED_MS: u64 = 20;
 pub(crate) struct Found {
     pub(crate) acceptor: usize,
     pub(crate) session: u64,
-    /// Who asked, as that plugin sees it.
+    /// The opener or caller, as that plugin sees it.
     pub(crate) near: Origin,
-    /// That plugin, as who asked sees it.
+    /// That plugin, as the opener or caller sees it.
     pub(crate) far: Origin,
     calls: CallMode,
 }
 
-/// A call that waits for its answer.
+/// A pending call.
 pub(crate) struct Call {
     caller: Asked,
     acceptor: usize,
-    /// The session that answers it, which may have it as a stream.
+    /// The session that serves it.
     session: u64,
     mode: CallMode,
-    /// Ends it when its time is over; carries its stream.
+    /// Applies its timeout, and carries its stream.
     task: AbortHandle,
 }
 
@@ -217,7 +217,7 @@ impl World {
         }
     }
 
-    /// Answers a call; `gone`: and tells who would have answered that nobody waits.
+    /// Answers a call; `gone`: the plugin that serves it is told that the caller has gone.
     fn end_call(&mut self, number: u64, response: Response, gone: bool) {
         let Some(call) = self.calls.remove(&number) else { return };
         call.task.abort();
@@ -229,7 +229,7 @@ impl World {
         self.respond(call.caller, response);
     }
 
-    /// Ends what a session that is over has to do with: streams announced to it, calls by it and to it.
+    /// Fails the streams announced to an ended session, and the calls by it and to it.
     pub(crate) fn abandon(&mut self, launch: usize, session: u64) {
         self.refuse_unclaimed(launch, session);
         let calls = |to_it: bool| {

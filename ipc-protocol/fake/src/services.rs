@@ -16,9 +16,9 @@ use crate::world::{Asked, Session, World, allows, failure};
 
 /// Nodes that hold each record.
 const COPIES: u32 = 20;
-/// Providers in an answer when a plugin names no limit.
+/// Default limit of providers in an answer.
 const PROVIDERS: usize = 16;
-/// How every topic fares: figures that differ, so that a test sees which is which.
+/// The counters of every topic: distinct, so that a test sees when they are swapped.
 const TOPIC: TopicInfo = TopicInfo { neighbours: 5, delivered: 4, duplicates: 3, dropped: 2, pulled: 1 };
 
 /// The DHT.

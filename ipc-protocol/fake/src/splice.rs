@@ -1,4 +1,4 @@
-//! A stream between two plugins: what one data connection brings goes out on the other, by section 7 of `SPEC.md`.
+//! Splicing of a stream between the data connections of two plugins (section 7 of `SPEC.md`).
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -23,7 +23,7 @@ const READ: usize = 64 << 10;
 /// One plugin's connection of a stream.
 pub(crate) struct End {
     read: ReadHalf,
-    /// Received and not looked at.
+    /// Received and not parsed.
     rest: Vec<u8>,
     output: Rc<Output>,
     machine: ServerSession,
@@ -33,7 +33,7 @@ pub(crate) struct End {
 /// Writes to a data connection, whole frames at a time.
 pub(crate) struct Output {
     half: Mutex<WriteHalf>,
-    /// Whether a frame is written in part.
+    /// Whether a frame is partly written.
     partial: Cell<bool>,
 }
 
@@ -56,21 +56,21 @@ impl End {
         Self { read, rest, output, machine, life }
     }
 
-    /// Answers the opening with no.
+    /// Refuses the opening.
     pub(crate) async fn refuse(&mut self, failure: Failure) {
         let mut out = Vec::new();
         self.machine.refuse(failure, &mut out);
         self.output.write(&out).await;
     }
 
-    /// Answers the opening with yes.
+    /// Accepts the opening.
     pub(crate) async fn open(&mut self, far: Origin, protocol: Protocol) {
         let mut out = Vec::new();
         self.machine.opened(far, protocol, &mut out);
         self.output.write(&out).await;
     }
 
-    /// Waits until the plugin closes the connection, and keeps what it sends meanwhile, up to `most` bytes.
+    /// Waits until the plugin closes the connection, and buffers what it sends meanwhile, up to `most` bytes.
     pub(crate) async fn closed(&mut self, most: usize) {
         while self.rest.len() < most {
             if !matches!(self.read.read_buf(&mut self.rest).await, Ok(1..)) {
@@ -121,17 +121,17 @@ async fn reply(read: &mut ReadHalf, mut rest: Vec<u8>, most: usize) -> Result<Ve
     }
 }
 
-/// A plugin's code as the other one hears it.
+/// A plugin's code as the other plugin receives it.
 fn heard(code: u32) -> u32 {
     if code < FIRST_CODE { code } else { ErrorCode::Refused.number() }
 }
 
-/// What both directions have come to; direction 0 is what end 0 writes.
+/// State of both directions; direction 0 is written by end 0.
 #[derive(Default)]
 struct Progress {
-    /// It has ended, or nobody reads it.
+    /// It has ended, or its reader has stopped.
     over: [bool; 2],
-    /// The other plugin was told so.
+    /// The other plugin was sent that.
     told: [bool; 2],
 }
 
@@ -158,7 +158,7 @@ pub(crate) async fn run(shared: &Shared, near: (usize, End), far: (usize, End)) 
     if !over[left] {
         last.extend_from_slice(&DataHeader::Stop(code).to_bytes());
     }
-    // After a part of a frame the end of the connection says the same.
+    // After a partial frame no other frame may follow; the end of the connection means the same.
     let [near_output, far_output] = outputs;
     let output = if lost == 0 {
         drop((near.read, near.output, near_output));
@@ -172,7 +172,7 @@ pub(crate) async fn run(shared: &Shared, near: (usize, End), far: (usize, End)) 
     }
 }
 
-/// Passes on what end `from` sends, until its connection ends or both directions are over and both plugins know.
+/// Forwards what end `from` sends, until its connection ends, or both directions are over and both plugins were told.
 async fn carry(
     from: usize,
     read: &mut ReadHalf,

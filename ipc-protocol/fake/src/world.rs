@@ -1,5 +1,5 @@
-//! What the nodes of a world know: launches, their sessions, streams and calls under way. One thread owns it; the tasks of
-//! `connection` borrow it between their waits.
+//! The state of all nodes: launches, sessions, unclaimed streams and pending calls. One thread owns it; the tasks of
+//! `connection` borrow it between awaits.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -21,7 +21,8 @@ use crate::requests::Call;
 use crate::services::Table;
 use crate::splice::Output;
 
-/// Frames that wait for a plugin that does not read; tests send a few thousand at once. Beyond, its session ends.
+/// Frames queued for a plugin that does not read; tests send a few thousand at once. Further ones are dropped with a
+/// complaint, which no test expects.
 const OUTBOX: usize = 1 << 14;
 
 /// The world, as tasks hold it.
@@ -49,7 +50,7 @@ pub(crate) struct Launch {
     pub(crate) session: Option<Session>,
     token: Secret,
     streams: Vec<Weak<Output>>,
-    /// Lives of its node so far, twice: even while the node runs, odd while it is killed.
+    /// Counts kills and starts of its node: even while the node runs, odd while it is killed.
     life: watch::Sender<u64>,
 }
 
@@ -116,7 +117,7 @@ impl World {
         self.numbers
     }
 
-    /// 32 bytes unlike those of any other call; nobody guesses in a test.
+    /// Unique, but not random: no test guesses.
     fn secret(&mut self) -> Secret {
         let mut bytes = [0xa5; 32];
         bytes[..8].copy_from_slice(&self.number().to_be_bytes());
@@ -189,8 +190,8 @@ impl World {
 
     // Sessions.
 
-    /// Begins a session: its number, the frames to send, and the reply to `Hello` as the first of them. Fails with the
-    /// reply that refuses it.
+    /// Starts a session: its number, and the queue of frames to send, the reply to `Hello` first. Fails with the reply
+    /// that refuses it.
     pub(crate) fn hello(
         &mut self,
         number: usize,
@@ -294,8 +295,8 @@ impl World {
         self.end_session(number);
     }
 
-    /// Forgets a launch's session; its connection closes when what it was told is written. What others wait for from it
-    /// fails.
+    /// Removes a launch's session; its connection closes when the queued frames are written. Calls and streams that wait
+    /// for it fail.
     pub(crate) fn end_session(&mut self, number: usize) {
         let Some(launch) = self.launches.get_mut(&number) else { return };
         let Some(session) = launch.session.take() else { return };
@@ -304,7 +305,7 @@ impl World {
 
     // Streams.
 
-    /// Notes an open stream of a launch, so that a test can write to it.
+    /// Registers an open stream of a launch, for `send`.
     pub(crate) fn add_stream(&mut self, number: usize, output: &Rc<Output>) {
         if let Some(launch) = self.launches.get_mut(&number) {
             launch.streams.retain(|each| each.strong_count() > 0);
@@ -312,7 +313,7 @@ impl World {
         }
     }
 
-    /// What a rule says of a request, if one applies: the response, or none for ever.
+    /// The response that a rule sets for a request; `Some(None)`: no response at all.
     pub(crate) fn exception(&mut self, number: usize, request: &str, name: Option<&str>) -> Option<Option<Response>> {
         let applies = |rule: &&mut Rule| {
             rule.times > 0
@@ -337,7 +338,7 @@ impl Launch {
 }
 
 impl Session {
-    /// Queues frames. A plugin that leaves too many unread loses some, as no test expects.
+    /// Queues frames; see [`OUTBOX`].
     pub(crate) fn push(&mut self, frames: Vec<u8>) {
         if !frames.is_empty() && self.outbox.try_send(frames).is_err() {
             eprintln!("polypeer-fake-netcore: a plugin left {OUTBOX} frames unread");
