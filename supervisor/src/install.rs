@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use polypeer_ipc_protocol::ids::PluginId;
 
+use crate::files;
 use crate::home::Home;
 use crate::manifest::{FILE_NAME, Manifest};
 use crate::toml_file::{self, FileError};
@@ -101,8 +102,7 @@ pub fn inspect(folder: &Path) -> Result<Candidate, InstallError> {
 }
 
 fn executable(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+    std::fs::metadata(path).is_ok_and(|file| file.is_file() && files::is_executable(&file))
 }
 
 /// Copies a candidate into the home and swaps it in. The version before, if any, is kept until [`Swapped::keep`].
@@ -220,11 +220,11 @@ fn remove(path: &Path) -> Result<(), InstallError> {
 
 fn rename(from: &Path, to: &Path) -> Result<(), InstallError> {
     let done = std::fs::rename(from, to).and_then(|()| match to.parent() {
-        Some(folder) => std::fs::File::open(folder)?.sync_all(),
+        Some(folder) => files::sync_folder(folder),
         None => Ok(()),
     });
     done.map_err(|source| InstallError::Io { action: "rename", path: from.into(), source })
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests;

@@ -16,27 +16,30 @@
 //! - [`control`]: messages, server and client of the control socket; the documents of `--json`
 //! - [`output`]: data to stdout, messages to stderr; [`cli_error`]: message, hint and exit code of every failure
 //! - [`supervise`]: the task that owns netcore and the plugins: their order, states and restarts
-//! - [`reaper`]: a helper process that kills what outlives the supervisor
+//! - `reaper`: a helper process that kills what outlives the supervisor
 //! - [`process`]: one child: spawning, its init, namespaces, output, end
 //! - [`limits`]: control groups, and what replaces them where there are none
 //! - [`install`]: packages: inspecting, copying and replacing plugins' folders; [`store`]: the SQLite database
 //! - [`config`]: `config.toml`; [`manifest`]: `plugin.toml`; [`toml_file`]: what both share
 //! - [`home`]: paths, locks and sockets of one node; [`netcore`]: the supervisor's end of the admin session
-//! - `kernel`: system calls without a safe wrapper
+//! - `files`: owners, rights and flushing of files; `kernel`: system calls without a safe wrapper
 
 pub mod cli;
 pub mod cli_error;
 pub mod config;
 pub mod control;
 pub mod daemon;
+mod files;
 pub mod home;
 pub mod install;
+#[cfg(target_os = "linux")]
 mod kernel;
 pub mod limits;
 pub mod manifest;
 pub mod netcore;
 pub mod output;
 pub mod process;
+#[cfg(target_os = "linux")]
 pub mod reaper;
 pub mod store;
 pub mod supervise;
@@ -47,10 +50,5 @@ use std::process::ExitCode;
 /// Runs the hidden subcommand that this process was started as, if any. Call it first in `main`, while the process is
 /// single-threaded.
 pub fn internal_command() -> Option<ExitCode> {
-    let mut arguments = std::env::args_os().skip(1);
-    let first = arguments.next()?;
-    if first == process::init::SUBCOMMAND {
-        return Some(process::init::main(arguments));
-    }
-    (first == reaper::SUBCOMMAND).then(|| reaper::main(arguments))
+    supervise::internal_command()
 }

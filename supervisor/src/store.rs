@@ -128,7 +128,7 @@ fn told(path: &Path, source: rusqlite::Error) -> StoreError {
 /// Whether the disk of `path` has less than a page left.
 fn no_room(path: &Path) -> bool {
     let folder = path.parent().unwrap_or(path);
-    nix::sys::statvfs::statvfs(folder).is_ok_and(|disk| disk.blocks_available() == 0)
+    crate::files::is_full(folder)
 }
 
 impl Store {
@@ -344,8 +344,7 @@ fn installed(row: &rusqlite::Row<'_>) -> rusqlite::Result<Installed> {
 
 /// Creates the file so that only its owner can read it; SQLite gives its side files the same rights.
 fn make_private(path: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::OpenOptionsExt;
-    std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).map(drop)
+    crate::files::private_file().write(true).create(true).truncate(false).open(path).map(drop)
 }
 
 #[cfg(test)]

@@ -4,9 +4,9 @@ use std::io;
 use std::time::Duration;
 
 use polypeer_ipc_protocol::ids::Secret;
-use tokio::net::UnixStream;
 
 use super::frames::{self, MAX_DOCUMENT};
+use super::socket::{self, Stream};
 use super::{Answer, Hello, Request, VERSION};
 use crate::cli_error::{CliError, Exit};
 use crate::home::Home;
@@ -17,7 +17,7 @@ const GREETING: Duration = Duration::from_secs(10);
 /// A connection to the daemon.
 #[derive(Debug)]
 pub struct Control {
-    stream: UnixStream,
+    stream: Stream,
 }
 
 impl Control {
@@ -38,7 +38,7 @@ impl Control {
         };
         // Before the secret is sent to whatever listens there.
         home.check_sockets()?;
-        let stream = UnixStream::connect(home.control_socket()).await.map_err(|_| not_running(home))?;
+        let stream = socket::connect(&home.control_socket()).await.map_err(|_| not_running(home))?;
         let mut control = Self { stream };
         let hello = async {
             frames::write(&mut control.stream, &Hello { secret, version: VERSION }).await?;

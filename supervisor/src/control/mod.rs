@@ -10,6 +10,7 @@ pub mod client;
 pub mod documents;
 pub mod frames;
 pub mod server;
+mod socket;
 
 use polypeer_ipc_protocol::ids::{NodeId, PluginId, Secret};
 use polypeer_ipc_protocol::ticket::Ticket;

@@ -3,23 +3,22 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use polypeer_ipc_protocol::ids::Secret;
 use tokio::io::AsyncWrite;
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::caller;
 use super::frames;
+use super::socket::{self, Listener, ReadHalf, Stream, WriteHalf};
 use super::{Answer, Hello, Request, VERSION};
 use crate::cli_error::CliError;
+use crate::files;
 use crate::home::Home;
 
 /// Connections at a time; one beyond takes the place of one that has said nothing yet, or waits. Each command uses one.
@@ -46,7 +45,7 @@ pub trait Handler: Send + Sync + 'static {
 /// A listening control socket.
 #[derive(Debug)]
 pub struct Server {
-    listener: UnixListener,
+    listener: Listener,
     secret: Secret,
 }
 
@@ -60,13 +59,7 @@ impl Server {
         getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
         let secret = Secret(bytes);
         write_key(home, &secret)?;
-        let path = home.control_socket();
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let listener = UnixListener::bind(&path)?;
-        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600))?;
+        let listener = socket::listen(&home.control_socket())?;
         Ok(Self { listener, secret })
     }
 
@@ -76,8 +69,8 @@ impl Server {
         let mut connections = JoinSet::new();
         let mut silent = Silent::default();
         loop {
-            let stream = match self.listener.accept().await {
-                Ok((stream, _)) => stream,
+            let stream = match socket::accept(&self.listener).await {
+                Ok(stream) => stream,
                 Err(error) => {
                     tracing::warn!(%error, "failed to accept a control connection");
                     tokio::time::sleep(Duration::from_millis(100)).await; // Out of descriptors: do not spin.
@@ -134,18 +127,13 @@ fn write_key(home: &Home, secret: &Secret) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
+    let mut file = files::private_file().write(true).create_new(true).open(&fresh)?;
     writeln!(file, "{}", secret.to_text())?;
     file.sync_all()?;
     std::fs::rename(&fresh, &path)
 }
 
-async fn serve(
-    mut stream: UnixStream,
-    secret: &Secret,
-    greeted: &AtomicBool,
-    handler: &impl Handler,
-) -> io::Result<()> {
+async fn serve(mut stream: Stream, secret: &Secret, greeted: &AtomicBool, handler: &impl Handler) -> io::Result<()> {
     if let Err(refused) = caller::check(&stream, |pid| handler.is_confined(pid)) {
         tracing::warn!(%refused, "refused on the control socket");
         let error = CliError::failed(
@@ -169,7 +157,7 @@ async fn serve(
         return answer(&mut stream, &error.into()).await;
     }
     answer(&mut stream, &Answer::Done).await?;
-    let (reader, mut writer) = stream.into_split();
+    let (reader, mut writer) = socket::split(stream);
     let (sender, mut requests) = mpsc::channel(1);
     // A task of its own, so that a frame is not lost when something else happens while it arrives.
     let mut reading = JoinSet::new();
@@ -200,7 +188,7 @@ enum Responded {
 async fn respond(
     request: Request,
     handler: &impl Handler,
-    writer: &mut OwnedWriteHalf,
+    writer: &mut WriteHalf,
     requests: &mut mpsc::Receiver<io::Result<Request>>,
 ) -> io::Result<Responded> {
     let (sender, mut answers) = mpsc::channel(ANSWERS);
@@ -225,7 +213,7 @@ async fn respond(
 }
 
 /// Reads requests until the end of the connection or the first that is wrong. Waits while one is not taken yet.
-async fn read_requests(mut reader: OwnedReadHalf, requests: mpsc::Sender<io::Result<Request>>) {
+async fn read_requests(mut reader: ReadHalf, requests: mpsc::Sender<io::Result<Request>>) {
     loop {
         let read = frames::read::<Request>(&mut reader, MAX_REQUEST).await.transpose();
         let Some(read) = read else { return };
@@ -245,5 +233,5 @@ async fn answer(writer: &mut (impl AsyncWrite + Unpin), answer: &Answer) -> io::
     written.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests;

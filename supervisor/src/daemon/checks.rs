@@ -1,12 +1,12 @@
 //! The checks of `polypeer doctor`: those that need no daemon, then those that the daemon makes. Each warning and problem has a
 //! remedy.
 
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use polypeer_ipc_protocol::ids::PluginId;
 
 use crate::control::documents::{Check, PluginDocument, StatusDocument, Verdict};
+use crate::files;
 use crate::home::{Home, MAX_SOCKET_PATH};
 use crate::store::Store;
 use crate::supervise::{PluginStatus, Programs, State};
@@ -41,12 +41,12 @@ fn folder(home: &Home) -> Check {
         Ok(metadata) if !metadata.is_dir() => {
             problem("home", format!("{} is not a folder", root.display()), "give another --home")
         }
-        Ok(metadata) if metadata.uid() != nix::unistd::geteuid().as_raw() => problem(
+        Ok(metadata) if !files::is_ours(&metadata) => problem(
             "home",
             format!("{} belongs to another user", root.display()),
             "run as that user, or give another --home",
         ),
-        Ok(metadata) if metadata.mode() & 0o022 != 0 => problem(
+        Ok(metadata) if files::others_may_write(&metadata) => problem(
             "home",
             format!("{} is writable by others", root.display()),
             format!("chmod 700 {}", root.display()),
@@ -66,7 +66,7 @@ fn key(path: &Path) -> Check {
             format!("{} is not a regular file", path.display()),
             "restore the key from a backup",
         ),
-        Ok(metadata) if metadata.mode() & 0o077 != 0 => problem(
+        Ok(metadata) if files::others_may_use(&metadata) => problem(
             "identity key",
             "readable by others",
             format!("chmod 600 {}; others may already have copied it", path.display()),

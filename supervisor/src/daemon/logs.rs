@@ -3,10 +3,10 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use same_file::Handle;
 use tokio::sync::mpsc;
 
 use crate::cli_error::CliError;
@@ -88,12 +88,12 @@ impl Tail {
     fn new_lines(&mut self, path: &Path) -> io::Result<Vec<String>> {
         let mut lines = Vec::new();
         self.read_on(&mut lines)?;
-        let current = match std::fs::metadata(path) {
-            Ok(metadata) => metadata.ino(),
+        let current = match Handle::from_path(path) {
+            Ok(current) => current,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(lines),
             Err(error) => return Err(error),
         };
-        let ours = self.file.as_ref().map(|file| file.metadata().map(|metadata| metadata.ino())).transpose()?;
+        let ours = self.file.as_ref().map(|file| file.try_clone().and_then(Handle::from_file)).transpose()?;
         if ours != Some(current) {
             self.read_on(&mut lines)?; // What was written between the first read and the look.
             self.file = Some(File::open(path)?);

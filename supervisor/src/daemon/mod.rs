@@ -8,13 +8,13 @@ mod logs;
 mod notify;
 mod plugins;
 mod requests;
+mod signals;
 mod state;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use polypeer_ipc_protocol::admin::{AdminRequest, AdminResponse};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Mutex;
 
 use crate::cli_error::CliError;
@@ -25,6 +25,7 @@ use crate::install;
 use crate::output::Printer;
 use crate::store::Store;
 use crate::supervise::{StartError, Supervisor};
+use signals::Signals;
 use state::State;
 
 /// How long everything together may take to stop in order; then it is killed.
@@ -65,14 +66,12 @@ pub(crate) async fn run(home: Home, config: DaemonConfig, printer: &Printer) -> 
     let state = State::new(home.clone(), config.clone(), store);
     let specs = state.specs().await?;
     // Registered early, so that a signal during a slow start is not lost.
-    let mut interrupt = listen_for(SignalKind::interrupt())?;
-    let mut terminate = listen_for(SignalKind::terminate())?;
-    let mut hangup = listen_for(SignalKind::hangup())?;
+    let mut signals = Signals::listen()
+        .map_err(|error| CliError::failed(format!("failed to listen for signals: {error}"), "try again"))?;
     let starting = Supervisor::start(home.clone(), config.clone(), specs);
     let (supervisor, mut ended) = tokio::select! {
         started = Box::pin(starting) => started?,
-        _ = interrupt.recv() => return Ok(()),
-        _ = terminate.recv() => return Ok(()),
+        () = signals.stop() => return Ok(()),
     };
 
     let outcome = async {
@@ -112,9 +111,7 @@ pub(crate) async fn run(home: Home, config: DaemonConfig, printer: &Printer) -> 
         }
         notify::tell("READY=1");
         let orderly = tokio::select! {
-            _ = interrupt.recv() => true,
-            _ = terminate.recv() => true,
-            _ = hangup.recv() => true,
+            () = signals.stop_or_hangup() => true,
             () = daemon.stop.notified() => true,
             _ = &mut ended => false,
         };
@@ -132,8 +129,7 @@ pub(crate) async fn run(home: Home, config: DaemonConfig, printer: &Printer) -> 
     }
     tokio::select! {
         () = supervisor.shutdown(GRACE) => {}
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+        () = signals.stop() => {}
     }
     if let Err(error) = state.with(|store| store.settle()).await {
         tracing::warn!("{error}");
@@ -144,8 +140,4 @@ pub(crate) async fn run(home: Home, config: DaemonConfig, printer: &Printer) -> 
     }
     home.leave_sockets();
     outcome.map(|serving| serving.abort())
-}
-
-fn listen_for(kind: SignalKind) -> Result<tokio::signal::unix::Signal, CliError> {
-    signal(kind).map_err(|error| CliError::failed(format!("failed to listen for signals: {error}"), "try again"))
 }

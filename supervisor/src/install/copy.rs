@@ -2,12 +2,12 @@
 //! links that stay inside; refuses everything else, and more than the limits.
 
 use std::ffi::OsStr;
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::File;
 use std::io::{Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::InstallError;
+use crate::files;
 
 /// Most files, folders and links of one plugin.
 pub const MAX_ENTRIES: usize = 10_000;
@@ -90,7 +90,7 @@ fn kind(root: &Path, real_root: &Path, path: &Path) -> Result<Kind, InstallError
         return Ok(Kind::Folder);
     }
     if metadata.is_file() {
-        return Ok(Kind::File { size: metadata.len(), executable: metadata.permissions().mode() & 0o111 != 0 });
+        return Ok(Kind::File { size: metadata.len(), executable: files::is_executable(&metadata) });
     }
     if !metadata.is_symlink() {
         return Err(refused(&full, "is neither a file nor a folder", "remove it from the plugin's folder"));
@@ -136,7 +136,7 @@ pub(super) fn digest(root: &Path) -> Result<String, InstallError> {
 /// Copies `from` to the new folder `to` and flushes it. Rights: what was executable is executable for all, nothing is
 /// writable but by the owner, set-user-id bits are gone.
 pub(super) fn copy(from: &Path, to: &Path) -> Result<(), InstallError> {
-    let folder = |path: &Path| DirBuilder::new().mode(0o755).create(path).map_err(io("create", path));
+    let folder = |path: &Path| files::create_folder(path).map_err(io("create", path));
     folder(to)?;
     let mut folders = vec![to.to_path_buf()];
     let mut left = MAX_BYTES;
@@ -148,24 +148,23 @@ pub(super) fn copy(from: &Path, to: &Path) -> Result<(), InstallError> {
                 folders.push(target);
             }
             Kind::Link { target: link } => {
-                std::os::unix::fs::symlink(link, &target).map_err(io("create", &target))?;
+                files::symlink(&link, &target).map_err(io("create", &target))?;
             }
             Kind::File { executable, .. } => left -= copy_file(&source, &target, executable, left)?,
         }
     }
     for folder in folders {
-        File::open(&folder).and_then(|opened| opened.sync_all()).map_err(io("flush", &folder))?;
+        files::sync_folder(&folder).map_err(io("flush", &folder))?;
     }
     Ok(())
 }
 
 /// Copies one file of at most `most` bytes; returns its size.
 fn copy_file(from: &Path, to: &Path, executable: bool, most: u64) -> Result<u64, InstallError> {
-    let mode = if executable { 0o755 } else { 0o644 };
     let source = File::open(from).map_err(io("read", from))?;
-    let mut target = OpenOptions::new().write(true).create_new(true).mode(mode).open(to).map_err(io("create", to))?;
+    let mut target = files::program_file(executable).write(true).create_new(true).open(to).map_err(io("create", to))?;
     let written = std::io::copy(&mut source.take(most), &mut target).map_err(io("copy", from))?;
-    target.set_permissions(PermissionsExt::from_mode(mode)).map_err(io("set the permissions of", to))?;
+    files::set_executable(&target, executable).map_err(io("set the permissions of", to))?;
     target.flush().and_then(|()| target.sync_all()).map_err(io("flush", to))?;
     Ok(written)
 }

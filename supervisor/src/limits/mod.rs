@@ -1,8 +1,10 @@
 //! What a child may use, and what of it this machine could be made to enforce. Control groups do most of it
-//! ([`cgroup`]); where there are none, memory is sampled over the process tree ([`sampled`]). Called by
-//! [`crate::process`] before any code of a plugin runs.
+//! (`cgroup`); where there are none, memory is sampled over the process tree (`sampled`). Called by
+//! [`crate::process`] before any code of a plugin runs. Both are Linux's; elsewhere no limit is enforced yet.
 
+#[cfg(target_os = "linux")]
 pub mod cgroup;
+#[cfg(target_os = "linux")]
 pub mod sampled;
 
 use serde::{Deserialize, Serialize};

@@ -9,14 +9,28 @@
 //!
 //! A process with threads must not run much code between fork and exec, so everything beyond plain spawning is done
 //! by the init, a single-threaded program: this same binary.
+//!
+//! The init is Linux's. Elsewhere `plain` starts a child directly and reports each measure of confinement as not applied.
 
 pub(crate) mod capture;
+#[cfg(target_os = "linux")]
 pub(crate) mod channel;
+#[cfg(target_os = "linux")]
 pub mod init;
+pub(crate) mod launch;
 pub(crate) mod log;
+#[cfg(target_os = "linux")]
 pub(crate) mod message;
 mod outcome;
+#[cfg(not(target_os = "linux"))]
+pub(crate) mod plain;
+#[cfg(target_os = "linux")]
 pub(crate) mod spawn;
+#[cfg(target_os = "linux")]
 pub(crate) mod watch;
 
 pub use outcome::{Ended, Outcome};
+#[cfg(not(target_os = "linux"))]
+pub(crate) use plain::{Groups, Watched, watch};
+#[cfg(target_os = "linux")]
+pub(crate) use watch::{Groups, Watched, watch};

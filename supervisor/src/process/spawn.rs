@@ -10,27 +10,9 @@ use std::sync::Arc;
 
 use super::channel;
 use super::init::SUBCOMMAND;
-use super::message::{Isolation, Setup};
+use super::launch::Launch;
 use crate::limits::Measure;
 use crate::limits::cgroup::{Leaf, Tree};
-use crate::manifest::Limits;
-
-/// One child to be.
-#[derive(Debug)]
-pub(crate) struct Launch {
-    /// The name of its control group; used once.
-    pub(crate) name: String,
-    /// The `polypeer` binary, whose init it gets.
-    pub(crate) polypeer: PathBuf,
-    /// A path in the command line of its init, by which the reaper knows it as ours where there are no control groups.
-    pub(crate) mark: PathBuf,
-    pub(crate) isolation: Isolation,
-    pub(crate) setup: Setup,
-    /// Its descriptors 3, 4, …
-    pub(crate) descriptors: Vec<OwnedFd>,
-    /// What its control group enforces; none for netcore.
-    pub(crate) limits: Option<Limits>,
-}
 
 /// One that has begun: the init has its orders.
 #[derive(Debug)]
@@ -82,7 +64,7 @@ pub(crate) fn spawn(launch: Launch, tree: &Tree) -> Result<Spawned, SpawnError> 
     // 3. Into the group, before it starts anything.
     // 4. Its orders. The second message waits in the socket for the second stage.
     let ordered = leaf.join(first_stage.id()).map_err(SpawnError::from).and_then(|()| {
-        let descriptors: Vec<_> = launch.descriptors.iter().map(AsFd::as_fd).collect();
+        let descriptors: Vec<_> = launch.admin.iter().map(AsFd::as_fd).collect();
         channel::send(ours.as_fd(), &launch.isolation, &[]).map_err(SpawnError::Order)?;
         channel::send(ours.as_fd(), &launch.setup, &descriptors).map_err(SpawnError::Order)
     });

@@ -14,10 +14,11 @@ use tokio::time::{Instant, interval, timeout};
 
 use super::capture::capture;
 use super::channel::Channel;
+use super::launch::{ChildEvent, Launch};
 use super::log::Sink;
 use super::message::{Order, Report};
 use super::outcome::{Ended, Outcome};
-use super::spawn::{Launch, Spawned, spawn};
+use super::spawn::{Spawned, spawn};
 use crate::limits::cgroup::{Leaf, Tree};
 use crate::limits::{Measure, Usage, sampled};
 use crate::manifest::Limits;
@@ -30,17 +31,6 @@ const SAMPLE: Duration = Duration::from_millis(250);
 const END_TIME: Duration = Duration::from_secs(3);
 /// Measures one init may report: a plugin that took its init over must not fill our memory.
 const MAX_MEASURES: usize = 64;
-
-/// What becomes known of a child.
-#[derive(Debug)]
-pub(crate) enum ChildEvent {
-    /// It runs.
-    Running { pid: i32, measures: Vec<Measure> },
-    /// The port that says so answers.
-    Ready,
-    /// It and everything it started are gone. Always the last event, and always sent.
-    Ended(Ended),
-}
 
 #[derive(Debug)]
 enum Command {
@@ -91,10 +81,13 @@ impl Watched {
     }
 }
 
+/// What all children of one home share: its folders of control groups.
+pub(crate) type Groups = Tree;
+
 /// A child and the task that looks after it, for the caller to spawn; `number` goes with each of its events.
 pub(crate) fn watch(
     launch: Launch,
-    tree: Arc<Tree>,
+    tree: Arc<Groups>,
     sink: Sink,
     events: mpsc::Sender<(u64, ChildEvent)>,
     number: u64,

@@ -2,21 +2,21 @@
 //! namespaces are asked for.
 
 use std::ffi::OsStr;
-use std::fs::{self, DirBuilder};
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use polypeer_ipc_protocol::transport::admin::AdminEnd;
+
+use super::environment::{folders, inherited};
 use super::gateway::{Gateway, folder_of_all};
+use super::host::{is_root, open_files_within};
 use super::{PluginSpec, Programs};
 use crate::config::DaemonConfig;
+use crate::files::{create_private_folder, real_path};
 use crate::home::Home;
-use crate::limits::sampled;
 use crate::manifest::{Network, Ready};
-use crate::process::message::{Isolation, Kept, Setup};
-use crate::process::spawn::Launch;
+use crate::process::launch::{Isolation, Kept, Launch, Setup};
 
 /// Open files of netcore: every peer, plugin and stream takes one or two.
 const NETCORE_OPEN_FILES: u64 = 65_536;
@@ -24,23 +24,21 @@ const NETCORE_OPEN_FILES: u64 = 65_536;
 /// A plugin's launch. Makes its data folder.
 pub(super) fn of_plugin(spec: &PluginSpec, gateway: &Gateway, home: &Home, programs: &Programs) -> io::Result<Launch> {
     let temporary = spec.data.join("tmp");
-    DirBuilder::new().recursive(true).mode(0o700).create(&temporary)?;
+    create_private_folder(&temporary)?;
     // The kernel's view of where things are; a link in a path would lead around what is hidden.
-    let folder = fs::canonicalize(&spec.folder)?;
-    let data = fs::canonicalize(&spec.data)?;
-    let sockets = fs::canonicalize(&gateway.folder)?;
-    let root = fs::canonicalize(home.root())?;
+    let folder = real_path(&spec.folder)?;
+    let data = real_path(&spec.data)?;
+    let sockets = real_path(&gateway.folder)?;
+    let root = real_path(home.root())?;
     let mut hidden = vec![root.clone()];
-    let all_sockets = fs::canonicalize(home.sockets())?;
+    let all_sockets = real_path(&home.sockets())?;
     if !all_sockets.starts_with(&root) {
         hidden.push(all_sockets);
     }
     let mut environment = inherited(&["LANG", "TZ"]);
-    environment.push(path());
+    environment.extend(folders(&data));
     let mut set = |name: &str, value: &OsStr| environment.push((name.to_owned(), value.to_string_lossy().into_owned()));
-    set("HOME", data.as_os_str());
-    set("TMPDIR", data.join("tmp").as_os_str());
-    set("POLYPEER_GATEWAY", sockets.join("gateway.sock").as_os_str());
+    set("POLYPEER_GATEWAY", gateway.address_in(&sockets).as_os_str());
     set("POLYPEER_TOKEN", OsStr::new(&gateway.token.to_text()));
     set("POLYPEER_PLUGIN", OsStr::new(spec.id().as_str()));
     set("POLYPEER_DATA", data.as_os_str());
@@ -54,7 +52,7 @@ pub(super) fn of_plugin(spec: &PluginSpec, gateway: &Gateway, home: &Home, progr
         polypeer: programs.polypeer.clone(),
         mark: gateway.folder.clone(),
         isolation: Isolation {
-            user: !nix::unistd::geteuid().is_root(),
+            user: !is_root(),
             process: true,
             network: spec.manifest.permissions.network == Network::None,
         },
@@ -72,15 +70,15 @@ pub(super) fn of_plugin(spec: &PluginSpec, gateway: &Gateway, home: &Home, progr
                 Ready::Session | Ready::Notify | Ready::None => None,
             },
         },
-        descriptors: Vec::new(),
+        admin: None,
         limits: Some(spec.limits.clone()),
     })
 }
 
-/// Netcore's launch; `admin` becomes its descriptor 3. `listen` goes before what `config` says of it.
+/// Netcore's launch; `admin` is the session that it inherits. `listen` goes before what `config` says of it.
 pub(super) fn of_netcore(
     number: u64,
-    admin: OwnedFd,
+    admin: AdminEnd,
     listen: &[SocketAddr],
     home: &Home,
     config: &DaemonConfig,
@@ -93,8 +91,7 @@ pub(super) fn of_netcore(
     }
     discovery_options(config, &mut command);
     command.extend(["--network".to_owned(), config.network.clone()]);
-    let mut environment = inherited(&["LANG", "TZ", "RUST_LOG", "RUST_BACKTRACE"]);
-    environment.push(path());
+    let environment = inherited(&["LANG", "TZ", "RUST_LOG", "RUST_BACKTRACE"]);
     Launch {
         name: format!("netcore_-{number}"),
         polypeer: programs.polypeer.clone(),
@@ -111,7 +108,7 @@ pub(super) fn of_netcore(
             low_ports: true,
             ready_port: None,
         },
-        descriptors: vec![admin],
+        admin: Some(admin),
         limits: None,
     }
 }
@@ -136,52 +133,4 @@ fn discovery_options(config: &DaemonConfig, command: &mut Vec<String>) {
     }
     config.peers.low.iter().for_each(|low| set("low", low));
     config.peers.high.iter().for_each(|high| set("high", high));
-}
-
-fn inherited(names: &[&str]) -> Vec<(String, String)> {
-    names.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?))).collect()
-}
-
-fn path() -> (String, String) {
-    let usual = || "/usr/local/bin:/usr/bin:/bin".to_owned();
-    ("PATH".to_owned(), std::env::var("PATH").unwrap_or_else(|_| usual()))
-}
-
-/// As many as asked for, or as many as we may have ourselves.
-fn open_files_within(wanted: u64) -> u64 {
-    use nix::sys::resource::{Resource, getrlimit};
-    getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(_, most)| most.min(wanted))
-}
-
-/// See [`super::Supervisor::is_confined`].
-pub(super) fn is_confined(pid: i32, tag: &str) -> bool {
-    let namespace = |of: &str| fs::read_link(format!("/proc/{of}/ns/pid"));
-    let groups = fs::read_to_string(format!("/proc/{pid}/cgroup"));
-    match (namespace("self"), namespace(&pid.to_string()), groups) {
-        (Ok(ours), Ok(theirs), Ok(groups)) => {
-            ours != theirs || groups.contains(&format!("/polypeer-{tag}/")) || is_below_us(pid)
-        }
-        _ => true,
-    }
-}
-
-/// Whether this process started another, over any number of generations: we and every plugin's init are subreapers, so
-/// a process that lost its parents stays below us. What is left to go by where a plugin has neither group nor namespace.
-fn is_below_us(pid: i32) -> bool {
-    let ours = i32::try_from(std::process::id()).expect("a pid fits");
-    sampled::descendants(&sampled::processes(), ours).iter().any(|process| process.pid == pid && pid != ours)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_we_started_may_be_a_plugins_and_who_started_us_is_not() {
-        let mut child = std::process::Command::new("sleep").arg("60").spawn().expect("a child");
-        assert!(is_confined(i32::try_from(child.id()).expect("a pid fits"), "none"));
-        child.kill().and_then(|()| child.wait()).expect("ended");
-        assert!(!is_confined(nix::unistd::getppid().as_raw(), "none"));
-        assert!(!is_confined(nix::unistd::getpid().as_raw(), "none"));
-    }
 }

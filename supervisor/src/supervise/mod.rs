@@ -9,8 +9,10 @@
 //! What a plugin's life looks like is decided by [`lifecycle`] and [`restarts`], which are pure.
 
 mod control;
+mod environment;
 mod error;
 mod gateway;
+mod host;
 mod launch;
 pub mod lifecycle;
 mod order;
@@ -33,6 +35,7 @@ use tokio::task::JoinHandle;
 
 pub use crate::netcore::NetcoreStatus;
 pub use error::StartError;
+pub use host::internal_command;
 pub use lifecycle::State;
 pub use programs::Programs;
 pub use status::{PluginStatus, UsageStatus};
@@ -129,7 +132,7 @@ impl Supervisor {
     ) -> Result<(Self, JoinHandle<()>), StartError> {
         let programs = Programs::find().map_err(|source| StartError::Io {
             action: "find",
-            path: PathBuf::from("/proc/self/exe"),
+            path: PathBuf::from("polypeer"),
             source,
         })?;
         Self::start_with(home, config, plugins, programs).await
@@ -148,7 +151,7 @@ impl Supervisor {
         let (commands, waiting) = mpsc::channel(COMMANDS);
         let (events, _) = broadcast::channel(EVENTS);
         let (publish, link) = watch::channel(None);
-        let tag = task::tag_of(&home);
+        let tag = tag_of(&home);
         let (started, first) = oneshot::channel();
         let outlets = task::Outlets {
             events: events.clone(),
@@ -304,7 +307,7 @@ impl Supervisor {
     /// Whether a process belongs to a plugin, or may: it is in a control group of ours, in another pid namespace than
     /// this process, below this process in the tree, or cannot be looked at.
     pub fn is_confined(&self, pid: i32) -> bool {
-        launch::is_confined(pid, &self.tag)
+        host::is_confined(pid, &self.tag)
     }
 
     /// What happens from now on. A slow subscriber misses the oldest.
@@ -317,6 +320,12 @@ impl Supervisor {
     pub async fn shutdown(&self, grace: Duration) {
         let _ = self.command(|reply| Command::Shutdown(grace, reply)).await;
     }
+}
+
+/// Names a home in control groups: 16 hex digits.
+fn tag_of(home: &Home) -> String {
+    let root = std::fs::canonicalize(home.root()).unwrap_or_else(|_| home.root().to_owned());
+    blake3::hash(root.as_os_str().as_encoded_bytes()).to_hex()[..16].to_owned()
 }
 
 fn stopping() -> Failure {

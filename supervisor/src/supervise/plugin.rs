@@ -7,12 +7,13 @@ use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 
 use super::control::Done;
 use super::gateway::Gateway;
+use super::host::NOT_TAKEN;
 use super::lifecycle::{Habits, Lifecycle, State};
 use super::usage::Meter;
 use super::{PluginSpec, PluginStatus};
 use crate::limits::Measure;
 use crate::manifest::{Network, Permissions};
-use crate::process::watch::Watched;
+use crate::process::Watched;
 
 /// Callers that may wait for one plugin to start or stop.
 const MAX_WAITING: usize = 32;
@@ -107,12 +108,7 @@ impl Plugin {
                 "network = \"internet\" is the host's network in this version, loopback and private ranges included";
             self.confinement.push(Measure::missing("network_namespace", why));
         }
-        for (measure, why) in [
-            ("own_user", "this version runs plugins as the daemon's user"),
-            ("system_calls", "this version does not filter system calls"),
-            ("files", "this version hides only Polypeer's own files"),
-            ("disk", "this version measures the data folder and does not limit it"),
-        ] {
+        for (measure, why) in NOT_TAKEN {
             self.confinement.push(Measure::missing(measure, why));
         }
     }

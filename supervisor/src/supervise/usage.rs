@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::UsageStatus;
+use crate::files;
 use crate::limits::Usage;
 
 /// Between two looks at memory, processor and processes.
@@ -72,14 +73,13 @@ impl Meter {
 
 /// Bytes on disk of everything below `folder`, without following links. Blocks.
 pub(super) fn disk_bytes(folder: &Path) -> u64 {
-    use std::os::unix::fs::MetadataExt;
     let mut sum = 0;
     let mut files = 0;
     let mut ahead = vec![folder.to_owned()];
     while let Some(folder) = ahead.pop() {
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
             let Ok(metadata) = entry.metadata() else { continue };
-            sum += metadata.blocks() * 512;
+            sum += files::allocated_bytes(&metadata);
             files += 1;
             if files == MAX_FILES {
                 return sum;

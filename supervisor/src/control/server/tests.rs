@@ -1,4 +1,7 @@
+use std::os::unix::fs::PermissionsExt;
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 
 use super::*;

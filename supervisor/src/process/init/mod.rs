@@ -18,7 +18,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::process::{Command, ExitCode, Stdio};
 
 use super::channel::{receive, send};
-use super::message::{Isolation, Report};
+use super::launch::Isolation;
+use super::message::Report;
 
 /// The word after `polypeer` that leads here.
 pub const SUBCOMMAND: &str = "internal-init";

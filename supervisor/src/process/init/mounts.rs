@@ -12,7 +12,7 @@ use nix::sys::stat::Mode;
 use nix::sys::statvfs::{FsFlags, statvfs};
 
 use crate::limits::Measure;
-use crate::process::message::{Kept, Setup};
+use crate::process::launch::{Kept, Setup};
 
 const NOTHING: Option<&str> = None;
 

@@ -8,7 +8,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{getegid, geteuid};
 
 use crate::limits::Measure;
-use crate::process::message::Isolation;
+use crate::process::launch::Isolation;
 
 /// Names of those that stand, as given to the second stage, and a measure for each that was asked for.
 pub(super) fn leave(isolation: Isolation) -> (Vec<&'static str>, Vec<Measure>) {

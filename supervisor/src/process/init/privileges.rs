@@ -7,7 +7,7 @@ use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
 
 use crate::limits::Measure;
-use crate::process::message::Setup;
+use crate::process::launch::Setup;
 
 /// How much more readily the kernel kills the child than our init when memory runs out, of 1000.
 const KILL_FIRST: &str = "500";

@@ -20,7 +20,8 @@ use crate::kernel::{default_signals, raise_loopback};
 use crate::limits::Measure;
 use crate::process::Outcome;
 use crate::process::channel::{receive, send, send_about};
-use crate::process::message::{Order, Report, Setup};
+use crate::process::launch::Setup;
+use crate::process::message::{Order, Report};
 
 /// Names of the namespaces, as measures and as arguments from the first stage.
 pub(super) const USER: &str = "user_namespace";

@@ -9,8 +9,9 @@ use tokio::sync::oneshot;
 
 use super::network::operator_grants;
 use super::{Task, random};
+use crate::process::launch::ChildEvent;
 use crate::process::log::OWN;
-use crate::process::watch::{ChildEvent, Watched, watch};
+use crate::process::{Watched, watch};
 use crate::supervise::control::{Command, Done};
 use crate::supervise::gateway::Gateway;
 use crate::supervise::lifecycle::{Action, Input, State};
@@ -137,7 +138,7 @@ impl Task {
             .map_err(|error| Failure::new(ErrorCode::Internal, format!("cannot make a gateway socket: {error}")))?;
         self.announce(&gateway, &operator_grants());
         let (alive, gone) = oneshot::channel::<()>();
-        let session = OperatorSession { gateway: gateway.socket(), token: gateway.token.clone(), _alive: alive };
+        let session = OperatorSession { gateway: gateway.address(), token: gateway.token.clone(), _alive: alive };
         self.operators.insert(number, gateway);
         let commands = self.outlets.commands.clone();
         self.children.spawn(async move {
@@ -229,7 +230,7 @@ impl Task {
         let launch = launch::of_plugin(&plugin.spec, &gateway, &self.home, &self.programs)?;
         self.announce(&gateway, &plugin.spec.grants);
         let sink = self.logs.sink(id.as_str());
-        let (watched, task) = watch(launch, self.tree.clone(), sink, self.child_sender.clone(), number);
+        let (watched, task) = watch(launch, self.host.groups.clone(), sink, self.child_sender.clone(), number);
         self.children.spawn(task);
         if let Some(plugin) = self.plugins.get_mut(id) {
             plugin.running = Some(Running { gateway, watched, pid: None });

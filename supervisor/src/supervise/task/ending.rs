@@ -2,7 +2,6 @@
 //! what is left, each with a limit in time.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use polypeer_ipc_protocol::admin::AdminRequest;
@@ -12,7 +11,6 @@ use tokio::task::spawn_blocking;
 use super::Task;
 use crate::supervise::State;
 use crate::supervise::control::Reply;
-use crate::supervise::gateway::folder_of_all;
 use crate::supervise::lifecycle::Input;
 use crate::supervise::order::stoppable;
 
@@ -96,17 +94,9 @@ impl Task {
     pub(super) async fn finish(mut self) {
         self.outlets.link.send_replace(None);
         self.children.abort_all();
-        self.reaper.stop().await;
+        self.host.finish().await;
         let logs = self.logs.clone();
-        let (tree, gateways) = (Arc::clone(&self.tree), folder_of_all(&self.home.sockets()));
-        let record = self.home.run().join("cgroups");
-        let _ = spawn_blocking(move || {
-            tree.remove();
-            logs.flush();
-            let _ = std::fs::remove_dir(gateways);
-            let _ = std::fs::remove_file(record);
-        })
-        .await;
+        let _ = spawn_blocking(move || logs.flush()).await;
         for reply in self.ending.into_iter().flat_map(|ending| ending.replies) {
             let _ = reply.send(());
         }

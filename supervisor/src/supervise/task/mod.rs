@@ -5,17 +5,17 @@ mod ending;
 mod network;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use polypeer_ipc_protocol::ids::PluginId;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
-use tokio::task::{JoinSet, spawn_blocking};
+use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use super::control::Command;
-use super::gateway::{Gateway, folder_of_all};
+use super::gateway::Gateway;
+use super::host::Host;
 use super::lifecycle::Input;
 use super::order::Needs;
 use super::plugin::Plugin;
@@ -23,11 +23,9 @@ use super::usage::{DISK_EVERY, Look, PERIOD, disk_bytes};
 use super::{PluginSpec, Programs, StartError, SupervisorEvent};
 use crate::config::DaemonConfig;
 use crate::home::Home;
-use crate::limits::cgroup::{Tree, is_root_of};
 use crate::netcore::{Link, NetEvent};
+use crate::process::launch::ChildEvent;
 use crate::process::log::{FILE_SIZE, Logs, OLD_FILES};
-use crate::process::watch::{ChildEvent, become_subreaper};
-use crate::reaper::{Reaper, Targets, sweep};
 use ending::Ending;
 use network::{LOG, Netcore};
 
@@ -47,7 +45,7 @@ pub(super) struct Task {
     home: Home,
     config: DaemonConfig,
     programs: Programs,
-    tree: Arc<Tree>,
+    host: Host,
     logs: Logs,
     plugins: BTreeMap<PluginId, Plugin>,
     operators: BTreeMap<u64, Gateway>,
@@ -57,7 +55,6 @@ pub(super) struct Task {
     net_sender: mpsc::Sender<(u64, NetEvent)>,
     /// Tasks that watch children, to be gone when this one is.
     children: JoinSet<()>,
-    reaper: Reaper,
     commands: mpsc::Receiver<Command>,
     child_events: mpsc::Receiver<(u64, ChildEvent)>,
     net_events: mpsc::Receiver<(u64, NetEvent)>,
@@ -66,12 +63,6 @@ pub(super) struct Task {
     ending: Option<Ending>,
     has_handles: bool,
     next: u64,
-}
-
-/// Names a home in control groups: 16 hex digits.
-pub(super) fn tag_of(home: &Home) -> String {
-    let root = std::fs::canonicalize(home.root()).unwrap_or_else(|_| home.root().to_owned());
-    blake3::hash(root.as_os_str().as_encoded_bytes()).to_hex()[..16].to_owned()
 }
 
 /// From 0 to 1.
@@ -90,17 +81,8 @@ impl Task {
         commands: mpsc::Receiver<Command>,
         outlets: Outlets,
     ) -> Result<Self, StartError> {
-        let tag = tag_of(&home);
-        let record = home.run().join("cgroups");
-        let gateways = folder_of_all(&home.sockets());
-        let (tree, targets) = {
-            let (record, gateways) = (record.clone(), gateways.clone());
-            let prepared = spawn_blocking(move || set_up(&tag, &record, gateways)).await;
-            prepared.map_err(|error| StartError::Leftovers { problem: error.to_string() })??
-        };
+        let host = Host::set_up(&home, &programs).await?;
         let io = |action: &'static str, path: PathBuf| move |source| StartError::Io { action, path, source };
-        become_subreaper().map_err(io("become subreaper for", PathBuf::from("/proc/self")))?;
-        let reaper = Reaper::start(programs.polypeer.clone(), targets).map_err(io("run", programs.polypeer.clone()))?;
         let logs = Logs::start(home.logs(), FILE_SIZE, OLD_FILES).map_err(io("write to", home.logs()))?;
         let (child_sender, child_events) = mpsc::channel(CHILD_EVENTS);
         let (net_sender, net_events) = mpsc::channel(CHILD_EVENTS);
@@ -110,7 +92,7 @@ impl Task {
             home,
             config,
             programs,
-            tree: Arc::new(tree),
+            host,
             logs,
             plugins,
             operators: BTreeMap::new(),
@@ -119,7 +101,6 @@ impl Task {
             child_sender,
             net_sender,
             children: JoinSet::new(),
-            reaper,
             commands,
             child_events,
             net_events,
@@ -252,26 +233,4 @@ async fn sleep_until(due: Option<Instant>) {
         Some(due) => tokio::time::sleep_until(due.into()).await,
         None => std::future::pending().await,
     }
-}
-
-/// Makes the control groups and kills what an earlier daemon left: in these, in those it recorded, and, without any,
-/// whatever carries our mark. Blocks.
-fn set_up(tag: &str, record: &Path, gateways: PathBuf) -> Result<(Tree, Targets), StartError> {
-    let recorded = std::fs::read_to_string(record).unwrap_or_default();
-    let mut old: Vec<PathBuf> = recorded.lines().map(PathBuf::from).filter(|path| is_root_of(path, tag)).collect();
-    let tree = Tree::set_up(tag);
-    let targets = Targets { roots: tree.roots(), gateways };
-    old.extend(targets.roots.iter().cloned());
-    let problems = sweep(&Targets { roots: old, gateways: targets.gateways.clone() });
-    if let Some(problem) = problems.into_iter().next() {
-        return Err(StartError::Leftovers { problem });
-    }
-    tree.clear();
-    let lines: String = targets.roots.iter().map(|root| format!("{}\n", root.display())).collect();
-    std::fs::write(record, lines).map_err(|source| StartError::Io {
-        action: "write",
-        path: record.to_owned(),
-        source,
-    })?;
-    Ok((tree, targets))
 }

@@ -9,11 +9,12 @@ use polypeer_ipc_protocol::gateway::{Grants, PeerScope};
 use tokio::sync::oneshot;
 
 use super::Task;
-use crate::limits::sampled::resident_bytes;
 use crate::manifest::{Ready, RestartPolicy};
 use crate::netcore::{Link, NetEvent};
+use crate::process::launch::ChildEvent;
 use crate::process::log::{OWN, Sink};
-use crate::process::watch::{ChildEvent, Watched, watch};
+use crate::process::{Watched, watch};
+use crate::supervise::host::resident_bytes;
 use crate::supervise::launch;
 use crate::supervise::lifecycle::{Action, Habits, Input, Lifecycle, State};
 use crate::supervise::{NetcoreStatus, StartError, SupervisorEvent};
@@ -114,7 +115,7 @@ impl Task {
         let listen = if self.netcore.listened.is_empty() { &self.config.listen } else { &self.netcore.listened };
         let launch = launch::of_netcore(number, theirs, listen, &self.home, &self.config, &self.programs);
         let sink = self.netcore.sink.clone();
-        let (watched, task) = watch(launch, self.tree.clone(), sink, self.child_sender.clone(), number);
+        let (watched, task) = watch(launch, self.host.groups.clone(), sink, self.child_sender.clone(), number);
         self.children.spawn(task);
         self.netcore.watched = Some(watched);
         self.netcore.link = Some(link.clone());

@@ -1,9 +1,17 @@
 //! How a child ended, and that in words.
 
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
+
 use std::fmt;
 
-use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
+#[cfg(unix)]
+use unix::signal_name;
+#[cfg(windows)]
+use windows::signal_name;
 
 use crate::manifest::values::shown_size;
 
@@ -72,9 +80,9 @@ impl fmt::Display for Ended {
                 }
                 Ok(())
             }
-            Outcome::Signalled(number) => match Signal::try_from(*number) {
-                Ok(signal) => write!(f, "killed by signal {number} ({signal})"),
-                Err(_) => write!(f, "killed by signal {number}"),
+            Outcome::Signalled(number) => match signal_name(*number) {
+                Some(name) => write!(f, "killed by signal {number} ({name})"),
+                None => write!(f, "killed by signal {number}"),
             },
             Outcome::InitLost if self.out_of_memory => {
                 f.write_str("killed: out of memory")?;

@@ -3,12 +3,24 @@
 //!
 //! [`Home::prepare`] creates it (all folders 0700), [`Home::lock`] makes sure one daemon at a time uses it.
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
+
+use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use polypeer_ipc_protocol::ids::PluginId;
+#[cfg(unix)]
+use unix as system;
+#[cfg(windows)]
+use windows as system;
+#[cfg(windows)]
+pub(crate) use windows::random_pipe_name;
+
+use crate::files;
 
 /// Longest path of a Unix socket, bytes. The smallest limit of the platforms is 103.
 pub const MAX_SOCKET_PATH: usize = 100;
@@ -100,18 +112,10 @@ impl Home {
     /// # Errors
     /// When nothing says where it could be.
     pub fn find(asked: Option<&Path>) -> Result<Self, HomeError> {
-        let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         if let Some(root) = asked.map(Path::to_path_buf).or_else(|| variable("POLYPEER_HOME")) {
             return Ok(Self::at(root));
         }
-        let user = variable("HOME");
-        let data = if cfg!(target_os = "macos") {
-            user.map(|user| user.join("Library/Application Support/Polypeer"))
-        } else {
-            let data = variable("XDG_DATA_HOME").filter(|path| path.is_absolute());
-            data.or_else(|| user.map(|user| user.join(".local/share"))).map(|data| data.join("polypeer"))
-        };
-        data.map(Self::at).ok_or(HomeError::Nowhere)
+        system::data_folder().map(Self::at).ok_or(HomeError::Nowhere)
     }
 
     /// The folder itself, absolute.
@@ -176,44 +180,17 @@ impl Home {
 
     /// The control socket.
     pub fn control_socket(&self) -> PathBuf {
-        self.sockets().join("control.sock")
+        system::control_socket(self)
     }
 
     fn lock_file(&self) -> PathBuf {
         self.run().join("daemon.lock")
     }
 
-    /// Says where the sockets are when they are not in [`Home::run`], since the environment of a later command may
-    /// differ from the daemon's.
-    fn sockets_pointer(&self) -> PathBuf {
-        self.run().join("sockets.path")
-    }
-
     /// The folder of all sockets: [`Home::run`], or a private folder elsewhere when paths below that would exceed what
     /// the system allows. Names below it have [`SOCKET_ROOM`] bytes.
     pub fn sockets(&self) -> PathBuf {
-        let run = self.run();
-        if run.as_os_str().len() + SOCKET_ROOM <= MAX_SOCKET_PATH {
-            return run;
-        }
-        match std::fs::read_to_string(self.sockets_pointer()) {
-            Ok(path) if path.starts_with('/') && path.len() + SOCKET_ROOM <= MAX_SOCKET_PATH => path.into(),
-            _ => self.private_sockets(),
-        }
-    }
-
-    fn private_sockets(&self) -> PathBuf {
-        let digest = blake3::hash(self.root.as_os_str().as_encoded_bytes()).to_hex();
-        let name = &digest[..16];
-        let own = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| {
-            path.is_absolute()
-                && path.as_os_str().len() + 26 + SOCKET_ROOM <= MAX_SOCKET_PATH
-                && check_private(path).is_ok()
-        });
-        match own {
-            Some(folder) => folder.join(format!("polypeer-{name}")),
-            None => format!("/tmp/polypeer-{}-{name}", nix::unistd::geteuid()).into(),
-        }
+        system::sockets(self)
     }
 
     /// Creates what is missing, all folders 0700, and checks who owns what is there.
@@ -245,12 +222,11 @@ impl Home {
     /// When another daemon has it, or the folder of the sockets is not safe.
     pub fn lock(&self) -> Result<HomeLock, HomeError> {
         let path = self.lock_file();
-        let mut file = OpenOptions::new()
+        let mut file = files::private_file()
             .read(true)
             .write(true)
             .create(true)
             .truncate(false)
-            .mode(0o600)
             .open(&path)
             .map_err(io("open", &path))?;
         match file.try_lock() {
@@ -268,30 +244,13 @@ impl Home {
             writeln!(file, "{}", std::process::id())
         };
         write().map_err(io("write", &path))?;
-        self.place_sockets()?;
+        system::place_sockets(self)?;
         Ok(HomeLock { _file: file })
-    }
-
-    fn place_sockets(&self) -> Result<(), HomeError> {
-        let pointer = self.sockets_pointer();
-        match std::fs::remove_file(&pointer) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(io("remove", &pointer)(error)),
-            _ => {}
-        }
-        let sockets = self.sockets();
-        if sockets != self.run() {
-            private_folder(&sockets, Existing::MustBePrivate)?;
-            std::fs::write(&pointer, sockets.as_os_str().as_encoded_bytes()).map_err(io("write", &pointer))?;
-        }
-        Ok(())
     }
 
     /// Removes the folder of the sockets if it is outside of the home and empty; the next start makes it again.
     pub fn leave_sockets(&self) {
-        let sockets = self.sockets();
-        if sockets != self.run() {
-            let _ = std::fs::remove_dir(sockets); // What is left there is somebody's, or tells what went wrong.
-        }
+        system::leave_sockets(self);
     }
 
     /// Checks that the folder of the sockets is ours alone, before a secret is sent to what listens there.
@@ -299,8 +258,13 @@ impl Home {
     /// # Errors
     /// When somebody else could have put a socket there.
     pub fn check_sockets(&self) -> Result<(), HomeError> {
-        check_private(&self.sockets())
+        system::check_sockets(self)
     }
+}
+
+/// A path from the environment; an empty one is none.
+fn variable(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
 /// What to do with a folder that is there already.
@@ -311,23 +275,23 @@ enum Existing {
     /// Take the rights of others away.
     Tighten,
     /// Refuse it if others have any right: somebody may have been in it.
+    #[cfg_attr(windows, allow(dead_code, reason = "no folder outside of a home is used there"))]
     MustBePrivate,
 }
 
 fn private_folder(path: &Path, existing: Existing) -> Result<(), HomeError> {
     if !path.exists() {
-        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io("create", path))?;
+        files::create_private_folder(path).map_err(io("create", path))?;
     }
     match existing {
         Existing::MustBePrivate => check_private(path),
         Existing::Tighten | Existing::OthersMayRead => {
             let metadata = check_owner(path)?;
-            if metadata.mode() & 0o022 != 0 && existing == Existing::OthersMayRead {
+            if files::others_may_write(&metadata) && existing == Existing::OthersMayRead {
                 return Err(HomeError::Unsafe { path: path.into(), problem: "is writable by others" });
             }
-            if metadata.mode() & 0o077 != 0 && existing == Existing::Tighten {
-                let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
-                std::fs::set_permissions(path, private).map_err(io("restrict the permissions of", path))?;
+            if files::others_may_use(&metadata) && existing == Existing::Tighten {
+                files::exclude_others(path).map_err(io("restrict the permissions of", path))?;
             }
             Ok(())
         }
@@ -340,7 +304,7 @@ fn check_owner(path: &Path) -> Result<std::fs::Metadata, HomeError> {
     if !metadata.is_dir() {
         return problem("is not a folder");
     }
-    if metadata.uid() != nix::unistd::geteuid().as_raw() {
+    if !files::is_ours(&metadata) {
         return problem("belongs to another user");
     }
     Ok(metadata)
@@ -351,11 +315,11 @@ fn check_private(path: &Path) -> Result<(), HomeError> {
     if link.is_symlink() {
         return Err(HomeError::Unsafe { path: path.into(), problem: "is a symbolic link" });
     }
-    match check_owner(path)?.mode() & 0o077 {
-        0 => Ok(()),
-        _ => Err(HomeError::Unsafe { path: path.into(), problem: "is accessible by others" }),
+    match files::others_may_use(&check_owner(path)?) {
+        false => Ok(()),
+        true => Err(HomeError::Unsafe { path: path.into(), problem: "is accessible by others" }),
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests;

@@ -3,7 +3,7 @@
 use std::os::unix::net::UnixDatagram;
 
 /// Sends `state`, such as `READY=1`; does nothing where nobody asked for it.
-pub(super) fn tell(state: &str) {
+pub(crate) fn tell(state: &str) {
     let Some(name) = std::env::var_os("NOTIFY_SOCKET") else { return };
     let send = || {
         let socket = UnixDatagram::unbound()?;

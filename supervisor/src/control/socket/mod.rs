@@ -1,0 +1,11 @@
+//! The control socket itself: listening, accepting and connecting.
+
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
+
+#[cfg(unix)]
+pub(super) use unix::{Listener, ReadHalf, Stream, WriteHalf, accept, connect, listen, split};
+#[cfg(windows)]
+pub(super) use windows::{Listener, ReadHalf, Stream, WriteHalf, accept, connect, listen, split};

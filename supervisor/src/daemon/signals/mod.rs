@@ -1,0 +1,11 @@
+//! What asks the daemon to stop from outside: signals on Unix, the console's events on Windows.
+
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
+
+#[cfg(unix)]
+pub(super) use unix::Signals;
+#[cfg(windows)]
+pub(super) use windows::Signals;

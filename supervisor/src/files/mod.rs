@@ -1,0 +1,20 @@
+//! Owners, rights and flushing of files and folders: what Unix and Windows do differently.
+//!
+//! Windows has no mode: files in a user's profile folder inherit an access list that keeps other users out, and whether a
+//! folder elsewhere does the same is not checked.
+
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
+
+#[cfg(unix)]
+pub(crate) use unix::{
+    allocated_bytes, create_folder, create_private_folder, exclude_others, is_executable, is_full, is_ours,
+    others_may_use, others_may_write, private_file, program_file, real_path, set_executable, symlink, sync_folder,
+};
+#[cfg(windows)]
+pub(crate) use windows::{
+    allocated_bytes, create_folder, create_private_folder, exclude_others, is_executable, is_full, is_ours,
+    others_may_use, others_may_write, private_file, program_file, real_path, set_executable, symlink, sync_folder,
+};

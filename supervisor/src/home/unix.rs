@@ -1,0 +1,81 @@
+//! Where a home and its sockets are on Unix: the sockets in the home, or, as their paths are limited, in a private folder
+//! elsewhere.
+
+use std::path::{Path, PathBuf};
+
+use super::{Existing, Home, HomeError, MAX_SOCKET_PATH, SOCKET_ROOM, check_private, io, private_folder, variable};
+
+/// The folder of a user's data: `Library/Application Support` on macOS, the XDG folder elsewhere.
+pub(super) fn data_folder() -> Option<PathBuf> {
+    let user = variable("HOME");
+    if cfg!(target_os = "macos") {
+        return user.map(|user| user.join("Library/Application Support/Polypeer"));
+    }
+    let data = variable("XDG_DATA_HOME").filter(|path| path.is_absolute());
+    data.or_else(|| user.map(|user| user.join(".local/share"))).map(|data| data.join("polypeer"))
+}
+
+/// Says where the sockets are when they are not in [`Home::run`], since the environment of a later command may
+/// differ from the daemon's.
+fn pointer(home: &Home) -> PathBuf {
+    home.run().join("sockets.path")
+}
+
+/// See [`Home::sockets`].
+pub(super) fn sockets(home: &Home) -> PathBuf {
+    let run = home.run();
+    if run.as_os_str().len() + SOCKET_ROOM <= MAX_SOCKET_PATH {
+        return run;
+    }
+    match std::fs::read_to_string(pointer(home)) {
+        Ok(path) if path.starts_with('/') && path.len() + SOCKET_ROOM <= MAX_SOCKET_PATH => path.into(),
+        _ => private_sockets(home.root()),
+    }
+}
+
+fn private_sockets(root: &Path) -> PathBuf {
+    let digest = blake3::hash(root.as_os_str().as_encoded_bytes()).to_hex();
+    let name = &digest[..16];
+    let own = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| {
+        path.is_absolute()
+            && path.as_os_str().len() + 26 + SOCKET_ROOM <= MAX_SOCKET_PATH
+            && check_private(path).is_ok()
+    });
+    match own {
+        Some(folder) => folder.join(format!("polypeer-{name}")),
+        None => format!("/tmp/polypeer-{}-{name}", nix::unistd::geteuid()).into(),
+    }
+}
+
+/// See [`Home::control_socket`].
+pub(super) fn control_socket(home: &Home) -> PathBuf {
+    home.sockets().join("control.sock")
+}
+
+/// Makes the folder of the sockets.
+pub(super) fn place_sockets(home: &Home) -> Result<(), HomeError> {
+    let pointer = pointer(home);
+    match std::fs::remove_file(&pointer) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(io("remove", &pointer)(error)),
+        _ => {}
+    }
+    let sockets = home.sockets();
+    if sockets != home.run() {
+        private_folder(&sockets, Existing::MustBePrivate)?;
+        std::fs::write(&pointer, sockets.as_os_str().as_encoded_bytes()).map_err(io("write", &pointer))?;
+    }
+    Ok(())
+}
+
+/// See [`Home::leave_sockets`].
+pub(super) fn leave_sockets(home: &Home) {
+    let sockets = home.sockets();
+    if sockets != home.run() {
+        let _ = std::fs::remove_dir(sockets); // What is left there is somebody's, or tells what went wrong.
+    }
+}
+
+/// See [`Home::check_sockets`].
+pub(super) fn check_sockets(home: &Home) -> Result<(), HomeError> {
+    check_private(&home.sockets())
+}
