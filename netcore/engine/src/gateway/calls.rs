@@ -71,6 +71,11 @@ impl<A> Calls<A> {
     pub fn len(&self) -> usize {
         self.waiting.len()
     }
+
+    /// Whether no call waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
 }
 
 #[cfg(test)]
