@@ -78,7 +78,7 @@ impl Account {
 
     /// Takes the place of one datagram that is sent now, if it may be.
     pub(crate) fn datagram(&self, now: Instant) -> bool {
-        self.datagrams.lock().unwrap_or_else(PoisonError::into_inner).take(now)
+        self.datagrams.lock().unwrap_or_else(PoisonError::into_inner).take(1, now)
     }
 
     /// Takes the place of one stream or call, with `peer` or inside the node. Fails with `too many streams`.

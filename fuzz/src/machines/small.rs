@@ -102,8 +102,11 @@ pub fn rate(bytes: &[u8]) {
     while choices.go_on() {
         let now = choices.pass_time();
         let before = now.at.checked_sub(Duration::from_secs(choices.below(3) as u64)).unwrap_or(now.at);
-        taken += u64::from(bucket.take(before));
-        taken += u64::from(bucket.take(now.at));
+        for (cost, at) in [(1 + choices.below(4), before), (1, now.at)] {
+            if bucket.take(cost, at) {
+                taken += cost as u64;
+            }
+        }
         let most = f64::from(rate.burst) + (now.at - start.at).as_secs_f64() * f64::from(rate.per_second);
         assert!(taken as f64 <= most + 1.0, "{taken} of {most}");
     }

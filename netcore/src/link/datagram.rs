@@ -65,7 +65,7 @@ pub(super) async fn run(node: Arc<Node>, handler: Arc<dyn LinkHandler>, link: Ar
     let mut taken = 0;
     while let Ok(bytes) = link.connection.read_datagram().await {
         taken += 1;
-        if !bucket.take(Instant::now()) {
+        if !bucket.take(1, Instant::now()) {
             node.counters.datagrams_over_rate.count();
             continue;
         }

@@ -49,7 +49,7 @@ pub(super) fn write(link: &Link, own: &[Arc<AddressRecord>], out: &mut Vec<u8>) 
 /// Takes a record from the peer: it is its own and signed. Too many are dropped, and those out of
 /// time or of a zone that means nothing here.
 pub(super) fn take(node: &Node, handler: &dyn LinkHandler, link: &Link, record: AddressRecord) -> Result<(), Lie> {
-    if !link.state().records.rate.take(Instant::now()) {
+    if !link.state().records.rate.take(1, Instant::now()) {
         node.counters.peer_records_dropped.count();
         return Ok(());
     }

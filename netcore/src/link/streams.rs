@@ -51,9 +51,9 @@ impl Link {
     pub(super) fn stream_came(&self) -> Came {
         let (for_nothing, refused) = &mut *self.for_nothing.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        if for_nothing.take(now) {
+        if for_nothing.take(1, now) {
             Came::Looked
-        } else if refused.take(now) {
+        } else if refused.take(1, now) {
             Came::OverRate
         } else {
             Came::Flood

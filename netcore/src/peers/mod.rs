@@ -23,7 +23,7 @@ mod settle;
 mod shared;
 pub mod store;
 
-pub use polypeer_engine::peers::{book, buckets, caps, doors, manager, marks, offenders, plan, score, table, trace};
+pub use polypeer_engine::peers::{book, caps, doors, manager, marks, offenders, plan, score, table, trace};
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;

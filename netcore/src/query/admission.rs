@@ -66,7 +66,7 @@ impl Admission {
         if asking.in_progress >= QUESTIONS_PER_PEER {
             return Err(Refused::TooMany);
         }
-        if !asking.bucket.take(now) {
+        if !asking.bucket.take(1, now) {
             return Err(Refused::TooFast);
         }
         asking.in_progress += 1;

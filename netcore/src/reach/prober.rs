@@ -113,7 +113,7 @@ impl Limits {
                 return Err(Refused::FullSubnet);
             }
         }
-        if self.probing >= MAX_PROBING || !self.all.take(now) {
+        if self.probing >= MAX_PROBING || !self.all.take(1, now) {
             return Err(Refused::Full);
         }
         self.askers.add(now, asker, count);

@@ -3,13 +3,13 @@
 //! has few places, and only so many calls that fail.
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
-use super::bucket::Moment;
 use super::contact::Contact;
 use super::key::Key;
-use super::limits::{CANDIDATES_PER_SUBNET, MAX_CANDIDATES, WASTED_BURST, WASTED_EVERY};
-use super::rate::Group;
+use super::limits::{CANDIDATES_PER_SUBNET, MAX_ASKERS, MAX_CANDIDATES, WASTED_BURST, WASTED_EVERY};
 use crate::address::Subnet;
+use crate::rate::{Buckets, Rate};
 
 /// One of them.
 #[derive(Debug, Clone)]
@@ -31,15 +31,23 @@ impl Candidate {
 }
 
 /// All of them, in order; at most [`MAX_CANDIDATES`].
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Candidates {
     waiting: VecDeque<Candidate>,
     /// First calls that came to nothing, by who brought whom was called.
-    wasted: Group<Subnet>,
+    wasted: Buckets<Subnet>,
 }
 
-/// An allowance of calls, counted in seconds: one is what comes back in as many.
-const BURST: u32 = WASTED_BURST * WASTED_EVERY;
+impl Default for Candidates {
+    fn default() -> Self {
+        Self { waiting: VecDeque::new(), wasted: Buckets::new(MAX_ASKERS) }
+    }
+}
+
+/// Of calls, each of which costs [`CALL`] tokens: one comes back in [`WASTED_EVERY`] seconds.
+const WASTED: Rate = Rate { burst: WASTED_BURST * WASTED_EVERY, per_second: 1 };
+/// See [`WASTED`].
+const CALL: usize = WASTED_EVERY as usize;
 
 impl Candidates {
     /// Whether it waits already; who tells of it again may answer for it too.
@@ -75,20 +83,20 @@ impl Candidates {
     }
 
     /// Whether one more of those that this network brings may be called.
-    pub(super) fn may_call(&self, bringer: Option<Subnet>, at: Moment) -> bool {
-        bringer.is_none_or(|bringer| self.wasted.has(&bringer, WASTED_EVERY, at, BURST, 1))
+    pub(super) fn may_call(&self, bringer: Option<Subnet>, at: Instant) -> bool {
+        bringer.is_none_or(|bringer| self.wasted.has(&bringer, CALL, at))
     }
 
     /// One that this network brought is not there.
-    pub(super) fn was_wasted(&mut self, bringer: Option<Subnet>, at: Moment) {
+    pub(super) fn was_wasted(&mut self, bringer: Option<Subnet>, at: Instant) {
         if let Some(bringer) = bringer {
-            self.wasted.take(bringer, WASTED_EVERY, at, BURST, 1);
+            self.wasted.take(bringer, WASTED, CALL, at);
         }
     }
 
     /// Forgets networks of which nothing failed lately.
-    pub(super) fn forget(&mut self, at: Moment) {
-        self.wasted.forget(at, BURST, 1);
+    pub(super) fn forget(&mut self, at: Instant) {
+        self.wasted.forget_full(at);
     }
 
     /// In the order in which they will be called.

@@ -48,7 +48,7 @@ impl Dht {
                     return;
                 }
                 if let Purpose::First { bringer } = call.purpose {
-                    self.upkeep.candidates.was_wasted(bringer, at);
+                    self.upkeep.candidates.was_wasted(bringer, self.second(now));
                 }
                 self.met.failed(&call.to.key);
                 if let Some(spare) = self.table.failed(&call.to.key) {

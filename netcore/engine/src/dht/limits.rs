@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::diversity::Caps;
+use crate::rate::Rate;
 
 /// Contacts of a bucket, nodes that keep a record, contacts in an answer: that all 20 leave within an hour, while half of
 /// the network does, happens once in a million (Maymounkov and Mazières 2002).
@@ -149,16 +150,12 @@ pub(super) const TOO_FAR: usize = 2 * K;
 
 // Questions of others.
 
-/// Questions of one node: at once, and for each second.
-pub(super) const NODE_BURST: u32 = 200;
-/// See [`NODE_BURST`].
-pub(super) const NODE_RATE: u32 = 20;
+/// Questions of one node.
+pub(super) const NODE_RATE: Rate = Rate { burst: 200, per_second: 20 };
 /// Questions of all nodes of one public network.
-pub(super) const SUBNET_BURST: u32 = 600;
-/// See [`SUBNET_BURST`].
-pub(super) const SUBNET_RATE: u32 = 60;
+pub(super) const SUBNET_RATE: Rate = Rate { burst: 600, per_second: 60 };
 /// What keeping something costs of these: a signature to check, and a handshake's worth of work.
-pub(super) const PUT_COST: u32 = 2;
+pub(super) const PUT_COST: usize = 2;
 /// Askers remembered for these; beyond, all further ones share one allowance.
 pub(super) const MAX_ASKERS: usize = 4096;
 

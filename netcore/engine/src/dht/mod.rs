@@ -45,7 +45,7 @@ mod tests;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use polypeer_ipc_protocol::ids::NodeId;
 use rand::rngs::StdRng;
@@ -322,6 +322,12 @@ impl Dht {
     fn moment(&self, now: Now) -> Moment {
         let since = self.began.map_or(0, |began| now.at.saturating_duration_since(began).as_secs());
         Moment(u32::try_from(since).unwrap_or(u32::MAX))
+    }
+
+    /// The start of the second that `now` is in: token buckets too count whole seconds.
+    fn second(&self, now: Now) -> Instant {
+        let since = Duration::from_secs(self.moment(now).0.into());
+        self.began.map_or(now.at, |began| began + since)
     }
 
     fn next_query(&mut self) -> QueryId {

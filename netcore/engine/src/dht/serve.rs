@@ -24,10 +24,10 @@ impl Dht {
             self.counts.refused_not_serving += 1;
             return Response::Refused(Refusal::NotServing);
         }
-        let at = self.moment(now);
+        let (at, second) = (self.moment(now), self.second(now));
         let cost =
             if matches!(request.ask, Ask::Put { .. } | Ask::Pass { .. } | Ask::Provide { .. }) { PUT_COST } else { 1 };
-        if self.config.defences && !self.rates.take(asker, cost, at) {
+        if self.config.defences && !self.rates.take(asker, cost, second) {
             self.counts.refused_busy += 1;
             return Response::Refused(Refusal::Busy);
         }

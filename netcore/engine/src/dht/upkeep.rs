@@ -134,7 +134,8 @@ impl Dht {
                 self.table.keep_spare(candidate, at, CHECK_SILENT);
                 continue;
             }
-            let may_call = |bringer: &_| !self.config.defences || self.upkeep.candidates.may_call(*bringer, at);
+            let second = self.second(now);
+            let may_call = |bringer: &_| !self.config.defences || self.upkeep.candidates.may_call(*bringer, second);
             let Some(bringer) = waiting.bringers().find(may_call) else {
                 self.counts.candidates_doubted += 1;
                 continue;
@@ -223,8 +224,9 @@ impl Dht {
         let at = self.moment(now);
         self.upkeep.turn = self.upkeep.turn.wrapping_add(1);
         if self.upkeep.turn.is_multiple_of(3) {
-            self.rates.forget(at);
-            self.upkeep.candidates.forget(at);
+            let second = self.second(now);
+            self.rates.forget(second);
+            self.upkeep.candidates.forget(second);
             self.store.expire(at);
             self.providers.expire(at);
             self.table.expire(now);

@@ -15,7 +15,6 @@
 //! to all other neighbours; who is named one that does not come asks for it. Neighbours compare fingerprints of the recent
 //! past besides, so that whatever was lost, and whoever was away for a moment, is made up for.
 
-pub mod allowance;
 mod common;
 mod config;
 pub mod message;
@@ -40,7 +39,7 @@ use polypeer_ipc_protocol::limits::MAX_GOSSIP;
 use crate::address::AddressRecord;
 use crate::keys::SharedKeys;
 use crate::now::Now;
-use allowance::{Allowance, Rate};
+use crate::rate::{Bucket, Rate};
 use common::Common;
 pub use config::GossipConfig;
 pub use message::{Message, MessageId, TopicId};
@@ -61,23 +60,23 @@ pub const MAX_PEERS: usize = 1024;
 
 /// Messages that this node publishes, with [`Published`]'s bytes at most two thirds of what it sends to one neighbour: the rest is
 /// for what others publish.
-const PUBLISHED: Rate = Rate { rate: 250.0, burst: 2000.0 };
+const PUBLISHED: Rate = Rate { burst: 2000, per_second: 250 };
 /// Bytes of their payloads.
-const PUBLISHED_BYTES: Rate = Rate { rate: (4 << 20) as f64, burst: (16 << 20) as f64 };
+const PUBLISHED_BYTES: Rate = Rate { burst: 16 << 20, per_second: 4 << 20 };
 
 /// What this node may still publish.
 struct Published {
-    messages: Allowance,
-    bytes: Allowance,
+    messages: Bucket,
+    bytes: Bucket,
 }
 
 impl Published {
-    fn new(now: Instant) -> Self {
-        Self { messages: Allowance::new(PUBLISHED, now), bytes: Allowance::new(PUBLISHED_BYTES, now) }
+    fn new() -> Self {
+        Self { messages: Bucket::new(PUBLISHED), bytes: Bucket::new(PUBLISHED_BYTES) }
     }
 
     fn may(&mut self, bytes: usize, now: Instant) -> bool {
-        self.messages.take(PUBLISHED, 1, now) && self.bytes.take(PUBLISHED_BYTES, bytes, now)
+        self.messages.take(1, now) && self.bytes.take(bytes, now)
     }
 }
 
@@ -168,7 +167,7 @@ impl Gossip {
             return Err(PublishError::TooLarge { length: payload.len() });
         }
         let id = self.topic(now, &topic)?.id();
-        if !self.published.get_or_insert_with(|| Published::new(now.at)).may(payload.len(), now.at) {
+        if !self.published.get_or_insert_with(Published::new).may(payload.len(), now.at) {
             return Err(PublishError::TooFast);
         }
         self.sequence = self.sequence.wrapping_add(1);

@@ -5,36 +5,36 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::allowance::{Allowance, Rate};
 use super::message::TopicId;
 use crate::address::{AddressRecord, Zone};
+use crate::rate::{Bucket, Rate};
 
 /// Frames of one peer: hundreds of topics' worth of digests, names and pushes.
-const FRAMES: Rate = Rate { rate: 1000.0, burst: 8000.0 };
+const FRAMES: Rate = Rate { burst: 8000, per_second: 1000 };
 /// Bytes of one peer: 64 Mbit/s.
-const BYTES: Rate = Rate { rate: (8 << 20) as f64, burst: (32 << 20) as f64 };
+const BYTES: Rate = Rate { burst: 32 << 20, per_second: 8 << 20 };
 /// Messages of one peer that are new here, each of which costs the check of a signature: 5 % of a processor.
-const MESSAGES: Rate = Rate { rate: 500.0, burst: 4000.0 };
+const MESSAGES: Rate = Rate { burst: 4000, per_second: 500 };
 /// Address records of one peer that are new here, likewise.
-const RECORDS: Rate = Rate { rate: 20.0, burst: 500.0 };
+const RECORDS: Rate = Rate { burst: 500, per_second: 20 };
 /// Requests of one peer that are answered with records or a `Leave`.
-const REQUESTS: Rate = Rate { rate: 20.0, burst: 1000.0 };
+const REQUESTS: Rate = Rate { burst: 1000, per_second: 20 };
 /// Bytes sent to one peer because it asked.
-const SERVED: Rate = Rate { rate: (4 << 20) as f64, burst: (16 << 20) as f64 };
+const SERVED: Rate = Rate { burst: 16 << 20, per_second: 4 << 20 };
 /// Frames that are not looked at: so many more than are read nobody sends by mistake. What is refused for any
 /// other reason is not held against a peer: it passes on what others publish, and cannot know what else there is.
-const EXCESS: Rate = Rate { rate: 20.0, burst: 2000.0 };
+const EXCESS: Rate = Rate { burst: 2000, per_second: 20 };
 
 /// What is sent to one peer, so that it takes everything: the rest is for bursts that the network makes of it.
-const FRAMES_SENT: Rate = Rate { rate: 800.0, burst: 6400.0 };
+const FRAMES_SENT: Rate = Rate { burst: 6400, per_second: 800 };
 /// The same, in bytes.
-const BYTES_SENT: Rate = Rate { rate: (6 << 20) as f64, burst: (24 << 20) as f64 };
+const BYTES_SENT: Rate = Rate { burst: 24 << 20, per_second: 6 << 20 };
 /// New messages pushed or named to one peer.
-const GIVEN: Rate = Rate { rate: 350.0, burst: 2800.0 };
+const GIVEN: Rate = Rate { burst: 2800, per_second: 350 };
 /// Messages pushed to one peer because it asked; with [`GIVEN`] nine tenths of [`MESSAGES`].
-const ANSWERED: Rate = Rate { rate: 100.0, burst: 800.0 };
+const ANSWERED: Rate = Rate { burst: 800, per_second: 100 };
 /// Messages asked of one peer: fewer than it answers, so that it keeps its promises.
-const ASKED: Rate = Rate { rate: 80.0, burst: 640.0 };
+const ASKED: Rate = Rate { burst: 640, per_second: 80 };
 
 /// Between two good marks for messages that were right: no more of them than an hour of standing connection is worth, however
 /// many somebody publishes for their sake.
@@ -98,18 +98,18 @@ pub(super) struct Peer {
     standing: i32,
     /// Promises broken since it last said anything, at most [`SILENT`].
     silent: i32,
-    frames: Allowance,
-    bytes: Allowance,
-    messages: Allowance,
-    records: Allowance,
-    requests: Allowance,
-    served: Allowance,
-    excess: Allowance,
-    frames_sent: Allowance,
-    bytes_sent: Allowance,
-    given: Allowance,
-    answered: Allowance,
-    asking: Allowance,
+    frames: Bucket,
+    bytes: Bucket,
+    messages: Bucket,
+    records: Bucket,
+    requests: Bucket,
+    served: Bucket,
+    excess: Bucket,
+    frames_sent: Bucket,
+    bytes_sent: Bucket,
+    given: Bucket,
+    answered: Bucket,
+    asking: Bucket,
     credited: Option<Instant>,
     blamed: Option<Instant>,
 }
@@ -137,18 +137,18 @@ impl Peer {
             heard: now,
             standing: 0,
             silent: 0,
-            frames: Allowance::new(FRAMES, now),
-            bytes: Allowance::new(BYTES, now),
-            messages: Allowance::new(MESSAGES, now),
-            records: Allowance::new(RECORDS, now),
-            requests: Allowance::new(REQUESTS, now),
-            served: Allowance::new(SERVED, now),
-            excess: Allowance::new(EXCESS, now),
-            frames_sent: Allowance::new(FRAMES_SENT, now),
-            bytes_sent: Allowance::new(BYTES_SENT, now),
-            given: Allowance::new(GIVEN, now),
-            answered: Allowance::new(ANSWERED, now),
-            asking: Allowance::new(ASKED, now),
+            frames: Bucket::new(FRAMES),
+            bytes: Bucket::new(BYTES),
+            messages: Bucket::new(MESSAGES),
+            records: Bucket::new(RECORDS),
+            requests: Bucket::new(REQUESTS),
+            served: Bucket::new(SERVED),
+            excess: Bucket::new(EXCESS),
+            frames_sent: Bucket::new(FRAMES_SENT),
+            bytes_sent: Bucket::new(BYTES_SENT),
+            given: Bucket::new(GIVEN),
+            answered: Bucket::new(ANSWERED),
+            asking: Bucket::new(ASKED),
             credited: None,
             blamed: None,
         }
@@ -157,29 +157,29 @@ impl Peer {
     /// Whether it may do `amount` of `kind` now.
     pub(super) fn may(&mut self, kind: Kind, amount: usize, now: Instant) -> bool {
         match kind {
-            Kind::Message => self.messages.take(MESSAGES, amount, now),
-            Kind::Record => self.records.take(RECORDS, amount, now),
-            Kind::Request => self.requests.take(REQUESTS, amount, now),
-            Kind::Served => self.served.take(SERVED, amount, now),
-            Kind::Given => self.given.take(GIVEN, amount, now),
-            Kind::Answered => self.answered.take(ANSWERED, amount, now),
-            Kind::Asked => self.asking.take(ASKED, amount, now),
+            Kind::Message => self.messages.take(amount, now),
+            Kind::Record => self.records.take(amount, now),
+            Kind::Request => self.requests.take(amount, now),
+            Kind::Served => self.served.take(amount, now),
+            Kind::Given => self.given.take(amount, now),
+            Kind::Answered => self.answered.take(amount, now),
+            Kind::Asked => self.asking.take(amount, now),
         }
     }
 
     /// Whether a frame of it, of `size` bytes, is looked at.
     pub(super) fn is_read(&mut self, size: usize, now: Instant) -> bool {
-        self.frames.take(FRAMES, 1, now) && self.bytes.take(BYTES, size, now)
+        self.frames.take(1, now) && self.bytes.take(size, now)
     }
 
     /// One more frame that was not; whether that is too many.
     pub(super) fn exceeds(&mut self, now: Instant) -> bool {
-        !self.excess.take(EXCESS, 1, now)
+        !self.excess.take(1, now)
     }
 
     /// Whether it takes a frame of `size` bytes.
     pub(super) fn takes(&mut self, size: usize, now: Instant) -> bool {
-        self.frames_sent.take(FRAMES_SENT, 1, now) && self.bytes_sent.take(BYTES_SENT, size, now)
+        self.frames_sent.take(1, now) && self.bytes_sent.take(size, now)
     }
 
     /// A message that it passed on was right; whether it gets a good mark for it.

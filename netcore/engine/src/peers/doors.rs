@@ -10,12 +10,11 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Instant;
 
-use super::buckets::Buckets;
 use super::caps::Host;
 use super::marks::{Marks, Place};
 
 use crate::address::Subnet;
-use crate::rate::Rate;
+use crate::rate::{Buckets, Rate};
 
 /// Hosts and subnets watched at once, each; those beyond share one allowance. Some 400 KiB in all.
 pub const MAX_WATCHED: usize = 4096;
@@ -72,7 +71,7 @@ impl Doors {
         let (host, place) = (Host::of(ip), marks.place(ip));
         if !proven {
             let busy = self.total >= marks.half_open / 2;
-            let free = place.host_rate.is_none() || self.unproven.take(host, UNPROVEN, now);
+            let free = place.host_rate.is_none() || self.unproven.take(host, UNPROVEN, 1, now);
             if busy || !free || self.count(host) >= place.half_open.div_ceil(2) {
                 return Answer::Prove;
             }
@@ -91,8 +90,8 @@ impl Doors {
     }
 
     fn take(&mut self, now: Instant, ip: IpAddr, place: &Place) -> bool {
-        place.host_rate.is_none_or(|rate| self.hosts.take(Host::of(ip), rate, now))
-            && place.subnet_rate.is_none_or(|rate| self.subnets.take(Subnet::of(ip), rate, now))
+        place.host_rate.is_none_or(|rate| self.hosts.take(Host::of(ip), rate, 1, now))
+            && place.subnet_rate.is_none_or(|rate| self.subnets.take(Subnet::of(ip), rate, 1, now))
     }
 
     fn count(&self, host: Host) -> usize {

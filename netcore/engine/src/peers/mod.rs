@@ -1,7 +1,6 @@
 //! Decisions about peers.
 
 pub mod book;
-pub mod buckets;
 pub mod candidates;
 pub mod caps;
 pub mod dial_error;

@@ -9,14 +9,14 @@ use polypeer_ipc_protocol::ids::{Hash, Name};
 
 use super::handle::Sink;
 use crate::gossip::Message;
-use crate::gossip::allowance::{Allowance, Rate};
+use crate::rate::{Bucket, Rate};
 
 /// How long a session has to judge a message.
 pub(super) const JUDGE: Duration = Duration::from_secs(10);
 /// Messages judged at a time, on the whole node: all that sixteen sessions may have.
 const MAX_PENDING: usize = 4096;
 /// Messages that one session publishes: half of what the node may, so that no plugin takes it all.
-const PUBLISHED: Rate = Rate { rate: 125.0, burst: 1000.0 };
+const PUBLISHED: Rate = Rate { burst: 1000, per_second: 125 };
 /// Sessions whose publishing is remembered: several times as many as there are at a time.
 const MAX_PUBLISHERS: usize = 1024;
 
@@ -49,7 +49,7 @@ pub(super) struct Sessions {
     /// When the pending ones are over; those that are over already are among them.
     due: VecDeque<(Instant, Name, Hash)>,
     /// What each session may still publish.
-    published: BTreeMap<u64, Allowance>,
+    published: BTreeMap<u64, Bucket>,
 }
 
 impl Sessions {
@@ -58,7 +58,7 @@ impl Sessions {
         while self.published.len() >= MAX_PUBLISHERS && !self.published.contains_key(&session) {
             self.published.pop_first(); // the one that began first, which had the most time to end
         }
-        self.published.entry(session).or_insert_with(|| Allowance::new(PUBLISHED, now)).take(PUBLISHED, 1, now)
+        self.published.entry(session).or_insert_with(|| Bucket::new(PUBLISHED)).take(1, now)
     }
 
     /// A session has ended.

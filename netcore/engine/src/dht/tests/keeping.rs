@@ -9,7 +9,7 @@ use polypeer_ipc_protocol::gateway::Payload;
 use super::one::{address, agree, ask, asker, befriend, keys, now, provider, server, somewhere};
 use super::{immutable, name, signed};
 use crate::dht::limits::{
-    MAX_PROVIDERS_OF_KEY, NODE_BURST, NODE_PROVIDED, NODE_RECORDS, PROVIDERS_PER_SUBNET, SUBNET_RECORDS, TICK,
+    MAX_PROVIDERS_OF_KEY, NODE_PROVIDED, NODE_RATE, NODE_RECORDS, PROVIDERS_PER_SUBNET, SUBNET_RECORDS, TICK,
 };
 use crate::dht::{Ask, Asker, Dht, DhtConfig, Key, Output, ProviderRecord, Record, Refusal, Response};
 use crate::now::Now;
@@ -20,10 +20,10 @@ fn questions_of_one_node_and_of_one_network_are_limited() {
     let mut dht = server(now, DhtConfig::default());
     let one = asker(1, "9.0.0.1");
     let answered = (0..1000).filter(|_| ask(&mut dht, now, &one, Ask::Ping) == Response::Done).count();
-    assert_eq!(answered, NODE_BURST as usize);
+    assert_eq!(answered, NODE_RATE.burst as usize);
     assert_eq!(ask(&mut dht, now, &one, Ask::Ping), Response::Refused(Refusal::Busy));
     assert_eq!(ask(&mut dht, now, &asker(2, "9.0.1.1"), Ask::Ping), Response::Done, "others are answered");
-    assert_eq!(dht.stats().counts.refused_busy, 1001 - u64::from(NODE_BURST));
+    assert_eq!(dht.stats().counts.refused_busy, 1001 - u64::from(NODE_RATE.burst));
 }
 
 /// Puts records, slowly enough for the limit on questions; how many were kept.
