@@ -1,11 +1,15 @@
-//! The real time, which drivers hand to state machines.
+//! The system's clocks, which drivers read for the state machines.
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use polypeer_engine::now::Now;
 
-/// This moment, by the system's clocks.
+/// This moment.
 pub fn now() -> Now {
-    let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    Now { at: Instant::now(), unix }
+    Now { at: Instant::now(), unix: unix() }
+}
+
+/// This moment in Unix seconds; 0 if the clock is set before 1970.
+pub(crate) fn unix() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

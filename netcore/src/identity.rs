@@ -20,6 +20,7 @@ mod platform;
 #[path = "identity/windows.rs"]
 mod platform;
 
+use crate::random;
 pub(crate) use platform::make_private;
 
 /// What the file begins with; the number is that of the format.
@@ -111,7 +112,7 @@ impl Identity {
     pub fn load_or_create(path: &Path) -> Result<Self, IdentityError> {
         match fs::symlink_metadata(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                create(path, &random_seed())?;
+                create(path, &random::bytes())?;
                 Self::load(path)
             }
             _ => Self::load(path),
@@ -127,7 +128,7 @@ impl Identity {
 
     /// A key that lives as long as the process.
     pub fn generate() -> Self {
-        Self::from_seed(random_seed())
+        Self::from_seed(random::bytes())
     }
 
     /// The key with this seed.
@@ -160,12 +161,6 @@ impl Identity {
     }
 }
 
-fn random_seed() -> [u8; 32] {
-    let mut seed = [0; 32];
-    getrandom::fill(&mut seed).expect("the system gives randomness");
-    seed
-}
-
 fn parse(text: &[u8]) -> Result<[u8; 32], &'static str> {
     if text.is_empty() {
         return Err("it is empty");
@@ -181,8 +176,7 @@ fn parse(text: &[u8]) -> Result<[u8; 32], &'static str> {
 fn create(path: &Path, seed: &[u8; 32]) -> Result<(), IdentityError> {
     let failed = |source| IdentityError::Io { action: "create", path: path.to_owned(), source };
     let folder = path.parent().unwrap_or(Path::new("."));
-    let mut name = [0; 8];
-    getrandom::fill(&mut name).expect("the system gives randomness");
+    let name: [u8; 8] = random::bytes();
     let temporary = folder.join(format!(".identity-{}.tmp", HEXLOWER.encode(&name)));
     let result = write_whole(&temporary, seed).and_then(|()| match fs::hard_link(&temporary, path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),

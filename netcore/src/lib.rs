@@ -40,6 +40,7 @@ pub mod node;
 pub mod open_files;
 pub mod peers;
 pub mod query;
+mod random;
 pub mod reach;
 pub mod services;
 pub mod streams;

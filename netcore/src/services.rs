@@ -14,6 +14,7 @@ use crate::gossip::driver::{self as gossip, GOSSIP, GossipHandle};
 use crate::link::Links;
 use crate::node::Node;
 use crate::query::{self, Handlers, Queries, Question};
+use crate::random;
 use crate::reach::{self, PROBE, ReachHandle};
 
 /// The handles.
@@ -69,9 +70,9 @@ impl Services {
         let (dht, reach) = (|| Arc::clone(&self.dht), || Arc::clone(&self.reach));
         let (gossip, own) = (Arc::clone(&self.gossip), self.reach.own());
         drivers.spawn(query::outbound::sweep(queries()));
-        drivers.spawn(dht::driver::run(node(), queries(), dht(), seed()));
-        drivers.spawn(gossip::run(node(), Arc::clone(links), gossip, dht(), own, seed()));
-        drivers.spawn(reach::driver::run(node(), queries(), reach(), dht(), seed()));
+        drivers.spawn(dht::driver::run(node(), queries(), dht(), random::bytes()));
+        drivers.spawn(gossip::run(node(), Arc::clone(links), gossip, dht(), own, random::bytes()));
+        drivers.spawn(reach::driver::run(node(), queries(), reach(), dht(), random::bytes()));
         drivers.spawn(discovery::trouble::run(Arc::clone(&self.discovery)));
         drivers.spawn(discovery::driver::run(Arc::clone(&self.discovery)));
         drivers
@@ -110,11 +111,4 @@ impl Services {
         ];
         all.into_iter().filter(|(_, value)| *value > 0).map(|(name, value)| (name.to_owned(), value)).collect()
     }
-}
-
-/// What a machine's randomness comes from.
-fn seed() -> [u8; 32] {
-    let mut seed = [0; 32];
-    getrandom::fill(&mut seed).expect("the system gives randomness");
-    seed
 }

@@ -42,6 +42,7 @@ use crate::node::Node;
 use crate::now::Now;
 use crate::peers::score::ScoreEvent;
 use crate::query::Queries;
+use crate::random;
 use config::DiscoveryConfig;
 use crosscheck::CrossCheck;
 use exchange::{Exchange, Refusal};
@@ -105,8 +106,8 @@ impl Discovery {
     ) -> Self {
         let schedule = ScheduleConfig { enabled: config.enabled(), low };
         let state = State {
-            schedule: Schedule::new(schedule, clock::now(), seed()),
-            exchange: Exchange::new(Arc::clone(&node.keys), seed()),
+            schedule: Schedule::new(schedule, clock::now(), random::bytes()),
+            exchange: Exchange::new(Arc::clone(&node.keys), random::bytes()),
             check: CrossCheck::new(low),
             seeds: Seeds::default(),
         };
@@ -210,10 +211,4 @@ pub(crate) async fn answer(
 fn reachable(node: &Node, addresses: &[SocketAddr]) -> Vec<SocketAddr> {
     let Ok(peers) = node.peers() else { return Vec::new() };
     addresses.iter().copied().filter(|address| peers.transport().reaches(*address)).collect()
-}
-
-fn seed() -> [u8; 32] {
-    let mut seed = [0; 32];
-    getrandom::fill(&mut seed).expect("the system gives randomness");
-    seed
 }

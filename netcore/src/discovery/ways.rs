@@ -23,6 +23,7 @@ use crate::dht::Key;
 use crate::node::Node;
 use crate::peers::book::Source;
 use crate::peers::score::ScoreEvent;
+use crate::random;
 use crate::transport::DialError;
 
 /// Addresses without a node id that are dialed for one question: enough that some answer, few enough for a burst.
@@ -295,8 +296,7 @@ pub(super) fn take(
 async fn ask_dht(discovery: &Arc<Discovery>) -> Answer {
     let node = &discovery.node;
     let Ok(peers) = node.peers() else { return Answer::default() };
-    let mut somewhere = Key([0; 32]);
-    getrandom::fill(&mut somewhere.0).expect("the system gives randomness");
+    let somewhere = Key(random::bytes());
     // That there is nobody to ask yet is no failure.
     let lookup = discovery.dht.look(somewhere, Instant::now() + LOOKUP).await;
     let (mut contacts, failure) = match lookup {

@@ -12,8 +12,9 @@ use tokio::task::JoinSet;
 use super::book::Source;
 use super::plan::{ATTEMPT, Plan, Step};
 use super::settle::{LIMIT, Side};
-use super::shared::{DialMessage, Shared, unix_now};
+use super::shared::{DialMessage, Shared};
 use super::trace::{Attempt, Outcome, failure};
+use crate::clock;
 use crate::transport::{DialError, Link};
 
 struct Answer {
@@ -43,7 +44,7 @@ async fn attempt_all(
 ) -> Result<(), Failure> {
     let mut attempts = Vec::new();
     if candidates.is_empty() {
-        let attempt = Attempt { at: unix_now(), took_ms: 0, address: None, outcome: Outcome::NoAddress };
+        let attempt = Attempt { at: clock::unix(), took_ms: 0, address: None, outcome: Outcome::NoAddress };
         shared.lock().traces.add(node, attempt.clone());
         return Err(failure(&node, &[attempt]));
     }
@@ -122,7 +123,7 @@ fn record(
         Err(error) => Outcome::Failed(error),
     };
     let took: Duration = started.elapsed();
-    let attempt = Attempt { at: unix_now(), took_ms: took.as_millis() as u64, address: Some(address), outcome };
+    let attempt = Attempt { at: clock::unix(), took_ms: took.as_millis() as u64, address: Some(address), outcome };
     let mut state = shared.lock();
     if let Outcome::Failed(DialError::OtherNode(_)) = attempt.outcome {
         state.manager.book_mut().is_elsewhere(&node, address);

@@ -12,7 +12,7 @@ use super::book::Source;
 use super::doors::{Answer, Turned};
 use super::manager::{Ending, Refusal};
 use super::settle::{self, Side};
-use super::shared::{DialMessage, Live, Shared, State, close, close_with, random_tag, unix_now};
+use super::shared::{DialMessage, Live, Shared, State, close, close_with, random_tag};
 use super::table::Verdict;
 use super::{Established, PeerEvent};
 use crate::clock;
@@ -78,11 +78,11 @@ impl Shared {
             Answer::Prove => state.turned_away.to_prove += 1,
             Answer::Refuse(Turned::Rate) => {
                 state.turned_away.rate += 1;
-                state.offenders.add(unix_now(), None, Some(from), "handshakes over the rate");
+                state.offenders.add(clock::unix(), None, Some(from), "handshakes over the rate");
             }
             Answer::Refuse(Turned::HostHalfOpen) => {
                 state.turned_away.half_open += 1;
-                state.offenders.add(unix_now(), None, Some(from), "handshakes begun and not finished");
+                state.offenders.add(clock::unix(), None, Some(from), "handshakes begun and not finished");
             }
             Answer::Refuse(Turned::HalfOpen) => state.turned_away.half_open += 1,
         }
@@ -96,7 +96,7 @@ impl Shared {
         match error {
             DialError::OtherProtocol { .. } => {
                 state.turned_away.failed += 1;
-                state.offenders.add(unix_now(), None, Some(from), "handshake failed");
+                state.offenders.add(clock::unix(), None, Some(from), "handshake failed");
             }
             _ => state.turned_away.unfinished += 1,
         }

@@ -9,7 +9,7 @@ use polypeer_ipc_protocol::ids::NodeId;
 use super::book::{Entry, MAX_PROTECTED};
 use super::manager::Refusal;
 use super::offenders;
-use super::shared::{Shared, State, close, unix_now};
+use super::shared::{Shared, State, close};
 use super::store::StoreError;
 use crate::clock;
 
@@ -116,7 +116,7 @@ impl Shared {
             }
             _ => {}
         }
-        (causes, state.traces.lines(node, unix_now()))
+        (causes, state.traces.lines(node, clock::unix()))
     }
 
     pub(super) fn status(&self) -> NetStatus {
@@ -137,7 +137,7 @@ impl Shared {
                 ("strange_datagrams", count(&counters.strange)),
                 ("unroutable_datagrams", count(&counters.unroutable)),
             ]),
-            offenders: state.offenders(unix_now()),
+            offenders: state.offenders(clock::unix()),
             warnings: state.warnings.iter().cloned().chain(self.store.problem()).collect(),
         }
     }
@@ -176,7 +176,7 @@ impl State {
         let live = self.table.live(node);
         let stats = live.map(|live| live.link.connection.stats());
         let (sent, received) = self.totals.get(node).copied().unwrap_or_default();
-        let since_seen = || entry?.seen.map(|seen| unix_now().saturating_sub(seen));
+        let since_seen = || entry?.seen.map(|seen| clock::unix().saturating_sub(seen));
         let mut sources = entry.map(Entry::sources).unwrap_or_default();
         if let Some(name) = live.map(|live| live.source.name().to_owned()).filter(|name| !sources.contains(name)) {
             sources.push(name);

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::book::Source;
 use super::dialer;
 use super::manager::Refusal;
-use super::shared::{Begun, DialMessage, Shared, Waiter, random_tag, unix_now};
+use super::shared::{Begun, DialMessage, Shared, Waiter, random_tag};
 use super::table::Wanted;
 use crate::address::Zone;
 use crate::clock;
@@ -100,7 +100,7 @@ impl Shared {
     }
 
     pub(super) fn still_dialing(&self, node: &NodeId) -> Failure {
-        let lines = self.lock().traces.lines(node, unix_now());
+        let lines = self.lock().traces.lines(node, clock::unix());
         let latest = lines.last().map(|line| format!("; latest attempt: {line}")).unwrap_or_default();
         Failure::new(ErrorCode::TimedOut, format!("{node} did not answer in time{latest}"))
     }

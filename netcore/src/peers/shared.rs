@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::ids::NodeId;
@@ -22,6 +22,7 @@ use super::table::Table;
 use super::trace::Traces;
 use super::{MAX_EVENTS, OnEstablished, OnQuery, PeerEvent, PeersConfig};
 use crate::clock;
+use crate::random;
 use crate::transport::{Link, Transport};
 
 /// Somebody who waits for a connection.
@@ -110,7 +111,7 @@ impl Shared {
         }
         let warnings = loaded.warnings;
         let me = config.identity.node();
-        let manager = Manager::new(me, config.marks.clone(), book, random_seed(), clock::now());
+        let manager = Manager::new(me, config.marks.clone(), book, random::bytes(), clock::now());
         let state = State {
             table: Table::default(),
             manager,
@@ -207,17 +208,5 @@ pub(super) fn close_with(connection: &Connection, code: ErrorCode, reason: &str)
 
 /// 64 bits nobody can guess.
 pub(super) fn random_tag() -> u64 {
-    let mut tag = [0; 8];
-    getrandom::fill(&mut tag).expect("the system gives randomness");
-    u64::from_le_bytes(tag)
-}
-
-fn random_seed() -> [u8; 32] {
-    let mut seed = [0; 32];
-    getrandom::fill(&mut seed).expect("the system gives randomness");
-    seed
-}
-
-pub(super) fn unix_now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    u64::from_le_bytes(random::bytes())
 }
