@@ -137,7 +137,7 @@ pub enum CallFailed {
 /// What the machine wants done, or says.
 #[derive(Debug, Clone)]
 pub enum Output {
-    /// To ask a node; ends with one [`Dht::handle_answer`].
+    /// To ask a node; ends with one [`super::Dht::handle_answer`].
     Call {
         /// To be given back.
         call: CallId,

@@ -162,7 +162,7 @@ pub(super) const MAX_ASKERS: usize = 4096;
 // This node's own.
 
 /// Records of this node's plugins that it puts again by itself; a further one is refused, and counted. With as many keys to
-/// provide, it takes half of what [`MAX_UPKEEP`] lookups of three seconds do in an hour.
+/// provide, it takes half of what `MAX_UPKEEP` lookups of three seconds do in an hour.
 pub const MAX_OWN_RECORDS: usize = 1024;
 /// Keys this node provides.
 pub const MAX_OWN_PROVIDED: usize = 1024;

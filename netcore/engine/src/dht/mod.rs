@@ -9,9 +9,9 @@
 //!                                                └── handle_answer
 //! ```
 //!
-//! [`Dht`] does no input or output: [`driver`] runs it in a node, the simulator runs thousands. What it decides about one
-//! thing is in the file of that thing; `jobs` begins and ends jobs, `work` moves them on, `learn` takes what answers tell, `puts` has
-//! records kept, `serve` answers others, `upkeep` does what time brings.
+//! [`Dht`] is driven by netcore's `dht::driver`, or by the simulator. What it decides about one thing is in the file of that
+//! thing; `jobs` begins and ends jobs, `work` moves them on, `learn` takes what answers tell, `puts` has records kept,
+//! `serve` answers others, `upkeep` does what time brings.
 
 mod bucket;
 mod calls;

@@ -148,7 +148,7 @@ pub struct ProviderRecord {
     /// Who, and where.
     #[serde(with = "super::wire::shared")]
     pub address: Arc<AddressRecord>,
-    /// Of what [`Self::signed_bytes`] gives, by the node of `address`.
+    /// By the node of `address`, of its id, the key and the expiry.
     pub signature: Signature,
 }
 

@@ -4,7 +4,8 @@
 //!
 //! Only records of nodes that this node talked with are passed on: those that it got from their owners on a link
 //! ([`Exchange::learn`]), and those of its neighbours in the hash table, which answered there. Peers of a node that is full
-//! are as old as itself, and full; its neighbours are as any other node. The driver asks ([`super::ways`]); [`super::Discovery`] answers what [`crate::query`] brings.
+//! are as old as itself, and full; its neighbours are as any other node. Netcore's
+//! `discovery` asks, and answers the questions that its `query` receives.
 //!
 //! Peers are asked on their links. A node that refused a link as `busy` is asked over a query connection, so that a network
 //! whose seeds are full takes newcomers in all the same: [`Exchange::may_ask_full`].

@@ -1,4 +1,4 @@
-//! Calls that wait for one plugin's answer, and how many of them each caller has. Pure; [`super::session`] owns one.
+//! Calls that wait for one plugin's answer, and how many of them each caller has. Pure; netcore's `gateway::session` owns one.
 //!
 //! **Shares.** A caller may have no more waiting than there is still room for ([`allows`]): alone half of all, two a third
 //! each, and so on. Whoever floods a plugin is refused while there is room for others, however many do so at once; and one

@@ -1,4 +1,5 @@
-//! Where streams and calls of plugins go.
+//! The gateway, netcore's side towards plugins: [`router`] finds the session that serves a protocol, [`calls`] divides the
+//! places of pending calls among callers.
 
 pub mod calls;
 pub mod router;

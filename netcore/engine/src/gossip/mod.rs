@@ -1,7 +1,6 @@
 //! Publish and subscribe: messages to all subscribers of a topic.
 //!
-//! [`Gossip`] decides, without input and output of its own; [`driver`] runs it in a node, the simulator runs thousands.
-//! `PROTOCOL.md` section 13 says what travels.
+//! [`Gossip`] is driven by netcore's `gossip::driver`, or by the simulator. `PROTOCOL.md` section 13 says what travels.
 //!
 //! ```text
 //! driver ──► Gossip ──► topic ──► overlay   who the neighbours are

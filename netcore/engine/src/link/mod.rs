@@ -1,3 +1,3 @@
-//! Flow control between two netcores.
+//! Links between two netcores: [`credit`], the flow control of streams between their plugins.
 
 pub mod credit;

@@ -1,4 +1,4 @@
-//! What is known of other nodes: addresses, from whom, and which of them worked. Pure; [`super::store`] keeps the
+//! What is known of other nodes: addresses, from whom, and which of them worked. Pure; netcore's `peers::store` keeps the
 //! remembered part on disk.
 
 mod entry;
