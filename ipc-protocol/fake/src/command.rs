@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::connection;
-use crate::world::{Launch, Rule, Shared, World};
+use crate::state::{Launch, Rule, Shared, World};
 
 /// One line of standard input, such as `{"kill": {"node": "y…"}}`. Launches go by the number that `launch` replied.
 /// Bytes are hex. Each reply is an object: the result, `{}`, or `{"error": text}`.

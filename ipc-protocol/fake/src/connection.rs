@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use interprocess::local_socket::tokio::prelude::*;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
-use polypeer_ipc_protocol::gateway::{Event, Opening, Origin, Target};
+use polypeer_ipc_protocol::gateway::{Event, Opening, Target};
 use polypeer_ipc_protocol::ids::{Protocol, Secret};
-use polypeer_ipc_protocol::limits::DEFAULT_TIMEOUT;
 use polypeer_ipc_protocol::session::server::{ServerEvent, ServerSession};
 use polypeer_ipc_protocol::transport::{
     self, FrameReader, LocalListener, LocalStream, ReadHalf, TransportError, WriteHalf,
@@ -17,46 +16,11 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::{oneshot, watch};
 use tokio::task::spawn_local;
 
-use crate::requests::Found;
-use crate::splice::{self, End};
-use crate::world::{Shared, World, failure};
+use crate::splice::{self, End, Life};
+use crate::state::{Announced, Found, Shared, Unclaimed, World, failure, timeout};
 
 /// Data that a plugin may send before its stream is open (`SPEC.md`, section 5), bytes.
 const EARLY: usize = 64 << 10;
-
-/// A stream that is announced and not yet claimed.
-pub(crate) struct Unclaimed {
-    acceptor: usize,
-    /// The session it was announced to.
-    session: u64,
-    claim: oneshot::Sender<Result<End, Failure>>,
-}
-
-/// The same stream for its opener.
-pub(crate) struct Announced {
-    pub(crate) number: u64,
-    pub(crate) acceptor: usize,
-    /// The opener, as the acceptor sees it.
-    pub(crate) near: Origin,
-    /// The acceptor, as the opener sees it.
-    far: Origin,
-    pub(crate) claimed: oneshot::Receiver<Result<End, Failure>>,
-}
-
-/// The run of a node, between two kills, in which something started.
-#[derive(Clone)]
-pub(crate) struct Life {
-    node: watch::Receiver<u64>,
-    began: u64,
-}
-
-impl Life {
-    /// Waits until the node is killed or the launch is removed.
-    pub(crate) async fn ended(&mut self) {
-        let began = self.began;
-        let _removed = self.node.wait_for(|life| *life != began).await;
-    }
-}
 
 /// Listens at `path` for a launch.
 pub(crate) fn listen(shared: &Shared, launch: usize, world: &mut World, path: &Path) -> io::Result<()> {
@@ -75,7 +39,7 @@ async fn accept(shared: Shared, launch: usize, listener: LocalListener, mut life
             changed = life.changed() => if changed.is_err() { return },
             accepted = listener.accept() => {
                 let Ok(stream) = accepted else { continue };
-                let (shared, mut life) = (shared.clone(), Life { node: life.clone(), began });
+                let (shared, mut life) = (shared.clone(), Life::new(life.clone(), began));
                 spawn_local(async move {
                     let ended = life.clone();
                     tokio::select! {
@@ -112,11 +76,6 @@ async fn serve(shared: Shared, launch: usize, stream: LocalStream, life: Life) {
         _ => {}
     }
     let _closed = write.write_all(&out).await;
-}
-
-/// What `timeout_ms` of a request means.
-pub(crate) fn timeout(timeout_ms: u32) -> Duration {
-    if timeout_ms == 0 { DEFAULT_TIMEOUT } else { Duration::from_millis(timeout_ms.into()) }
 }
 
 /// Serves a control session until the plugin closes it or the world removes it.
@@ -185,7 +144,9 @@ async fn open(
             };
             near.open(announced.far, protocol.clone()).await;
             far.open(announced.near, protocol).await;
-            return splice::run(&shared, (launch, near), (announced.acceptor, far)).await;
+            shared.borrow_mut().add_stream(launch, &near.output);
+            shared.borrow_mut().add_stream(announced.acceptor, &far.output);
+            return splice::run(near, far).await;
         }
         () = tokio::time::sleep(timeout) => failure(ErrorCode::TimedOut, "nobody claimed the stream"),
         () = near.closed(EARLY) => failure(ErrorCode::Cancelled, "the opener gave up"),

@@ -3,10 +3,9 @@
 //! netcore, and it fails on command.
 //!
 //! ```text
-//!   test ── one JSON command per line ──► stdin ─► command ─► world ◄── connection ◄── gateway socket of a launch ◄── SDK
-//!        ◄─ one JSON reply per line ──── stdout              (state)   (tasks)
-//!                                                              │          └─► splice: a stream between two plugins
-//!                                                              └─► requests, services: the answers
+//!   test ── one JSON command per line ──► stdin ─► command ─► state ◄── connection ◄── gateway socket of a launch ◄── SDK
+//!        ◄─ one JSON reply per line ──── stdout               │                └─► splice: a stream between two plugins
+//!                                                             └─► world: sessions; requests, services: the answers
 //! ```
 //!
 //! The first reply follows the first command; a command is done when its reply is written. Events and frames are in the
@@ -17,6 +16,7 @@ mod connection;
 mod requests;
 mod services;
 mod splice;
+mod state;
 mod world;
 
 use std::io::{BufRead, Write};
@@ -25,7 +25,7 @@ use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
 use command::Command;
-use world::World;
+use state::World;
 
 fn main() -> anyhow::Result<()> {
     let (sender, mut lines) = mpsc::channel(1);

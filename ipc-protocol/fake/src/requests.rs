@@ -7,38 +7,15 @@ use polypeer_ipc_protocol::gateway::{
 use polypeer_ipc_protocol::ids::{NodeId, Protocol};
 use polypeer_ipc_protocol::limits::MAX_PAYLOAD;
 use polypeer_ipc_protocol::ticket::Ticket;
-use tokio::task::{AbortHandle, spawn_local};
+use tokio::task::spawn_local;
 
-use crate::connection::timeout;
-use crate::world::{Asked, Launch, World, allows, failure};
+use crate::state::{Asked, Call, Found, Launch, World, allows, failure, timeout};
 
 /// The same for every node.
 const VERSION: &str = "0.1.0";
 const UPTIME_MS: u64 = 5000;
 const RTT_US: u64 = 1500;
 const CONNECTED_MS: u64 = 20;
-
-/// The plugin that serves a protocol.
-pub(crate) struct Found {
-    pub(crate) acceptor: usize,
-    pub(crate) session: u64,
-    /// The opener or caller, as that plugin sees it.
-    pub(crate) near: Origin,
-    /// That plugin, as the opener or caller sees it.
-    pub(crate) far: Origin,
-    calls: CallMode,
-}
-
-/// A pending call.
-pub(crate) struct Call {
-    caller: Asked,
-    acceptor: usize,
-    /// The session that serves it.
-    session: u64,
-    mode: CallMode,
-    /// Applies its timeout, and carries its stream.
-    task: AbortHandle,
-}
 
 impl World {
     /// The answer to a request, or none yet.

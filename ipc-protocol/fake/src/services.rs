@@ -1,7 +1,6 @@
 //! Answers to requests of topics, records, providers, datagrams and network events. All nodes share one table, and a
 //! message reaches every subscriber at once.
 
-use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, SystemTime};
 
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
@@ -12,7 +11,7 @@ use polypeer_ipc_protocol::record::{Signature, SignedRecord};
 use polypeer_ipc_protocol::ticket::Ticket;
 use ring::signature::{ED25519, UnparsedPublicKey};
 
-use crate::world::{Asked, Session, World, allows, failure};
+use crate::state::{Asked, Session, World, allows, failure};
 
 /// Nodes that hold each record.
 const COPIES: u32 = 20;
@@ -20,14 +19,6 @@ const COPIES: u32 = 20;
 const PROVIDERS: usize = 16;
 /// The counters of every topic: distinct, so that a test sees when they are swapped.
 const TOPIC: TopicInfo = TopicInfo { neighbours: 5, delivered: 4, duplicates: 3, dropped: 2, pulled: 1 };
-
-/// The DHT.
-#[derive(Default)]
-pub(crate) struct Table {
-    values: HashMap<Hash, Payload>,
-    records: HashMap<(NodeId, Name), SignedRecord>,
-    pub(crate) providers: BTreeMap<Name, Vec<NodeId>>,
-}
 
 impl World {
     /// Answers what `requests` does not.

@@ -12,20 +12,37 @@ use polypeer_ipc_protocol::session::data::{Received, Receiver};
 use polypeer_ipc_protocol::session::server::ServerSession;
 use polypeer_ipc_protocol::transport::{FrameReader, ReadHalf, WriteHalf};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::Mutex;
-
-use crate::connection::Life;
-use crate::world::Shared;
+use tokio::sync::{Mutex, watch};
 
 /// Bytes asked of the kernel at a time.
 const READ: usize = 64 << 10;
+
+/// The run of a node, between two kills, in which something started.
+#[derive(Clone)]
+pub(crate) struct Life {
+    node: watch::Receiver<u64>,
+    began: u64,
+}
+
+impl Life {
+    /// The present run of a node: `node` counts its kills and starts.
+    pub(crate) fn new(node: watch::Receiver<u64>, began: u64) -> Self {
+        Self { node, began }
+    }
+
+    /// Waits until the node is killed or the launch is removed.
+    pub(crate) async fn ended(&mut self) {
+        let began = self.began;
+        let _removed = self.node.wait_for(|life| *life != began).await;
+    }
+}
 
 /// One plugin's connection of a stream.
 pub(crate) struct End {
     read: ReadHalf,
     /// Received and not parsed.
     rest: Vec<u8>,
-    output: Rc<Output>,
+    pub(crate) output: Rc<Output>,
     machine: ServerSession,
     life: Life,
 }
@@ -135,13 +152,9 @@ struct Progress {
     told: [bool; 2],
 }
 
-/// Carries the stream between the launches' ends until both directions are over, or one of the plugins is gone.
-pub(crate) async fn run(shared: &Shared, near: (usize, End), far: (usize, End)) {
-    for (launch, end) in [&near, &far] {
-        shared.borrow_mut().add_stream(*launch, &end.output);
-    }
+/// Carries the stream between its ends until both directions are over, or one of the plugins is gone.
+pub(crate) async fn run(mut near: End, mut far: End) {
     let progress = RefCell::new(Progress::default());
-    let (mut near, mut far) = (near.1, far.1);
     let outputs = [near.output.clone(), far.output.clone()];
     let lost = tokio::select! {
         () = carry(0, &mut near.read, near.rest, &outputs, &progress) => 0,

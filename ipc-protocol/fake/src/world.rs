@@ -1,96 +1,19 @@
-//! The state of all nodes: launches, sessions, unclaimed streams and pending calls. One thread owns it; the tasks of
-//! `connection` borrow it between awaits.
+//! What happens to launches and their sessions: kills and starts, frames that arrive, frames to send.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::SocketAddr;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 
 use anyhow::Context;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
-use polypeer_ipc_protocol::gateway::{
-    CallMode, ClientFrame, Event, Grants, PeerScope, Reach, Request, Response, Scope, Validation, Welcome,
-};
-use polypeer_ipc_protocol::ids::{Name, NodeId, Pattern, PluginId, Protocol, Secret};
+use polypeer_ipc_protocol::gateway::{ClientFrame, Event, Grants, PeerScope, Reach, Response, Welcome};
+use polypeer_ipc_protocol::ids::{NodeId, Pattern, PluginId, Secret};
 use polypeer_ipc_protocol::limits::VERSION;
 use polypeer_ipc_protocol::session::server::{ServerEvent, ServerSession};
 use tokio::sync::{mpsc, watch};
 
-use crate::connection::Unclaimed;
-use crate::requests::Call;
-use crate::services::Table;
 use crate::splice::Output;
-
-/// Frames queued for a plugin that does not read; tests send a few thousand at once. Further ones are dropped with a
-/// complaint, which no test expects.
-const OUTBOX: usize = 1 << 14;
-
-/// The world, as tasks hold it.
-pub(crate) type Shared = Rc<RefCell<World>>;
-
-pub(crate) struct World {
-    pub(crate) launches: BTreeMap<usize, Launch>,
-    pub(crate) rules: Vec<Rule>,
-    pub(crate) table: Table,
-    pub(crate) unclaimed: BTreeMap<u64, Unclaimed>,
-    pub(crate) calls: BTreeMap<u64, Call>,
-    numbers: u64,
-    this: Weak<RefCell<World>>,
-}
-
-/// One plugin launch.
-pub(crate) struct Launch {
-    pub(crate) node: NodeId,
-    pub(crate) plugin: PluginId,
-    pub(crate) grants: Grants,
-    pub(crate) reach: Reach,
-    pub(crate) addresses: Vec<SocketAddr>,
-    pub(crate) hellos: u64,
-    pub(crate) requests: Vec<Request>,
-    pub(crate) session: Option<Session>,
-    token: Secret,
-    streams: Vec<Weak<Output>>,
-    /// Counts kills and starts of its node: even while the node runs, odd while it is killed.
-    life: watch::Sender<u64>,
-}
-
-/// A launch's control session.
-pub(crate) struct Session {
-    pub(crate) id: u64,
-    pub(crate) secret: Secret,
-    pub(crate) listeners: HashMap<(Protocol, Scope), CallMode>,
-    pub(crate) topics: BTreeMap<Name, Validation>,
-    pub(crate) datagrams: BTreeSet<Protocol>,
-    pub(crate) watches_peers: bool,
-    pub(crate) watches_network: bool,
-    machine: ServerSession,
-    outbox: mpsc::Sender<Vec<u8>>,
-}
-
-/// An exception to what a netcore answers; see `Command::Answer`.
-pub(crate) struct Rule {
-    pub(crate) launch: Option<usize>,
-    pub(crate) requests: Vec<String>,
-    pub(crate) name: Option<String>,
-    pub(crate) times: u64,
-    pub(crate) with: Option<Response>,
-}
-
-/// A request to be answered.
-#[derive(Clone, Copy)]
-pub(crate) struct Asked {
-    pub(crate) launch: usize,
-    pub(crate) session: u64,
-    pub(crate) id: u64,
-}
-
-pub(crate) fn failure(code: ErrorCode, text: impl Into<String>) -> Failure {
-    Failure::new(code, text)
-}
-
-pub(crate) fn allows(patterns: &[Pattern], name: &str) -> bool {
-    patterns.iter().any(|pattern| pattern.allows(name))
-}
+use crate::state::{Asked, Launch, OUTBOX, Rule, Session, Shared, Table, World, failure};
 
 impl World {
     pub(crate) fn new() -> Shared {
@@ -324,24 +247,5 @@ impl World {
         let rule = self.rules.iter_mut().find(applies)?;
         rule.times -= 1;
         Some(rule.with.clone())
-    }
-}
-
-impl Launch {
-    pub(crate) fn life(&self) -> watch::Receiver<u64> {
-        self.life.subscribe()
-    }
-
-    pub(crate) fn open_streams(&self) -> Vec<Rc<Output>> {
-        self.streams.iter().filter_map(Weak::upgrade).collect()
-    }
-}
-
-impl Session {
-    /// Queues frames; see [`OUTBOX`].
-    pub(crate) fn push(&mut self, frames: Vec<u8>) {
-        if !frames.is_empty() && self.outbox.try_send(frames).is_err() {
-            eprintln!("polypeer-fake-netcore: a plugin left {OUTBOX} frames unread");
-        }
     }
 }
