@@ -142,8 +142,8 @@ async fn open(
                 Ok(end) => end,
                 Err(failure) => return near.refuse(failure).await,
             };
-            near.open(announced.far, protocol.clone()).await;
-            far.open(announced.near, protocol).await;
+            far.open(announced.near, protocol.clone()).await; // first: the opener's stream is open once the acceptor's is
+            near.open(announced.far, protocol).await;
             shared.borrow_mut().add_stream(launch, &near.output);
             shared.borrow_mut().add_stream(announced.acceptor, &far.output);
             return splice::run(near, far).await;
