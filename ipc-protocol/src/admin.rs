@@ -1,53 +1,44 @@
-//! What the supervisor and the network core say on the admin session: an inherited socket pair, frames as on a control
-//! session. Both come from the same release, so these messages may change with every version.
+//! Messages of the admin session between the supervisor and the network core: an inherited socket pair, frames as on a
+//! control session. Both processes are of the same release, so these messages may change with every version.
 //!
-//! Start: the supervisor sends [`AdminRequest::AddLaunch`] for everything that runs, then [`AdminRequest::Start`];
-//! before that netcore accepts nothing, from the network or from a plugin. Netcore exits when the session ends.
+//! Start: the supervisor sends [`AdminRequest::Configure`], [`AdminRequest::AddLaunch`] for each running launch, then
+//! [`AdminRequest::Start`]; before that netcore accepts nothing, from the network or from a plugin. Netcore exits when
+//! the session ends.
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::Failure;
 use crate::gateway::{Grants, Path};
 use crate::ids::{NodeId, PluginId, Protocol, Secret};
+use crate::settings::NetSettings;
 use crate::ticket::Ticket;
 
-/// What the supervisor sends.
+/// A request of the supervisor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AdminCommand {
-    /// Returned in the answer.
+    /// Returned in the response.
     pub id: u64,
-    /// What is asked.
     pub request: AdminRequest,
 }
 
-/// What the supervisor can ask for.
+/// What the supervisor can ask for. `timeout_ms` limits the whole request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AdminRequest {
-    /// A plugin launch: its listening socket comes with this frame as one `SCM_RIGHTS` descriptor (Unix), attached to
-    /// the frame's first byte.
+    /// Adds a plugin launch. Its listening socket comes with this frame as one `SCM_RIGHTS` descriptor (Unix), attached
+    /// to the frame's first byte. → `Done`
     AddLaunch {
         /// Number of the launch, never used twice by one supervisor.
         launch: u64,
-        /// Whose.
         plugin: PluginId,
         /// What its `Hello` must show.
         token: Secret,
-        /// What it may do.
         grants: Grants,
     },
-    /// The launch is over: close its listener, sessions and streams.
-    RemoveLaunch {
-        /// Which.
-        launch: u64,
-    },
-    /// The operator changed what a plugin may do; applies to all its launches at once.
-    SetGrants {
-        /// Whose.
-        plugin: PluginId,
-        /// The new ones, whole.
-        grants: Grants,
-    },
-    /// Everything is known: open the network and the gateway. → `Done`
+    /// Ends a launch: closes its listener, sessions and streams. → `Done`
+    RemoveLaunch { launch: u64 },
+    /// Replaces the grants of a plugin, for all its launches at once. → `Done`
+    SetGrants { plugin: PluginId, grants: Grants },
+    /// Opens the network and the gateway: all launches are known. → `Done`
     Start,
     /// → `Status`
     Status,
@@ -56,77 +47,73 @@ pub enum AdminRequest {
     /// → `Ticket`
     Ticket,
     /// Remembers a peer and connects to it. → `Pong`, once connected
-    AddPeer {
-        /// Whom, and where.
-        ticket: Ticket,
-        /// For all of it.
-        timeout_ms: u32,
-    },
-    /// Measures a round trip, dialing if need be. → `Pong`
-    Ping {
-        /// Whom; a ticket without addresses means what is known.
-        ticket: Ticket,
-        /// For all of it.
-        timeout_ms: u32,
-    },
-    /// Cuts a peer off for good. → `Done`
-    Block {
-        /// Whom.
-        node: NodeId,
-    },
-    /// Undoes `Block`. → `Done`
-    Unblock {
-        /// Whom.
-        node: NodeId,
-    },
-    /// Drops the connection and everything remembered of a peer, but a block. → `Done`
-    Forget {
-        /// Whom.
-        node: NodeId,
-    },
+    AddPeer { ticket: Ticket, timeout_ms: u32 },
+    /// Measures a round trip, dialing if necessary. A ticket without addresses means those known. → `Pong`
+    Ping { ticket: Ticket, timeout_ms: u32 },
+    /// Disconnects a peer and refuses it until `Unblock`. → `Done`
+    Block { node: NodeId },
+    /// Undoes `Block`, and lifts a ban. → `Done`
+    Unblock { node: NodeId },
+    /// Disconnects a peer and deletes everything remembered of it, except a block. → `Done`
+    Forget { node: NodeId },
     /// The traces of the latest attempts to reach a peer, and what they mean. → `Explanation`
-    Explain {
-        /// Whom.
-        node: NodeId,
-    },
+    Explain { node: NodeId },
     /// Bytes by plugin since netcore started. → `Traffic`
     Traffic,
-    /// Stop: tell peers and plugins, give streams this long to end, exit. → `Done`, then the session ends
-    Shutdown {
-        /// How long.
-        grace_ms: u32,
-    },
-    /// Keeps a peer connected whatever else is, or stops doing so. → `Done`
-    Protect {
-        /// Whom.
-        node: NodeId,
-        /// Whether to.
-        protected: bool,
-    },
+    /// Stops: refuses new work, gives streams `grace_ms` to end, exits. → `Done`, then the session ends
+    Shutdown { grace_ms: u32 },
+    /// Protects a peer: keeps it connected whatever happens to others; or ends that. → `Done`
+    Protect { node: NodeId, protected: bool },
+    /// The first request of a session, and sent only once: binds the sockets. A netcore that cannot use these settings
+    /// says why in its log and exits. → `Done`
+    Configure(Box<NetSettings>),
 }
 
-/// What netcore sends.
+impl AdminRequest {
+    /// Whether the supervisor passes this request on from the control socket as it is: the allow-list of what an
+    /// operator's command may ask of netcore directly. What concerns launches and netcore's own life is the
+    /// supervisor's alone.
+    pub fn is_for_operators(&self) -> bool {
+        match self {
+            Self::Peers
+            | Self::Ticket
+            | Self::AddPeer { .. }
+            | Self::Ping { .. }
+            | Self::Block { .. }
+            | Self::Unblock { .. }
+            | Self::Forget { .. }
+            | Self::Protect { .. } => true,
+            Self::Configure(_)
+            | Self::AddLaunch { .. }
+            | Self::RemoveLaunch { .. }
+            | Self::SetGrants { .. }
+            | Self::Start
+            | Self::Shutdown { .. }
+            // Part of the supervisor's own documents.
+            | Self::Status
+            | Self::Explain { .. }
+            | Self::Traffic => false,
+        }
+    }
+}
+
+/// A frame of netcore.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AdminFrame {
-    /// Answers a command.
+    /// Answers the command of this id.
     Response {
-        /// Of the command.
         id: u64,
-        /// The answer.
         response: AdminResponse,
     },
-    /// Tells something nobody asked for.
     Event(AdminEvent),
 }
 
 /// Answers to [`AdminRequest`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AdminResponse {
-    /// It did not work.
     Failed(Failure),
-    /// It worked.
+    /// Success without a result.
     Done,
-    /// The network core's state.
     Status(NetStatus),
     /// All peers: connected, known and blocked.
     Peers(Vec<PeerRecord>),
@@ -134,26 +121,23 @@ pub enum AdminResponse {
     Ticket(Ticket),
     /// A peer answered.
     Pong {
-        /// Who.
         node: NodeId,
         /// Round trip, microseconds.
         rtt_us: u64,
     },
-    /// Ranked causes, each with what to do; then the raw trace.
+    /// Why a peer may not be reachable.
     Explanation {
         /// Most likely first.
         causes: Vec<Cause>,
-        /// One line an attempt.
+        /// Raw trace, one line per attempt.
         trace: Vec<String>,
     },
-    /// Bytes by plugin.
     Traffic(Vec<PluginTraffic>),
 }
 
 /// A likely cause of a failed dial.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cause {
-    /// What is likely wrong.
     pub cause: String,
     /// What to do about it.
     pub remedy: String,
@@ -164,7 +148,7 @@ pub struct Cause {
 pub struct NetStatus {
     /// This node.
     pub node: NodeId,
-    /// Addresses bound, `IP:PORT`.
+    /// Bound addresses, `IP:PORT`.
     pub listen: Vec<String>,
     /// `public`, `mapped`, `punchable`, `relayed` or `unknown`.
     pub reach: String,
@@ -178,26 +162,25 @@ pub struct NetStatus {
     pub sent_bytes: u64,
     /// UDP payload bytes received since start.
     pub received_bytes: u64,
-    /// Things that went wrong and were counted rather than logged each time: name and count.
+    /// Errors that are counted instead of logged each time: name and count.
     pub counters: Vec<(String, u64)>,
-    /// What the operator should know: a set-aside peer store, a port that was busy.
+    /// Conditions that the operator should know of: an unreadable peer store that was set aside, a busy port.
     pub warnings: Vec<String>,
-    /// Who did harm lately, the latest first; a few dozen at most.
+    /// Latest first; a few dozen at most.
     pub offenders: Vec<Offender>,
 }
 
-/// Somebody who did harm, and what.
+/// A peer or address that broke a rule.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Offender {
-    /// Who; unknown when it was turned away before it proved who it is.
+    /// Unknown if the connection was refused before the handshake ended.
     pub node: Option<NodeId>,
-    /// From where, the latest time.
+    /// Address of the latest offence.
     pub address: Option<String>,
-    /// What it did.
     pub reason: String,
-    /// How often since netcore started.
+    /// Offences since netcore started.
     pub count: u64,
-    /// Seconds since the latest time.
+    /// Seconds since the latest one.
     pub ago_s: u64,
 }
 
@@ -206,26 +189,23 @@ pub struct Offender {
 pub struct SourceStatus {
     /// `remembered`, `lan`, …
     pub name: String,
-    /// Whether it is on.
     pub enabled: bool,
     /// `off`, `idle`, `asking`, `working` or `failing`.
     pub state: String,
-    /// Seconds since it last found somebody.
+    /// Seconds since it last found a peer.
     pub last_success_s: Option<u64>,
-    /// Peers it found since start.
+    /// Peers found since start.
     pub found: u64,
-    /// Why it does not work, if it does not.
+    /// Why it failed, wholly or in part.
     pub problem: Option<String>,
 }
 
 /// One peer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerRecord {
-    /// Who.
     pub node: NodeId,
-    /// Where it stands.
     pub state: PeerState,
-    /// How packets travel, when connected.
+    /// Present when connected.
     pub path: Option<Path>,
     /// The address in use, or the last one that worked.
     pub address: Option<String>,
@@ -233,78 +213,57 @@ pub struct PeerRecord {
     pub rtt_us: Option<u64>,
     /// Seconds since the connection was made, or since the peer was last seen.
     pub since_s: Option<u64>,
-    /// Which sources know it.
+    /// Sources that named it.
     pub sources: Vec<String>,
-    /// Whether it is a seed that was found without its node id, and nobody else has named it so far.
+    /// Whether it is a seed that was found without its node id and that no second source has named.
     pub unverified: bool,
-    /// What it says it serves.
+    /// Protocols that it says it serves.
     pub protocols: Vec<Protocol>,
     /// Bytes sent to it since netcore started.
     pub sent_bytes: u64,
     /// Bytes received from it since netcore started.
     pub received_bytes: u64,
-    /// Whether the operator wants it to be connected whatever else is.
+    /// Whether the operator protects it.
     pub protected: bool,
-    /// What it did, good and bad: from -100 to 70, 0 for strangers; below -50 it is banned.
+    /// -100 to 70, 0 for strangers; below -50 it is banned.
     pub score: i32,
-    /// For how long it is refused for what it did, seconds.
+    /// Seconds until its ban ends.
     pub banned_s: Option<u64>,
 }
 
-/// Where a peer stands.
+/// State of a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum PeerState {
-    /// A connection stands.
     Connected,
-    /// Remembered.
+    /// Remembered, not connected.
     Known,
-    /// Cut off by the operator.
+    /// Blocked by the operator.
     Blocked,
 }
 
 /// Bytes of one plugin since netcore started: stream and call payload, local streams excluded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PluginTraffic {
-    /// Whose.
     pub plugin: PluginId,
-    /// Sent to peers.
     pub sent_bytes: u64,
-    /// Received from peers.
     pub received_bytes: u64,
     /// Streams open now, local ones included.
     pub streams: u64,
-    /// Requests refused for lack of a grant since netcore started.
+    /// Requests refused for lack of a grant.
     pub refused: u64,
 }
 
-/// What netcore tells the supervisor by itself.
+/// Events that netcore reports without a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AdminEvent {
     /// A launch opened its control session.
-    SessionUp {
-        /// Which.
-        launch: u64,
-    },
-    /// A launch's control session ended.
-    SessionDown {
-        /// Which.
-        launch: u64,
-        /// Why, when netcore ended it.
-        failure: Option<Failure>,
-    },
-    /// A launch said it is ready.
-    Ready {
-        /// Which.
-        launch: u64,
-    },
+    SessionUp { launch: u64 },
+    /// A launch's control session ended; `failure` says why if netcore ended it.
+    SessionDown { launch: u64, failure: Option<Failure> },
+    /// A launch reported that it is ready.
+    Ready { launch: u64 },
     /// A peer connected.
-    PeerUp {
-        /// Who.
-        node: NodeId,
-    },
-    /// A peer's connection ended.
-    PeerDown {
-        /// Who.
-        node: NodeId,
-    },
+    PeerUp { node: NodeId },
+    /// A peer disconnected.
+    PeerDown { node: NodeId },
 }

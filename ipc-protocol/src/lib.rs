@@ -5,7 +5,8 @@
 //! ```text
 //!   client
 //!   session     transport   admin
-//!   gateway     frame       seeds
+//!   gateway     frame       settings
+//!   seeds
 //!   record      ticket
 //!   ids         payload     codec       error
 //!   forms       limits
@@ -24,6 +25,7 @@
 //! - [`record`]: signed records of the DHT.
 //! - [`seeds`]: hosts and lists of nodes, as operators write them.
 //! - [`session`]: both ends of a control session and of a data connection, sans-IO.
+//! - [`settings`]: the network core's settings, as `config.toml` and the admin session have them.
 //! - [`ticket`]: text that lets a stranger dial a node.
 //! - [`transport`]: frames on local sockets, and the admin session with its descriptors.
 //!
@@ -43,6 +45,7 @@ pub mod payload;
 pub mod record;
 pub mod seeds;
 pub mod session;
+pub mod settings;
 pub mod ticket;
 #[cfg(feature = "transport")]
 pub mod transport;

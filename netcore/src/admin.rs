@@ -8,6 +8,7 @@ use std::time::Duration;
 use polypeer_ipc_protocol::admin::{AdminCommand, AdminEvent, AdminFrame, AdminRequest, AdminResponse, NetStatus};
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::gateway::Reach;
+use polypeer_ipc_protocol::settings::NetSettings;
 use polypeer_ipc_protocol::ticket::Ticket;
 use polypeer_ipc_protocol::transport::TransportError;
 use polypeer_ipc_protocol::transport::admin::{AdminChannel, AdminSender, Handover};
@@ -30,6 +31,9 @@ pub enum AdminError {
     /// Thousands of answers wait.
     #[error("the supervisor does not read the admin session")]
     NotRead,
+    /// The first request was another.
+    #[error("the admin session does not begin with the settings")]
+    NotConfigured,
 }
 
 /// What a command leads to.
@@ -37,6 +41,22 @@ enum Outcome {
     Answer(AdminResponse),
     /// Answer, then exit.
     Last(AdminResponse),
+}
+
+/// Reads the first request of the session: its id, and the settings. Nothing when the session has ended already.
+pub(crate) async fn settings(channel: &mut AdminChannel) -> Result<Option<(u64, NetSettings)>, AdminError> {
+    match channel.recv::<AdminCommand>().await {
+        Ok(Some((AdminCommand { id, request: AdminRequest::Configure(settings) }, _))) => Ok(Some((id, *settings))),
+        Ok(Some(_)) => Err(AdminError::NotConfigured),
+        Ok(None) => Ok(None),
+        Err(error) => ended(error).map(|()| None),
+    }
+}
+
+/// Answers that one.
+pub(crate) async fn configured(channel: &mut AdminChannel, id: u64) -> Result<(), AdminError> {
+    let response = AdminFrame::Response { id, response: AdminResponse::Done };
+    channel.send(&response, None).await.or_else(ended)
 }
 
 /// Serves the admin session until it ends or asks for the end.
@@ -129,6 +149,10 @@ impl Session {
                 self.core.open();
                 AdminResponse::Done
             }
+            AdminRequest::Configure(_) => AdminResponse::Failed(Failure::new(
+                ErrorCode::BadArgument,
+                "the network core is configured already; restart it to change its settings",
+            )),
             other if self.work.len() < ADMIN_REQUESTS => {
                 let core = Arc::clone(&self.core);
                 self.work.spawn(async move { (id, Box::pin(answer(&core, other)).await) });
@@ -185,7 +209,8 @@ async fn query(core: &Core, request: AdminRequest) -> Result<AdminResponse, Fail
         AdminRequest::Traffic => {
             AdminResponse::Traffic(core.node.accounts.all().iter().map(|account| account.traffic()).collect())
         }
-        AdminRequest::AddLaunch { .. }
+        AdminRequest::Configure(_)
+        | AdminRequest::AddLaunch { .. }
         | AdminRequest::RemoveLaunch { .. }
         | AdminRequest::SetGrants { .. }
         | AdminRequest::Start

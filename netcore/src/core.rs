@@ -7,19 +7,20 @@ use bytes::Bytes;
 use polypeer_ipc_protocol::admin::AdminEvent;
 use polypeer_ipc_protocol::gateway::Payload;
 use polypeer_ipc_protocol::ids::{NodeId, Protocol};
+use polypeer_ipc_protocol::settings::NetSettings;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::address::AddressRecord;
 use crate::dht::DhtHandle;
 use crate::discovery::Discovery;
-use crate::discovery::config::DiscoveryConfig;
 use crate::gateway::{self, Hub, StreamOpener};
 use crate::gossip::driver::GossipHandle;
 use crate::identity::Identity;
 use crate::keys::SharedKeys;
 use crate::link::{Answering, FrameReceiver, InUse, Link, LinkHandler, Links, PeerStream, Serving};
 use crate::node::{Node, Phase};
+use crate::peers::marks::Marks;
 use crate::peers::{Peers, PeersConfig};
 use crate::query::{self, Handlers, Question};
 use crate::reach::ReachHandle;
@@ -46,22 +47,24 @@ pub struct Core {
 impl Core {
     /// Binds the sockets and loads what is remembered; accepts and dials nothing before [`Self::open`]. With it, the events
     /// for the supervisor.
-    pub async fn bind(options: Options) -> Result<(Self, mpsc::Receiver<AdminEvent>), RunError> {
+    pub async fn bind(options: Options, settings: NetSettings) -> Result<(Self, mpsc::Receiver<AdminEvent>), RunError> {
+        settings.check()?;
         let identity = Arc::new(Identity::load_or_create(&options.home.join("identity.key"))?);
-        let (node, events) = Node::new(Arc::clone(&identity) as SharedKeys, options.network.clone(), options.timings);
+        let network = String::from(settings.network);
+        let (node, events) = Node::new(Arc::clone(&identity) as SharedKeys, network.clone(), options.timings);
         let links = Arc::new(Links::new(Arc::clone(&node)));
-        let low = options.marks.low;
-        let discovery = DiscoveryConfig { lan: options.lan && options.discovery.lan, ..options.discovery };
+        let marks = Marks::configured(settings.seed_only, &settings.peers);
+        let low = marks.low;
         let config = PeersConfig {
-            explicit_listen: !options.listen.is_empty(),
-            listen: options.listen,
-            remembered: discovery.remembered,
-            network: options.network,
+            explicit_listen: !settings.listen.is_empty(),
+            listen: settings.listen,
+            remembered: settings.discovery.remembered,
+            network,
             idle: options.idle,
-            marks: options.marks,
+            marks,
             ..PeersConfig::new(options.home, Arc::clone(&identity))
         };
-        let services = Services::new(&node, &links, discovery, low);
+        let services = Services::new(&node, &links, settings.discovery, low);
         let Services { dht, gossip, reach, discovery, .. } = &services;
         let (dht, gossip, reach) = (|| Arc::clone(dht), || Arc::clone(gossip), || Arc::clone(reach));
         let hub = Arc::new(Hub::new(Arc::clone(&node), Arc::clone(&links), dht(), gossip(), reach()));

@@ -51,61 +51,43 @@ pub mod wire;
 
 pub use polypeer_engine::{address, bounded, keys, now, rate};
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use polypeer_ipc_protocol::settings::InvalidSettings;
 use polypeer_ipc_protocol::transport::admin::{AdminChannel, AdminEnd};
 
 use admin::AdminError;
 pub use core::Core;
-use discovery::config::DiscoveryConfig;
 use identity::IdentityError;
 use limits::Timings;
 use peers::StartError;
-use peers::marks::Marks;
 
-/// What a network core is started with.
+/// What a network core is started with, beside the settings that the supervisor sends.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The node's folder: its key and what it remembers of peers.
     pub home: PathBuf,
-    /// Where to listen; empty for the default port of both families, or the next free one.
-    pub listen: Vec<SocketAddr>,
-    /// Whether to look for peers on the local network; off if this or [`DiscoveryConfig::lan`] is.
-    pub lan: bool,
-    /// The ways to find peers.
-    pub discovery: DiscoveryConfig,
-    /// The network's name: nodes of others are not talked to.
-    pub network: String,
     /// How long a connection to a silent peer lives.
     pub idle: Duration,
-    /// How many peers to have: `Marks::new(low, high)`.
-    pub marks: Marks,
-    /// The other waiting times.
+    /// The other timeouts.
     pub timings: Timings,
 }
 
 impl Options {
     /// The defaults, for a node in `home`.
     pub fn new(home: PathBuf) -> Self {
-        Self {
-            home,
-            listen: Vec::new(),
-            lan: true,
-            discovery: DiscoveryConfig::default(),
-            network: "main".to_owned(),
-            idle: transport::IDLE,
-            marks: Marks::default(),
-            timings: Timings::default(),
-        }
+        Self { home, idle: transport::IDLE, timings: Timings::default() }
     }
 }
 
 /// Why a network core did not start, or stopped by itself.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
+    /// The supervisor sent settings that break a rule.
+    #[error("use the settings")]
+    Settings(#[from] InvalidSettings),
     /// No key.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -120,9 +102,11 @@ pub enum RunError {
 /// Runs a network core whose supervisor is at the other end of `admin`, until that session ends. Must be called within
 /// a multi-threaded runtime.
 pub async fn run(options: Options, admin: AdminEnd) -> Result<(), RunError> {
-    let channel = AdminChannel::from_end(admin).map_err(|error| AdminError::Transport(error.into()))?;
-    let (core, events) = Core::bind(options).await?;
-    tracing::info!(node = %core.node.id, "network core is up; waiting for the supervisor");
+    let mut channel = AdminChannel::from_end(admin).map_err(|error| AdminError::Transport(error.into()))?;
+    let Some((configure, settings)) = admin::settings(&mut channel).await? else { return Ok(()) };
+    let (core, events) = Core::bind(options, settings).await?;
+    admin::configured(&mut channel, configure).await?;
+    tracing::info!(node = %core.node.id, "the network core is up and waits for its start");
     let core = Arc::new(core);
     let ended = admin::run(Arc::clone(&core), channel, events).await;
     core.peers.close(Instant::now() + GOODBYE).await;

@@ -4,11 +4,11 @@
 
 use std::sync::Arc;
 
+use polypeer_ipc_protocol::settings::DiscoverySettings;
 use tokio::task::JoinSet;
 
 use crate::dht::driver::KAD;
 use crate::dht::{self, Asker, DhtHandle};
-use crate::discovery::config::DiscoveryConfig;
 use crate::discovery::{self, Discovery, EXCHANGE};
 use crate::gossip::driver::{self as gossip, GOSSIP, GossipHandle};
 use crate::link::Links;
@@ -34,7 +34,7 @@ pub struct Services {
 
 impl Services {
     /// Makes the handles; nothing runs before [`Self::start`]. `low` is the number of peers to be connected to.
-    pub(crate) fn new(node: &Arc<Node>, links: &Arc<Links>, discovery: DiscoveryConfig, low: usize) -> Self {
+    pub(crate) fn new(node: &Arc<Node>, links: &Arc<Links>, discovery: DiscoverySettings, low: usize) -> Self {
         let queries = Arc::new(Queries::new(Arc::clone(node), Arc::clone(links)));
         let dht = Arc::<DhtHandle>::default();
         let discovery = Discovery::new(Arc::clone(node), Arc::clone(&queries), Arc::clone(&dht), discovery, low);

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use common::{Netcore, until, within};
 use polypeer_ipc_protocol::admin::{AdminEvent, AdminRequest, AdminResponse, PeerRecord, PeerState};
+use polypeer_ipc_protocol::settings::{DiscoverySettings, NetSettings};
 use tempfile::TempDir;
 
 /// Two namespaces; they and their cables go with this.
@@ -47,10 +48,14 @@ impl Machines {
     }
 
     async fn start(&self, machine: usize, listen: &[&str], network: &str) -> Netcore {
-        let mut options = vec!["--no-builtin".to_owned(), format!("--network={network}")];
-        options.extend(listen.iter().map(|address| format!("--listen={address}")));
+        let settings = NetSettings {
+            listen: listen.iter().map(|address| address.parse().unwrap()).collect(),
+            network: network.parse().unwrap(),
+            discovery: DiscoverySettings { builtin: false, ..DiscoverySettings::default() },
+            ..NetSettings::default()
+        };
         let by = ["ip", "netns", "exec", &self.names[machine]];
-        let netcore = Netcore::spawn_by(&by, Arc::new(TempDir::new().unwrap()), &options);
+        let netcore = Netcore::spawn_by(&by, Arc::new(TempDir::new().unwrap()), settings).await;
         assert_eq!(netcore.ask(AdminRequest::Start).await, AdminResponse::Done);
         netcore
     }

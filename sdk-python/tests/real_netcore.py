@@ -22,6 +22,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 ADD_LAUNCH, REMOVE_LAUNCH, SET_GRANTS, START = range(4)
+CONFIGURE = 16
 _RESPONSE, _FAILED, _DONE = 0, 0, 1
 
 
@@ -41,6 +42,16 @@ def everything() -> bytes:
     all_names = struct.pack("<Q", 1) + text("*")
     nothing = struct.pack("<Q", 0)
     return all_names * 3 + struct.pack("<I", 1) + all_names * 2 + nothing
+
+
+def settings() -> bytes:
+    """One loopback address, the local network off, the other settings as by default."""
+    listen = struct.pack("<Q", 1) + text("127.0.0.1:0")
+    no_watermarks = struct.pack("<??", False, False)
+    node = listen + text("main") + struct.pack("<?", False) + no_watermarks
+    sources = struct.pack("<??Q??Q??", True, False, 0, False, True, 0, True, True)  # remembered, lan, …, exchange, dht
+    mainline = struct.pack("<?HQ", False, 0, 0)
+    return node + sources + mainline
 
 
 @dataclass
@@ -74,11 +85,12 @@ class Netcore:
     async def start(self, launches: list[Launch]) -> None:
         ours, theirs = socket.socketpair()
         self.home.mkdir(exist_ok=True)
-        command = [str(self.program), "--home", str(self.home), "--listen", "127.0.0.1:0", "--no-lan"]
+        command = [str(self.program), "--home", str(self.home)]
         self.process = spawn(command, theirs, self.home / "netcore.log")
         theirs.close()
         ours.setblocking(False)
         self.admin, self.received = ours, b""
+        await self.ask(struct.pack("<I", CONFIGURE) + settings())
         for launch in launches:
             body = struct.pack("<IQ", ADD_LAUNCH, launch.number) + text(launch.plugin) + launch.token + launch.grants
             await self.ask(body, launch.listening.fileno())

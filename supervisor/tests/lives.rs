@@ -187,8 +187,9 @@ async fn killed_netcore_is_started_again_and_learns_every_launch() {
     let answer = world.supervisor.admin(AdminRequest::Peers).await.expect("it answers again");
     assert_eq!(answer, AdminResponse::Peers(Vec::new()));
     let events = std::fs::read_to_string(world.home.root().join("netcore.events")).expect("it records");
-    let begins: Vec<&str> = events.lines().filter(|line| line.contains("begin")).collect();
-    assert!(!begins[0].contains("7470") && begins[1].contains("\"--listen\", \"127.0.0.1:7470\""), "{begins:?}");
+    let settings: Vec<&str> = events.lines().filter(|line| line.contains("\"configure\"")).collect();
+    assert!(settings[0].contains("\"listen\": []"), "{settings:?}");
+    assert!(settings[1].contains("\"listen\": [\"127.0.0.1:7470\"]"), "{settings:?}");
     drop(operator);
     until("the operator's launch is over", || {
         let events = std::fs::read_to_string(world.home.root().join("netcore.events")).unwrap_or_default();
@@ -205,6 +206,18 @@ async fn netcore_finds_its_session_at_3_and_no_other_descriptor() {
     let begin = events.lines().next().expect("it began");
     // The highest is the listing itself.
     assert!(begin.contains("\"descriptors\": [0, 1, 2, 3, 4]"), "{begin}");
-    assert!(begin.contains("\"--no-lan\", \"--network\", \"main\""), "{begin}");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn netcore_gets_its_settings_first_and_then_starts() {
+    let world = World::start(&[]).await;
+    let events = std::fs::read_to_string(world.home.root().join("netcore.events")).expect("it records");
+    let events: Vec<serde_json::Value> =
+        events.lines().map(|line| serde_json::from_str(line).expect("a document")).collect();
+    let names: Vec<_> = events.iter().filter_map(|event| event["event"].as_str()).collect();
+    assert_eq!(names, ["begin", "configure", "start"]);
+    assert_eq!(events[0]["arguments"], serde_json::json!(["--home", world.home.root()]));
+    assert_eq!((&events[1]["network"], &events[1]["lan"]), (&"main".into(), &false.into()));
     world.end().await;
 }

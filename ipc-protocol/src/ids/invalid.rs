@@ -20,6 +20,8 @@ pub enum InvalidId {
     Pattern { text: String },
     #[error("{text:?} is not a name: expected 1 to {MAX_NAME} of a-z, 0-9, '.', '_', '-' and '/'")]
     Name { text: String },
+    #[error("{text:?} is not a network name; expected 1 to 32 of a-z, 0-9 and '-'")]
+    Network { text: String },
 }
 
 /// The first 80 characters of a text, for an error.

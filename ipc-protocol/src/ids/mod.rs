@@ -6,4 +6,4 @@ mod names;
 
 pub use invalid::InvalidId;
 pub use keys::{Hash, NodeId, Secret};
-pub use names::{Name, OPERATOR, Pattern, PluginId, Protocol};
+pub use names::{Name, NetworkName, OPERATOR, Pattern, PluginId, Protocol};

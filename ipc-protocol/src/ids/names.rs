@@ -68,6 +68,22 @@ fn valid_plugin(text: &str) -> bool {
     (2..=40).contains(&text.len()) && text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
 }
 
+/// The name of a network, which separates its nodes from those of others: 1 to 32 of `a-z`, `0-9` and `-`. Default `main`.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NetworkName(String);
+
+name!(NetworkName, Network, valid_network);
+
+fn valid_network(text: &str) -> bool {
+    (1..=32).contains(&text.len()) && text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+}
+
+impl Default for NetworkName {
+    fn default() -> Self {
+        Self("main".to_owned())
+    }
+}
+
 /// A protocol, `name/version`: the routing key of streams and calls. At most 80 bytes.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Protocol(String);

@@ -12,10 +12,9 @@ use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{RData, Record, RecordType};
 use polypeer_ipc_protocol::limits::MAX_TICKET;
 use polypeer_ipc_protocol::seeds::{Host, MAX_ENTRIES};
+use polypeer_ipc_protocol::settings::DEFAULT_PORT;
 use polypeer_ipc_protocol::ticket::Ticket;
 use tokio::task::JoinSet;
-
-use crate::peers::DEFAULT_PORT;
 
 /// Addresses taken of one name: what fits in a response of 4 KiB.
 const MAX_ADDRESSES: usize = 64;

@@ -28,7 +28,7 @@ pub(super) fn refused(
     address: SocketAddr,
     source: Source,
 ) -> Option<impl Future<Output = Answer> + use<>> {
-    if !discovery.config.exchange {
+    if !discovery.settings.exchange {
         return None;
     }
     let mut state = discovery.state();

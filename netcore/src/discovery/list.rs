@@ -1,13 +1,15 @@
-//! The list of nodes that comes with the program.
+//! Lists of nodes to begin with: the one that comes with the program, and the operator's.
 
 use polypeer_ipc_protocol::seeds::{Entry, InvalidEntry};
+use polypeer_ipc_protocol::settings::DiscoverySettings;
 
 /// One ticket or address a line; `#` begins a comment.
 const BUILTIN: &str = include_str!("builtin.txt");
 
-/// What `builtin.txt` names; a test makes sure that every line can be read.
-pub(super) fn builtin() -> Vec<Entry> {
-    read(BUILTIN).flatten().collect()
+/// The built-in list, unless it is off, and the configured one. A test makes sure that each built-in line can be read.
+pub(super) fn entries(settings: &DiscoverySettings) -> Vec<Entry> {
+    let builtin = if settings.builtin { BUILTIN } else { "" };
+    read(builtin).flatten().chain(settings.list.iter().cloned()).collect()
 }
 
 fn read(text: &str) -> impl Iterator<Item = Result<Entry, InvalidEntry>> {

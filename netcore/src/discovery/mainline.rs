@@ -16,8 +16,8 @@ use futures_core::Stream;
 use mainline::async_dht::AsyncDht;
 use mainline::{DEFAULT_BOOTSTRAP_NODES, Dht, Id};
 use polypeer_ipc_protocol::seeds::Host;
+use polypeer_ipc_protocol::settings::MainlineSettings;
 
-use super::config::MainlineConfig;
 use super::dns;
 
 /// Addresses taken of one lookup: each is dialed to find out who is there, a few at a time.
@@ -40,9 +40,13 @@ pub struct Rendezvous {
 
 impl Rendezvous {
     /// Binds the socket, on `bind`, and enters the DHT. Fails in words.
-    pub async fn start(config: &MainlineConfig, bind: Ipv4Addr, resolver: Option<SocketAddr>) -> Result<Self, String> {
-        let bootstrap = bootstrap(&config.bootstrap, resolver).await?;
-        let port = config.port;
+    pub async fn start(
+        settings: &MainlineSettings,
+        bind: Ipv4Addr,
+        resolver: Option<SocketAddr>,
+    ) -> Result<Self, String> {
+        let bootstrap = bootstrap(&settings.bootstrap, resolver).await?;
+        let port = settings.port;
         let unusable = |error: &dyn std::fmt::Display| {
             format!(
                 "the UDP port {port} for Mainline cannot be used ({error}); set another in [discovery.mainline] port"
@@ -156,7 +160,7 @@ mod tests {
     async fn two_nodes_meet_in_a_network_of_this_machine() {
         let testnet = tokio::task::spawn_blocking(|| Testnet::builder(5).build()).await.expect("built").expect("bound");
         let bootstrap: Vec<Host> = testnet.bootstrap.iter().map(|node| node.parse().expect("a host")).collect();
-        let config = MainlineConfig { port: 0, bootstrap };
+        let config = MainlineSettings { enabled: true, port: 0, bootstrap };
         let start = || Rendezvous::start(&config, Ipv4Addr::LOCALHOST, None);
         let (first, second) = (start().await.expect("started"), start().await.expect("started"));
         let noon = 20_000 * DAY + DAY / 2;
@@ -172,10 +176,11 @@ mod tests {
         let taken = std::net::UdpSocket::bind("127.0.0.1:0").expect("bound");
         let port = taken.local_addr().expect("an address").port();
         let bootstrap = vec!["127.0.0.1:1".parse().expect("a host")];
-        let config = MainlineConfig { port, bootstrap };
+        let config = MainlineSettings { enabled: true, port, bootstrap };
         let error = Rendezvous::start(&config, Ipv4Addr::LOCALHOST, None).await.expect_err("taken");
         assert!(error.contains(&port.to_string()) && error.contains("[discovery.mainline] port"), "{error}");
-        let config = MainlineConfig { port: 0, bootstrap: vec!["[::1]:6881".parse().expect("a host")] };
+        let config =
+            MainlineSettings { enabled: true, port: 0, bootstrap: vec!["[::1]:6881".parse().expect("a host")] };
         let error = Rendezvous::start(&config, Ipv4Addr::LOCALHOST, None).await.expect_err("no IPv4");
         assert!(error.contains("IPv4"), "{error}");
     }

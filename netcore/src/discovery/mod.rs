@@ -13,7 +13,6 @@
 //! [`crate::services`] starts the driver, and [`trouble`], which tells the operator what does not work; the order of the
 //! sources is that of [`schedule::Way`].
 
-pub mod config;
 pub mod dns;
 pub(crate) mod driver;
 mod full;
@@ -33,6 +32,7 @@ use std::time::{Duration, Instant};
 use polypeer_ipc_protocol::admin::SourceStatus;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::ids::NodeId;
+use polypeer_ipc_protocol::settings::DiscoverySettings;
 use tokio::sync::watch;
 
 use crate::address::{AddressRecord, Zone};
@@ -43,7 +43,6 @@ use crate::now::Now;
 use crate::peers::score::ScoreEvent;
 use crate::query::Queries;
 use crate::random;
-use config::DiscoveryConfig;
 use crosscheck::CrossCheck;
 use exchange::{Exchange, Refusal};
 use schedule::{Schedule, ScheduleConfig, Way};
@@ -57,7 +56,7 @@ pub struct Discovery {
     node: Arc<Node>,
     queries: Arc<Queries>,
     dht: Arc<DhtHandle>,
-    config: DiscoveryConfig,
+    settings: DiscoverySettings,
     state: Mutex<State>,
     changed: watch::Sender<()>,
 }
@@ -101,17 +100,17 @@ impl Discovery {
         node: Arc<Node>,
         queries: Arc<Queries>,
         dht: Arc<DhtHandle>,
-        config: DiscoveryConfig,
+        settings: DiscoverySettings,
         low: usize,
     ) -> Self {
-        let schedule = ScheduleConfig { enabled: config.enabled(), low };
+        let schedule = ScheduleConfig { enabled: ways::enabled(&settings), low };
         let state = State {
             schedule: Schedule::new(schedule, clock::now(), random::bytes()),
             exchange: Exchange::new(Arc::clone(&node.keys), random::bytes()),
             check: CrossCheck::new(low),
             seeds: Seeds::default(),
         };
-        Self { node, queries, dht, config, state: Mutex::new(state), changed: watch::Sender::default() }
+        Self { node, queries, dht, settings, state: Mutex::new(state), changed: watch::Sender::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -184,7 +183,7 @@ pub(crate) async fn answer(
     payload: &[u8],
 ) -> Result<Vec<u8>, Failure> {
     let node = &discovery.node;
-    if !discovery.config.exchange {
+    if !discovery.settings.exchange {
         return Err(Failure::new(ErrorCode::Unsupported, "this node exchanges no peers"));
     }
     let admitted = discovery.state().exchange.admit(clock::now(), &asker, payload);

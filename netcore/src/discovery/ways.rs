@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use polypeer_ipc_protocol::ids::NodeId;
 use polypeer_ipc_protocol::seeds::Entry;
+use polypeer_ipc_protocol::settings::DiscoverySettings;
 use polypeer_ipc_protocol::ticket::Ticket;
 use rand::seq::SliceRandom;
 use tokio::task::JoinSet;
@@ -16,7 +17,7 @@ use super::exchange::{Exchange, MAX_RECORDS};
 use super::lan::{self, LanConfig, LanEvent};
 use super::mainline::Rendezvous;
 use super::schedule::Way;
-use super::{Discovery, dns, reachable};
+use super::{Discovery, dns, list, reachable};
 use crate::address::AddressRecord;
 use crate::clock;
 use crate::dht::Key;
@@ -57,6 +58,20 @@ impl Answer {
 }
 
 type Question = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+/// The sources that are on and have something to ask.
+pub(super) fn enabled(settings: &DiscoverySettings) -> Vec<Way> {
+    let is_on = |way: &Way| match way {
+        Way::Remembered => settings.remembered,
+        Way::Lan => settings.lan,
+        Way::Dns => !settings.dns_seeds.is_empty(),
+        Way::List => !list::entries(settings).is_empty(),
+        Way::Exchange => settings.exchange,
+        Way::Dht => settings.dht,
+        Way::Mainline => settings.mainline.enabled,
+    };
+    Way::ALL.into_iter().filter(is_on).collect()
+}
 
 /// The sources, as the driver asks them.
 pub(super) struct Ways {
@@ -139,8 +154,8 @@ fn remembered(node: &Node) -> Answer {
 }
 
 async fn ask_dns(discovery: &Arc<Discovery>) -> Answer {
-    let config = &discovery.config;
-    let found = dns::resolve(&config.dns_seeds, config.resolver).await;
+    let settings = &discovery.settings;
+    let found = dns::resolve(&settings.dns_seeds, settings.resolver).await;
     let named = (found.addresses.len() + found.tickets.len()) as u64;
     follow(&discovery.node, found.tickets, Source::Dns);
     let answered = dial_seeds(discovery, found.addresses, Source::Dns).await;
@@ -150,9 +165,8 @@ async fn ask_dns(discovery: &Arc<Discovery>) -> Answer {
 }
 
 async fn ask_list(discovery: &Arc<Discovery>) -> Answer {
-    let config = &discovery.config;
     let (mut tickets, mut addresses) = (Vec::new(), Vec::new());
-    for entry in config.entries() {
+    for entry in list::entries(&discovery.settings) {
         match entry {
             Entry::Ticket(ticket) => tickets.push(ticket),
             Entry::Address(address) => addresses.push(address),
@@ -323,9 +337,7 @@ async fn ask_dht(discovery: &Arc<Discovery>) -> Answer {
 }
 
 async fn ask_mainline(discovery: &Arc<Discovery>, rendezvous: &tokio::sync::Mutex<Option<Rendezvous>>) -> Answer {
-    let node = &discovery.node;
-    let config = &discovery.config;
-    let Some(mainline) = &config.mainline else { return Answer::default() };
+    let (node, settings) = (&discovery.node, &discovery.settings);
     let Ok(peers) = node.peers() else { return Answer::default() };
     let listens = peers.transport().local_addresses();
     let own = listens.iter().find_map(|address| match address {
@@ -336,7 +348,7 @@ async fn ask_mainline(discovery: &Arc<Discovery>, rendezvous: &tokio::sync::Mute
     if rendezvous.is_none() {
         // Where this node listens on one address only, it uses no other here either.
         let bind = own.map_or(Ipv4Addr::UNSPECIFIED, |own| *own.ip());
-        match Rendezvous::start(mainline, bind, config.resolver).await {
+        match Rendezvous::start(&settings.mainline, bind, settings.resolver).await {
             Ok(ready) => *rendezvous = Some(ready),
             Err(problem) => return Answer::failed(problem),
         }
@@ -353,5 +365,25 @@ async fn ask_mainline(discovery: &Arc<Discovery>, rendezvous: &tokio::sync::Mute
             Answer { named, problem: None }
         }
         Err(problem) => Answer::failed(problem),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use polypeer_ipc_protocol::settings::MainlineSettings;
+
+    use super::*;
+
+    #[test]
+    fn source_without_anything_to_ask_is_off() {
+        let nothing = DiscoverySettings { builtin: false, ..DiscoverySettings::default() };
+        assert_eq!(enabled(&nothing), [Way::Remembered, Way::Lan, Way::Exchange, Way::Dht]);
+        let all = DiscoverySettings {
+            dns_seeds: vec!["seed.example.org".parse().expect("a host")],
+            list: vec!["192.0.2.1:7470".parse().expect("an entry")],
+            mainline: MainlineSettings { enabled: true, ..MainlineSettings::default() },
+            ..nothing
+        };
+        assert_eq!(enabled(&all), Way::ALL);
     }
 }

@@ -9,9 +9,6 @@ use super::marks::Marks;
 use crate::identity::Identity;
 use crate::transport::{BindError, IDLE};
 
-/// The default port of a node.
-pub const DEFAULT_PORT: u16 = 7470;
-
 /// What a node's network side is made from.
 #[derive(Debug)]
 pub struct PeersConfig {

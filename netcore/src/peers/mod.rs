@@ -33,6 +33,7 @@ use polypeer_ipc_protocol::admin::{Cause, NetStatus, PeerRecord};
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::ids::NodeId;
 use polypeer_ipc_protocol::limits::MAX_TICKET_ADDRESSES;
+use polypeer_ipc_protocol::settings::DEFAULT_PORT;
 use polypeer_ipc_protocol::ticket::Ticket;
 use tokio::sync::broadcast;
 
@@ -41,7 +42,7 @@ use crate::clock;
 use crate::transport::path::plain;
 use crate::transport::{Choice, DialError, Transport};
 use book::Source;
-pub use config::{DEFAULT_PORT, PeersConfig, StartError};
+pub use config::{PeersConfig, StartError};
 pub use event::{Established, OnEstablished, OnQuery, PeerEvent};
 use score::ScoreEvent;
 use shared::Shared;

@@ -18,6 +18,8 @@ use polypeer_ipc_protocol::ids::{Name, NodeId, Protocol};
 #[allow(unused_imports, reason = "not every test program has a deaf plugin")]
 pub use deaf::Deaf;
 pub use netcore::Netcore;
+#[allow(unused_imports, reason = "most test programs have no settings of their own")]
+pub use netcore::alone;
 #[allow(unused_imports, reason = "most test programs have no deadlines of their own")]
 pub use patience::PATIENCE as DEADLINE;
 pub use patience::within;

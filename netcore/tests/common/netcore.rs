@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use polypeer_ipc_protocol::admin::{AdminCommand, AdminEvent, AdminFrame, AdminRequest, AdminResponse, NetStatus};
 use polypeer_ipc_protocol::gateway::Grants;
+use polypeer_ipc_protocol::settings::{DiscoverySettings, NetSettings};
 use polypeer_ipc_protocol::ticket::Ticket;
 use polypeer_ipc_protocol::transport::admin::{AdminChannel, AdminSender};
 use polypeer_netcore::Options;
@@ -19,6 +20,15 @@ use tokio::process::{Child, Command};
 use tokio::sync::{oneshot, watch};
 
 use super::{Launch, Plugin, within};
+
+/// Settings of a node on a loopback port of its own that does not look at the local network.
+pub fn alone() -> NetSettings {
+    NetSettings {
+        listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
+        discovery: DiscoverySettings { lan: false, ..DiscoverySettings::default() },
+        ..NetSettings::default()
+    }
+}
 
 enum Running {
     Process(Child),
@@ -45,24 +55,25 @@ struct Answers {
 impl Netcore {
     /// A process in a home of its own, started.
     pub async fn start() -> Self {
-        let netcore = Self::spawn(Arc::new(TempDir::new().unwrap()), "main");
+        let netcore = Self::spawn(Arc::new(TempDir::new().unwrap()), "main").await;
         assert_eq!(netcore.ask(AdminRequest::Start).await, AdminResponse::Done);
         netcore
     }
 
     /// A process in `home` that waits for `Start`.
-    pub fn spawn(home: Arc<TempDir>, network: &str) -> Self {
-        Self::spawn_with(home, network, &[])
+    pub async fn spawn(home: Arc<TempDir>, network: &str) -> Self {
+        Self::spawn_by(&[], home, NetSettings { network: network.parse().unwrap(), ..alone() }).await
     }
 
-    /// The same, with more options.
-    pub fn spawn_with(home: Arc<TempDir>, network: &str, options: &[String]) -> Self {
-        let alone = ["--no-lan", "--listen", "127.0.0.1:0", "--network", network].map(str::to_owned);
-        Self::spawn_by(&[], home, &[&alone, options].concat())
+    /// A process that the command `by` starts, with these settings; it waits for `Start`.
+    pub async fn spawn_by(by: &[&str], home: Arc<TempDir>, settings: NetSettings) -> Self {
+        let netcore = Self::unconfigured(by, home);
+        netcore.configure(settings).await;
+        netcore
     }
 
-    /// A process that the command `by` starts, with these options alone.
-    pub fn spawn_by(by: &[&str], home: Arc<TempDir>, options: &[String]) -> Self {
+    /// A process that waits for its settings.
+    pub fn unconfigured(by: &[&str], home: Arc<TempDir>) -> Self {
         let (channel, far) = AdminChannel::pair().unwrap();
         // The shell moves the socket from its standard input to descriptor 3.
         let child = Command::new("sh")
@@ -70,7 +81,6 @@ impl Netcore {
             .args(by)
             .args([env!("CARGO_BIN_EXE_polypeer-netcore"), "--home"])
             .arg(home.path())
-            .args(options)
             .stdin(Stdio::from(far))
             .kill_on_drop(true)
             .spawn()
@@ -84,19 +94,14 @@ impl Netcore {
         let _ = log.try_init(); // another test of this process may have been first
         let home = Arc::new(TempDir::new().unwrap());
         let (channel, far) = AdminChannel::pair().unwrap();
-        let options = Options {
-            listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
-            lan: false,
-            idle,
-            timings,
-            ..Options::new(home.path().to_owned())
-        };
+        let options = Options { home: home.path().to_owned(), idle, timings };
         let task = tokio::spawn(async move {
             if let Err(error) = polypeer_netcore::run(options, far).await {
                 eprintln!("netcore inside the test: {error}");
             }
         });
         let netcore = Self::new(Running::Task(task), channel, home);
+        netcore.configure(alone()).await;
         assert_eq!(netcore.ask(AdminRequest::Start).await, AdminResponse::Done);
         netcore
     }
@@ -129,11 +134,25 @@ impl Netcore {
         }
     }
 
+    async fn configure(&self, settings: NetSettings) {
+        assert_eq!(self.ask(AdminRequest::Configure(Box::new(settings))).await, AdminResponse::Done);
+    }
+
     pub async fn ask(&self, request: AdminRequest) -> AdminResponse {
         self.ask_with(request, None).await
     }
 
     pub async fn ask_with(&self, request: AdminRequest, descriptor: Option<&OwnedFd>) -> AdminResponse {
+        let answer = self.send(request, descriptor).await;
+        within("an admin answer", answer).await.expect("the admin session stands")
+    }
+
+    /// Sends a request whose answer may never come.
+    pub async fn tell(&self, request: AdminRequest) {
+        drop(self.send(request, None).await);
+    }
+
+    async fn send(&self, request: AdminRequest, descriptor: Option<&OwnedFd>) -> oneshot::Receiver<AdminResponse> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (answered, answer) = oneshot::channel();
         self.answers.waiting.lock().unwrap().insert(id, answered);
@@ -141,8 +160,7 @@ impl Netcore {
         let mut sender = self.sender.lock().await;
         let sent = sender.as_mut().expect("the session stands").send(&command, descriptor);
         sent.await.unwrap();
-        drop(sender);
-        within("an admin answer", answer).await.expect("the admin session stands")
+        answer
     }
 
     pub async fn ticket(&self) -> Ticket {

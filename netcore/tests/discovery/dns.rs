@@ -1,14 +1,14 @@
 //! DNS seeds, from a name server of this test.
 
 use hickory_resolver::proto::op::ResponseCode;
-use polypeer_netcore::discovery::config::DiscoveryConfig;
+use polypeer_ipc_protocol::settings::DiscoverySettings;
 
 use crate::names::{Known, Names};
 use crate::world::{World, nothing};
 
-fn asks(names: &Names, seeds: &[String]) -> DiscoveryConfig {
+fn asks(names: &Names, seeds: &[String]) -> DiscoverySettings {
     let dns_seeds = seeds.iter().map(|seed| seed.parse().expect("a host")).collect();
-    DiscoveryConfig { dns_seeds, resolver: Some(names.address), ..nothing() }
+    DiscoverySettings { dns_seeds, resolver: Some(names.address), ..nothing() }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use polypeer_ipc_protocol::codec;
 use polypeer_ipc_protocol::ids::NodeId;
+use polypeer_ipc_protocol::settings::{DiscoverySettings, NetSettings, PeerSettings};
 use polypeer_netcore::address::AddressRecord;
 use polypeer_netcore::discovery::EXCHANGE;
-use polypeer_netcore::discovery::config::DiscoveryConfig;
 use polypeer_netcore::discovery::exchange::Exchange;
 use polypeer_netcore::peers::PeerEvent;
 use polypeer_netcore::peers::marks::Marks;
@@ -20,10 +20,10 @@ use crate::patience::{PATIENCE, within};
 use crate::world::nothing;
 
 /// A node in `home`, open.
-async fn start(home: &TempDir, discovery: DiscoveryConfig, marks: Marks) -> Core {
+async fn start(home: &TempDir, discovery: DiscoverySettings, peers: PeerSettings) -> Core {
     let listen = vec!["127.0.0.1:0".parse().expect("an address")];
-    let core = Core::bind(Options { listen, discovery, marks, ..Options::new(home.path().to_owned()) }).await;
-    let (core, _) = core.expect("bound");
+    let settings = NetSettings { listen, discovery, peers, ..NetSettings::default() };
+    let (core, _) = Core::bind(Options::new(home.path().to_owned()), settings).await.expect("bound");
     core.open();
     core
 }
@@ -32,15 +32,15 @@ fn home() -> TempDir {
     TempDir::new().expect("a temporary folder")
 }
 
-fn exchanges() -> DiscoveryConfig {
-    DiscoveryConfig { exchange: true, ..nothing() }
+fn exchanges() -> DiscoverySettings {
+    DiscoverySettings { exchange: true, ..nothing() }
 }
 
 /// A seed that has one place for others.
 async fn seed(home: &TempDir) -> Core {
-    let marks = Marks::new(1, 1);
-    assert_eq!(marks.incoming(), 1);
-    start(home, exchanges(), marks).await
+    let peers = PeerSettings { low: Some(1), high: Some(1) };
+    assert_eq!(Marks::configured(false, &peers).incoming(), 1);
+    start(home, exchanges(), peers).await
 }
 
 fn address(core: &Core) -> SocketAddr {
@@ -78,7 +78,7 @@ async fn take_the_place(seed: &Core, friend: &Core) {
 
 async fn told_a_stranger(seed: &Core) -> Vec<NodeId> {
     let home = home();
-    let stranger = start(&home, nothing(), Marks::default()).await;
+    let stranger = start(&home, nothing(), PeerSettings::default()).await;
     let protocol = EXCHANGE.parse().expect("a protocol");
     let (question, deadline) = (Exchange::question(8), Instant::now() + PATIENCE);
     let asked = stranger.services.queries.ask(seed.node.id, &[address(seed)], &protocol, question, deadline).await;
@@ -107,13 +107,13 @@ async fn gets_in(newcomer: &Core, seed: &Core, friend: &Core) {
 async fn newcomer_that_a_full_dns_seed_refuses_asks_it_and_links_another_node() {
     let homes = [home(), home(), home()];
     let seed = seed(&homes[0]).await;
-    let friend = start(&homes[1], nothing(), Marks::default()).await;
+    let friend = start(&homes[1], nothing(), PeerSettings::default()).await;
     take_the_place(&seed, &friend).await;
     let names = Names::start().await;
     names.set("seed.test", Known::Records(vec![[127, 0, 0, 1].into()], Vec::new()));
     let name = format!("seed.test:{}", address(&seed).port()).parse().expect("a host");
-    let asks = DiscoveryConfig { dns_seeds: vec![name], resolver: Some(names.address), ..exchanges() };
-    let newcomer = start(&homes[2], asks, Marks::default()).await;
+    let asks = DiscoverySettings { dns_seeds: vec![name], resolver: Some(names.address), ..exchanges() };
+    let newcomer = start(&homes[2], asks, PeerSettings::default()).await;
     gets_in(&newcomer, &seed, &friend).await;
 }
 
@@ -121,7 +121,7 @@ async fn newcomer_that_a_full_dns_seed_refuses_asks_it_and_links_another_node() 
 async fn node_whose_only_remembered_peer_is_full_by_now_asks_it_and_links_another_node() {
     let homes = [home(), home(), home()];
     let seed = seed(&homes[0]).await;
-    let newcomer = start(&homes[2], nothing(), Marks::default()).await;
+    let newcomer = start(&homes[2], nothing(), PeerSettings::default()).await;
     let (id, mut at_seed) = (newcomer.node.id, seed.peers.events());
     let deadline = Instant::now() + PATIENCE;
     newcomer.peers.connect(seed.node.id, &[address(&seed)], deadline).await.expect("there is a place");
@@ -131,9 +131,10 @@ async fn node_whose_only_remembered_peer_is_full_by_now_asks_it_and_links_anothe
     drop(newcomer);
     let gone = |event| matches!(event, PeerEvent::Down(node, _) if node == id).then_some(());
     event(&mut at_seed, "the place is free", gone).await;
-    let friend = start(&homes[1], nothing(), Marks::default()).await;
+    let friend = start(&homes[1], nothing(), PeerSettings::default()).await;
     take_the_place(&seed, &friend).await;
-    let newcomer = start(&homes[2], DiscoveryConfig { remembered: true, ..exchanges() }, Marks::default()).await;
+    let newcomer =
+        start(&homes[2], DiscoverySettings { remembered: true, ..exchanges() }, PeerSettings::default()).await;
     assert_eq!(newcomer.node.id, id);
     gets_in(&newcomer, &seed, &friend).await;
 }
@@ -142,9 +143,9 @@ async fn node_whose_only_remembered_peer_is_full_by_now_asks_it_and_links_anothe
 async fn node_that_exchanges_nothing_does_not_ask_a_full_seed_either() {
     let homes = [home(), home(), home()];
     let seed = seed(&homes[0]).await;
-    let friend = start(&homes[1], nothing(), Marks::default()).await;
+    let friend = start(&homes[1], nothing(), PeerSettings::default()).await;
     take_the_place(&seed, &friend).await;
-    let newcomer = start(&homes[2], nothing(), Marks::default()).await;
+    let newcomer = start(&homes[2], nothing(), PeerSettings::default()).await;
     let mut events = newcomer.peers.events();
     let deadline = Instant::now() + PATIENCE;
     newcomer.peers.connect(seed.node.id, &[address(&seed)], deadline).await.expect_err("the seed is full");
@@ -157,7 +158,7 @@ async fn node_that_exchanges_nothing_does_not_ask_a_full_seed_either() {
 async fn nobody_is_told_of_a_node_that_is_blocked() {
     let homes = [home(), home()];
     let seed = seed(&homes[0]).await;
-    let friend = start(&homes[1], nothing(), Marks::default()).await;
+    let friend = start(&homes[1], nothing(), PeerSettings::default()).await;
     take_the_place(&seed, &friend).await;
     seed.peers.block(friend.node.id).await.expect("blocked");
     within("the seed tells of it no more", async { while told_a_stranger(&seed).await.contains(&friend.node.id) {} })

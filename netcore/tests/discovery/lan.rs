@@ -1,13 +1,18 @@
 //! The local network, by multicast on loopback.
 
-use polypeer_netcore::discovery::config::DiscoveryConfig;
+use polypeer_ipc_protocol::settings::DiscoverySettings;
 use polypeer_netcore::identity::Identity;
 
 use crate::world::{World, nothing};
 
+/// A name that no other test uses.
+fn fresh_network() -> String {
+    format!("test-{:.20}", Identity::generate().node().to_string())
+}
+
 async fn nodes_find_each_other(listen: &[&str]) {
-    let network = format!("test-{}", Identity::generate().node());
-    let lan = || DiscoveryConfig { lan: true, ..nothing() };
+    let network = fresh_network();
+    let lan = || DiscoverySettings { lan: true, ..nothing() };
     let stranger = World::start_at(listen, lan(), &format!("{network}-other")).await;
     let nodes = [
         World::start_at(listen, lan(), &network).await,
@@ -36,8 +41,8 @@ async fn nodes_on_loopback_find_each_other() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn node_that_is_off_the_local_network_finds_and_is_found_by_nobody() {
-    let network = format!("test-{}", Identity::generate().node());
-    let lan = || DiscoveryConfig { lan: true, ..nothing() };
+    let network = fresh_network();
+    let lan = || DiscoverySettings { lan: true, ..nothing() };
     let (a, b) = (World::start(lan(), &network).await, World::start(lan(), &network).await);
     let hidden = World::start(nothing(), &network).await;
     a.meets(&b).await;

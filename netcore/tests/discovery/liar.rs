@@ -4,22 +4,21 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use polypeer_ipc_protocol::seeds::Entry;
-use polypeer_netcore::discovery::config::DiscoveryConfig;
-use polypeer_netcore::peers::marks::LOW;
+use polypeer_ipc_protocol::settings::{DiscoverySettings, LOW};
 
 use crate::patience::PATIENCE;
 use crate::world::{World, nothing};
 
-fn exchanges() -> DiscoveryConfig {
-    DiscoveryConfig { exchange: true, ..nothing() }
+fn exchanges() -> DiscoverySettings {
+    DiscoverySettings { exchange: true, ..nothing() }
 }
 
 /// `count` nodes that are connected to `seed`, which has their records.
-async fn around(seed: &World, count: usize, config: impl Fn() -> DiscoveryConfig) -> Vec<World> {
+async fn around(seed: &World, count: usize, config: impl Fn() -> DiscoverySettings) -> Vec<World> {
     let mut nodes = Vec::new();
     for _ in 0..count {
         let list = vec![Entry::Ticket(seed.core.peers.ticket())];
-        nodes.push(World::start(DiscoveryConfig { list, ..config() }, "main").await);
+        nodes.push(World::start(DiscoverySettings { list, ..config() }, "main").await);
     }
     for node in &nodes {
         seed.meets(node).await;
@@ -27,8 +26,8 @@ async fn around(seed: &World, count: usize, config: impl Fn() -> DiscoveryConfig
     nodes
 }
 
-fn listed(address: SocketAddr) -> DiscoveryConfig {
-    DiscoveryConfig { list: vec![Entry::Address(address)], ..exchanges() }
+fn listed(address: SocketAddr) -> DiscoverySettings {
+    DiscoverySettings { list: vec![Entry::Address(address)], ..exchanges() }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -56,7 +55,7 @@ async fn peer_the_operator_named_is_believed() {
     let friend = World::start(exchanges(), "main").await;
     let others = around(&friend, 5, nothing).await;
     let list = vec![Entry::Ticket(friend.core.peers.ticket())];
-    let newcomer = World::start(DiscoveryConfig { list, ..exchanges() }, "main").await;
+    let newcomer = World::start(DiscoverySettings { list, ..exchanges() }, "main").await;
     for other in &others {
         newcomer.meets(other).await;
     }

@@ -2,7 +2,7 @@
 
 use mainline::Testnet;
 use polypeer_ipc_protocol::seeds::Entry;
-use polypeer_netcore::discovery::config::{DiscoveryConfig, MainlineConfig};
+use polypeer_ipc_protocol::settings::{DiscoverySettings, MainlineSettings};
 
 use crate::world::{World, nothing, until};
 
@@ -14,7 +14,7 @@ async fn listed_address_leads_to_whoever_is_there_and_a_listed_ticket_to_its_nod
         Entry::Ticket(friend.core.peers.ticket()),
         "127.0.0.1:9".parse().expect("an entry"), // the discard port: nobody is there
     ];
-    let node = World::start(DiscoveryConfig { list, ..nothing() }, "main").await;
+    let node = World::start(DiscoverySettings { list, ..nothing() }, "main").await;
     node.meets(&stranger).await;
     node.meets(&friend).await;
     node.until("the list works", || {
@@ -30,7 +30,7 @@ async fn listed_address_leads_to_whoever_is_there_and_a_listed_ticket_to_its_nod
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn list_that_leads_nowhere_says_so() {
     let list = vec!["127.0.0.1:9".parse().expect("an entry")];
-    let node = World::start(DiscoveryConfig { list, ..nothing() }, "main").await;
+    let node = World::start(DiscoverySettings { list, ..nothing() }, "main").await;
     let problem = node.until("the list fails", || node.source("list").problem).await;
     assert!(problem.contains("127.0.0.1:9"), "{problem}");
 }
@@ -40,8 +40,8 @@ async fn two_nodes_with_no_other_source_meet_through_mainline() {
     let testnet = tokio::task::spawn_blocking(|| Testnet::builder(5).build()).await.expect("built").expect("bound");
     let bootstrap: Vec<_> = testnet.bootstrap.iter().map(|node| node.parse().expect("a host")).collect();
     let mainline = || {
-        let mainline = MainlineConfig { port: 0, bootstrap: bootstrap.clone() };
-        DiscoveryConfig { mainline: Some(mainline), ..nothing() }
+        let mainline = MainlineSettings { enabled: true, port: 0, bootstrap: bootstrap.clone() };
+        DiscoverySettings { mainline, ..nothing() }
     };
     let first = World::start(mainline(), "main").await;
     let second = World::start(mainline(), "main").await;

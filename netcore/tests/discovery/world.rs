@@ -6,7 +6,7 @@ use std::task::Poll;
 
 use polypeer_ipc_protocol::admin::{PeerRecord, SourceStatus};
 use polypeer_ipc_protocol::ids::NodeId;
-use polypeer_netcore::discovery::config::DiscoveryConfig;
+use polypeer_ipc_protocol::settings::{DiscoverySettings, NetSettings};
 use polypeer_netcore::{Core, Options};
 use tempfile::TempDir;
 
@@ -32,18 +32,8 @@ pub(crate) async fn until<T>(worlds: &[&World], what: &str, mut check: impl FnMu
 }
 
 /// No source but those a test turns on.
-pub(crate) fn nothing() -> DiscoveryConfig {
-    DiscoveryConfig {
-        remembered: false,
-        lan: false,
-        dns_seeds: Vec::new(),
-        resolver: None,
-        builtin: false,
-        list: Vec::new(),
-        exchange: false,
-        dht: false,
-        mainline: None,
-    }
+pub(crate) fn nothing() -> DiscoverySettings {
+    DiscoverySettings::none()
 }
 
 /// A node that is open.
@@ -53,16 +43,16 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) async fn start(discovery: DiscoveryConfig, network: &str) -> Self {
+    pub(crate) async fn start(discovery: DiscoverySettings, network: &str) -> Self {
         Self::start_at(&["127.0.0.1:0"], discovery, network).await
     }
 
-    pub(crate) async fn start_at(listen: &[&str], discovery: DiscoveryConfig, network: &str) -> Self {
+    pub(crate) async fn start_at(listen: &[&str], discovery: DiscoverySettings, network: &str) -> Self {
         let home = TempDir::new().expect("a temporary folder");
         let listen = listen.iter().map(|address| address.parse().expect("an address")).collect();
-        let network = network.to_owned();
-        let options = Options { listen, discovery, network, ..Options::new(home.path().to_owned()) };
-        let (core, _) = Core::bind(options).await.expect("bound");
+        let network = network.parse().expect("a network name");
+        let settings = NetSettings { listen, discovery, network, ..NetSettings::default() };
+        let (core, _) = Core::bind(Options::new(home.path().to_owned()), settings).await.expect("bound");
         core.open();
         Self { core, _home: home }
     }

@@ -207,7 +207,7 @@ async fn declined_and_refused_reach_the_other_side_with_code_and_text() {
 #[tokio::test(flavor = "multi_thread")]
 async fn peer_of_another_network_is_not_talked_to() {
     let home = std::sync::Arc::new(tempfile::TempDir::new().unwrap());
-    let (one, two) = (Netcore::start().await, Netcore::spawn(home, "other"));
+    let (one, two) = (Netcore::start().await, Netcore::spawn(home, "other").await);
     assert_eq!(two.ask(AdminRequest::Start).await, AdminResponse::Done);
     let near = one.plugin("near", all()).await;
     let far = two.plugin("far", all()).await;

@@ -8,10 +8,11 @@ use polypeer_ipc_protocol::admin::{AdminEvent, AdminRequest, AdminResponse};
 use polypeer_ipc_protocol::client::Client;
 use polypeer_ipc_protocol::error::ErrorCode;
 use polypeer_ipc_protocol::gateway::{CallMode, Event, Scope, Target};
+use polypeer_ipc_protocol::settings::{NetSettings, PeerSettings};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::common::{Launch, Netcore, all, bytes, protocol, read_code, refusal, stream_between, target, within};
+use crate::common::{Launch, Netcore, all, alone, bytes, protocol, read_code, refusal, stream_between, target, within};
 
 #[test]
 fn started_by_hand_it_says_what_to_do() {
@@ -29,8 +30,28 @@ fn started_by_hand_it_says_what_to_do() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn settings_come_first_and_once_and_are_checked() {
+    let home = || Arc::new(TempDir::new().unwrap());
+    let mut early = Netcore::unconfigured(&[], home());
+    early.tell(AdminRequest::Status).await;
+    assert_eq!(early.exit().await.code(), Some(1));
+
+    let mut wrong = Netcore::unconfigured(&[], home());
+    let peers = PeerSettings { low: Some(20), high: Some(10) };
+    wrong.tell(AdminRequest::Configure(Box::new(NetSettings { peers, ..alone() }))).await;
+    assert_eq!(wrong.exit().await.code(), Some(1));
+
+    let node = Netcore::spawn(home(), "main").await;
+    match node.ask(AdminRequest::Configure(Box::new(alone()))).await {
+        AdminResponse::Failed(failure) => assert!(failure.is(ErrorCode::BadArgument), "{failure}"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(node.ask(AdminRequest::Start).await, AdminResponse::Done);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_accepted_before_the_start() {
-    let (one, two) = (Netcore::start().await, Netcore::spawn(Arc::new(TempDir::new().unwrap()), "main"));
+    let (one, two) = (Netcore::start().await, Netcore::spawn(Arc::new(TempDir::new().unwrap()), "main").await);
     let near = one.plugin("near", all()).await;
     let launch = two.launch("far", all()).await;
     let ticket = target(&two).await;
@@ -80,7 +101,7 @@ async fn second_netcore_takes_over_the_listeners_and_no_connect_is_refused() {
         Client::connect(&far.launch.socket, far.launch.token.clone()),
     );
     let restart = async {
-        let second = Netcore::spawn(Arc::clone(&first.home), "main");
+        let second = Netcore::spawn(Arc::clone(&first.home), "main").await;
         near.launch.add_to(&second).await;
         far.launch.add_to(&second).await;
         assert_eq!(second.ask(AdminRequest::Start).await, AdminResponse::Done);

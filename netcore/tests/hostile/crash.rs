@@ -47,7 +47,7 @@ async fn protection_bans_scores_and_addresses_survive_a_kill() {
     written(&node, "banned_until > 0").await;
     node.kill().await;
 
-    let again = Netcore::spawn(Arc::clone(&node.home), "main");
+    let again = Netcore::spawn(Arc::clone(&node.home), "main").await;
     assert_eq!(again.ask(AdminRequest::Start).await, AdminResponse::Done);
     let known = record(&again, friend_id).await.expect("remembered");
     assert!(known.protected, "{known:?}");

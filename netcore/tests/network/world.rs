@@ -1,16 +1,18 @@
 //! The processes, and what is true of all of them.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use polypeer_ipc_protocol::admin::{AdminEvent, AdminRequest, AdminResponse};
 use polypeer_ipc_protocol::ids::{Hash, Name, NodeId};
+use polypeer_ipc_protocol::seeds::Host;
+use polypeer_ipc_protocol::settings::{DiscoverySettings, NetSettings};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
-use crate::common::{Netcore, Plugin, all, within};
+use crate::common::{Netcore, Plugin, all, alone, within};
 use crate::names::{Known, Names};
 
 /// For each thing that must come true of all nodes. A release build on an idle machine is held to 30 s for all of them
@@ -46,8 +48,11 @@ fn value(number: usize) -> Vec<u8> {
     format!("record of node {number}").into_bytes()
 }
 
-async fn begin(home: Arc<TempDir>, arguments: &[String]) -> Member {
-    let core = Netcore::spawn_with(home, "fifty", arguments);
+/// Begins a node that knows no other, but may know names of seeds.
+async fn begin(home: Arc<TempDir>, dns_seeds: Vec<Host>, resolver: Option<SocketAddr>) -> Member {
+    let discovery = DiscoverySettings { builtin: false, dns_seeds, resolver, ..alone().discovery };
+    let settings = NetSettings { network: "fifty".parse().unwrap(), discovery, ..alone() };
+    let core = Netcore::spawn_by(&[], home, settings).await;
     assert_eq!(core.ask(AdminRequest::Start).await, AdminResponse::Done);
     let plugin = core.plugin("records", all()).await;
     Member { id: plugin.client.node_id(), core, plugin }
@@ -135,21 +140,20 @@ impl World {
     /// Starts the seed, a name server that knows it, and the others, who know only the name.
     pub(crate) async fn start(count: usize) -> Self {
         let names = Names::start().await;
-        let alone = ["--no-builtin".to_owned()];
-        let seed = begin(Arc::new(TempDir::new().unwrap()), &alone).await;
+        let seed = begin(Arc::new(TempDir::new().unwrap()), Vec::new(), None).await;
         let port = seed.core.ticket().await.addresses[0].port();
         names.set("seed.test", Known::Records(vec![Ipv4Addr::LOCALHOST.into()], Vec::new()));
-        let known = [format!("--dns-seed=seed.test:{port}"), format!("--resolver={}", names.address)];
+        let known: Vec<Host> = vec![format!("seed.test:{port}").parse().unwrap()];
         let mut members = vec![Some(Arc::new(seed))];
         let mut starting = JoinSet::new();
         for _ in 1..count {
-            let arguments = [&alone[..], &known].concat();
+            let (known, resolver) = (known.clone(), Some(names.address));
             if starting.len() >= STARTS
                 && let Some(member) = within("a start", starting.join_next()).await
             {
                 members.push(Some(Arc::new(member.unwrap())));
             }
-            starting.spawn(async move { begin(Arc::new(TempDir::new().unwrap()), &arguments).await });
+            starting.spawn(async move { begin(Arc::new(TempDir::new().unwrap()), known, resolver).await });
         }
         while let Some(member) = within("a start", starting.join_next()).await {
             members.push(Some(Arc::new(member.unwrap())));
@@ -249,7 +253,7 @@ impl World {
         let home = Arc::clone(&core.home);
         core.kill().await;
         drop(plugin);
-        let member = within("a restart", begin(home, &["--no-builtin".to_owned()])).await;
+        let member = within("a restart", begin(home, Vec::new(), None)).await;
         assert_eq!(member.id, id);
         self.members[number] = Some(Arc::new(member));
         number

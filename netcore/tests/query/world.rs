@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use polypeer_ipc_protocol::ids::{NodeId, Protocol};
+use polypeer_ipc_protocol::settings::{DiscoverySettings, NetSettings};
 use polypeer_netcore::address::AddressRecord;
 use polypeer_netcore::identity::Identity;
 use polypeer_netcore::node::Node;
@@ -38,9 +39,10 @@ impl World {
         let _ = log.try_init(); // another test of this process may have been first
         let home = tempfile::tempdir().expect("temporary folder");
         let listen = vec![listen];
-        let options =
-            Options { listen, lan: false, network: network.to_owned(), ..Options::new(home.path().to_owned()) };
-        let (core, _) = Core::bind(options).await.expect("bind");
+        let network = network.parse().expect("a network name");
+        let discovery = DiscoverySettings { lan: false, ..DiscoverySettings::default() };
+        let settings = NetSettings { listen, network, discovery, ..NetSettings::default() };
+        let (core, _) = Core::bind(Options::new(home.path().to_owned()), settings).await.expect("bind");
         core.open();
         Self { core, _home: home }
     }

@@ -120,7 +120,7 @@ async fn provider_is_found_at_once_by_a_node_that_was_restarted_and_lists_nobody
     let (mut core, plugin) = nodes.remove(0);
     core.kill().await;
     drop(plugin);
-    let core = Netcore::spawn(core.home.clone(), "main");
+    let core = Netcore::spawn(core.home.clone(), "main").await;
     assert_eq!(core.ask(AdminRequest::Start).await, AdminResponse::Done);
     connected(&core, &nodes[0].0).await;
     let plugin = core.plugin("again", all()).await;

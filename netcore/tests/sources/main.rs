@@ -14,19 +14,16 @@ mod system;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use common::Netcore;
+use common::{Netcore, alone};
 use polypeer_ipc_protocol::admin::{AdminRequest, AdminResponse, PeerRecord};
 use polypeer_ipc_protocol::ids::NodeId;
+use polypeer_ipc_protocol::settings::{DiscoverySettings, NetSettings};
 use tempfile::TempDir;
 
-/// What a network core is started with that has no source of peers.
-const NO_SOURCE: [&str; 5] = ["--no-lan", "--no-remembered", "--no-builtin", "--no-exchange", "--no-dht"];
-
-/// A process on a port of its own, started by the command `by`, with these options and without any other source.
-async fn start(by: &[&str], options: &[String]) -> Netcore {
-    let alone = NO_SOURCE.into_iter().chain(["--listen", "127.0.0.1:0"]).map(str::to_owned);
-    let options: Vec<_> = alone.chain(options.iter().cloned()).collect();
-    let netcore = Netcore::spawn_by(by, Arc::new(TempDir::new().unwrap()), &options);
+/// A process on a port of its own, started by the command `by`, with these sources.
+async fn start(by: &[&str], discovery: DiscoverySettings) -> Netcore {
+    let settings = NetSettings { discovery, ..alone() };
+    let netcore = Netcore::spawn_by(by, Arc::new(TempDir::new().unwrap()), settings).await;
     assert_eq!(netcore.ask(AdminRequest::Start).await, AdminResponse::Done);
     netcore
 }

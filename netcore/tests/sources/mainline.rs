@@ -3,17 +3,23 @@
 
 use mainline::Testnet;
 use polypeer_ipc_protocol::admin::AdminEvent;
+use polypeer_ipc_protocol::seeds::Host;
+use polypeer_ipc_protocol::settings::{DiscoverySettings, MainlineSettings};
 
 use super::{record, start};
 use crate::common::until;
 
+fn mainline(port: u16, bootstrap: Vec<Host>) -> DiscoverySettings {
+    let mainline = MainlineSettings { enabled: true, port, bootstrap };
+    DiscoverySettings { mainline, ..DiscoverySettings::none() }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn two_processes_with_no_other_source_meet_through_mainline() {
     let testnet = tokio::task::spawn_blocking(|| Testnet::builder(5).build()).await.unwrap().unwrap();
-    let bootstrap = testnet.bootstrap.iter().map(|node| format!("--mainline-bootstrap={node}"));
-    let options: Vec<_> = ["--mainline=0".to_owned()].into_iter().chain(bootstrap).collect();
-    let first = start(&[], &options).await;
-    let second = start(&[], &options).await;
+    let bootstrap: Vec<_> = testnet.bootstrap.iter().map(|node| node.parse().unwrap()).collect();
+    let first = start(&[], mainline(0, bootstrap.clone())).await;
+    let second = start(&[], mainline(0, bootstrap)).await;
     let ids = [first.ticket().await.node, second.ticket().await.node];
     first.event(&AdminEvent::PeerUp { node: ids[1] }).await;
     second.event(&AdminEvent::PeerUp { node: ids[0] }).await;
@@ -38,7 +44,7 @@ async fn two_processes_with_no_other_source_meet_through_mainline() {
 async fn node_that_cannot_use_mainline_is_not_said_to_be_listed_there() {
     let taken = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
     let port = taken.local_addr().unwrap().port();
-    let node = start(&[], &[format!("--mainline={port}"), "--mainline-bootstrap=127.0.0.1:9".to_owned()]).await;
+    let node = start(&[], mainline(port, vec!["127.0.0.1:9".parse().unwrap()])).await;
     let failing = async || {
         let status = node.status().await;
         let source = status.sources.iter().find(|source| source.name == "mainline")?;

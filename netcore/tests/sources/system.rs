@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
 
 use polypeer_ipc_protocol::admin::AdminEvent;
+use polypeer_ipc_protocol::settings::DiscoverySettings;
 use tempfile::TempDir;
 
 use super::{address, start};
@@ -39,10 +40,11 @@ async fn names_are_asked_of_the_servers_in_the_systems_configuration() {
         Err(error) => return println!("skipped: no mount namespace: unshare: {error}"),
     }
 
-    let seed = start(&[], &[]).await;
+    let seed = start(&[], DiscoverySettings::none()).await;
     names.set("seed.test", Known::Records(vec![Ipv4Addr::LOCALHOST.into()], Vec::new()));
-    let name = format!("--dns-seed=seed.test:{}", address(&seed).await.port());
-    let node = start(&by, &[name, "--dns-seed=missing.test".to_owned()]).await;
+    let name = format!("seed.test:{}", address(&seed).await.port());
+    let dns_seeds = vec![name.parse().unwrap(), "missing.test".parse().unwrap()];
+    let node = start(&by, DiscoverySettings { dns_seeds, ..DiscoverySettings::none() }).await;
     node.event(&AdminEvent::PeerUp { node: seed.ticket().await.node }).await;
     let status = node.status().await;
     let dns = status.sources.iter().find(|source| source.name == "dns").unwrap();

@@ -117,7 +117,7 @@ func (n *Netcore) Run() {
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	process := exec.Command(n.binary, "--home", n.home, "--listen", "127.0.0.1:0", "--no-lan")
+	process := exec.Command(n.binary, "--home", n.home)
 	process.ExtraFiles = []*os.File{far} // becomes descriptor 3
 	process.Stderr = &lines{n.t}
 	if err := process.Start(); err != nil {
@@ -130,6 +130,7 @@ func (n *Netcore) Run() {
 	n.process, n.exited, n.admin, n.waiting = process, exited, conn.(*net.UnixConn), map[uint64]chan []byte{}
 	n.mu.Unlock()
 	go n.read(n.admin)
+	n.command(settings(), nil)
 	for _, p := range n.plugins {
 		n.command(p.added(), p.socket)
 	}
@@ -192,6 +193,18 @@ func le64(b []byte, v uint64) []byte {
 	return binary.LittleEndian.AppendUint64(b, v)
 }
 func text(b []byte, v string) []byte { return append(le64(b, uint64(len(v))), v...) }
+
+// settings is Configure: one loopback address, the local network off, the other settings as by default.
+func settings() []byte {
+	b := text(le64(le32(16), 1), "127.0.0.1:0") // listen
+	b = text(b, "main")                         // network
+	b = append(b, 0, 0, 0)                      // seed_only; watermarks: none, none
+	b = append(b, 1, 0)                         // remembered, lan
+	b = append(le64(b, 0), 0, 1)                // dns_seeds, resolver: none, builtin
+	b = append(le64(b, 0), 1, 1)                // list, exchange, dht
+	b = append(b, 0, 0, 0)                      // Mainline: off, its port
+	return le64(b, 0)                           // its bootstrap nodes
+}
 
 // added is AddLaunch with grants for everything.
 func (p *Plugin) added() []byte {

@@ -3,10 +3,11 @@
 use std::net::SocketAddr;
 
 use clap::Args;
+use polypeer_ipc_protocol::settings::MAX_LISTEN;
 
 use super::Context;
 use crate::cli_error::CliError;
-use crate::config::{DaemonConfig, MAX_LISTEN};
+use crate::config::DaemonConfig;
 use crate::daemon;
 use crate::home::Home;
 
@@ -41,10 +42,10 @@ impl Run {
             return Err(CliError::usage("too many addresses to listen on", "use 0.0.0.0 and [::] for every interface"));
         }
         if !self.listen.is_empty() {
-            config.listen = self.listen;
+            config.net.listen = self.listen;
         }
-        config.lan &= !self.no_lan;
-        config.seed_only = self.seed_only;
+        config.net.discovery.lan &= !self.no_lan;
+        config.net.seed_only = self.seed_only;
         Ok(config)
     }
 }

@@ -84,7 +84,7 @@ pub(crate) async fn run(home: Home, config: DaemonConfig, printer: &Printer) -> 
             let message = format!("failed to listen on {}: {error}", home.control_socket().display());
             CliError::failed(message, "check the permissions of the folder and that the disk is not full")
         })?;
-        let daemon_is_seed = config.seed_only;
+        let daemon_is_seed = config.net.seed_only;
         let daemon = Arc::new(Daemon {
             home: home.clone(),
             config,

@@ -69,7 +69,7 @@ impl Daemon {
         if start {
             let wanted = id.clone();
             self.state.with(move |store| store.set_enabled(&wanted, true)).await?;
-            if !self.config.seed_only {
+            if !self.config.net.seed_only {
                 self.start_and_wait(&id).await?;
             }
         }
@@ -127,7 +127,7 @@ impl Daemon {
     async fn start_and_wait(&self, id: &PluginId) -> Result<(), CliError> {
         let recorded = self.state.recorded(id).await?;
         can_run(&recorded)?;
-        if self.config.seed_only {
+        if self.config.net.seed_only {
             let hint = "run the daemon without --seed-only";
             return Err(CliError::new(Exit::Refused, super::SEED_ONLY, hint));
         }

@@ -133,7 +133,7 @@ impl Daemon {
             Ok(Ok(AdminResponse::Status(network))) => describe::add_network(&mut status, network),
             _ => status.warnings.push("the network core does not answer; see `polypeer doctor`".into()),
         }
-        if self.config.seed_only {
+        if self.config.net.seed_only {
             status.warnings.push(super::SEED_ONLY.into());
         }
         status
@@ -156,7 +156,7 @@ impl Daemon {
         found.checks.extend(checks::of_network(&status));
         for app in super::bundle::APPS {
             let id: PluginId = app.parse().expect("an id of ours");
-            let wanted = match (self.config.seed_only, self.config.bundled_apps) {
+            let wanted = match (self.config.net.seed_only, self.config.bundled_apps) {
                 (true, _) => checks::Wanted::NotNow,
                 (false, true) => checks::Wanted::Yes,
                 (false, false) => checks::Wanted::No,

@@ -3,7 +3,6 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use polypeer_ipc_protocol::transport::admin::AdminEnd;
@@ -12,7 +11,6 @@ use super::environment::{folders, inherited};
 use super::gateway::{Gateway, folder_of_all};
 use super::host::{is_root, open_files_within};
 use super::{PluginSpec, Programs};
-use crate::config::DaemonConfig;
 use crate::files::{create_private_folder, real_path};
 use crate::home::Home;
 use crate::manifest::{Network, Ready};
@@ -75,22 +73,10 @@ pub(super) fn of_plugin(spec: &PluginSpec, gateway: &Gateway, home: &Home, progr
     })
 }
 
-/// Netcore's launch; `admin` is the session that it inherits. `listen` goes before what `config` says of it.
-pub(super) fn of_netcore(
-    number: u64,
-    admin: AdminEnd,
-    listen: &[SocketAddr],
-    home: &Home,
-    config: &DaemonConfig,
-    programs: &Programs,
-) -> Launch {
+/// Launch of netcore; `admin` is the session that it inherits.
+pub(super) fn of_netcore(number: u64, admin: AdminEnd, home: &Home, programs: &Programs) -> Launch {
     let text = |path: &Path| path.to_string_lossy().into_owned();
-    let mut command = vec![text(&programs.netcore), "--home".to_owned(), text(home.root())];
-    for address in listen {
-        command.extend(["--listen".to_owned(), address.to_string()]);
-    }
-    discovery_options(config, &mut command);
-    command.extend(["--network".to_owned(), config.network.clone()]);
+    let command = vec![text(&programs.netcore), "--home".to_owned(), text(home.root())];
     let environment = inherited(&["LANG", "TZ", "RUST_LOG", "RUST_BACKTRACE"]);
     Launch {
         name: format!("netcore_-{number}"),
@@ -111,26 +97,4 @@ pub(super) fn of_netcore(
         admin: Some(admin),
         limits: None,
     }
-}
-
-/// What netcore is told of finding peers; only what differs from its defaults.
-fn discovery_options(config: &DaemonConfig, command: &mut Vec<String>) {
-    let discovery = &config.discovery;
-    let mut switch = |off: bool, name: &str| command.extend(off.then(|| name.to_owned()));
-    switch(!config.lan || !discovery.lan, "--no-lan");
-    switch(!discovery.remembered, "--no-remembered");
-    switch(!discovery.builtin, "--no-builtin");
-    switch(!discovery.exchange, "--no-exchange");
-    switch(!discovery.dht, "--no-dht");
-    switch(config.seed_only, "--seed-only");
-    let mut set = |name: &str, value: &dyn std::fmt::Display| command.push(format!("--{name}={value}"));
-    discovery.dns_seeds.iter().for_each(|seed| set("dns-seed", seed));
-    discovery.resolver.iter().for_each(|resolver| set("resolver", resolver));
-    discovery.list.iter().for_each(|entry| set("seed", entry));
-    if discovery.mainline.enabled {
-        set("mainline", &discovery.mainline.port);
-        discovery.mainline.bootstrap.iter().for_each(|node| set("mainline-bootstrap", node));
-    }
-    config.peers.low.iter().for_each(|low| set("low", low));
-    config.peers.high.iter().for_each(|high| set("high", high));
 }

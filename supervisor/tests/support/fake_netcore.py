@@ -49,6 +49,26 @@ def text(value):
     return struct.pack("<Q", len(value)) + value.encode()
 
 
+def configured(body):
+    """Records the settings: addresses to listen on, the network's name, whether the local network is used."""
+    position = 0
+
+    def take(layout):
+        nonlocal position
+        values = struct.unpack_from(layout, body, position)
+        position += struct.calcsize(layout)
+        return values[0]
+
+    def name():
+        return take(f"<{take('<Q')}s").decode()
+
+    listen = [name() for _ in range(take("<Q"))]
+    network, seed_only = name(), take("<?")
+    low, high = (take("<Q") if take("<?") else None for _ in range(2))
+    _remembered, lan = take("<?"), take("<?")
+    record("configure", listen=listen, network=network, seed_only=seed_only, low=low, high=high, lan=lan)
+
+
 def status():
     """NetStatus of a node whose id is all zeros, listening on one address, with no peers, sources or warnings, and with
     one peer that lied three times."""
@@ -95,6 +115,8 @@ def main():
                 answer = struct.pack("<IQ", 3, 0)
             elif tag == 6:  # Ticket
                 answer = struct.pack("<I", 4) + text("polypeer:" + "y" * 52)
+            elif tag == 16:  # Configure
+                configured(body[12:])
             elif tag == 13:  # Traffic
                 answer = struct.pack("<IQ", 7, 0)
             send(struct.pack("<IQ", 0, identifier) + answer)

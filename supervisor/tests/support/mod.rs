@@ -143,7 +143,8 @@ impl World {
 }
 
 pub async fn start(home: &Home, plugins: Vec<PluginSpec>) -> Result<(Supervisor, JoinHandle<()>), StartError> {
-    let config = DaemonConfig { lan: false, ..DaemonConfig::default() };
+    let mut config = DaemonConfig::default();
+    config.net.discovery.lan = false;
     Supervisor::start_with(home.clone(), config, plugins, programs()).await
 }
 

@@ -3,13 +3,10 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use polypeer_ipc_protocol::settings::{HIGH, LOW, PeerSettings};
+
 use crate::address::Zone;
 use crate::rate::Rate;
-
-/// The default low water mark: enough to hear of others when some go, few enough that their keepalives cost nothing.
-pub const LOW: usize = 16;
-/// The default high water mark: at some 100 KiB a connection 13 MiB.
-pub const HIGH: usize = 128;
 
 /// How many connections and handshakes may come from one place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +77,13 @@ impl Marks {
                 half_open: 16,
             },
         }
+    }
+
+    /// The numbers of a node that serves newcomers or not, with the watermarks that the operator set.
+    pub fn configured(seed_only: bool, peers: &PeerSettings) -> Self {
+        let usual = if seed_only { Self::for_newcomers() } else { Self::default() };
+        let (low, high) = (peers.low.unwrap_or(usual.low), peers.high.unwrap_or(usual.high));
+        Self { low, high: high.max(low), ..usual }
     }
 
     /// The numbers of a node that serves newcomers: it has few peers of its own, takes in many for a short time, and lets

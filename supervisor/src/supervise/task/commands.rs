@@ -50,7 +50,7 @@ impl Task {
             Command::Add(_, done) | Command::Start(_, done) | Command::Restart(_, done) if self.is_ending() => {
                 let _ = done.send(Err(crate::supervise::stopping()));
             }
-            Command::Start(_, done) | Command::Restart(_, done) if self.config.seed_only => {
+            Command::Start(_, done) | Command::Restart(_, done) if self.config.net.seed_only => {
                 let _ = done.send(Err(Failure::new(
                     ErrorCode::Refused,
                     "this node was started with --seed-only, which starts no plugins",
@@ -98,7 +98,7 @@ impl Task {
         if self.plugins.contains_key(&id) {
             return Err(Failure::new(ErrorCode::BadArgument, format!("{id} is there already; remove it first")));
         }
-        let starts = !self.config.seed_only && spec.enabled && spec.manifest.plugin.start.is_with_daemon();
+        let starts = !self.config.net.seed_only && spec.enabled && spec.manifest.plugin.start.is_with_daemon();
         self.plugins.insert(id.clone(), Plugin::new(spec));
         if starts {
             self.want_up(&id);
@@ -152,7 +152,7 @@ impl Task {
 
     /// Netcore is ready for the first time.
     pub(super) fn start_enabled(&mut self) {
-        if self.config.seed_only {
+        if self.config.net.seed_only {
             return tracing::info!("no plugins are started: this node is a seed only");
         }
         let ids: Vec<PluginId> = self

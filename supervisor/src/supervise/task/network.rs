@@ -112,13 +112,17 @@ impl Task {
                 return self.netcore_input(Input::Ended { how, success: false });
             }
         };
-        let listen = if self.netcore.listened.is_empty() { &self.config.listen } else { &self.netcore.listened };
-        let launch = launch::of_netcore(number, theirs, listen, &self.home, &self.config, &self.programs);
+        let launch = launch::of_netcore(number, theirs, &self.home, &self.programs);
         let sink = self.netcore.sink.clone();
         let (watched, task) = watch(launch, self.host.groups.clone(), sink, self.child_sender.clone(), number);
         self.children.spawn(task);
         self.netcore.watched = Some(watched);
         self.netcore.link = Some(link.clone());
+        let mut settings = Box::new(self.config.net.clone());
+        if !self.netcore.listened.is_empty() {
+            settings.listen.clone_from(&self.netcore.listened);
+        }
+        self.tell_netcore(AdminRequest::Configure(settings));
         for plugin in self.plugins.values() {
             if let Some(running) = &plugin.running {
                 self.announce(&running.gateway, &plugin.spec.grants);
