@@ -1,4 +1,4 @@
-//! Decoding against any bytes: it never panics, never believes a length, and is the inverse of encoding.
+//! Decoding of arbitrary bytes: it never panics, never allocates by an announced length, and is the inverse of encoding.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -17,7 +17,7 @@ use polypeer_ipc_protocol::ticket::Ticket;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-/// The system's allocator, which remembers the largest request of each thread.
+/// The system's allocator, recording the largest request of each thread.
 struct Largest;
 
 thread_local!(static LARGEST: Cell<usize> = const { Cell::new(0) });
@@ -40,7 +40,7 @@ unsafe impl GlobalAlloc for Largest {
 #[global_allocator]
 static ALLOCATOR: Largest = Largest;
 
-/// Decodes as everything, and gives the largest allocation that took.
+/// Decodes as every type, and returns the largest allocation.
 fn decode_all(bytes: &[u8]) -> usize {
     LARGEST.set(0);
     drop(decode::opening(bytes));
@@ -50,7 +50,7 @@ fn decode_all(bytes: &[u8]) -> usize {
     LARGEST.get()
 }
 
-/// A length of one.
+/// The length 1, encoded.
 const ONE: [u8; 8] = 1u64.to_le_bytes();
 
 #[test]

@@ -1,4 +1,4 @@
-//! The two session state machines: against each other, against plugins that break the rules, and against any bytes.
+//! The two session state machines: against each other, against plugins that break the rules, and against arbitrary bytes.
 #![allow(clippy::panic, reason = "helpers of tests fail the test")]
 
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
@@ -41,7 +41,7 @@ fn frame_of<T: serde::Serialize>(message: &T) -> Vec<u8> {
     out
 }
 
-/// What netcore says to bytes on a running session, as far as it answers by itself.
+/// The events and answers that bytes on a running session lead to.
 fn answers(server: &mut ServerSession, bytes: &[u8]) -> (Vec<ServerEvent>, Vec<ServerFrame>) {
     let (mut input, mut out, mut events) = (bytes, Vec::new(), Vec::new());
     while let Some(event) = server.read(&mut input, &mut out) {
@@ -154,7 +154,7 @@ fn requests_beyond_the_limit_are_answered_busy() {
     let (events, frames) = answers(&mut server, &bytes);
     assert_eq!((events.len(), server.in_flight()), (MAX_REQUESTS, MAX_REQUESTS));
     assert_eq!(frames.iter().map(failed).collect::<Vec<_>>(), [(1_000, ErrorCode::Busy.number())]);
-    // One is answered: one more fits, at both ends.
+    // After one response, one more request fits, at both ends.
     let mut out = Vec::new();
     assert!(server.respond(1, Response::Done, &mut out).expect("small"));
     assert!(!server.respond(1, Response::Done, &mut out).expect("small"), "answered once");
@@ -298,7 +298,7 @@ mod properties {
     use super::*;
     use proptest::prelude::*;
 
-    /// Bytes that look like frames more often than chance would have it.
+    /// Bytes that often look like frames.
     fn stream() -> impl Strategy<Value = Vec<u8>> {
         let body = prop_oneof![
             proptest::collection::vec(any::<u8>(), 0..40),
@@ -312,7 +312,7 @@ mod properties {
         proptest::collection::vec(framed, 0..8).prop_map(|frames| frames.concat())
     }
 
-    /// What a machine says to a stream that arrives in pieces of the given sizes.
+    /// What a machine answers to a stream that arrives in pieces of the given sizes.
     fn in_pieces<E>(bytes: &[u8], cuts: &[usize], mut read: impl FnMut(&mut &[u8]) -> Option<E>) -> Vec<E> {
         let (mut events, mut held, mut rest) = (Vec::new(), Vec::new(), bytes);
         for cut in cuts.iter().copied().chain([usize::MAX]) {
@@ -326,7 +326,7 @@ mod properties {
         events
     }
 
-    /// Bytes that look like data frames more often than chance would have it.
+    /// Bytes that often look like data frames.
     fn data_stream() -> impl Strategy<Value = Vec<u8>> {
         let data = (proptest::collection::vec(any::<u8>(), 1..30))
             .prop_map(|payload| [&DataHeader::Data(payload.len()).to_bytes()[..], &payload].concat());

@@ -1,4 +1,4 @@
-//! The golden vectors of `vectors/v1`, which every implementation reads; `vectors/README.md` says what they hold.
+//! The golden vectors of `vectors/v1`, which every implementation reads; `vectors/README.md` describes them.
 #![allow(clippy::panic, reason = "helpers of tests fail the test")]
 
 use std::fmt::Debug;
@@ -43,7 +43,7 @@ struct Rejected {
     why: String,
 }
 
-/// Decodes a body of the named type and gives its JSON form and its bytes, made anew.
+/// Decodes a body of the named type, and returns its JSON form and its bytes encoded again.
 fn read(kind: &str, body: &[u8]) -> Result<(Value, Vec<u8>), Undecodable> {
     fn again<T: serde::Serialize>(message: &T) -> (Value, Vec<u8>) {
         let mut bytes = Vec::new();

@@ -1,8 +1,7 @@
-//! Local sockets and frames on them, for tokio. Thin: what the bytes mean is decided in [`crate::session`].
+//! Local sockets and frames on them, for tokio. The rules of the sessions are in [`crate::session`].
 //!
-//! [`connect`] and [`listen`] take a path (a Unix socket there; a named pipe on Windows). [`FrameReader`] and
-//! [`FrameWriter`] work on any byte stream. The admin session, which also hands gateways
-//! over, is in [`admin`].
+//! [`connect`] and [`listen`] take the path of a Unix socket, or the name of a pipe on Windows. [`FrameReader`] and
+//! [`FrameWriter`] work on any byte stream. The admin session, which also hands gateways over, is in [`admin`].
 
 pub mod admin;
 mod frames;

@@ -1,4 +1,4 @@
-//! The client against a gateway that this test plays itself, over real sockets.
+//! The client against a gateway that the test plays, over real sockets.
 #![allow(clippy::panic, reason = "helpers of tests fail the test")]
 
 mod services;

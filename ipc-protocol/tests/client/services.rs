@@ -1,4 +1,4 @@
-//! Gossip, records, datagrams and network events, as the client offers them.
+//! The client's gossip, records, datagrams and network events.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ fn message(topic: &str, number: u8) -> Event {
     Event::Message { topic: name(topic), message: Hash([number; 32]), author: NODE, payload: vec![number].into() }
 }
 
-/// What the client asks, and its result when it is answered so.
+/// The client's request, and its result for this response.
 async fn asked<T>(session: &mut Session, asking: impl Future<Output = T>, response: Response) -> (Request, T) {
     let (result, request) = tokio::join!(asking, async {
         let (id, request) = session.request().await;

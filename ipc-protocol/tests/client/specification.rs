@@ -1,4 +1,4 @@
-//! The plugin in `SPEC.md`, which uses no SDK, does what the specification says it does.
+//! The plugin in `SPEC.md`, which uses no SDK, works as the specification says.
 
 use std::process::Stdio;
 

@@ -1,4 +1,4 @@
-//! Streams: clean ends, cuts, resets and stops, and what is held in memory.
+//! Streams: clean ends, cuts, resets and stops, and bounded buffers.
 
 use std::pin::Pin;
 use std::task::Poll;
@@ -24,7 +24,7 @@ async fn stream_carries_both_directions_and_ends_cleanly() {
     let (mut stream, mut io) = world.stream(&client).await;
     assert_eq!(stream.origin(), &Origin::Peer(NodeId([8; 32])));
     let bytes: Vec<u8> = (0..3_000_000u32).map(|i| ((i * 7) >> 3) as u8).collect();
-    // Netcore's end: everything comes back, frame by frame.
+    // Netcore's end echoes, frame by frame.
     let echo = tokio::spawn(async move {
         loop {
             match header(&mut io).await {
@@ -111,7 +111,7 @@ async fn reset_and_stop_show_their_codes() {
     assert_eq!((stream_error(&error), &text[..]), (&StreamError::Reset { code: 41 }, &b"hi"[..]));
     let error = stream.write_all(&[0; 10]).await.expect_err("stopped");
     assert_eq!(stream_error(&error), &StreamError::Stopped { code: 42 });
-    // Its own give-ups still go out.
+    // Its own RESET and STOP are still sent.
     stream.stop(7).await.expect("sent");
     stream.reset(8).await.expect("sent");
     assert_eq!((header(&mut io).await, header(&mut io).await), (DataHeader::Stop(7), DataHeader::Reset(8)));
@@ -163,13 +163,13 @@ async fn neither_side_buffers_without_bound() {
     let world = World::new();
     let (client, _events, _session) = world.session().await;
     let (mut stream, mut io) = world.stream(&client).await;
-    // Nobody reads at netcore's end: the client takes what the sockets hold and one frame more.
+    // Netcore's end does not read: the client accepts what the sockets hold and one frame more.
     let (chunk, mut accepted) = (vec![0; MAX_DATA], 0);
     while let Poll::Ready(written) = once(|cx| Pin::new(&mut stream).poll_write(cx, &chunk)).await {
         accepted += written.expect("written");
         assert!(accepted < 8 << 20, "the client buffers without bound");
     }
-    // Nobody reads at the client's end: netcore is stopped by the sockets and one read-ahead buffer.
+    // The client's end does not read: the sockets and one read-ahead buffer stop netcore.
     let mut sent = 0;
     let mut frame = DataHeader::Data(MAX_DATA).to_bytes().to_vec();
     frame.resize(4 + MAX_DATA, 0);
@@ -179,7 +179,7 @@ async fn neither_side_buffers_without_bound() {
             Poll::Ready(written) => sent += written.expect("written"),
             Poll::Pending => {
                 let before = sent;
-                // A writer that looks for STOP reads ahead, within its buffer.
+                // A writer that looks for STOP reads ahead within its buffer.
                 let _ = once(|cx| Pin::new(&mut stream).poll_flush(cx)).await;
                 tokio::task::yield_now().await;
                 if let Poll::Ready(written) = once(|cx| Pin::new(&mut io).poll_write(cx, &frame[at..])).await {
@@ -208,7 +208,7 @@ async fn reader_also_sends_what_a_write_left_behind() {
     while let Poll::Ready(written) = once(|cx| Pin::new(&mut stream).poll_write(cx, &chunk)).await {
         accepted += written.expect("written");
     }
-    // No flush: only a read is waiting while netcore takes everything, and then answers.
+    // Without a flush: only a read is pending while netcore takes everything and then answers.
     let mut answer = [0; 1];
     let (read, ()) = tokio::join!(stream.read_exact(&mut answer), async {
         let mut taken = 0;

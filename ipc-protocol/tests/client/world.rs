@@ -1,4 +1,4 @@
-//! A gateway that the test plays itself: its socket, netcore's end of a session, and of a data connection.
+//! A gateway that the test plays: its socket, and netcore's end of sessions and data connections.
 
 use std::path::PathBuf;
 
@@ -23,7 +23,7 @@ pub(crate) fn token() -> Secret {
     Secret([9; 32])
 }
 
-/// The gateway's socket in a folder of its own.
+/// The gateway's socket, in a folder of its own.
 pub(crate) struct World {
     _folder: tempfile::TempDir,
     pub(crate) path: PathBuf,
@@ -92,7 +92,7 @@ impl World {
 }
 
 impl Session {
-    /// What the plugin was given to open data connections with.
+    /// The session secret that opens data connections.
     pub(crate) fn secret(&self) -> Secret {
         Secret([5; 32])
     }

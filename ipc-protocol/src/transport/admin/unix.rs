@@ -18,13 +18,13 @@ use crate::codec;
 use crate::frame::{self, HEADER};
 use crate::limits::MAX_FRAME;
 
-/// Descriptors one read may bring: the admin session sends one at a time, more is a mistake.
+/// Descriptors in one read. The admin session attaches one to a frame; more are an error.
 const MAX_DESCRIPTORS: usize = 4;
-/// Bytes asked of the kernel at a time.
+/// Size of a read, bytes.
 const READ: usize = 16 << 10;
 
-/// How messages are sent and received. macOS has neither flag: there a Rust program ignores SIGPIPE anyway, and a received
-/// descriptor can be inherited by a child that another thread starts at that moment.
+/// Flags of sendmsg and recvmsg. macOS has neither: a Rust program ignores SIGPIPE there anyway, and a child that another
+/// thread starts at that moment can inherit a received descriptor.
 #[cfg(target_os = "linux")]
 const SEND: MsgFlags = MsgFlags::MSG_NOSIGNAL;
 #[cfg(target_os = "linux")]
@@ -40,16 +40,16 @@ const ADMIN: RawFd = 3;
 /// A child's end of the admin session: a blocking Unix socket, descriptor 3 of netcore.
 pub type AdminEnd = OwnedFd;
 
-/// A plugin's gateway as it travels beside a frame: its listening socket.
+/// A plugin's gateway, attached to a frame: its listening socket.
 pub type Handover = OwnedFd;
 
-/// The end of the admin session this process was started with: descriptor 3. Fails when that is not an open socket.
-/// Call once, before anything else could have opened a descriptor of that number.
+/// The end of the admin session that this process inherited: descriptor 3. Fails if that is not an open socket. Call it
+/// once, before anything else could have opened a descriptor of that number.
 pub fn inherited() -> io::Result<AdminEnd> {
     socket_of(ADMIN)
 }
 
-/// Takes over a descriptor this process was started with. Fails when it is not an open socket.
+/// Takes over an inherited descriptor. Fails if it is not an open socket.
 fn socket_of(number: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: fcntl and getsockopt fail on a number that is not open; the borrow ends in this function.
     #[allow(unsafe_code, reason = "a descriptor number becomes a descriptor")]
@@ -76,7 +76,7 @@ impl AdminChannel {
         Ok((Self::from_end(near.into())?, far.into()))
     }
 
-    /// Uses one end, such as that of [`inherited`]. Must be called on a runtime.
+    /// Uses one end, such as that of [`inherited`]. Needs a runtime.
     pub fn from_end(end: AdminEnd) -> io::Result<Self> {
         let stream = StdUnixStream::from(end);
         stream.set_nonblocking(true)?;
@@ -102,20 +102,20 @@ impl AdminChannel {
     }
 }
 
-/// The sending half.
+/// The send half.
 #[derive(Debug)]
 pub struct AdminSender {
     stream: Arc<UnixStream>,
     /// The frame being sent.
     frame: Vec<u8>,
     sent: usize,
-    /// Attached to the first byte of `frame`; held here so that a cancelled send can be completed.
+    /// Attached to the first byte of `frame`; kept so that a cancelled send can be completed.
     descriptor: Option<OwnedFd>,
 }
 
 impl AdminSender {
-    /// Sends one message, with a copy of `attached` beside its first byte. When cancelled, the rest of the
-    /// frame goes out with the next call.
+    /// Sends one message, with a copy of `attached` beside its first byte. If cancelled, the next call sends the rest of
+    /// the frame.
     pub async fn send<T: Serialize>(&mut self, message: &T, attached: Option<&Handover>) -> Result<(), TransportError> {
         self.flush().await?;
         frame::write(message, &mut self.frame)?;
@@ -139,23 +139,22 @@ impl AdminSender {
     }
 }
 
-/// The receiving half.
+/// The receive half.
 #[derive(Debug)]
 pub struct AdminReceiver {
     stream: Arc<UnixStream>,
     buffer: Vec<u8>,
-    /// Where in `buffer` the bytes not handed out yet start.
+    /// Start of the bytes in `buffer` that have not been returned yet.
     start: usize,
     /// Position in the whole session of the first byte of `buffer`.
     offset: u64,
-    /// Descriptors received, each with the position at which the read that brought them ended. The kernel ends a read
-    /// at the bytes a descriptor came with, so they belong to the last frame that starts before that position.
+    /// Received descriptors, each with the position at which its read ended. The kernel ends a read at the bytes that a
+    /// descriptor is attached to, so it belongs to the last frame that starts before that position.
     descriptors: VecDeque<(u64, Vec<OwnedFd>)>,
 }
 
 impl AdminReceiver {
-    /// The next message and the descriptors attached to it; `None` at an end between frames. May be cancelled and
-    /// called again without losing anything.
+    /// The next message and the descriptors attached to it; `None` if the session ends between frames. Cancel-safe.
     pub async fn recv<T: DeserializeOwned>(&mut self) -> Result<Option<(T, Vec<Handover>)>, TransportError> {
         let length = loop {
             if let Some(body) = frame::split(&self.buffer[self.start..])? {
@@ -196,7 +195,7 @@ impl AdminReceiver {
     }
 }
 
-/// Reads once, appending to `buffer`: how many bytes came, and the descriptors that came with them.
+/// Reads once and appends to `buffer`. Returns the number of bytes, and the descriptors attached to them.
 fn receive(stream: &UnixStream, buffer: &mut Vec<u8>) -> io::Result<(usize, Vec<OwnedFd>)> {
     let mut space = nix::cmsg_space!([RawFd; MAX_DESCRIPTORS]);
     let before = buffer.len();

@@ -1,5 +1,5 @@
-//! The admin session on Windows: two anonymous pipes. Each frame's body is the message followed by an `Option<String>`,
-//! the name of the pipe that netcore is to listen on.
+//! The admin session on Windows: two anonymous pipes. A frame's body is the message followed by an `Option<String>`, the
+//! name of the pipe for netcore to listen on.
 
 use std::io::{self, IsTerminal};
 use std::os::windows::io::{AsHandle, OwnedHandle};
@@ -15,16 +15,16 @@ use crate::codec;
 /// A child's end of the admin session, for its stdin and stdout.
 #[derive(Debug)]
 pub struct AdminEnd {
-    /// What the supervisor says: the child's stdin.
+    /// From the supervisor: the child's stdin.
     pub reader: OwnedHandle,
-    /// What netcore says: the child's stdout.
+    /// From netcore: the child's stdout.
     pub writer: OwnedHandle,
 }
 
-/// A plugin's gateway as it travels beside a frame: the pipe's name, `\\.\pipe\…`.
+/// A plugin's gateway, attached to a frame: the pipe's name, `\\.\pipe\…`.
 pub type Handover = PathBuf;
 
-/// The end of the admin session this process was started with: its stdin and stdout. Fails when these are a console.
+/// The end of the admin session that this process inherited: its stdin and stdout. Fails if these are a console.
 pub fn inherited() -> io::Result<AdminEnd> {
     let (stdin, stdout) = (io::stdin(), io::stdout());
     if stdin.is_terminal() || stdout.is_terminal() {
@@ -50,8 +50,8 @@ impl AdminChannel {
         Ok((near, AdminEnd { reader: far_reader.into(), writer: far_writer.into() }))
     }
 
-    /// Uses one end, such as that of [`inherited`]. Must be called on a runtime: an anonymous pipe can only be read and
-    /// written by a thread that waits, which is one of the runtime's blocking ones.
+    /// Uses one end, such as that of [`inherited`]. Needs a runtime: an anonymous pipe can only be read and written by a
+    /// thread that blocks, here one of the runtime's.
     pub fn from_end(end: AdminEnd) -> io::Result<Self> {
         let file = |handle: OwnedHandle| File::from_std(handle.into());
         Ok(Self {
@@ -76,29 +76,28 @@ impl AdminChannel {
     }
 }
 
-/// The sending half.
+/// The send half.
 #[derive(Debug)]
 pub struct AdminSender(FrameWriter<File>);
 
 impl AdminSender {
-    /// Sends one message with `attached` behind it. When cancelled, the rest of the frame goes out with the next call.
+    /// Sends one message with `attached` behind it. If cancelled, the next call sends the rest of the frame.
     pub async fn send<T: Serialize>(&mut self, message: &T, attached: Option<&Handover>) -> Result<(), TransportError> {
         let name = attached.map(|name| name.to_string_lossy());
         self.0.send(&(message, name)).await
     }
 }
 
-/// The receiving half.
+/// The receive half.
 #[derive(Debug)]
 pub struct AdminReceiver(FrameReader<File>);
 
 impl AdminReceiver {
-    /// The next message and what is attached to it, at most one; `None` at an end between frames. May be cancelled and
-    /// called again without losing anything.
+    /// The next message and its attachment, at most one; `None` if the session ends between frames. Cancel-safe.
     pub async fn recv<T: DeserializeOwned>(&mut self) -> Result<Option<(T, Vec<Handover>)>, TransportError> {
         let body = match self.0.next().await {
             Ok(Some(body)) => body,
-            // How Windows reports that the other end of a pipe was closed.
+            // Windows reports so that the other end of a pipe was closed.
             Err(TransportError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(None),
             Ok(None) => return Ok(None),
             Err(error) => return Err(error),

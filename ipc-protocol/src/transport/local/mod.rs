@@ -1,5 +1,5 @@
-//! Local sockets by path, through the crate `interprocess`: non-blocking, never inherited by child processes. A path is that of
-//! a Unix socket, or a pipe's name on Windows, `\\.\pipe\…`.
+//! Local sockets by path, with the crate `interprocess`: non-blocking, never inherited by child processes. A path is that
+//! of a Unix socket, or a pipe's name on Windows, `\\.\pipe\…`.
 
 #[cfg(unix)]
 mod unix;
@@ -22,16 +22,16 @@ use windows::for_owner;
 
 pub use interprocess::local_socket::tokio::{Listener as LocalListener, Stream as LocalStream};
 
-/// Connects to the socket at `path`. Errors name the path: nothing there, nobody listening, no permission, a path over
-/// the platform's limit (about 100 bytes).
+/// Connects to the socket at `path`. Errors name the path: it does not exist, is not listened on, is not permitted, or is
+/// over the platform's limit (about 100 bytes).
 pub async fn connect(path: &Path) -> io::Result<LocalStream> {
     let named = |error: io::Error| about(path, "connect to", &error);
     let name = path.to_fs_name::<GenericFilePath>().map_err(named)?;
     LocalStream::connect(name).await.map_err(named)
 }
 
-/// Listens at `path`, which must not exist. The socket file is removed when the listener is dropped. A pipe accepts its
-/// owner alone; who may reach a Unix socket is decided by its folder.
+/// Listens at `path`, which must not exist. Dropping the listener removes the socket file. A pipe accepts only its owner;
+/// access to a Unix socket is that of its folder.
 pub fn listen(path: &Path) -> io::Result<LocalListener> {
     let named = |error: io::Error| about(path, "listen on", &error);
     let name = path.to_fs_name::<GenericFilePath>().map_err(named)?;
@@ -42,16 +42,15 @@ fn about(path: &Path, action: &str, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("cannot {action} {}: {error}", path.display()))
 }
 
-/// The reading half of a [`LocalStream`].
+/// The read half of a [`LocalStream`].
 #[derive(Debug)]
 pub struct ReadHalf(Arc<LocalStream>);
 
-/// The writing half of a [`LocalStream`]. Dropping it alone tells the other side nothing.
+/// The write half of a [`LocalStream`]. Dropping it alone sends nothing to the other side.
 #[derive(Debug)]
 pub struct WriteHalf(Arc<LocalStream>);
 
-/// Splits a stream so that one task reads and another writes, without a lock. The connection closes when both halves
-/// are dropped.
+/// Splits a stream for a task that reads and one that writes, without a lock. Dropping both halves closes the connection.
 pub fn split(stream: LocalStream) -> (ReadHalf, WriteHalf) {
     let stream = Arc::new(stream);
     (ReadHalf(stream.clone()), WriteHalf(stream))

@@ -1,8 +1,8 @@
-//! How a local socket is made on Unix.
+//! Options of local sockets on Unix.
 
 use interprocess::local_socket::ListenerOptions;
 
-/// Nothing to add: who may connect is decided by the folder the socket is in.
+/// None: the socket's folder decides who may connect.
 pub(super) fn for_owner(options: ListenerOptions<'_>) -> std::io::Result<ListenerOptions<'_>> {
     Ok(options)
 }

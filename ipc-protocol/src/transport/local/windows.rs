@@ -1,4 +1,4 @@
-//! How a named pipe is made on Windows.
+//! Options of named pipes on Windows.
 
 use interprocess::local_socket::ListenerOptions;
 use interprocess::os::windows::local_socket::ListenerOptionsExt;
