@@ -91,11 +91,11 @@ pub enum InvalidEntry {
     #[error(transparent)]
     Ticket(#[from] InvalidTicket),
     #[error("the ticket has no address, so it cannot be dialed")]
-    Nowhere,
+    NoAddress,
     #[error("cannot dial {address}: port 0, or an unspecified, broadcast or multicast address")]
-    Nobody { address: SocketAddr },
+    NotDialable { address: SocketAddr },
     #[error("{text:?} is neither a ticket (polypeer:…) nor an address IP:PORT")]
-    Neither { text: String },
+    Unknown { text: String },
 }
 
 impl FromStr for Entry {
@@ -104,14 +104,14 @@ impl FromStr for Entry {
     fn from_str(text: &str) -> Result<Self, InvalidEntry> {
         if text.starts_with(PREFIX) {
             let ticket: Ticket = text.parse()?;
-            return if ticket.addresses.is_empty() { Err(InvalidEntry::Nowhere) } else { Ok(Self::Ticket(ticket)) };
+            return if ticket.addresses.is_empty() { Err(InvalidEntry::NoAddress) } else { Ok(Self::Ticket(ticket)) };
         }
-        let neither = |_| InvalidEntry::Neither { text: text.chars().take(MAX_HOST).collect() };
-        let address: SocketAddr = text.parse().map_err(neither)?;
+        let unknown = |_| InvalidEntry::Unknown { text: text.chars().take(MAX_HOST).collect() };
+        let address: SocketAddr = text.parse().map_err(unknown)?;
         let ip = address.ip().to_canonical();
         let broadcast = matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());
         if address.port() == 0 || ip.is_unspecified() || ip.is_multicast() || broadcast {
-            return Err(InvalidEntry::Nobody { address });
+            return Err(InvalidEntry::NotDialable { address });
         }
         Ok(Self::Address(address))
     }
@@ -147,7 +147,7 @@ mod tests {
         assert!(matches!(format!("polypeer:{id}@192.0.2.1:7470").parse(), Ok(Entry::Ticket(_))));
         assert!(matches!("192.0.2.1:7470".parse(), Ok(Entry::Address(_))));
         assert_eq!("192.0.2.1:7470".parse::<Entry>().expect("an entry").to_string(), "192.0.2.1:7470");
-        assert_eq!(format!("polypeer:{id}").parse::<Entry>(), Err(InvalidEntry::Nowhere));
+        assert_eq!(format!("polypeer:{id}").parse::<Entry>(), Err(InvalidEntry::NoAddress));
         for text in ["polypeer:x", "seed.example.org", "192.0.2.1", ""] {
             assert!(text.parse::<Entry>().is_err(), "{text}");
         }
@@ -155,7 +155,7 @@ mod tests {
             ["192.0.2.1:0", "0.0.0.0:7470", "[::]:7470", "255.255.255.255:7470", "224.0.0.1:1", "[ff02::1]:7470"]
         {
             let address = text.parse().expect("an address");
-            assert_eq!(text.parse::<Entry>(), Err(InvalidEntry::Nobody { address }));
+            assert_eq!(text.parse::<Entry>(), Err(InvalidEntry::NotDialable { address }));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The Go SDK's `messages_generated.go`. Nothing in it is exported: the SDK's own types are what users see.
+//! The Go SDK's `messages_generated.go`. Nothing in it is exported: users see the SDK's own types.
 
 use std::fmt::Write;
 

@@ -1,5 +1,5 @@
-//! The generator of everything that repeats the Rust types of the gateway protocol for somebody else. `make generate`
-//! runs it; a test fails when a file is not what it would write now.
+//! Code generator: writes every file that repeats the Rust types of the gateway protocol. `make generate` runs it; a test
+//! fails if a file is stale.
 //!
 //! ```text
 //! ipc-protocol/src/gateway ──serde──► schema ──┬──► ipc-protocol/schema.json
@@ -10,8 +10,8 @@
 //! ```
 //!
 //! The last two are read before they are written: the JSON forms of the vectors and the prose of the specification are
-//! written by hand. How values travel (integers, texts, names, lists) is not generated: it is `codec.go` and `names.go`
-//! of the Go SDK, `_codec.py` and `_names.py` of the Python SDK.
+//! written by hand. The encoding of values (integers, texts, names, lists) is not generated: it is in `codec.go` and
+//! `names.go` of the Go SDK, in `_codec.py` and `_names.py` of the Python SDK.
 
 mod go;
 mod python;
@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 
 use schema::Schema;
 
-/// Why a file cannot be generated.
+/// The error of generating a file.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("{path}: {source}")]
@@ -38,24 +38,24 @@ pub enum Error {
 /// A generated file.
 #[derive(Debug)]
 pub struct File {
-    /// Where it is, from the root of the repository.
+    /// Path from the root of the repository.
     pub path: &'static str,
-    /// What it should hold, if that can be said: the other files do not depend on it.
+    /// The content, or why it cannot be generated. The other files do not depend on it.
     pub text: Result<String, Error>,
 }
 
-/// The root of the repository that this crate was compiled in.
+/// The root of the repository in which this crate was compiled.
 pub fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("the crate lies two folders deep").to_owned()
 }
 
-/// The text of a file of the repository.
+/// The content of a file of the repository.
 pub fn read(path: &str) -> Result<String, Error> {
     let path = repository().join(path);
     std::fs::read_to_string(&path).map_err(|source| Error::Io { path, source })
 }
 
-/// All generated files, as they should be now.
+/// All generated files, as they should be.
 pub fn generate() -> Vec<File> {
     let schema = Schema::trace();
     let vectors = || vectors::complete(&read(vectors::PATH)?, &schema);

@@ -1,4 +1,4 @@
-//! Writes the generated files that are not what they should be, and names them. Called by `make generate`.
+//! Writes the stale files among the generated ones, and prints their names. `make generate` runs it.
 
 use std::process::ExitCode;
 

@@ -15,16 +15,16 @@ use serde_reflection::{ContainerFormat, Format, Named, Registry, Samples, Tracer
 
 use crate::vectors::Message;
 
-/// What travels as one frame's body.
+/// Types that are the body of a frame.
 pub const ROOTS: [&str; 4] = ["Opening", "OpeningReply", "ClientFrame", "ServerFrame"];
-/// Enums that may grow within a version: an unknown tag is not an error of the session.
+/// Enums that may grow within a version: an unknown tag does not end the session.
 pub(crate) const GROWING: [&str; 3] = ["Request", "Response", "Event"];
 
-/// Gives the types that the generated files treat as values of their language a valid value each: names are checked
-/// when they are read, so that tracing has to begin with values that pass.
+/// Lists the types that the generated files treat as values of their language, with a valid value each: names are checked
+/// when decoded, so that tracing has to start with valid ones.
 macro_rules! natural {
     ($($name:ident = $value:expr;)*) => {
-        /// Types that the generated files treat as values of their language; the SDKs read and write them by hand.
+        /// Types that the generated files treat as values of their language. The SDKs encode and decode them by hand.
         pub(crate) const NATURAL: &[&str] = &[$(stringify!($name)),*];
 
         fn trace_natural(tracer: &mut Tracer, samples: &mut Samples) {
@@ -60,7 +60,7 @@ natural! {
     Payload = b"hi".to_vec().into();
 }
 
-/// 32 bytes that count up from `first`, so that a shifted field shows.
+/// 32 bytes that count up from `first`: a shifted field shows.
 fn bytes(first: u8) -> [u8; 32] {
     std::array::from_fn(|index| first + index as u8)
 }
@@ -69,7 +69,7 @@ fn bytes(first: u8) -> [u8; 32] {
 #[derive(Debug, PartialEq)]
 pub struct Schema(Registry);
 
-/// A struct's fields, an enum variant's fields, or a variant's one unnamed value under the name `value`.
+/// The fields of a struct or variant. The name of a variant's one unnamed field is `value`.
 pub type Fields = Vec<(String, Format)>;
 
 /// A variant of an enum.
@@ -78,7 +78,7 @@ pub struct Variant {
     pub tag: u32,
     pub name: String,
     pub fields: Fields,
-    /// The one field has no name: in JSON it stands alone.
+    /// Its one field has no name: in JSON it stands alone.
     pub unnamed: bool,
 }
 
@@ -101,7 +101,7 @@ impl Schema {
     ///
     /// # Panics
     ///
-    /// When an enum that another type holds is not in the list below.
+    /// If an enum inside another type is not in the list below.
     pub fn trace() -> Self {
         let mut tracer = Tracer::new(TracerConfig::default());
         let mut samples = Samples::new();
@@ -115,11 +115,11 @@ impl Schema {
         Self(tracer.registry().expect("every enum is in the list above"))
     }
 
-    /// What shows in the given messages: the whole schema when every variant of every type is among them.
+    /// The types and variants that the messages contain: the whole schema if they contain every variant of every type.
     ///
     /// # Panics
     ///
-    /// When a list is empty wherever it appears.
+    /// If a list is empty wherever it appears.
     pub fn of(messages: &[Message]) -> Self {
         let (mut tracer, mut samples) = (Tracer::new(TracerConfig::default()), Samples::new());
         for message in messages {
@@ -139,7 +139,7 @@ impl Schema {
         serde_json::to_string_pretty(&self.0).expect("a registry is data") + "\n"
     }
 
-    /// What the type `name` is made of.
+    /// The shape of the type `name`.
     pub fn shape(&self, name: &str) -> Shape {
         match &self.0[name] {
             ContainerFormat::Struct(fields) => Shape::Struct(named(fields)),
@@ -148,7 +148,7 @@ impl Schema {
         }
     }
 
-    /// Names of all types with code of their own; each comes after those it is made of.
+    /// Names of all types with generated code, each after those that it contains.
     pub fn order(&self) -> Vec<String> {
         let (mut seen, mut order) = (BTreeSet::new(), Vec::new());
         for root in ROOTS {
@@ -185,7 +185,7 @@ impl Schema {
         self.order().into_iter().flat_map(variants).collect()
     }
 
-    /// Whether a variant was traced.
+    /// Whether the schema contains a variant.
     pub(crate) fn has(&self, VariantOf { container, variant }: &VariantOf) -> bool {
         self.0.contains_key(container)
             && match self.shape(container) {
@@ -194,14 +194,14 @@ impl Schema {
             }
     }
 
-    /// The type and the JSON form of a message that holds the variant.
+    /// The type and the JSON form of a message that contains the variant.
     pub(crate) fn sample_of(&self, wanted: &VariantOf) -> (&'static str, Value) {
         let holds = |root: &&str| self.holds(&Format::TypeName((*root).to_owned()), &wanted.container);
         let root = ROOTS.into_iter().find(holds).expect("every type is part of a message");
         (root, self.sample(&Format::TypeName(root.to_owned()), wanted))
     }
 
-    /// Whether a value of `format` can hold one of the type `container`.
+    /// Whether a value of `format` can contain one of the type `container`.
     fn holds(&self, format: &Format, container: &str) -> bool {
         let Some(name) = type_name(format).filter(|name| !NATURAL.contains(name)) else { return false };
         let any = |fields: &Fields| fields.iter().any(|(_, format)| self.holds(format, container));
@@ -212,7 +212,7 @@ impl Schema {
             }
     }
 
-    /// A value that holds the variant, if any value of `format` does.
+    /// The JSON form of a value of `format`, which contains the variant if it can.
     fn sample(&self, format: &Format, wanted: &VariantOf) -> Value {
         let object = |fields: &Fields| -> Value {
             fields.iter().map(|(name, format)| (name.clone(), self.sample(format, wanted))).collect()
@@ -253,7 +253,7 @@ fn type_name(format: &Format) -> Option<&str> {
     }
 }
 
-/// How many entries a list may have, where the specification says.
+/// The largest number of entries of a list, where the specification limits it.
 pub(crate) fn list_limit(container: &str, field: &str) -> Option<usize> {
     (container == "Opening" && field == "versions").then_some(MAX_VERSIONS)
 }

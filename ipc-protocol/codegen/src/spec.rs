@@ -1,5 +1,5 @@
-//! The generated parts of `SPEC.md`: the tables of types, codes and limits, and the hex of every message. The last
-//! column of a table is prose, written by hand; a row is found again by what it is about, so that only its prose is kept.
+//! The generated parts of `SPEC.md`: the tables of types, codes and limits, and the hex of every message. The last column
+//! of a table is prose, written by hand: a row's key column identifies it, and its prose is kept.
 
 use std::collections::HashMap;
 
@@ -11,20 +11,20 @@ use crate::Error;
 use crate::schema::{NATURAL, Schema, Shape, Variant, snake};
 use crate::vectors::Vector;
 
-/// Where the specification is, from the root of the repository.
+/// Path of the specification from the root of the repository.
 pub const PATH: &str = "ipc-protocol/SPEC.md";
 
 const BEGIN: &str = "<!-- made by `make generate` -->\n";
 const END: &str = "<!-- end -->\n";
 
-/// A table without its prose: the heading above it, and of each row the cells, and which of them says what it is about.
+/// A table without its prose: the heading above it, the cells of each row, and the column that identifies a row.
 struct Table {
     heading: String,
     key: usize,
     rows: Vec<Vec<String>>,
 }
 
-/// The whole text with everything generated anew.
+/// The text with every generated part.
 pub(crate) fn complete(text: &str, schema: &Schema, vectors: &[Vector]) -> Result<String, Error> {
     with_hex(&with_limits(&with_codes(&with_types(text, schema)?)?)?, schema, vectors)
 }
@@ -110,7 +110,7 @@ pub fn with_hex(text: &str, schema: &Schema, vectors: &[Vector]) -> Result<Strin
     Ok(format!("{out}\n{END}{after}"))
 }
 
-/// Puts the rows of a table, each with the prose it had, in the place of those that are there.
+/// Replaces the rows of a table, keeping the prose of each.
 fn with_table(text: &str, Table { heading, key, rows }: &Table) -> Result<String, Error> {
     let problem = |what: &str| Error::Specification(format!("{what} under the heading {heading:?}"));
     let (before, section) =
@@ -143,7 +143,7 @@ fn with_table(text: &str, Table { heading, key, rows }: &Table) -> Result<String
     Ok(format!("{out}\n\n{after}"))
 }
 
-/// A row that says only what it is about.
+/// A row with only its key, for an error.
 fn blank_row(columns: usize, key: usize, about: &str) -> String {
     let cell = |column| match column {
         _ if column == key => format!(" {about} |"),
@@ -153,7 +153,7 @@ fn blank_row(columns: usize, key: usize, about: &str) -> String {
     format!("|{}", (0..columns).map(cell).collect::<String>())
 }
 
-/// Walks one value of `bytes`, adding the hex of each primitive to `groups`; what is left comes back.
+/// Walks one value of `bytes` and adds the hex of each primitive to `groups`. Returns the bytes after the value.
 fn spaced<'a>(schema: &Schema, format: &Format, bytes: &'a [u8], groups: &mut Vec<String>) -> &'a [u8] {
     let mut take = |bytes: &'a [u8], count: usize| {
         let (taken, rest) = bytes.split_at(count);

@@ -1,5 +1,5 @@
-//! The accepting vectors, `messages.json`. An entry's JSON form is written by hand, or made here for a variant that no
-//! entry has; its hex is made here. Files of vectors only grow: an entry whose bytes would change is an error.
+//! The accepting vectors, `messages.json`. An entry's JSON form is written by hand, or generated for a variant without an
+//! entry; its hex is generated. Files of vectors only grow: an entry whose bytes would change is an error.
 
 use polypeer_ipc_protocol::codec;
 use polypeer_ipc_protocol::gateway::{ClientFrame, Opening, OpeningReply, ServerFrame};
@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::Error;
 use crate::schema::{ROOTS, Schema, snake};
 
-/// Where the vectors are, from the root of the repository.
+/// Path of the vectors from the root of the repository.
 pub const PATH: &str = "ipc-protocol/vectors/v1/messages.json";
 
 /// One accepting vector.
@@ -21,13 +21,13 @@ pub struct Vector {
     /// The message type, one of [`ROOTS`].
     #[serde(rename = "type")]
     pub kind: String,
-    /// The body of a frame, hexadecimal; absent in an entry that was just written.
+    /// The body of a frame, hexadecimal; absent in a new entry.
     pub hex: Option<String>,
     /// The JSON form.
     pub json: Value,
 }
 
-/// A message of one of the four types that travel as a frame's body.
+/// A message of one of the types in [`ROOTS`].
 #[derive(Debug)]
 pub enum Message {
     Opening(Opening),
@@ -66,12 +66,12 @@ impl Message {
 }
 
 impl Vector {
-    /// The message that the JSON form stands for.
+    /// Decodes the JSON form.
     pub fn message(&self) -> Result<Message, Error> {
         Message::from_json(&self.kind, &self.json).map_err(|error| self.error(&error))
     }
 
-    /// The body of a frame.
+    /// Encodes the message: the body of a frame.
     pub fn bytes(&self) -> Result<Vec<u8>, Error> {
         self.message()?.to_bytes().map_err(|error| self.error(&error))
     }
@@ -81,7 +81,7 @@ impl Vector {
     }
 }
 
-/// The vectors of a file, each with its hex, and one more for each variant that none of them has.
+/// The vectors of a file, each with its hex, and one more for each variant without a vector.
 pub fn complete(text: &str, schema: &Schema) -> Result<Vec<Vector>, Error> {
     let mut vectors: Vec<Vector> = serde_json::from_str(text).map_err(|error| Error::Vectors(error.to_string()))?;
     let mut seen = seen(&vectors)?;
@@ -101,8 +101,8 @@ pub fn complete(text: &str, schema: &Schema) -> Result<Vec<Vector>, Error> {
         let hex = data_encoding::HEXLOWER.encode(&vector.bytes()?);
         if vector.hex.as_ref().is_some_and(|before| *before != hex) {
             return Err(vector.error(
-                "its bytes would change, and with them every program that is in use; only before the first release \
-                 may that be, by deleting its hex",
+                "its bytes would change, which breaks every program in use. Before the first release, delete its hex to \
+                 allow that",
             ));
         }
         vector.hex = Some(hex);
@@ -110,7 +110,7 @@ pub fn complete(text: &str, schema: &Schema) -> Result<Vec<Vector>, Error> {
     Ok(vectors)
 }
 
-/// The types and variants that show in the vectors.
+/// The types and variants that the vectors contain.
 fn seen(vectors: &[Vector]) -> Result<Schema, Error> {
     let messages = vectors.iter().map(Vector::message).collect::<Result<Vec<_>, _>>()?;
     Ok(Schema::of(&messages))

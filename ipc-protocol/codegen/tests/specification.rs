@@ -1,4 +1,4 @@
-//! The examples of `SPEC.md` are what the state machines say.
+//! The examples of `SPEC.md` against the state machines.
 
 use polypeer_codegen::vectors::{self, Message, Vector};
 use polypeer_codegen::{read, spec};

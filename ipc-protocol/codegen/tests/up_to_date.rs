@@ -1,4 +1,4 @@
-//! Every generated file is what `make generate` would write now.
+//! Every generated file is up to date.
 
 use polypeer_codegen::schema::Schema;
 use polypeer_codegen::{generate, read, spec, vectors};
@@ -9,7 +9,7 @@ fn check(path: &str) {
     assert!(read(path).is_ok_and(|found| found == text), "{path} is stale: run make generate");
 }
 
-/// The whole of `SPEC.md` with one part of it generated anew is `SPEC.md`.
+/// Checks one generated part of `SPEC.md`.
 fn check_specification(part: impl FnOnce(&str) -> Result<String, polypeer_codegen::Error>) {
     let text = read(spec::PATH).expect("SPEC.md is there");
     let expected = part(&text).unwrap_or_else(|error| panic!("cannot generate {error}"));

@@ -134,7 +134,7 @@ impl Client {
         tokio::spawn(driver.run());
         let slots = Arc::new(Semaphore::new(MAX_REQUESTS - RESERVED));
         let shared = Shared { path: path.to_owned(), welcome, slots, tickets: AtomicU64::new(0), ended: ended.clone() };
-        Ok((Self { shared: Arc::new(shared), commands }, Events { events, dropped, ended, told: false }))
+        Ok((Self { shared: Arc::new(shared), commands }, Events { events, dropped, ended, closed: false }))
     }
 
     /// [`Self::connect`] with the socket and token in the environment.
@@ -332,7 +332,7 @@ pub struct Events {
     events: mpsc::Receiver<Event>,
     dropped: Arc<AtomicU64>,
     ended: watch::Receiver<Option<Failure>>,
-    told: bool,
+    closed: bool,
 }
 
 impl Events {
@@ -346,11 +346,11 @@ impl Events {
         if let Some(event) = self.events.recv().await {
             return Some(event);
         }
-        if self.told {
+        if self.closed {
             return None;
         }
         let reason = self.ended.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone());
-        self.told = true;
+        self.closed = true;
         Some(Event::Closing(reason.unwrap_or_else(|| ErrorCode::ConnectionLost.into())))
     }
 }
