@@ -36,6 +36,8 @@ pub(crate) fn handle(
     session: &Arc<Session>,
     request: Request,
 ) -> Handled {
+    let (own, of) = (Arc::clone(hub), Arc::clone(session)); // for work that outlives this call
+    let asked = |timeout_ms| Asked::new(hub, session, timeout_ms);
     Handled::Now(match request {
         Request::Listen { protocol, scope, calls } => done(listen(hub, session, protocol, scope, calls)),
         Request::Unlisten { protocol, scope } => done(unlisten(hub, session, protocol, scope)),
@@ -73,33 +75,27 @@ pub(crate) fn handle(
             }
             Response::Done
         }
-        Request::Unprovide { name } => done(Asked::new(hub, session, 0).unprovide(&name)),
-        service => return ask_service(hub, session, service),
-    })
-}
-
-/// What takes gossip or the DHT.
-fn ask_service(hub: &Arc<Hub>, session: &Arc<Session>, request: Request) -> Handled {
-    let (own, of) = (Arc::clone(hub), Arc::clone(session));
-    let asked = |timeout_ms| Asked::new(hub, session, timeout_ms);
-    match request {
-        Request::Publish { topic, payload } => later(topics::publish(own, of, topic, payload)),
-        Request::Subscribe { topic, validation } => later(topics::subscribe(own, of, topic, validation)),
-        Request::Unsubscribe { topic } => later(topics::unsubscribe(own, of, topic)),
-        Request::Judge { topic, message, verdict } => later(topics::judge(own, of, topic, message, verdict)),
-        Request::Topic { topic } => later(topics::info(own, of, topic)),
-        Request::PutImmutable { name, value, timeout_ms } => later(asked(timeout_ms).put_immutable(name, value)),
-        Request::GetImmutable { name, hash, timeout_ms } => later(asked(timeout_ms).get_immutable(name, hash)),
-        Request::PutOwn { name, value, lifetime_s, timeout_ms } => {
-            later(asked(timeout_ms).put_own(name, value, lifetime_s))
+        Request::Unprovide { name } => done(asked(0).unprovide(&name)),
+        Request::Publish { topic, payload } => return later(topics::publish(own, of, topic, payload)),
+        Request::Subscribe { topic, validation } => return later(topics::subscribe(own, of, topic, validation)),
+        Request::Unsubscribe { topic } => return later(topics::unsubscribe(own, of, topic)),
+        Request::Judge { topic, message, verdict } => return later(topics::judge(own, of, topic, message, verdict)),
+        Request::Topic { topic } => return later(topics::info(own, of, topic)),
+        Request::PutImmutable { name, value, timeout_ms } => {
+            return later(asked(timeout_ms).put_immutable(name, value));
         }
-        Request::PutSigned { record, timeout_ms } => later(asked(timeout_ms).put_signed(record)),
-        Request::GetSigned { key, name, timeout_ms } => later(asked(timeout_ms).get_signed(key, name)),
-        Request::Provide { name, timeout_ms } => later(asked(timeout_ms).provide(name)),
-        Request::FindProviders { name, limit, timeout_ms } => later(asked(timeout_ms).find_providers(name, limit)),
-        Request::FindPeer { node, timeout_ms } => later(asked(timeout_ms).find_peer(node)),
-        _ => Handled::Now(Response::Failed(ErrorCode::Internal.into())),
-    }
+        Request::GetImmutable { name, hash, timeout_ms } => return later(asked(timeout_ms).get_immutable(name, hash)),
+        Request::PutOwn { name, value, lifetime_s, timeout_ms } => {
+            return later(asked(timeout_ms).put_own(name, value, lifetime_s));
+        }
+        Request::PutSigned { record, timeout_ms } => return later(asked(timeout_ms).put_signed(record)),
+        Request::GetSigned { key, name, timeout_ms } => return later(asked(timeout_ms).get_signed(key, name)),
+        Request::Provide { name, timeout_ms } => return later(asked(timeout_ms).provide(name)),
+        Request::FindProviders { name, limit, timeout_ms } => {
+            return later(asked(timeout_ms).find_providers(name, limit));
+        }
+        Request::FindPeer { node, timeout_ms } => return later(asked(timeout_ms).find_peer(node)),
+    })
 }
 
 fn later(work: impl Future<Output = Result<Response, Failure>> + Send + 'static) -> Handled {
