@@ -53,8 +53,8 @@ pub(crate) struct Setup {
     pub(crate) hidden: Vec<PathBuf>,
     /// Folders to keep in place where they lie in hidden ones.
     pub(crate) kept: Vec<Kept>,
-    /// Most open descriptors.
-    pub(crate) open_files: u64,
+    /// Limits that the kernel enforces per process (setrlimit(2)), each by its key in the manifest.
+    pub(crate) rlimits: Vec<(String, u64)>,
     /// Most processes and threads, for where a user namespace can enforce it: there the kernel counts for it alone.
     pub(crate) processes: Option<u32>,
     /// Whether it may bind ports below 1024; all other capabilities are always dropped.

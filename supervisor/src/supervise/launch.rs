@@ -60,7 +60,7 @@ pub(super) fn of_plugin(spec: &PluginSpec, gateway: &Gateway, home: &Home, progr
             folder,
             environment,
             hidden,
-            open_files: spec.limits.open_files.into(),
+            rlimits: vec![("open_files".into(), spec.limits.open_files.into())],
             processes: Some(spec.limits.pids),
             low_ports: false,
             ready_port: match spec.manifest.ready() {
@@ -89,7 +89,7 @@ pub(super) fn of_netcore(number: u64, admin: AdminEnd, home: &Home, programs: &P
             environment,
             hidden: Vec::new(),
             kept: Vec::new(),
-            open_files: open_files_within(NETCORE_OPEN_FILES),
+            rlimits: vec![("open_files".into(), open_files_within(NETCORE_OPEN_FILES))],
             processes: None,
             low_ports: true,
             ready_port: None,

@@ -14,12 +14,12 @@ const KILL_FIRST: &str = "500";
 
 /// Set on init itself, for the child to inherit.
 pub(super) fn give_up(setup: &Setup, own_user: bool) -> Vec<Measure> {
-    let mut measures = vec![
-        Measure::from_result("open_files", setrlimit(Resource::RLIMIT_NOFILE, setup.open_files, setup.open_files)),
+    let mut measures: Vec<Measure> = setup.rlimits.iter().map(|(key, most)| limit(key, *most)).collect();
+    measures.extend([
         Measure::from_result("no_core_dumps", setrlimit(Resource::RLIMIT_CORE, 0, 0)),
         Measure::from_result("no_new_privileges", prctl::set_no_new_privs()),
         Measure::from_result("capabilities", limit_capabilities(setup)),
-    ];
+    ]);
     if let Some(processes) = setup.processes.filter(|_| own_user) {
         // Init counts as well. Linux 5.14 counts each user namespace by itself.
         let most = u64::from(processes) + 1;
@@ -27,6 +27,15 @@ pub(super) fn give_up(setup: &Setup, own_user: bool) -> Vec<Measure> {
         measures.push(Measure::from_result("pids", limited));
     }
     measures
+}
+
+/// Sets the limit of one key of the manifest.
+fn limit(key: &str, most: u64) -> Measure {
+    let resource = match key {
+        "open_files" => Resource::RLIMIT_NOFILE,
+        _ => return Measure::missing(key, "no limit of a process"),
+    };
+    Measure::from_result(key, setrlimit(resource, most, most))
 }
 
 /// What the bounding set does not hold, a program of root does not get (capabilities(7)). Init's own stay for now.

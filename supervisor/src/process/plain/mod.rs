@@ -27,6 +27,7 @@ use super::log::Sink;
 use super::outcome::{Ended, Outcome};
 use crate::limits::{Measure, Usage};
 use crate::manifest::Limits;
+use crate::manifest::limits::LIMITS;
 
 /// Orders that may wait: one to end and one to kill.
 const ORDERS: usize = 16;
@@ -76,7 +77,7 @@ impl Watched {
 }
 
 fn limits_missing() -> Vec<Measure> {
-    ["memory", "swap", "cpu", "cpu_weight", "pids"].map(|name| Measure::missing(name, WHY_NOT)).to_vec()
+    LIMITS.iter().filter(|limit| limit.is_enforced).map(|limit| Measure::missing(limit.key, WHY_NOT)).collect()
 }
 
 /// All that a plugin is not confined by, under the names Linux has for it.
@@ -84,7 +85,6 @@ fn measures(launch: &Launch) -> Vec<Measure> {
     let mut measures = Vec::new();
     if launch.limits.is_some() {
         measures.extend(limits_missing());
-        measures.push(Measure::missing("open_files", WHY_NOT));
     }
     if launch.isolation.process {
         measures.extend(["mount_namespace", "pid_namespace"].map(|name| Measure::missing(name, WHY_NOT)));
