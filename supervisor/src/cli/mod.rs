@@ -24,6 +24,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
+use polypeer_ipc_protocol::admin::{AdminRequest, AdminResponse};
 
 use crate::cli_error::{CliError, Exit};
 use crate::control::client::Control;
@@ -125,6 +126,17 @@ impl Context {
         self.control().await?.request(&request).await
     }
 
+    /// Sends one request to the network core, through the daemon.
+    ///
+    /// # Errors
+    /// As [`Self::ask`].
+    pub async fn ask_netcore(&self, request: AdminRequest) -> Result<AdminResponse, CliError> {
+        match self.ask(Request::Net { request }).await? {
+            Answer::Net(response) => Ok(*response),
+            other => Err(unexpected(&other)),
+        }
+    }
+
     /// Whether the daemon runs with `--seed-only` and so starts no plugins.
     pub async fn is_seed_only(&self) -> bool {
         let answer = self.ask(Request::Status).await;
@@ -159,7 +171,7 @@ pub fn main() -> ExitCode {
 }
 
 /// The error for a response that does not fit its request.
-pub(crate) fn unexpected(answer: &Answer) -> CliError {
+pub(crate) fn unexpected(answer: &impl std::fmt::Debug) -> CliError {
     CliError::new(
         Exit::Failed,
         format!("unexpected response from the daemon: {answer:?}").chars().take(300).collect::<String>(),

@@ -1,14 +1,14 @@
 //! `polypeer peers …`: lists peers, and changes what the node does with one.
 
 use clap::{Args, Subcommand};
+use polypeer_ipc_protocol::admin::{AdminRequest, AdminResponse};
 use polypeer_ipc_protocol::ticket::Ticket;
 use serde_json::json;
 
 use super::peer::Peer;
 use super::{Context, unexpected};
 use crate::cli_error::CliError;
-use crate::control::documents::PeerDocument;
-use crate::control::{Answer, Request};
+use crate::control::documents::{PeerDocument, PingDocument, milliseconds};
 use crate::manifest::values::shown_size;
 use crate::output::{duration, known};
 
@@ -68,29 +68,34 @@ impl Peers {
         match self.command.unwrap_or(Command::List) {
             Command::List => list(context).await,
             Command::Add { ticket } => {
-                reach(context, Request::AddPeer { ticket, timeout_ms: REACH_TIME }, "connected to").await
+                reach(context, AdminRequest::AddPeer { ticket, timeout_ms: REACH_TIME }, "connected to").await
             }
             Command::Ping { peer } => {
-                reach(context, Request::Ping { ticket: peer.0, timeout_ms: REACH_TIME }, "reply from").await
+                reach(context, AdminRequest::Ping { ticket: peer.0, timeout_ms: REACH_TIME }, "reply from").await
             }
-            Command::Block { peer } => change(context, &peer, Request::Block { node: peer.node() }, "blocked").await,
+            Command::Block { peer } => {
+                change(context, &peer, AdminRequest::Block { node: peer.node() }, "blocked").await
+            }
             Command::Unblock { peer } => {
-                change(context, &peer, Request::Unblock { node: peer.node() }, "unblocked").await
+                change(context, &peer, AdminRequest::Unblock { node: peer.node() }, "unblocked").await
             }
             Command::Protect { peer } => {
-                change(context, &peer, Request::Protect { node: peer.node(), protected: true }, "protected").await
+                change(context, &peer, AdminRequest::Protect { node: peer.node(), protected: true }, "protected").await
             }
             Command::Unprotect { peer } => {
-                change(context, &peer, Request::Protect { node: peer.node(), protected: false }, "unprotected").await
+                change(context, &peer, AdminRequest::Protect { node: peer.node(), protected: false }, "unprotected")
+                    .await
             }
-            Command::Forget { peer } => change(context, &peer, Request::Forget { node: peer.node() }, "forgot").await,
+            Command::Forget { peer } => {
+                change(context, &peer, AdminRequest::Forget { node: peer.node() }, "forgot").await
+            }
         }
     }
 }
 
 async fn list(context: &Context) -> Result<(), CliError> {
-    let peers = match context.ask(Request::Peers).await? {
-        Answer::Peers(peers) => peers,
+    let peers: Vec<PeerDocument> = match context.ask_netcore(AdminRequest::Peers).await? {
+        AdminResponse::Peers(peers) => peers.into_iter().map(PeerDocument::from).collect(),
         other => return Err(unexpected(&other)),
     };
     if peers.is_empty() && !context.printer.json {
@@ -126,19 +131,20 @@ fn shown_state(peer: &PeerDocument) -> String {
     }
 }
 
-async fn reach(context: &Context, request: Request, verb: &str) -> Result<(), CliError> {
-    match context.ask(request).await? {
-        Answer::Ping(ping) => {
+async fn reach(context: &Context, request: AdminRequest, verb: &str) -> Result<(), CliError> {
+    match context.ask_netcore(request).await? {
+        AdminResponse::Pong { node, rtt_us } => {
+            let ping = PingDocument { node_id: node, rtt_ms: milliseconds(rtt_us) };
             context.printer.either(&ping, || format!("{verb} {} in {:.1} ms", ping.node_id, ping.rtt_ms))
         }
         other => Err(unexpected(&other)),
     }
 }
 
-async fn change(context: &Context, peer: &Peer, request: Request, verb: &str) -> Result<(), CliError> {
-    match context.ask(request).await? {
-        Answer::Done if context.printer.json => context.printer.document(&json!({ "node_id": peer.node() })),
-        Answer::Done => {
+async fn change(context: &Context, peer: &Peer, request: AdminRequest, verb: &str) -> Result<(), CliError> {
+    match context.ask_netcore(request).await? {
+        AdminResponse::Done if context.printer.json => context.printer.document(&json!({ "node_id": peer.node() })),
+        AdminResponse::Done => {
             context.printer.say(format!("{verb} {}", peer.node()));
             Ok(())
         }

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use polypeer_ipc_protocol::admin::{Cause, PeerRecord, PeerState};
+use polypeer_ipc_protocol::gateway::Path;
 use polypeer_ipc_protocol::ids::{NodeId, PluginId, Protocol};
 use serde::{Deserialize, Serialize};
 
@@ -167,6 +169,41 @@ pub struct PeerDocument {
     pub banned_s: Option<u64>,
 }
 
+impl From<PeerRecord> for PeerDocument {
+    fn from(record: PeerRecord) -> Self {
+        let state = match record.state {
+            PeerState::Connected => "connected",
+            PeerState::Known => "known",
+            PeerState::Blocked => "blocked",
+        };
+        let path = record.path.map(|path| match path {
+            Path::Direct => "direct",
+            Path::Relayed => "relayed",
+        });
+        Self {
+            node_id: record.node,
+            state: state.into(),
+            path: path.map(Into::into),
+            address: record.address,
+            rtt_ms: record.rtt_us.map(milliseconds),
+            since_s: record.since_s,
+            sources: record.sources,
+            unverified: record.unverified,
+            protocols: record.protocols,
+            sent_bytes: record.sent_bytes,
+            received_bytes: record.received_bytes,
+            protected: record.protected,
+            score: record.score,
+            banned_s: record.banned_s,
+        }
+    }
+}
+
+/// Microseconds as milliseconds.
+pub fn milliseconds(microseconds: u64) -> f64 {
+    microseconds as f64 / 1000.0
+}
+
 /// `polypeer peers ping` and `peers add`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PingDocument {
@@ -296,4 +333,10 @@ pub struct CauseDocument {
     pub cause: String,
     /// What to do.
     pub remedy: String,
+}
+
+impl From<Cause> for CauseDocument {
+    fn from(Cause { cause, remedy }: Cause) -> Self {
+        Self { cause, remedy }
+    }
 }

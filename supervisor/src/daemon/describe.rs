@@ -1,51 +1,18 @@
 //! From what the parts know to the documents of `--json`.
 
-use polypeer_ipc_protocol::admin::{NetStatus, PeerRecord, PeerState};
-use polypeer_ipc_protocol::gateway::{Grants, Path, PeerScope};
+use polypeer_ipc_protocol::admin::NetStatus;
+use polypeer_ipc_protocol::gateway::{Grants, PeerScope};
 
 use super::state::Recorded;
 use crate::control::documents::{
-    GrantsDocument, NetcoreDocument, OffenderDocument, PeerCounts, PeerDocument, PluginDocument, PluginLine,
-    SourceDocument, StatusDocument, TrafficDocument,
+    GrantsDocument, NetcoreDocument, OffenderDocument, PeerCounts, PluginDocument, PluginLine, SourceDocument,
+    StatusDocument, TrafficDocument,
 };
 use crate::manifest::Manifest;
 use crate::supervise::{NetcoreStatus, PluginStatus};
 
 /// What a plugin's state is when the supervisor does not run it at all.
 const NOT_RUN: &str = "failed";
-
-pub(super) fn peer(record: PeerRecord) -> PeerDocument {
-    let state = match record.state {
-        PeerState::Connected => "connected",
-        PeerState::Known => "known",
-        PeerState::Blocked => "blocked",
-    };
-    let path = record.path.map(|path| match path {
-        Path::Direct => "direct",
-        Path::Relayed => "relayed",
-    });
-    PeerDocument {
-        node_id: record.node,
-        state: state.into(),
-        path: path.map(Into::into),
-        address: record.address,
-        rtt_ms: record.rtt_us.map(milliseconds),
-        since_s: record.since_s,
-        sources: record.sources,
-        unverified: record.unverified,
-        protocols: record.protocols,
-        sent_bytes: record.sent_bytes,
-        received_bytes: record.received_bytes,
-        protected: record.protected,
-        score: record.score,
-        banned_s: record.banned_s,
-    }
-}
-
-/// Microseconds as milliseconds.
-pub(super) fn milliseconds(microseconds: u64) -> f64 {
-    microseconds as f64 / 1000.0
-}
 
 /// Fills in what netcore knows.
 pub(super) fn add_network(status: &mut StatusDocument, network: NetStatus) {

@@ -1,4 +1,4 @@
-//! Answering the control socket.
+//! Answers to the requests of the control socket.
 
 use std::time::Duration;
 
@@ -7,12 +7,12 @@ use polypeer_ipc_protocol::ids::{NodeId, PluginId};
 use tokio::sync::mpsc;
 
 use super::{Daemon, checks, describe, logs};
-use crate::cli_error::CliError;
-use crate::control::documents::{CauseDocument, DoctorDocument, PingDocument, PluginState, StatusDocument};
+use crate::cli_error::{CliError, Exit};
+use crate::control::documents::{CauseDocument, DoctorDocument, PluginState, StatusDocument};
 use crate::control::server::Handler;
 use crate::control::{Answer, Request};
 
-/// How long `status` waits for netcore: it must tell that netcore is away rather than wait for it.
+/// Timeout of `status` for netcore: the status reports a netcore that is away instead of waiting for it.
 const STATUS_TIME: Duration = Duration::from_secs(2);
 
 impl Handler for Daemon {
@@ -26,7 +26,7 @@ impl Handler for Daemon {
                 Ok(session) => {
                     let gateway = session.gateway.display().to_string();
                     let _ = answers.send(Answer::Operator { gateway, token: session.token.clone() }).await;
-                    // The launch lives as long as the connection: this is dropped with it.
+                    // The launch is leased for as long as the connection: this future is dropped with it.
                     return std::future::pending().await;
                 }
                 Err(failure) => CliError::from_failure(&failure).into(),
@@ -52,20 +52,14 @@ impl Daemon {
         Ok(match request {
             Request::Status => Answer::Status(Box::new(self.status().await)),
             Request::Id => Answer::Text(self.node.to_string()),
-            Request::Ticket => match self.admin(AdminRequest::Ticket).await? {
-                AdminResponse::Ticket(ticket) => Answer::Text(ticket.to_string()),
-                other => return Err(unexpected(&other)),
-            },
-            Request::Peers => match self.admin(AdminRequest::Peers).await? {
-                AdminResponse::Peers(peers) => Answer::Peers(peers.into_iter().map(describe::peer).collect()),
-                other => return Err(unexpected(&other)),
-            },
-            Request::AddPeer { ticket, timeout_ms } => self.reach(AdminRequest::AddPeer { ticket, timeout_ms }).await?,
-            Request::Ping { ticket, timeout_ms } => self.reach(AdminRequest::Ping { ticket, timeout_ms }).await?,
-            Request::Block { node } => self.done(AdminRequest::Block { node }).await?,
-            Request::Unblock { node } => self.done(AdminRequest::Unblock { node }).await?,
-            Request::Protect { node, protected } => self.done(AdminRequest::Protect { node, protected }).await?,
-            Request::Forget { node } => self.done(AdminRequest::Forget { node }).await?,
+            Request::Net { request } if request.is_for_operators() => Answer::Net(Box::new(self.admin(request).await?)),
+            Request::Net { .. } => {
+                return Err(CliError::new(
+                    Exit::Refused,
+                    "only the daemon itself may ask this of the network core",
+                    "use a command of polypeer; see polypeer --help",
+                ));
+            }
             Request::PluginList => Answer::Plugins(self.plugin_list().await?),
             Request::PluginInfo { id } => Answer::Plugin(self.plugin(&id).await?),
             Request::PluginInstall { folder, digest, start } => {
@@ -93,22 +87,6 @@ impl Daemon {
         match self.supervisor.admin(request).await {
             Ok(AdminResponse::Failed(failure)) | Err(failure) => Err(CliError::from_failure(&failure)),
             Ok(response) => Ok(response),
-        }
-    }
-
-    async fn done(&self, request: AdminRequest) -> Result<Answer, CliError> {
-        match self.admin(request).await? {
-            AdminResponse::Done => Ok(Answer::Done),
-            other => Err(unexpected(&other)),
-        }
-    }
-
-    async fn reach(&self, request: AdminRequest) -> Result<Answer, CliError> {
-        match self.admin(request).await? {
-            AdminResponse::Pong { node, rtt_us } => {
-                Ok(Answer::Ping(PingDocument { node_id: node, rtt_ms: describe::milliseconds(rtt_us) }))
-            }
-            other => Err(unexpected(&other)),
         }
     }
 
@@ -167,11 +145,7 @@ impl Daemon {
         if let Some(node) = peer {
             match self.admin(AdminRequest::Explain { node }).await? {
                 AdminResponse::Explanation { causes, trace } => {
-                    let cause = |one: polypeer_ipc_protocol::admin::Cause| CauseDocument {
-                        cause: one.cause,
-                        remedy: one.remedy,
-                    };
-                    found.causes = causes.into_iter().map(cause).collect();
+                    found.causes = causes.into_iter().map(CauseDocument::from).collect();
                     found.trace = trace;
                 }
                 other => return Err(unexpected(&other)),
@@ -181,7 +155,7 @@ impl Daemon {
     }
 }
 
-/// What netcore must never answer to a request.
+/// The error for a response that does not fit its request.
 pub(super) fn unexpected(response: &AdminResponse) -> CliError {
     let text: String = format!("{response:?}").chars().take(200).collect();
     CliError::failed(format!("unexpected response from the network core: {text}"), "this is a bug; restart the daemon")

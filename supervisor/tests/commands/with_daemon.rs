@@ -5,6 +5,13 @@ use std::os::unix::net::UnixDatagram;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use polypeer_ipc_protocol::admin::{AdminRequest, AdminResponse};
+use polypeer_ipc_protocol::gateway::Grants;
+use polypeer_ipc_protocol::ids::{NodeId, Secret};
+use polypeer_supervisor::cli_error::Exit;
+use polypeer_supervisor::control::client::Control;
+use polypeer_supervisor::control::{Answer, Request};
+use polypeer_supervisor::home::Home;
 use serde_json::Value;
 
 use crate::world::World;
@@ -251,4 +258,36 @@ fn home_of_200_characters_just_works() {
     let sockets = fs::read_to_string(world.home.join("run/sockets.path")).expect("a pointer");
     assert_eq!(world.run(&["shutdown"]).code, 0);
     let _ = fs::remove_dir_all(sockets); // The daemon does so itself, a moment after its last answer.
+}
+
+#[test]
+fn request_to_netcore_that_is_not_an_operators_is_refused() {
+    let mut world = World::new();
+    world.start();
+    let (launch, plugin) = (1, "operator".parse().expect("an id"));
+    let others = [
+        AdminRequest::Configure(Box::default()),
+        AdminRequest::AddLaunch { launch, plugin, token: Secret([7; 32]), grants: Grants::default() },
+        AdminRequest::RemoveLaunch { launch },
+        AdminRequest::SetGrants { plugin: "operator".parse().expect("an id"), grants: Grants::default() },
+        AdminRequest::Start,
+        AdminRequest::Shutdown { grace_ms: 0 },
+        AdminRequest::Status,
+        AdminRequest::Explain { node: NodeId([0; 32]) },
+        AdminRequest::Traffic,
+    ];
+    let asking = async {
+        let mut control = Control::connect(&Home::at(&world.home)).await.expect("let in");
+        for request in others {
+            let shown = format!("{request:?}");
+            let refused = control.request(&Request::Net { request }).await.expect_err(&shown);
+            assert_eq!((refused.exit, refused.hint.is_empty()), (Exit::Refused, false), "{shown}: {refused}");
+        }
+        let answer = control.request(&Request::Net { request: AdminRequest::Peers }).await.expect("an operator's");
+        assert_eq!(answer, Answer::Net(Box::new(AdminResponse::Peers(Vec::new()))));
+    };
+    tokio::runtime::Runtime::new().expect("a runtime").block_on(asking);
+    let events = fs::read_to_string(world.home.join("netcore.events")).expect("it records");
+    assert_eq!(events.matches("\"event\": \"configure\"").count(), 1, "{events}");
+    assert!(!events.contains("\"remove\"") && !events.contains("\"shutdown\""), "{events}");
 }
