@@ -33,8 +33,8 @@ pub fn encode<T: Serialize>(message: &T, out: &mut Vec<u8>) -> Result<(), CodecE
     Ok(())
 }
 
-/// Decodes a message that is exactly `bytes`. The length of a text is trusted only up to a limit near `bytes.len()`, since
-/// the decoder allocates it before it reads; lists grow as they are read (`list`).
+/// Decodes a message that is exactly `bytes`. The length of a text is trusted only up to a limit near `bytes.len()`,
+/// since the decoder allocates it before it reads; lists grow as they are read (`list`).
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     const SMALL: usize = 4 << 10;
     const MEDIUM: usize = 64 << 10;

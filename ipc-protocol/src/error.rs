@@ -1,5 +1,5 @@
-//! The table of error codes, and failures as they cross a process. A code is a stable number from [`FIRST_CODE`] up; lower
-//! codes belong to applications, which reset and stop streams with them. Text is for people and may change.
+//! The table of error codes, and failures as they cross a process. A code is a stable number from [`FIRST_CODE`] up;
+//! lower codes belong to applications, which reset and stop streams with them. Text is for people and may change.
 
 use std::fmt;
 
@@ -132,8 +132,8 @@ impl Failure {
         self
     }
 
-    /// A plugin's failure as the other side sees it: Polypeer's codes become `refused`, so that a plugin cannot pretend to
-    /// be Polypeer.
+    /// A plugin's failure as the other side sees it: Polypeer's codes become `refused`, so that a plugin cannot pretend
+    /// to be Polypeer.
     #[must_use]
     pub fn from_plugin(self) -> Self {
         let code = if self.code < FIRST_CODE { self.code } else { ErrorCode::Refused.number() };

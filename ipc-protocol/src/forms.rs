@@ -36,8 +36,8 @@ macro_rules! bytes_on_wire {
 }
 pub(crate) use bytes_on_wire;
 
-/// Implements serde for a type that is text on the wire and in JSON: a string, checked when decoded. The schema keeps the
-/// type's name.
+/// Implements serde for a type that is text on the wire and in JSON: a string, checked when decoded. The schema keeps
+/// the type's name.
 macro_rules! text_on_wire {
     ($name:ident) => {
         impl serde::Serialize for $name {

@@ -28,7 +28,8 @@ pub struct FrameTooLarge {
     pub length: usize,
 }
 
-/// The body of the first frame in `buffer`, or `None` while it is incomplete. The frame takes `HEADER + body.len()` bytes.
+/// The body of the first frame in `buffer`, or `None` while it is incomplete. The frame takes `HEADER + body.len()`
+/// bytes.
 pub fn split(buffer: &[u8]) -> Result<Option<&[u8]>, FrameTooLarge> {
     let Some((header, rest)) = buffer.split_first_chunk::<HEADER>() else { return Ok(None) };
     let length = u32::from_le_bytes(*header) as usize;

@@ -1,6 +1,6 @@
-//! The contract between Polypeer's processes: the messages of the gateway (plugins and the network core) and of the admin
-//! session (supervisor and network core). `SPEC.md` defines the bytes of the gateway; this crate is its Rust form. Each
-//! floor uses only those below it:
+//! The contract between Polypeer's processes: the messages of the gateway (plugins and the network core) and of the
+//! admin session (supervisor and network core). `SPEC.md` defines the bytes of the gateway; this crate is its Rust
+//! form. Each floor uses only those below it:
 //!
 //! ```text
 //!   client
@@ -29,7 +29,8 @@
 //! - [`ticket`]: text that lets a stranger dial a node.
 //! - [`transport`]: frames on local sockets, and the admin session with its descriptors.
 //!
-//! [`client`] and [`transport`] need the feature `transport`, on by default; without it the crate does no input or output.
+//! [`client`] and [`transport`] need the feature `transport`, on by default; without it the crate does no input or
+//! output.
 
 pub mod admin;
 #[cfg(feature = "transport")]

@@ -1,4 +1,5 @@
-//! Sizes and times that the gateway protocol fixes. Section 13 of `SPEC.md` lists them; `make generate` keeps it up to date.
+//! Sizes and times that the gateway protocol fixes. Section 13 of `SPEC.md` lists them; `make generate` keeps it up to
+//! date.
 
 use std::time::Duration;
 
@@ -6,7 +7,8 @@ use std::time::Duration;
 pub const VERSION: u32 = 1;
 /// Largest body of a control or admin frame, bytes: enough for a full list of peers, small enough to buffer.
 pub const MAX_FRAME: usize = 1 << 20;
-/// Largest body of the first frame on a connection, bytes. A `Hello` or `Open` is under 2 KiB; the rest is for later kinds.
+/// Largest body of the first frame on a connection, bytes. A `Hello` or `Open` is under 2 KiB; the rest is for later
+/// kinds.
 pub const MAX_OPENING: usize = 64 << 10;
 /// Largest payload of a data frame, bytes: the size of the one buffer that a receiver needs.
 pub const MAX_DATA: usize = 256 << 10;

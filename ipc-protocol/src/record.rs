@@ -1,5 +1,5 @@
-//! Signed records of the DHT: a value that the owner of a key publishes under a name. Netcore signs its node's records; a
-//! plugin with a key of its own signs for itself. Anybody can store and verify them.
+//! Signed records of the DHT: a value that the owner of a key publishes under a name. Netcore signs its node's records;
+//! a plugin with a key of its own signs for itself. Anybody can store and verify them.
 
 use std::fmt;
 
@@ -47,7 +47,8 @@ impl fmt::Debug for Signature {
     }
 }
 
-/// A value that the owner of a key publishes under a name. Of two with the same key and name, the higher `sequence` wins.
+/// A value that the owner of a key publishes under a name. Of two with the same key and name, the higher `sequence`
+/// wins.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignedRecord {
     /// The owner's Ed25519 public key: a node id or any other key.

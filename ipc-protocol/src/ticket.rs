@@ -1,5 +1,5 @@
-//! Tickets: text that lets a stranger dial a node, `polypeer:ID@ADDRESS,ADDRESS…`. Later versions may append `;key=value`
-//! parts, which readers skip.
+//! Tickets: text that lets a stranger dial a node, `polypeer:ID@ADDRESS,ADDRESS…`. Later versions may append
+//! `;key=value` parts, which readers skip.
 
 use std::fmt;
 use std::net::SocketAddr;

@@ -1,4 +1,5 @@
-//! Decoding of arbitrary bytes: it never panics, never allocates by an announced length, and is the inverse of encoding.
+//! Decoding of arbitrary bytes: it never panics, never allocates by an announced length, and is the inverse of
+//! encoding.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;

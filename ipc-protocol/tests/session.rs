@@ -1,4 +1,5 @@
-//! The two session state machines: against each other, against plugins that break the rules, and against arbitrary bytes.
+//! The two session state machines: against each other, against plugins that break the rules, and against arbitrary
+//! bytes.
 #![allow(clippy::panic, reason = "helpers of tests fail the test")]
 
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};

@@ -1,5 +1,5 @@
-//! Code generator: writes every file that repeats the Rust types of the gateway protocol. `make generate` runs it; a test
-//! fails if a file is stale.
+//! Code generator: writes every file that repeats the Rust types of the gateway protocol. `make generate` runs it; a
+//! test fails if a file is stale.
 //!
 //! ```text
 //! ipc-protocol/src/gateway ──serde──► schema ──┬──► ipc-protocol/schema.json

@@ -20,8 +20,8 @@ pub const ROOTS: [&str; 4] = ["Opening", "OpeningReply", "ClientFrame", "ServerF
 /// Enums that may grow within a version: an unknown tag does not end the session.
 pub(crate) const GROWING: [&str; 3] = ["Request", "Response", "Event"];
 
-/// Lists the types that the generated files treat as values of their language, with a valid value each: names are checked
-/// when decoded, so that tracing has to start with valid ones.
+/// Lists the types that the generated files treat as values of their language, with a valid value each: names are
+/// checked when decoded, so that tracing has to start with valid ones.
 macro_rules! natural {
     ($($name:ident = $value:expr;)*) => {
         /// Types that the generated files treat as values of their language. The SDKs encode and decode them by hand.

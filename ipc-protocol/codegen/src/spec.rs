@@ -1,5 +1,5 @@
-//! The generated parts of `SPEC.md`: the tables of types, codes and limits, and the hex of every message. The last column
-//! of a table is prose, written by hand: a row's key column identifies it, and its prose is kept.
+//! The generated parts of `SPEC.md`: the tables of types, codes and limits, and the hex of every message. The last
+//! column of a table is prose, written by hand: a row's key column identifies it, and its prose is kept.
 
 use std::collections::HashMap;
 

@@ -1,5 +1,5 @@
-//! The accepting vectors, `messages.json`. An entry's JSON form is written by hand, or generated for a variant without an
-//! entry; its hex is generated. Files of vectors only grow: an entry whose bytes would change is an error.
+//! The accepting vectors, `messages.json`. An entry's JSON form is written by hand, or generated for a variant without
+//! an entry; its hex is generated. Files of vectors only grow: an entry whose bytes would change is an error.
 
 use polypeer_ipc_protocol::codec;
 use polypeer_ipc_protocol::gateway::{ClientFrame, Opening, OpeningReply, ServerFrame};

@@ -7,8 +7,8 @@ use crate::gateway::{Payload, Request};
 use crate::ids::{NodeId, Protocol};
 
 impl Client {
-    /// Sends a datagram of at most 1,024 bytes to a connected peer; it arrives once or never. Returns once it is queued.
-    /// Refused with `unreachable` if the peer is not connected: a datagram does not dial.
+    /// Sends a datagram of at most 1,024 bytes to a connected peer; it arrives once or never. Returns once it is
+    /// queued. Refused with `unreachable` if the peer is not connected: a datagram does not dial.
     pub async fn send_datagram(
         &self,
         node: NodeId,

@@ -118,7 +118,8 @@ impl Driver {
         if !self.is_of(&topic, number) {
             return;
         }
-        // No caller waits for the response. With too many requests in flight the route stays, and the next message tries again.
+        // No caller waits for the response. With too many requests in flight the route stays, and the next message
+        // tries again.
         let asked = self.session.request(Request::Unsubscribe { topic: topic.clone() }, self.writer.buffer());
         if asked.is_ok() {
             self.routes.remove(&topic);

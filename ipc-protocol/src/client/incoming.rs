@@ -151,8 +151,8 @@ impl Incoming {
         self.scouted = self.end - view.len();
     }
 
-    /// Moves bytes of the stream from the buffer to `out`. `Some(Ok(()))` if there were any, or the stream is at its end;
-    /// `None` if more must be read from the connection first.
+    /// Moves bytes of the stream from the buffer to `out`. `Some(Ok(()))` if there were any, or the stream is at its
+    /// end; `None` if more must be read from the connection first.
     pub(super) fn take(&mut self, out: &mut ReadBuf<'_>) -> Option<Result<(), StreamError>> {
         let before = out.filled().len();
         let mut view = &self.buffer[self.start..self.end];

@@ -1,5 +1,5 @@
-//! The gateway's client for Rust: a control session ([`Client`], [`Events`]) and streams ([`DataStream`]). The command line
-//! and netcore's tests use it. It does not reconnect by itself.
+//! The gateway's client for Rust: a control session ([`Client`], [`Events`]) and streams ([`DataStream`]). The command
+//! line and netcore's tests use it. It does not reconnect by itself.
 //!
 //! ```text
 //! Client (cheap to clone) ──Command──► Driver (one task) ◄──frames──► netcore
@@ -213,7 +213,8 @@ impl Client {
         self.done(Request::Unlisten { protocol, scope }).await
     }
 
-    /// Replies to [`Event::Call`], or declines it if the reply is over 64 KiB. Succeeds even if the caller has cancelled.
+    /// Replies to [`Event::Call`], or declines it if the reply is over 64 KiB. Succeeds even if the caller has
+    /// cancelled.
     pub async fn answer(&self, call: u64, payload: impl Into<Bytes>) -> Result<(), ClientError> {
         self.command(Command::Answer { call, payload: Payload(payload.into()) }).await
     }
@@ -355,8 +356,8 @@ impl Events {
     }
 }
 
-/// Reads the answer to an opening, even if writing the opening failed: with too many connections netcore refuses and closes
-/// without reading.
+/// Reads the answer to an opening, even if writing the opening failed: with too many connections netcore refuses and
+/// closes without reading.
 async fn first_reply<R: AsyncRead + Unpin>(
     sent: Result<(), TransportError>,
     reader: &mut FrameReader<R>,

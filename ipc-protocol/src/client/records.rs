@@ -46,8 +46,8 @@ impl Client {
         }
     }
 
-    /// Stores a value of at most 3,072 bytes under this node's id and a name, replacing an earlier one. It expires after
-    /// `lifetime`: at most a day, and a day if `None`.
+    /// Stores a value of at most 3,072 bytes under this node's id and a name, replacing an earlier one. It expires
+    /// after `lifetime`: at most a day, and a day if `None`.
     pub async fn put_own(
         &self,
         name: Name,
@@ -78,8 +78,8 @@ impl Client {
         }
     }
 
-    /// Publishes this node as a provider of what the name stands for, until [`Self::unprovide`] or the end of the session.
-    /// Returns after the first publication.
+    /// Publishes this node as a provider of what the name stands for, until [`Self::unprovide`] or the end of the
+    /// session. Returns after the first publication.
     pub async fn provide(&self, name: Name, timeout: Option<Duration>) -> Result<Stored, ClientError> {
         self.stored(Request::Provide { name, timeout_ms: milliseconds(timeout) }).await
     }

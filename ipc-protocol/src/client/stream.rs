@@ -184,7 +184,8 @@ impl DataStream {
         }
     }
 
-    /// The reason of a failed write: what netcore sent before it closed the connection, as far as it fits in the buffer.
+    /// The reason of a failed write: what netcore sent before it closed the connection, as far as it fits in the
+    /// buffer.
     fn why_not_written(&mut self) -> StreamError {
         let mut cx = Context::from_waker(&self.waker);
         while self.incoming.has_room() && self.incoming.poll_fill(&mut self.io, &mut cx).is_ready() {}

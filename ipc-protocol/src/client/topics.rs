@@ -21,8 +21,8 @@ pub struct Subscription {
 }
 
 impl Client {
-    /// Sends a message of at most 64 KiB to all subscribers of a topic. Returns its id, and the number of peers that it is
-    /// sent to at once.
+    /// Sends a message of at most 64 KiB to all subscribers of a topic. Returns its id, and the number of peers that it
+    /// is sent to at once.
     pub async fn publish(&self, topic: Name, payload: impl Into<Bytes>) -> Result<(Hash, u32), ClientError> {
         match self.request(Request::Publish { topic, payload: Payload(payload.into()) }).await? {
             Response::Published { message, peers } => Ok((message, peers)),
@@ -30,8 +30,9 @@ impl Client {
         }
     }
 
-    /// Subscribes to a topic. With [`Validation::Plugin`] every message needs a verdict within 10 s. A repeated call ends
-    /// this client's earlier subscription. At most 256 messages are queued; further ones are counted as dropped events.
+    /// Subscribes to a topic. With [`Validation::Plugin`] every message needs a verdict within 10 s. A repeated call
+    /// ends this client's earlier subscription. At most 256 messages are queued; further ones are counted as dropped
+    /// events.
     pub async fn subscribe(&self, topic: Name, validation: Validation) -> Result<Subscription, ClientError> {
         let (sender, messages) = mpsc::channel(MESSAGES);
         let number = self.shared.tickets.fetch_add(1, std::sync::atomic::Ordering::Relaxed);

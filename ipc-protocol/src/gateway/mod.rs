@@ -1,5 +1,6 @@
-//! The messages of the gateway, the local sockets between plugins and the network core. An enum's tag is the position of
-//! its variant: only ever append, and never change a variant's fields. A message with another field is a new variant.
+//! The messages of the gateway, the local sockets between plugins and the network core. An enum's tag is the position
+//! of its variant: only ever append, and never change a variant's fields. A message with another field is a new
+//! variant.
 //!
 //! A plugin connects to its socket. The first frame, an [`Opening`], makes the connection a control session, or a data
 //! connection that opens a stream or claims an announced one. The answer is an [`OpeningReply`]. Afterwards a control

@@ -93,8 +93,8 @@ pub enum Request {
         hash: Hash,
         timeout_ms: u32,
     },
-    /// Stores a value under this node's key and a name. Netcore signs it, with a sequence number higher than all earlier
-    /// ones of the name, and republishes it until it expires. Grant `dht`. → [`Response::Stored`]
+    /// Stores a value under this node's key and a name. Netcore signs it, with a sequence number higher than all
+    /// earlier ones of the name, and republishes it until it expires. Grant `dht`. → [`Response::Stored`]
     PutOwn {
         name: Name,
         /// At most 3,072 bytes.
@@ -114,7 +114,8 @@ pub enum Request {
         timeout_ms: u32,
     },
     /// Publishes in the DHT that this node provides what the name stands for, and republishes it until
-    /// [`Request::Unprovide`] or the end of the session. Grant `dht`. → [`Response::Stored`], after the first publication
+    /// [`Request::Unprovide`] or the end of the session. Grant `dht`. → [`Response::Stored`], after the first
+    /// publication
     Provide {
         name: Name,
         /// For the first publication.

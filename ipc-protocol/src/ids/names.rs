@@ -68,7 +68,8 @@ fn valid_plugin(text: &str) -> bool {
     (2..=40).contains(&text.len()) && text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
 }
 
-/// The name of a network, which separates its nodes from those of others: 1 to 32 of `a-z`, `0-9` and `-`. Default `main`.
+/// The name of a network, which separates its nodes from those of others: 1 to 32 of `a-z`, `0-9` and `-`. Default
+/// `main`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NetworkName(String);
 
@@ -99,7 +100,8 @@ fn valid_protocol(text: &str) -> bool {
         && text.split_once('/').is_some_and(|(name, version)| valid_part(name) && valid_part(version))
 }
 
-/// The name of a topic, a record or something provided: 1 to 128 of `a-z 0-9 . _ - /`. Grants are patterns of such names.
+/// The name of a topic, a record or something provided: 1 to 128 of `a-z 0-9 . _ - /`. Grants are patterns of such
+/// names.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Name(String);
 

@@ -1,5 +1,5 @@
-//! Decoding of a frame's body. A message of a later version (answered or skipped) is told apart from a malformed one (ends
-//! the session). Only requests, responses and events may grow within a version; see [`crate::gateway`].
+//! Decoding of a frame's body. A message of a later version (answered or skipped) is told apart from a malformed one
+//! (ends the session). Only requests, responses and events may grow within a version; see [`crate::gateway`].
 
 use std::sync::LazyLock;
 

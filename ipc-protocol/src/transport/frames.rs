@@ -112,8 +112,8 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
         self.buffer.len() - self.sent
     }
 
-    /// Adds a message's frame to the buffer. Fails with [`CodecError::TooLarge`] if it is over the frame limit or does not
-    /// fit in the buffer.
+    /// Adds a message's frame to the buffer. Fails with [`CodecError::TooLarge`] if it is over the frame limit or does
+    /// not fit in the buffer.
     pub fn push<T: serde::Serialize>(&mut self, message: &T) -> Result<(), CodecError> {
         let before = self.buffer.len();
         frame::write(message, &mut self.buffer)?;

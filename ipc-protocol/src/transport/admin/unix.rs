@@ -23,8 +23,8 @@ const MAX_DESCRIPTORS: usize = 4;
 /// Size of a read, bytes.
 const READ: usize = 16 << 10;
 
-/// Flags of sendmsg and recvmsg. macOS has neither: a Rust program ignores SIGPIPE there anyway, and a child that another
-/// thread starts at that moment can inherit a received descriptor.
+/// Flags of sendmsg and recvmsg. macOS has neither: a Rust program ignores SIGPIPE there anyway, and a child that
+/// another thread starts at that moment can inherit a received descriptor.
 #[cfg(target_os = "linux")]
 const SEND: MsgFlags = MsgFlags::MSG_NOSIGNAL;
 #[cfg(target_os = "linux")]
@@ -114,8 +114,8 @@ pub struct AdminSender {
 }
 
 impl AdminSender {
-    /// Sends one message, with a copy of `attached` beside its first byte. If cancelled, the next call sends the rest of
-    /// the frame.
+    /// Sends one message, with a copy of `attached` beside its first byte. If cancelled, the next call sends the rest
+    /// of the frame.
     pub async fn send<T: Serialize>(&mut self, message: &T, attached: Option<&Handover>) -> Result<(), TransportError> {
         self.flush().await?;
         frame::write(message, &mut self.frame)?;

@@ -1,5 +1,5 @@
-//! The admin session on Windows: two anonymous pipes. A frame's body is the message followed by an `Option<String>`, the
-//! name of the pipe for netcore to listen on.
+//! The admin session on Windows: two anonymous pipes. A frame's body is the message followed by an `Option<String>`,
+//! the name of the pipe for netcore to listen on.
 
 use std::io::{self, IsTerminal};
 use std::os::windows::io::{AsHandle, OwnedHandle};
@@ -50,8 +50,8 @@ impl AdminChannel {
         Ok((near, AdminEnd { reader: far_reader.into(), writer: far_writer.into() }))
     }
 
-    /// Uses one end, such as that of [`inherited`]. Needs a runtime: an anonymous pipe can only be read and written by a
-    /// thread that blocks, here one of the runtime's.
+    /// Uses one end, such as that of [`inherited`]. Needs a runtime: an anonymous pipe can only be read and written by
+    /// a thread that blocks, here one of the runtime's.
     pub fn from_end(end: AdminEnd) -> io::Result<Self> {
         let file = |handle: OwnedHandle| File::from_std(handle.into());
         Ok(Self {

@@ -1,5 +1,5 @@
-//! Local sockets by path, with the crate `interprocess`: non-blocking, never inherited by child processes. A path is that
-//! of a Unix socket, or a pipe's name on Windows, `\\.\pipe\…`.
+//! Local sockets by path, with the crate `interprocess`: non-blocking, never inherited by child processes. A path is
+//! that of a Unix socket, or a pipe's name on Windows, `\\.\pipe\…`.
 
 #[cfg(unix)]
 mod unix;
@@ -22,16 +22,16 @@ use windows::for_owner;
 
 pub use interprocess::local_socket::tokio::{Listener as LocalListener, Stream as LocalStream};
 
-/// Connects to the socket at `path`. Errors name the path: it does not exist, is not listened on, is not permitted, or is
-/// over the platform's limit (about 100 bytes).
+/// Connects to the socket at `path`. Errors name the path: it does not exist, is not listened on, is not permitted, or
+/// is over the platform's limit (about 100 bytes).
 pub async fn connect(path: &Path) -> io::Result<LocalStream> {
     let named = |error: io::Error| about(path, "connect to", &error);
     let name = path.to_fs_name::<GenericFilePath>().map_err(named)?;
     LocalStream::connect(name).await.map_err(named)
 }
 
-/// Listens at `path`, which must not exist. Dropping the listener removes the socket file. A pipe accepts only its owner;
-/// access to a Unix socket is that of its folder.
+/// Listens at `path`, which must not exist. Dropping the listener removes the socket file. A pipe accepts only its
+/// owner; access to a Unix socket is that of its folder.
 pub fn listen(path: &Path) -> io::Result<LocalListener> {
     let named = |error: io::Error| about(path, "listen on", &error);
     let name = path.to_fs_name::<GenericFilePath>().map_err(named)?;
@@ -50,7 +50,8 @@ pub struct ReadHalf(Arc<LocalStream>);
 #[derive(Debug)]
 pub struct WriteHalf(Arc<LocalStream>);
 
-/// Splits a stream for a task that reads and one that writes, without a lock. Dropping both halves closes the connection.
+/// Splits a stream for a task that reads and one that writes, without a lock. Dropping both halves closes the
+/// connection.
 pub fn split(stream: LocalStream) -> (ReadHalf, WriteHalf) {
     let stream = Arc::new(stream);
     (ReadHalf(stream.clone()), WriteHalf(stream))
