@@ -59,14 +59,14 @@ class Serving:
     def arrived(self, session: Session, event: m.EventStream | m.EventCall) -> None:
         """Dispatches an incoming stream or call."""
         listener = self._listeners.get((event.protocol, isinstance(event.origin, m.OriginLocal)))
-        nobody = m.Failure(ErrorCode.REFUSED, "the listener is closed")
+        refusal = m.Failure(ErrorCode.REFUSED, "the listener is closed")
         if isinstance(event, m.EventStream):
             if listener is None:
-                session.tell(m.RequestRefuseStream(event.stream, nobody))
+                session.tell(m.RequestRefuseStream(event.stream, refusal))
             else:
                 listener.on_stream(session, event)
         elif listener is None:
-            session.decline(event.call, nobody)
+            session.decline(event.call, refusal)
         else:
             listener.on_call(session, event)
 

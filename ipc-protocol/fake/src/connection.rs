@@ -148,8 +148,8 @@ async fn open(
             shared.borrow_mut().add_stream(announced.acceptor, &far.output);
             return splice::run(near, far).await;
         }
-        () = tokio::time::sleep(timeout) => failure(ErrorCode::TimedOut, "nobody claimed the stream"),
-        () = near.closed(EARLY) => failure(ErrorCode::Cancelled, "the opener gave up"),
+        () = tokio::time::sleep(timeout) => failure(ErrorCode::TimedOut, "the stream was not claimed"),
+        () = near.closed(EARLY) => failure(ErrorCode::Cancelled, "the opener cancelled"),
     };
     shared.borrow_mut().withdraw(announced.number, gave_up.clone());
     near.refuse(gave_up).await;
