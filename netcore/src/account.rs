@@ -5,13 +5,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use polypeer_engine::rate::{Bucket, Rate};
 use polypeer_ipc_protocol::admin::PluginTraffic;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::ids::{NodeId, PluginId};
 
 use crate::counters::Counter;
 use crate::limits::{SERVED_PER_PEER, STREAMS_PER_PEER, STREAMS_PER_PLUGIN, WINDOW_POOL};
-use crate::rate::{Bucket, Rate};
 
 /// One plugin's use of the node.
 #[derive(Debug)]

@@ -4,6 +4,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use polypeer_engine::address::AddressRecord;
+use polypeer_engine::keys::SharedKeys;
+use polypeer_engine::peers::marks::Marks;
 use polypeer_ipc_protocol::admin::AdminEvent;
 use polypeer_ipc_protocol::gateway::Payload;
 use polypeer_ipc_protocol::ids::{NodeId, Protocol};
@@ -11,16 +14,13 @@ use polypeer_ipc_protocol::settings::NetSettings;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::address::AddressRecord;
 use crate::dht::DhtHandle;
 use crate::discovery::Discovery;
 use crate::gateway::{self, Hub, StreamOpener};
 use crate::gossip::driver::GossipHandle;
 use crate::identity::Identity;
-use crate::keys::SharedKeys;
 use crate::link::{Answering, FrameReceiver, InUse, Link, LinkHandler, Links, PeerStream, Serving};
 use crate::node::{Node, Phase};
-use crate::peers::marks::Marks;
 use crate::peers::{Peers, PeersConfig};
 use crate::query::{self, Handlers, Question};
 use crate::reach::ReachHandle;

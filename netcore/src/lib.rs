@@ -49,8 +49,6 @@ mod testing;
 pub mod transport;
 pub mod wire;
 
-pub use polypeer_engine::{address, bounded, keys, now, rate};
-
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -3,12 +3,10 @@
 
 use std::time::Duration;
 
+use polypeer_engine::rate::Rate;
 use polypeer_ipc_protocol::limits::{CLAIM_TIMEOUT, FIRST_FRAME_TIMEOUT, RESTART_HOLD};
 
-pub use polypeer_engine::gateway::router::RECENT;
-pub use polypeer_engine::link::credit::{INITIAL_WINDOW, MAX_WINDOW};
-
-use crate::rate::Rate;
+use polypeer_engine::link::credit::MAX_WINDOW;
 
 /// Streams and calls one plugin may have open to one peer: far more than a program needs that closes what it opens, and
 /// at 64 KiB each a stuck plugin costs a peer 8 MiB.

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use polypeer_engine::keys::SharedKeys;
 use polypeer_ipc_protocol::admin::AdminEvent;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::ids::NodeId;
@@ -12,7 +13,6 @@ use tokio::sync::{mpsc, watch};
 
 use crate::account::Accounts;
 use crate::counters::Counters;
-use crate::keys::SharedKeys;
 use crate::limits::{ADMIN_EVENTS, Timings};
 use crate::peers::Peers;
 

@@ -4,11 +4,12 @@
 
 use std::sync::Arc;
 
+use polypeer_engine::dht::Asker;
 use polypeer_ipc_protocol::settings::DiscoverySettings;
 use tokio::task::JoinSet;
 
 use crate::dht::driver::KAD;
-use crate::dht::{self, Asker, DhtHandle};
+use crate::dht::{self, DhtHandle};
 use crate::discovery::{self, Discovery, EXCHANGE};
 use crate::gossip::driver::{self as gossip, GOSSIP, GossipHandle};
 use crate::link::Links;

@@ -12,14 +12,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use events::{PATIENCE, until, within};
+use polypeer_engine::peers::book::Source;
+use polypeer_engine::peers::marks::Marks;
+use polypeer_engine::peers::score::ScoreEvent;
+use polypeer_engine::rate::Rate;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::ids::NodeId;
 use polypeer_netcore::identity::Identity;
-use polypeer_netcore::peers::book::Source;
-use polypeer_netcore::peers::marks::Marks;
-use polypeer_netcore::peers::score::ScoreEvent;
 use polypeer_netcore::peers::{Peers, PeersConfig};
-use polypeer_netcore::rate::Rate;
 use polypeer_netcore::transport::{Choice, IDLE, Transport};
 use tempfile::TempDir;
 

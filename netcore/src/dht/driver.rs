@@ -11,6 +11,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use polypeer_engine::address::AddressRecord;
+use polypeer_engine::dht::{
+    CallFailed, CallId, Dht, DhtConfig, Job, Outcome, Output, QueryId, Request, Response, limits,
+};
+use polypeer_engine::peers::score::ScoreEvent;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::ids::Protocol;
 use tokio::sync::oneshot;
@@ -18,11 +23,8 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
 use super::handle::{Command, DhtHandle};
-use super::{CallFailed, CallId, Dht, DhtConfig, Job, Outcome, Output, QueryId, Request, Response, limits};
-use crate::address::AddressRecord;
 use crate::clock;
 use crate::node::Node;
-use crate::peers::score::ScoreEvent;
 use crate::query::{Queries, Unanswered};
 
 /// The internal protocol.

@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use polypeer_engine::address::{AddressRecord, Zone};
+use polypeer_engine::dht::{Asker, DhtStats, Failed, Job, Key, Outcome, Record, Refusal, Request, Response, WireError};
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::ids::NodeId;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout_at;
 
-use super::{Asker, DhtStats, Failed, Job, Key, Outcome, Record, Refusal, Request, Response, WireError};
-use crate::address::{AddressRecord, Zone};
 use crate::counters::Counter;
 
 /// What may wait for the driver, which takes microseconds for each: a burst of everything that a node does at once.

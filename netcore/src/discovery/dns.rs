@@ -1,5 +1,5 @@
 //! Seeds in the domain name system: names whose A and AAAA records are addresses of nodes, and whose TXT records may be
-//! tickets. Answers are not authenticated, so what they name is unverified ([`super::crosscheck`]).
+//! tickets. Answers are not authenticated, so what they name is unverified ([`polypeer_engine::discovery::crosscheck`]).
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;

@@ -1,23 +1,26 @@
-//! Asks the sources when [`super::schedule`] says so, and tells the machines what happens to peers. One task; each
-//! question is a task of its own set, at most one a source, and for full nodes as many as [`super::exchange`] allows.
+//! Asks the sources when the engine's [`schedule`] says so, and tells the machines what happens to peers. One task; each
+//! question is a task of its own set, at most one a source, and for full nodes as many as the engine's [`exchange`] allows.
+//!
+//! [`schedule`]: polypeer_engine::discovery::schedule
+//! [`exchange`]: polypeer_engine::discovery::exchange
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use polypeer_engine::discovery::crosscheck::Came;
+use polypeer_engine::discovery::schedule::Way;
+use polypeer_engine::now::Now;
+use polypeer_engine::peers::book::Source;
 use polypeer_ipc_protocol::ids::NodeId;
 use tokio::sync::broadcast;
 use tokio::task::JoinSet;
 
-use super::crosscheck::Came;
-use super::schedule::Way;
 use super::ways::Ways;
 use super::{Discovery, State, full, ways};
 use crate::clock;
 use crate::node::Phase;
-use crate::now::Now;
-use crate::peers::book::Source;
 use crate::peers::{PeerEvent, Peers};
 
 /// At least so often the machines are looked at, whatever they say.

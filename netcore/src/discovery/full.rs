@@ -1,18 +1,19 @@
 //! Nodes that have no place for this one: asked for others over a query connection. Without that, a network whose seeds
-//! are full would take nobody in. The driver calls this when [`crate::peers`] was refused; [`super::exchange`] decides.
+//! are full would take nobody in. The driver calls this when [`crate::peers`] was refused;
+//! [`polypeer_engine::discovery::exchange`] decides.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use polypeer_engine::discovery::exchange::{Exchange, MAX_RECORDS};
+use polypeer_engine::discovery::schedule::Way;
+use polypeer_engine::peers::book::Source;
 use polypeer_ipc_protocol::ids::NodeId;
 
 use super::driver::came;
-use super::exchange::{Exchange, MAX_RECORDS};
-use super::schedule::Way;
 use super::{Discovery, EXCHANGE, ways};
 use crate::clock;
-use crate::peers::book::Source;
 
 /// What came of asking a full node: how many others it named, or what went wrong.
 pub(super) struct Answer {

@@ -1,17 +1,17 @@
 //! Ways to find nodes. Each is bounded, can be switched off, and its troubles are shown in the status, never fatal. What
-//! is found is verified by dialing it ([`crate::peers`]), and believed as far as [`crosscheck`] says.
+//! is found is verified by dialing it ([`crate::peers`]), and believed as far as `crosscheck` says.
 //!
 //! ```text
 //!            schedule ── which source when ──► driver ──► ways: lan dns list exchange mainline, the DHT
-//!  (pure)    crosscheck ── whose word counts ──┤                 │ records, tickets, addresses
+//!  (engine)  crosscheck ── whose word counts ──┤                 │ records, tickets, addresses
 //!            exchange ── what is told ─────────┤                 ▼
 //!  query ── exchange/1 ──► answer              └──────────► peers: dial, and see who is there
 //! ```
 //!
-//! A node that has no place for this one is asked for others all the same: [`full`], told by [`crate::peers`].
+//! A node that has no place for this one is asked for others all the same: `full`, told by [`crate::peers`].
 //!
-//! [`crate::services`] starts the driver, and [`trouble`], which tells the operator what does not work; the order of the
-//! sources is that of [`schedule::Way`].
+//! [`crate::services`] starts the driver, and `trouble`, which tells the operator what does not work. What decides is in
+//! [`polypeer_engine::discovery`]; the order of the sources is that of [`Way`].
 
 pub mod dns;
 pub(crate) mod driver;
@@ -22,30 +22,28 @@ pub mod mainline;
 pub(crate) mod trouble;
 mod ways;
 
-pub use polypeer_engine::discovery::{crosscheck, exchange, schedule};
-
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use polypeer_engine::address::{AddressRecord, Zone};
+use polypeer_engine::discovery::crosscheck::CrossCheck;
+use polypeer_engine::discovery::exchange::{Exchange, Refusal};
+use polypeer_engine::discovery::schedule::{Schedule, ScheduleConfig, SourceReport, SourceState, Way};
+use polypeer_engine::now::Now;
+use polypeer_engine::peers::score::ScoreEvent;
 use polypeer_ipc_protocol::admin::SourceStatus;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::ids::NodeId;
 use polypeer_ipc_protocol::settings::DiscoverySettings;
 use tokio::sync::watch;
 
-use crate::address::{AddressRecord, Zone};
 use crate::clock;
 use crate::dht::DhtHandle;
 use crate::node::Node;
-use crate::now::Now;
-use crate::peers::score::ScoreEvent;
 use crate::query::Queries;
 use crate::random;
-use crosscheck::CrossCheck;
-use exchange::{Exchange, Refusal};
-use schedule::{Schedule, ScheduleConfig, Way};
 
 /// The internal protocol by which peers name others.
 pub const EXCHANGE: &str = "exchange/1";
@@ -146,11 +144,11 @@ impl Discovery {
     /// Every source, in the order they are tried.
     pub fn sources(&self) -> Vec<SourceStatus> {
         let reports = self.state().schedule.report();
-        let status = |report: schedule::SourceReport| {
+        let status = |report: SourceReport| {
             let found = self.node.peers().ok().and_then(|peers| peers.found_by(report.way.source()));
             SourceStatus {
                 name: report.way.name().into(),
-                enabled: report.state != schedule::SourceState::Off,
+                enabled: report.state != SourceState::Off,
                 state: report.state.name().into(),
                 last_success_s: found.map(|(_, at)| at.elapsed().as_secs()),
                 found: found.map_or(0, |(count, _)| count),
@@ -161,10 +159,10 @@ impl Discovery {
     }
 }
 
-fn mainline_warning(state: schedule::SourceState) -> Option<&'static str> {
+fn mainline_warning(state: SourceState) -> Option<&'static str> {
     match state {
-        schedule::SourceState::Off => None,
-        schedule::SourceState::Failing => Some(
+        SourceState::Off => None,
+        SourceState::Failing => Some(
             "Mainline is turned on and fails at the moment: as soon as it works, everybody can learn this node's IP address \
              there, and that it runs Polypeer; turn it off with [discovery.mainline] enabled = false",
         ),

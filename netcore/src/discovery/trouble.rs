@@ -4,8 +4,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use polypeer_engine::discovery::schedule::{SourceReport, SourceState, Way};
+
 use super::Discovery;
-use super::schedule::{SourceReport, SourceState, Way};
 
 /// Goes on until dropped.
 pub(crate) async fn run(discovery: Arc<Discovery>) {

@@ -6,6 +6,13 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use polypeer_engine::address::AddressRecord;
+use polypeer_engine::dht::Key;
+use polypeer_engine::discovery::exchange::{Exchange, MAX_RECORDS};
+use polypeer_engine::discovery::schedule::Way;
+use polypeer_engine::peers::book::Source;
+use polypeer_engine::peers::dial_error::DialError;
+use polypeer_engine::peers::score::ScoreEvent;
 use polypeer_ipc_protocol::ids::NodeId;
 use polypeer_ipc_protocol::seeds::Entry;
 use polypeer_ipc_protocol::settings::DiscoverySettings;
@@ -13,19 +20,12 @@ use polypeer_ipc_protocol::ticket::Ticket;
 use rand::seq::SliceRandom;
 use tokio::task::JoinSet;
 
-use super::exchange::{Exchange, MAX_RECORDS};
 use super::lan::{self, LanConfig, LanEvent};
 use super::mainline::Rendezvous;
-use super::schedule::Way;
 use super::{Discovery, dns, list, reachable};
-use crate::address::AddressRecord;
 use crate::clock;
-use crate::dht::Key;
 use crate::node::Node;
-use crate::peers::book::Source;
-use crate::peers::score::ScoreEvent;
 use crate::random;
-use crate::transport::DialError;
 
 /// Addresses without a node id that are dialed for one question: enough that some answer, few enough for a burst.
 const MAX_SEEDS: usize = 8;

@@ -7,6 +7,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use polypeer_engine::gateway::router::Router;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::gateway::{Event, Grants, Origin, PeerInfo, PeerScope};
 use polypeer_ipc_protocol::ids::{NodeId, OPERATOR, PluginId, Protocol, Secret};
@@ -21,7 +22,6 @@ use super::launch::Launch;
 use super::network::Watched;
 use super::provided::{self, Provided};
 use super::records::Sequences;
-use super::router::Router;
 use super::session::Session;
 use super::{StreamOpener, socket, topics};
 use crate::dht::DhtHandle;

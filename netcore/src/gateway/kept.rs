@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
+use polypeer_engine::dht::{Key, limits};
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::ids::PluginId;
-
-use crate::dht::{Key, limits};
 
 /// Records of one plugin: a quarter of what the node keeps alive.
 const MAX_KEPT: usize = limits::MAX_OWN_RECORDS / 4;

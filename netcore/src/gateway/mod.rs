@@ -29,9 +29,6 @@ pub mod session;
 pub mod socket;
 mod topics;
 
-use polypeer_engine::gateway::calls;
-pub use polypeer_engine::gateway::router;
-
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;

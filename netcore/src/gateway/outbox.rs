@@ -1,15 +1,15 @@
 //! What waits to be told to one plugin: bounded, whatever the plugin does. The session's task takes from it; everybody
-//! else only adds. Calls are the largest of it, and their callers share the room as [`super::calls`] says.
+//! else only adds. Calls are the largest of it, and their callers share the room as [`polypeer_engine::gateway::calls`] says.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
+use polypeer_engine::gateway::calls::allows;
 use polypeer_ipc_protocol::frame;
 use polypeer_ipc_protocol::gateway::{Event, Grants, Origin, Payload, ServerFrame};
 use polypeer_ipc_protocol::ids::Protocol;
 use tokio::sync::Notify;
 
-use super::calls::allows;
 use crate::limits::EVENT_BACKLOG;
 
 /// Events for one session, encoded.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use polypeer_engine::dht::Key;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::gateway::Grants;
 use polypeer_ipc_protocol::ids::{Name, PluginId};
@@ -10,7 +11,6 @@ use polypeer_ipc_protocol::limits::MAX_PROVIDED;
 
 use super::Hub;
 use super::session::Session;
-use crate::dht::Key;
 use crate::grants::Use;
 
 /// Which names are provided, and by which sessions.

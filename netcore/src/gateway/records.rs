@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use polypeer_engine::address::AddressRecord;
+use polypeer_engine::dht::{Key, Record};
+use polypeer_engine::keys::SharedKeys;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::gateway::{Payload, Response};
 use polypeer_ipc_protocol::ids::{Hash, Name, NodeId};
@@ -14,11 +17,8 @@ use polypeer_ipc_protocol::ticket::Ticket;
 use super::requests::timeout_of;
 use super::session::Session;
 use super::{Hub, provided};
-use crate::address::AddressRecord;
 use crate::clock;
-use crate::dht::{Key, Record};
 use crate::grants::Use;
-use crate::keys::SharedKeys;
 
 /// Names whose last sequence number is remembered; for others the clock is enough, unless it was set back.
 const SEQUENCES: usize = 1024;

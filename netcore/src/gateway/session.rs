@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use polypeer_engine::gateway::calls::{Calls, Crowded};
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::gateway::{Event, Origin, Payload};
 use polypeer_ipc_protocol::ids::{Protocol, Secret};
@@ -12,7 +13,6 @@ use polypeer_ipc_protocol::limits::MAX_UNCLAIMED;
 use tokio::sync::{oneshot, watch};
 
 use super::accept::Opening;
-use super::calls::{Calls, Crowded};
 use super::launch::Launch;
 use super::outbox::{NoRoom, Outbox};
 use super::topics::Topics;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use polypeer_engine::gossip::Message;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::gateway::{Event, Grants, Payload, Response, Validation, Verdict};
 use polypeer_ipc_protocol::ids::{Hash, Name};
@@ -12,7 +13,6 @@ use tokio::time::timeout;
 
 use super::Hub;
 use super::session::Session;
-use crate::gossip::Message;
 use crate::gossip::driver::Sink;
 use crate::grants::Use;
 use crate::limits::MESSAGE_BACKLOG;

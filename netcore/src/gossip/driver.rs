@@ -16,6 +16,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use polypeer_engine::address::AddressRecord;
+use polypeer_engine::gossip::wire::{self, MAX_BODY};
+use polypeer_engine::gossip::{Frame, Gossip, GossipConfig, Misbehaviour, Output, PublishError};
+use polypeer_engine::now::Now;
+use polypeer_engine::peers::score::ScoreEvent;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::ids::{Name, NodeId};
 use tokio::sync::watch;
@@ -23,16 +28,11 @@ use tokio::time::sleep_until;
 
 pub use handle::{GossipHandle, Sink};
 
-use super::wire::{self, MAX_BODY};
-use super::{Frame, Gossip, GossipConfig, Misbehaviour, Output, PublishError};
-use crate::address::AddressRecord;
 use crate::clock;
 use crate::dht::DhtHandle;
 use crate::link::{self, FrameReceiver, Link};
 use crate::node::Node;
-use crate::now::Now;
 use crate::peers::Keep;
-use crate::peers::score::ScoreEvent;
 use handle::{Command, Links, Turn};
 use lookups::{Done, Lookups};
 use outgoing::Outgoing;

@@ -1,5 +1,3 @@
 //! Publish and subscribe of this node: [`driver`] runs the state machine of [`polypeer_engine::gossip`].
 
 pub mod driver;
-
-pub use polypeer_engine::gossip::*;

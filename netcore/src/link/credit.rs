@@ -1,7 +1,6 @@
 //! The credit of a stream as its sending task waits for it.
 
 use polypeer_engine::link::credit::SendLimit;
-pub use polypeer_engine::link::credit::{OverCredit, ReceiveWindow};
 use tokio::sync::Notify;
 
 /// What the receiver of a stream has granted, as seen by its sender: set by the control stream, awaited by the pump.
@@ -35,7 +34,7 @@ impl Credit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::INITIAL_WINDOW;
+    use polypeer_engine::link::credit::INITIAL_WINDOW;
 
     #[tokio::test]
     async fn credit_only_rises_and_wakes_the_sender() {

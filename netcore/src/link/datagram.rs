@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
+use polypeer_engine::rate::{Bucket, Rate};
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::ids::{NodeId, Protocol};
 use quinn::SendDatagramError;
 
 use super::{Link, LinkHandler, Links};
 use crate::node::Node;
-use crate::rate::{Bucket, Rate};
 use crate::wire::datagram::{decode, encode};
 
 /// Datagrams of one peer that are looked at: as much as a game or a call needs a hundred times over, and 64 Mbit/s of the

@@ -5,13 +5,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use polypeer_engine::address::AddressRecord;
 use polypeer_ipc_protocol::error::Failure;
 use polypeer_ipc_protocol::gateway::Payload;
 use polypeer_ipc_protocol::ids::{NodeId, Protocol};
 use tokio::sync::watch;
 
 use super::{FrameReceiver, InUse, Link, PeerStream};
-use crate::address::AddressRecord;
 
 /// Work on one stream, done in that stream's task.
 pub(crate) type Serving = Pin<Box<dyn Future<Output = ()> + Send>>;

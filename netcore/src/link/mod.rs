@@ -30,6 +30,8 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use polypeer_engine::peers::score::ScoreEvent;
+use polypeer_engine::rate::Bucket;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::gateway::PeerInfo;
 use polypeer_ipc_protocol::ids::{NodeId, Protocol};
@@ -46,8 +48,6 @@ use crate::counters::Counter;
 use crate::limits::{LINK_PAYLOADS, STREAMS_FOR_NOTHING, STREAMS_REFUSED};
 use crate::node::Node;
 use crate::peers::Established;
-use crate::peers::score::ScoreEvent;
-use crate::rate::Bucket;
 use crate::transport::PathHandle;
 use crate::wire::{Payloads, why_closed};
 use credit::Credit;

@@ -2,8 +2,9 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
+use polypeer_engine::address::Zone;
+
 use super::Link;
-use crate::address::Zone;
 use crate::transport::Route;
 
 impl Link {

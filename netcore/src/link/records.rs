@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use polypeer_engine::address::{AddressRecord, BadRecord, Zone};
+use polypeer_engine::rate::{Bucket, Rate};
+
 use super::{Link, LinkHandler};
-use crate::address::{AddressRecord, BadRecord, Zone};
 use crate::clock;
 use crate::node::Node;
-use crate::rate::{Bucket, Rate};
 use crate::wire::{ControlFrame, write_frame};
 
 /// Records one peer may tell of: it has one for each of three zones at most, and changes them when its addresses change.

@@ -116,7 +116,7 @@ impl Drop for Windows {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::{INITIAL_WINDOW, MAX_WINDOW};
+    use polypeer_engine::link::credit::{INITIAL_WINDOW, MAX_WINDOW};
 
     /// The window a link of `windows` has after it grew by `more`; `None` without room, 0 when it is as before.
     fn grow(windows: &Windows, more: u64) -> Option<u64> {

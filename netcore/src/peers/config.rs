@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::marks::Marks;
+use polypeer_engine::peers::marks::Marks;
+
 use crate::identity::Identity;
 use crate::transport::{BindError, IDLE};
 

@@ -1,21 +1,22 @@
-//! One dial: attempts as [`super::plan`] says, the first that answers is settled, the others are dropped.
+//! One dial: attempts as [`polypeer_engine::peers::plan`] says, the first that answers is settled, the others are dropped.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use polypeer_engine::peers::book::Source;
+use polypeer_engine::peers::dial_error::DialError;
+use polypeer_engine::peers::plan::{ATTEMPT, Plan, Step};
+use polypeer_engine::peers::trace::{Attempt, Outcome, failure};
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::ids::NodeId;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::book::Source;
-use super::plan::{ATTEMPT, Plan, Step};
 use super::settle::{LIMIT, Side};
 use super::shared::{DialMessage, Shared};
-use super::trace::{Attempt, Outcome, failure};
 use crate::clock;
-use crate::transport::{DialError, Link};
+use crate::transport::Link;
 
 struct Answer {
     address: SocketAddr,

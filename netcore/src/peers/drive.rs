@@ -1,19 +1,19 @@
-//! Does what the [`super::manager`] decides, and writes down what changed.
+//! Does what the [`polypeer_engine::peers::manager`] decides, and writes down what changed.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use polypeer_engine::now::Now;
+use polypeer_engine::peers::manager::{Action, Parting};
+use polypeer_engine::peers::score::ScoreEvent;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::ids::NodeId;
 
-use super::manager::{Action, Parting};
 use super::reach::refused;
-use super::score::ScoreEvent;
 use super::shared::{Shared, close_with};
 use crate::clock;
-use crate::now::Now;
 
 /// How often it is looked who sent or was sent datagrams, and the scores of connected peers are written: a crash costs
 /// what was earned since.

@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use polypeer_engine::peers::book::Source;
 use polypeer_ipc_protocol::error::Failure;
 use polypeer_ipc_protocol::ids::NodeId;
 
-use super::book::Source;
 use crate::transport::{Link, PathHandle};
 
 #[cfg(doc)]

@@ -4,20 +4,22 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use polypeer_engine::peers::book::Source;
+use polypeer_engine::peers::dial_error::DialError;
+use polypeer_engine::peers::doors::{Answer, Turned};
+use polypeer_engine::peers::manager::{Ending, Refusal};
+use polypeer_engine::peers::table::Verdict;
+use polypeer_engine::socket_address::plain;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure, describe};
 use polypeer_ipc_protocol::ids::NodeId;
 use quinn::{Connection, ConnectionError};
 
-use super::book::Source;
-use super::doors::{Answer, Turned};
-use super::manager::{Ending, Refusal};
 use super::settle::{self, Side};
 use super::shared::{DialMessage, Live, Shared, State, close, close_with, random_tag};
-use super::table::Verdict;
 use super::{Established, PeerEvent};
 use crate::clock;
-use crate::transport::path::{Watching, plain};
-use crate::transport::{DialError, Link, Purpose, Route};
+use crate::transport::path::Watching;
+use crate::transport::{Link, Purpose, Route};
 
 /// For a stranger's handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);

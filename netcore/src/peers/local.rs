@@ -2,9 +2,8 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
+use polypeer_engine::address::Zone;
 use polypeer_ipc_protocol::limits::MAX_TICKET_ADDRESSES;
-
-use crate::address::Zone;
 
 /// The addresses that `bound` sockets are reached at, best first: a wildcard stands for those of all interfaces.
 pub(super) fn addresses(bound: &[SocketAddr]) -> Vec<SocketAddr> {

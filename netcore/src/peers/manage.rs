@@ -2,13 +2,13 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use polypeer_engine::peers::book::{Entry, MAX_PROTECTED};
+use polypeer_engine::peers::manager::Refusal;
+use polypeer_engine::peers::offenders;
 use polypeer_ipc_protocol::admin::{Cause, NetStatus, Offender, PeerRecord, PeerState};
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::ids::NodeId;
 
-use super::book::{Entry, MAX_PROTECTED};
-use super::manager::Refusal;
-use super::offenders;
 use super::shared::{Shared, State, close};
 use super::store::StoreError;
 use crate::clock;

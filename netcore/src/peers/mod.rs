@@ -1,11 +1,9 @@
 //! Who this node is connected to, and how it gets there: one connection per pair, dials, remembered peers, blocks.
 //!
 //! The gateway holds [`Peers`] and asks it for connections; each new one is handed to it once, through the callback
-//! given to [`Peers::bind`]. Below, [`crate::transport`] makes single attempts. Decisions are pure and in files of their
-//! own: [`manager`] (which peers to have) with its [`book`] (what is known), `candidates`, [`score`] and [`caps`];
-//! [`doors`] (whose handshake is begun), [`plan`] (order of attempts), [`table`] (which connection is kept), [`trace`] and
-//! [`offenders`] (what went wrong). `reach`, `keep`, `drive` and `manage` drive them, through `shared`: one lock around all
-//! of that state, never held across an await, and tasks on the caller's runtime; the endpoint has its own thread.
+//! given to [`Peers::bind`]. Below, [`crate::transport`] makes single attempts. [`polypeer_engine::peers`] decides; `reach`,
+//! `keep`, `drive` and `manage` drive it, through `shared`: one lock around all of that state, never held across an await,
+//! and tasks on the caller's runtime; the endpoint has its own thread.
 //!
 //! Before anything else each connection carries the exchange of `settle` on its first bidirectional stream: by the
 //! time the callback sees a connection that stream is used up, and the other node has agreed to keep the connection.
@@ -23,12 +21,15 @@ mod settle;
 mod shared;
 pub mod store;
 
-pub use polypeer_engine::peers::{book, caps, doors, manager, marks, offenders, plan, score, table, trace};
-
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
+use polypeer_engine::address::Zone;
+use polypeer_engine::peers::book::Source;
+use polypeer_engine::peers::dial_error::DialError;
+use polypeer_engine::peers::score::ScoreEvent;
+use polypeer_engine::socket_address::plain;
 use polypeer_ipc_protocol::admin::{Cause, NetStatus, PeerRecord};
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::ids::NodeId;
@@ -37,14 +38,10 @@ use polypeer_ipc_protocol::settings::DEFAULT_PORT;
 use polypeer_ipc_protocol::ticket::Ticket;
 use tokio::sync::broadcast;
 
-use crate::address::Zone;
 use crate::clock;
-use crate::transport::path::plain;
-use crate::transport::{Choice, DialError, Transport};
-use book::Source;
+use crate::transport::{Choice, Transport};
 pub use config::{PeersConfig, StartError};
 pub use event::{Established, OnEstablished, OnQuery, PeerEvent};
-use score::ScoreEvent;
 use shared::Shared;
 use store::Store;
 

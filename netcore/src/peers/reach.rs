@@ -3,17 +3,17 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use polypeer_engine::address::Zone;
+use polypeer_engine::peers::book::Source;
+use polypeer_engine::peers::manager::Refusal;
+use polypeer_engine::peers::table::Wanted;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::ids::NodeId;
 use quinn::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-use super::book::Source;
 use super::dialer;
-use super::manager::Refusal;
 use super::shared::{Begun, DialMessage, Shared, Waiter, random_tag};
-use super::table::Wanted;
-use crate::address::Zone;
 use crate::clock;
 
 /// What a running dial may be told before it looks.

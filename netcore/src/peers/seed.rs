@@ -3,15 +3,15 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use polypeer_engine::peers::book::Source;
+use polypeer_engine::peers::dial_error::DialError;
+use polypeer_engine::peers::plan::ATTEMPT;
+use polypeer_engine::socket_address::plain;
 use polypeer_ipc_protocol::error::ErrorCode;
 use polypeer_ipc_protocol::ids::NodeId;
 
-use super::book::Source;
-use super::plan::ATTEMPT;
 use super::settle::Side;
 use super::shared::{Shared, close};
-use crate::transport::DialError;
-use crate::transport::path::plain;
 
 impl Shared {
     pub(super) async fn dial_seed(self: &Arc<Self>, address: SocketAddr, source: Source) -> Result<NodeId, DialError> {

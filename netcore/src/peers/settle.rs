@@ -1,4 +1,4 @@
-//! The first words on a connection: which of several is kept ([`super::table`] has the rule).
+//! The first words on a connection: which of several is kept ([`polypeer_engine::peers::table`] has the rule).
 //!
 //! They travel on the connection's first bidirectional stream, opened by the dialer, before anything else of either
 //! side is read:
@@ -15,9 +15,10 @@
 
 use std::time::Duration;
 
+use polypeer_engine::peers::dial_error::DialError;
 use quinn::{Connection, ReadExactError, RecvStream, SendStream, WriteError};
 
-use crate::transport::{DialError, dial_error};
+use crate::transport::dial_error;
 
 /// For all of it: two round trips and some lost packets.
 pub(super) const LIMIT: Duration = Duration::from_secs(5);

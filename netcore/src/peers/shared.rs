@@ -7,19 +7,19 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
+use polypeer_engine::peers::book::{Book, Source};
+use polypeer_engine::peers::doors::Doors;
+use polypeer_engine::peers::manager::Manager;
+use polypeer_engine::peers::offenders::Offenders;
+use polypeer_engine::peers::table::Table;
+use polypeer_engine::peers::trace::Traces;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::ids::NodeId;
 use quinn::{Connection, VarInt};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 
-use super::book::{Book, Source};
-use super::doors::Doors;
-use super::manager::Manager;
-use super::offenders::Offenders;
 use super::store::{Loaded, Store};
-use super::table::Table;
-use super::trace::Traces;
 use super::{MAX_EVENTS, OnEstablished, OnQuery, PeerEvent, PeersConfig};
 use crate::clock;
 use crate::random;

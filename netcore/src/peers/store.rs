@@ -15,11 +15,11 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+use polypeer_engine::peers::book::Entry;
 use polypeer_ipc_protocol::ids::NodeId;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-use super::book::Entry;
 use file::{OpenError, apply, open, set_aside};
 use unwritten::Unwritten;
 

@@ -6,10 +6,10 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use polypeer_engine::rate::Bucket;
 use polypeer_ipc_protocol::ids::NodeId;
 
 use crate::limits::{QUESTION_PEERS, QUESTION_RATE, QUESTIONS, QUESTIONS_PER_PEER};
-use crate::rate::Bucket;
 
 /// Why a question is not answered now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -4,6 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use polypeer_engine::address::Zone;
+use polypeer_engine::peers::caps::Counts;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::ids::NodeId;
 use polypeer_ipc_protocol::limits::MAX_PAYLOAD;
@@ -13,12 +15,10 @@ use tokio::time::{sleep_until, timeout};
 
 use super::outbound::misbehaved;
 use super::{Handlers, Queries, Question};
-use crate::address::Zone;
 use crate::limits::{
     ANSWER_TIME, QUERY_CONNECTIONS_IN, QUERY_CONNECTIONS_PER_HOST, QUERY_CONNECTIONS_PER_PRIVATE_HOST,
     QUERY_CONNECTIONS_PER_SUBNET, QUERY_IDLE, QUERY_LIFETIME, QUERY_STREAMS,
 };
-use crate::peers::caps::Counts;
 use crate::transport::{Link, Route};
 use crate::wire::{Broken, Halves, Payloads, StreamKind};
 

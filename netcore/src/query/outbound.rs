@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use polypeer_engine::peers::dial_error::DialError;
+use polypeer_engine::peers::plan::{Plan, Step};
 use polypeer_ipc_protocol::error::{ErrorCode, Failure, describe};
 use polypeer_ipc_protocol::ids::{NodeId, Protocol};
 use quinn::{Connection, VarInt};
@@ -15,8 +17,6 @@ use super::pool::Wanted;
 use super::{Queries, Reply, Unanswered, ask_on};
 use crate::limits::QUERY_CONNECTIONS_OUT;
 use crate::node::Node;
-use crate::peers::plan::{Plan, Step};
-use crate::transport::DialError;
 use crate::wire::{Broken, why_closed};
 
 /// For making one: a handshake with two lost packets, at two addresses in turn.

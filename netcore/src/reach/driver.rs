@@ -4,17 +4,17 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use polypeer_engine::address::Zone;
+use polypeer_engine::reach::finder::{Finder, NoAnswer, Output};
+use polypeer_engine::reach::own::OwnRecords;
+use polypeer_engine::reach::wire::{Probed, Request};
 use polypeer_ipc_protocol::error::ErrorCode;
 use polypeer_ipc_protocol::ids::{NodeId, Protocol};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
-use super::finder::{Finder, NoAnswer, Output};
-use super::own::OwnRecords;
-use super::wire::{Probed, Request};
 use super::{Command, PROBE, ReachHandle};
-use crate::address::Zone;
 use crate::clock;
 use crate::dht::DhtHandle;
 use crate::node::{Node, Phase};

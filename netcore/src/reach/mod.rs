@@ -12,16 +12,14 @@
 pub(crate) mod driver;
 pub(crate) mod prober;
 
-pub use polypeer_engine::reach::{finder, own, wire};
-
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use polypeer_engine::address::AddressRecord;
 use polypeer_ipc_protocol::gateway::Reach;
 use polypeer_ipc_protocol::ids::NodeId;
 use tokio::sync::{mpsc, watch};
 
-use crate::address::AddressRecord;
 use crate::counters::Counter;
 use prober::Prober;
 

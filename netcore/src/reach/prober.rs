@@ -8,16 +8,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use polypeer_engine::address::{Subnet, Zone};
+use polypeer_engine::peers::caps::Host;
+use polypeer_engine::rate::{Bucket, Rate};
+use polypeer_engine::reach::wire::{Probed, Request};
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::ids::NodeId;
 use tokio::task::JoinSet;
 
 use super::ReachHandle;
-use super::wire::{Probed, Request};
-use crate::address::{Subnet, Zone};
 use crate::node::Node;
-use crate::peers::caps::Host;
-use crate::rate::{Bucket, Rate};
 
 /// For one handshake: a round trip, with two lost packets.
 const HANDSHAKE: Duration = Duration::from_secs(3);

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use polypeer_engine::gateway::router::Route;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::gateway::{CallMode, Origin, Payload, Scope};
 use polypeer_ipc_protocol::ids::Protocol;
@@ -14,7 +15,6 @@ use crate::account::Account;
 use crate::gateway::Hub;
 use crate::gateway::accept::Opening;
 use crate::gateway::launch::ActiveUse;
-use crate::gateway::router::Route;
 use crate::gateway::session::{NotTaken, Session};
 use crate::grants::Use;
 

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
+use polypeer_engine::link::credit::{INITIAL_WINDOW, OverCredit, ReceiveWindow};
 use polypeer_ipc_protocol::error::ErrorCode;
 use quinn::{ReadError, SendStream, StoppedError, VarInt, WriteError};
 
@@ -11,8 +12,7 @@ use super::Direction;
 use crate::account::Account;
 use crate::gateway::data::{DataConnection, DataReader, DataWriter, Input};
 use crate::gateway::launch::ActiveUse;
-use crate::limits::{INITIAL_WINDOW, LINK_SEND_WINDOW};
-use crate::link::credit::{OverCredit, ReceiveWindow};
+use crate::limits::LINK_SEND_WINDOW;
 use crate::link::{Link, PeerStream};
 use crate::node::Node;
 use crate::wire::{Halves, code_of};

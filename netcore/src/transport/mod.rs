@@ -24,6 +24,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use polypeer_engine::peers::dial_error::{ALPN, DialError};
+use polypeer_engine::socket_address::plain;
 use polypeer_ipc_protocol::error::ErrorCode;
 use polypeer_ipc_protocol::ids::NodeId;
 use quinn::{
@@ -34,7 +36,6 @@ use crate::identity::Identity;
 pub use bind::{BindError, Choice};
 pub use config::IDLE;
 pub use path::{PathError, PathHandle, Route};
-pub use polypeer_engine::peers::dial_error::{ALPN, DialError};
 pub use socket::Counters;
 pub use tls::QUERY_ALPN;
 
@@ -262,7 +263,7 @@ impl Transport {
         proved: SocketAddr,
     ) -> Link {
         let path = PathHandle::new(Arc::clone(&self.paths), connection.clone(), switches);
-        Link { node, connection, path, purpose, proved: path::plain(proved) }
+        Link { node, connection, path, purpose, proved: plain(proved) }
     }
 
     /// The next attempt of somebody to connect; `None` once the endpoint is closed.

@@ -11,11 +11,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use polypeer_engine::socket_address::{SYNTHETIC, is_synthetic, plain};
 use polypeer_ipc_protocol::gateway::Path;
 
 use super::moves::Moves;
-pub(crate) use polypeer_engine::socket_address::plain;
-use polypeer_engine::socket_address::{SYNTHETIC, is_synthetic};
 
 /// Connections with an entry at once: those made through a tunnel or switched. Far above what one node relays today,
 /// far below what would be felt in memory (some 200 bytes each).

@@ -13,12 +13,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
+use polypeer_engine::socket_address::plain;
 use quinn::{AsyncUdpSocket, UdpPoller};
 use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
 use tokio::io::Interest;
 
 use super::envelope::{self, Kind};
-use super::path::{PathTable, Route, mapped, plain};
+use super::path::{PathTable, Route, mapped};
 
 /// Errors of one socket in a row before the endpoint is told: single ones are about one datagram or a passing lack of
 /// memory, and the endpoint ends at the first it hears of.

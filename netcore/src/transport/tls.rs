@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use polypeer_engine::peers::dial_error::ALPN;
 use polypeer_ipc_protocol::ids::NodeId;
 use quinn::crypto::rustls::{HandshakeData, QuicClientConfig, QuicServerConfig};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -16,7 +17,6 @@ use rustls::version::TLS13;
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, PeerIncompatible, SignatureScheme};
 
 use crate::identity::Identity;
-use polypeer_engine::peers::dial_error::ALPN;
 
 /// As [`ALPN`], for connections that carry questions between netcores only.
 pub const QUERY_ALPN: &[u8] = b"polypeer-query/1";

@@ -1,12 +1,12 @@
 //! Frames of the control stream of each side of a link. They are cut and encoded as those of the gateway; `PROTOCOL.md`
 //! section 4 owns the bytes.
 
+use polypeer_engine::address::AddressRecord;
 use polypeer_ipc_protocol::codec::{self, CodecError};
 use polypeer_ipc_protocol::frame;
 use polypeer_ipc_protocol::ids::Protocol;
 use serde::{Deserialize, Serialize};
 
-use crate::address::AddressRecord;
 use crate::limits::MAX_PEER_FRAME;
 
 /// The version of the protocol within its ALPN, for what only appends.

@@ -1,10 +1,10 @@
 //! The examples of `PROTOCOL.md` are what the code sends and takes.
 
+use polypeer_engine::address::AddressRecord;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::ids::{NodeId, Protocol};
 use polypeer_ipc_protocol::record::Signature;
 
-use crate::address::AddressRecord;
 use crate::wire::datagram;
 use crate::wire::{self, ControlFrame, Found, StreamHeader, StreamKind};
 

@@ -3,14 +3,14 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use polypeer_engine::address::AddressRecord;
+use polypeer_engine::discovery::exchange::Exchange;
+use polypeer_engine::peers::marks::Marks;
 use polypeer_ipc_protocol::codec;
 use polypeer_ipc_protocol::ids::NodeId;
 use polypeer_ipc_protocol::settings::{DiscoverySettings, NetSettings, PeerSettings};
-use polypeer_netcore::address::AddressRecord;
 use polypeer_netcore::discovery::EXCHANGE;
-use polypeer_netcore::discovery::exchange::Exchange;
 use polypeer_netcore::peers::PeerEvent;
-use polypeer_netcore::peers::marks::Marks;
 use polypeer_netcore::{Core, Options};
 use tempfile::TempDir;
 use tokio::sync::broadcast::Receiver;

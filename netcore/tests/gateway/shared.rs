@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use polypeer_engine::link::credit::INITIAL_WINDOW;
 use polypeer_ipc_protocol::client::{Client, DataStream};
 use polypeer_ipc_protocol::error::ErrorCode;
 use polypeer_ipc_protocol::gateway::{CallMode, Event, Scope, Target};
-use polypeer_netcore::limits::{INITIAL_WINDOW, STREAMS_PER_PEER, WINDOW_POOL};
+use polypeer_netcore::limits::{STREAMS_PER_PEER, WINDOW_POOL};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 

@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 
+use polypeer_engine::address::AddressRecord;
+use polypeer_engine::gossip::wire::{MAX_BODY, write_frame};
+use polypeer_engine::gossip::{Frame, Message, TopicId};
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::gateway::Validation;
 use polypeer_ipc_protocol::limits::MAX_GOSSIP;
-use polypeer_netcore::address::AddressRecord;
 use polypeer_netcore::clock;
-use polypeer_netcore::gossip::wire::{MAX_BODY, write_frame};
-use polypeer_netcore::gossip::{Frame, Message, TopicId};
 use polypeer_netcore::limits::{FRAME_STREAMS, FREE_STREAMS};
 use polypeer_netcore::wire::{ACCEPTED, StreamKind, refusal_bytes};
 use quinn::{Connection, SendStream};

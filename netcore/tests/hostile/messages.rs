@@ -1,8 +1,8 @@
 //! Messages over their limit, cut short, or of nonsense, on every channel there is: each ends the connection of whoever sent
 //! it, and nothing else.
 
+use polypeer_engine::address::AddressRecord;
 use polypeer_ipc_protocol::ids::NodeId;
-use polypeer_netcore::address::AddressRecord;
 use polypeer_netcore::clock;
 use polypeer_netcore::wire::{ControlFrame, StreamKind};
 use quinn::Connection;

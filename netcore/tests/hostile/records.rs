@@ -1,14 +1,14 @@
 //! Records that are forged, of others, old, or said again.
 
+use polypeer_engine::address::{AddressRecord, RECORD_LIFETIME};
+use polypeer_engine::dht::{Ask, Record, Refusal, Request, Response};
+use polypeer_engine::keys::Keys;
+use polypeer_engine::now::Now;
 use polypeer_ipc_protocol::codec;
 use polypeer_ipc_protocol::gateway::Payload;
 use polypeer_ipc_protocol::record::{Signature, SignedRecord};
-use polypeer_netcore::address::{AddressRecord, RECORD_LIFETIME};
 use polypeer_netcore::clock;
-use polypeer_netcore::dht::{Ask, Record, Refusal, Request, Response};
 use polypeer_netcore::identity::Identity;
-use polypeer_netcore::keys::Keys;
-use polypeer_netcore::now::Now;
 use polypeer_netcore::wire::{ACCEPTED, ControlFrame, StreamKind};
 use quinn::Connection;
 

@@ -2,13 +2,13 @@
 
 use std::net::{Ipv6Addr, SocketAddr, UdpSocket};
 
+use polypeer_engine::address::{AddressRecord, Zone};
+use polypeer_engine::dht::Record;
+use polypeer_engine::discovery::exchange::Exchange;
+use polypeer_engine::reach::wire::{Probed, Request};
 use polypeer_ipc_protocol::codec;
 use polypeer_ipc_protocol::gateway::Payload;
-use polypeer_netcore::address::{AddressRecord, Zone};
 use polypeer_netcore::clock;
-use polypeer_netcore::dht::Record;
-use polypeer_netcore::discovery::exchange::Exchange;
-use polypeer_netcore::reach::wire::{Probed, Request};
 
 use crate::patience::within;
 use crate::world::{World, deadline, protocol};

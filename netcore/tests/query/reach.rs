@@ -1,9 +1,9 @@
 //! Dialing back: how a node learns where it can be reached.
 
+use polypeer_engine::reach::wire::{Probed, Request};
 use polypeer_ipc_protocol::error::ErrorCode;
 use polypeer_ipc_protocol::gateway::Reach;
 use polypeer_netcore::clock;
-use polypeer_netcore::reach::wire::{Probed, Request};
 
 use crate::patience::within;
 use crate::world::{World, deadline, protocol};

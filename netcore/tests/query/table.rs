@@ -1,10 +1,10 @@
 //! The hash table between real network cores, through the handle that plugins' requests use.
 
+use polypeer_engine::address::Zone;
+use polypeer_engine::dht::{Ask, Key, Record, Request, Response};
 use polypeer_ipc_protocol::error::ErrorCode;
 use polypeer_ipc_protocol::gateway::Payload;
 use polypeer_ipc_protocol::ids::Name;
-use polypeer_netcore::address::Zone;
-use polypeer_netcore::dht::{Ask, Key, Record, Request, Response};
 
 use crate::world::{World, deadline, protocol, stranger};
 

@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use polypeer_engine::address::AddressRecord;
 use polypeer_ipc_protocol::ids::{NodeId, Protocol};
 use polypeer_ipc_protocol::settings::{DiscoverySettings, NetSettings};
-use polypeer_netcore::address::AddressRecord;
 use polypeer_netcore::identity::Identity;
 use polypeer_netcore::node::Node;
 use polypeer_netcore::services::Services;

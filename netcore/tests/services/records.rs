@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use polypeer_engine::keys::Keys;
 use polypeer_ipc_protocol::admin::{AdminRequest, AdminResponse};
 use polypeer_ipc_protocol::client::Stored;
 use polypeer_ipc_protocol::error::ErrorCode;
@@ -11,7 +12,6 @@ use polypeer_ipc_protocol::limits::{MAX_RECORD_LIFETIME, MAX_VALUE};
 use polypeer_ipc_protocol::record::{Signature, SignedRecord};
 use polypeer_netcore::clock;
 use polypeer_netcore::identity::Identity;
-use polypeer_netcore::keys::Keys;
 
 use crate::common::{Netcore, Plugin, all, bytes, connected, name, protocol, refused, regrant, until};
 

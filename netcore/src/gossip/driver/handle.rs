@@ -4,12 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use polypeer_engine::gossip::{Frame, GossipStats, Message};
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::gateway::{TopicInfo, Validation, Verdict};
 use polypeer_ipc_protocol::ids::{Hash, Name, NodeId};
 use tokio::sync::{Notify, mpsc, oneshot};
-
-use crate::gossip::{Frame, GossipStats, Message};
 
 /// What may wait for the driver, which takes microseconds for each: a burst of everything that plugins do at once.
 const MAX_COMMANDS: usize = 1024;
@@ -243,7 +242,7 @@ fn over() -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gossip::TopicId;
+    use polypeer_engine::gossip::TopicId;
 
     fn peer(number: u16) -> NodeId {
         NodeId(std::array::from_fn(|at| number.to_be_bytes()[at % 2]))

@@ -5,15 +5,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use polypeer_engine::address::AddressRecord;
+use polypeer_engine::dht::Key;
+use polypeer_engine::peers::book::Source;
 use polypeer_ipc_protocol::ids::{Name, NodeId};
 use tokio::sync::Semaphore;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::sleep;
 
-use crate::address::AddressRecord;
-use crate::dht::{DhtHandle, Key};
+use crate::dht::DhtHandle;
 use crate::node::Node;
-use crate::peers::book::Source;
 
 /// For a connection.
 const CONNECT: Duration = Duration::from_secs(15);

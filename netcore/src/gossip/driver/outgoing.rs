@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use polypeer_engine::gossip::Frame;
+use polypeer_engine::gossip::wire::write_frame;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::ids::{NodeId, Protocol};
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
 
-use crate::gossip::Frame;
-use crate::gossip::wire::write_frame;
 use crate::link::Links;
 use crate::node::Node;
 
@@ -181,7 +181,7 @@ async fn write(links: &Links, to: NodeId, protocol: &Protocol, shared: &Shared) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gossip::TopicId;
+    use polypeer_engine::gossip::TopicId;
 
     fn frame() -> Frame {
         Frame::Leave { topic: TopicId([1; 16]) }

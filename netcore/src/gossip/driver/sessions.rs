@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use polypeer_engine::gossip::Message;
+use polypeer_engine::rate::{Bucket, Rate};
 use polypeer_ipc_protocol::gateway::{Validation, Verdict};
 use polypeer_ipc_protocol::ids::{Hash, Name};
 
 use super::handle::Sink;
-use crate::gossip::Message;
-use crate::rate::{Bucket, Rate};
 
 /// How long a session has to judge a message.
 pub(super) const JUDGE: Duration = Duration::from_secs(10);

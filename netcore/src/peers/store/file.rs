@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use polypeer_engine::peers::book::{Entry, Known, MAX_ADDRESSES, MAX_NODES, Source};
+use polypeer_engine::peers::score::Standing;
 use polypeer_ipc_protocol::ids::NodeId;
 use rusqlite::{Connection, ErrorCode, params};
 
-use super::super::book::{Entry, Known, MAX_ADDRESSES, MAX_NODES, Source};
-use super::super::score::Standing;
 use super::{Change, FILE};
 use crate::identity::make_private;
 

@@ -3,13 +3,13 @@
 use std::fs;
 use std::path::Path;
 
+use polypeer_engine::peers::book::{Entry, Known, MAX_NODES, Source};
+use polypeer_engine::peers::score::{ScoreEvent, Standing};
 use polypeer_ipc_protocol::ids::NodeId;
 use rusqlite::Connection;
 
 use super::file::STEPS;
 use super::{FILE, Store, StoreError};
-use crate::peers::book::{Entry, Known, MAX_NODES, Source};
-use crate::peers::score::{ScoreEvent, Standing};
 
 fn node(number: u8) -> NodeId {
     NodeId([number; 32])

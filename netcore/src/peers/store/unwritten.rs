@@ -49,7 +49,7 @@ impl Unwritten {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::peers::book::Entry;
+    use polypeer_engine::peers::book::Entry;
 
     fn change(number: u32, blocked: bool) -> Change {
         let mut id = [0; 32];
