@@ -169,3 +169,6 @@ impl LinkHandler for Wiring {
         Box::pin(async move { questions.answer(&protocol, question).await })
     }
 }
+
+#[cfg(test)]
+mod tests;

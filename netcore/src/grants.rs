@@ -5,7 +5,7 @@ use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::gateway::{Grants, Origin, Scope};
 use polypeer_ipc_protocol::ids::{Name, NodeId, Pattern, PluginId, Protocol};
 
-/// Something a plugin does for as long as it lasts, checked at its start and again when the grants change.
+/// Something a plugin does, checked at its start and, for as long as it lasts, again when the grants change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Use {
     /// It listens.
@@ -16,32 +16,73 @@ pub enum Use {
     Dial(NodeId, Protocol),
     /// It has a stream or call that it opened to a plugin of this node.
     DialLocal(Protocol),
-    /// It publishes to a topic, or is subscribed to it.
-    Topic(Name),
+    /// It sends a datagram.
+    SendDatagram(NodeId, Protocol),
+    /// It receives a protocol's datagrams.
+    ReceiveDatagrams(Protocol),
+    /// It publishes to a topic.
+    Publish(Name),
+    /// It is subscribed to a topic.
+    Subscribe(Name),
     /// It puts or gets records, or provides or finds what is provided, under a name.
     Record(Name),
+    /// It has a record in the DHT, which the node republishes.
+    Keep(Name),
+    /// It provides a name.
+    Provide(Name),
     /// It finds out where a peer is.
     Find(NodeId),
+    /// It is told of peers, those that it may deal with.
+    WatchPeers,
+    /// It is told of the network: of the node, and of peers that it may deal with.
+    WatchNetwork,
 }
 
 impl Use {
+    /// Whether it lasts until the plugin or its session ends it, unlike a stream, a call or a request, which end by themselves.
+    pub fn is_standing(&self) -> bool {
+        match self {
+            Self::Listen(..)
+            | Self::ReceiveDatagrams(_)
+            | Self::Subscribe(_)
+            | Self::Keep(_)
+            | Self::Provide(_)
+            | Self::WatchPeers
+            | Self::WatchNetwork => true,
+            Self::Serve(..)
+            | Self::Dial(..)
+            | Self::DialLocal(_)
+            | Self::SendDatagram(..)
+            | Self::Publish(_)
+            | Self::Record(_)
+            | Self::Find(_) => false,
+        }
+    }
+
     /// Whether `grants` of `plugin` cover it. Fails with `not granted` or `peer not allowed`.
     pub fn check(&self, plugin: &PluginId, grants: &Grants) -> Result<(), Failure> {
         match self {
             Self::Listen(scope, protocol) => serve(plugin, grants, *scope, protocol),
+            Self::ReceiveDatagrams(protocol) => serve(plugin, grants, Scope::Peers, protocol),
             Self::Serve(Origin::Local(_), protocol) => serve(plugin, grants, Scope::Local, protocol),
             Self::Serve(Origin::Peer(node), protocol) => {
                 serve(plugin, grants, Scope::Peers, protocol)?;
                 peer(plugin, grants, node)
             }
-            Self::Dial(node, protocol) => {
+            Self::Dial(node, protocol) | Self::SendDatagram(node, protocol) => {
                 named(plugin, "dial", &grants.dial, protocol.as_str(), "dial")?;
                 peer(plugin, grants, node)
             }
             Self::DialLocal(protocol) => named(plugin, "dial", &grants.dial, protocol.as_str(), "dial"),
-            Self::Topic(topic) => named(plugin, "topics", &grants.topics, topic.as_str(), "use topic"),
-            Self::Record(name) => named(plugin, "dht", &grants.dht, name.as_str(), "use record name"),
+            Self::Publish(topic) | Self::Subscribe(topic) => {
+                named(plugin, "topics", &grants.topics, topic.as_str(), "use topic")
+            }
+            Self::Record(name) | Self::Keep(name) | Self::Provide(name) => {
+                named(plugin, "dht", &grants.dht, name.as_str(), "use record name")
+            }
             Self::Find(node) => peer(plugin, grants, node),
+            // What they are told of is checked each time.
+            Self::WatchPeers | Self::WatchNetwork => Ok(()),
         }
     }
 }
@@ -128,10 +169,14 @@ mod tests {
         assert_eq!(code(Use::Serve(Origin::Peer(friend), protocol("chat/2"))), None);
         assert_eq!(code(Use::Serve(Origin::Peer(stranger), protocol("chat/2"))), Some(ErrorCode::PeerNotAllowed));
         let name = |text: &str| text.parse::<Name>().unwrap();
-        assert_eq!(code(Use::Topic(name("chat/room"))), None);
-        assert_eq!(code(Use::Topic(name("news"))), Some(ErrorCode::NotGranted));
-        assert_eq!(code(Use::Record(name("chat/profile"))), None);
-        assert_eq!(code(Use::Record(name("chat/room"))), Some(ErrorCode::NotGranted));
+        for used in [Use::Publish, Use::Subscribe] {
+            assert_eq!(code(used(name("chat/room"))), None);
+            assert_eq!(code(used(name("news"))), Some(ErrorCode::NotGranted));
+        }
+        for used in [Use::Record, Use::Keep, Use::Provide] {
+            assert_eq!(code(used(name("chat/profile"))), None);
+            assert_eq!(code(used(name("chat/room"))), Some(ErrorCode::NotGranted));
+        }
         assert_eq!(code(Use::Find(friend)), None);
         assert_eq!(code(Use::Find(stranger)), Some(ErrorCode::PeerNotAllowed));
         let operator = Origin::Local("operator".parse().unwrap());

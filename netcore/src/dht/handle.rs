@@ -88,6 +88,13 @@ impl DhtHandle {
         }
     }
 
+    /// Ends [`Self::put`]: the record is not given again; what others hold of it expires.
+    pub async fn forget(&self, key: Key) {
+        if let Err(failure) = self.job(Job::Forget(key), "forget a record", Instant::now() + AT_ONCE).await {
+            tracing::warn!(%failure, "cannot end republishing a record");
+        }
+    }
+
     /// Ends [`Self::provide`]; what others list of it expires.
     pub async fn unprovide(&self, key: Key) -> Result<(), Failure> {
         match self.job(Job::Unprovide(key), "end providing", Instant::now() + AT_ONCE).await? {

@@ -6,11 +6,12 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
-use polypeer_ipc_protocol::gateway::{Event, Grants, Origin, Payload, Scope};
-use polypeer_ipc_protocol::ids::{NodeId, PluginId, Protocol};
+use polypeer_ipc_protocol::gateway::{Event, Origin, Payload};
+use polypeer_ipc_protocol::ids::{NodeId, Protocol};
 use polypeer_ipc_protocol::limits::MAX_LISTENERS;
 
 use super::Hub;
+use super::launch::ActiveUse;
 use super::session::Session;
 use crate::grants::Use;
 use crate::limits::DATAGRAM_BACKLOG;
@@ -19,17 +20,24 @@ use crate::link::Links;
 
 /// Which session receives the datagrams of which protocol: one for each, and [`MAX_LISTENERS`] for one session.
 #[derive(Debug, Default)]
-pub(crate) struct Receivers(Mutex<HashMap<Protocol, Arc<Session>>>);
+pub(crate) struct Receivers(Mutex<HashMap<Protocol, Receiver>>);
+
+/// A session that receives datagrams, for as long as its use lives.
+#[derive(Debug)]
+struct Receiver {
+    session: Arc<Session>,
+    _active: Arc<ActiveUse>,
+}
 
 impl Receivers {
-    fn all(&self) -> MutexGuard<'_, HashMap<Protocol, Arc<Session>>> {
+    fn all(&self) -> MutexGuard<'_, HashMap<Protocol, Receiver>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn add(&self, protocol: Protocol, session: &Arc<Session>) -> Result<(), Failure> {
+    fn add(&self, protocol: Protocol, session: &Arc<Session>, active: Arc<ActiveUse>) -> Result<(), Failure> {
         let mut all = self.all();
-        if let Some(other) = all.get(&protocol).filter(|other| other.id != session.id) {
-            let by = &other.launch.plugin;
+        if let Some(other) = all.get(&protocol).filter(|other| other.session.id != session.id) {
+            let by = &other.session.launch.plugin;
             let text =
                 format!("plugin {by} receives the datagrams of {protocol} already: stop it, or use another protocol");
             return Err(Failure::new(ErrorCode::AlreadyServed, text));
@@ -38,35 +46,30 @@ impl Receivers {
         if session.is_over() {
             return Err(ErrorCode::Superseded.into());
         }
-        if !all.contains_key(&protocol) && all.values().filter(|owner| owner.id == session.id).count() >= MAX_LISTENERS
+        if !all.contains_key(&protocol)
+            && all.values().filter(|owner| owner.session.id == session.id).count() >= MAX_LISTENERS
         {
             let text = format!("plugin {plugin} receives datagrams of {MAX_LISTENERS} protocols, which is the limit");
             return Err(Failure::new(ErrorCode::Busy, text));
         }
-        all.insert(protocol, Arc::clone(session));
+        all.insert(protocol, Receiver { session: Arc::clone(session), _active: active });
         Ok(())
     }
 
-    fn remove(&self, protocol: &Protocol, session: &Session) {
+    fn remove(&self, protocol: &Protocol, session: u64) {
         let mut all = self.all();
-        if all.get(protocol).is_some_and(|owner| owner.id == session.id) {
+        if all.get(protocol).is_some_and(|owner| owner.session.id == session) {
             all.remove(protocol);
         }
     }
 
     fn of(&self, protocol: &Protocol) -> Option<Arc<Session>> {
-        self.all().get(protocol).cloned()
+        self.all().get(protocol).map(|owner| Arc::clone(&owner.session))
     }
 
     /// A session is over.
     pub(crate) fn handle_session_ended(&self, session: u64) {
-        self.all().retain(|_, owner| owner.id != session);
-    }
-
-    /// A plugin's grants are others now: what they do not cover ends.
-    pub(crate) fn handle_grants(&self, plugin: &PluginId, grants: &Grants) {
-        let covers = |protocol: &Protocol| Use::Listen(Scope::Peers, protocol.clone()).check(plugin, grants).is_ok();
-        self.all().retain(|protocol, owner| owner.launch.plugin != *plugin || covers(protocol));
+        self.all().retain(|_, owner| owner.session.id != session);
     }
 }
 
@@ -80,7 +83,7 @@ pub(super) fn send(
 ) -> Result<(), Failure> {
     hub.node.check_running()?;
     let launch = &session.launch;
-    launch.check(&hub.node.counters, &Use::Dial(peer, protocol.clone()))?;
+    launch.check(&hub.node.counters, &Use::SendDatagram(peer, protocol.clone()))?;
     if !launch.account.datagram(Instant::now()) {
         hub.node.counters.datagrams_not_sent.count();
         let text = format!("plugin {} sends datagrams faster than it may: send fewer, or use a stream", launch.plugin);
@@ -92,14 +95,22 @@ pub(super) fn send(
 }
 
 /// [`polypeer_ipc_protocol::gateway::Request::ReceiveDatagrams`].
-pub(super) fn receive(hub: &Hub, session: &Arc<Session>, protocol: Protocol, on: bool) -> Result<(), Failure> {
+pub(super) fn receive(hub: &Arc<Hub>, session: &Arc<Session>, protocol: Protocol, on: bool) -> Result<(), Failure> {
     if !on {
-        hub.datagrams.remove(&protocol, session);
+        hub.datagrams.remove(&protocol, session.id);
         return Ok(());
     }
     hub.node.check_running()?;
-    session.launch.check(&hub.node.counters, &Use::Listen(Scope::Peers, protocol.clone()))?;
-    hub.datagrams.add(protocol, session)
+    let used = Use::ReceiveDatagrams(protocol.clone());
+    let active = Arc::new(session.launch.begin(&hub.node.counters, used)?);
+    hub.datagrams.add(protocol.clone(), session, Arc::clone(&active))?;
+    let (hub_of, owner) = (Arc::downgrade(hub), session.id);
+    active.on_revoke(move || {
+        if let Some(hub) = hub_of.upgrade() {
+            hub.datagrams.remove(&protocol, owner);
+        }
+    });
+    Ok(())
 }
 
 /// One came from `peer`: to the plugin that receives its protocol, if that may deal with the peer and reads.

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
 use polypeer_engine::gateway::router::Router;
@@ -18,12 +18,12 @@ use tokio::task::JoinSet;
 use super::accept;
 use super::datagrams::Receivers;
 use super::kept::Kept;
-use super::launch::Launch;
+use super::launch::{ActiveUse, Launch};
 use super::network::Watched;
-use super::provided::{self, Provided};
+use super::provided::Provided;
 use super::records::Sequences;
 use super::session::Session;
-use super::{StreamOpener, socket, topics};
+use super::{StreamOpener, socket};
 use crate::dht::DhtHandle;
 use crate::gossip::driver::GossipHandle;
 use crate::grants::Use;
@@ -31,6 +31,13 @@ use crate::limits::{HELD, MAX_PEERS_LISTED, MAX_SERVING};
 use crate::link::Links;
 use crate::node::Node;
 use crate::reach::ReachHandle;
+
+/// A listener, for as long as its use lives.
+#[derive(Debug, Clone)]
+pub(crate) struct Listening {
+    pub(crate) session: Arc<Session>,
+    pub(super) _active: Arc<ActiveUse>,
+}
 
 /// The gateway of one node.
 #[derive(Debug)]
@@ -55,8 +62,10 @@ pub struct Hub {
     /// Signalled when a listener came or went.
     pub(crate) routes_changed: Notify,
     serving_changed: watch::Sender<u64>,
-    router: Mutex<Router<Arc<Session>>>,
+    router: Mutex<Router<Listening>>,
     launches: Mutex<HashMap<u64, Arc<Launch>>>,
+    /// Launches that are over, of which records may be left in the DHT: a change of grants holds for those too.
+    over: Mutex<Vec<Weak<Launch>>>,
 }
 
 impl Hub {
@@ -85,15 +94,20 @@ impl Hub {
             serving_changed: watch::Sender::new(0),
             router: Mutex::new(Router::new(hold)),
             launches: Mutex::default(),
+            over: Mutex::default(),
         }
     }
 
-    pub(crate) fn router(&self) -> MutexGuard<'_, Router<Arc<Session>>> {
+    pub(crate) fn router(&self) -> MutexGuard<'_, Router<Listening>> {
         self.router.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn launches(&self) -> MutexGuard<'_, HashMap<u64, Arc<Launch>>> {
         self.launches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn over(&self) -> MutexGuard<'_, Vec<Weak<Launch>>> {
+        self.over.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Enters a launch and serves its socket, in `tasks`, until it is removed. Fails with `bad argument` when its number is
@@ -119,6 +133,10 @@ impl Hub {
         }
         launches.insert(number, Arc::clone(&launch));
         drop(launches);
+        // What earlier launches left behind stands under the newest grants.
+        for over in self.over().iter().filter_map(Weak::upgrade).filter(|over| over.plugin == *plugin) {
+            over.set_grants(Grants::clone(&launch.grants()));
+        }
         tasks.spawn(accept::run(Arc::clone(self), Arc::clone(opener), launch, listener));
         Ok(())
     }
@@ -129,33 +147,24 @@ impl Hub {
             return Err(Failure::new(ErrorCode::BadArgument, format!("there is no launch {number}")));
         };
         launch.end();
+        let mut over = self.over();
+        over.retain(|launch| launch.strong_count() > 0);
+        over.push(Arc::downgrade(&launch));
         Ok(())
     }
 
-    /// Gives all launches of a plugin new grants; what they do not cover any more ends, and a plugin that watches peers is
-    /// told which of them it may see now, and which no more.
-    pub(crate) fn set_grants(self: &Arc<Self>, plugin: &PluginId, grants: &Grants) {
-        let launches: Vec<_> = self.launches().values().filter(|launch| launch.plugin == *plugin).cloned().collect();
-        for launch in launches {
-            let before = launch.grants();
+    /// Gives all launches of a plugin new grants; what they do not cover any more ends.
+    pub(crate) fn set_grants(&self, plugin: &PluginId, grants: &Grants) {
+        let mut launches: Vec<_> = self.launches().values().cloned().collect();
+        launches.extend(self.over().iter().filter_map(Weak::upgrade));
+        for launch in launches.iter().filter(|launch| launch.plugin == *plugin) {
             launch.set_grants(grants.clone());
-            let Some(session) = launch.session() else { continue };
-            self.tell_who_is_seen(&session, &before.peers, &grants.peers);
-            topics::handle_grants(self, &session, grants);
-            let mut router = self.router();
-            for key in router.of(session.id) {
-                if Use::Listen(key.0, key.1.clone()).check(plugin, grants).is_err() {
-                    router.unlisten(&key, session.id);
-                }
-            }
         }
-        self.datagrams.handle_grants(plugin, grants);
-        provided::handle_grants(self, plugin, grants);
         self.listeners_changed();
     }
 
     /// Tells of connected peers that came into sight of a plugin, or went out of it, by a change of its grants.
-    fn tell_who_is_seen(&self, session: &Session, before: &PeerScope, now: &PeerScope) {
+    pub(super) fn tell_who_is_seen(&self, session: &Session, before: &PeerScope, now: &PeerScope) {
         let came = self.links.infos(|peer| now.allows(peer) && !before.allows(peer), MAX_PEERS_LISTED);
         let went = self.links.infos(|peer| before.allows(peer) && !now.allows(peer), MAX_PEERS_LISTED);
         let failure =
@@ -211,7 +220,7 @@ impl Hub {
     /// Protocols served to `peer`, at most [`MAX_SERVING`].
     pub(crate) fn serving(&self, peer: &NodeId) -> Vec<Protocol> {
         let all = self.router().serving();
-        let visible = all.into_iter().filter(|(_, session)| session.launch.grants().peers.allows(peer));
+        let visible = all.into_iter().filter(|(_, listening)| listening.session.launch.grants().peers.allows(peer));
         visible.map(|(protocol, _)| protocol).take(MAX_SERVING).collect()
     }
 

@@ -1,25 +1,35 @@
 //! Which records each plugin has in the hash table: the node puts so many again by itself, and no plugin takes all of that.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use polypeer_engine::dht::{Key, limits};
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::ids::PluginId;
+
+use super::launch::ActiveUse;
 
 /// Records of one plugin: a quarter of what the node keeps alive.
 const MAX_KEPT: usize = limits::MAX_OWN_RECORDS / 4;
 
 /// When each ends, Unix seconds; those that have ended are forgotten with the next that is entered.
 #[derive(Debug, Default)]
-pub(crate) struct Kept(Mutex<BTreeMap<PluginId, BTreeMap<Key, u64>>>);
+pub(crate) struct Kept(Mutex<BTreeMap<PluginId, BTreeMap<Key, Record>>>);
+
+/// A record that the node republishes, for as long as its use lives.
+#[derive(Debug)]
+struct Record {
+    expires: u64,
+    _active: Arc<ActiveUse>,
+}
 
 impl Kept {
     /// A plugin puts a record that ends at `expires`; whether it had none there. Fails with `busy` beyond [`MAX_KEPT`].
-    pub(super) fn enter(&self, plugin: &PluginId, key: Key, expires: u64, unix: u64) -> Result<bool, Failure> {
+    pub(super) fn enter(&self, key: Key, expires: u64, unix: u64, active: Arc<ActiveUse>) -> Result<bool, Failure> {
+        let plugin = &active.launch().plugin.clone();
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.retain(|_, keys| {
-            keys.retain(|_, expires| *expires > unix);
+            keys.retain(|_, record| record.expires > unix);
             !keys.is_empty()
         });
         let keys = kept.entry(plugin.clone()).or_default();
@@ -30,7 +40,7 @@ impl Kept {
             );
             return Err(Failure::new(ErrorCode::Busy, text));
         }
-        Ok(keys.insert(key, expires).is_none())
+        Ok(keys.insert(key, Record { expires, _active: active }).is_none())
     }
 
     /// One that was entered did not come to be.
@@ -40,11 +50,18 @@ impl Kept {
             keys.remove(key);
         }
     }
+
+    /// A plugin may not have a record any more. Whether no other plugin has it.
+    pub(super) fn revoke(&self, plugin: &PluginId, key: &Key) -> bool {
+        self.forget(plugin, key);
+        !self.0.lock().unwrap_or_else(PoisonError::into_inner).values().any(|keys| keys.contains_key(key))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gateway::launch::any_use;
 
     fn key(number: usize) -> Key {
         let mut key = [0; 32];
@@ -55,19 +72,19 @@ mod tests {
     #[test]
     fn a_plugin_has_so_many_records_and_others_have_theirs() {
         let kept = Kept::default();
-        let (files, chat) = ("files".parse().unwrap(), "chat".parse().unwrap());
+        let (files, chat) = (any_use("files"), any_use("chat"));
         for number in 0..MAX_KEPT {
-            assert_eq!(kept.enter(&files, key(number), 100 + number as u64, 50), Ok(true));
+            assert_eq!(kept.enter(key(number), 100 + number as u64, 50, Arc::clone(&files)), Ok(true));
         }
         let over = key(MAX_KEPT);
-        assert!(kept.enter(&files, over, 1000, 50).unwrap_err().is(ErrorCode::Busy));
-        assert_eq!(kept.enter(&chat, over, 1000, 50), Ok(true), "another plugin has room");
-        assert_eq!(kept.enter(&files, key(7), 1000, 50), Ok(false), "a newer one takes no more room");
-        kept.forget(&files, &key(9));
-        assert_eq!(kept.enter(&files, over, 1000, 50), Ok(true), "one was not put");
-        assert!(kept.enter(&files, key(9), 1000, 50).is_err());
-        assert_eq!(kept.enter(&files, key(9), 1000, 100), Ok(true), "one has ended");
-        assert_eq!(kept.enter(&chat, over, 2000, 1000), Ok(true));
+        assert!(kept.enter(over, 1000, 50, Arc::clone(&files)).unwrap_err().is(ErrorCode::Busy));
+        assert_eq!(kept.enter(over, 1000, 50, Arc::clone(&chat)), Ok(true), "another plugin has room");
+        assert_eq!(kept.enter(key(7), 1000, 50, Arc::clone(&files)), Ok(false), "a newer one takes no more room");
+        kept.forget(&files.launch().plugin, &key(9));
+        assert_eq!(kept.enter(over, 1000, 50, Arc::clone(&files)), Ok(true), "one was not put");
+        assert!(kept.enter(key(9), 1000, 50, Arc::clone(&files)).is_err());
+        assert_eq!(kept.enter(key(9), 1000, 100, Arc::clone(&files)), Ok(true), "one has ended");
+        assert_eq!(kept.enter(over, 2000, 1000, Arc::clone(&chat)), Ok(true));
         assert_eq!(kept.0.lock().unwrap().len(), 1, "nothing is left of what has ended");
     }
 }

@@ -40,9 +40,35 @@ pub struct Launch {
 struct State {
     grants: Arc<Grants>,
     session: Option<Arc<Session>>,
-    uses: HashMap<u64, (Use, watch::Sender<Option<ErrorCode>>)>,
+    uses: HashMap<u64, Held>,
     last_use: u64,
     ended: bool,
+}
+
+/// A use that lasts.
+#[derive(Debug)]
+struct Held {
+    used: Use,
+    revoke: watch::Sender<Option<ErrorCode>>,
+    on_change: Option<OnChange>,
+}
+
+/// What a holder does when the grants change.
+#[derive(Clone)]
+enum OnChange {
+    /// They do not cover the use any more.
+    Revoked(Arc<dyn Fn() + Send + Sync>),
+    /// They are others now: those before, those from now on.
+    Regranted(Arc<dyn Fn(&Grants, &Grants) + Send + Sync>),
+}
+
+impl std::fmt::Debug for OnChange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Revoked(_) => "Revoked",
+            Self::Regranted(_) => "Regranted",
+        })
+    }
 }
 
 impl Launch {
@@ -100,7 +126,8 @@ impl Launch {
         newest
     }
 
-    /// Checks that the grants cover `used` and enters it until the result is dropped; a stream or call takes the place of one.
+    /// Checks that the grants cover `used` and enters it until the result is dropped; a stream or call takes a slot of the
+    /// plugin's account. Whatever does what `used` says holds the result.
     pub(crate) fn begin(self: &Arc<Self>, counters: &Counters, used: Use) -> Result<ActiveUse, Failure> {
         let state = self.state();
         if state.ended {
@@ -111,8 +138,8 @@ impl Launch {
             Use::Dial(node, _) => Some(WithPeer::Opened(*node)),
             Use::Serve(Origin::Peer(node), _) => Some(WithPeer::Served(*node)),
             Use::DialLocal(_) | Use::Serve(Origin::Local(_), _) => None,
-            // Requests, which are limited by themselves.
-            Use::Listen(..) | Use::Topic(_) | Use::Record(_) | Use::Find(_) => return Ok(self.enter(state, used, None)),
+            // They have limits of their own.
+            _ => return Ok(self.enter(state, used, None)),
         };
         let slot = self.account.slot(peer).inspect_err(|_| counters.refused_too_many.count())?;
         Ok(self.enter(state, used, Some(slot)))
@@ -122,7 +149,7 @@ impl Launch {
         let (revoke, revoked) = watch::channel(None);
         state.last_use += 1;
         let number = state.last_use;
-        state.uses.insert(number, (used, revoke));
+        state.uses.insert(number, Held { used, revoke, on_change: None });
         ActiveUse { launch: Arc::clone(self), number, revoked, _slot: slot }
     }
 
@@ -140,42 +167,66 @@ impl Launch {
 
     /// Replaces the grants; what they do not cover any more is revoked.
     pub(crate) fn set_grants(&self, grants: Grants) {
+        let grants = Arc::new(grants);
         let mut state = self.state();
-        state.grants = Arc::new(grants);
-        let State { grants, uses, session, .. } = &mut *state;
-        for (used, revoke) in uses.values() {
-            if let Err(failure) = used.check(&self.plugin, grants) {
-                revoke.send_replace(ErrorCode::from_number(failure.code));
-            }
+        let before = std::mem::replace(&mut state.grants, Arc::clone(&grants));
+        if let Some(session) = &state.session {
+            session.outbox.grants_changed(Grants::clone(&grants));
         }
-        if let Some(session) = session {
-            session.outbox.grants_changed(Grants::clone(grants));
+        let regranted: Vec<_> = state.uses.values().filter_map(|held| held.on_change.clone()).collect();
+        self.revoke(state, |used| {
+            let failure = used.check(&self.plugin, &grants).err()?;
+            Some(ErrorCode::from_number(failure.code).unwrap_or(ErrorCode::NotGranted))
+        });
+        for on_change in regranted {
+            if let OnChange::Regranted(told) = on_change {
+                told(&before, &grants);
+            }
         }
     }
 
-    /// The launch is over: its streams are cut, its session ends.
+    /// Revokes the uses for which `code` gives a reason.
+    fn revoke(&self, mut state: MutexGuard<'_, State>, code: impl Fn(&Use) -> Option<ErrorCode>) {
+        let mut holders = Vec::new();
+        for held in state.uses.values_mut() {
+            if let Some(code) = code(&held.used) {
+                held.revoke.send_replace(Some(code));
+                holders.extend(held.on_change.take());
+            }
+        }
+        drop(state); // a holder drops its use
+        for holder in holders {
+            if let OnChange::Revoked(end) = holder {
+                end();
+            }
+        }
+    }
+
+    /// The launch is over: its streams are cut, its session ends, and with it what the session has.
     pub(crate) fn end(&self) {
         let mut state = self.state();
         state.ended = true;
-        for (_, revoke) in state.uses.values() {
-            revoke.send_replace(Some(ErrorCode::ConnectionLost));
-        }
         if let Some(session) = &state.session {
             session.end(over());
         }
+        self.revoke(state, |used| (!used.is_standing()).then_some(ErrorCode::ConnectionLost));
         self.ended.send_replace(true);
     }
 
-    /// Revokes what is open, because the node stops.
+    /// Ends streams, calls and requests, because the node stops.
     pub(crate) fn revoke_all(&self, code: ErrorCode) {
-        for (_, revoke) in self.state().uses.values() {
-            revoke.send_replace(Some(code));
-        }
+        self.revoke(self.state(), |used| (!used.is_standing()).then_some(code));
     }
 
-    /// Streams and calls it has.
+    /// Streams, calls and requests in progress.
     pub(crate) fn active(&self) -> usize {
-        self.state().uses.len()
+        self.state().uses.values().filter(|held| !held.used.is_standing()).count()
+    }
+
+    /// What it does now.
+    #[cfg(test)]
+    pub(crate) fn uses(&self) -> Vec<Use> {
+        self.state().uses.values().map(|held| held.used.clone()).collect()
     }
 
     /// Waits until the launch is over.
@@ -188,7 +239,8 @@ fn over() -> Failure {
     Failure::new(ErrorCode::ShuttingDown, "this launch of the plugin is over")
 }
 
-/// Something the grants cover, for as long as this lives.
+/// A use that the grants cover, for as long as this lives: held by whatever does it. Streams, calls and requests wait for
+/// [`Self::revoked`]; what stands says with [`Self::on_revoke`] how it ends.
 #[derive(Debug)]
 pub struct ActiveUse {
     launch: Arc<Launch>,
@@ -212,10 +264,43 @@ impl ActiveUse {
     }
 }
 
+impl ActiveUse {
+    /// Has `end` called when the use is revoked; at once, if it was already.
+    pub(crate) fn on_revoke(&self, end: impl Fn() + Send + Sync + 'static) {
+        let end = {
+            let mut state = self.launch.state();
+            match state.uses.get_mut(&self.number) {
+                Some(held) if held.revoke.borrow().is_none() => {
+                    held.on_change = Some(OnChange::Revoked(Arc::new(end)));
+                    return;
+                }
+                _ => end,
+            }
+        };
+        end();
+    }
+
+    /// Has `told` called whenever the grants change, with those before and those from now on.
+    pub(crate) fn on_regrant(&self, told: impl Fn(&Grants, &Grants) + Send + Sync + 'static) {
+        if let Some(held) = self.launch.state().uses.get_mut(&self.number) {
+            held.on_change = Some(OnChange::Regranted(Arc::new(told)));
+        }
+    }
+}
+
 impl Drop for ActiveUse {
     fn drop(&mut self) {
-        self.launch.state().uses.remove(&self.number);
+        let held = self.launch.state().uses.remove(&self.number);
+        drop(held); // not under the lock: it may hold the last of what it ends
     }
+}
+
+/// Some use of a plugin, for tests of what holds one.
+#[cfg(test)]
+pub(super) fn any_use(plugin: &str) -> Arc<ActiveUse> {
+    let account = Arc::new(Account::new(plugin.parse().expect("a plugin's name")));
+    let launch = Arc::new(Launch::new(1, account, Secret([0; 32]), Grants::default()));
+    Arc::new(launch.begin(&Counters::default(), Use::WatchPeers).expect("it needs no grant"))
 }
 
 #[cfg(test)]

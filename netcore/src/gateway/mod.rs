@@ -39,6 +39,7 @@ use polypeer_ipc_protocol::ids::Protocol;
 
 use accept::Opening;
 pub use hub::Hub;
+use hub::Listening;
 use launch::Launch;
 
 /// Does what plugins open: each future runs in the task of the connection or request that asked for it.

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use polypeer_ipc_protocol::ticket::Ticket;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::Hub;
+use super::launch::ActiveUse;
 use super::session::Session;
 use crate::transport::Route;
 
@@ -75,9 +75,9 @@ impl Watched {
 
     /// A plugin begins to watch: it is told how the network was at the last look, and then what changes, also of peers that
     /// came after that look.
-    pub(crate) fn begin(&self, hub: &Hub, session: &Session) {
+    pub(crate) fn begin(&self, hub: &Hub, session: &Session, active: ActiveUse) {
         // Before the lock: a change that is found next is told this session, after what is told here under the lock.
-        session.watches_network.store(true, Ordering::Relaxed);
+        session.network_watch.set(Some(active));
         let mut last = self.last();
         let newer = Seen::now(hub);
         let seen = last.get_or_insert_with(|| newer.clone());
@@ -112,7 +112,7 @@ pub(crate) async fn run(hub: Arc<Hub>) {
 
 fn tell(hub: &Hub, change: &NetworkChange) {
     for session in hub.sessions() {
-        let watches = session.watches_network.load(Ordering::Relaxed);
+        let watches = session.network_watch.is_set();
         let allowed = match change {
             NetworkChange::Path { node, .. } => session.launch.grants().peers.allows(node),
             NetworkChange::Reach(_) | NetworkChange::Addresses(_) => true,

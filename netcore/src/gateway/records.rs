@@ -66,9 +66,20 @@ impl Asked {
         }
     }
 
-    async fn put(&self, record: Record, length: usize) -> Result<u32, Failure> {
+    async fn put(&self, name: &Name, record: Record, length: usize) -> Result<u32, Failure> {
         let (key, unix, plugin) = (record.key(), clock::now().unix, &self.session.launch.plugin);
-        let new = self.hub.kept.enter(plugin, key, unix.saturating_add(record.lifetime(clock::now())), unix)?;
+        let used = Use::Keep(name.clone());
+        let active = Arc::new(self.session.launch.begin(&self.hub.node.counters, used)?);
+        let expires = unix.saturating_add(record.lifetime(clock::now()));
+        let new = self.hub.kept.enter(key, expires, unix, Arc::clone(&active))?;
+        let (hub_of, owner) = (Arc::downgrade(&self.hub), plugin.clone());
+        active.on_revoke(move || {
+            if let Some(hub) = hub_of.upgrade()
+                && hub.kept.revoke(&owner, &key)
+            {
+                tokio::spawn(async move { hub.dht.forget(key).await });
+            }
+        });
         let put = self.hub.dht.put(record, self.deadline).await;
         if let Err(failure) = &put
             && new
@@ -93,7 +104,7 @@ impl Asked {
     pub(super) async fn put_immutable(self, name: Name, value: Payload) -> Result<Response, Failure> {
         self.granted(Use::Record(name.clone()), async {
             let (key, length) = (Key::value_hash(&value.0), value.0.len());
-            let copies = self.put(Record::Immutable { name, value }, length).await?;
+            let copies = self.put(&name, Record::Immutable { name: name.clone(), value }, length).await?;
             Ok(Response::Stored { key, sequence: 0, copies })
         })
         .await
@@ -125,7 +136,7 @@ impl Asked {
             let key = Key::of_signed(&self.hub.node.id, &name);
             let record = self.sign(keys, &name, &value, lifetime, 0);
             let sequence = record.sequence;
-            match self.put(Record::Signed(record), value.0.len()).await {
+            match self.put(&name, Record::Signed(record), value.0.len()).await {
                 Ok(copies) => Ok(stored(key, sequence, copies)),
                 Err(failure) if failure.is(ErrorCode::Refused) => {
                     // Somebody holds a newer one: this node's clock was set back, or its key is used elsewhere.
@@ -135,7 +146,7 @@ impl Asked {
                     }
                     let record = self.sign(keys, &name, &value, lifetime, found.sequence);
                     let sequence = record.sequence;
-                    let copies = self.put(Record::Signed(record), value.0.len()).await?;
+                    let copies = self.put(&name, Record::Signed(record), value.0.len()).await?;
                     Ok(stored(key, sequence, copies))
                 }
                 Err(failure) => Err(failure),
@@ -159,7 +170,8 @@ impl Asked {
         self.granted(Use::Record(record.name.clone()), async {
             let (key, sequence) = (Key::of_signed(&record.key, &record.name), record.sequence);
             let length = record.value.0.len();
-            let copies = self.put(Record::Signed(record), length).await?;
+            let name = record.name.clone();
+            let copies = self.put(&name, Record::Signed(record), length).await?;
             Ok(stored(key, sequence, copies))
         })
         .await
@@ -181,7 +193,14 @@ impl Asked {
     /// [`polypeer_ipc_protocol::gateway::Request::Provide`].
     pub(super) async fn provide(self, name: Name) -> Result<Response, Failure> {
         self.granted(Use::Record(name.clone()), async {
-            let new = self.hub.provided.enter(&name, &self.session).await?;
+            let active = Arc::new(self.session.launch.begin(&self.hub.node.counters, Use::Provide(name.clone()))?);
+            let new = self.hub.provided.enter(&name, &self.session, Arc::clone(&active)).await?;
+            let (hub_of, of, session) = (Arc::downgrade(&self.hub), name.clone(), self.session.id);
+            active.on_revoke(move || {
+                if let Some(hub) = hub_of.upgrade() {
+                    provided::leave(&hub, &of, session);
+                }
+            });
             let mut entered = Entered { asked: &self, name: &name, undo: new };
             let key = Key::of_provided(&name);
             let copies = self.hub.dht.provide(key, self.deadline).await?;

@@ -2,7 +2,6 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use polypeer_ipc_protocol::admin::AdminEvent;
@@ -14,7 +13,7 @@ use polypeer_ipc_protocol::ticket::Ticket;
 
 use super::records::Asked;
 use super::session::Session;
-use super::{Hub, StreamOpener, datagrams, topics};
+use super::{Hub, Listening, StreamOpener, datagrams, topics};
 use crate::grants::Use;
 use crate::limits::MAX_PEERS_LISTED;
 
@@ -55,10 +54,7 @@ pub(crate) fn handle(
             Response::Peers(hub.links.infos(|peer| grants.peers.allows(peer), MAX_PEERS_LISTED))
         }
         Request::Node => Response::Node(node_info(hub)),
-        Request::WatchPeers { on } => {
-            session.watches_peers.store(on, Ordering::Relaxed);
-            Response::Done
-        }
+        Request::WatchPeers { on } => done(watch_peers(hub, session, on)),
         Request::Ready => {
             hub.node.tell(AdminEvent::Ready { launch: session.launch.number });
             Response::Done
@@ -68,13 +64,7 @@ pub(crate) fn handle(
             done(datagrams::send(hub, session, peer, protocol, &payload))
         }
         Request::ReceiveDatagrams { protocol, on } => done(datagrams::receive(hub, session, protocol, on)),
-        Request::WatchNetwork { on } => {
-            match on {
-                true => hub.network_seen.begin(hub, session),
-                false => session.watches_network.store(false, Ordering::Relaxed),
-            }
-            Response::Done
-        }
+        Request::WatchNetwork { on } => done(watch_network(hub, session, on)),
         Request::Unprovide { name } => done(asked(0).unprovide(&name)),
         Request::Publish { topic, payload } => return later(topics::publish(own, of, topic, payload)),
         Request::Subscribe { topic, validation } => return later(topics::subscribe(own, of, topic, validation)),
@@ -117,18 +107,32 @@ pub(super) fn no_such_stream(stream: u64) -> Failure {
     )
 }
 
-fn listen(hub: &Hub, session: &Arc<Session>, protocol: Protocol, scope: Scope, calls: CallMode) -> Result<(), Failure> {
+fn listen(
+    hub: &Arc<Hub>,
+    session: &Arc<Session>,
+    protocol: Protocol,
+    scope: Scope,
+    calls: CallMode,
+) -> Result<(), Failure> {
     hub.node.check_running()?;
     let launch = &session.launch;
-    launch.check(&hub.node.counters, &Use::Listen(scope, protocol.clone()))?;
+    let active = Arc::new(launch.begin(&hub.node.counters, Use::Listen(scope, protocol.clone()))?);
     let mut router = hub.router();
     let count = router.count(session.id);
     if count >= MAX_LISTENERS && !router.of(session.id).contains(&(scope, protocol.clone())) {
         let message = format!("plugin {} listens on {count} protocols, which is the limit", launch.plugin);
         return Err(Failure::new(ErrorCode::Busy, message));
     }
-    router.listen((scope, protocol), session.id, &launch.plugin, calls, Arc::clone(session))?;
+    let listening = Listening { session: Arc::clone(session), _active: Arc::clone(&active) };
+    let key = (scope, protocol);
+    router.listen(key.clone(), session.id, &launch.plugin, calls, listening)?;
     drop(router);
+    let (hub_of, owner) = (Arc::downgrade(hub), session.id);
+    active.on_revoke(move || {
+        if let Some(hub) = hub_of.upgrade() {
+            hub.router().unlisten(&key, owner);
+        }
+    });
     hub.listeners_changed();
     Ok(())
 }
@@ -138,6 +142,32 @@ fn unlisten(hub: &Hub, session: &Session, protocol: Protocol, scope: Scope) -> R
         return Err(Failure::new(ErrorCode::BadArgument, format!("this session does not listen on {protocol}")));
     }
     hub.listeners_changed();
+    Ok(())
+}
+
+fn watch_peers(hub: &Arc<Hub>, session: &Arc<Session>, on: bool) -> Result<(), Failure> {
+    if !on {
+        session.peers_watch.set(None);
+        return Ok(());
+    }
+    let active = session.launch.begin(&hub.node.counters, Use::WatchPeers)?;
+    let (hub_of, of) = (Arc::downgrade(hub), Arc::downgrade(session));
+    active.on_regrant(move |before, now| {
+        if let (Some(hub), Some(session)) = (hub_of.upgrade(), of.upgrade()) {
+            hub.tell_who_is_seen(&session, &before.peers, &now.peers);
+        }
+    });
+    session.peers_watch.set(Some(active));
+    Ok(())
+}
+
+fn watch_network(hub: &Hub, session: &Session, on: bool) -> Result<(), Failure> {
+    if !on {
+        session.network_watch.set(None);
+        return Ok(());
+    }
+    let active = session.launch.begin(&hub.node.counters, Use::WatchNetwork)?;
+    hub.network_seen.begin(hub, session, active);
     Ok(())
 }
 

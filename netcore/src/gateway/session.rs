@@ -2,7 +2,6 @@
 //! The task that reads and writes is in [`super::control`].
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use polypeer_engine::gateway::calls::{Calls, Crowded};
@@ -13,7 +12,7 @@ use polypeer_ipc_protocol::limits::MAX_UNCLAIMED;
 use tokio::sync::{oneshot, watch};
 
 use super::accept::Opening;
-use super::launch::Launch;
+use super::launch::{ActiveUse, Launch};
 use super::outbox::{NoRoom, Outbox};
 use super::topics::Topics;
 
@@ -33,14 +32,30 @@ pub struct Session {
     pub(crate) secret: Secret,
     /// Events for the plugin.
     pub(crate) outbox: Outbox,
-    /// Whether it wants to hear of peers.
-    pub(crate) watches_peers: AtomicBool,
-    /// Whether it wants to hear of the network.
-    pub(crate) watches_network: AtomicBool,
+    /// Set while the plugin is told of peers.
+    pub(super) peers_watch: Watch,
+    /// Set while the plugin is told of the network.
+    pub(super) network_watch: Watch,
     /// What it is subscribed to.
     pub(crate) topics: Topics,
     waiting: Mutex<Waiting>,
     end: watch::Sender<Option<Failure>>,
+}
+
+/// What a plugin watches, while it does.
+#[derive(Debug, Default)]
+pub(super) struct Watch(Mutex<Option<ActiveUse>>);
+
+impl Watch {
+    /// Begins, or ends. What was watched before ends.
+    pub(super) fn set(&self, active: Option<ActiveUse>) {
+        let before = std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), active);
+        drop(before);
+    }
+
+    pub(super) fn is_set(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -69,8 +84,8 @@ impl Session {
             launch,
             secret,
             outbox: Outbox::default(),
-            watches_peers: AtomicBool::new(false),
-            watches_network: AtomicBool::new(false),
+            peers_watch: Watch::default(),
+            network_watch: Watch::default(),
             topics: Topics::default(),
             waiting: Mutex::default(),
             end: watch::Sender::new(None),
@@ -182,6 +197,9 @@ impl Session {
         waiting.ended = true;
         waiting.streams.clear();
         waiting.calls = Calls::default();
+        drop(waiting);
+        self.peers_watch.set(None);
+        self.network_watch.set(None);
     }
 
     /// Whether [`Self::ended`] was said.
@@ -191,7 +209,7 @@ impl Session {
 
     /// Tells of a peer, if the plugin asked to hear of them.
     pub(crate) fn tell_peer(&self, event: Event) -> bool {
-        !self.watches_peers.load(Ordering::Relaxed) || self.outbox.offer_or_drop(event)
+        !self.peers_watch.is_set() || self.outbox.offer_or_drop(event)
     }
 }
 

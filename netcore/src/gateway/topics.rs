@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use polypeer_engine::gossip::Message;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
-use polypeer_ipc_protocol::gateway::{Event, Grants, Payload, Response, Validation, Verdict};
+use polypeer_ipc_protocol::gateway::{Event, Payload, Response, Validation, Verdict};
 use polypeer_ipc_protocol::ids::{Hash, Name};
 use polypeer_ipc_protocol::limits::{MAX_TOPICS, MAX_UNJUDGED};
 use tokio::time::timeout;
 
 use super::Hub;
+use super::launch::ActiveUse;
 use super::session::Session;
 use crate::gossip::driver::Sink;
 use crate::grants::Use;
@@ -32,9 +33,16 @@ pub(crate) struct Topics {
 struct State {
     ended: bool,
     /// At most [`MAX_TOPICS`].
-    subscribed: BTreeMap<Name, Validation>,
+    subscribed: BTreeMap<Name, Subscribed>,
     /// What waits for a verdict, oldest first; at most [`MAX_UNJUDGED`].
     unjudged: VecDeque<(Name, Hash)>,
+}
+
+/// A subscription, for as long as its use lives.
+#[derive(Debug, Clone)]
+struct Subscribed {
+    validation: Validation,
+    _active: Arc<ActiveUse>,
 }
 
 impl Topics {
@@ -43,7 +51,7 @@ impl Topics {
     }
 
     /// Enters a topic; what was there before.
-    fn enter(&self, topic: &Name, validation: Validation) -> Result<Option<Validation>, Failure> {
+    fn enter(&self, topic: &Name, subscribed: Subscribed) -> Result<Option<Subscribed>, Failure> {
         let mut state = self.state();
         if state.ended {
             return Err(ErrorCode::Superseded.into());
@@ -53,10 +61,10 @@ impl Topics {
                 format!("this session is subscribed to {MAX_TOPICS} topics, which is the limit: unsubscribe some");
             return Err(Failure::new(ErrorCode::Busy, text));
         }
-        if validation == Validation::Signature {
+        if subscribed.validation == Validation::Signature {
             state.unjudged.retain(|(of, _)| of != topic);
         }
-        Ok(state.subscribed.insert(topic.clone(), validation))
+        Ok(state.subscribed.insert(topic.clone(), subscribed))
     }
 
     fn leave(&self, topic: &Name) -> bool {
@@ -84,36 +92,16 @@ impl Topics {
         let mut state = self.state();
         *state = State { ended: true, ..State::default() };
     }
-
-    /// Leaves what `grants` do not cover.
-    fn narrow(&self, session: &Session, grants: &Grants) -> Vec<Name> {
-        let covers = |topic: &Name| Use::Topic(topic.clone()).check(&session.launch.plugin, grants).is_ok();
-        let left: Vec<Name> = self.state().subscribed.keys().filter(|topic| !covers(topic)).cloned().collect();
-        for topic in &left {
-            self.leave(topic);
-        }
-        left
-    }
 }
 
-/// A plugin's grants are others now: subscriptions they do not cover end.
-pub(super) fn handle_grants(hub: &Arc<Hub>, session: &Arc<Session>, grants: &Grants) {
-    let left = session.topics.narrow(session, grants);
-    if !left.is_empty() {
-        tell(hub, session, left);
-    }
-}
-
-/// Tells gossip of topics the session has left, unless it is subscribed again by then.
-fn tell(hub: &Arc<Hub>, session: &Arc<Session>, left: Vec<Name>) {
+/// Tells gossip of a topic the session has left, unless it is subscribed again by then.
+fn tell(hub: &Arc<Hub>, session: &Arc<Session>, left: Name) {
     let (hub, session) = (Arc::clone(hub), Arc::clone(session));
     tokio::spawn(async move {
-        for topic in left {
-            let _telling = session.topics.telling.lock().await;
-            if session.topics.check(&topic).is_err() {
-                // Fails only when the session is over, and its subscriptions with it.
-                let _ = hub.gossip.unsubscribe(session.id, topic).await;
-            }
+        let _telling = session.topics.telling.lock().await;
+        if session.topics.check(&left).is_err() {
+            // Fails only when the session is over, and its subscriptions with it.
+            let _ = hub.gossip.unsubscribe(session.id, left).await;
         }
     });
 }
@@ -131,7 +119,7 @@ pub(super) async fn publish(
     payload: Payload,
 ) -> Result<Response, Failure> {
     hub.node.check_running()?;
-    session.launch.check(&hub.node.counters, &Use::Topic(topic.clone()))?;
+    session.launch.check(&hub.node.counters, &Use::Publish(topic.clone()))?;
     let length = payload.0.len() as u64;
     let (message, peers) = at_once(hub.gossip.publish(session.id, topic, payload.0)).await?;
     session.launch.account.sent.add(length * u64::from(peers));
@@ -146,19 +134,33 @@ pub(super) async fn subscribe(
     validation: Validation,
 ) -> Result<Response, Failure> {
     hub.node.check_running()?;
-    session.launch.check(&hub.node.counters, &Use::Topic(topic.clone()))?;
+    let active = Arc::new(session.launch.begin(&hub.node.counters, Use::Subscribe(topic.clone()))?);
     let _telling = session.topics.telling.lock().await;
-    let before = session.topics.enter(&topic, validation)?;
+    let subscribed = Subscribed { validation, _active: Arc::clone(&active) };
+    let before = session.topics.enter(&topic, subscribed.clone())?;
+    active.on_revoke(leaving(&hub, &session, topic.clone()));
     let mut entered = Entered { hub: &hub, session: &session, topic: &topic, before };
     let sink = Arc::new(SessionSink { hub: Arc::clone(&hub), session: Arc::clone(&session) });
     let gossip = &hub.gossip;
-    let subscribed = at_once(gossip.subscribe(session.id, topic.clone(), validation, sink)).await;
-    if subscribed.is_ok() {
+    let told = at_once(gossip.subscribe(session.id, topic.clone(), validation, sink)).await;
+    if told.is_ok() {
         // The session may have ended, or lost the grant, meanwhile.
         session.topics.check(&topic).map_err(|_| Failure::from(ErrorCode::Cancelled))?;
-        entered.before = Some(validation);
+        entered.before = Some(subscribed);
     }
-    subscribed.map(|()| Response::Done)
+    told.map(|()| Response::Done)
+}
+
+/// Ends a subscription whose use is revoked.
+fn leaving(hub: &Arc<Hub>, session: &Arc<Session>, topic: Name) -> impl Fn() + Send + Sync + 'static {
+    let (hub, session) = (Arc::downgrade(hub), Arc::downgrade(session));
+    move || {
+        if let (Some(hub), Some(session)) = (hub.upgrade(), session.upgrade())
+            && session.topics.leave(&topic)
+        {
+            tell(&hub, &session, topic.clone());
+        }
+    }
 }
 
 /// A topic that is being subscribed to; as it was before when nothing comes of it, whatever the reason.
@@ -166,18 +168,18 @@ struct Entered<'a> {
     hub: &'a Arc<Hub>,
     session: &'a Arc<Session>,
     topic: &'a Name,
-    before: Option<Validation>,
+    before: Option<Subscribed>,
 }
 
 impl Drop for Entered<'_> {
     fn drop(&mut self) {
         let Self { hub, session, topic, before } = self;
         let subscribed = session.topics.check(topic).is_ok();
-        match before {
-            Some(before) if subscribed => drop(session.topics.enter(topic, *before)),
+        match before.take() {
+            Some(before) if subscribed => drop(session.topics.enter(topic, before)),
             _ => {
                 session.topics.leave(topic);
-                tell(hub, session, vec![topic.clone()]);
+                tell(hub, session, topic.clone());
             }
         }
     }
@@ -232,7 +234,8 @@ impl SessionSink {
 impl Sink for SessionSink {
     fn deliver(&self, topic: &Name, message: &Message) -> bool {
         let Self { hub, session } = self;
-        let Some(validation) = session.topics.state().subscribed.get(topic).copied() else {
+        let Some(validation) = session.topics.state().subscribed.get(topic).map(|subscribed| subscribed.validation)
+        else {
             return true; // it is ending
         };
         let (id, author) = (message.id(), message.author());
@@ -269,31 +272,38 @@ impl Sink for SessionSink {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gateway::launch::any_use;
 
     fn name(number: usize) -> Name {
         format!("topic/{number}").parse().unwrap()
+    }
+
+    /// Enters a topic; how it was validated before.
+    fn enter(topics: &Topics, number: usize, validation: Validation) -> Result<Option<Validation>, Failure> {
+        let before = topics.enter(&name(number), Subscribed { validation, _active: any_use("chat") })?;
+        Ok(before.map(|before| before.validation))
     }
 
     #[test]
     fn a_session_has_so_many_topics_and_none_when_it_is_over() {
         let topics = Topics::default();
         for number in 0..MAX_TOPICS {
-            assert_eq!(topics.enter(&name(number), Validation::Signature), Ok(None));
+            assert_eq!(enter(&topics, number, Validation::Signature), Ok(None));
         }
-        assert!(topics.enter(&name(MAX_TOPICS), Validation::Signature).unwrap_err().is(ErrorCode::Busy));
-        let before = topics.enter(&name(0), Validation::Plugin);
+        assert!(enter(&topics, MAX_TOPICS, Validation::Signature).unwrap_err().is(ErrorCode::Busy));
+        let before = enter(&topics, 0, Validation::Plugin);
         assert_eq!(before, Ok(Some(Validation::Signature)), "asking again needs no room");
         assert!(topics.leave(&name(0)) && !topics.leave(&name(0)));
-        assert_eq!(topics.enter(&name(MAX_TOPICS), Validation::Signature), Ok(None));
+        assert_eq!(enter(&topics, MAX_TOPICS, Validation::Signature), Ok(None));
         topics.end();
         assert!(topics.check(&name(1)).is_err());
-        assert!(topics.enter(&name(1), Validation::Signature).unwrap_err().is(ErrorCode::Superseded));
+        assert!(enter(&topics, 1, Validation::Signature).unwrap_err().is(ErrorCode::Superseded));
     }
 
     #[test]
     fn the_oldest_message_without_a_verdict_makes_room() {
         let topics = Topics::default();
-        topics.enter(&name(0), Validation::Plugin).unwrap();
+        enter(&topics, 0, Validation::Plugin).unwrap();
         let hash = |number: usize| Hash([number as u8; 32]);
         for number in 0..MAX_UNJUDGED {
             assert_eq!(topics.wait_for_verdict(&name(0), hash(number)), None);

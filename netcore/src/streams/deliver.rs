@@ -139,7 +139,7 @@ async fn route(hub: &Hub, origin: &Origin, protocol: &Protocol) -> Result<(Arc<S
         let launched = hub.launched_to_serve(origin, protocol);
         let route = hub.router().route(&key, launched, std::time::Instant::now());
         match route {
-            Route::To(session, calls) => return Ok((session, calls)),
+            Route::To(listening, calls) => return Ok((listening.session, calls)),
             Route::NotServed => {
                 return Err(Failure::new(ErrorCode::NotServed, format!("nothing serves {protocol} there")));
             }

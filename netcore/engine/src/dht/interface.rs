@@ -59,6 +59,9 @@ pub enum Job {
     },
     /// Gives a record to the nodes closest to its key, and again until it expires. → [`Outcome::Stored`]
     Put(Record),
+    /// Ends [`Job::Put`]: the record is not given again; what others hold of it expires. → [`Outcome::Stored`] with no
+    /// copies, at once
+    Forget(Key),
     /// Lists this node as a provider of a key, and again until [`Job::Unprovide`]. While this node cannot be dialed it ends
     /// with [`Failed::NoAddress`], and is done as soon as it can. → [`Outcome::Stored`]
     Provide(Key),

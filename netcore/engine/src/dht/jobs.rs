@@ -62,6 +62,10 @@ impl Dht {
                     self.say_done(id, Outcome::Failed(Failed::NoAddress));
                 }
             }
+            Job::Forget(key) => {
+                self.own.forget_record(&key);
+                self.say_done(id, Outcome::Stored { copies: 0 });
+            }
             Job::Unprovide(key) => {
                 self.own.forget_provided(&key);
                 self.say_done(id, Outcome::Stored { copies: 0 });

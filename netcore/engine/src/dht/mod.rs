@@ -188,7 +188,7 @@ impl Dht {
     pub fn start(&mut self, now: Now, job: Job) -> Result<QueryId, Busy> {
         self.wake(now);
         // That needs no place, and must not be forgotten for lack of one.
-        let needs_place = !matches!(job, Job::Unprovide(_));
+        let needs_place = !matches!(job, Job::Unprovide(_) | Job::Forget(_));
         if needs_place && self.queries.len() >= MAX_QUERIES + limits::MAX_UPKEEP
             || self.outputs.len() >= limits::MAX_OUTPUTS
         {

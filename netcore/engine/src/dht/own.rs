@@ -71,6 +71,12 @@ impl Own {
         self.provided.has(key)
     }
 
+    /// Does not put a record again any more.
+    pub(super) fn forget_record(&mut self, key: &Key) {
+        self.records.remove(key);
+        self.puts.remove(key);
+    }
+
     /// Does not provide a key any more.
     pub(super) fn forget_provided(&mut self, key: &Key) {
         self.provided.remove(key);
