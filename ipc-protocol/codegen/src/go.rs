@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use serde_reflection::Format;
 
-use crate::schema::{Fields, GROWING, ROOTS, Schema, Shape, Variant, list_limit};
+use crate::message::ROOTS;
+use crate::schema::{Fields, GROWING, Schema, Shape, Variant, list_limit};
 
 macro_rules! line {
     ($out:expr, $($text:tt)*) => { writeln!($out, $($text)*).expect("writing to a string") };

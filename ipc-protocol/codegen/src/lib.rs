@@ -14,6 +14,7 @@
 //! `names.go` of the Go SDK, in `_codec.py` and `_names.py` of the Python SDK.
 
 mod go;
+pub mod message;
 mod python;
 pub mod schema;
 pub mod spec;

@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use serde_reflection::Format;
 
-use crate::schema::{GROWING, ROOTS, Schema, Shape, Variant, list_limit, snake};
+use crate::message::ROOTS;
+use crate::schema::{GROWING, Schema, Shape, Variant, list_limit, snake};
 
 const HEAD: &str = r#"# Generated from ipc-protocol/src by `make generate`. Do not edit: a test fails when this file is not what that makes.
 """The gateway's messages as Python values, and their bytes; ``ipc-protocol/SPEC.md`` says what they mean.

@@ -13,10 +13,8 @@ use polypeer_ipc_protocol::ticket::Ticket;
 use serde_json::{Value, json};
 use serde_reflection::{ContainerFormat, Format, Named, Registry, Samples, Tracer, TracerConfig, VariantFormat};
 
-use crate::vectors::Message;
+use crate::message::{Message, ROOTS};
 
-/// Types that are the body of a frame.
-pub const ROOTS: [&str; 4] = ["Opening", "OpeningReply", "ClientFrame", "ServerFrame"];
 /// Enums that may grow within a version: an unknown tag does not end the session.
 pub(crate) const GROWING: [&str; 3] = ["Request", "Response", "Event"];
 

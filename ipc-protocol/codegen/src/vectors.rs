@@ -1,14 +1,12 @@
 //! The accepting vectors, `messages.json`. An entry's JSON form is written by hand, or generated for a variant without
 //! an entry; its hex is generated. Files of vectors only grow: an entry whose bytes would change is an error.
 
-use polypeer_ipc_protocol::codec;
-use polypeer_ipc_protocol::gateway::{ClientFrame, Opening, OpeningReply, ServerFrame};
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::Error;
-use crate::schema::{ROOTS, Schema, snake};
+use crate::message::Message;
+use crate::schema::{Schema, snake};
 
 /// Path of the vectors from the root of the repository.
 pub const PATH: &str = "ipc-protocol/vectors/v1/messages.json";
@@ -18,51 +16,13 @@ pub const PATH: &str = "ipc-protocol/vectors/v1/messages.json";
 pub struct Vector {
     /// Unique among the vectors.
     pub name: String,
-    /// The message type, one of [`ROOTS`].
+    /// The message type, one of [`ROOTS`](crate::message::ROOTS).
     #[serde(rename = "type")]
     pub kind: String,
     /// The body of a frame, hexadecimal; absent in a new entry.
     pub hex: Option<String>,
     /// The JSON form.
     pub json: Value,
-}
-
-/// A message of one of the types in [`ROOTS`].
-#[derive(Debug)]
-pub enum Message {
-    Opening(Opening),
-    Reply(OpeningReply),
-    Client(ClientFrame),
-    Server(ServerFrame),
-}
-
-impl Message {
-    fn from_json(kind: &str, json: &Value) -> Result<Self, String> {
-        fn read<T: DeserializeOwned>(json: &Value) -> Result<T, String> {
-            T::deserialize(json).map_err(|error| error.to_string())
-        }
-        match kind {
-            "Opening" => read(json).map(Self::Opening),
-            "OpeningReply" => read(json).map(Self::Reply),
-            "ClientFrame" => read(json).map(Self::Client),
-            "ServerFrame" => read(json).map(Self::Server),
-            other => Err(format!("{other:?} is not a message type: expected one of {ROOTS:?}")),
-        }
-    }
-
-    fn to_bytes(&self) -> Result<Vec<u8>, String> {
-        fn write(message: &impl Serialize) -> Result<Vec<u8>, String> {
-            let mut bytes = Vec::new();
-            codec::encode(message, &mut bytes).map_err(|error| error.to_string())?;
-            Ok(bytes)
-        }
-        match self {
-            Self::Opening(message) => write(message),
-            Self::Reply(message) => write(message),
-            Self::Client(message) => write(message),
-            Self::Server(message) => write(message),
-        }
-    }
 }
 
 impl Vector {

@@ -1,6 +1,7 @@
 //! The examples of `SPEC.md` against the state machines.
 
-use polypeer_codegen::vectors::{self, Message, Vector};
+use polypeer_codegen::message::Message;
+use polypeer_codegen::vectors::{self, Vector};
 use polypeer_codegen::{read, spec};
 use polypeer_ipc_protocol::frame;
 use polypeer_ipc_protocol::gateway::{ClientFrame, Opening, Request};
