@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use polypeer_engine::address::AddressRecord;
 use polypeer_engine::keys::SharedKeys;
-use polypeer_engine::peers::marks::Marks;
+use polypeer_engine::peers::watermarks::Marks;
 use polypeer_ipc_protocol::admin::AdminEvent;
 use polypeer_ipc_protocol::gateway::Payload;
 use polypeer_ipc_protocol::ids::{NodeId, Protocol};

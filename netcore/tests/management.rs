@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use events::{PATIENCE, until, within};
 use polypeer_engine::peers::book::Source;
-use polypeer_engine::peers::marks::Marks;
 use polypeer_engine::peers::score::ScoreEvent;
+use polypeer_engine::peers::watermarks::Marks;
 use polypeer_engine::rate::Rate;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::ids::NodeId;

@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 
 use polypeer_engine::peers::book::{Book, MAX_ADDRESSES, MAX_NODES, Source};
 use polypeer_engine::peers::manager::{Action, Ending, Manager};
-use polypeer_engine::peers::marks::Marks;
 use polypeer_engine::peers::plan::{Plan, Step};
 use polypeer_engine::peers::score::ScoreEvent;
 use polypeer_engine::peers::table::{Table, Verdict, Wanted};
+use polypeer_engine::peers::watermarks::Marks;
 use polypeer_ipc_protocol::ids::NodeId;
 
 use super::{drain, waits};

@@ -11,7 +11,7 @@ use polypeer_engine::gossip::Gossip;
 use polypeer_engine::keys::SharedKeys;
 use polypeer_engine::peers::book::Book;
 use polypeer_engine::peers::manager::Manager;
-use polypeer_engine::peers::marks::Marks;
+use polypeer_engine::peers::watermarks::Marks;
 use polypeer_ipc_protocol::ids::NodeId;
 use rand::RngExt;
 

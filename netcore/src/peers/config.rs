@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use polypeer_engine::peers::marks::Marks;
+use polypeer_engine::peers::watermarks::Marks;
 
 use crate::identity::Identity;
 use crate::transport::{BindError, IDLE};

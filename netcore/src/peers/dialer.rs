@@ -13,8 +13,8 @@ use polypeer_ipc_protocol::ids::NodeId;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::settle::{LIMIT, Side};
-use super::shared::{DialMessage, Shared};
+use super::state::{DialMessage, Shared};
+use super::tie_break::{LIMIT, Side};
 use crate::clock;
 use crate::transport::Link;
 

@@ -1,25 +1,25 @@
 //! Who this node is connected to, and how it gets there: one connection per pair, dials, remembered peers, blocks.
 //!
 //! The gateway holds [`Peers`] and asks it for connections; each new one is handed to it once, through the callback
-//! given to [`Peers::bind`]. Below, [`crate::transport`] makes single attempts. [`polypeer_engine::peers`] decides; `reach`,
-//! `keep`, `drive` and `manage` drive it, through `shared`: one lock around all of that state, never held across an await,
-//! and tasks on the caller's runtime; the endpoint has its own thread.
+//! given to [`Peers::bind`]. Below, [`crate::transport`] makes single attempts. [`polypeer_engine::peers`] decides; `connect`,
+//! `inbound`, `effects` and `operator` drive it through `state`: one lock around all state, never held across an await, and
+//! tasks on the caller's runtime; the endpoint has its own thread.
 //!
-//! Before anything else each connection carries the exchange of `settle` on its first bidirectional stream: by the
+//! Before anything else each connection carries the exchange of `tie_break` on its first bidirectional stream: by the
 //! time the callback sees a connection that stream is used up, and the other node has agreed to keep the connection.
 
 mod config;
+mod connect;
+mod dial_unknown;
 mod dialer;
-mod drive;
+mod effects;
 mod event;
-mod keep;
+mod inbound;
 mod local;
-mod manage;
-mod reach;
-mod seed;
-mod settle;
-mod shared;
+mod operator;
+mod state;
 pub mod store;
+mod tie_break;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -42,7 +42,7 @@ use crate::clock;
 use crate::transport::{Choice, Transport};
 pub use config::{PeersConfig, StartError};
 pub use event::{Established, OnEstablished, OnQuery, PeerEvent};
-use shared::Shared;
+use state::Shared;
 use store::Store;
 
 /// Events kept for a slow listener; one that misses some is told how many (`RecvError::Lagged`) and can read
@@ -148,8 +148,8 @@ impl Peers {
         deadline: Instant,
     ) -> Result<quinn::Connection, Failure> {
         let result = match self.shared.begin(node, hints, source)? {
-            shared::Begun::Live(connection) => return Ok(connection),
-            shared::Begun::Wait(result) => result,
+            state::Begun::Live(connection) => return Ok(connection),
+            state::Begun::Wait(result) => result,
         };
         match tokio::time::timeout_at(deadline.into(), result).await {
             Ok(Ok(result)) => result,

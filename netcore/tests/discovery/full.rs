@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use polypeer_engine::address::AddressRecord;
 use polypeer_engine::discovery::exchange::Exchange;
-use polypeer_engine::peers::marks::Marks;
+use polypeer_engine::peers::watermarks::Marks;
 use polypeer_ipc_protocol::codec;
 use polypeer_ipc_protocol::ids::NodeId;
 use polypeer_ipc_protocol::settings::{DiscoverySettings, NetSettings, PeerSettings};

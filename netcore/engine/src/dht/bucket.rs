@@ -6,18 +6,8 @@ use std::sync::Arc;
 use super::contact::Records;
 use super::key::Key;
 use super::limits::{K, MAX_SPARES};
+use super::time::Moment;
 use crate::address::AddressRecord;
-
-/// A moment of the machine's life, in seconds: four bytes for each contact rather than sixteen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub(super) struct Moment(pub(super) u32);
-
-impl Moment {
-    /// Seconds from then until this moment.
-    pub(super) fn since(self, then: Self) -> u32 {
-        self.0.saturating_sub(then.0)
-    }
-}
 
 /// A contact of the table: it answered at least once.
 #[derive(Debug, Clone)]

@@ -9,35 +9,36 @@
 //!                                                └── handle_answer
 //! ```
 //!
-//! [`Dht`] is driven by netcore's `dht::driver`, or by the simulator. What it decides about one thing is in the file of that
-//! thing; `jobs` begins and ends jobs, `work` moves them on, `learn` takes what answers tell, `puts` has records kept,
-//! `serve` answers others, `upkeep` does what time brings.
+//! [`Dht`] is driven by netcore's `dht::driver`, or by the simulator. Each file owns the decisions
+//! about one thing: `job_api` starts and ends jobs, `lookup_steps` advances them, `ingest` takes in answers,
+//! `store_requests` stores records on other nodes, `serve` answers requests, `upkeep` does the periodic work.
 
+mod bootstrap_peers;
 mod bucket;
 mod calls;
 mod candidates;
 mod contact;
 mod diversity;
+mod ingest;
 mod interface;
-mod jobs;
+mod job_api;
 pub mod key;
-mod learn;
 pub mod limits;
 mod lookup;
-mod met;
-mod own;
+mod lookup_steps;
+mod operation;
+mod own_records;
 mod providers;
-mod puts;
-mod query;
 mod quota;
 mod rate;
 pub mod record;
 mod serve;
 mod store;
+mod store_requests;
 mod table;
+mod time;
 mod upkeep;
 pub mod wire;
-mod work;
 
 #[cfg(test)]
 mod tests;
@@ -54,17 +55,17 @@ use rand::{Rng, RngExt, SeedableRng};
 use crate::address::{AddressRecord, Zone};
 use crate::keys::SharedKeys;
 use crate::now::Now;
-use bucket::Moment;
+use bootstrap_peers::Met;
 use calls::{Calls, Purpose};
 use contact::{Contact, Records};
 use limits::{MAX_QUERIES, MAX_REPORTS, TICK};
-use met::Met;
-use own::Own;
+use operation::Query;
+use own_records::Own;
 use providers::Providers;
-use query::Query;
 use rate::{Rates, payer};
 use store::Store;
 use table::Table;
+use time::Moment;
 use upkeep::Upkeep;
 
 pub use interface::{

@@ -4,11 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use super::bucket::Moment;
 use super::key::{Distance, Key};
 use super::limits::{MAX_PROVIDERS, MAX_PROVIDERS_OF_KEY, NODE_PROVIDED, PROVIDERS_PER_SUBNET, SUBNET_PROVIDED};
 use super::quota::{Amount, Owner, Quota, Usage};
 use super::record::ProviderRecord;
+use super::time::Moment;
 use super::wire::Refusal;
 use crate::address::{Subnet, Zone};
 

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::bucket::{Entry, Moment};
+use super::bucket::Entry;
 use super::contact::Contact;
 use super::key::Key;
 use super::limits::{K, MAX_PROVIDERS_OF_KEY, PROVIDED_FOR, PUT_COST, TOO_FAR};
@@ -11,8 +11,9 @@ use super::quota::{Charge, Owner, Way};
 use super::rate::payer;
 use super::record::{ProviderRecord, Record, RecordError};
 use super::store::Offer;
+use super::time::Moment;
+use super::time::seconds;
 use super::wire::{Ask, Refusal, Request, Response};
-use super::work::seconds;
 use super::{Asker, Dht, Lie};
 use crate::address::{AddressRecord, Zone};
 use crate::now::Now;

@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 
-use super::bucket::Moment;
 use super::key::{Distance, Key};
 use super::limits::{
     BRINGER_BYTES, BRINGER_RECORDS, MAX_RECORD_BYTES, MAX_RECORDS, NODE_BYTES, NODE_RECORDS, PASSED_BYTES,
@@ -12,6 +11,7 @@ use super::limits::{
 };
 use super::quota::{Amount, Charge, Quota, Usage, Way};
 use super::record::Record;
+use super::time::Moment;
 use super::wire::Refusal;
 use crate::address::Zone;
 

@@ -4,11 +4,12 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::bucket::{Bucket, Entry, Moment, Place};
+use super::bucket::{Bucket, Entry, Place};
 use super::contact::{Contact, Records};
 use super::diversity::{Caps, Crowd};
 use super::key::{Distance, Key};
 use super::limits::{FORGET_AFTER, K, PER_BUCKET, PER_TABLE, SPARSE_BUCKET};
+use super::time::Moment;
 use crate::address::AddressRecord;
 use crate::now::Now;
 

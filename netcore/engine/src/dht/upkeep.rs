@@ -5,7 +5,6 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::Dht;
-use super::bucket::Moment;
 use super::calls::Purpose;
 use super::candidates::Candidates;
 use super::contact::Contact;
@@ -14,9 +13,10 @@ use super::limits::{
     SPARSE_BUCKET, THIN_BUCKET,
 };
 use super::lookup::Lookup;
-use super::own::Due;
-use super::query::Goal;
+use super::operation::Goal;
+use super::own_records::Due;
 use super::record::Record;
+use super::time::Moment;
 use super::wire::Ask;
 use crate::address::Subnet;
 use crate::now::Now;

@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 use polypeer_ipc_protocol::ids::NodeId;
 
 use super::book::{Book, Entry, Source};
-use super::manager::banned;
 use crate::address::{Subnet, Zone};
 use crate::now::Now;
 
@@ -161,7 +160,7 @@ pub(super) fn look(
 
 /// Until when a node that did not answer, or did harm, is left alone; `None` if it is not.
 fn waits(entry: &Entry, now: Now) -> Option<Instant> {
-    let ban = banned(entry, now).map(|left| now.at + Duration::from_secs(left));
+    let ban = entry.banned_for(now.unix).map(|left| now.at + Duration::from_secs(left));
     entry.due.into_iter().chain(ban).max().filter(|ready| *ready > now.at)
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::marks::Place;
+use super::watermarks::Place;
 use crate::address::Subnet;
 
 /// What one owner has for sure: an IPv4 address, or an IPv6 /64, within which addresses cost nothing.
@@ -96,7 +96,7 @@ fn take<K: Ord>(counts: &mut BTreeMap<K, usize>, key: K) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::peers::marks::Marks;
+    use crate::peers::watermarks::Marks;
 
     fn ip(text: &str) -> IpAddr {
         text.parse().expect("an address")

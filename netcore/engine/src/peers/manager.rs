@@ -22,9 +22,9 @@
 mod admission;
 mod decision;
 mod held;
+mod maintenance;
 #[cfg(test)]
 mod tests;
-mod work;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -37,8 +37,8 @@ use rand::rngs::StdRng;
 use super::book::{Book, Entry, Source};
 use super::candidates::Shortlist;
 use super::caps::Counts;
-use super::marks::Marks;
 use super::score::ScoreEvent;
+use super::watermarks::Marks;
 use crate::now::Now;
 pub use decision::{Action, Ending, Parting, Refusal, Tallies};
 
@@ -173,7 +173,7 @@ impl Manager {
     pub fn check(&self, node: &NodeId, now: Now) -> Result<(), Refusal> {
         match self.book.get(node) {
             Some(entry) if entry.blocked => Err(Refusal::Blocked),
-            Some(entry) => banned(entry, now).map_or(Ok(()), |seconds| Err(Refusal::Banned { seconds })),
+            Some(entry) => entry.banned_for(now.unix).map_or(Ok(()), |seconds| Err(Refusal::Banned { seconds })),
             None => Ok(()),
         }
     }
@@ -285,9 +285,4 @@ impl Manager {
         }
         true
     }
-}
-
-/// How long `entry` is refused for; never what the operator protects.
-pub(super) fn banned(entry: &Entry, now: Now) -> Option<u64> {
-    if entry.protected { None } else { entry.standing.banned_for(now.unix) }
 }

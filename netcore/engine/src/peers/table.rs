@@ -5,7 +5,7 @@
 //! never both survive and never both die.
 //!
 //! **Tags.** Each side gives each peer a random number that stays the same until a connection with that peer ends. Both
-//! are exchanged on every new connection (`settle`). A further connection that comes with the tag of the one
+//! are exchanged on every new connection (`tie_break` in netcore). A further connection that comes with the tag of the one
 //! that stands was dialed before its dialer knew of it, and is superfluous; one with another tag comes from a peer that
 //! has lost the old connection (it restarted, or timed out), and replaces it.
 

@@ -9,8 +9,8 @@ use super::immutable;
 use super::one::{address, agree, ask, asker, at, befriend, keys, now, server, somewhere};
 use super::world::Cheap;
 use crate::address::Zone;
-use crate::dht::bucket::Moment;
 use crate::dht::limits::{K, MAX_CANDIDATES, MAX_OWN_PROVIDED, MAX_OWN_RECORDS, MAX_QUERIES, MAX_REPORTS};
+use crate::dht::time::Moment;
 use crate::dht::{Ask, CallFailed, Dht, DhtConfig, Failed, Job, Key, Lie, Outcome, Output, Refusal, Request, Response};
 use crate::keys::Keys;
 

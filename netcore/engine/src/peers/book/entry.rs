@@ -119,6 +119,11 @@ impl Entry {
         sources.into_iter().map(|source| source.name().to_owned()).collect()
     }
 
+    /// Seconds for which it is still banned at `unix`; a peer protected by the operator is never banned.
+    pub fn banned_for(&self, unix: u64) -> Option<u64> {
+        if self.protected { None } else { self.standing.banned_for(unix) }
+    }
+
     /// How much would be lost with it.
     pub fn weight(&self) -> Weight {
         if self.connected || self.dialed {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use polypeer_ipc_protocol::ids::NodeId;
 
 use super::super::book::{Book, Source};
-use super::super::marks::Marks;
+use super::super::watermarks::Marks;
 use super::{Action, Ending, Manager, Parting, Refusal};
 use crate::now::Now;
 use crate::testing::{self, node};

@@ -11,8 +11,8 @@ use super::super::{Action, Ending, MAX_FOUND_DIALS, Manager, Parting};
 use super::node;
 use crate::now::Now;
 use crate::peers::book::{Book, MAX_NODES, Source};
-use crate::peers::marks::Marks;
 use crate::peers::score::ScoreEvent;
+use crate::peers::watermarks::Marks;
 use crate::testing;
 
 /// Anything that can happen.

@@ -13,7 +13,7 @@ use quinn::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::dialer;
-use super::shared::{Begun, DialMessage, Shared, Waiter, random_tag};
+use super::state::{Begun, DialMessage, Shared, Waiter, random_tag};
 use crate::clock;
 
 /// What a running dial may be told before it looks.

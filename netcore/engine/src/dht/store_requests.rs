@@ -1,15 +1,15 @@
 //! Has records kept: by the nodes that a lookup found, or that are closest in the table.
 
-use super::bucket::Moment;
 use super::calls::Purpose;
 use super::contact::Contact;
 use super::key::Key;
 use super::limits::{CACHED_LEFT, K, MAX_CALLS, MAX_PUT_TRIES, PROVIDED_FOR, REPAIRS};
-use super::query::{Goal, Query, Spread, Stage, Work};
+use super::operation::{Goal, Query, Spread, Stage, Work};
 use super::record::{ProviderRecord, Record};
 use super::store::Offer;
+use super::time::Moment;
+use super::time::seconds;
 use super::wire::{Ask, Refusal, Response};
-use super::work::seconds;
 use super::{CallFailed, Dht, QueryId};
 use crate::now::Now;
 

@@ -10,8 +10,8 @@ use polypeer_engine::socket_address::plain;
 use polypeer_ipc_protocol::error::ErrorCode;
 use polypeer_ipc_protocol::ids::NodeId;
 
-use super::settle::Side;
-use super::shared::{Shared, close};
+use super::state::{Shared, close};
+use super::tie_break::Side;
 
 impl Shared {
     pub(super) async fn dial_seed(self: &Arc<Self>, address: SocketAddr, source: Source) -> Result<NodeId, DialError> {

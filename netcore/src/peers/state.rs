@@ -1,6 +1,6 @@
 //! The state behind [`super::Peers`], and the tasks that use it. What happens to it is in files by what it is about:
-//! [`super::reach`] (getting a connection), [`super::keep`] (having one), [`super::drive`] (what the manager
-//! decides), [`super::manage`] (the operator's wishes).
+//! [`super::connect`] (getting a connection), [`super::inbound`] (having one), [`super::effects`] (what the manager
+//! decides), [`super::operator`] (the operator's wishes).
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use polypeer_engine::peers::book::{Book, Source};
-use polypeer_engine::peers::doors::Doors;
+use polypeer_engine::peers::handshake_gate::Doors;
 use polypeer_engine::peers::manager::Manager;
 use polypeer_engine::peers::offenders::Offenders;
 use polypeer_engine::peers::table::Table;

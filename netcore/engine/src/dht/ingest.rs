@@ -7,7 +7,7 @@ use super::calls::{Call, Purpose};
 use super::contact::Contact;
 use super::limits::{CUT_OFF, K, QUORUM};
 use super::lookup::Lookup;
-use super::query::Goal;
+use super::operation::Goal;
 use super::record::{ProviderRecord, Record};
 use super::table::{Seen, Table};
 use super::{CallFailed, Dht, Lie, Refusal, Response};

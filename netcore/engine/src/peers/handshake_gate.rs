@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use super::caps::Host;
-use super::marks::{Marks, Place};
+use super::watermarks::{Marks, Place};
 
 use crate::address::Subnet;
 use crate::rate::{Buckets, Rate};

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use polypeer_engine::peers::book::Source;
 use polypeer_engine::peers::dial_error::DialError;
-use polypeer_engine::peers::doors::{Answer, Turned};
+use polypeer_engine::peers::handshake_gate::{Answer, Turned};
 use polypeer_engine::peers::manager::{Ending, Refusal};
 use polypeer_engine::peers::table::Verdict;
 use polypeer_engine::socket_address::plain;
@@ -14,8 +14,8 @@ use polypeer_ipc_protocol::error::{ErrorCode, Failure, describe};
 use polypeer_ipc_protocol::ids::NodeId;
 use quinn::{Connection, ConnectionError};
 
-use super::settle::{self, Side};
-use super::shared::{DialMessage, Live, Shared, State, close, close_with, random_tag};
+use super::state::{DialMessage, Live, Shared, State, close, close_with, random_tag};
+use super::tie_break::{self, Side};
 use super::{Established, PeerEvent};
 use crate::clock;
 use crate::transport::path::Watching;
@@ -131,8 +131,8 @@ impl Shared {
                 Verdict::Superfluous => false,
             }
         };
-        let exchange = settle::settle(&link.connection, side, decider, tag, decide);
-        let result = tokio::time::timeout(settle::LIMIT, exchange).await.unwrap_or(Err(DialError::NoAnswer));
+        let exchange = tie_break::settle(&link.connection, side, decider, tag, decide);
+        let result = tokio::time::timeout(tie_break::LIMIT, exchange).await.unwrap_or(Err(DialError::NoAnswer));
         let outcome = match (result, kept) {
             (Ok(true), Some((number, replaced))) => {
                 self.establish(&link, side, source, number, replaced);

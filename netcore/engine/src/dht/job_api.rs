@@ -1,11 +1,11 @@
 //! Jobs: what each begins with, and what is told at its end.
 
-use super::bucket::Moment;
 use super::key::Key;
 use super::limits::{K, MAX_QUERIES, QUERY_TIMEOUT};
-use super::query::{Goal, Holders, Query, Stage, Work};
+use super::operation::{Goal, Holders, Query, Stage, Work};
 use super::record::Record;
-use super::work::seconds;
+use super::time::Moment;
+use super::time::seconds;
 use super::{Busy, Dht, Failed, Job, Outcome, Output, QueryId};
 use crate::address::Zone;
 use crate::now::Now;

@@ -11,8 +11,8 @@ use polypeer_engine::peers::score::ScoreEvent;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::ids::NodeId;
 
-use super::reach::refused;
-use super::shared::{Shared, close_with};
+use super::connect::refused;
+use super::state::{Shared, close_with};
 use crate::clock;
 
 /// How often it is looked who sent or was sent datagrams, and the scores of connected peers are written: a crash costs

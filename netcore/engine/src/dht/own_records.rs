@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::bucket::Moment;
 use super::key::Key;
 use super::limits::{MAX_OWN_PROVIDED, MAX_OWN_RECORDS, PROVIDE_EVERY, RETRY, RETRY_MOST};
 use super::record::Record;
+use super::time::Moment;
 
 #[derive(Debug)]
 struct Put {

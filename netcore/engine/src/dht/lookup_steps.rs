@@ -6,13 +6,13 @@ use std::sync::Arc;
 use super::bucket::Entry;
 use super::calls::Purpose;
 use super::contact::Contact;
+use super::ingest::Found;
 use super::key::Key;
-use super::learn::Found;
 use super::limits::{DEPTH_GET, DEPTH_PUT, DEPTH_REFRESH, K, MAX_CALLS, MAX_PUT_TRIES, MET_SEEDS, QUORUM};
 use super::lookup::{Lookup, Plan, Step};
-use super::puts::Refused;
-use super::query::{Goal, Query, Spread, Stage, Work};
+use super::operation::{Goal, Query, Spread, Stage, Work};
 use super::rate::payer;
+use super::store_requests::Refused;
 use super::wire::{Ask, Response};
 use super::{CallFailed, Dht, Failed, Lie, Outcome, QueryId};
 use crate::now::Now;
@@ -220,11 +220,6 @@ impl Dht {
             }
         }
     }
-}
-
-/// Lifetimes are at most a day.
-pub(super) fn seconds(long: u64) -> u32 {
-    u32::try_from(long).unwrap_or(u32::MAX)
 }
 
 /// What a query does next.

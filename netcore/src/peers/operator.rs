@@ -9,7 +9,7 @@ use polypeer_ipc_protocol::admin::{Cause, NetStatus, Offender, PeerRecord, PeerS
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::ids::NodeId;
 
-use super::shared::{Shared, State, close};
+use super::state::{Shared, State, close};
 use super::store::StoreError;
 use crate::clock;
 
