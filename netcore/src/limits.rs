@@ -86,14 +86,6 @@ pub const MAX_SERVING: usize = 256;
 pub const MAX_PEERS_LISTED: usize = 1024;
 /// Streams of frames one peer may have open on a link: one, and those it replaced that have not ended yet.
 pub const FRAME_STREAMS: usize = 4;
-/// Questions of peers being answered at once: most take microseconds, a probe some seconds.
-pub const QUESTIONS: usize = 1024;
-/// Those of one peer among them: what a busy lookup has under way with one node is a few.
-pub const QUESTIONS_PER_PEER: usize = 32;
-/// Questions one peer may ask: ten times what republishing and lookups of a busy node amount to.
-pub const QUESTION_RATE: Rate = Rate { burst: 256, per_second: 64 };
-/// Peers whose rate is remembered: more than can be connected, with those of short connections a moment ago.
-pub const QUESTION_PEERS: usize = 4096;
 /// Query connections this node has open to others at once: what all its lookups have in flight.
 pub const QUERY_CONNECTIONS_OUT: usize = 64;
 /// Callers waiting for the same one.

@@ -7,7 +7,9 @@
 //!   dht        lookups, the routing table, records stored for other nodes      dht::driver
 //!   gossip     neighbours, broadcast trees and repair of each topic            gossip::driver
 //!   discovery  schedule of the sources, peer exchange, crosscheck of seeds     discovery::driver
-//!   reach      finder: whom to ask for a probe; this node's address records    reach::driver
+//!   reach      finder: whom to ask for a probe; this node's address records;   reach::driver,
+//!              whose request for a probe is served                             reach::prober
+//!   query      admission: whose question is answered now                       query
 //!   peers      manager: whom to dial, accept and drop, with book and scores;   peers
 //!              table, plan, doors, trace of dials and handshakes
 //!   ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -15,7 +17,8 @@
 //!   rate (token buckets) · keys (signatures) · now (the time) · bounded (lists from a wire)
 //! ```
 //!
-//! Modules above the line use those below it, and `discovery` the names of sources in `peers`. The gateway's and the admin session's types are in `polypeer-ipc-protocol`; the bytes between peers are
+//! Modules above the line use those below it; `discovery` also the names of sources in `peers`, `reach` what `peers` counts
+//! as one host. The gateway's and the admin session's types are in `polypeer-ipc-protocol`; the bytes between peers are
 //! specified in `PROTOCOL.md`, and each protocol's `wire` module encodes them.
 //!
 //! **How a machine is driven.** `handle_*` and commands take what happened; `poll` returns what to do until there is
@@ -39,6 +42,7 @@ pub mod keys;
 pub mod link;
 pub mod now;
 pub mod peers;
+pub mod query;
 pub mod rate;
 pub mod reach;
 pub mod socket_address;

@@ -9,7 +9,6 @@
 //!
 //! [`crate::services`] says which part of the node handles which protocol.
 
-mod admission;
 mod handlers;
 pub(crate) mod inbound;
 pub(crate) mod outbound;
@@ -20,6 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
+use polypeer_engine::query::admission::Admission;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::ids::{NodeId, Protocol};
 use polypeer_ipc_protocol::limits::MAX_PAYLOAD;
@@ -27,7 +27,6 @@ use polypeer_ipc_protocol::limits::MAX_PAYLOAD;
 use crate::link::{Link, Links};
 use crate::node::Node;
 use crate::wire::{Broken, Halves, StreamHeader, StreamKind};
-use admission::Admission;
 pub(crate) use handlers::{Handlers, Question};
 use inbound::Inbound;
 use pool::Pool;

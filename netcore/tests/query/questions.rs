@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use polypeer_engine::query::admission::QUESTION_RATE;
 use polypeer_ipc_protocol::error::ErrorCode;
-use polypeer_netcore::limits::QUESTION_RATE;
 use tokio::task::JoinSet;
 
 use crate::world::{World, deadline, protocol};

@@ -6,14 +6,22 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use polypeer_engine::rate::Bucket;
 use polypeer_ipc_protocol::ids::NodeId;
 
-use crate::limits::{QUESTION_PEERS, QUESTION_RATE, QUESTIONS, QUESTIONS_PER_PEER};
+use crate::rate::{Bucket, Rate};
+
+/// Questions of peers being answered at once: most take microseconds, a probe some seconds.
+pub const QUESTIONS: usize = 1024;
+/// Those of one peer among them: what a busy lookup has under way with one node is a few.
+pub const QUESTIONS_PER_PEER: usize = 32;
+/// Questions one peer may ask: ten times what republishing and lookups of a busy node amount to.
+pub const QUESTION_RATE: Rate = Rate { burst: 256, per_second: 64 };
+/// Peers whose rate is remembered: more than can be connected, with those of short connections a moment ago.
+pub const QUESTION_PEERS: usize = 4096;
 
 /// Why a question is not answered now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Refused {
+pub enum Refused {
     /// The whole node is at its limit.
     #[error("{QUESTIONS} questions are being answered already; try again in a moment")]
     Full,
@@ -43,14 +51,14 @@ impl Asking {
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct Admission {
+pub struct Admission {
     peers: HashMap<NodeId, Asking>,
     in_progress: usize,
 }
 
 impl Admission {
     /// A question of `peer`'s came; when it is let in, [`Self::leave`] is called once it is answered.
-    pub(super) fn enter(&mut self, now: Instant, peer: NodeId) -> Result<(), Refused> {
+    pub fn enter(&mut self, now: Instant, peer: NodeId) -> Result<(), Refused> {
         if self.in_progress >= QUESTIONS {
             return Err(Refused::Full);
         }
@@ -75,7 +83,7 @@ impl Admission {
     }
 
     /// A question that was let in is answered, or given up.
-    pub(super) fn leave(&mut self, peer: &NodeId) {
+    pub fn leave(&mut self, peer: &NodeId) {
         if let Some(asking) = self.peers.get_mut(peer) {
             asking.in_progress = asking.in_progress.saturating_sub(1);
             self.in_progress = self.in_progress.saturating_sub(1);
@@ -86,11 +94,11 @@ impl Admission {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::node as peer;
+    use crate::testing::{self, node as peer};
 
     #[test]
     fn a_peer_that_waits_for_many_answers_gets_no_more_in_progress() {
-        let (mut admission, now) = (Admission::default(), Instant::now());
+        let (mut admission, now) = (Admission::default(), testing::start());
         for _ in 0..QUESTIONS_PER_PEER {
             assert_eq!(admission.enter(now, peer(1)), Ok(()));
         }
@@ -102,7 +110,7 @@ mod tests {
 
     #[test]
     fn a_peer_that_floods_is_slowed_to_the_rate() {
-        let (mut admission, start) = (Admission::default(), Instant::now());
+        let (mut admission, start) = (Admission::default(), testing::start());
         let mut answered = 0;
         for _ in 0..10 * QUESTION_RATE.burst {
             if admission.enter(start, peer(1)).is_ok() {
@@ -117,7 +125,7 @@ mod tests {
 
     #[test]
     fn the_node_answers_so_many_at_once_and_remembers_so_many_peers() {
-        let (mut admission, now) = (Admission::default(), Instant::now());
+        let (mut admission, now) = (Admission::default(), testing::start());
         let mut number = 0;
         while admission.in_progress < QUESTIONS {
             number += 1;

@@ -1,7 +1,8 @@
 //! Where this node can be reached: [`finder`] chooses peers that dial it back and judges their answers, [`own`] signs
-//! the address records that follow, [`wire`] is the protocol `probe/1`. Netcore's `reach::driver` runs them; dialing others
-//! back is input and output, and netcore's own.
+//! the address records that follow, [`probe_limits`] says which others are dialed back, [`wire`] is the protocol `probe/1`.
+//! Netcore's `reach::driver` runs the first two, its `reach::prober` the third.
 
 pub mod finder;
 pub mod own;
+pub mod probe_limits;
 pub mod wire;
