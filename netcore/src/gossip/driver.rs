@@ -1,4 +1,5 @@
-//! Runs a node's [`Gossip`]: one task owns it, does what it wants done, and answers those who hold a [`GossipHandle`].
+//! Driver of the gossip engine: one task owns the [`Gossip`], performs its outputs and answers requests through a
+//! [`GossipHandle`].
 //!
 //! ```text
 //! gateway ──► GossipHandle ──┐                  ┌──► sessions ──► Sink (each plugin's)
@@ -38,7 +39,7 @@ use lookups::{Done, Lookups};
 use outgoing::Outgoing;
 use sessions::{JUDGE, Judged, Sessions};
 
-/// The internal protocol, of streams of frames.
+/// Name of the internal protocol; its streams carry frames.
 pub const GOSSIP: &str = "gossip/1";
 
 struct Driver {
@@ -48,12 +49,12 @@ struct Driver {
     outgoing: Outgoing,
     lookups: Lookups,
     links: Arc<link::Links>,
-    /// quinn's number for the connection that the machine knows of.
+    /// For each peer that the engine knows as connected: quinn's stable id of the connection.
     known: BTreeMap<NodeId, usize>,
     kept: BTreeMap<NodeId, Keep>,
 }
 
-/// Runs until it is dropped.
+/// Runs the driver until the handle or this future is dropped.
 pub(crate) async fn run(
     node: Arc<Node>,
     links: Arc<link::Links>,
@@ -63,7 +64,7 @@ pub(crate) async fn run(
     seed: [u8; 32],
 ) {
     let Some(mut inbox) = handle.inbox() else { return };
-    // Sessions are asked for longer than the machine would wait: the last word is theirs.
+    // The engine waits a second longer than sessions have to judge, so that their verdict is applied.
     let config = GossipConfig { judge: JUDGE + Duration::from_secs(1), ..GossipConfig::default() };
     let mut driver = Driver {
         gossip: Gossip::new(Arc::clone(&node.keys), config, seed),
@@ -83,7 +84,7 @@ pub(crate) async fn run(
                 Turn::Links(links) => driver.links_changed(links),
                 Turn::Command(command) => driver.handle(command),
                 Turn::Frame(from, frame) => driver.frame(from, frame),
-                Turn::Over => return,
+                Turn::Closed => return,
             },
             Ok(()) = own.changed() => {
                 let records = own.borrow_and_update().clone();
@@ -96,7 +97,7 @@ pub(crate) async fn run(
     }
 }
 
-/// Serves a stream of frames that a peer opened, to its end.
+/// Reads frames from a stream that a peer opened, until it ends.
 pub(crate) async fn serve(node: Arc<Node>, gossip: Arc<GossipHandle>, mut frames: FrameReceiver) {
     let from = frames.peer();
     loop {
@@ -123,24 +124,24 @@ pub(crate) async fn serve(node: Arc<Node>, gossip: Arc<GossipHandle>, mut frames
 impl Driver {
     fn handle(&mut self, command: Command) {
         let now = clock::now();
-        // Who does not wait for the answer needs none.
+        // Replies are best effort: the requester may have gone.
         match command {
-            Command::Subscribe(session, topic, validation, sink, told) => {
+            Command::Subscribe(session, topic, validation, sink, reply) => {
                 let subscribed = self.check_room(&topic);
                 if subscribed.is_ok() {
                     let (decides, judged) = self.sessions.subscribe(session, &topic, validation, sink);
                     self.gossip.subscribe(now, topic, decides);
                     self.judged(now, judged);
                 }
-                let _ = told.send(subscribed);
+                let _ = reply.send(subscribed);
             }
-            Command::Unsubscribe(session, topic, told) => {
+            Command::Unsubscribe(session, topic, reply) => {
                 self.unsubscribe(now, session, topic);
-                let _ = told.send(Ok(()));
+                let _ = reply.send(Ok(()));
             }
-            Command::Publish(session, topic, payload, told) => {
+            Command::Publish(session, topic, payload, reply) => {
                 if !self.sessions.may_publish(session, now.at) {
-                    let _ = told.send(Err(refusal(PublishError::TooFast)));
+                    let _ = reply.send(Err(refusal(PublishError::TooFast)));
                     return;
                 }
                 let published = self.gossip.publish(now, topic.clone(), payload);
@@ -150,16 +151,16 @@ impl Driver {
                     let (lost, _) = self.sessions.deliver(now.at, &topic, &message, Some(session), true);
                     self.node.counters.gossip_undelivered.add(lost);
                 }
-                let _ = told.send(published.map_err(refusal));
+                let _ = reply.send(published.map_err(refusal));
             }
             Command::Judge(session, topic, message, verdict) => {
                 let judged = self.sessions.judge(session, topic, message, verdict);
                 self.judged(now, judged);
             }
-            Command::Info(topic, told) => {
+            Command::Info(topic, reply) => {
                 let unknown =
                     || Failure::new(ErrorCode::BadArgument, format!("this node is not subscribed to {topic}"));
-                let _ = told.send(self.gossip.info(&topic).ok_or_else(unknown));
+                let _ = reply.send(self.gossip.info(&topic).ok_or_else(unknown));
             }
             Command::SessionEnded(session) => {
                 for topic in self.sessions.topics_of(session) {
@@ -167,8 +168,8 @@ impl Driver {
                 }
                 self.sessions.ended(session);
             }
-            Command::Stats(told) => {
-                let _ = told.send(self.gossip.stats());
+            Command::Stats(reply) => {
+                let _ = reply.send(self.gossip.stats());
             }
         }
     }
@@ -193,8 +194,8 @@ impl Driver {
     fn links_changed(&mut self, links: Links) {
         let now = clock::now();
         let peers: BTreeSet<_> = match links {
-            Links::Of(peers) => peers,
-            Links::OfMany => self.known.keys().copied().chain(self.links.routes().into_keys()).collect(),
+            Links::Peers(peers) => peers,
+            Links::Many => self.known.keys().copied().chain(self.links.routes().into_keys()).collect(),
         };
         for peer in peers {
             if self.up(now, peer).is_none() {
@@ -203,7 +204,7 @@ impl Driver {
         }
     }
 
-    /// The link with a peer; the machine is told when it is a new one, which it is before its first frame is looked at.
+    /// The link to a peer. The engine is told of a new link before its first frame is handled.
     fn up(&mut self, now: Now, peer: NodeId) -> Option<Arc<Link>> {
         let link = self.links.ready(&peer)?;
         let number = link.connection.stable_id();
@@ -255,7 +256,7 @@ impl Driver {
         }
     }
 
-    /// Does all that the machine wants done now.
+    /// Performs all pending outputs of the engine.
     fn perform(&mut self) {
         while let Some(output) = self.gossip.poll(clock::now()) {
             match output {
@@ -283,7 +284,7 @@ impl Driver {
                     }
                 }
                 Output::Blame { peer, why } => {
-                    tracing::debug!(%peer, %why, "a peer is blamed");
+                    tracing::debug!(%peer, %why, "peer blamed");
                     self.node.counters.gossip_blames.count();
                     if let Ok(peers) = self.node.peers() {
                         peers.score(peer, ScoreEvent::InvalidGossip);

@@ -1,3 +1,3 @@
-//! Publish and subscribe of this node: [`driver`] runs the state machine of [`polypeer_engine::gossip`].
+//! Publish and subscribe: [`driver`] runs the engine [`polypeer_engine::gossip`].
 
 pub mod driver;

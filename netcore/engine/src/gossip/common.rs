@@ -1,4 +1,4 @@
-//! What the topics of a node share: its peers, its own address, its clockwork, and the way out.
+//! State that all topics of a node share: its peers, its own address records, timers and the output queue.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -18,25 +18,25 @@ use crate::address::{AddressRecord, BadRecord, Zone};
 use crate::keys::SharedKeys;
 use crate::now::Now;
 
-/// Peers being connected at once for all topics: as many as a handful of new topics needs.
+/// Peers dialed at a time for all topics: enough for a handful of new topics.
 const MAX_DIALS: usize = 16;
-/// Nobody said anything of a dial for this long: the place is given to another.
+/// A dial without a result for this long has failed; its place becomes free.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A peer that is being connected.
+/// A dial in progress, and the topics that asked for it.
 #[derive(Debug)]
 struct Dial {
     until: Instant,
     topics: BTreeSet<TopicId>,
 }
 
-/// What the topics of a node share.
+/// State that all topics of a node share.
 pub(super) struct Common {
     pub(super) keys: SharedKeys,
     pub(super) me: NodeId,
     pub(super) config: GossipConfig,
     pub(super) rng: StdRng,
-    /// This node's own records, each of one zone.
+    /// This node's own address records, one per zone.
     pub(super) own: Vec<Arc<AddressRecord>>,
     pub(super) peers: BTreeMap<NodeId, Peer>,
     pub(super) timers: Timers,
@@ -68,13 +68,13 @@ impl Common {
         self.outputs.push_back(output);
     }
 
-    /// What is to be done next. Frames beyond what their receiver looks at are dropped here: it makes up for them as for
-    /// all that the network loses.
+    /// Takes the next output. Frames beyond what their receiver reads are dropped here: repair recovers them like
+    /// frames that the network lost.
     pub(super) fn poll(&mut self, now: Now) -> Option<Output> {
         loop {
             let output = self.outputs.pop_front()?;
             let Output::Send { to, frame } = &output else { return Some(output) };
-            let Some(peer) = self.peers.get_mut(to) else { continue }; // it went meanwhile
+            let Some(peer) = self.peers.get_mut(to) else { continue }; // gone meanwhile
             if peer.takes(frame.size(), now.at) {
                 return Some(output);
             }
@@ -82,14 +82,14 @@ impl Common {
         }
     }
 
-    /// Sends a frame, if the peer is up.
+    /// Queues a frame, if the peer is connected.
     pub(super) fn send(&mut self, to: NodeId, frame: Frame) {
         if self.peers.contains_key(&to) {
             self.outputs.push_back(Output::Send { to, frame });
         }
     }
 
-    /// Whether a frame of a peer is looked at. Fails when it sends far more than anybody needs to.
+    /// Whether a frame of a peer is processed. Fails when the peer sends far beyond its rate limit.
     pub(super) fn reads(&mut self, peer: NodeId, size: usize, now: Now) -> Result<bool, Misbehaviour> {
         let Some(known) = self.peers.get_mut(&peer) else { return Ok(false) };
         if known.is_read(size, now.at) {
@@ -99,7 +99,7 @@ impl Common {
         if known.exceeds(now.at) { Err(Misbehaviour::TooFast) } else { Ok(false) }
     }
 
-    /// Whether a peer may do so much now.
+    /// Takes `amount` from a peer's rate limit; counts the drop if it is exhausted.
     pub(super) fn may(&mut self, peer: NodeId, kind: Kind, amount: usize, now: Now) -> bool {
         let Some(known) = self.peers.get_mut(&peer) else { return false };
         let may = known.may(kind, amount, now.at);
@@ -107,7 +107,7 @@ impl Common {
         may
     }
 
-    /// Whether one more message may be sent to a peer, whole or by name.
+    /// Whether one more message may be pushed or announced to a peer; counts it if not.
     pub(super) fn may_send(&mut self, peer: NodeId, kind: Kind, now: Now) -> bool {
         let Some(known) = self.peers.get_mut(&peer) else { return false };
         let may = known.may(kind, 1, now.at);
@@ -115,14 +115,14 @@ impl Common {
         may
     }
 
-    /// A peer passed on a message that was new and right.
+    /// Credits a peer for a valid new message that it passed on.
     pub(super) fn credit(&mut self, peer: NodeId, now: Now) {
         if self.peers.get_mut(&peer).is_some_and(|known| known.is_credited(now.at)) {
             self.output(Output::Credit { peer });
         }
     }
 
-    /// The peer is a neighbour in one more topic.
+    /// Counts one more topic in which the peer is a neighbour.
     pub(super) fn keep(&mut self, peer: NodeId) {
         if let Some(known) = self.peers.get_mut(&peer) {
             known.uses += 1;
@@ -132,7 +132,7 @@ impl Common {
         }
     }
 
-    /// The peer is a neighbour in one topic less.
+    /// Counts one topic less in which the peer is a neighbour.
     pub(super) fn release(&mut self, peer: NodeId) {
         if let Some(known) = self.peers.get_mut(&peer) {
             known.uses = known.uses.saturating_sub(1);
@@ -142,22 +142,22 @@ impl Common {
         }
     }
 
-    /// A span of time near this one, so that nodes do not do the same at the same moment: three to five quarters.
-    pub(super) fn about(&mut self, span: Duration) -> Duration {
+    /// A random span of 0.75 to 1.25 times `span`, so that nodes do not act at the same moment.
+    pub(super) fn jittered(&mut self, span: Duration) -> Duration {
         span.mul_f64(self.rng.random_range(0.75..1.25))
     }
 
-    /// A number below `count`, which is not 0.
-    pub(super) fn below(&mut self, count: usize) -> usize {
+    /// A random number below `count`. Panics when `count` is 0.
+    pub(super) fn random_below(&mut self, count: usize) -> usize {
         self.rng.random_range(0..count)
     }
 
-    /// Whether a peer is being connected.
+    /// Whether a dial to the peer is in progress.
     pub(super) fn dials(&self, peer: &NodeId) -> bool {
         self.dials.contains_key(peer)
     }
 
-    /// How many peers are being connected for a topic.
+    /// Number of dials in progress for a topic.
     pub(super) fn dials_for(&self, topic: &TopicId) -> usize {
         self.dials.values().filter(|dial| dial.topics.contains(topic)).count()
     }
@@ -173,32 +173,32 @@ impl Common {
         }
         let until = now.at + DIAL_TIMEOUT;
         self.dials.insert(record.node, Dial { until, topics: BTreeSet::from([topic]) });
-        self.timers.by(None, Work::Dials, until);
+        self.timers.set_earliest(None, Work::Dials, until);
         self.outputs.push_back(Output::Connect { record: Arc::clone(record) });
         true
     }
 
-    /// A dial ended. The topics it was for.
+    /// Ends a dial. Returns the topics that asked for it.
     pub(super) fn dialed(&mut self, peer: &NodeId) -> BTreeSet<TopicId> {
         self.dials.remove(peer).map(|dial| dial.topics).unwrap_or_default()
     }
 
-    /// Peers of whose dials nothing was heard for too long.
+    /// Peers whose dials timed out.
     pub(super) fn overdue(&mut self, now: Now) -> Vec<NodeId> {
         let overdue = self.dials.iter().filter(|(_, dial)| dial.until <= now.at).map(|(peer, _)| *peer).collect();
         if let Some(next) = self.dials.values().map(|dial| dial.until).filter(|until| *until > now.at).min() {
-            self.timers.by(None, Work::Dials, next);
+            self.timers.set_earliest(None, Work::Dials, next);
         }
         overdue
     }
 
-    /// This node's record for a peer in `zone`.
+    /// This node's own record to send to a peer in `zone`.
     pub(super) fn own_for(&self, zone: Zone) -> Option<Arc<AddressRecord>> {
         let mut told = self.own.iter().filter(|record| record.zone().is_told_to(zone));
         told.clone().find(|record| record.zone() == zone).or_else(|| told.next()).cloned()
     }
 
-    /// Whether a record that a peer sent may be used. Fails when it is a lie.
+    /// Whether a record that a peer sent may be used. Fails when it breaks the protocol.
     pub(super) fn believe(
         &mut self,
         now: Now,
@@ -209,10 +209,10 @@ impl Common {
         if known.is_some_and(|known| known == record) {
             return Ok(!record.is_expired(now));
         }
-        // Nobody out there knows what an address of this network means, and neither side can tell how the other sees it:
-        // of no use, and no lie.
+        // An address is valid only in its zone, and neither side can tell in which zone the other sees it: such a
+        // record is of no use, but no breach either.
         let usable = self.peers.get(&from).is_some_and(|peer| {
-            // Nor does anybody sign that it is where others are, for all subscribers to send packets there.
+            // Nor may a peer name somebody else's address as its own: all subscribers would send packets there.
             let there = record.node != from || record.may_be_at(peer.ip);
             record.zone().is_told_to(peer.zone) && there
         });
@@ -239,7 +239,8 @@ impl Common {
         }
     }
 
-    /// Picks at most [`MAX_RECORDS`] of `records` for a peer: none of itself, none that means nothing where it is.
+    /// Picks at most [`MAX_RECORDS`] random `records` for a peer, this node's own included: none of the peer itself,
+    /// none expired, none from a zone that is not told to the peer.
     pub(super) fn pick(
         &mut self,
         now: Now,

@@ -1,4 +1,4 @@
-//! What is published: a message, signed by its author, and its names.
+//! Gossip messages, signed by their authors, and the ids of messages and topics.
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -13,20 +13,20 @@ use serde::{Deserialize, Serialize};
 use crate::keys::Keys;
 use crate::now::Now;
 
-/// Before what names a message, so that its hash is nothing else's.
+/// Prefix of the bytes hashed to a message's id, so that the hash differs from hashes for any other use.
 const NAMED: &[u8] = b"polypeer/1 gossip message\0";
-/// Before what is signed, so that a signature for one use is none for another.
+/// Prefix of the signed bytes, so that a signature is valid for this use only.
 const SIGNED: &[u8] = b"polypeer/1 gossip\0";
-/// Before the name of a topic when it is hashed.
+/// Prefix of a topic's name when it is hashed.
 const TOPIC: &[u8] = b"polypeer/1 gossip topic\0";
 
-/// How long after its time a message is taken, seconds: longer than clocks differ and repair takes, and short enough to
-/// remember the ids of all messages that could still be replayed.
+/// How long after its time a message is accepted, seconds: longer than clocks differ and repair takes, and short enough
+/// to remember the ids of all messages that could still be replayed.
 pub const MESSAGE_LIFETIME: u64 = 900;
-/// How far in the future a message's time may be, seconds: clocks differ.
+/// How far in the future a message's time may be, seconds, because clocks differ.
 pub const MESSAGE_SKEW: u64 = 600;
 
-/// A message to all subscribers of a topic. Made by its author or read from a frame; never changed.
+/// A message to all subscribers of a topic, made by its author or read from a frame. Immutable.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Message {
     topic: Name,
@@ -39,25 +39,25 @@ pub struct Message {
     id: OnceLock<Hash>,
 }
 
-/// Why a message is not taken.
+/// Reason to reject a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadMessage {
-    /// A payload over the limit.
-    #[error("a gossip message of over {MAX_GOSSIP} bytes")]
+    /// The payload exceeds [`MAX_GOSSIP`].
+    #[error("a gossip message of more than {MAX_GOSSIP} bytes")]
     TooLarge,
-    /// Its time is too long ago.
-    #[error("a gossip message older than {MESSAGE_LIFETIME} s")]
+    /// Its time is more than [`MESSAGE_LIFETIME`] ago.
+    #[error("a gossip message more than {MESSAGE_LIFETIME} s old")]
     Old,
-    /// Its time has not come.
-    #[error("a gossip message from over {MESSAGE_SKEW} s in the future")]
+    /// Its time is more than [`MESSAGE_SKEW`] in the future.
+    #[error("a gossip message more than {MESSAGE_SKEW} s in the future")]
     Early,
-    /// Not signed by its author.
+    /// The signature is not the author's.
     #[error("a gossip message with a wrong signature")]
     Signature,
 }
 
 impl Message {
-    /// Makes and signs this node's message. `sequence` tells messages of one second apart.
+    /// Makes and signs a message of this node. `sequence` distinguishes messages of the same second.
     pub fn sign(keys: &dyn Keys, topic: Name, sequence: u64, payload: Payload, now: Now) -> Self {
         let signature = Signature([0; 64]);
         let id = OnceLock::new();
@@ -66,27 +66,24 @@ impl Message {
         message
     }
 
-    /// To whom.
     pub fn topic(&self) -> &Name {
         &self.topic
     }
 
-    /// Who published it.
     pub fn author(&self) -> NodeId {
         self.author
     }
 
-    /// When it was published by its author's clock, Unix seconds.
+    /// Time of publishing by the author's clock, Unix seconds.
     pub fn time(&self) -> u64 {
         self.time
     }
 
-    /// What it says.
     pub fn payload(&self) -> &Payload {
         &self.payload
     }
 
-    /// Its name: BLAKE3 of everything but the signature. Made once.
+    /// BLAKE3 hash of everything but the signature; computed once.
     pub fn id(&self) -> Hash {
         *self.id.get_or_init(|| {
             let mut bytes = NAMED.to_vec();
@@ -96,22 +93,22 @@ impl Message {
         })
     }
 
-    /// Its name among the neighbours of a topic.
+    /// The short id that frames use for it.
     pub fn short(&self) -> MessageId {
         MessageId::of(&self.id())
     }
 
-    /// What the signature covers: [`SIGNED`], then the id.
+    /// The signed bytes: [`SIGNED`], then the id.
     fn signed_bytes(&self) -> Vec<u8> {
         [SIGNED, &self.id().0].concat()
     }
 
-    /// Bytes it takes in memory, near enough.
+    /// Approximate size in memory, bytes.
     pub fn size(&self) -> usize {
         self.payload.0.len() + self.topic.as_str().len() + size_of::<Self>()
     }
 
-    /// Fails unless it may be taken at this moment, the signature aside.
+    /// Checks its size and time; the signature aside.
     pub fn check_time(&self, now: Now) -> Result<(), BadMessage> {
         if self.payload.0.len() > MAX_GOSSIP {
             return Err(BadMessage::TooLarge);
@@ -125,7 +122,7 @@ impl Message {
         Ok(())
     }
 
-    /// Fails unless its author signed it.
+    /// Checks the author's signature.
     pub fn check_signature(&self, keys: &dyn Keys) -> Result<(), BadMessage> {
         match keys.verify(&self.author, &self.signed_bytes(), &self.signature) {
             true => Ok(()),
@@ -133,7 +130,7 @@ impl Message {
         }
     }
 
-    /// The last second at which it is taken.
+    /// The last second at which it is accepted, Unix time.
     pub fn expires(&self) -> u64 {
         self.time.saturating_add(MESSAGE_LIFETIME)
     }
@@ -153,12 +150,12 @@ impl fmt::Debug for Message {
     }
 }
 
-/// What neighbours call a topic: 16 bytes of its name's BLAKE3. Who does not know the topic does not learn it.
+/// Id of a topic in frames: the first 16 bytes of the BLAKE3 hash of its name. A peer that does not know the name does
+/// not learn it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct TopicId(pub [u8; 16]);
 
 impl TopicId {
-    /// Of the topic with this name.
     pub fn of(topic: &Name) -> Self {
         let mut hasher = blake3::Hasher::new();
         hasher.update(TOPIC).update(topic.as_str().as_bytes());
@@ -172,17 +169,16 @@ impl fmt::Debug for TopicId {
     }
 }
 
-/// What neighbours call a message: the first 16 bytes of its id. Nobody can make one that has the name of another's.
+/// Id of a message in frames: the first 16 bytes of [`Message::id`]. Nobody can make another message with the same id.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct MessageId(pub [u8; 16]);
 
 impl MessageId {
-    /// Of the message with this id.
     pub fn of(id: &Hash) -> Self {
         Self(first_half(&id.0))
     }
 
-    /// Eight bytes of it, for fingerprints of sets.
+    /// Its first eight bytes, for fingerprints of sets.
     pub(super) fn bits(self) -> u64 {
         let [a, b, c, d, e, f, g, h, ..] = self.0;
         u64::from_le_bytes([a, b, c, d, e, f, g, h])

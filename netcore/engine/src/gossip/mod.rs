@@ -1,6 +1,6 @@
 //! Publish and subscribe: messages to all subscribers of a topic.
 //!
-//! [`Gossip`] is driven by netcore's `gossip::driver`, or by the simulator. `PROTOCOL.md` section 13 says what travels.
+//! Netcore's `gossip::driver` or the simulator drives [`Gossip`]. `PROTOCOL.md` section 13 defines the frames.
 //!
 //! ```text
 //! driver ──► Gossip ──► topic ──► overlay   who the neighbours are
@@ -10,9 +10,10 @@
 //!                         └─────► offer     what is published without a subscription
 //! ```
 //!
-//! A topic's subscribers form a random graph of a few neighbours each. A message is pushed along a tree in it and named
-//! to all other neighbours; who is named one that does not come asks for it. Neighbours compare fingerprints of the recent
-//! past besides, so that whatever was lost, and whoever was away for a moment, is made up for.
+//! A topic's subscribers form a random graph in which each has a few neighbours. A message is pushed along a tree in
+//! that graph and announced to all other neighbours; a node requests an announced message that does not arrive.
+//! Neighbours also compare fingerprints of the recent past, which recovers lost messages and those a node missed while
+//! it was disconnected.
 
 mod common;
 mod config;
@@ -49,21 +50,21 @@ use topic::Topic;
 pub use wire::Frame;
 use wire::MAX_TOPICS_TOLD;
 
-/// How long changes of this node's topics are gathered before peers are told.
+/// Delay before peers are told of changed topics, so that one frame tells several changes.
 const TELL_DELAY: Duration = Duration::from_millis(100);
-/// How often peers are told without a change, for those that it did not reach.
+/// Interval at which peers are told the topics again, for peers that a change did not reach.
 const TELL_AGAIN: Duration = Duration::from_secs(120);
 
-/// Peers at once: as many as a node may have links, whatever whoever runs this forgets to take away.
+/// Peers at a time: the highest number of links of a node. This limit holds even if the driver forgets to remove peers.
 pub const MAX_PEERS: usize = 1024;
 
-/// Messages that this node publishes, with [`Published`]'s bytes at most two thirds of what it sends to one neighbour: the rest is
-/// for what others publish.
+/// Messages that this node publishes. This limit and [`PUBLISHED_BYTES`] are at most two thirds of what it sends to one
+/// neighbour: the rest is for messages of others.
 const PUBLISHED: Rate = Rate { burst: 2000, per_second: 250 };
-/// Bytes of their payloads.
+/// Payload bytes that this node publishes.
 const PUBLISHED_BYTES: Rate = Rate { burst: 16 << 20, per_second: 4 << 20 };
 
-/// What this node may still publish.
+/// Rate limits of this node's own messages.
 struct Published {
     messages: Bucket,
     bytes: Bucket,
@@ -79,23 +80,23 @@ impl Published {
     }
 }
 
-/// Gossip of one node.
+/// Gossip engine of one node, for all its topics.
 pub struct Gossip {
     cx: Common,
     topics: BTreeMap<TopicId, Topic>,
     sequence: u64,
-    /// Since the first message.
+    /// `None` until the first message is published.
     published: Option<Published>,
 }
 
 impl Gossip {
-    /// Takes part in nothing yet. `seed` is where its randomness comes from.
+    /// Makes an engine without topics or peers. `seed` is the random seed.
     pub fn new(keys: SharedKeys, config: GossipConfig, seed: [u8; 32]) -> Self {
         let sequence = u64::from_le_bytes(std::array::from_fn(|at| seed[at])) >> 1;
         Self { cx: Common::new(keys, config, seed), topics: BTreeMap::new(), sequence, published: None }
     }
 
-    /// Where this node can be reached: its own records, each of one zone; none when it cannot be.
+    /// Sets this node's own address records, one per zone; empty when no peer can dial it.
     pub fn set_own(&mut self, _now: Now, records: Vec<Arc<AddressRecord>>) {
         self.cx.own = records;
         for topic in self.topics.values_mut() {
@@ -103,8 +104,8 @@ impl Gossip {
         }
     }
 
-    /// Takes part in a topic from now on, or changes who decides what is passed on. Without effect when there are too many
-    /// topics ([`GossipConfig::topics`]): ask [`Self::has_room`] first.
+    /// Subscribes to a topic, or changes who validates its messages. Has no effect when there are too many topics
+    /// ([`GossipConfig::topics`]): ask [`Self::has_room`] first.
     pub fn subscribe(&mut self, now: Now, topic: Name, validation: Validation) {
         if let Ok(topic) = self.topic(now, &topic) {
             let id = topic.id();
@@ -114,7 +115,7 @@ impl Gossip {
                 for (&peer, _) in self.cx.peers.iter().filter(|(_, peer)| peer.topics.contains(&id)) {
                     topic.candidate(peer);
                 }
-                self.cx.timers.by(None, Work::Tell, now.at + TELL_DELAY);
+                self.cx.timers.set_earliest(None, Work::Tell, now.at + TELL_DELAY);
             }
             topic.subscribe(&mut self.cx, now, validation);
         }
@@ -125,15 +126,15 @@ impl Gossip {
         self.topics.len() < self.cx.config.topics || self.topics.contains_key(&TopicId::of(topic))
     }
 
-    /// Takes part no longer.
+    /// Unsubscribes from a topic and drops its messages.
     pub fn unsubscribe(&mut self, now: Now, topic: &Name) {
         if let Some(mut topic) = self.topics.remove(&TopicId::of(topic)) {
             topic.leave(&mut self.cx);
-            self.cx.timers.by(None, Work::Tell, now.at + TELL_DELAY);
+            self.cx.timers.set_earliest(None, Work::Tell, now.at + TELL_DELAY);
         }
     }
 
-    /// The topic of this name, made if need be.
+    /// Finds or makes the topic of this name. Fails at the limit of topics.
     fn topic(&mut self, now: Now, name: &Name) -> Result<&mut Topic, PublishError> {
         let id = TopicId::of(name);
         let limit = self.cx.config.topics;
@@ -146,7 +147,7 @@ impl Gossip {
         Ok(self.topics.entry(id).or_insert_with(|| Topic::new(id, name.clone())))
     }
 
-    /// Drops topics that nothing keeps any more.
+    /// Drops topics without a subscription whose published messages have expired.
     fn drop_idle(&mut self, now: Now) {
         let cx = &mut self.cx;
         self.topics.retain(|_, topic| {
@@ -158,9 +159,9 @@ impl Gossip {
         });
     }
 
-    /// Publishes a message of this node; it is not delivered to this node itself. Returns its id and how many peers it
-    /// is sent to at once. Fails when it is too large, when there are too many topics, and beyond 250 messages or 4 MiB a
-    /// second (2,000 and 16 MiB at once).
+    /// Publishes a message of this node, without delivering it to this node itself. Returns its id and the number of
+    /// peers it is sent to at once. Fails when it is too large, when there are too many topics, and beyond 250 messages
+    /// or 4 MiB per second (burst: 2,000 messages and 16 MiB).
     pub fn publish(&mut self, now: Now, topic: Name, payload: Bytes) -> Result<(Hash, u32), PublishError> {
         if payload.len() > MAX_GOSSIP {
             return Err(PublishError::TooLarge { length: payload.len() });
@@ -183,7 +184,7 @@ impl Gossip {
         Ok((message.id(), peers))
     }
 
-    /// Lets go of the oldest messages of the largest topic while all topics take too much.
+    /// Drops the oldest messages of the largest topic until all topics together are within the byte limit.
     fn trim(&mut self) {
         while self.cx.bytes > self.cx.config.total_bytes {
             let Some(topic) = self.topics.values_mut().max_by_key(|topic| topic.size().0) else { return };
@@ -192,20 +193,20 @@ impl Gossip {
         }
     }
 
-    /// A message that others can have of this node.
+    /// Finds a message that this node serves to others.
     pub fn message(&self, topic: &Name, id: &Hash) -> Option<Arc<Message>> {
         self.topics.get(&TopicId::of(topic))?.message(&MessageId::of(id))
     }
 
-    /// Decides on a message that was delivered in a topic with [`Validation::Plugin`]; ignored when it is too late.
+    /// Applies a plugin's verdict on a message of a topic with [`Validation::Plugin`]; a late verdict is ignored.
     pub fn judge(&mut self, now: Now, topic: &Name, message: Hash, verdict: Verdict) {
         if let Some(topic) = self.topics.get_mut(&TopicId::of(topic)) {
             topic.judge(&mut self.cx, now, MessageId::of(&message), verdict);
         }
     }
 
-    /// A peer is connected, whose packets come from `ip`: it is told only records that mean something there. Beyond
-    /// [`MAX_PEERS`] it takes no part, and is counted.
+    /// Adds a connected peer. `ip` is the source of its packets: it is sent only address records valid in that zone.
+    /// Beyond [`MAX_PEERS`] the peer is left out and counted.
     pub fn peer_up(&mut self, now: Now, peer: NodeId, ip: IpAddr) {
         if peer == self.cx.me || self.cx.peers.contains_key(&peer) {
             return;
@@ -223,7 +224,7 @@ impl Gossip {
         }
     }
 
-    /// It is connected no longer.
+    /// Removes a peer that is no longer connected.
     pub fn peer_down(&mut self, now: Now, peer: NodeId) {
         let Some(gone) = self.cx.peers.remove(&peer) else { return };
         if gone.uses > 0 {
@@ -234,7 +235,7 @@ impl Gossip {
         }
     }
 
-    /// It could not be connected ([`Output::Connect`]).
+    /// Reports that a dial failed ([`Output::Connect`]).
     pub fn connect_failed(&mut self, now: Now, peer: NodeId) {
         for id in self.cx.dialed(&peer) {
             if let Some(topic) = self.topics.get_mut(&id) {
@@ -243,7 +244,7 @@ impl Gossip {
         }
     }
 
-    /// A frame came. An error is a breach of the protocol: the connection is to be closed.
+    /// Handles a frame of a peer. An error is a breach of the protocol: the caller closes the connection.
     pub fn handle_frame(&mut self, now: Now, from: NodeId, frame: Frame) -> Result<(), Misbehaviour> {
         if let Some(peer) = self.cx.peers.get_mut(&from) {
             peer.hear(now.at);
@@ -269,7 +270,7 @@ impl Gossip {
         };
         let Some(topic) = self.topics.get_mut(&id) else {
             self.cx.stats.dropped_topic += 1;
-            // Whoever takes this node for a neighbour is told; an answer is not answered.
+            // A peer that takes this node for a neighbour is told; an answer is never answered.
             let told = matches!(frame, Frame::Join { .. } | Frame::Push { .. } | Frame::Digest { .. });
             if told && self.cx.may(from, Kind::Request, 1, now) {
                 self.cx.send(from, Frame::Leave { topic: id });
@@ -292,7 +293,7 @@ impl Gossip {
         }
     }
 
-    /// Tells a peer this node's topics, if there are any or it believes so.
+    /// Tells a peer this node's topics, if there are any or the peer was told some before.
     fn tell(&mut self, peer: NodeId) {
         let subscribed = self.topics.iter().filter(|(_, topic)| topic.is_subscribed());
         let topics: Vec<_> = subscribed.map(|(id, _)| *id).take(MAX_TOPICS_TOLD).collect();
@@ -303,24 +304,24 @@ impl Gossip {
         }
     }
 
-    /// Subscribers that were found ([`Output::FindSubscribers`]); their records were checked.
+    /// Adds subscribers that a search found ([`Output::FindSubscribers`]). The caller has checked their records.
     pub fn subscribers(&mut self, now: Now, topic: &Name, found: Vec<Arc<AddressRecord>>) {
         if let Some(topic) = self.topics.get_mut(&TopicId::of(topic)) {
             topic.found(&mut self.cx, now, found);
         }
     }
 
-    /// What is to be done next, until there is nothing.
+    /// Takes the next output; `None` when there is none.
     pub fn poll(&mut self, now: Now) -> Option<Output> {
         self.cx.poll(now)
     }
 
-    /// When [`Self::handle_timeout`] is to be called.
+    /// The next deadline at which [`Self::handle_timeout`] is to be called.
     pub fn next_timeout(&self) -> Option<Instant> {
         self.cx.timers.next()
     }
 
-    /// Does what is due.
+    /// Does all work that is due.
     pub fn handle_timeout(&mut self, now: Now) {
         while let Some((owner, work)) = self.cx.timers.due(now.at) {
             match owner {
@@ -345,7 +346,7 @@ impl Gossip {
                 let peers: Vec<_> = self.cx.peers.keys().copied().collect();
                 peers.into_iter().for_each(|peer| self.tell(peer));
                 if self.topics.values().any(Topic::is_subscribed) {
-                    let next = now.at + self.cx.about(TELL_AGAIN);
+                    let next = now.at + self.cx.jittered(TELL_AGAIN);
                     self.cx.timers.set(None, Work::Tell, next);
                 }
             }
@@ -358,18 +359,18 @@ impl Gossip {
         }
     }
 
-    /// How a topic fares; `None` unless subscribed.
+    /// Counters of a topic; `None` unless this node is subscribed.
     pub fn info(&self, topic: &Name) -> Option<TopicInfo> {
         self.topics.get(&TopicId::of(topic)).filter(|topic| topic.is_subscribed()).map(Topic::info)
     }
 
-    /// What happened in all topics, and how much there is now.
+    /// Counters of all topics, and present sizes.
     pub fn stats(&self) -> GossipStats {
         let names = self.topics.values().map(|topic| topic.size().1).sum();
         GossipStats { topics: self.topics.len(), bytes: self.cx.bytes, names, ..self.cx.stats }
     }
 
-    /// What it was made with.
+    /// The configuration given to [`Self::new`].
     pub fn config(&self) -> &GossipConfig {
         &self.cx.config
     }

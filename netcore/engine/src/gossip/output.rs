@@ -1,4 +1,4 @@
-//! What the machine wants done, what it refuses, and what it counted.
+//! Outputs, errors and counters of the gossip engine.
 
 use std::sync::Arc;
 
@@ -9,149 +9,111 @@ use super::message::{BadMessage, Message};
 use super::wire::Frame;
 use crate::address::{AddressRecord, BadRecord};
 
-/// What the machine wants done.
+/// An action for the driver to perform.
 #[derive(Debug, Clone)]
 pub enum Output {
-    /// Send a frame to a peer that is up.
-    Send {
-        /// To whom.
-        to: NodeId,
-        /// What.
-        frame: Frame,
-    },
-    /// A message for the subscribers on this node.
-    Deliver {
-        /// Of which topic.
-        topic: Name,
-        /// What.
-        message: Arc<Message>,
-    },
-    /// Connect to a peer; answered by [`super::Gossip::peer_up`] or [`super::Gossip::connect_failed`].
-    Connect {
-        /// Where it is.
-        record: Arc<AddressRecord>,
-    },
-    /// The connection with a peer is in use from now on.
-    Keep {
-        /// Whom.
-        peer: NodeId,
-    },
-    /// It is not any more.
-    Release {
-        /// Whom.
-        peer: NodeId,
-    },
+    /// Send a frame to a connected peer.
+    Send { to: NodeId, frame: Frame },
+    /// Deliver a message to this node's subscribers.
+    Deliver { topic: Name, message: Arc<Message> },
+    /// Dial a peer; answered by [`super::Gossip::peer_up`] or [`super::Gossip::connect_failed`].
+    Connect { record: Arc<AddressRecord> },
+    /// Keep the connection to a peer: it is a neighbour now.
+    Keep { peer: NodeId },
+    /// Stop keeping the connection to a peer: it is a neighbour in no topic any more.
+    Release { peer: NodeId },
     /// Find subscribers of a topic; answered by [`super::Gossip::subscribers`], also when there are none.
-    FindSubscribers {
-        /// Of what.
-        topic: Name,
-    },
-    /// Say where others look that this node is subscribed.
-    Announce {
-        /// To what.
-        topic: Name,
-    },
-    /// Say it no longer.
-    Withdraw {
-        /// Of what.
-        topic: Name,
-    },
-    /// A peer passed on a message that was new and right; said of each no more than twice a minute.
-    Credit {
-        /// Who.
-        peer: NodeId,
-    },
-    /// A peer did what counts against it, and may happen to an honest one now and then.
-    Blame {
-        /// Who.
-        peer: NodeId,
-        /// What.
-        why: Misbehaviour,
-    },
+    FindSubscribers { topic: Name },
+    /// List this node as a subscriber of the topic in the DHT.
+    Announce { topic: Name },
+    /// Remove this node from the DHT's subscribers of the topic.
+    Withdraw { topic: Name },
+    /// Raise the score of a peer that passed on a valid new message; at most twice a minute for each peer.
+    Credit { peer: NodeId },
+    /// Lower the score of a peer for something that an honest peer may do now and then.
+    Blame { peer: NodeId, why: Misbehaviour },
 }
 
-/// What a peer does that it should not.
+/// A breach of the protocol, or another behaviour that lowers a peer's score.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Misbehaviour {
-    /// A message nobody may pass on.
+    /// A message that no honest peer passes on.
     #[error(transparent)]
     Message(#[from] BadMessage),
-    /// An address record nobody may pass on.
+    /// An address record that no honest peer passes on.
     #[error(transparent)]
     Record(#[from] BadRecord),
-    /// More than anybody needs to send, and on and on.
-    #[error("gossip frames far beyond the rate that is read")]
+    /// Frames far beyond the rate limit, again and again.
+    #[error("gossip frames far beyond the rate limit")]
     TooFast,
-    /// Messages it said it has do not come.
-    #[error("gossip messages were promised and did not come, again and again")]
+    /// Messages that it announced did not arrive when requested.
+    #[error("announced gossip messages did not arrive, again and again")]
     EmptyPromises,
     /// A plugin rejected a message that it published.
     #[error("it published a gossip message that a plugin rejected")]
     Rejected,
 }
 
-/// Why a message is not published.
+/// Reason why a message is not published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PublishError {
-    /// A payload over the limit.
+    /// The payload exceeds [`MAX_GOSSIP`].
     #[error("message of {length} bytes; the limit is {MAX_GOSSIP}")]
     TooLarge {
-        /// Of the payload.
+        /// Bytes of the payload.
         length: usize,
     },
-    /// The node takes part in as many topics as it can.
+    /// The node has reached its limit of topics.
     #[error("this node takes part in {limit} topics already")]
-    TooManyTopics {
-        /// How many.
-        limit: usize,
-    },
-    /// More than peers take.
+    TooManyTopics { limit: usize },
+    /// More than the rate limit of the node's or the session's own messages.
     #[error("messages are published faster than peers take them; try again in a moment")]
     TooFast,
 }
 
-/// What happened in all topics, since the start, and how much there is now.
+/// Counters of all topics since the start, and present sizes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct GossipStats {
-    /// Topics this node takes part in.
+    /// Topics that this node subscribes or publishes to.
     pub topics: usize,
     /// Bytes of messages kept.
     pub bytes: usize,
-    /// Names of messages remembered.
+    /// Message ids remembered.
     pub names: usize,
     /// Messages this node published.
     pub published: u64,
     /// Messages delivered to this node's subscribers.
     pub delivered: u64,
-    /// Further copies received of messages known already.
+    /// Duplicates received.
     pub duplicates: u64,
-    /// Messages that came because this node asked for them.
+    /// Messages that arrived because this node requested them.
     pub pulled: u64,
-    /// Messages dropped for their time, or older than what is remembered.
+    /// Messages dropped because of their time, or because they are older than the oldest id remembered.
     pub dropped_time: u64,
-    /// Messages dropped for a wrong signature or size.
+    /// Messages dropped because of a wrong signature or size.
     pub dropped_invalid: u64,
     /// Messages a plugin rejected.
     pub dropped_rejected: u64,
-    /// Messages a plugin ignored, or did not judge in time.
+    /// Messages that a plugin ignored or did not judge in time.
     pub dropped_ignored: u64,
-    /// Frames, messages and requests not looked at because their sender was too fast.
+    /// Frames, messages, records and requests dropped because their sender exceeded a rate limit.
     pub dropped_fast: u64,
-    /// Frames and messages not sent because their receiver would not have looked at them.
+    /// Frames and messages not sent because they would exceed the receiver's rate limit.
     pub paced: u64,
-    /// Frames about topics this node does not take part in.
+    /// Frames of topics that this node does not take part in.
     pub dropped_topic: u64,
-    /// Messages named that were not remembered for lack of room.
+    /// Announced messages not remembered for lack of room.
     pub dropped_names: u64,
-    /// Messages named by neighbours that none of them sent.
+    /// Announced messages that no neighbour sent.
     pub given_up: u64,
-    /// Requests for a message that were not answered in time.
+    /// Requests for a message not answered in time.
     pub promises_broken: u64,
-    /// Peers that came while there were as many as there may be.
+    /// Peers left out because [`super::MAX_PEERS`] were connected.
     pub peers_left_out: u64,
-    /// Address records that were not believed.
+    /// Address records that failed a check.
     pub bad_records: u64,
-    /// Address records that mean nothing where the peer is that told them, or of its own that say that it is elsewhere.
+    /// Address records of a zone not told to this node, and a peer's own records with addresses that are not the
+    /// peer's.
     pub misplaced_records: u64,
     /// Edges added to trees.
     pub grafts: u64,

@@ -1,4 +1,4 @@
-//! What is known of one connected peer, in all topics together: how much it may send, and whether it keeps its word.
+//! State of one connected peer across all topics: its rate limits, and whether it keeps its promises.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -9,94 +9,96 @@ use super::message::TopicId;
 use crate::address::{AddressRecord, Zone};
 use crate::rate::{Bucket, Rate};
 
-/// Frames of one peer: hundreds of topics' worth of digests, names and pushes.
+/// Frames of one peer: digests, announcements and pushes of hundreds of topics.
 const FRAMES: Rate = Rate { burst: 8000, per_second: 1000 };
 /// Bytes of one peer: 64 Mbit/s.
 const BYTES: Rate = Rate { burst: 32 << 20, per_second: 8 << 20 };
-/// Messages of one peer that are new here, each of which costs the check of a signature: 5 % of a processor.
+/// New messages of one peer. Each costs the check of a signature: 5 % of a processor in all.
 const MESSAGES: Rate = Rate { burst: 4000, per_second: 500 };
-/// Address records of one peer that are new here, likewise.
+/// New address records of one peer, each of which costs the check of a signature, too.
 const RECORDS: Rate = Rate { burst: 500, per_second: 20 };
 /// Requests of one peer that are answered with records or a `Leave`.
 const REQUESTS: Rate = Rate { burst: 1000, per_second: 20 };
-/// Bytes sent to one peer because it asked.
+/// Bytes sent to one peer at its request.
 const SERVED: Rate = Rate { burst: 16 << 20, per_second: 4 << 20 };
-/// Frames that are not looked at: so many more than are read nobody sends by mistake. What is refused for any
-/// other reason is not held against a peer: it passes on what others publish, and cannot know what else there is.
+/// Excess frames before a peer is disconnected: nobody sends that many by mistake. Nothing else that is dropped for
+/// rate limits is held against a peer: it passes on what others publish, and cannot know what others pass on.
 const EXCESS: Rate = Rate { burst: 2000, per_second: 20 };
 
-/// What is sent to one peer, so that it takes everything: the rest is for bursts that the network makes of it.
+/// Frames sent to one peer: less than [`FRAMES`], so that it reads all; the rest is reserve for bursts that the network
+/// makes of them.
 const FRAMES_SENT: Rate = Rate { burst: 6400, per_second: 800 };
-/// The same, in bytes.
+/// Bytes sent to one peer; likewise less than [`BYTES`].
 const BYTES_SENT: Rate = Rate { burst: 24 << 20, per_second: 6 << 20 };
-/// New messages pushed or named to one peer.
+/// New messages pushed or announced to one peer.
 const GIVEN: Rate = Rate { burst: 2800, per_second: 350 };
-/// Messages pushed to one peer because it asked; with [`GIVEN`] nine tenths of [`MESSAGES`].
+/// Messages pushed to one peer at its request; together with [`GIVEN`] nine tenths of [`MESSAGES`].
 const ANSWERED: Rate = Rate { burst: 800, per_second: 100 };
-/// Messages asked of one peer: fewer than it answers, so that it keeps its promises.
+/// Messages requested from one peer: fewer than it answers, so that it keeps its promises.
 const ASKED: Rate = Rate { burst: 640, per_second: 80 };
 
-/// Between two good marks for messages that were right: no more of them than an hour of standing connection is worth, however
-/// many somebody publishes for their sake.
+/// Least time between two credits to a peer for valid messages: however much others publish for its sake, it earns no
+/// more than by an hour of standing connection.
 const CREDITED: Duration = Duration::from_secs(30);
-/// Between two bad marks for messages that a plugin rejected: the word of one plugin alone has nobody banned for all others.
+/// Least time between two blames of a peer for rejected messages: one plugin alone cannot have a peer banned for all
+/// others.
 const BLAMED: Duration = Duration::from_secs(3600);
 
-/// Messages asked of one peer and not here yet.
+/// Messages requested from one peer and not yet received.
 pub(super) const MAX_ASKED: usize = 64;
-/// Messages that one peer was the first to name and that are not here yet.
+/// Messages that one peer was the first to announce and that have not arrived.
 pub(super) const MAX_PROMISED: usize = 512;
-/// The best standing: what a peer earned long ago does not count for ever.
+/// The highest standing: what a peer earned long ago does not count for ever.
 const BEST: i32 = 30;
-/// The standing at which a peer is not believed any more. With one frame in twenty lost an honest one keeps nine of ten
-/// promises, and is nowhere near.
+/// The standing at which a peer is blamed and unlinked. With one frame in twenty lost, an honest peer keeps nine of ten
+/// promises and stays far above.
 const WORST: i32 = -20;
-/// Promises that count as broken of all those that a peer broke while it said nothing: its connection may be about to be lost, or
-/// to be slow for a moment.
+/// Most promises that count as broken during one silence of the peer: its connection may be about to break, or slow for
+/// a moment.
 const SILENT: i32 = 5;
 
-/// What a peer may still do.
+/// What a rate limit of a peer counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// New messages.
+    /// New messages from the peer.
     Message,
-    /// New address records.
+    /// New address records from the peer.
     Record,
-    /// Requests.
+    /// Requests from the peer.
     Request,
-    /// Bytes that it asked for.
+    /// Bytes sent at the peer's request.
     Served,
-    /// New messages given to it, whole or by name.
+    /// New messages pushed or announced to the peer.
     Given,
-    /// Messages that it asked for.
+    /// Messages pushed at the peer's request.
     Answered,
-    /// Messages asked of it.
+    /// Messages requested from the peer.
     Asked,
 }
 
-/// One connected peer.
+/// A connected peer.
 #[derive(Debug)]
 pub(super) struct Peer {
-    /// Of its address.
+    /// Zone of [`Self::ip`].
     pub(super) zone: Zone,
-    /// Where its packets came from when it was connected.
+    /// Source of its packets when it connected.
     pub(super) ip: IpAddr,
-    /// What it says it is subscribed to.
+    /// Topics that it says it is subscribed to.
     pub(super) topics: BTreeSet<TopicId>,
-    /// What it signed of itself; checked.
+    /// Its own address record, once checked.
     pub(super) record: Option<Arc<AddressRecord>>,
     /// Whether it was told this node's topics.
     pub(super) told: bool,
-    /// Topics in which it is a neighbour.
+    /// Number of topics in which it is a neighbour.
     pub(super) uses: usize,
-    /// Messages asked of it and not here yet.
+    /// Messages requested from it and not yet received; at most [`MAX_ASKED`].
     pub(super) asked: usize,
-    /// Messages it was the first to name and that are not here yet.
+    /// Messages that it was the first to announce and that have not arrived; at most [`MAX_PROMISED`].
     pub(super) promised: usize,
-    /// When it last said anything.
+    /// When its last frame arrived.
     pub(super) heard: Instant,
     standing: i32,
-    /// Promises broken since it last said anything, at most [`SILENT`].
+    /// Promises broken since its last frame; at most [`SILENT`].
     silent: i32,
     frames: Bucket,
     bytes: Bucket,
@@ -114,7 +116,7 @@ pub(super) struct Peer {
     blamed: Option<Instant>,
 }
 
-/// Whether `span` has passed since; from now on it is counted anew if so.
+/// Whether `span` has passed since `since`; if so, sets `since` to `now`.
 fn again(since: &mut Option<Instant>, span: Duration, now: Instant) -> bool {
     let passed = since.is_none_or(|since| since + span <= now);
     if passed {
@@ -154,7 +156,7 @@ impl Peer {
         }
     }
 
-    /// Whether it may do `amount` of `kind` now.
+    /// Takes `amount` from the rate limit of `kind`; `false` if it is exhausted.
     pub(super) fn may(&mut self, kind: Kind, amount: usize, now: Instant) -> bool {
         match kind {
             Kind::Message => self.messages.take(amount, now),
@@ -167,43 +169,44 @@ impl Peer {
         }
     }
 
-    /// Whether a frame of it, of `size` bytes, is looked at.
+    /// Whether its frame of `size` bytes is within its rate limits.
     pub(super) fn is_read(&mut self, size: usize, now: Instant) -> bool {
         self.frames.take(1, now) && self.bytes.take(size, now)
     }
 
-    /// One more frame that was not; whether that is too many.
+    /// Counts a frame beyond the rate limits; whether there are too many.
     pub(super) fn exceeds(&mut self, now: Instant) -> bool {
         !self.excess.take(1, now)
     }
 
-    /// Whether it takes a frame of `size` bytes.
+    /// Whether a frame of `size` bytes may be sent to it.
     pub(super) fn takes(&mut self, size: usize, now: Instant) -> bool {
         self.frames_sent.take(1, now) && self.bytes_sent.take(size, now)
     }
 
-    /// A message that it passed on was right; whether it gets a good mark for it.
+    /// Whether to credit it now for a valid message that it passed on.
     pub(super) fn is_credited(&mut self, now: Instant) -> bool {
         again(&mut self.credited, CREDITED, now)
     }
 
-    /// A plugin rejected a message that it published; whether it gets a bad mark for it.
+    /// Whether to blame it now for a message of its own that a plugin rejected.
     pub(super) fn is_blamed(&mut self, now: Instant) -> bool {
         again(&mut self.blamed, BLAMED, now)
     }
 
-    /// A message that was asked of it came.
+    /// Raises its standing: a requested message arrived.
     pub(super) fn kept_promise(&mut self) {
         self.standing = (self.standing + 1).min(BEST);
     }
 
-    /// It said something. What it did not send while it was silent counts from now on.
+    /// Notes that a frame arrived. Promises broken during the silence count from now on.
     pub(super) fn hear(&mut self, now: Instant) {
         self.heard = now;
         self.standing -= std::mem::take(&mut self.silent);
     }
 
-    /// A message that was asked of it at `since` did not come. Whether that was once too often; it then starts again half-way.
+    /// Counts a message that it did not send, requested at `since`. Returns whether its standing is exhausted; it then
+    /// restarts half-way.
     pub(super) fn broke_promise(&mut self, since: Instant) -> bool {
         if self.heard > since {
             self.standing -= 1;

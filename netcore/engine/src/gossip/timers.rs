@@ -1,43 +1,43 @@
-//! What is due when: at most one time for each kind of work of each topic.
+//! Timers: at most one deadline for each kind of work of each topic.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use super::message::TopicId;
 
-/// Work that waits for its time.
+/// A kind of work that waits for its deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Work {
-    /// Tell neighbours the names of new messages.
+    /// Announce new messages to neighbours.
     Flush,
-    /// Ask for messages that others have.
+    /// Request messages that neighbours announced.
     Missing,
-    /// Ignore messages that were not judged.
+    /// Ignore messages that were not judged in time.
     Judge,
     /// Find neighbours.
     Maintain,
-    /// Compare what is complete of the recent past.
+    /// Compare complete buckets of the recent past with neighbours.
     Digest,
-    /// Tell neighbours that they still are.
+    /// Send a keepalive to neighbours.
     Heartbeat,
-    /// Exchange known subscribers.
+    /// Exchange known subscribers with a neighbour.
     Shuffle,
-    /// Change a neighbour for another.
+    /// Replace a neighbour.
     Refresh,
-    /// Let go of old messages and names.
+    /// Drop old messages and ids.
     Expire,
-    /// Repeat to subscribers what was published without being one.
+    /// Announce again what this node published without a subscription.
     Offer,
     /// Tell peers the topics of this node.
     Tell,
-    /// Give up on peers that nobody said anything of.
+    /// Fail dials that timed out.
     Dials,
 }
 
-/// Of which topic; `None`: of the node.
+/// The topic that the work belongs to; `None`: the node.
 type Owner = Option<TopicId>;
 
-/// All of it.
+/// Deadlines of all topics and of the node.
 #[derive(Debug, Default)]
 pub(super) struct Timers {
     queue: BTreeSet<(Instant, Owner, Work)>,
@@ -45,7 +45,7 @@ pub(super) struct Timers {
 }
 
 impl Timers {
-    /// Sets the time, whatever it was before.
+    /// Sets the deadline, whatever it was before.
     pub(super) fn set(&mut self, owner: Owner, work: Work, at: Instant) {
         if let Some(before) = self.armed.insert((owner, work), at) {
             if before == at {
@@ -56,14 +56,14 @@ impl Timers {
         self.queue.insert((at, owner, work));
     }
 
-    /// Sets the time, unless there is an earlier one.
-    pub(super) fn by(&mut self, owner: Owner, work: Work, at: Instant) {
+    /// Sets the deadline, unless there is an earlier one.
+    pub(super) fn set_earliest(&mut self, owner: Owner, work: Work, at: Instant) {
         if self.armed.get(&(owner, work)).is_none_or(|before| at < *before) {
             self.set(owner, work, at);
         }
     }
 
-    /// Takes everything away that belongs to a topic.
+    /// Removes all deadlines of a topic.
     pub(super) fn clear(&mut self, topic: TopicId) {
         let owner = Some(topic);
         let range = (owner, Work::Flush)..=(owner, Work::Dials);
@@ -74,12 +74,12 @@ impl Timers {
         }
     }
 
-    /// The first time.
+    /// The earliest deadline.
     pub(super) fn next(&self) -> Option<Instant> {
         self.queue.first().map(|(at, ..)| *at)
     }
 
-    /// Takes one thing that is due.
+    /// Takes the earliest work, if it is due.
     pub(super) fn due(&mut self, now: Instant) -> Option<(Owner, Work)> {
         let (at, owner, work) = *self.queue.first()?;
         if at > now {
@@ -104,8 +104,8 @@ mod tests {
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut timers = Timers::default();
         timers.set(topic, Work::Flush, at(5));
-        timers.by(topic, Work::Flush, at(9));
-        timers.by(topic, Work::Flush, at(3));
+        timers.set_earliest(topic, Work::Flush, at(9));
+        timers.set_earliest(topic, Work::Flush, at(3));
         timers.set(None, Work::Tell, at(4));
         assert_eq!(timers.next(), Some(at(3)));
         assert_eq!(timers.due(at(2)), None);

@@ -1,4 +1,4 @@
-//! What travels on a stream of `gossip/1`, as types; `PROTOCOL.md` section 13 owns the bytes.
+//! Frames of `gossip/1`; `PROTOCOL.md` section 13 defines the bytes.
 
 use std::sync::Arc;
 
@@ -11,21 +11,21 @@ use super::message::{Message, MessageId, TopicId};
 use crate::address::AddressRecord;
 use crate::bounded;
 
-/// Largest body of a frame, bytes: the largest message, its topic, author, times and signature.
+/// Largest body of a frame, bytes: the largest message with its topic, author, times and signature.
 pub const MAX_BODY: usize = MAX_GOSSIP + 512;
-/// Topics that a node tells a peer of: eight plugins of the most topics a session may have.
+/// Topics that a node tells a peer: eight plugins with the most topics that a session may have.
 pub const MAX_TOPICS_TOLD: usize = 512;
-/// Address records in one frame: as many as a few packets carry.
+/// Address records in one frame: what a few packets carry.
 pub const MAX_RECORDS: usize = 8;
-/// Messages named in one frame: 4 KiB of names.
+/// Message ids in one frame: 4 KiB of ids.
 pub const MAX_IDS: usize = 256;
-/// Parts of the recent past compared in one digest.
+/// Buckets of the recent past compared in one digest.
 pub const MAX_BUCKETS: usize = 32;
 
-/// A frame of `gossip/1`. Tags are their order: only ever append.
+/// A frame of `gossip/1`. The variants' order gives their tags: only ever append.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Frame {
-    /// All topics the sender is subscribed to; replaces what it said before.
+    /// All topics that the sender is subscribed to; replaces the previous list.
     Topics {
         /// At most [`MAX_TOPICS_TOLD`].
         #[serde(deserialize_with = "bounded::list::<_, _, MAX_TOPICS_TOLD>")]
@@ -33,31 +33,26 @@ pub enum Frame {
     },
     /// The sender wants to be the receiver's neighbour in a topic.
     Join {
-        /// Of what.
         topic: TopicId,
-        /// Nobody pushes to it: messages are to be pushed between the two, and somebody else may have to go.
+        /// The sender has no neighbour that pushes to it: the two push messages to each other, and the receiver may
+        /// drop another neighbour for it.
         urgent: bool,
-        /// Where the sender can be reached, if it can.
+        /// The sender's own record; `None` when it cannot be dialed.
         record: Option<Arc<AddressRecord>>,
     },
-    /// The answer to [`Frame::Join`].
+    /// Answers [`Frame::Join`].
     Joined {
-        /// Of what.
         topic: TopicId,
-        /// Whether the two are neighbours now.
+        /// Whether the two are neighbours from now on.
         accepted: bool,
         /// Other subscribers, the sender among them; at most [`MAX_RECORDS`].
         #[serde(deserialize_with = "bounded::list::<_, _, MAX_RECORDS>")]
         records: Vec<Arc<AddressRecord>>,
     },
-    /// The two are not neighbours in a topic (any more).
-    Leave {
-        /// Of what.
-        topic: TopicId,
-    },
-    /// Some subscribers that the sender knows; asks for as many back.
+    /// The sender is not a neighbour of the receiver in a topic, or no longer.
+    Leave { topic: TopicId },
+    /// Subscribers that the sender knows; the receiver answers with some that it knows.
     Shuffle {
-        /// Of what.
         topic: TopicId,
         /// Whether this is the answer, which is not answered.
         answer: bool,
@@ -65,81 +60,74 @@ pub enum Frame {
         #[serde(deserialize_with = "bounded::list::<_, _, MAX_RECORDS>")]
         records: Vec<Arc<AddressRecord>>,
     },
-    /// A message.
+    /// Carries a message.
     Push {
-        /// How many nodes it came through, the author not counted; 255 is that or more.
+        /// Number of nodes that passed the message on, the author not counted; 255 stands for 255 or more.
         hops: u8,
-        /// Whether somebody had to ask for it on its way: a second copy then says nothing about the tree.
+        /// Whether a node on its path had to request it: a duplicate then says nothing about the tree.
         repair: bool,
-        /// The message.
         message: Arc<Message>,
     },
-    /// Messages that the sender has.
+    /// Announces messages that the sender has.
     Have {
-        /// Of what.
         topic: TopicId,
-        /// Whether this answers [`Frame::List`]: they are not about to be pushed.
+        /// Whether this answers [`Frame::List`], or repeats earlier announcements: the messages are not about to be
+        /// pushed.
         answer: bool,
-        /// What they are called, and how many nodes each came through to be at the sender; at most [`MAX_IDS`].
+        /// Each message's id and hops, as the sender would push it; at most [`MAX_IDS`].
         #[serde(deserialize_with = "bounded::list::<_, _, MAX_IDS>")]
         messages: Vec<(MessageId, u8)>,
     },
-    /// Asks for messages.
+    /// Requests messages.
     Want {
-        /// Of what.
         topic: TopicId,
-        /// Whether the sender also wants all further ones pushed.
+        /// Whether the sender wants all further messages pushed, too.
         graft: bool,
         /// At most [`MAX_IDS`].
         #[serde(deserialize_with = "bounded::list::<_, _, MAX_IDS>")]
         messages: Vec<MessageId>,
     },
-    /// The sender has messages from elsewhere sooner: they are to be named, not pushed.
-    Prune {
-        /// Of what.
-        topic: TopicId,
-    },
-    /// What the sender knows of the recent past, to be compared; also says that the two are neighbours.
+    /// The sender receives messages sooner from elsewhere: the receiver announces them instead of pushing.
+    Prune { topic: TopicId },
+    /// The sender's buckets of the recent past, to be compared; also a keepalive between neighbours.
     Digest {
-        /// Of what.
         topic: TopicId,
         /// At most [`MAX_BUCKETS`].
         #[serde(deserialize_with = "bounded::list::<_, _, MAX_BUCKETS>")]
         buckets: Vec<Bucket>,
     },
-    /// Asks which messages of these buckets the receiver has; answered by [`Frame::Have`].
+    /// Requests the ids of the receiver's messages in these buckets; answered by [`Frame::Have`].
     List {
-        /// Of what.
         topic: TopicId,
-        /// Their numbers, at most [`MAX_BUCKETS`].
+        /// Numbers of the buckets; at most [`MAX_BUCKETS`].
         #[serde(deserialize_with = "bounded::list::<_, _, MAX_BUCKETS>")]
         buckets: Vec<u32>,
     },
 }
 
-/// Tags below this are known.
+/// The first unknown tag.
 const KNOWN: u32 = 11;
 
-/// All messages of one span of time, by their authors' clocks, as one node knows them.
+/// The messages of one span of time by their authors' clocks, as one node knows them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bucket {
-    /// The time divided by [`BUCKET`].
+    /// Unix time divided by [`BUCKET`].
     pub number: u32,
-    /// How many.
+    /// Number of messages.
     pub count: u32,
-    /// The first eight bytes of their ids, exclusive-or.
+    /// Exclusive-or of the first eight bytes of each id.
     pub fingerprint: u64,
 }
 
 /// Length of a [`Bucket`], seconds.
 pub const BUCKET: u64 = 16;
 
-/// Appends a frame, its length before it.
+/// Appends a frame with its length prefix.
 pub fn write_frame(message: &Frame, out: &mut Vec<u8>) {
     frame::write(message, out).expect("every list and payload of a gossip frame is limited by its maker");
 }
 
-/// Reads a frame without its length; `None` when it is of a later version.
+/// Reads a frame without its length prefix; `None` when its tag is unknown: it is of a later version.
 pub fn read_body(body: &[u8]) -> Result<Option<Frame>, CodecError> {
     match body.first_chunk::<4>() {
         Some(tag) if u32::from_le_bytes(*tag) >= KNOWN => Ok(None),
@@ -148,7 +136,7 @@ pub fn read_body(body: &[u8]) -> Result<Option<Frame>, CodecError> {
 }
 
 impl Frame {
-    /// Bytes it takes on the wire, header included, near enough and without encoding it.
+    /// Approximate size on the wire, header included, bytes; computed without encoding it.
     pub fn size(&self) -> usize {
         const RECORD: usize = 160;
         let fields = match self {
@@ -165,7 +153,7 @@ impl Frame {
         frame::HEADER + 4 + fields
     }
 
-    /// Bytes of a published payload in it; the rest is control.
+    /// Bytes of payload that it carries; the rest is control.
     pub fn payload(&self) -> usize {
         match self {
             Self::Push { message, .. } => message.payload().0.len(),

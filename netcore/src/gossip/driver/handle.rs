@@ -1,4 +1,4 @@
-//! Gossip as the rest of the node sees it: methods that wait for the driver's answer.
+//! Handle to the gossip driver: asynchronous methods for sessions and links, and the queues behind them.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,59 +10,61 @@ use polypeer_ipc_protocol::gateway::{TopicInfo, Validation, Verdict};
 use polypeer_ipc_protocol::ids::{Hash, Name, NodeId};
 use tokio::sync::{Notify, mpsc, oneshot};
 
-/// What may wait for the driver, which takes microseconds for each: a burst of everything that plugins do at once.
+/// Commands queued for the driver, which takes microseconds for each: a burst of all plugins at once.
 const MAX_COMMANDS: usize = 1024;
-/// Frames of peers that may wait for the driver; more are not read. Each stream has one under way besides.
+/// Frames of peers queued for the driver; streams are not read while the queue is full. Each stream holds one more
+/// frame.
 const MAX_FRAMES: usize = 256;
 
-/// Where a session takes its messages.
+/// Receiver of a session's messages.
 pub trait Sink: Send + Sync {
-    /// Takes a message, without waiting; `false` when there is no room: it is lost to this session and counted.
+    /// Takes a message without waiting. Returns `false` when there is no room: the message is lost to this session and
+    /// counted.
     fn deliver(&self, topic: &Name, message: &Message) -> bool;
 }
 
-type Told<T> = oneshot::Sender<Result<T, Failure>>;
+type Reply<T> = oneshot::Sender<Result<T, Failure>>;
 
-/// What the driver is asked.
+/// A request to the driver.
 pub(super) enum Command {
-    Subscribe(u64, Name, Validation, Arc<dyn Sink>, Told<()>),
-    Unsubscribe(u64, Name, Told<()>),
-    Publish(u64, Name, Bytes, Told<(Hash, u32)>),
+    Subscribe(u64, Name, Validation, Arc<dyn Sink>, Reply<()>),
+    Unsubscribe(u64, Name, Reply<()>),
+    Publish(u64, Name, Bytes, Reply<(Hash, u32)>),
     Judge(u64, Name, Hash, Verdict),
-    Info(Name, Told<TopicInfo>),
+    Info(Name, Reply<TopicInfo>),
     SessionEnded(u64),
     Stats(oneshot::Sender<GossipStats>),
 }
 
-/// Peers whose links came or went that the driver is told of one by one; beyond, it looks at all links.
+/// Peers with changed links that the driver is told one by one; beyond, it checks all links.
 const MAX_CHANGED: usize = 4096;
 
-/// Whose links came or went.
+/// Peers whose links came up or went down.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Links {
-    /// Theirs.
-    Of(BTreeSet<NodeId>),
-    /// Those of more than [`MAX_CHANGED`] peers.
-    OfMany,
+    /// These peers.
+    Peers(BTreeSet<NodeId>),
+    /// More than [`MAX_CHANGED`] peers.
+    Many,
 }
 
 impl Default for Links {
     fn default() -> Self {
-        Self::Of(BTreeSet::new())
+        Self::Peers(BTreeSet::new())
     }
 }
 
-/// What the driver is to look at next.
+/// The driver's next input.
 pub(super) enum Turn {
     Links(Links),
     Command(Command),
     Frame(NodeId, Frame),
-    /// Nobody has anything to say any more.
-    Over,
+    /// The handle was dropped.
+    Closed,
 }
 
-/// Whose links came or went since the driver last looked. It looks at the links themselves: that there was a change is all
-/// that is kept, once for each peer, so that nothing is lost when the driver is late.
+/// Peers whose links changed since the driver last looked. The driver checks the links themselves: only the fact of a
+/// change is kept, once for each peer, so that no change is lost when the driver is late.
 #[derive(Debug, Default)]
 struct Changed {
     links: Mutex<Links>,
@@ -76,17 +78,17 @@ impl Changed {
 
     fn add(&self, peer: NodeId) {
         let mut links = self.links();
-        if let Links::Of(peers) = &mut *links {
+        if let Links::Peers(peers) = &mut *links {
             peers.insert(peer);
             if peers.len() > MAX_CHANGED {
-                *links = Links::OfMany;
+                *links = Links::Many;
             }
         }
         drop(links);
         self.added.notify_one();
     }
 
-    /// Waits until there are some, and takes them.
+    /// Waits for changed links and takes them.
     async fn take(&self) -> Links {
         loop {
             let links = std::mem::take(&mut *self.links());
@@ -98,7 +100,7 @@ impl Changed {
     }
 }
 
-/// The driver's ends.
+/// The driver's ends of the queues.
 pub(super) struct Inbox {
     commands: mpsc::Receiver<Command>,
     frames: mpsc::Receiver<(NodeId, Frame)>,
@@ -106,19 +108,18 @@ pub(super) struct Inbox {
 }
 
 impl Inbox {
-    /// Waits for the next thing to look at. No queue is looked at before another one: whoever fills one of them without pause
-    /// gets a share, and no more. Nothing is lost when it is dropped before it is done.
+    /// Waits for the next input. The queues have equal priority: one that is always full gets its share and no more.
+    /// Cancel safe: no input is lost.
     pub(super) async fn next(&mut self) -> Turn {
         tokio::select! {
             links = self.changed.take() => Turn::Links(links),
-            command = self.commands.recv() => command.map_or(Turn::Over, Turn::Command),
+            command = self.commands.recv() => command.map_or(Turn::Closed, Turn::Command),
             Some((from, frame)) = self.frames.recv() => Turn::Frame(from, frame),
         }
     }
 }
 
-/// Gossip, as sessions and links use it. A session is a number of the caller's; it must end with
-/// [`Self::session_ended`].
+/// Handle to the gossip driver. The caller numbers its sessions, and must end each with [`Self::session_ended`].
 pub struct GossipHandle {
     commands: mpsc::Sender<Command>,
     frames: mpsc::Sender<(NodeId, Frame)>,
@@ -143,22 +144,22 @@ impl std::fmt::Debug for GossipHandle {
 }
 
 impl GossipHandle {
-    /// The driver's ends; once.
+    /// Takes the driver's ends of the queues; `None` after the first call.
     pub(super) fn inbox(&self) -> Option<Inbox> {
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Gives a session the messages of a topic from now on, also those that other sessions of this node publish. Asking
-    /// again changes `validation` and the sink.
+    /// Delivers a topic's messages to a session from now on, those that other sessions of this node publish included. A
+    /// repeated call replaces `validation` and the sink.
     ///
-    /// A topic is subscribed to once for all sessions of the node. Where some of them judge (`Validation::Plugin`), a
-    /// message is passed on when all of those have judged it, none rejected it, and at least one accepted it; one rejection
-    /// is enough to drop it; who is silent for 10 s, or has no room for it, ignores it.
+    /// The node subscribes to a topic once for all its sessions. Where some sessions judge (`Validation::Plugin`), a
+    /// message is passed on once all of those have judged it, none rejected it and at least one accepted it. One
+    /// rejection drops it. A session that is silent for 10 s or has no room for the message counts as ignoring it.
     ///
-    /// The first session of a node to subscribe also gets what was published in the last two minutes, as far as peers still
-    /// have it; that may include what an earlier session got.
+    /// The node's first session to subscribe also gets the messages of the last two minutes that peers still hold; they
+    /// may include some that an earlier session got.
     ///
-    /// Fails with `busy` when the node takes part in too many topics.
+    /// Fails with `busy` at the node's limit of topics.
     pub async fn subscribe(
         &self,
         session: u64,
@@ -166,32 +167,33 @@ impl GossipHandle {
         validation: Validation,
         sink: Arc<dyn Sink>,
     ) -> Result<(), Failure> {
-        self.ask(|told| Command::Subscribe(session, topic, validation, sink, told)).await
+        self.ask(|reply| Command::Subscribe(session, topic, validation, sink, reply)).await
     }
 
-    /// Ends [`Self::subscribe`].
+    /// Ends a subscription.
     pub async fn unsubscribe(&self, session: u64, topic: Name) -> Result<(), Failure> {
-        self.ask(|told| Command::Unsubscribe(session, topic, told)).await
+        self.ask(|reply| Command::Unsubscribe(session, topic, reply)).await
     }
 
-    /// Publishes a message in the name of this node. It goes to the other sessions of this node too, which do not judge
-    /// it, and not to `session`. Returns its id and the number of peers that it is sent to at once.
+    /// Publishes a message of this node. The node's other sessions get it too and do not judge it; `session` does not
+    /// get it. Returns its id and the number of peers that it is sent to at once.
     ///
-    /// Fails with `too large`, and with `busy` when the node takes part in too many topics, or when the session (125 messages a
-    /// second, 1,000 at once) or the node (twice that; 4 MiB, 16 MiB at once) publishes faster than peers take it.
+    /// Fails with `too large`. Fails with `busy` at the node's limit of topics, or beyond the rate limits: 125 messages
+    /// per second for a session (burst: 1,000), twice that for the node, and 4 MiB per second for the node (burst: 16
+    /// MiB).
     pub async fn publish(&self, session: u64, topic: Name, payload: Bytes) -> Result<(Hash, u32), Failure> {
-        self.ask(|told| Command::Publish(session, topic, payload, told)).await
+        self.ask(|reply| Command::Publish(session, topic, payload, reply)).await
     }
 
-    /// A session's verdict on a message of a topic that it subscribed to with [`Validation::Plugin`]; without effect when
-    /// it comes too late.
+    /// Gives a session's verdict on a message of a topic that it subscribed to with [`Validation::Plugin`]; a late
+    /// verdict has no effect.
     pub async fn judge(&self, session: u64, topic: Name, message: Hash, verdict: Verdict) -> Result<(), Failure> {
-        self.commands.send(Command::Judge(session, topic, message, verdict)).await.map_err(|_| over())
+        self.commands.send(Command::Judge(session, topic, message, verdict)).await.map_err(|_| stopping())
     }
 
-    /// How a topic fares. Fails with `bad argument` when no session is subscribed to it.
+    /// Counters of a topic. Fails with `bad argument` when no session is subscribed to it.
     pub async fn info(&self, _session: u64, topic: Name) -> Result<TopicInfo, Failure> {
-        self.ask(|told| Command::Info(topic, told)).await
+        self.ask(|reply| Command::Info(topic, reply)).await
     }
 
     /// Ends all subscriptions of a session.
@@ -199,43 +201,43 @@ impl GossipHandle {
         if let Err(mpsc::error::TrySendError::Full(command)) = self.commands.try_send(Command::SessionEnded(session)) {
             let commands = self.commands.clone();
             tokio::spawn(async move {
-                let _ = commands.send(command).await; // fails when gossip is over
+                let _ = commands.send(command).await; // fails when the driver has ended
             });
         }
     }
 
-    /// What happened in all topics; nothing when the driver is over.
+    /// Counters of all topics; zeros when the driver has ended.
     pub async fn stats(&self) -> GossipStats {
-        let (told, stats) = oneshot::channel();
-        if self.commands.try_send(Command::Stats(told)).is_err() {
+        let (reply, stats) = oneshot::channel();
+        if self.commands.try_send(Command::Stats(reply)).is_err() {
             return GossipStats::default();
         }
         stats.await.unwrap_or_default()
     }
 
-    /// A link with a peer is ready.
+    /// Reports that a link to a peer is ready.
     pub(crate) fn peer_up(&self, node: NodeId) {
         self.changed.add(node);
     }
 
-    /// A link with a peer has ended.
+    /// Reports that a link to a peer has ended.
     pub(crate) fn peer_down(&self, node: NodeId) {
         self.changed.add(node);
     }
 
-    /// A peer sent a frame; waits while too many wait.
+    /// Hands a peer's frame to the driver; waits while its queue is full.
     pub(super) async fn frame(&self, from: NodeId, frame: Frame) -> Result<(), Failure> {
-        self.frames.send((from, frame)).await.map_err(|_| over())
+        self.frames.send((from, frame)).await.map_err(|_| stopping())
     }
 
-    async fn ask<T>(&self, command: impl FnOnce(Told<T>) -> Command) -> Result<T, Failure> {
-        let (told, answer) = oneshot::channel();
-        self.commands.send(command(told)).await.map_err(|_| over())?;
-        answer.await.unwrap_or_else(|_| Err(over()))
+    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Failure> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply)).await.map_err(|_| stopping())?;
+        answer.await.unwrap_or_else(|_| Err(stopping()))
     }
 }
 
-fn over() -> Failure {
+fn stopping() -> Failure {
     Failure::new(ErrorCode::ShuttingDown, "the node is stopping")
 }
 
@@ -255,12 +257,12 @@ mod tests {
         handle.frame(peer(1), Frame::Leave { topic: TopicId([1; 16]) }).await.unwrap();
         handle.peer_up(peer(2));
         let (mut frames, mut links) = (0, 0);
-        // Were all chances even, one in 2^300 goes on for that long.
+        // With fair choices, not having both after this many rounds is practically impossible.
         for _ in 0..1000 {
             while handle.commands.try_send(Command::SessionEnded(1)).is_ok() {}
             match inbox.next().await {
                 Turn::Links(changed) => {
-                    assert_eq!(changed, Links::Of(BTreeSet::from([peer(2)])));
+                    assert_eq!(changed, Links::Peers(BTreeSet::from([peer(2)])));
                     links += 1;
                 }
                 Turn::Frame(from, _) => {
@@ -268,7 +270,7 @@ mod tests {
                     frames += 1;
                 }
                 Turn::Command(_) => {}
-                Turn::Over => panic!("the handle is here"),
+                Turn::Closed => panic!("the handle is here"),
             }
         }
         assert_eq!((frames, links), (1, 1));
@@ -282,14 +284,14 @@ mod tests {
             handle.peer_up(peer(number));
             handle.peer_down(peer(number));
         }
-        let Turn::Links(Links::Of(peers)) = inbox.next().await else { panic!("links changed") };
+        let Turn::Links(Links::Peers(peers)) = inbox.next().await else { panic!("links changed") };
         assert_eq!(peers.len(), MAX_CHANGED);
         for number in 0..=MAX_CHANGED as u16 {
             handle.peer_down(peer(number));
         }
-        let Turn::Links(Links::OfMany) = inbox.next().await else { panic!("too many for their names") };
+        let Turn::Links(Links::Many) = inbox.next().await else { panic!("too many for their names") };
         handle.peer_down(peer(7));
         let Turn::Links(links) = inbox.next().await else { panic!("a link changed") };
-        assert_eq!(links, Links::Of(BTreeSet::from([peer(7)])));
+        assert_eq!(links, Links::Peers(BTreeSet::from([peer(7)])));
     }
 }

@@ -1,5 +1,5 @@
-//! What the machine wants from others than its peers: connections, subscribers that the hash table knows, and that it is
-//! told of this node's subscriptions.
+//! Requests of the gossip engine to the rest of the node: dials, searches for subscribers in the DHT, and listing this
+//! node as a subscriber there.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,30 +16,30 @@ use tokio::time::sleep;
 use crate::dht::DhtHandle;
 use crate::node::Node;
 
-/// For a connection.
+/// Timeout of a dial.
 const CONNECT: Duration = Duration::from_secs(15);
-/// For subscribers to be found.
+/// Timeout of a search for subscribers.
 const FIND: Duration = Duration::from_secs(20);
-/// For the first nodes to list this one.
+/// Timeout for the first nodes to list this one.
 const ANNOUNCE: Duration = Duration::from_secs(60);
-/// Before it is tried again.
+/// Wait before a failed listing is retried.
 const AGAIN: Duration = Duration::from_secs(30);
-/// Subscribers looked for: a topic's neighbours, several times over.
+/// Subscribers sought in one search: several times a topic's neighbours.
 const ENOUGH: usize = 32;
-/// Questions to the hash table at a time: it serves plugins too.
+/// Concurrent requests to the DHT, which serves plugins, too.
 const AT_ONCE: usize = 8;
 
-/// What came of something.
+/// Result of a finished task.
 pub(super) enum Done {
-    /// No connection with this peer.
+    /// The dial to this peer failed.
     NotConnected(NodeId),
-    /// Subscribers, perhaps none.
+    /// Subscribers found for a topic, perhaps none.
     Found(Name, Vec<Arc<AddressRecord>>),
-    /// Nothing that anybody waits for.
+    /// No result that the engine waits for.
     Nothing,
 }
 
-/// All that is under way.
+/// Dials, searches and listings in progress.
 pub(super) struct Lookups {
     node: Arc<Node>,
     dht: Arc<DhtHandle>,
@@ -54,14 +54,14 @@ impl Lookups {
         Self { node, dht, tasks: JoinSet::new(), announced: BTreeMap::new(), at_once }
     }
 
-    /// Connects to a peer. Success shows as a link.
+    /// Dials a peer. On success the driver sees the new link; a failure is [`Done::NotConnected`].
     pub(super) fn connect(&mut self, record: Arc<AddressRecord>) {
         let node = Arc::clone(&self.node);
         self.tasks.spawn(async move {
             let Ok(peers) = node.peers() else { return Done::NotConnected(record.node) };
             let _keep = peers.keep(record.node);
             let deadline = Instant::now() + CONNECT;
-            // Strangers named it, whoever they are.
+            // The address came from other peers, which may be strangers.
             match peers.connect_as(record.node, &record.addresses, Source::Exchange, deadline).await {
                 Ok(_) => Done::Nothing,
                 Err(failure) => {
@@ -72,7 +72,7 @@ impl Lookups {
         });
     }
 
-    /// Looks for subscribers of a topic.
+    /// Searches the DHT for subscribers of a topic.
     pub(super) fn find(&mut self, topic: Name) {
         let (dht, at_once) = (Arc::clone(&self.dht), Arc::clone(&self.at_once));
         self.tasks.spawn(async move {
@@ -80,14 +80,14 @@ impl Lookups {
             let key = Key::of_topic(&topic);
             let found = dht.providers(key, ENOUGH, Instant::now() + FIND).await;
             let found = found.unwrap_or_else(|failure| {
-                tracing::debug!(%topic, %failure, "cannot look for subscribers");
+                tracing::debug!(%topic, %failure, "cannot search for subscribers");
                 Vec::new()
             });
             Done::Found(topic, found)
         });
     }
 
-    /// Has this node listed as a subscriber until [`Self::withdraw`].
+    /// Lists this node as a subscriber until [`Self::withdraw`]; retries until it is listed.
     pub(super) fn announce(&mut self, topic: Name) {
         let (dht, at_once, key) = (Arc::clone(&self.dht), Arc::clone(&self.at_once), Key::of_topic(&topic));
         let task = self.tasks.spawn(async move {
@@ -98,7 +98,7 @@ impl Lookups {
                 match told {
                     Ok(copies) if copies > 0 => return Done::Nothing,
                     Ok(_) => {}
-                    Err(failure) => tracing::debug!(%failure, "cannot be listed as a subscriber yet"),
+                    Err(failure) => tracing::debug!(%failure, "cannot list this node as a subscriber yet"),
                 }
                 sleep(AGAIN).await;
             }
@@ -108,19 +108,19 @@ impl Lookups {
         }
     }
 
-    /// Ends [`Self::announce`].
+    /// Ends what [`Self::announce`] began.
     pub(super) fn withdraw(&mut self, topic: &Name) {
         let Some(task) = self.announced.remove(topic) else { return };
         task.abort();
         let (dht, key) = (Arc::clone(&self.dht), Key::of_topic(topic));
         self.tasks.spawn(async move {
-            // What others list of it expires anyhow.
+            // A failure does no harm: the listing expires at its holders.
             let _ = dht.unprovide(key).await;
             Done::Nothing
         });
     }
 
-    /// Waits for what comes of something; never returns when nothing is under way.
+    /// Waits for the next result; pends forever while no task runs.
     pub(super) async fn done(&mut self) -> Done {
         match self.tasks.join_next().await {
             Some(Ok(done)) => done,

@@ -1,5 +1,5 @@
-//! The streams that this node writes frames to: one for each peer that there is something to say to, each with a bounded
-//! queue. What does not fit is dropped and counted; the machines make up for it, as for any loss.
+//! Outgoing gossip streams: one to each peer that there are frames for, each with a bounded queue. Frames that do not
+//! fit are dropped and counted; the engines recover from that as from any loss.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,13 +16,13 @@ use tokio::task::{AbortHandle, JoinSet};
 use crate::link::Links;
 use crate::node::Node;
 
-/// Bytes that may wait for one peer: a second of a fast one, and half a minute of a slow one.
+/// Bytes queued for one peer: a second of a fast one, and half a minute of a slow one.
 const MAX_QUEUED: usize = 2 << 20;
-/// Bytes that may wait for all peers; a message that waits for several counts for each.
+/// Bytes queued for all peers; a message queued for several counts for each.
 const MAX_QUEUED_IN_ALL: usize = 64 << 20;
-/// For a stream to be opened on a link that stands.
+/// Timeout for opening a stream on a standing link.
 const OPEN: Duration = Duration::from_secs(10);
-/// Before a stream is opened again that failed.
+/// Wait before a failed stream is opened again.
 const PAUSE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Default)]
@@ -31,12 +31,12 @@ struct Queue {
     bytes: usize,
 }
 
-/// What waits for one peer.
+/// The queue of one peer, shared by the driver and the task that writes.
 #[derive(Debug)]
 struct Shared {
     queue: Mutex<Queue>,
     added: Notify,
-    /// Bytes that wait for all peers.
+    /// Bytes queued for all peers.
     total: Arc<AtomicUsize>,
 }
 
@@ -52,7 +52,7 @@ impl Shared {
         Self { queue: Mutex::default(), added: Notify::new(), total: Arc::clone(total) }
     }
 
-    /// Adds a frame, if there is room.
+    /// Queues a frame; `false` when there is no room.
     fn offer(&self, frame: Frame) -> bool {
         let size = frame.size();
         let mut queue = self.queue();
@@ -88,13 +88,13 @@ impl Shared {
 
 #[derive(Debug)]
 enum Stream {
-    /// A task writes what is queued.
+    /// A task writes the queued frames.
     Open(Arc<Shared>, AbortHandle),
-    /// It ended; not again before then, `None`: never on this link.
+    /// The stream has ended and is not reopened before this time; `None`: not on this link.
     Closed(Option<Instant>),
 }
 
-/// All of them.
+/// All outgoing gossip streams.
 #[derive(Debug)]
 pub(super) struct Outgoing {
     node: Arc<Node>,
@@ -110,7 +110,7 @@ impl Outgoing {
         Self { node, links, protocol, streams: BTreeMap::new(), tasks: JoinSet::new(), total: Arc::default() }
     }
 
-    /// Sends a frame as soon as the peer takes it, or drops it. Opens a stream if there is none.
+    /// Queues a frame for a peer, or drops and counts it. Opens a stream if there is none.
     pub(super) fn send(&mut self, to: NodeId, frame: Frame) {
         let shared = match self.streams.get(&to) {
             Some(Stream::Open(shared, _)) => Some(Arc::clone(shared)),
@@ -130,14 +130,14 @@ impl Outgoing {
         shared
     }
 
-    /// The link with a peer has ended.
+    /// Closes a peer's stream after its link has ended.
     pub(super) fn close(&mut self, peer: &NodeId) {
         if let Some(Stream::Open(_, task)) = self.streams.remove(peer) {
             task.abort();
         }
     }
 
-    /// Waits until a stream has ended; never returns when there is none.
+    /// Waits until a stream has ended; pends forever while there is none.
     pub(super) async fn ended(&mut self) {
         match self.tasks.join_next().await {
             Some(Ok((peer, failure))) => {
@@ -155,7 +155,7 @@ impl Outgoing {
     }
 }
 
-/// Writes what is queued until the stream ends.
+/// Writes queued frames until the stream ends. Returns why it ended.
 async fn write(links: &Links, to: NodeId, protocol: &Protocol, shared: &Shared) -> Failure {
     if links.ready(&to).is_none() {
         return Failure::from(ErrorCode::ConnectionLost);

@@ -1,4 +1,4 @@
-//! Which sessions of this node are subscribed to what, and what they together think of a message. Pure.
+//! Subscriptions of this node's sessions, and their joint verdict on each message. Pure.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -11,13 +11,13 @@ use polypeer_ipc_protocol::ids::{Hash, Name};
 
 use super::handle::Sink;
 
-/// How long a session has to judge a message.
+/// Time that a session has to judge a message.
 pub(super) const JUDGE: Duration = Duration::from_secs(10);
-/// Messages judged at a time, on the whole node: all that sixteen sessions may have.
+/// Messages waiting for verdicts on the whole node: all that sixteen sessions may have.
 const MAX_PENDING: usize = 4096;
-/// Messages that one session publishes: half of what the node may, so that no plugin takes it all.
+/// Messages that one session may publish: half of the node's limit, so that no plugin takes it all.
 const PUBLISHED: Rate = Rate { burst: 1000, per_second: 125 };
-/// Sessions whose publishing is remembered: several times as many as there are at a time.
+/// Sessions whose rate limit is remembered: several times as many as exist at a time.
 const MAX_PUBLISHERS: usize = 1024;
 
 struct Subscriber {
@@ -25,48 +25,49 @@ struct Subscriber {
     sink: Arc<dyn Sink>,
 }
 
-/// A message that some sessions have not judged.
+/// A message that still waits for verdicts of sessions.
 struct Pending {
     waiting: BTreeSet<u64>,
     accepted: bool,
 }
 
 impl Pending {
-    /// What they together think, once they have all spoken.
+    /// The joint verdict, once all sessions have judged and none rejected.
     fn verdict(&self) -> Verdict {
         if self.accepted { Verdict::Accept } else { Verdict::Ignore }
     }
 }
 
-/// What became of a message: the last word on it.
+/// The node's verdict on a message.
 pub(super) type Judged = (Name, Hash, Verdict);
 
-/// All of them.
+/// Subscriptions, pending verdicts and rate limits of all sessions.
 #[derive(Default)]
 pub(super) struct Sessions {
     topics: BTreeMap<Name, BTreeMap<u64, Subscriber>>,
     pending: BTreeMap<(Name, Hash), Pending>,
-    /// When the pending ones are over; those that are over already are among them.
+    /// Deadlines of pending messages; may still list judged ones.
     due: VecDeque<(Instant, Name, Hash)>,
-    /// What each session may still publish.
+    /// Rate limits of publishing, by session.
     published: BTreeMap<u64, Bucket>,
 }
 
 impl Sessions {
-    /// Whether a session may publish a message now.
+    /// Takes one message from a session's rate limit; `false` if it is exhausted.
     pub(super) fn may_publish(&mut self, session: u64, now: Instant) -> bool {
         while self.published.len() >= MAX_PUBLISHERS && !self.published.contains_key(&session) {
-            self.published.pop_first(); // the one that began first, which had the most time to end
+            self.published.pop_first(); // the oldest session, the likeliest to have ended
         }
         self.published.entry(session).or_insert_with(|| Bucket::new(PUBLISHED)).take(1, now)
     }
 
-    /// A session has ended.
+    /// Forgets a session's rate limit.
     pub(super) fn ended(&mut self, session: u64) {
         self.published.remove(&session);
     }
 
-    /// Enters a subscription, or changes it. Returns who decides now, and what was waiting for this session only.
+    /// Adds or changes a subscription. Returns who validates the topic now, and verdicts that waited for this session
+    /// only.
     pub(super) fn subscribe(
         &mut self,
         session: u64,
@@ -81,7 +82,8 @@ impl Sessions {
         (decides, judged)
     }
 
-    /// Ends a subscription. Returns who decides now, `None` when nobody is left, and what was waiting for this session only.
+    /// Ends a subscription. Returns who validates the topic now, `None` when no subscription is left, and verdicts that
+    /// waited for this session only.
     pub(super) fn unsubscribe(&mut self, session: u64, topic: &Name) -> (Option<Validation>, Vec<Judged>) {
         let Some(subscribers) = self.topics.get_mut(topic) else { return (None, Vec::new()) };
         subscribers.remove(&session);
@@ -92,14 +94,14 @@ impl Sessions {
         (left, self.abstain(session, Some(topic)))
     }
 
-    /// What a session is subscribed to.
+    /// Topics that a session is subscribed to.
     pub(super) fn topics_of(&self, session: u64) -> Vec<Name> {
         let topics = self.topics.iter().filter(|(_, subscribers)| subscribers.contains_key(&session));
         topics.map(|(topic, _)| topic.clone()).collect()
     }
 
-    /// Hands a message to everybody but `publisher`, whose it is. Returns how many had no room for it, and, if none of
-    /// those who are to judge it took it, the verdict.
+    /// Delivers a message to all sessions but `publisher`, which published it. Returns how many had no room for it, and
+    /// the verdict if no session that judges took it.
     pub(super) fn deliver(
         &mut self,
         now: Instant,
@@ -129,7 +131,7 @@ impl Sessions {
         (lost, oldest.and_then(|(_, topic, id)| self.end(topic, id)))
     }
 
-    /// A session's verdict on a message; the last word, if it is.
+    /// Applies a session's verdict on a message. Returns the node's verdict if that decides it.
     pub(super) fn judge(&mut self, session: u64, topic: Name, message: Hash, verdict: Verdict) -> Option<Judged> {
         let key = (topic, message);
         let pending = self.pending.get_mut(&key)?;
@@ -150,7 +152,7 @@ impl Sessions {
         Some((key.0, message, pending.verdict()))
     }
 
-    /// A session judges nothing any more, of one topic or at all.
+    /// Withdraws a session as a judge, of one topic or of all (`None`).
     fn abstain(&mut self, session: u64, topic: Option<&Name>) -> Vec<Judged> {
         let of = |key: &(Name, Hash)| topic.is_none_or(|topic| *topic == key.0);
         let waiting = self.pending.iter().filter(|(key, pending)| of(key) && pending.waiting.contains(&session));
@@ -158,12 +160,12 @@ impl Sessions {
         keys.into_iter().filter_map(|(topic, id)| self.judge(session, topic, id, Verdict::Ignore)).collect()
     }
 
-    /// When [`Self::expire`] has something to do.
+    /// The next deadline at which [`Self::expire`] is to be called.
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         self.due.front().map(|(due, ..)| *due)
     }
 
-    /// Ends what was not judged in time: who is silent ignores it.
+    /// Ends messages that were not judged in time: a silent session counts as ignoring.
     pub(super) fn expire(&mut self, now: Instant) -> Vec<Judged> {
         let mut judged = Vec::new();
         while let Some((due, topic, id)) = self.due.pop_front() {
@@ -213,7 +215,7 @@ mod tests {
         Message::sign(&Identity::generate(), topic(), number, Payload::default(), clock::now())
     }
 
-    /// Sessions 1 and 2 judge, 3 does not.
+    /// Sessions 1 and 2 judge; session 3 does not.
     fn sessions() -> Sessions {
         let mut sessions = Sessions::default();
         for (session, validation) in [(1, Validation::Plugin), (2, Validation::Plugin), (3, Validation::Signature)] {

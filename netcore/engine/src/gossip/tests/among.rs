@@ -1,4 +1,4 @@
-//! One machine among peers that a test speaks for, with keys that cost nothing.
+//! An engine among peers played by the test, with keys that cost nothing.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
@@ -13,15 +13,15 @@ use crate::gossip::{Frame, Gossip, GossipConfig, Message, Misbehaviour, Output, 
 use crate::now::Now;
 use crate::testing;
 
-/// Where peers are whose records are of IPv4, which says nothing about those.
+/// A public IPv6 address. It says nothing about IPv4 addresses in a peer's own record, which are therefore believed.
 pub(super) const PUBLIC: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));
 
-/// The topic of all of it.
+/// The topic of these tests.
 pub(super) fn news() -> Name {
     "news".parse().unwrap()
 }
 
-/// A node's id.
+/// Makes a node id from a number.
 pub(super) fn node(number: u16) -> NodeId {
     let [high, low] = number.to_be_bytes();
     NodeId(std::array::from_fn(|at| match at {
@@ -31,17 +31,17 @@ pub(super) fn node(number: u16) -> NodeId {
     }))
 }
 
-/// A message that a node published.
+/// A message published by `author`.
 pub(super) fn message(author: NodeId, sequence: u64, now: Now) -> Arc<Message> {
     Arc::new(Message::sign(&CheapKeys(author), news(), sequence, Payload(vec![7; 10].into()), now))
 }
 
-/// Where a node says that it is.
+/// An address record of a node.
 pub(super) fn record(number: u16, address: &str, now: Now) -> Arc<AddressRecord> {
     Arc::new(AddressRecord::sign(&CheapKeys(node(number)), vec![address.parse().unwrap()], 1, now))
 }
 
-/// See the module.
+/// An engine, its clock and its topic.
 pub(super) struct Among {
     pub(super) gossip: Gossip,
     pub(super) now: Now,
@@ -50,14 +50,14 @@ pub(super) struct Among {
 }
 
 impl Among {
-    /// Takes part in nothing.
+    /// An engine without topics or peers.
     pub(super) fn new(number: u16, config: GossipConfig) -> Self {
         let gossip = Gossip::new(Arc::new(CheapKeys(node(number))), config, [3; 32]);
         let now = testing::now();
         Self { gossip, now, topic: TopicId::of(&news()), sequence: 0 }
     }
 
-    /// Subscribed, with these peers as neighbours to whom it pushes.
+    /// An engine subscribed to the topic, with these peers as neighbours that it pushes to.
     pub(super) fn with_neighbours(number: u16, validation: Validation, peers: &[u16]) -> Self {
         let mut among = Self::new(number, GossipConfig::default());
         among.gossip.subscribe(among.now, news(), validation);
@@ -67,24 +67,24 @@ impl Among {
         among
     }
 
-    /// A peer connects and becomes a neighbour.
+    /// Connects a peer and makes it a neighbour.
     pub(super) fn neighbour(&mut self, peer: u16) {
         self.gossip.peer_up(self.now, node(peer), PUBLIC);
         self.frame(peer, Frame::Join { topic: self.topic, urgent: true, record: None }).unwrap();
         self.outputs();
     }
 
-    /// A peer says something.
+    /// Handles a frame of a peer.
     pub(super) fn frame(&mut self, peer: u16, frame: Frame) -> Result<(), Misbehaviour> {
         self.gossip.handle_frame(self.now, node(peer), frame)
     }
 
-    /// A peer pushes a message.
+    /// Handles a push of a peer.
     pub(super) fn push(&mut self, peer: u16, message: Arc<Message>) -> Result<(), Misbehaviour> {
         self.frame(peer, Frame::Push { hops: 0, repair: false, message })
     }
 
-    /// A message of `author` that is new.
+    /// A new message of `author`.
     pub(super) fn message(&mut self, author: u16) -> Arc<Message> {
         self.sequence += 1;
         message(node(author), self.sequence, self.now)

@@ -1,4 +1,4 @@
-//! What arrives in a world of many nodes.
+//! Delivery among many nodes, under loss and churn.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ fn under_loss_and_churn_every_subscriber_gets_every_message_about_once() {
     world.run(Duration::from_secs(60));
     world.traffic = Default::default();
     world.by_kind.clear();
-    // Half of sixty nodes an hour is one in two minutes; this is seventeen times as fast.
+    // Half of sixty nodes per hour is one node every two minutes; this churn is seventeen times as fast.
     for second in 0..200 {
         if second % 7 == 0 {
             let gone = world.random();

@@ -1,4 +1,4 @@
-//! The examples of `PROTOCOL.md` section 13 are what the code sends and takes.
+//! The examples of `PROTOCOL.md` section 13, encoded and decoded.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! One machine against a peer that does what it should not.
+//! An engine against a misbehaving peer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,7 +72,7 @@ impl Alone {
     }
 }
 
-/// The frame with one byte of its encoding changed.
+/// A frame with one byte of its encoding changed.
 fn changed(frame: &Frame, at: usize) -> Frame {
     let mut bytes = Vec::new();
     codec::encode(frame, &mut bytes).unwrap();

@@ -1,4 +1,4 @@
-//! The machine as a whole: alone against bad peers, in a world of many, and against random operations.
+//! Tests of the whole engine: alone against misbehaving peers, among many nodes, and under random operations.
 
 mod among;
 mod delivery;

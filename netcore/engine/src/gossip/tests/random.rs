@@ -1,4 +1,4 @@
-//! Random bytes and random operations: nothing panics, and every bound holds.
+//! Random bytes and random operations: the engine never panics and keeps every limit.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -92,7 +92,7 @@ fn frame(topic: u8, kind: u8, salt: u8, start: Now, now: Now) -> Frame {
     }
 }
 
-/// What must be true of what a machine says, whatever it was told.
+/// Checks invariants of an engine's outputs, whatever its inputs were.
 #[derive(Default)]
 struct Watch {
     up: BTreeSet<NodeId>,

@@ -1,4 +1,4 @@
-//! Who sends how much: nobody is cut off for what others publish, and nobody sends more than is looked at.
+//! Rate limits: no peer is disconnected for what others publish, and none sends more than the receiver reads.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ fn whoever_passes_on_what_many_publish_sends_its_neighbours_no_more_than_they_ta
     let mut next = Among::with_neighbours(NEXT, Validation::Signature, &[RELAY]);
     let mut reached = 0;
     for _ in 0..12 {
-        // Each of them keeps within what a peer may send.
+        // Each peer stays within its rate limit.
         for peer in flooders {
             for _ in 0..500 {
                 let message = relay.message(peer);
@@ -91,7 +91,7 @@ fn no_more_is_asked_of_a_peer_than_it_answers() {
     let mut asker = Among::with_neighbours(RELAY, Validation::Signature, &[NEXT]);
     let mut holder = Among::with_neighbours(NEXT, Validation::Signature, &[RELAY]);
     for _ in 0..4 {
-        // As if nothing of it had arrived.
+        // The asker receives none of these pushes.
         for _ in 0..500 {
             let message = holder.message(9);
             holder.push(RELAY, message).unwrap();

@@ -1,4 +1,4 @@
-//! What is held against a peer, and what is not.
+//! Blames and credits: behaviour that changes a peer's standing, and behaviour that does not.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -17,7 +17,7 @@ const ME: u16 = 100;
 const RELAY: u16 = 1;
 const AUTHOR: u16 = 9;
 
-/// Has a message of `author` come from `from` and judged: who is blamed for it.
+/// Pushes a message of `author` through `from`, judges it, and returns the blamed peers.
 fn judged(among: &mut Among, from: u16, author: u16, verdict: Verdict) -> Vec<NodeId> {
     let message = among.message(author);
     among.push(from, message.clone()).unwrap();
@@ -33,13 +33,13 @@ fn judged(among: &mut Among, from: u16, author: u16, verdict: Verdict) -> Vec<No
 #[test]
 fn whoever_passes_on_what_others_wrote_is_not_blamed_for_it() {
     let mut among = Among::with_neighbours(ME, Validation::Plugin, &[RELAY]);
-    // Some of it is good, some not: as it comes from somebody who does not validate.
+    // Some messages are accepted, some rejected: the relay does not validate.
     for _ in 0..200 {
         assert_eq!(judged(&mut among, RELAY, AUTHOR, Verdict::Reject), []);
         assert_eq!(judged(&mut among, RELAY, AUTHOR, Verdict::Accept), []);
     }
     assert_eq!(among.neighbours(), 1);
-    // Nothing but bad ones: it is no neighbour in this topic any more, and that is all.
+    // After too many rejected ones the peer is no neighbour in this topic any more, and nothing else happens.
     let rejected = (0..50).take_while(|_| {
         assert_eq!(judged(&mut among, RELAY, AUTHOR, Verdict::Reject), []);
         among.neighbours() == 1
@@ -132,7 +132,7 @@ fn records_that_mean_nothing_where_their_bringer_is_are_not_used_and_no_lie() {
     }
     assert_eq!(dialed, BTreeSet::from([node(30)]));
     assert_eq!(among.gossip.stats().misplaced_records, 4);
-    // Somebody in this network may name others in it.
+    // A peer in this network may name others in it.
     among.gossip.peer_up(among.now, node(2), "10.0.0.2".parse().unwrap());
     among.frame(2, Frame::Join { topic: among.topic, urgent: true, record: None }).unwrap();
     let near = vec![record(20, inner[0], among.now), record(21, inner[1], among.now)];
@@ -164,7 +164,7 @@ fn publishers_that_are_not_subscribed_choose_by_chance() {
     let mut chosen = BTreeSet::new();
     for number in 0..40 {
         let mut among = Among::new(ME, GossipConfig::default());
-        // Each has randomness of its own.
+        // Each engine has its own random seed.
         among.gossip = crate::gossip::Gossip::new(
             std::sync::Arc::new(super::world::CheapKeys(node(ME))),
             GossipConfig::default(),
@@ -215,7 +215,7 @@ fn lists_of_what_is_gone_cost_nothing_and_of_one_bucket_as_much_as_once() {
     assert_eq!(listed(&mut among), 0);
 }
 
-/// Names of messages that nobody has.
+/// Ids of messages that do not exist.
 fn made_up(from: u16, round: u16) -> Vec<Vec<(MessageId, u8)>> {
     let id = |number: u16| {
         let mut bytes = [0; 16];

@@ -1,4 +1,4 @@
-//! A world of gossip machines with a clock, latency, loss and churn of its own, all from one seed.
+//! A simulated network of gossip engines with its own clock, latency, loss and churn, all from one random seed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ use crate::keys::Keys;
 use crate::now::Now;
 use crate::testing;
 
-/// Keys that cost nothing: anybody could sign for anybody, but nobody does.
+/// Keys that cost nothing. Signatures can be forged; no test does.
 #[derive(Debug)]
 pub(in crate::gossip) struct CheapKeys(pub(in crate::gossip) NodeId);
 
@@ -57,11 +57,11 @@ struct Machine {
     record: Option<Arc<AddressRecord>>,
     kept: BTreeSet<NodeId>,
     wake: Option<Instant>,
-    /// When it subscribed to what.
+    /// Subscribed topics, with the time of subscription.
     subscribed: BTreeMap<Name, Instant>,
 }
 
-/// One published message: who should have it, and who has.
+/// A published message and the nodes that it was delivered to.
 pub(in crate::gossip) struct Published {
     topic: Name,
     at: Instant,
@@ -69,7 +69,7 @@ pub(in crate::gossip) struct Published {
     delivered: BTreeSet<NodeId>,
 }
 
-/// What travelled.
+/// Counters of frames and bytes sent.
 #[derive(Debug, Default, Clone, Copy)]
 pub(in crate::gossip) struct Traffic {
     pub(in crate::gossip) pushes: u64,
@@ -77,11 +77,11 @@ pub(in crate::gossip) struct Traffic {
     pub(in crate::gossip) control_bytes: u64,
 }
 
-/// All of it.
+/// Nodes, links, events in flight, and counters.
 pub(in crate::gossip) struct World {
     pub(in crate::gossip) now: Now,
     pub(in crate::gossip) rng: StdRng,
-    /// Of a frame being lost.
+    /// Probability that a frame is lost.
     pub(in crate::gossip) loss: f64,
     pub(in crate::gossip) traffic: Traffic,
     pub(in crate::gossip) by_kind: BTreeMap<&'static str, u64>,
@@ -93,7 +93,7 @@ pub(in crate::gossip) struct World {
     queue: BTreeMap<(Instant, u64), Event>,
     numbers: u64,
     passed: Duration,
-    /// Pushes lost, and pushed to nodes that were gone.
+    /// Pushes lost. `dead` counts pushes to nodes that had left.
     lost: u64,
     dead: u64,
 }
@@ -141,7 +141,7 @@ impl World {
         }
     }
 
-    /// Adds a node; two of three can be reached.
+    /// Adds a node; two of three can be dialed.
     pub(in crate::gossip) fn add(&mut self) -> NodeId {
         self.numbers += 1;
         let number = self.numbers as u32;
@@ -187,7 +187,7 @@ impl World {
         id
     }
 
-    /// Ends a node without a goodbye: its peers notice later.
+    /// Ends a node without closing its links: its peers notice later.
     pub(in crate::gossip) fn crash(&mut self, node: NodeId) {
         let Some(gone) = self.machines.remove(&node) else { return };
         for (topic, _) in gone.subscribed {
@@ -213,7 +213,7 @@ impl World {
         Duration::from_millis(self.rng.random_range(10..120))
     }
 
-    /// Lets time pass.
+    /// Advances the clock by `span`, handling all events.
     pub(in crate::gossip) fn run(&mut self, span: Duration) {
         let end = self.now.at + span;
         while let Some((&(at, _), _)) = self.queue.first_key_value() {
@@ -229,7 +229,7 @@ impl World {
 
     fn advance(&mut self, to: Instant) {
         let start = self.now.at;
-        // Whole seconds are counted from the start of the world, which was at a whole one.
+        // Whole seconds count from the world's start, which was at a whole second.
         let passed = to.saturating_duration_since(start);
         self.passed += passed;
         self.now = Now { at: to, unix: 1_800_000_000 + self.passed.as_secs() };
@@ -301,7 +301,7 @@ impl World {
         }
     }
 
-    /// Does what a machine wants done.
+    /// Performs a node's outputs.
     fn drain(&mut self, node: NodeId) {
         let now = self.now;
         while let Some(output) = self.machines.get_mut(&node).and_then(|machine| machine.gossip.poll(now)) {
@@ -364,8 +364,8 @@ impl World {
         }
     }
 
-    /// Of all subscribers that were there when a message was published and still are, how many did not get it, and of how
-    /// many. Messages of the last minute do not count yet.
+    /// Deliveries missed and expected: over all messages, the subscribers at the time of publishing that are still
+    /// there. Messages of the last minute do not count yet.
     pub(in crate::gossip) fn missed(&self) -> (u64, u64) {
         let (mut missed, mut all) = (0, 0);
         for (id, published) in &self.published {
@@ -386,7 +386,7 @@ impl World {
         (missed, all)
     }
 
-    /// Prints what all machines counted.
+    /// Prints the sums of all nodes' counters.
     pub(in crate::gossip) fn sum(&self) {
         let mut sums = BTreeMap::new();
         for machine in self.machines.values() {
@@ -406,7 +406,7 @@ impl World {
         println!("{sums:?} lost on the way: {}, to the dead: {}", self.lost, self.dead);
     }
 
-    /// How many deliveries there were.
+    /// Number of deliveries.
     pub(in crate::gossip) fn deliveries(&self) -> u64 {
         self.published.values().map(|published| published.delivered.len() as u64).sum()
     }

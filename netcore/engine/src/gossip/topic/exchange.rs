@@ -1,4 +1,4 @@
-//! What neighbours tell each other of other subscribers, and what is done now and then with what they say.
+//! Exchange of known subscribers between neighbours, replacement of neighbours, and keepalives.
 
 use std::sync::Arc;
 
@@ -14,11 +14,11 @@ use crate::gossip::timers::Work;
 use crate::gossip::wire::Frame;
 use crate::now::Now;
 
-/// A neighbour is gone that was not heard for so many heartbeats.
+/// Heartbeats without a frame after which a neighbour is dropped.
 const SILENT: u32 = 3;
 
 impl Topic {
-    /// Records of subscribers for a peer: of neighbours and others, and this node's own.
+    /// Address records of subscribers to send to a peer: of neighbours, other known subscribers and this node.
     pub(super) fn some_records(&mut self, cx: &mut Common, now: Now, peer: NodeId) -> Vec<Arc<AddressRecord>> {
         let neighbours = self.neighbours.keys().filter_map(|peer| cx.peers.get(peer)?.record.clone());
         let all = neighbours.chain(self.known.iter().cloned()).collect();
@@ -48,16 +48,16 @@ impl Topic {
         Ok(())
     }
 
-    /// Exchanges known subscribers with a random neighbour.
+    /// Starts an exchange of known subscribers with a random neighbour.
     pub(super) fn shuffle(&mut self, cx: &mut Common, now: Now) {
         if !self.neighbours.is_empty() {
-            let at = cx.below(self.neighbours.len());
+            let at = cx.random_below(self.neighbours.len());
             if let Some(&peer) = self.neighbours.keys().nth(at) {
                 let records = self.some_records(cx, now, peer);
                 cx.send(peer, Frame::Shuffle { topic: self.id, answer: false, records });
             }
         }
-        let next = now.at + cx.about(cx.config.shuffle);
+        let next = now.at + cx.jittered(cx.config.shuffle);
         cx.timers.set(Some(self.id), Work::Shuffle, next);
     }
 
@@ -83,8 +83,8 @@ impl Topic {
         Ok(())
     }
 
-    /// Changes a neighbour for somebody else now and then, so that overlays that came apart grow together, and looks
-    /// for subscribers that nobody here knows.
+    /// Replaces a neighbour now and then, so that partitions of a topic merge, and searches for subscribers that no
+    /// neighbour knows.
     pub(super) fn refresh(&mut self, cx: &mut Common, now: Now) {
         self.known.retain(|record| !record.is_expired(now));
         let free = |record: &&Arc<AddressRecord>| {
@@ -92,14 +92,14 @@ impl Topic {
         };
         let others: Vec<_> = self.known.iter().filter(free).cloned().collect();
         if !others.is_empty() {
-            let record = &others[cx.below(others.len())];
+            let record = &others[cx.random_below(others.len())];
             self.join_or_dial(cx, now, record);
         }
         if self.neighbours.len() > cx.config.neighbours + 1 {
             let spare: Vec<_> =
                 self.neighbours.iter().filter(|(_, neighbour)| !neighbour.push).map(|(peer, _)| *peer).collect();
             if !spare.is_empty() {
-                let gone = spare[cx.below(spare.len())];
+                let gone = spare[cx.random_below(spare.len())];
                 cx.send(gone, Frame::Leave { topic: self.id });
                 self.unlink(cx, now, gone, REFUSED);
             }
@@ -108,11 +108,11 @@ impl Topic {
         if due {
             self.find(cx, now);
         }
-        let next = now.at + cx.about(cx.config.refresh);
+        let next = now.at + cx.jittered(cx.config.refresh);
         cx.timers.set(Some(self.id), Work::Refresh, next);
     }
 
-    /// Tells neighbours that they are, and lets go of those that say nothing.
+    /// Sends a keepalive to each neighbour, and drops those that were silent.
     pub(super) fn heartbeat(&mut self, cx: &mut Common, now: Now) {
         let limit = cx.config.heartbeat * SILENT;
         let silent: Vec<_> = self
@@ -129,7 +129,7 @@ impl Topic {
         for peer in neighbours {
             self.compare(cx, peer);
         }
-        let next = now.at + cx.about(cx.config.heartbeat);
+        let next = now.at + cx.jittered(cx.config.heartbeat);
         cx.timers.set(Some(self.id), Work::Heartbeat, next);
     }
 }

@@ -1,4 +1,4 @@
-//! How two subscribers become neighbours, and cease to be.
+//! Frames by which two subscribers become neighbours and part.
 
 use std::sync::Arc;
 
@@ -48,7 +48,8 @@ impl Topic {
         Ok(())
     }
 
-    /// Whether one more may be a neighbour; for one that has no other, another one has to go if need be.
+    /// Whether there is room for one more neighbour. For an `urgent` one a neighbour that is neither chosen nor pushed
+    /// to is dropped if need be.
     fn has_room(&mut self, cx: &mut Common, now: Now, urgent: bool) -> bool {
         let most = cx.config.most_neighbours;
         let chosen = self.neighbours.values().filter(|neighbour| neighbour.chosen).count();
@@ -67,7 +68,7 @@ impl Topic {
         if others.is_empty() {
             return false;
         }
-        let gone = others[cx.below(others.len())];
+        let gone = others[cx.random_below(others.len())];
         cx.send(gone, Frame::Leave { topic: self.id });
         self.unlink(cx, now, gone, REFUSED);
         true
@@ -98,7 +99,8 @@ impl Topic {
         Ok(())
     }
 
-    /// A peer takes this node for a neighbour: so be it, if there is room. Whether it is one now.
+    /// Accepts a peer that takes this node for a neighbour, if there is room; sends it a `Leave` otherwise. Returns
+    /// whether it is a neighbour now.
     pub(super) fn adopt(&mut self, cx: &mut Common, now: Now, peer: NodeId) -> bool {
         if self.neighbours.contains_key(&peer) {
             return true;

@@ -1,4 +1,4 @@
-//! Messages of one topic that others have and this node does not: whom to ask for them next, and when.
+//! Announced messages of one topic that have not arrived: whom to request each from, and when.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -7,49 +7,50 @@ use polypeer_ipc_protocol::ids::NodeId;
 
 use crate::gossip::message::MessageId;
 
-/// Messages waited for in one topic: seconds of the fastest one.
+/// Missing messages of one topic: several seconds of the fastest one.
 pub(super) const MAX_MISSING: usize = 4096;
-/// Peers remembered that have one.
+/// Holders remembered for each missing message.
 const MAX_HOLDERS: usize = 8;
 
-/// One message.
+/// A message that was announced and has not arrived.
 #[derive(Debug)]
 pub(super) struct Missing {
-    /// Who named it first, which counts as a promise.
+    /// The peer that announced it first, which counts as a promise.
     pub(super) first: NodeId,
-    /// Who has it and was not asked, in the order they said so.
+    /// Peers that announced it and were not asked, in the order of their announcements.
     pub(super) holders: Vec<NodeId>,
-    /// Who was asked last, and has not sent it.
+    /// The peer that was asked last and has not sent it.
     pub(super) asked: Option<NodeId>,
-    /// When that was.
+    /// When `asked` was asked.
     pub(super) asked_at: Instant,
-    /// How many were asked.
+    /// Number of requests sent.
     pub(super) tries: u8,
-    /// Whether it may still come by itself.
+    /// Whether it may still be pushed without a request.
     pub(super) live: bool,
     due: Instant,
 }
 
-/// All of them.
+/// All missing messages of one topic, ordered by their next request.
 #[derive(Debug, Default)]
 pub(super) struct AllMissing {
     messages: BTreeMap<MessageId, Missing>,
     due: BTreeSet<(Instant, MessageId)>,
 }
 
-/// What came of a peer's naming a message.
+/// Result of a peer's announcement.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Named {
-    /// It is waited for because of that.
+    /// The message is missing; this was its first announcement.
     First,
-    /// It is waited for anyway.
+    /// The message was missing before.
     Again,
-    /// There is no room.
+    /// There is no room for another missing message.
     Full,
 }
 
 impl AllMissing {
-    /// `holder` has a message. If nobody said so before, somebody is asked at `due`; `live`: unless it comes by itself.
+    /// Notes that `holder` announced a message. The first announcement schedules a request at `due`. `live`: the
+    /// message may still be pushed.
     pub(super) fn name(&mut self, id: MessageId, holder: NodeId, live: bool, due: Instant) -> Named {
         if let Some(missing) = self.messages.get_mut(&id) {
             if missing.holders.len() < MAX_HOLDERS
@@ -69,19 +70,19 @@ impl AllMissing {
         Named::First
     }
 
-    /// Whether half of the room is in use.
+    /// Whether half of [`MAX_MISSING`] is in use.
     pub(super) fn is_half_full(&self) -> bool {
         2 * self.messages.len() >= MAX_MISSING
     }
 
-    /// It came, or is given up.
+    /// Removes a message that arrived or is given up.
     pub(super) fn remove(&mut self, id: &MessageId) -> Option<Missing> {
         let missing = self.messages.remove(id)?;
         self.due.remove(&(missing.due, *id));
         Some(missing)
     }
 
-    /// The next one for which somebody is to be asked by now.
+    /// The first message whose request is due.
     pub(super) fn first_due(&self, now: Instant) -> Option<MessageId> {
         self.due.first().filter(|(due, _)| *due <= now).map(|(_, id)| *id)
     }
@@ -90,7 +91,7 @@ impl AllMissing {
         self.messages.get_mut(id)
     }
 
-    /// Somebody is to be asked at `due`.
+    /// Schedules the next request of a message.
     pub(super) fn postpone(&mut self, id: MessageId, due: Instant) {
         if let Some(missing) = self.messages.get_mut(&id) {
             self.due.remove(&(missing.due, id));
@@ -99,12 +100,12 @@ impl AllMissing {
         }
     }
 
-    /// When the first is due.
+    /// When the first request is due.
     pub(super) fn next(&self) -> Option<Instant> {
         self.due.first().map(|(due, _)| *due)
     }
 
-    /// Takes everything.
+    /// Removes all messages.
     pub(super) fn drain(&mut self) -> Vec<Missing> {
         self.due.clear();
         std::mem::take(&mut self.messages).into_values().collect()

@@ -1,5 +1,6 @@
-//! One topic: who its neighbours are ([`overlay`], [`join`], [`exchange`]), how messages travel among them ([`tree`]), and how those that were
-//! lost are found again ([`repair`]).
+//! State of one topic: its neighbours ([`overlay`], [`join`], [`exchange`]), how messages travel among them ([`tree`]),
+//! how lost messages are recovered ([`repair`]), messages that wait for a verdict ([`judge`]), and messages published
+//! without a subscription ([`offer`]).
 
 mod exchange;
 mod join;
@@ -32,33 +33,33 @@ use offer::Offer;
 use overlay::{Joining, Search};
 use store::Store;
 
-/// One topic.
+/// State of one topic that this node subscribes or publishes to.
 pub(super) struct Topic {
     id: TopicId,
     name: Name,
-    /// Who decides what is passed on; `None`: this node only published.
+    /// Who validates messages; `None`: this node only publishes.
     subscribed: Option<Validation>,
-    /// What this node published without being subscribed, and to whom it was given.
+    /// Messages published without a subscription, and the peers they are given to.
     offer: Offer,
-    /// Subscribed peers that are connected.
+    /// Connected peers that are subscribed.
     candidates: BTreeSet<NodeId>,
     neighbours: BTreeMap<NodeId, Neighbour>,
-    /// Peers that were asked to be neighbours.
+    /// Peers whose answer to a `Join` is pending.
     joining: BTreeMap<NodeId, Joining>,
-    /// Peers that are not asked to be neighbours, and until when.
+    /// Peers not to be asked to be neighbours, and until when.
     refused: BTreeMap<NodeId, Instant>,
-    /// Subscribers that can be connected.
+    /// Address records of subscribers that can be dialed.
     known: Vec<Arc<AddressRecord>>,
     search: Search,
     store: Store,
     missing: AllMissing,
-    /// Buckets to be compared with neighbours, and how often yet.
+    /// Numbers of buckets to be compared with neighbours, and how many comparisons are left.
     rounds: BTreeMap<u32, u8>,
-    /// Messages that wait for a verdict, and until when.
+    /// Messages that wait for a verdict, with their deadlines.
     unjudged: VecDeque<(Instant, MessageId)>,
-    /// Messages in a row that had to be asked for.
+    /// Messages in a row that had to be requested.
     misses: u32,
-    /// When the tree was last made shorter.
+    /// When a path of the tree was last shortened.
     shortened: Option<Instant>,
     announced: bool,
     info: TopicInfo,
@@ -92,7 +93,7 @@ impl Topic {
         self.id
     }
 
-    /// A connected peer said that it is subscribed, before this node took part.
+    /// Adds a connected peer that said it is subscribed before this node took part.
     pub(super) fn candidate(&mut self, peer: NodeId) {
         self.candidates.insert(peer);
     }
@@ -105,22 +106,22 @@ impl Topic {
         TopicInfo { neighbours: self.neighbours.len() as u32, ..self.info.clone() }
     }
 
-    /// A message that others can have of this node.
+    /// Finds a message that this node serves to others.
     pub(super) fn message(&self, id: &MessageId) -> Option<Arc<Message>> {
         self.store.held(id).map(|(message, _)| Arc::clone(message))
     }
 
-    /// Bytes of messages kept, and names remembered.
+    /// Bytes of messages kept, and number of ids remembered.
     pub(super) fn size(&self) -> (usize, usize) {
         (self.store.bytes(), self.store.names())
     }
 
-    /// Lets go of the oldest messages until all take at most `limit` bytes.
+    /// Drops the oldest messages until all take at most `limit` bytes.
     pub(super) fn trim(&mut self, cx: &mut Common, limit: usize) {
         self.change_store(cx, |store| store.trim(limit));
     }
 
-    /// Changes the store and keeps the node's count of its bytes.
+    /// Changes the store, and the node's count of its bytes accordingly.
     fn change_store<T>(&mut self, cx: &mut Common, change: impl FnOnce(&mut Store) -> T) -> T {
         let before = self.store.bytes();
         let result = change(&mut self.store);
@@ -128,7 +129,7 @@ impl Topic {
         result
     }
 
-    /// Takes part from now on, or lets somebody else decide from now on.
+    /// Subscribes, or changes who validates.
     pub(super) fn subscribe(&mut self, cx: &mut Common, now: Now, validation: Validation) {
         if self.subscribed.replace(validation).is_some() {
             return;
@@ -138,7 +139,7 @@ impl Topic {
             (Work::Shuffle, cx.config.shuffle),
             (Work::Refresh, cx.config.refresh),
         ] {
-            let after = cx.about(after);
+            let after = cx.jittered(after);
             cx.timers.set(Some(self.id), work, now.at + after);
         }
         self.announce(cx);
@@ -146,7 +147,7 @@ impl Topic {
         self.maintain(cx, now);
     }
 
-    /// Says where others look that this node is subscribed, if it can be reached; or no longer.
+    /// Lists this node in the DHT as a subscriber if it is one and can be dialed; removes it otherwise.
     pub(super) fn announce(&mut self, cx: &mut Common) {
         let wanted = self.is_subscribed() && !cx.own.is_empty();
         if wanted != std::mem::replace(&mut self.announced, wanted) {
@@ -155,7 +156,7 @@ impl Topic {
         }
     }
 
-    /// Takes part no longer. The topic is dropped after this.
+    /// Leaves the topic, which the caller then drops.
     pub(super) fn leave(&mut self, cx: &mut Common) {
         self.subscribed = None;
         self.announce(cx);
@@ -167,13 +168,13 @@ impl Topic {
             }
         }
         for missing in self.missing.drain() {
-            Self::let_off(cx, &missing);
+            Self::free_places(cx, &missing);
         }
         cx.bytes -= self.store.bytes();
         cx.timers.clear(self.id);
     }
 
-    /// A frame about this topic.
+    /// Handles a frame of this topic.
     pub(super) fn handle(&mut self, cx: &mut Common, now: Now, from: NodeId, frame: Frame) -> Result<(), Misbehaviour> {
         if let Some(neighbour) = self.neighbours.get_mut(&from) {
             neighbour.heard = now.at;
@@ -194,7 +195,7 @@ impl Topic {
         Ok(())
     }
 
-    /// Does what is due.
+    /// Does one kind of work that is due.
     pub(super) fn work(&mut self, cx: &mut Common, now: Now, work: Work) {
         match work {
             Work::Flush => self.flush(cx),
@@ -217,11 +218,11 @@ impl Topic {
         self.arm_expiry(cx, now);
     }
 
-    /// Expiry comes in steps, so that it costs nothing per message.
+    /// Arms the next expiry: in steps of at least an eighth of `keep`, so that it costs nothing per message.
     fn arm_expiry(&self, cx: &mut Common, now: Now) {
         if self.store.names() > 0 {
             let next = self.store.oldest().unwrap_or(now.at) + cx.config.keep;
-            cx.timers.by(Some(self.id), Work::Expire, next.max(now.at + cx.config.keep / 8));
+            cx.timers.set_earliest(Some(self.id), Work::Expire, next.max(now.at + cx.config.keep / 8));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a node knows of one neighbour in one topic.
+//! State of one neighbour in one topic.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -6,33 +6,35 @@ use std::time::{Duration, Instant};
 use crate::gossip::message::MessageId;
 use crate::gossip::wire::{Bucket, MAX_BUCKETS};
 
-/// How often a neighbour is asked for the messages of a bucket that stays different.
+/// Requests to a neighbour for the list of a bucket that stays different.
 const MAX_LISTED: u8 = 4;
 
-/// The best standing in a topic: what a neighbour passed on long ago does not count for ever.
+/// The highest standing in a topic: what a neighbour passed on long ago does not count for ever.
 const BEST: i16 = 20;
-/// The standing at which it is let go.
+/// The standing at which a neighbour is dropped.
 const WORST: i16 = -20;
-/// What a rejected message of its own costs; one that it passed on costs 1, as each accepted one earns.
+/// Cost in standing of a rejected message of its own. A rejected one that it passed on costs 1; an accepted one earns
+/// 1.
 const ITS_OWN: i16 = 4;
 
-/// One neighbour.
+/// A neighbour in one topic.
 #[derive(Debug)]
 pub(super) struct Neighbour {
-    /// Whether messages are pushed to it, rather than named.
+    /// Whether messages are pushed to it; they are announced otherwise.
     pub(super) push: bool,
-    /// Whether this node asked for it, rather than the other way round.
+    /// Whether this node asked it to be a neighbour; it asked this node otherwise.
     pub(super) chosen: bool,
-    /// When it last said something.
+    /// When its last frame of this topic arrived.
     pub(super) heard: Instant,
-    /// Messages to be named to it, with their hops.
+    /// Messages to be announced to it, with their hops.
     pub(super) haves: Vec<(MessageId, u8)>,
-    /// What plugins thought of what it sent.
+    /// Verdicts of plugins on the messages that it sent: up when accepted, down when rejected.
     standing: i16,
     pruned: Option<Instant>,
-    /// Fingerprints of buckets that were the same there.
+    /// Fingerprints of buckets that were the same at the neighbour, by number.
     same: BTreeMap<u32, u64>,
-    /// Fingerprints of buckets that were other ones there, and how often their messages were asked for.
+    /// Fingerprints of buckets that were different at the neighbour, by number, and how often their lists were
+    /// requested.
     listed: BTreeMap<u32, (u64, u8)>,
 }
 
@@ -50,7 +52,7 @@ impl Neighbour {
         }
     }
 
-    /// Whether to tell it to push no more: it needs a moment to hear of it.
+    /// Whether to send it a `Prune` now: at most one in each `pause`, as it takes effect after a round trip.
     pub(super) fn may_prune(&mut self, now: Instant, pause: Duration) -> bool {
         let may = self.pruned.is_none_or(|pruned| pruned + pause <= now);
         if may {
@@ -59,18 +61,18 @@ impl Neighbour {
         may
     }
 
-    /// A plugin accepted a message that it sent.
+    /// Raises its standing: a plugin accepted a message that it sent.
     pub(super) fn accepted(&mut self) {
         self.standing = (self.standing + 1).min(BEST);
     }
 
-    /// A plugin rejected a message that it sent. Whether that was once too often.
+    /// Lowers its standing: a plugin rejected a message that it sent. Returns whether its standing is exhausted.
     pub(super) fn rejected(&mut self, is_author: bool) -> bool {
         self.standing -= if is_author { ITS_OWN } else { 1 };
         self.standing <= WORST
     }
 
-    /// The bucket is the same there.
+    /// Notes that the bucket is the same at the neighbour.
     pub(super) fn agrees(&mut self, bucket: &Bucket) {
         self.same.insert(bucket.number, bucket.fingerprint);
         self.listed.remove(&bucket.number);
@@ -79,12 +81,12 @@ impl Neighbour {
         }
     }
 
-    /// Whether the neighbour is known to know all of this, and nothing else.
+    /// Whether the neighbour is known to have the same bucket.
     pub(super) fn has(&self, bucket: &Bucket) -> bool {
         self.same.get(&bucket.number) == Some(&bucket.fingerprint)
     }
 
-    /// The bucket is another one there; whether to ask for its messages, again.
+    /// Notes that the bucket is different at the neighbour. Returns whether to request its list once more.
     pub(super) fn differs(&mut self, bucket: &Bucket) -> bool {
         let entry = self.listed.entry(bucket.number).or_insert((bucket.fingerprint, 0));
         if entry.0 != bucket.fingerprint {

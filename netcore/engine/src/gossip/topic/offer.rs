@@ -1,5 +1,5 @@
-//! Messages that this node publishes to a topic it is not subscribed to: given to one subscriber, named to two more,
-//! which ask for what does not reach them, and kept a while for those who come.
+//! Messages that this node publishes to a topic without being subscribed. It pushes them to one subscriber, announces
+//! them to two more, and keeps them for a while for subscribers that connect later.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,18 +15,18 @@ use crate::gossip::timers::Work;
 use crate::gossip::wire::{Frame, MAX_IDS};
 use crate::now::Now;
 
-/// Subscribers that are told.
+/// Subscribers that the messages are given to.
 const TOLD: usize = 3;
-/// When messages are named to them again, for what was lost.
+/// Interval at which messages are announced again, to recover lost ones.
 const AGAIN: Duration = Duration::from_secs(2);
-/// How often.
+/// Repeated announcements after the last message.
 const TIMES: u8 = 3;
 
-/// To whom the messages are given.
+/// The subscribers that the messages are given to.
 #[derive(Debug, Default)]
 pub(super) struct Offer {
     told: BTreeSet<NodeId>,
-    /// Messages are pushed to this one.
+    /// The one that messages are pushed to; they are announced to the others.
     entry: Option<NodeId>,
     left: u8,
     /// When the topic is dropped.
@@ -34,12 +34,12 @@ pub(super) struct Offer {
 }
 
 impl Topic {
-    /// Whether nothing keeps this topic any more.
+    /// Whether the topic may be dropped: not subscribed, and its published messages have expired.
     pub(in crate::gossip) fn is_over(&self, now: Now) -> bool {
         !self.is_subscribed() && self.offer.until.is_none_or(|until| until <= now.at)
     }
 
-    /// Gives a message of this node to subscribers. To how many.
+    /// Gives a message of this node to subscribers. Returns to how many.
     pub(super) fn offer(&mut self, cx: &mut Common, now: Now, message: &Arc<Message>) -> u32 {
         let until = now.at + cx.config.keep;
         self.offer.until = Some(until);
@@ -48,7 +48,7 @@ impl Topic {
         let mut given = 0;
         for &peer in &self.offer.told {
             if !cx.may_send(peer, Kind::Given, now) {
-                continue; // it is named again
+                continue; // it is announced again
             }
             given += 1;
             let frame = if self.offer.entry == Some(peer) {
@@ -62,17 +62,17 @@ impl Topic {
         given
     }
 
-    /// Picks subscribers to give messages to; looks for some if there are too few.
+    /// Picks subscribers to give messages to; searches for more if there are too few.
     fn choose(&mut self, cx: &mut Common, now: Now) {
         let candidates = &self.candidates;
         self.offer.told.retain(|peer| cx.peers.contains_key(peer));
-        // By chance, so that nobody is chosen by everybody for a node id made for it.
+        // At random, so that no node can make itself the one that everybody chooses by its node id.
         let mut others: Vec<_> = candidates.difference(&self.offer.told).copied().collect();
         while self.offer.told.len() < TOLD && !others.is_empty() {
-            self.offer.told.insert(others.swap_remove(cx.below(others.len())));
+            self.offer.told.insert(others.swap_remove(cx.random_below(others.len())));
         }
         if self.offer.entry.is_none_or(|entry| !self.offer.told.contains(&entry)) && !self.offer.told.is_empty() {
-            self.offer.entry = self.offer.told.iter().nth(cx.below(self.offer.told.len())).copied();
+            self.offer.entry = self.offer.told.iter().nth(cx.random_below(self.offer.told.len())).copied();
         }
         if self.offer.told.len() < TOLD {
             self.offer_found(cx, now);
@@ -80,7 +80,7 @@ impl Topic {
         }
     }
 
-    /// Connects to subscribers that were found, while there are too few to give messages to.
+    /// Gives the messages to known subscribers, dialing them if need be, while there are too few.
     pub(super) fn offer_found(&mut self, cx: &mut Common, now: Now) {
         if self.is_subscribed() || self.offer.until.is_none() {
             return;
@@ -103,7 +103,7 @@ impl Topic {
         }
     }
 
-    /// A subscriber is connected: it is given what was published, if others are too few.
+    /// Gives the messages to a connected subscriber, if there are too few.
     pub(super) fn offer_to(&mut self, cx: &mut Common, _now: Now, peer: NodeId) {
         if self.is_subscribed() || self.offer.until.is_none() || self.offer.told.len() >= TOLD {
             return;
@@ -117,7 +117,7 @@ impl Topic {
         self.name_all(cx, peer);
     }
 
-    /// Names everything kept to a subscriber, which asks for what it lacks at once.
+    /// Announces all messages kept to a subscriber, which requests those it lacks at once.
     fn name_all(&self, cx: &mut Common, peer: NodeId) {
         let all: Vec<_> = self.store.all_held().map(|(message, hops)| (message.short(), hops)).collect();
         for part in all.chunks(MAX_IDS) {
@@ -125,7 +125,7 @@ impl Topic {
         }
     }
 
-    /// Names everything kept again.
+    /// Announces all messages kept again.
     pub(super) fn offer_again(&mut self, cx: &mut Common, now: Now) {
         if self.is_subscribed() {
             return;

@@ -1,5 +1,5 @@
-//! Who a topic's neighbours are: a few subscribers picked at random, symmetric, replaced when they go; and more of
-//! them remembered to replace them by (HyParView, Leitão, Pereira and Rodrigues 2007, without its random walks: whoever
+//! Choice of a topic's neighbours: a few random subscribers, symmetric, replaced when they go, and more subscribers
+//! remembered as replacements (HyParView, Leitão, Pereira and Rodrigues 2007, without its random walks: a node that
 //! refuses a newcomer tells it of others).
 
 use std::sync::Arc;
@@ -16,46 +16,47 @@ use crate::gossip::timers::Work;
 use crate::gossip::wire::Frame;
 use crate::now::Now;
 
-/// How long the answer to a `Join` is waited for.
+/// Timeout of the answer to a `Join`.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long a peer that refused, left or did not answer is not asked again.
+/// Time for which a peer that refused, left or did not answer is not asked again.
 pub(super) const REFUSED: Duration = Duration::from_secs(60);
-/// How long a peer that does not keep its promises is no neighbour.
+/// Time for which a peer that broke its promises is no neighbour.
 pub(super) const BANNED: Duration = Duration::from_secs(600);
-/// Peers remembered that are not to be asked.
+/// Peers remembered as not to be asked.
 const MAX_REFUSED: usize = 256;
-/// Neighbours that this node picks itself, however many picked it: not all may be somebody's who wants to surround it.
+/// Neighbours that this node chooses itself, however many chose it: an attacker who wants to surround it cannot hold
+/// all places.
 pub(super) const CHOSEN: usize = 2;
 
-/// A peer that was asked to be a neighbour.
+/// A pending `Join`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Joining {
-    /// Until when the answer is waited for.
+    /// Deadline of the answer.
     until: Instant,
-    /// Whether messages are to be pushed between the two: this node has no edge into the tree.
+    /// Whether the two are to push messages to each other: this node has no edge into the tree.
     urgent: bool,
 }
 
-/// Where the search for subscribers is.
+/// State of the search for subscribers.
 #[derive(Debug, Default)]
 pub(super) struct Search {
-    /// Somebody looks now.
+    /// Whether the driver searches now.
     running: bool,
-    /// Not again before.
+    /// Earliest time of the next search.
     pub(super) next: Option<Instant>,
-    /// How long to wait after that.
+    /// Wait between the next two searches.
     pause: Option<Duration>,
 }
 
 impl Topic {
-    /// How many neighbours are to be found.
+    /// Number of neighbours still to be found.
     pub(super) fn lack(&self, cx: &Common) -> usize {
         let chosen = self.neighbours.values().filter(|neighbour| neighbour.chosen).count();
         let lack = cx.config.neighbours.saturating_sub(self.neighbours.len());
         lack.max(CHOSEN.saturating_sub(chosen))
     }
 
-    /// Asks for neighbours while there are too few.
+    /// Asks more peers to be neighbours while there are too few.
     pub(super) fn maintain(&mut self, cx: &mut Common, now: Now) {
         let late = self.joining.iter().filter(|(_, joining)| joining.until <= now.at);
         let silent: Vec<_> = late.map(|(peer, _)| *peer).collect();
@@ -85,14 +86,14 @@ impl Topic {
         }
     }
 
-    /// Asks one more peer: one that is connected, or else one that can be.
+    /// Asks one more peer, preferably one that is connected. Returns `false` when there is none to ask or dial.
     fn seek(&mut self, cx: &mut Common, now: Now) -> bool {
         let asked = |peer: &NodeId| {
             self.neighbours.contains_key(peer) || self.joining.contains_key(peer) || self.refused.contains_key(peer)
         };
         let connected: Vec<_> = self.candidates.iter().filter(|peer| !asked(peer)).copied().collect();
         if !connected.is_empty() {
-            let peer = connected[cx.below(connected.len())];
+            let peer = connected[cx.random_below(connected.len())];
             self.join(cx, now, peer);
             return true;
         }
@@ -101,7 +102,7 @@ impl Topic {
         if others.is_empty() {
             return false;
         }
-        let record = &others[cx.below(others.len())];
+        let record = &others[cx.random_below(others.len())];
         self.join_or_dial(cx, now, record)
     }
 
@@ -115,27 +116,27 @@ impl Topic {
 
     fn join(&mut self, cx: &mut Common, now: Now, peer: NodeId) {
         let record = cx.peers.get(&peer).and_then(|known| cx.own_for(known.zone));
-        // One edge into the tree is enough, and keeps it one.
+        // One edge into the tree is enough; a second would close a cycle.
         let urgent = !self.is_in_tree() && !self.joining.values().any(|joining| joining.urgent);
         cx.send(peer, Frame::Join { topic: self.id, urgent, record });
         let until = now.at + JOIN_TIMEOUT;
         self.joining.insert(peer, Joining { until, urgent });
-        cx.timers.by(Some(self.id), Work::Maintain, until);
+        cx.timers.set_earliest(Some(self.id), Work::Maintain, until);
     }
 
-    /// Looks for subscribers, unless that was done a moment ago.
+    /// Starts a search for subscribers, unless one runs or was done a moment ago.
     pub(super) fn find(&mut self, cx: &mut Common, now: Now) {
         if self.search.running || self.search.next.is_some_and(|next| next > now.at) {
             return;
         }
         let pause = self.search.pause.unwrap_or(cx.config.find).min(cx.config.refresh);
         self.search.running = true;
-        self.search.next = Some(now.at + cx.about(pause));
+        self.search.next = Some(now.at + cx.jittered(pause));
         self.search.pause = Some(pause * 2);
         cx.output(Output::FindSubscribers { topic: self.name.clone() });
     }
 
-    /// Somebody looked, and found these.
+    /// Ends a search with the subscribers found.
     pub(in crate::gossip) fn found(&mut self, cx: &mut Common, now: Now, found: Vec<Arc<AddressRecord>>) {
         self.search.running = false;
         for record in found.into_iter().take(cx.config.known) {
@@ -147,7 +148,7 @@ impl Topic {
         self.maintain(cx, now);
     }
 
-    /// Remembers where a subscriber is; a random other one is forgotten when there are too many.
+    /// Remembers a subscriber's address record, in place of a random other one when there are too many.
     pub(super) fn remember(&mut self, cx: &mut Common, record: Arc<AddressRecord>) {
         if record.node == cx.me {
             return;
@@ -159,12 +160,12 @@ impl Topic {
         } else if self.known.len() < cx.config.known {
             self.known.push(record);
         } else {
-            let at = cx.below(self.known.len());
+            let at = cx.random_below(self.known.len());
             self.known[at] = record;
         }
     }
 
-    /// Subscribers that can be connected, for this node's offers.
+    /// Address records of subscribers that can be dialed.
     pub(super) fn known(&self) -> &[Arc<AddressRecord>] {
         &self.known
     }
@@ -175,12 +176,12 @@ impl Topic {
         }
     }
 
-    /// Whether messages are pushed to this node by anybody, as far as it knows.
+    /// Whether any neighbour pushes messages to this node, as far as it knows.
     fn is_in_tree(&self) -> bool {
         self.neighbours.values().any(|neighbour| neighbour.push)
     }
 
-    /// The two are neighbours from now on; if it is `urgent` to the other one, with an edge of the tree between them.
+    /// Makes the peer a neighbour; with an edge of the tree between the two if it is `urgent` for either.
     pub(super) fn link(&mut self, cx: &mut Common, now: Now, peer: NodeId, urgent: bool) {
         let joining = self.joining.remove(&peer);
         self.refused.remove(&peer);
@@ -194,7 +195,7 @@ impl Topic {
         self.compare(cx, peer);
     }
 
-    /// The two are neighbours no longer.
+    /// Ends being neighbours. The peer is not asked again for the time `until`.
     pub(super) fn unlink(&mut self, cx: &mut Common, now: Now, peer: NodeId, until: Duration) {
         self.joining.remove(&peer);
         self.refuse(peer, now.at + until);
@@ -210,12 +211,12 @@ impl Topic {
         self.maintain(cx, now);
     }
 
-    /// Has a random neighbour push if none does any more.
+    /// Asks a random neighbour to push if none does any more.
     fn return_to_tree(&mut self, cx: &mut Common) {
         if self.is_in_tree() || self.neighbours.is_empty() {
             return;
         }
-        let at = cx.below(self.neighbours.len());
+        let at = cx.random_below(self.neighbours.len());
         if let Some((&peer, neighbour)) = self.neighbours.iter_mut().nth(at) {
             neighbour.push = true;
             cx.stats.grafts += 1;
@@ -223,7 +224,7 @@ impl Topic {
         }
     }
 
-    /// A connected peer is subscribed, or is not.
+    /// Notes that a connected peer has subscribed or unsubscribed.
     pub(in crate::gossip) fn peer_subscribed(&mut self, cx: &mut Common, now: Now, peer: NodeId, subscribed: bool) {
         if subscribed {
             if self.candidates.insert(peer) {
@@ -238,7 +239,7 @@ impl Topic {
         }
     }
 
-    /// A peer is connected that was dialed for this topic.
+    /// Handles a successful dial for this topic.
     pub(in crate::gossip) fn dialed(&mut self, cx: &mut Common, now: Now, peer: NodeId) {
         if self.is_subscribed() {
             if !self.neighbours.contains_key(&peer) && !self.joining.contains_key(&peer) {
@@ -249,14 +250,14 @@ impl Topic {
         }
     }
 
-    /// A peer could not be connected that was dialed for this topic.
+    /// Handles a failed dial for this topic.
     pub(in crate::gossip) fn not_dialed(&mut self, cx: &mut Common, now: Now, peer: NodeId) {
         self.known.retain(|record| record.node != peer);
         self.refuse(peer, now.at + REFUSED);
         self.maintain(cx, now);
     }
 
-    /// A peer is not connected any more.
+    /// Removes a peer that is no longer connected.
     pub(in crate::gossip) fn peer_down(
         &mut self,
         cx: &mut Common,
@@ -274,7 +275,7 @@ impl Topic {
             self.return_to_tree(cx);
         }
         if joining || neighbour.is_some() {
-            self.refuse(peer, now.at + REFUSED); // so that whoever is there is asked first
+            self.refuse(peer, now.at + REFUSED); // so that connected peers are asked first
             self.maintain(cx, now);
         }
     }

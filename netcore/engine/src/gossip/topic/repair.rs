@@ -1,5 +1,5 @@
-//! How two neighbours find out that one of them lacks something: they compare fingerprints of short spans of the recent
-//! past, and list those that differ. It finds whatever was lost, however it was, also by a node that comes late.
+//! Recovery of lost messages: two neighbours compare fingerprints of short spans of the recent past, and list the
+//! messages of those that differ. This finds every lost message, whatever the cause, also for a node that comes late.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -14,17 +14,17 @@ use crate::gossip::timers::Work;
 use crate::gossip::wire::{BUCKET, Bucket, Frame, MAX_BUCKETS, MAX_IDS};
 use crate::now::Now;
 
-/// How long after its end a bucket is compared: what is under way has arrived by then.
+/// Seconds after its end at which a bucket is compared: messages in flight have arrived by then.
 const SETTLED: u64 = 2;
-/// How often a bucket is compared, besides with every heartbeat.
+/// Comparisons of a changed bucket, besides those of each heartbeat.
 const ROUNDS: u8 = 1;
-/// Messages listed in one answer.
+/// Messages listed in answer to one `List`.
 const MAX_LISTED: usize = 4 * MAX_IDS;
-/// What a name that is looked at for a list costs of what a peer may ask for, bytes.
+/// Bytes that each listed id takes from the peer's rate limit.
 const LISTED_BYTES: usize = 17;
 
 impl Topic {
-    /// A bucket changed: it is to be compared once it is complete.
+    /// Schedules the comparison of a changed bucket for when it is complete.
     pub(super) fn changed(&mut self, cx: &mut Common, now: Now, number: u32) {
         if self.rounds.insert(number, ROUNDS) == Some(ROUNDS) {
             return;
@@ -33,11 +33,11 @@ impl Topic {
             self.rounds.pop_first();
         }
         let wait = complete(number).saturating_sub(now.unix).min(4 * BUCKET);
-        let at = now.at + Duration::from_secs(wait) + cx.about(Duration::from_secs(1));
-        cx.timers.by(Some(self.id), Work::Digest, at);
+        let at = now.at + Duration::from_secs(wait) + cx.jittered(Duration::from_secs(1));
+        cx.timers.set_earliest(Some(self.id), Work::Digest, at);
     }
 
-    /// Compares what is complete and was not found the same.
+    /// Compares complete buckets with each neighbour that is not known to have the same.
     pub(super) fn digest(&mut self, cx: &mut Common, now: Now) {
         let due: Vec<u32> = self.rounds.keys().copied().filter(|number| complete(*number) <= now.unix).collect();
         let buckets: Vec<Bucket> = due.iter().map(|number| self.store.bucket(*number)).collect();
@@ -56,12 +56,12 @@ impl Topic {
             }
         }
         if !self.rounds.is_empty() {
-            let next = now.at + cx.about(cx.config.digest);
+            let next = now.at + cx.jittered(cx.config.digest);
             cx.timers.set(Some(self.id), Work::Digest, next);
         }
     }
 
-    /// Compares everything that can be had with one neighbour, and says thereby that it is one.
+    /// Compares all buckets in which messages are held with one neighbour; also a keepalive.
     pub(super) fn compare(&self, cx: &mut Common, peer: NodeId) {
         cx.send(peer, Frame::Digest { topic: self.id, buckets: self.store.buckets() });
     }
@@ -77,7 +77,7 @@ impl Topic {
             if ours == *theirs {
                 neighbour.agrees(theirs);
             } else if ours.count <= theirs.count && neighbour.differs(theirs) {
-                // Otherwise it lacks something, and asks once it has heard what is here.
+                // Otherwise the peer lacks something, and requests it once it has this node's digest.
                 differ.push(theirs.number);
             }
         }
@@ -90,7 +90,7 @@ impl Topic {
         if !self.neighbours.contains_key(&from) {
             return;
         }
-        // Looking costs as much as there are names, also of messages that are gone: it is paid for before.
+        // The cost of a list grows with the number of ids, expired messages included: it is charged before.
         let buckets: BTreeSet<u32> = buckets.iter().copied().collect();
         let names: usize = buckets.iter().map(|number| self.store.names_to_list(*number)).sum();
         if names == 0 || !cx.may(from, Kind::Served, names * LISTED_BYTES, now) {
@@ -106,7 +106,7 @@ impl Topic {
     }
 }
 
-/// The second at which a bucket is complete everywhere.
+/// Unix time at which a bucket is complete at every node, seconds.
 fn complete(number: u32) -> u64 {
     (u64::from(number) + 1) * BUCKET + SETTLED
 }

@@ -1,5 +1,5 @@
-//! The messages of one topic: whole for a while, by name for as long as they could be replayed, and as fingerprints
-//! of short spans of time, by which two nodes see what one of them lacks.
+//! The messages of one topic: whole for a while, by id for as long as they could be replayed, and as fingerprints of
+//! short spans of time, by which two nodes notice that one of them lacks something.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -11,32 +11,32 @@ use crate::gossip::message::{MESSAGE_LIFETIME, Message, MessageId};
 use crate::gossip::wire::{BUCKET, Bucket, MAX_BUCKETS};
 use crate::now::Now;
 
-/// What is left of a message.
+/// What is kept of a message.
 #[derive(Debug, Clone)]
 enum Content {
-    /// A plugin has not judged it.
+    /// It waits for a plugin's verdict.
     Waiting(Arc<Message>),
-    /// Neighbours can have it.
+    /// It is served to neighbours.
     Held(Arc<Message>),
-    /// Its name.
+    /// Only its id.
     Gone,
 }
 
-/// How a message came.
+/// How a message arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Way {
-    /// Through how many nodes.
+pub(super) struct Arrival {
+    /// Number of links it crossed from its author; 0 for a message of this node.
     pub(super) hops: u8,
-    /// Whether one of them had to ask for it.
+    /// Whether a node on its path had to request it.
     pub(super) repair: bool,
-    /// From whom; `None`: it is this node's.
+    /// The peer that sent it; `None`: this node published it.
     pub(super) from: Option<NodeId>,
 }
 
-/// One message that came.
+/// A message that arrived.
 #[derive(Debug, Clone)]
 pub(super) struct Known {
-    pub(super) way: Way,
+    pub(super) arrival: Arrival,
     time: u64,
     content: Content,
 }
@@ -48,7 +48,7 @@ struct Span {
     held: u32,
 }
 
-/// All of them.
+/// All messages of one topic.
 #[derive(Debug, Default)]
 pub(super) struct Store {
     known: BTreeMap<MessageId, Known>,
@@ -56,14 +56,15 @@ pub(super) struct Store {
     kept: VecDeque<(Instant, MessageId)>,
     spans: BTreeMap<u32, Span>,
     bytes: usize,
-    /// Messages of this time or before are not taken: their names may be forgotten.
+    /// Messages of this time or before are not accepted: their ids may be forgotten.
     floor: Option<u64>,
 }
 
-/// How far ahead a message may be dated while half of the room for names is in use, seconds: what honest clocks differ by.
+/// How far in the future a message's time may be while half of the room for ids is in use, seconds: the difference of
+/// honest clocks.
 const EARLY: u64 = 5;
 
-/// In which bucket a message of this time is.
+/// The number of the bucket of a message's time.
 pub(super) fn bucket_of(time: u64) -> u32 {
     u32::try_from(time / BUCKET).unwrap_or(u32::MAX)
 }
@@ -73,27 +74,27 @@ impl Store {
         self.known.get(id)
     }
 
-    /// A message that neighbours can have, and how many nodes it came through.
+    /// Finds a message that is served to neighbours, and its hops.
     pub(super) fn held(&self, id: &MessageId) -> Option<(&Arc<Message>, u8)> {
         match self.known.get(id) {
-            Some(Known { content: Content::Held(message), way, .. }) => Some((message, way.hops)),
+            Some(Known { content: Content::Held(message), arrival, .. }) => Some((message, arrival.hops)),
             _ => None,
         }
     }
 
-    /// Bytes of messages that are here whole.
+    /// Bytes of messages kept whole.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Names remembered.
+    /// Number of ids remembered.
     pub(super) fn names(&self) -> usize {
         self.known.len()
     }
 
-    /// Whether a message of this time is taken, where so many names are remembered: not if it could have been here and was
-    /// forgotten. What is dated ahead is remembered longest and pushes the present out, so that it has half of the room;
-    /// and nothing dated ahead of this node's clock is ever forgotten, as that would keep out the present.
+    /// Whether a message of this time is accepted, with room for `limit` ids: not if its id could be among the
+    /// forgotten ones. Messages of the future are remembered longest and would push out present ones: they get half of
+    /// the room. An id ahead of this node's clock is never forgotten, as that would keep out present messages.
     pub(super) fn takes(&self, now: Now, time: u64, limit: usize) -> bool {
         let is_half_full = 2 * self.known.len() >= limit;
         let is_all_ahead =
@@ -103,13 +104,13 @@ impl Store {
             && !(is_all_ahead && time > now.unix)
     }
 
-    /// Enters a message that is not known; `waiting`: for a plugin's verdict. Names beyond `limit` are forgotten, oldest
-    /// first, and with them the right of messages as old to come.
-    pub(super) fn insert(&mut self, now: Now, message: &Arc<Message>, way: Way, waiting: bool, limit: usize) {
+    /// Adds a new message; `waiting`: for a plugin's verdict. Ids beyond `limit` are forgotten, oldest first; messages
+    /// as old as those are no longer accepted.
+    pub(super) fn insert(&mut self, now: Now, message: &Arc<Message>, arrival: Arrival, waiting: bool, limit: usize) {
         let (id, time) = (message.short(), message.time());
         let content = if waiting { Content::Waiting(Arc::clone(message)) } else { Content::Held(Arc::clone(message)) };
         self.bytes += message.size();
-        self.known.insert(id, Known { way, time, content });
+        self.known.insert(id, Known { arrival, time, content });
         self.by_time.insert((time, id));
         self.kept.push_back((now.at, id));
         let span = self.spans.entry(bucket_of(time)).or_default();
@@ -128,25 +129,26 @@ impl Store {
         }
     }
 
-    /// A plugin accepted it: neighbours can have it. `None` unless it was waiting.
-    pub(super) fn accept(&mut self, id: &MessageId) -> Option<(Arc<Message>, Way)> {
+    /// Serves an accepted message to neighbours from now on. `None` unless it was waiting.
+    pub(super) fn accept(&mut self, id: &MessageId) -> Option<(Arc<Message>, Arrival)> {
         let known = self.known.get_mut(id)?;
         let Content::Waiting(message) = &known.content else { return None };
         let message = Arc::clone(message);
         known.content = Content::Held(Arc::clone(&message));
-        Some((message, known.way))
+        Some((message, known.arrival))
     }
 
-    /// A plugin does not want it passed on: only its name stays. The message and how it came, if it was waiting.
-    pub(super) fn refuse(&mut self, id: &MessageId) -> Option<(Arc<Message>, Way)> {
+    /// Keeps only the id of a message that a plugin rejected or ignored. Returns the message and how it arrived, if it
+    /// was waiting.
+    pub(super) fn refuse(&mut self, id: &MessageId) -> Option<(Arc<Message>, Arrival)> {
         let known = self.known.get(id)?;
         let Content::Waiting(message) = &known.content else { return None };
-        let (message, way) = (Arc::clone(message), known.way);
+        let (message, arrival) = (Arc::clone(message), known.arrival);
         self.empty(id);
-        Some((message, way))
+        Some((message, arrival))
     }
 
-    /// Lets go of the message, not of its name.
+    /// Drops the message and keeps its id.
     fn empty(&mut self, id: &MessageId) {
         let Some(known) = self.known.get_mut(id) else { return };
         let (Content::Waiting(message) | Content::Held(message)) = &known.content else { return };
@@ -171,7 +173,7 @@ impl Store {
         }
     }
 
-    /// Lets go of the oldest messages until all take at most `limit` bytes.
+    /// Drops the oldest messages until all take at most `limit` bytes.
     pub(super) fn trim(&mut self, limit: usize) {
         while self.bytes > limit {
             let Some((_, id)) = self.kept.pop_front() else { return };
@@ -179,10 +181,10 @@ impl Store {
         }
     }
 
-    /// Lets go of what is older than `keep`, and of names that could not come again.
+    /// Drops messages older than `keep`, and ids of messages too old to be replayed.
     pub(super) fn expire(&mut self, now: Now, keep: Duration) {
-        while let Some(&(came, id)) = self.kept.front()
-            && came + keep <= now.at
+        while let Some(&(arrived, id)) = self.kept.front()
+            && arrived + keep <= now.at
         {
             self.kept.pop_front();
             self.empty(&id);
@@ -195,36 +197,36 @@ impl Store {
         }
     }
 
-    /// When [`Self::expire`] has something to do, as far as messages go.
+    /// When the oldest message kept arrived.
     pub(super) fn oldest(&self) -> Option<Instant> {
-        self.kept.front().map(|(came, _)| *came)
+        self.kept.front().map(|(arrived, _)| *arrived)
     }
 
-    /// What is known of a span of time.
+    /// The bucket of this number.
     pub(super) fn bucket(&self, number: u32) -> Bucket {
         let span = self.spans.get(&number).copied().unwrap_or_default();
         Bucket { number, count: span.count, fingerprint: span.fingerprint }
     }
 
-    /// The newest buckets in which there is something to be had.
+    /// The newest [`MAX_BUCKETS`] buckets in which messages are held, newest first.
     pub(super) fn buckets(&self) -> Vec<Bucket> {
         let held = self.spans.iter().rev().filter(|(_, span)| span.held > 0);
         held.take(MAX_BUCKETS).map(|(number, _)| self.bucket(*number)).collect()
     }
 
-    /// How many names are looked at to list a bucket; 0 when there is nothing to list.
+    /// Number of ids read to list a bucket; 0 when no message of it is held.
     pub(super) fn names_to_list(&self, number: u32) -> usize {
         self.spans.get(&number).filter(|span| span.held > 0).map_or(0, |span| span.count as usize)
     }
 
-    /// Messages of a bucket that neighbours can have, with their hops.
+    /// Messages of a bucket that are served to neighbours, with their hops.
     pub(super) fn list(&self, number: u32) -> impl Iterator<Item = (MessageId, u8)> + '_ {
         let first = u64::from(number) * BUCKET;
         let range = (first, MessageId([0; 16]))..(first + BUCKET, MessageId([0; 16]));
         self.by_time.range(range).filter_map(|(_, id)| self.held(id).map(|(_, hops)| (*id, hops)))
     }
 
-    /// Messages that neighbours can have, oldest first.
+    /// Messages that are served to neighbours, in the order of arrival.
     pub(super) fn all_held(&self) -> impl Iterator<Item = (&Arc<Message>, u8)> {
         self.kept.iter().filter_map(|(_, id)| self.held(id))
     }
@@ -237,7 +239,7 @@ mod tests {
     use super::*;
     use crate::testing::{self, Signer};
 
-    const WAY: Way = Way { hops: 3, repair: false, from: None };
+    const ARRIVAL: Arrival = Arrival { hops: 3, repair: false, from: None };
 
     fn message(author: &Signer, sequence: u64, now: Now) -> Arc<Message> {
         let payload = Payload(vec![7; 100].into());
@@ -245,7 +247,7 @@ mod tests {
     }
 
     fn add(store: &mut Store, message: &Arc<Message>, now: Now, limit: usize) {
-        store.insert(now, message, WAY, false, limit);
+        store.insert(now, message, ARRIVAL, false, limit);
     }
 
     #[test]
@@ -335,11 +337,11 @@ mod tests {
         let (author, now) = (Signer::generate(), testing::now());
         let mut store = Store::default();
         let (good, bad) = (message(&author, 1, now), message(&author, 2, now));
-        store.insert(now, &good, WAY, true, 100);
-        store.insert(now, &bad, WAY, true, 100);
+        store.insert(now, &good, ARRIVAL, true, 100);
+        store.insert(now, &bad, ARRIVAL, true, 100);
         assert!(store.held(&good.short()).is_none() && store.list(bucket_of(now.unix)).next().is_none());
         assert!(store.accept(&good.short()).is_some() && store.accept(&good.short()).is_none());
-        assert_eq!(store.refuse(&bad.short()), Some((Arc::clone(&bad), WAY)));
+        assert_eq!(store.refuse(&bad.short()), Some((Arc::clone(&bad), ARRIVAL)));
         assert!(store.held(&good.short()).is_some() && store.accept(&bad.short()).is_none());
     }
 }

@@ -1,5 +1,6 @@
-//! How messages travel: pushed along a tree, named to the other neighbours, who ask when one does not come; whoever gets
-//! one twice has the second edge removed (Plumtree, Leitão, Pereira and Rodrigues 2007).
+//! Propagation of messages along a tree: a node pushes each message along the tree's edges and announces it to the
+//! other neighbours, which request it if it does not arrive. A node that gets a duplicate removes the second edge
+//! (Plumtree, Leitão, Pereira and Rodrigues 2007).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use rand::RngExt;
 use super::Topic;
 use super::missing::{Missing, Named};
 use super::overlay::BANNED;
-use super::store::{Way, bucket_of};
+use super::store::{Arrival, bucket_of};
 use crate::gossip::common::Common;
 use crate::gossip::message::{BadMessage, Message, MessageId};
 use crate::gossip::output::{Misbehaviour, Output};
@@ -20,42 +21,42 @@ use crate::gossip::timers::Work;
 use crate::gossip::wire::{Frame, MAX_IDS};
 use crate::now::Now;
 
-/// Messages in a row that had to be asked for before the tree gets another edge for certain; a single one may be the
-/// network's doing.
+/// Messages in a row that had to be requested before the tree surely gets another edge; a single one may be lost by the
+/// network.
 const MISSES: u32 = 2;
-/// Of single ones, one in so many gets another edge too.
+/// Of requests below [`MISSES`], a random one in this many adds an edge, too.
 const SINGLE: usize = 16;
-/// Between two changes that make paths shorter.
+/// Least time between two changes that shorten paths.
 const SHORTEN: Duration = Duration::from_secs(60);
-/// How much of a message may be named or asked again in one frame to a neighbour, with [`MAX_IDS`].
+/// Announcements gathered for one neighbour before they are sent at once: as many as fit a frame.
 const NAMES: usize = MAX_IDS;
 
 impl Topic {
-    /// Enters this node's own message and sends it. To how many peers it goes at once.
+    /// Stores and sends a message of this node. Returns the number of peers it is sent to at once.
     pub(in crate::gossip) fn publish(&mut self, cx: &mut Common, now: Now, message: &Arc<Message>) -> u32 {
-        let way = Way { hops: 0, repair: false, from: None };
-        self.enter(cx, now, message, way, false);
+        let arrival = Arrival { hops: 0, repair: false, from: None };
+        self.enter(cx, now, message, arrival, false);
         if !self.is_subscribed() {
             return self.offer(cx, now, message);
         }
-        self.forward(cx, now, message, way)
+        self.forward(cx, now, message, arrival)
     }
 
-    /// Remembers a message.
-    fn enter(&mut self, cx: &mut Common, now: Now, message: &Arc<Message>, way: Way, waiting: bool) {
+    /// Stores a message and schedules the comparison of its bucket.
+    fn enter(&mut self, cx: &mut Common, now: Now, message: &Arc<Message>, arrival: Arrival, waiting: bool) {
         let (names, bytes) = (cx.config.topic_names, cx.config.topic_bytes);
         self.change_store(cx, |store| {
-            store.insert(now, message, way, waiting, names);
+            store.insert(now, message, arrival, waiting, names);
             store.trim(bytes);
         });
         self.arm_expiry(cx, now);
         self.changed(cx, now, bucket_of(message.time()));
     }
 
-    /// Pushes a message along the tree and has it named to the other neighbours. To how many in all: whoever was given as many
-    /// as it takes finds it later, by comparing what it has.
-    pub(super) fn forward(&mut self, cx: &mut Common, now: Now, message: &Arc<Message>, way: Way) -> u32 {
-        let Way { hops, repair, from } = way;
+    /// Pushes a message along the tree and announces it to the other neighbours. Returns to how many in all: a
+    /// neighbour beyond its rate limit is left out, and finds the message later by comparison.
+    pub(super) fn forward(&mut self, cx: &mut Common, now: Now, message: &Arc<Message>, arrival: Arrival) -> u32 {
+        let Arrival { hops, repair, from } = arrival;
         let id = message.short();
         let (mut full, mut given) = (false, 0);
         for (&peer, neighbour) in &mut self.neighbours {
@@ -74,12 +75,12 @@ impl Topic {
             self.flush(cx);
         } else {
             let at = now.at + cx.config.have_delay;
-            cx.timers.by(Some(self.id), Work::Flush, at);
+            cx.timers.set_earliest(Some(self.id), Work::Flush, at);
         }
         given
     }
 
-    /// Names new messages to neighbours.
+    /// Announces new messages to neighbours.
     pub(super) fn flush(&mut self, cx: &mut Common) {
         for (&peer, neighbour) in &mut self.neighbours {
             if !neighbour.haves.is_empty() {
@@ -100,7 +101,7 @@ impl Topic {
     ) -> Result<(), Misbehaviour> {
         let id = message.short();
         if let Some(known) = self.store.get(&id) {
-            let live = !repair && !known.way.repair;
+            let live = !repair && !known.arrival.repair;
             self.handle_duplicate(cx, now, from, id, live);
             return Ok(());
         }
@@ -117,7 +118,7 @@ impl Topic {
         }
         if timely.is_err() || !self.store.takes(now, message.time(), cx.config.topic_names) {
             if let Some(missing) = self.missing.remove(&id) {
-                Self::let_off(cx, &missing);
+                Self::free_places(cx, &missing);
             }
             cx.stats.dropped_time += 1;
             self.info.dropped += 1;
@@ -133,10 +134,10 @@ impl Topic {
             return Err(bad.into());
         }
         let asked = self.arrived(cx, from, id);
-        let way = Way { hops: hops.saturating_add(1), repair: repair || asked, from: Some(from) };
+        let arrival = Arrival { hops: hops.saturating_add(1), repair: repair || asked, from: Some(from) };
         let own = message.author() == cx.me; // published before this node was restarted
         let waiting = self.subscribed == Some(Validation::Plugin) && !own;
-        self.enter(cx, now, &message, way, waiting);
+        self.enter(cx, now, &message, arrival, waiting);
         if !own {
             self.info.delivered += 1;
             cx.stats.delivered += 1;
@@ -148,17 +149,17 @@ impl Topic {
             if !own {
                 cx.credit(from, now);
             }
-            self.forward(cx, now, &message, way);
+            self.forward(cx, now, &message, arrival);
         }
         Ok(())
     }
 
-    /// A message came for the first time; whether it had to be asked for.
+    /// Handles the arrival of a new message. Returns whether it had to be requested.
     fn arrived(&mut self, cx: &mut Common, from: NodeId, id: MessageId) -> bool {
         let missing = self.missing.remove(&id);
         let asked = missing.as_ref().and_then(|missing| missing.asked);
         if let Some(missing) = &missing {
-            Self::let_off(cx, missing);
+            Self::free_places(cx, missing);
         }
         if asked.is_some() {
             self.info.pulled += 1;
@@ -177,8 +178,8 @@ impl Topic {
         asked.is_some()
     }
 
-    /// Nobody is waited for because of this message any more.
-    pub(super) fn let_off(cx: &mut Common, missing: &Missing) {
+    /// Frees the places that a missing message takes of the peers that announced it first and were asked for it.
+    pub(super) fn free_places(cx: &mut Common, missing: &Missing) {
         if let Some(peer) = cx.peers.get_mut(&missing.first) {
             peer.promised = peer.promised.saturating_sub(1);
         }
@@ -187,7 +188,7 @@ impl Topic {
         }
     }
 
-    /// One more copy came; if nobody had to ask for either, there is an edge too many.
+    /// Counts a duplicate. If neither copy had to be requested (`live`), the tree has one edge too many: it is removed.
     fn handle_duplicate(&mut self, cx: &mut Common, now: Now, from: NodeId, id: MessageId, live: bool) {
         self.info.duplicates += 1;
         cx.stats.duplicates += 1;
@@ -222,20 +223,21 @@ impl Topic {
         }
         for &(id, hops) in messages {
             if let Some(known) = self.store.get(&id) {
-                let way = known.way;
+                let arrival = known.arrival;
                 if let Some(neighbour) = self.neighbours.get_mut(&from) {
                     neighbour.haves.retain(|(have, _)| *have != id);
                 }
-                self.shorten(cx, now, from, hops, way);
+                self.shorten(cx, now, from, hops, arrival);
                 continue;
             }
             let Some(peer) = cx.peers.get_mut(&from) else { return };
-            // While there is little room, nobody takes much of it: others' names may be real.
+            // While there is little room, no peer takes much of it: others' announcements may be real.
             if peer.promised >= MAX_PROMISED || (peer.promised >= MAX_ASKED && self.missing.is_half_full()) {
                 cx.stats.dropped_names += 1;
                 continue;
             }
-            // Of all that a lost copy was to reach, whoever asks first passes it on to the others before they do.
+            // The delay is random: of all nodes that a lost copy was to reach, the first to request it passes it on to
+            // the others before they do.
             let due =
                 if answer { now.at } else { now.at + cx.config.want_delay.mul_f64(cx.rng.random_range(0.5..2.5)) };
             match self.missing.name(id, from, !answer, due) {
@@ -251,11 +253,11 @@ impl Topic {
         }
     }
 
-    /// Takes a neighbour into the tree through which messages come on a much shorter path than through another.
-    fn shorten(&mut self, cx: &mut Common, now: Now, from: NodeId, hops: u8, way: Way) {
-        let Some(parent) = way.from.filter(|parent| *parent != from) else { return };
-        if way.repair
-            || hops.saturating_add(1).saturating_add(cx.config.shortcut) > way.hops
+    /// Moves the tree's edge to a neighbour with a much shorter path than the present one.
+    fn shorten(&mut self, cx: &mut Common, now: Now, from: NodeId, hops: u8, arrival: Arrival) {
+        let Some(parent) = arrival.from.filter(|parent| *parent != from) else { return };
+        if arrival.repair
+            || hops.saturating_add(1).saturating_add(cx.config.shortcut) > arrival.hops
             || self.shortened.is_some_and(|at| at + SHORTEN > now.at)
             || !self.neighbours.contains_key(&parent)
         {
@@ -275,11 +277,11 @@ impl Topic {
 
     fn arm_missing(&self, cx: &mut Common) {
         if let Some(next) = self.missing.next() {
-            cx.timers.by(Some(self.id), Work::Missing, next);
+            cx.timers.set_earliest(Some(self.id), Work::Missing, next);
         }
     }
 
-    /// Asks for messages that did not come by themselves.
+    /// Requests messages that were announced and not pushed in time.
     pub(super) fn ask(&mut self, cx: &mut Common, now: Now) {
         let mut wants: Vec<(NodeId, bool, Vec<MessageId>)> = Vec::new();
         while let Some(id) = self.missing.first_due(now.at) {
@@ -299,7 +301,7 @@ impl Topic {
         self.arm_missing(cx);
     }
 
-    /// Picks whom to ask for one message that is due, and enters it in `wants`.
+    /// Picks the peer to request a due message from, and adds it to `wants`.
     fn ask_for(&mut self, cx: &mut Common, now: Now, id: MessageId, wants: &mut Vec<(NodeId, bool, Vec<MessageId>)>) {
         let Some(missing) = self.missing.get_mut(&id) else { return };
         if let Some(asked) = missing.asked.take() {
@@ -308,7 +310,8 @@ impl Topic {
         }
         let Some(missing) = self.missing.get_mut(&id) else { return };
         missing.holders.retain(|holder| cx.peers.contains_key(holder));
-        // Whoever is in the tree already lost one on the way; whoever is being asked for others gets one frame for all.
+        // First choice: a peer that is asked for others anyway, so that it gets one frame for all. Second: one that
+        // pushes, as its copy was probably lost.
         let neighbours = &self.neighbours;
         let pushes = |peer: &NodeId| neighbours.get(peer).is_some_and(|neighbour| neighbour.push);
         let preferred = missing.holders.iter().position(|holder| wants.iter().any(|(peer, ..)| peer == holder));
@@ -316,7 +319,7 @@ impl Topic {
         let Some(&holder) = missing.holders.get(preferred) else {
             if let Some(missing) = self.missing.remove(&id) {
                 cx.stats.given_up += 1;
-                Self::let_off(cx, &missing);
+                Self::free_places(cx, &missing);
             }
             return;
         };
@@ -335,7 +338,7 @@ impl Topic {
         let named = self.neighbours.get(&holder).is_some_and(|neighbour| !neighbour.push);
         let graft = live && named && {
             self.misses += 1;
-            self.misses >= MISSES || cx.below(SINGLE) == 0
+            self.misses >= MISSES || cx.random_below(SINGLE) == 0
         };
         if let Some(want) = wants.iter_mut().find(|(peer, ..)| *peer == holder) {
             want.1 |= graft;
@@ -345,7 +348,7 @@ impl Topic {
         }
     }
 
-    /// A peer did not send what it said it has and was asked for at `since`.
+    /// Handles a broken promise: a peer did not send an announced message that was requested at `since`.
     fn broken(&mut self, cx: &mut Common, now: Now, peer: NodeId, since: Instant) {
         cx.stats.promises_broken += 1;
         let Some(known) = cx.peers.get_mut(&peer) else { return };
