@@ -1,4 +1,5 @@
-//! An input read as choices: what happens next, to whom, with what. An input that is used up gives the first choice.
+//! Input bytes read as choices: which operation, by which peer, with which values. A used-up input gives the first
+//! choice.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -7,10 +8,10 @@ use arbitrary::Unstructured;
 use polypeer_engine::now::Now;
 use polypeer_ipc_protocol::ids::{Hash, Name, NodeId, Protocol};
 
-/// Things that happen in one story, at most: libFuzzer's inputs are short anyway.
+/// Most operations of one input; libFuzzer's inputs are short anyway.
 const STEPS: usize = 2000;
 
-/// See the module.
+/// Choices read from an input, with a virtual clock.
 pub struct Choices<'a> {
     input: Unstructured<'a>,
     steps: usize,
@@ -18,50 +19,48 @@ pub struct Choices<'a> {
 }
 
 impl<'a> Choices<'a> {
-    /// Of these bytes.
+    /// Reads choices from `bytes`.
     pub fn new(bytes: &'a [u8]) -> Self {
         let now = Now { at: Instant::now() + Duration::from_secs(3600), unix: 1_900_000_000 };
         Self { input: Unstructured::new(bytes), steps: 0, now }
     }
 
-    /// Whether something more happens.
+    /// Whether to run one more operation.
     pub fn go_on(&mut self) -> bool {
         self.steps += 1;
         self.steps <= STEPS && !self.input.is_empty()
     }
 
-    /// A number below `end`, which is not 0.
+    /// A number below `end`, which must not be 0.
     pub fn below(&mut self, end: usize) -> usize {
         self.input.int_in_range(0..=end - 1).unwrap_or(0)
     }
 
-    /// One of two.
     pub fn flag(&mut self) -> bool {
         self.below(2) == 1
     }
 
-    /// Any number.
     pub fn number(&mut self) -> u64 {
         self.input.arbitrary().unwrap_or(0)
     }
 
-    /// At most `most` bytes.
+    /// Up to `most` bytes.
     pub fn bytes(&mut self, most: usize) -> Vec<u8> {
         let length = self.below(most + 1).min(self.input.len());
         self.input.bytes(length).map(<[u8]>::to_vec).unwrap_or_default()
     }
 
-    /// One of those in the list, which is not empty.
+    /// An element of `list`, which must not be empty.
     pub fn of<'b, T>(&mut self, list: &'b [T]) -> &'b T {
         &list[self.below(list.len())]
     }
 
-    /// The present moment.
+    /// The present virtual time.
     pub fn now(&self) -> Now {
         self.now
     }
 
-    /// Lets time go by: nothing, moments, or hours.
+    /// Advances the clock by 0 s to 55 hours, and returns its time.
     pub fn pass_time(&mut self) -> Now {
         let wait = match self.below(6) {
             0 => Duration::ZERO,
@@ -75,7 +74,7 @@ impl<'a> Choices<'a> {
         self.now
     }
 
-    /// One of `most` nodes.
+    /// One of `most` node ids.
     pub fn node(&mut self, most: usize) -> NodeId {
         crate::keys::node(self.below(most))
     }
@@ -97,7 +96,7 @@ impl<'a> Choices<'a> {
         Hash([self.below(8) as u8; 32])
     }
 
-    /// An address of any kind: often one of few, sometimes anything.
+    /// An IP address of any kind; often one of a few.
     pub fn ip(&mut self) -> IpAddr {
         match self.below(8) {
             0 => Ipv4Addr::LOCALHOST.into(),
@@ -110,18 +109,18 @@ impl<'a> Choices<'a> {
         }
     }
 
-    /// An address with a port.
+    /// An IP address with a port, sometimes 0.
     pub fn address(&mut self) -> SocketAddr {
         let port = if self.below(16) == 0 { 0 } else { 7470 + self.below(4) as u16 };
         SocketAddr::new(self.ip(), port)
     }
 
-    /// At most `most` of them.
+    /// Up to `most` addresses.
     pub fn addresses(&mut self, most: usize) -> Vec<SocketAddr> {
         (0..self.below(most + 1)).map(|_| self.address()).collect()
     }
 
-    /// 32 bytes for a machine's randomness.
+    /// A random seed for a state machine.
     pub fn seed(&mut self) -> [u8; 32] {
         let mut seed = [0; 32];
         seed[..8].copy_from_slice(&self.number().to_le_bytes());

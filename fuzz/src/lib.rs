@@ -1,5 +1,5 @@
-//! Fuzz targets: ordinary functions over bytes, one for each decoder that reads what others wrote and one for each state
-//! machine, which takes its bytes as a list of things that happen. They panic when something is wrong.
+//! Fuzz targets: functions over bytes, one for each decoder of untrusted input and one for each state machine, which
+//! reads its bytes as a sequence of operations. A target panics on a fault.
 //!
 //! ```text
 //! TARGETS ──► tests/smoke.rs        every seed, mutations of it and random bytes: part of `cargo test`
@@ -16,16 +16,16 @@ pub mod machines;
 pub mod run;
 pub mod samples;
 
-/// One target.
+/// A fuzz target.
 #[derive(Clone, Copy)]
 pub struct Target {
-    /// What it is called on the command line.
+    /// Its name on the command line.
     pub name: &'static str,
-    /// Feeds it; panics when something is wrong.
+    /// Runs it on one input; panics on a fault.
     pub run: fn(&[u8]),
-    /// Inputs that mean something, to begin with.
+    /// Meaningful first inputs.
     pub seeds: fn() -> Vec<Vec<u8>>,
-    /// Inputs in a smoke run: fewer where one of them is a long story.
+    /// Number of random inputs in a smoke run.
     pub rounds: u32,
 }
 
@@ -33,7 +33,7 @@ pub struct Target {
 const MANY: u32 = 3000;
 /// Inputs of a state machine in a smoke run.
 const SOME: u32 = 300;
-/// The same, where each of them takes long.
+/// Inputs of a slow state machine in a smoke run.
 const FEW: u32 = 60;
 
 const fn decoder(name: &'static str, run: fn(&[u8]), seeds: fn() -> Vec<Vec<u8>>) -> Target {
@@ -48,7 +48,7 @@ const fn slow_machine(name: &'static str, run: fn(&[u8])) -> Target {
     Target { name, run, seeds: samples::stories, rounds: FEW }
 }
 
-/// All of them.
+/// All targets.
 pub const TARGETS: &[Target] = &[
     decoder("gateway-opening", decoders::gateway::opening, samples::openings),
     decoder("gateway-client", decoders::gateway::client_frame, samples::client_frames),

@@ -1,4 +1,4 @@
-//! `polypeer-fuzz`: runs targets by hand.
+//! `polypeer-fuzz`: runs fuzz targets by hand.
 
 use std::path::Path;
 use std::process::ExitCode;

@@ -1,4 +1,4 @@
-//! Runs a target over its seeds, mutations of them and random bytes, all from one number.
+//! Smoke runs: a target over its seeds, mutations of them and random bytes, all from one random seed.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -9,17 +9,16 @@ use crate::Target;
 /// Longest random input, bytes.
 const LONGEST: usize = 4096;
 
-/// Numbers from a seed (splitmix64, public domain).
+/// Random numbers from a random seed (splitmix64, public domain).
 #[derive(Debug, Clone)]
 pub struct Random(u64);
 
 impl Random {
-    /// From `seed`.
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// The next one.
+    /// The next number.
     pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -28,23 +27,21 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// One below `end`, which is not 0.
+    /// A number below `end`, which must not be 0.
     pub fn below(&mut self, end: usize) -> usize {
         (self.number() % end as u64) as usize
     }
 
-    /// So many bytes.
+    /// Random bytes.
     pub fn bytes(&mut self, length: usize) -> Vec<u8> {
         (0..length).map(|_| self.number() as u8).collect()
     }
 }
 
-/// An input that a target did not survive.
+/// An input on which a target panicked.
 #[derive(Debug)]
 pub struct Crash {
-    /// Which target.
     pub target: &'static str,
-    /// The input.
     pub input: Vec<u8>,
 }
 
@@ -55,7 +52,7 @@ impl std::fmt::Display for Crash {
     }
 }
 
-/// Runs `target` over its seeds and `rounds` inputs more that follow from `seed`; the first that it does not survive.
+/// Runs `target` over its seeds and `rounds` more inputs derived from `seed`. Fails at the first crash.
 pub fn smoke(target: &Target, rounds: u32, seed: u64) -> Result<(), Crash> {
     let seeds = (target.seeds)();
     for input in &seeds {
@@ -69,13 +66,13 @@ pub fn smoke(target: &Target, rounds: u32, seed: u64) -> Result<(), Crash> {
     Ok(())
 }
 
-/// Runs `target` once.
+/// Runs `target` on one input.
 pub fn feed(target: &Target, input: &[u8]) -> Result<(), Crash> {
     let run = catch_unwind(AssertUnwindSafe(|| (target.run)(input)));
     run.map_err(|_| Crash { target: target.name, input: input.to_vec() })
 }
 
-/// Random bytes, or a seed with something done to it.
+/// Random bytes, or a mutated seed.
 fn input(random: &mut Random, seeds: &[Vec<u8>]) -> Vec<u8> {
     if seeds.is_empty() || random.below(4) == 0 {
         let length = [16, 256, LONGEST][random.below(3)];
@@ -100,7 +97,7 @@ fn mutate(input: &mut Vec<u8>, random: &mut Random, seeds: &[Vec<u8>]) {
         4 if at < input.len() => input[at] ^= 1 << random.below(8),
         5 if at < input.len() => drop(input.remove(at)),
         6 if at + 8 <= input.len() => {
-            // Lengths and counts are eight bytes: the ends of their range find most that is wrong.
+            // Lengths and counts take eight bytes: the ends of their range reveal most faults.
             let number = [0, 1, u64::MAX, u64::MAX / 2, 1 << 32, 1 << 20][random.below(6)];
             input[at..at + 8].copy_from_slice(&number.to_le_bytes());
         }

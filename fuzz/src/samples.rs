@@ -1,5 +1,4 @@
-//! What the targets begin with: messages that are right, made here or taken from the vectors and examples of the
-//! specifications.
+//! Seeds of the targets: valid messages, made here or taken from the vectors and examples of the specifications.
 
 #[cfg(feature = "all")]
 pub mod link;
@@ -30,17 +29,17 @@ use crate::choices::Choices;
 use crate::keys::{CheapKeys, node};
 use crate::run::Random;
 
-/// The moment at which the samples are right.
+/// The time at which the samples are valid.
 pub fn now() -> Now {
     Choices::new(&[]).now()
 }
 
-/// A record that a node signed.
+/// An address record signed by a node.
 pub fn address_record(number: usize, addresses: Vec<SocketAddr>, sequence: u64, now: Now) -> Arc<AddressRecord> {
     Arc::new(AddressRecord::sign(&CheapKeys(node(number)), addresses, sequence, now))
 }
 
-/// A record of the DHT that a node signed.
+/// A DHT record signed by a node.
 pub fn signed_record(number: usize, name: Name, sequence: u64, value: Vec<u8>, now: Now) -> SignedRecord {
     let keys = CheapKeys(node(number));
     let (key, expires, value) = (keys.0, now.unix + 3600, Payload::from(value));
@@ -63,7 +62,7 @@ fn encoded<T: serde::Serialize>(message: &T) -> Vec<u8> {
     bytes
 }
 
-/// The messages of one type in the gateway's vectors: right ones and wrong ones.
+/// The messages of one type in the gateway's vectors, rejected ones included.
 fn vectors(kind: &str) -> Vec<Vec<u8>> {
     static READ: OnceLock<Mutex<BTreeMap<String, Vec<Vec<u8>>>>> = OnceLock::new();
     let mut read = READ.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
@@ -81,8 +80,8 @@ fn read_vectors(kind: &str) -> Vec<Vec<u8>> {
         let mut of_kind = false;
         for line in file.lines().map(str::trim) {
             let value = |key: &str| line.strip_prefix(key)?.trim_end_matches(',').strip_suffix('"');
-            if let Some(told) = value("\"type\": \"") {
-                of_kind = told == kind;
+            if let Some(found) = value("\"type\": \"") {
+                of_kind = found == kind;
             } else if let Some(bytes) = value("\"hex\": \"").and_then(|hex| HEXLOWER.decode(hex.as_bytes()).ok())
                 && of_kind
             {
@@ -93,22 +92,22 @@ fn read_vectors(kind: &str) -> Vec<Vec<u8>> {
     found
 }
 
-/// For [`crate::decoders::gateway::opening`].
+/// Seeds of [`crate::decoders::gateway::opening`].
 pub fn openings() -> Vec<Vec<u8>> {
     vectors("Opening")
 }
 
-/// For [`crate::decoders::gateway::client_frame`].
+/// Seeds of [`crate::decoders::gateway::client_frame`].
 pub fn client_frames() -> Vec<Vec<u8>> {
     vectors("ClientFrame")
 }
 
-/// For [`crate::decoders::gateway::server_frame`].
+/// Seeds of [`crate::decoders::gateway::server_frame`].
 pub fn server_frames() -> Vec<Vec<u8>> {
     [vectors("ServerFrame"), vectors("OpeningReply")].concat()
 }
 
-/// For [`crate::decoders::gateway::data_frames`].
+/// Seeds of [`crate::decoders::gateway::data_frames`].
 pub fn data_frames() -> Vec<Vec<u8>> {
     let frame = |header: DataHeader, payload: &[u8]| [&header.to_bytes()[..], payload].concat();
     let parts = [
@@ -120,7 +119,7 @@ pub fn data_frames() -> Vec<Vec<u8>> {
     vec![parts.concat(), frame(DataHeader::Reset(0x1_0011), b""), frame(DataHeader::Data(5), b"cut")]
 }
 
-/// For [`crate::decoders::gateway::admin`].
+/// Seeds of [`crate::decoders::gateway::admin`].
 pub fn admin_frames() -> Vec<Vec<u8>> {
     let ticket = Ticket { node: node(1), addresses: vec![public(1)] };
     let everything = Grants {
@@ -144,7 +143,7 @@ pub fn admin_frames() -> Vec<Vec<u8>> {
     ]
 }
 
-/// For [`crate::decoders::services::kad`].
+/// Seeds of [`crate::decoders::services::kad`].
 pub fn kad() -> Vec<Vec<u8>> {
     let now = now();
     let contact = address_record(1, vec![public(1), public(2)], 3, now);
@@ -175,14 +174,14 @@ pub fn kad() -> Vec<Vec<u8>> {
     asks.chain(answers.into_iter().map(|answer| answer.encode())).collect()
 }
 
-/// For [`crate::decoders::services::exchange`].
+/// Seeds of [`crate::decoders::services::exchange`].
 pub fn exchange() -> Vec<Vec<u8>> {
     let records: Vec<_> = (1..4).map(|number| address_record(number, vec![public(number as u8)], 1, now())).collect();
     let records: Vec<&AddressRecord> = records.iter().map(|record| &**record).collect();
     vec![Exchange::question(16), encoded(&records)]
 }
 
-/// For [`crate::decoders::services::probe`].
+/// Seeds of [`crate::decoders::services::probe`].
 pub fn probes() -> Vec<Vec<u8>> {
     vec![
         ProbeRequest { ports: vec![7470, 7471] }.encode(),
@@ -190,7 +189,7 @@ pub fn probes() -> Vec<Vec<u8>> {
     ]
 }
 
-/// For [`crate::decoders::services::gossip`].
+/// Seeds of [`crate::decoders::services::gossip`].
 pub fn gossip_frames() -> Vec<Vec<u8>> {
     let (now, topic) = (now(), TopicId::of(&name()));
     let record = address_record(1, vec![public(1)], 1, now);
@@ -212,7 +211,7 @@ pub fn gossip_frames() -> Vec<Vec<u8>> {
     frames.iter().map(encoded).collect()
 }
 
-/// For [`crate::decoders::services::address_record`].
+/// Seeds of [`crate::decoders::services::address_record`].
 pub fn address_records() -> Vec<Vec<u8>> {
     let private = vec!["10.0.0.1:1".parse().expect("an address"), "[fd00::1]:2".parse().expect("an address")];
     vec![
@@ -221,7 +220,7 @@ pub fn address_records() -> Vec<Vec<u8>> {
     ]
 }
 
-/// For [`crate::decoders::text::names`].
+/// Seeds of [`crate::decoders::text::names`].
 pub fn names() -> Vec<Vec<u8>> {
     let ticket = Ticket { node: node(1), addresses: vec![public(1), "[2001:db8::1]:9".parse().expect("an address")] };
     let texts = [
@@ -239,7 +238,7 @@ pub fn names() -> Vec<Vec<u8>> {
     texts.into_iter().map(String::into_bytes).collect()
 }
 
-/// For [`crate::decoders::files::manifest`]: the example of the design, which uses all there is.
+/// Seeds of [`crate::decoders::files::manifest`]: the design's example, which uses all keys, and a small one.
 pub fn manifests() -> Vec<Vec<u8>> {
     let design = include_str!("../../docs/design.md");
     let example =
@@ -248,14 +247,14 @@ pub fn manifests() -> Vec<Vec<u8>> {
     vec![example.as_bytes().to_vec(), small.as_bytes().to_vec()]
 }
 
-/// For [`crate::decoders::files::config`].
+/// Seeds of [`crate::decoders::files::config`].
 pub fn configs() -> Vec<Vec<u8>> {
     let text = "listen = [\"0.0.0.0:7470\", \"[::]:0\"]\nlan = false\nnetwork = \"main\"\nbundled_apps = true\n\
                 [limits]\nmemory = \"256MiB\"\ncpu = \"50%\"\nupload = \"1MiB/s\"\n";
     vec![text.as_bytes().to_vec(), Vec::new()]
 }
 
-/// For [`crate::decoders::files::file_link`].
+/// Seeds of [`crate::decoders::files::file_link`].
 pub fn file_links() -> Vec<Vec<u8>> {
     let hash = "ab".repeat(32);
     let ticket = Ticket { node: node(1), addresses: vec![public(1)] };
@@ -269,20 +268,20 @@ pub fn file_links() -> Vec<Vec<u8>> {
     .collect()
 }
 
-/// For state machines: long and short ones, the bytes of which are choices.
+/// Seeds of state machines: random bytes of several lengths.
 pub fn stories() -> Vec<Vec<u8>> {
     let mut random = Random::new(7);
     [64, 512, 2048, 8192].into_iter().map(|length| random.bytes(length)).collect()
 }
 
-/// A frame with its length before it, as on the control sessions.
+/// A frame with its length prefix, as on control sessions.
 pub fn framed<T: serde::Serialize>(message: &T) -> Vec<u8> {
     let mut bytes = Vec::new();
     frame::write(message, &mut bytes).expect("samples are small");
     bytes
 }
 
-/// A key of the DHT.
+/// The DHT key of a node.
 pub fn key(number: usize) -> Key {
     Key::of_node(node(number))
 }

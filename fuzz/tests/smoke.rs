@@ -1,4 +1,5 @@
-//! A short run of every target. `POLYPEER_FUZZ_SEED` and `POLYPEER_FUZZ_ROUNDS` (a factor) make it another or a longer one.
+//! A short run of every target. `POLYPEER_FUZZ_SEED` sets the random seed, `POLYPEER_FUZZ_ROUNDS` multiplies the number
+//! of inputs.
 
 use polypeer_fuzz::{TARGETS, run};
 

@@ -1,4 +1,4 @@
-//! libFuzzer's coverage-guided search over one target, which the environment names: `POLYPEER_FUZZ_TARGET`.
+//! libFuzzer's coverage-guided search over one target, named by the environment variable `POLYPEER_FUZZ_TARGET`.
 #![no_main]
 
 use std::sync::OnceLock;

@@ -1,4 +1,4 @@
-//! Files of operators and plugins, and links to files: manifests, configuration.
+//! Targets for files of operators and plugins, and for links to files.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use polypeer_supervisor::toml_file;
 
 use super::text::shown;
 
-/// A plugin's manifest: whatever is wrong is said in words.
+/// Parses a plugin's manifest; every error has a text.
 pub fn manifest(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     match Manifest::parse(Path::new("plugin.toml"), text) {
@@ -31,7 +31,7 @@ pub fn manifest(bytes: &[u8]) {
     }
 }
 
-/// The operator's configuration.
+/// Parses the operator's configuration; every error has a text.
 pub fn config(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     if let Err(error) = toml_file::parse::<DaemonConfig>(Path::new("config.toml"), text) {
@@ -39,7 +39,7 @@ pub fn config(bytes: &[u8]) {
     }
 }
 
-/// A link to a file: its name never leads out of a folder.
+/// Parses a link to a file; its name never points outside a folder.
 pub fn file_link(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     if let Some(link) = shown::<FileLink>(text) {

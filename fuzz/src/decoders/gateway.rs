@@ -1,4 +1,4 @@
-//! The gateway's frames, both ways, and the admin session's.
+//! Targets for frames of the gateway, in both directions, and of the admin session.
 
 use polypeer_ipc_protocol::admin::{AdminCommand, AdminFrame};
 use polypeer_ipc_protocol::frame;
@@ -9,7 +9,7 @@ use polypeer_ipc_protocol::session::decode;
 
 use super::reads_back;
 
-/// The first frame of a connection.
+/// Decodes the first frame of a connection.
 pub fn opening(bytes: &[u8]) {
     if let Ok(Opening::Hello { versions, .. }) = decode::opening(bytes) {
         assert!(versions.len() <= MAX_VERSIONS);
@@ -17,7 +17,7 @@ pub fn opening(bytes: &[u8]) {
     reads_back::<Opening>(bytes);
 }
 
-/// What a plugin sends.
+/// Decodes a plugin's frame.
 pub fn client_frame(bytes: &[u8]) {
     let known = decode::client_frame(bytes);
     if let Some(frame) = reads_back::<ClientFrame>(bytes) {
@@ -31,7 +31,7 @@ pub fn client_frame(bytes: &[u8]) {
     }
 }
 
-/// What netcore sends.
+/// Decodes a frame of netcore.
 pub fn server_frame(bytes: &[u8]) {
     let known = decode::server_frame(bytes);
     if let Some(frame) = reads_back::<ServerFrame>(bytes) {
@@ -41,7 +41,7 @@ pub fn server_frame(bytes: &[u8]) {
     assert_eq!(known.ok(), reads_back::<OpeningReply>(bytes));
 }
 
-/// A data connection: it comes apart the same wherever it is cut.
+/// Decodes a data connection; the result does not depend on how the bytes are split.
 pub fn data_frames(bytes: &[u8]) {
     let whole = take(bytes, bytes.len().max(1));
     for piece in [1, 3, 7] {
@@ -49,7 +49,7 @@ pub fn data_frames(bytes: &[u8]) {
     }
 }
 
-/// All data, what came beside it, and whether the rules were broken.
+/// Decodes in pieces of `piece` bytes. Returns all data, the other frames, and whether the input is malformed.
 fn take(bytes: &[u8], piece: usize) -> (Vec<u8>, Vec<String>, bool) {
     let (mut receiver, mut data, mut others) = (Receiver::default(), Vec::new(), Vec::new());
     let mut waiting = Vec::new();
@@ -69,7 +69,7 @@ fn take(bytes: &[u8], piece: usize) -> (Vec<u8>, Vec<String>, bool) {
     (data, others, false)
 }
 
-/// The session between supervisor and netcore.
+/// Decodes frames of the session between supervisor and netcore.
 pub fn admin(bytes: &[u8]) {
     reads_back::<AdminCommand>(bytes);
     reads_back::<AdminFrame>(bytes);

@@ -1,4 +1,4 @@
-//! What a connected peer sends, and what anybody sends to the UDP port.
+//! Targets for bytes from connected peers, and for packets on the UDP port.
 
 use bytes::Bytes;
 use polypeer_ipc_protocol::limits::{MAX_DATAGRAM, MAX_MESSAGE};
@@ -6,7 +6,7 @@ use polypeer_netcore::limits::MAX_HEADER;
 use polypeer_netcore::transport::envelope::{self as envelopes, Kind, OVERHEAD};
 use polypeer_netcore::wire::{self, Found, StreamHeader, datagram as datagrams};
 
-/// The control stream: frame by frame, and the same again when written.
+/// Decodes frames of a control stream, and asserts that each encodes to the same frame.
 pub fn control(bytes: &[u8]) {
     let mut rest = bytes;
     while let Ok((found, used)) = wire::read_frame(rest) {
@@ -24,7 +24,7 @@ pub fn control(bytes: &[u8]) {
     }
 }
 
-/// The header of a stream, and a refusal.
+/// Decodes the header of a stream, and a refusal.
 pub fn stream(bytes: &[u8]) {
     let Some((length, body)) = bytes.split_first_chunk::<2>() else { return };
     for body in [bytes, body] {
@@ -45,7 +45,7 @@ pub fn stream(bytes: &[u8]) {
     let _ = wire::failure_length(*length);
 }
 
-/// A datagram of a plugin.
+/// Decodes a datagram of a plugin.
 pub fn datagram(bytes: &[u8]) {
     let bytes = Bytes::copy_from_slice(bytes);
     if let Ok((protocol, payload)) = datagrams::decode(&bytes) {
@@ -54,7 +54,7 @@ pub fn datagram(bytes: &[u8]) {
     }
 }
 
-/// A packet on the UDP port: told apart, and for tunnels wrapped and unwrapped.
+/// Classifies a packet on the UDP port; tunnel packets are unwrapped and wrapped again.
 pub fn envelope(bytes: &[u8]) {
     if let Kind::Tunnel(id) = envelopes::kind(bytes) {
         let mut inner = bytes.to_vec();

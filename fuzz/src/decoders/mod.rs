@@ -1,5 +1,5 @@
-//! Everything that reads bytes or text written by others. What is read must be written again as something that reads the
-//! same, so that two parts of the program never see two things in one.
+//! Targets for decoders of untrusted bytes and text. A decoded value must encode to something that decodes to the same
+//! value, so that no two parts of the program understand one input differently.
 
 #[cfg(feature = "all")]
 pub mod files;
@@ -15,7 +15,7 @@ use polypeer_ipc_protocol::codec;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Reads `bytes` as a `T`; what was read must survive being written and read again.
+/// Decodes a `T`, and asserts that encoding and decoding it again gives the same value.
 fn reads_back<T: DeserializeOwned + Serialize + PartialEq + Debug>(bytes: &[u8]) -> Option<T> {
     let message: T = codec::decode(bytes).ok()?;
     let mut again = Vec::new();

@@ -1,4 +1,4 @@
-//! Questions, answers and frames between netcores.
+//! Targets for requests, responses and frames between netcores.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use super::reads_back;
 use crate::keys::{CheapKeys, node};
 use crate::samples::now;
 
-/// `kad/1`.
+/// Decodes requests and responses of `kad/1`.
 pub fn kad(bytes: &[u8]) {
     if let Ok(request) = Request::decode(bytes) {
         assert_eq!(Request::decode(&request.encode()).ok(), Some(request));
@@ -23,7 +23,7 @@ pub fn kad(bytes: &[u8]) {
     }
 }
 
-/// `exchange/1`: as a question, and as an answer.
+/// Decodes a request and a response of `exchange/1`.
 pub fn exchange(bytes: &[u8]) {
     let (now, peer, ip) = (now(), node(1), Ipv4Addr::new(203, 0, 113, 9).into());
     let mut exchange = Exchange::new(Arc::new(CheapKeys(node(0))), [0; 32]);
@@ -38,7 +38,7 @@ pub fn exchange(bytes: &[u8]) {
     }
 }
 
-/// `probe/1`.
+/// Decodes requests and responses of `probe/1`.
 pub fn probe(bytes: &[u8]) {
     if let Ok(request) = ProbeRequest::decode(bytes) {
         assert_eq!(ProbeRequest::decode(&request.encode()).ok(), Some(request));
@@ -48,7 +48,7 @@ pub fn probe(bytes: &[u8]) {
     }
 }
 
-/// `gossip/1`.
+/// Decodes a frame of `gossip/1`.
 pub fn gossip(bytes: &[u8]) {
     if let Some(frame) = reads_back::<Frame>(bytes) {
         assert!(frame.payload() <= frame.size());
@@ -56,7 +56,7 @@ pub fn gossip(bytes: &[u8]) {
     }
 }
 
-/// A signed address record.
+/// Decodes and checks an address record.
 pub fn address_record(bytes: &[u8]) {
     if let Some(record) = reads_back::<AddressRecord>(bytes) {
         let _ = record.check(&CheapKeys(node(0)), now());

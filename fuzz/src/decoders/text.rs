@@ -1,4 +1,4 @@
-//! Text that people type or pass on: ids, names, patterns, tickets.
+//! Targets for text that people type or pass on: ids, names, patterns and tickets.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -6,7 +6,7 @@ use std::str::FromStr;
 use polypeer_ipc_protocol::ids::{Hash, Name, NodeId, Pattern, PluginId, Protocol, Secret};
 use polypeer_ipc_protocol::ticket::Ticket;
 
-/// What is read is shown as text that reads the same.
+/// Parses a `T`, and asserts that its text parses to the same value.
 pub(super) fn shown<T: FromStr + Display>(text: &str) -> Option<T> {
     let value: T = text.parse().ok()?;
     let again = value.to_string();
@@ -15,10 +15,10 @@ pub(super) fn shown<T: FromStr + Display>(text: &str) -> Option<T> {
     Some(value)
 }
 
-/// Ids, names, patterns, tickets.
+/// Parses ids, names, patterns and tickets.
 pub fn names(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    // As a whole, and each line: the seeds have many.
+    // The whole text and each of its lines: a seed holds many values.
     for text in [text].into_iter().chain(text.lines().map(|line| line.trim().trim_matches(['"', ',']))) {
         shown::<NodeId>(text);
         shown::<Hash>(text);

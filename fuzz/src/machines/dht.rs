@@ -1,4 +1,4 @@
-//! One node's hash table, among others that say anything.
+//! Target for one node's DHT, among peers that send anything.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ fn contact(choices: &mut Choices<'_>, now: Now) -> Arc<AddressRecord> {
     let number = choices.below(NODES);
     let addresses = vec![choices.address()];
     let record = address_record(number, addresses, choices.below(4) as u64, now);
-    // Now and then one that lies.
+    // Now and then one with a wrong signature.
     if choices.below(12) == 0 {
         Arc::new(AddressRecord { sequence: 99, ..AddressRecord::clone(&record) })
     } else {
@@ -91,7 +91,7 @@ fn job(choices: &mut Choices<'_>, now: Now) -> Job {
     }
 }
 
-/// Each call is answered in its time or not at all; each job ends once; nothing of it is believed that is not signed.
+/// Runs the DHT. Each request gets one answer in time or none; each job ends once; nothing unsigned is believed.
 pub fn one(bytes: &[u8]) {
     let mut choices = Choices::new(bytes);
     let keys = CheapKeys(node(0));
@@ -110,7 +110,7 @@ pub fn one(bytes: &[u8]) {
             }
             1 => {
                 let contact = contact(&mut choices, now);
-                // Whoever calls this has checked it.
+                // The caller of this method checks the record.
                 if contact.check(&keys, now).is_ok() {
                     let ip = choices.ip();
                     if choices.flag() { dht.meet(now, contact, ip) } else { dht.add(now, contact) }
@@ -176,7 +176,7 @@ pub fn one(bytes: &[u8]) {
     }
 }
 
-/// Nobody is told of addresses that mean nothing where it is.
+/// Asserts that no peer is told addresses of another zone.
 fn check(answer: &Response, ip: IpAddr, _now: Now) {
     if let Response::Nodes { contacts } | Response::Found { contacts, .. } | Response::Providers { contacts, .. } =
         answer

@@ -1,4 +1,4 @@
-//! Where peers are looked for, who is believed, and where this node is reached.
+//! Targets for discovery: the schedule of sources, cross-checks, peer exchange, and reachability.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::choices::Choices;
 use crate::keys::{CheapKeys, node};
 use crate::samples::address_record;
 
-/// Only sources that are on are asked, each once at a time.
+/// Runs the schedule of sources: only enabled sources are asked, and the schedule never spins.
 pub fn schedule(bytes: &[u8]) {
     let mut choices = Choices::new(bytes);
     let enabled: Vec<Way> = Way::ALL.into_iter().filter(|_| choices.flag()).collect();
@@ -41,7 +41,7 @@ pub fn schedule(bytes: &[u8]) {
     }
 }
 
-/// A seed is never believed alone.
+/// Runs the cross-check: every record to dial has addresses, and the number of records is bounded.
 pub fn crosscheck(bytes: &[u8]) {
     let mut choices = Choices::new(bytes);
     let low = choices.below(12);
@@ -69,7 +69,8 @@ pub fn crosscheck(bytes: &[u8]) {
     }
 }
 
-/// What one node answers, another takes.
+/// Runs peer exchange between two nodes: replies stay within [`MAX_RECORDS`], and each request counts towards the rate
+/// limit.
 pub fn exchange(bytes: &[u8]) {
     let mut choices = Choices::new(bytes);
     let mut ends: Vec<Exchange> =
@@ -81,7 +82,7 @@ pub fn exchange(bytes: &[u8]) {
             0 => {
                 let addresses = choices.addresses(3);
                 let record = address_record(choices.below(40), addresses, choices.number(), now);
-                // Whoever calls this has checked it.
+                // The caller of this method checks the record.
                 if record.check(&CheapKeys(node(0)), now).is_ok() {
                     ends[answering].learn(now, record);
                 }
@@ -109,7 +110,8 @@ pub fn exchange(bytes: &[u8]) {
     }
 }
 
-/// It asks those who are there, one of a kind at a time, and believes what is possible.
+/// Runs the search for this node's own addresses: each peer has one probe at a time, and confirmed addresses are of the
+/// zone that they are listed under.
 pub fn reach(bytes: &[u8]) {
     let mut choices = Choices::new(bytes);
     let mut finder = Finder::new(choices.seed());

@@ -1,4 +1,4 @@
-//! One node's gossip, among peers that send anything.
+//! Target for one node's gossip, among peers that send anything.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ fn message(choices: &mut Choices<'_>, now: Now) -> Arc<Message> {
     let author = choices.node(PEERS);
     let sequence = choices.below(6) as u64;
     let payload = vec![choices.below(3) as u8; choices.below(64)];
-    // Some are from long ago, some from the future.
+    // Some messages are too old, some from the future.
     let unix = (now.unix + 1300).saturating_sub(choices.below(2600) as u64);
     let at = if choices.below(3) == 0 { Now { unix, ..now } } else { now };
     Arc::new(Message::sign(&CheapKeys(author), choices.name(), sequence, payload.into(), at))
@@ -62,7 +62,7 @@ fn frame(choices: &mut Choices<'_>, now: Now) -> Frame {
     }
 }
 
-/// Each message is delivered once, to topics that are subscribed; frames go to peers that are there.
+/// Runs gossip: each message is delivered once, to subscribed topics; frames go to connected peers only.
 pub fn one(bytes: &[u8]) {
     let mut choices = Choices::new(bytes);
     let mut gossip = Gossip::new(Arc::new(CheapKeys(node(100))), GossipConfig::default(), choices.seed());

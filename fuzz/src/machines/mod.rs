@@ -1,5 +1,5 @@
-//! State machines, given stories: things that happen in any order, at any time. Those that have a driver are driven as it
-//! does, and must leave it something to wait for: a machine that wants to be polled again at once would spin.
+//! Targets for state machines: operations in any order, at any time. Engines are driven as their drivers do it. After
+//! each step an engine must have a later deadline or none: a driver would spin otherwise.
 
 pub mod dht;
 pub mod discovery;
@@ -12,10 +12,10 @@ use std::time::Instant;
 
 use polypeer_engine::now::Now;
 
-/// Things a machine may want at one moment: far above what any has to say.
+/// Most outputs of an engine at one time: far more than any has.
 const PATIENCE: usize = 100_000;
 
-/// Polls until there is nothing more.
+/// Takes all outputs.
 fn drain<T>(mut poll: impl FnMut() -> Option<T>, mut each: impl FnMut(T)) {
     for _ in 0..PATIENCE {
         match poll() {
@@ -23,10 +23,10 @@ fn drain<T>(mut poll: impl FnMut() -> Option<T>, mut each: impl FnMut(T)) {
             None => return,
         }
     }
-    panic!("it wants something again and again at one moment");
+    panic!("outputs without end at one time");
 }
 
-/// After everything due has been done, the next timeout is later.
+/// Asserts that the next deadline is later than `now`, once all due work is done.
 fn waits(next: Option<Instant>, now: Now) {
-    assert!(next.is_none_or(|next| next > now.at), "it wants to be woken at a moment that has come already");
+    assert!(next.is_none_or(|next| next > now.at), "the next deadline is not later than now");
 }

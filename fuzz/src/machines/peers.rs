@@ -1,4 +1,4 @@
-//! Which peers there are, which are dialed, which connection is kept.
+//! Targets for peers: the table of connections, dialing, the peer book, and the manager of links.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -37,7 +37,7 @@ const EVENTS: [ScoreEvent; 7] = [
     ScoreEvent::Misbehaved,
 ];
 
-/// One connection for each peer, and everybody who waits for one is told once.
+/// Runs the table of connections: one connection for each peer, and each waiter is told once.
 pub fn table(bytes: &[u8]) {
     let mut choices = Choices::new(bytes);
     let mut table: Table<u64, u64> = Table::default();
@@ -104,11 +104,11 @@ pub fn table(bytes: &[u8]) {
 
 fn tell(waiting: &mut BTreeSet<u64>, told: Vec<u64>) {
     for waiter in told {
-        assert!(waiting.remove(&waiter), "waiter {waiter} is told twice");
+        assert!(waiting.remove(&waiter), "waiter {waiter} is answered twice");
     }
 }
 
-/// Each address once, so many at a time.
+/// Runs a dialing plan: each address once, at most 4 at a time and 32 in all.
 pub fn plan(bytes: &[u8]) {
     let mut choices = Choices::new(bytes);
     let first = choices.addresses(8);
@@ -119,7 +119,7 @@ pub fn plan(bytes: &[u8]) {
         match choices.below(3) {
             0 => match plan.poll(now) {
                 Step::Start(address) => {
-                    assert!(started.insert(address), "{address} twice");
+                    assert!(started.insert(address), "{address} is dialed twice");
                     running += 1;
                 }
                 Step::Wait(until) => assert!(until > now),
@@ -137,13 +137,13 @@ pub fn plan(bytes: &[u8]) {
     }
 }
 
-/// It never holds more than it may, whatever is heard.
+/// Runs the peer book: its limits hold whatever it learns.
 pub fn book(bytes: &[u8]) {
     let mut choices = Choices::new(bytes);
     let mut book = Book::default();
     let crowd = if choices.below(8) > 0 { 8 } else { 3 * MAX_NODES };
     if crowd > 8 {
-        // More strangers than it has room for.
+        // More strangers than fit.
         for number in 0..MAX_NODES + 10 {
             book.learn(node(number), SocketAddr::from(([203, 0, 113, 1], 1)), Source::Exchange);
         }
@@ -181,7 +181,7 @@ pub fn book(bytes: &[u8]) {
     }
 }
 
-/// Whom to dial, to let in, to let go: within the marks, and never spinning.
+/// Runs the manager of links: it dials only peers that it would admit, closes only links that exist, and never spins.
 pub fn manager(bytes: &[u8]) {
     let mut choices = Choices::new(bytes);
     let marks = Marks::new(1 + choices.below(8), 2 + choices.below(16));
@@ -259,10 +259,10 @@ pub fn manager(bytes: &[u8]) {
             match action {
                 Action::Dial { node, addresses, .. } => {
                     assert!(node != me && !addresses.is_empty() && addresses.len() <= MAX_ADDRESSES);
-                    assert!(manager.check(&node, now).is_ok(), "it dials whom it refuses");
+                    assert!(manager.check(&node, now).is_ok(), "it dials a peer that it refuses");
                     dials.insert(node);
                 }
-                Action::Close { node, .. } => assert!(links.contains(&node), "it closes what is not there"),
+                Action::Close { node, .. } => assert!(links.contains(&node), "it closes a link that does not exist"),
             }
         }
         waits(manager.next_timeout(), now);

@@ -1,4 +1,4 @@
-//! The two ends of a control session: with each other, and netcore's with anything at all.
+//! Targets for the control session: both ends with each other, and netcore's end with arbitrary input.
 
 use std::collections::BTreeSet;
 
@@ -29,7 +29,7 @@ fn welcome() -> Welcome {
 
 fn request(choices: &mut Choices<'_>) -> Request {
     let timeout_ms = choices.number() as u32;
-    // Sometimes over a limit.
+    // Sometimes beyond a limit.
     let payload =
         |choices: &mut Choices<'_>, most: usize| Payload::from(vec![1_u8; choices.below(most + most / 4 + 2)]);
     match choices.below(12) {
@@ -53,7 +53,7 @@ fn request(choices: &mut Choices<'_>) -> Request {
     }
 }
 
-/// A plugin and a netcore that keep the rules: neither ever finds the other malformed, and every request has one answer.
+/// Runs both ends by the rules: neither finds the other malformed, and every request gets one answer.
 pub fn both_ends(bytes: &[u8]) {
     let mut choices = Choices::new(bytes);
     let (mut to_server, mut to_client) = (Vec::new(), Vec::new());
@@ -121,7 +121,7 @@ pub fn both_ends(bytes: &[u8]) {
     }
 }
 
-/// Netcore's end, given anything: what it says is always well formed, and after the end it says nothing.
+/// Runs netcore's end on arbitrary input: its output is always well-formed, and there is none after the end.
 pub fn server(bytes: &[u8]) {
     let mut choices = Choices::new(bytes);
     let mut server = ServerSession::default();

@@ -1,4 +1,4 @@
-//! Credit, routing, rates.
+//! Targets for credit, routing and rate limits.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use polypeer_ipc_protocol::gateway::{CallMode, Scope};
 
 use crate::choices::Choices;
 
-/// A sender within its credit is never told that it is over it, and never more lies unread than one window.
+/// Runs a stream's credit: a sender within its credit is never refused, and at most one window is unread.
 pub fn credit(bytes: &[u8]) {
     let mut choices = Choices::new(bytes);
     let (credit, mut window) = (SendLimit::default(), ReceiveWindow::default());
@@ -46,7 +46,7 @@ pub fn credit(bytes: &[u8]) {
     assert!(window.handle_received(over).is_err());
 }
 
-/// One listener for each protocol and scope, whoever asks.
+/// Runs the router: one listener for each protocol and scope, whichever session asks.
 pub fn router(bytes: &[u8]) {
     let mut choices = Choices::new(bytes);
     let mut router = Router::new(Duration::from_secs(3));
@@ -92,7 +92,7 @@ pub fn router(bytes: &[u8]) {
     }
 }
 
-/// Never more than a burst and what time gave.
+/// Runs a token bucket: it never gives more than the burst plus the refill.
 pub fn rate(bytes: &[u8]) {
     let mut choices = Choices::new(bytes);
     let rate = Rate { burst: 1 + choices.below(20) as u32, per_second: choices.below(20) as u32 };

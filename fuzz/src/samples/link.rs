@@ -1,10 +1,10 @@
-//! What travels on connections between peers.
+//! Seeds of the decoders of connections between peers.
 
 use data_encoding::HEXLOWER;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_netcore::wire::{self, ControlFrame, StreamHeader, StreamKind, datagram};
 
-/// The blocks ```` ```hex ```` of the protocol between netcores.
+/// The ```` ```hex ```` blocks of the protocol between netcores.
 fn examples() -> Vec<Vec<u8>> {
     let text = include_str!("../../../netcore/PROTOCOL.md");
     let mut examples = Vec::new();
@@ -17,7 +17,7 @@ fn examples() -> Vec<Vec<u8>> {
     examples
 }
 
-/// For [`crate::decoders::link::control`].
+/// Seeds of [`crate::decoders::link::control`].
 pub fn control_frames() -> Vec<Vec<u8>> {
     let frames = [
         ControlFrame::Hello {
@@ -35,7 +35,7 @@ pub fn control_frames() -> Vec<Vec<u8>> {
     [vec![all], examples()].concat()
 }
 
-/// For [`crate::decoders::link::stream`].
+/// Seeds of [`crate::decoders::link::stream`].
 pub fn stream_headers() -> Vec<Vec<u8>> {
     let protocol = "chat/1".parse().expect("a protocol");
     let header = wire::header_bytes(&StreamHeader { kind: StreamKind::Call, protocol });
@@ -43,7 +43,7 @@ pub fn stream_headers() -> Vec<Vec<u8>> {
     [vec![header, refusal], examples()].concat()
 }
 
-/// For [`crate::decoders::link::datagram`].
+/// Seeds of [`crate::decoders::link::datagram`].
 pub fn datagrams() -> Vec<Vec<u8>> {
     let protocol = "voice/1".parse().expect("a protocol");
     vec![

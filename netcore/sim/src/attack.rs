@@ -1,4 +1,4 @@
-//! What attackers do. They hold real keys, so what they sign is right; what they cannot do is sign for others.
+//! Attackers' actions. They hold real keys: their own signatures are valid, and they cannot sign for others.
 
 use polypeer_engine::dht::limits::K;
 use polypeer_engine::dht::{Ask, CallId, Key, Record, Request};
@@ -14,7 +14,7 @@ use crate::queue::{Micros, SECOND};
 use crate::world::{World, seed};
 
 impl World {
-    /// Liars among the rest join over `span`: `count` of them, at addresses as everybody has.
+    /// Starts `count` liars, evenly over `span`, at addresses like those of honest nodes.
     pub(crate) fn liars(&mut self, count: usize, span: Micros) {
         for number in 0..count {
             let after = span * number as Micros / count as Micros;
@@ -22,19 +22,20 @@ impl World {
         }
     }
 
-    /// A flood of liars from neighbouring subnets; near `keys`, if there are any: closer to them than any honest node.
+    /// Starts a flood of liars from neighbouring subnets. With `keys`, their ids are closer to those than any honest
+    /// node's.
     pub(crate) fn sybils(&mut self, count: usize, subnets: u8, keys: &[Key], span: Micros) {
         let bits = (self.alive.len().max(2) as f64).log2().ceil() as usize;
         for number in 0..count {
-            let id = keys.get(number % keys.len().max(1)).map(|key| self.mine(*key, bits));
+            let id = keys.get(number % keys.len().max(1)).map(|key| self.find_id_near(*key, bits));
             let after = span * number as Micros / count as Micros;
             let address = Some(Ips::attacker(subnets, number as u32));
             self.queue.push(self.time() + after, Event::Attacker { id, address });
         }
     }
 
-    /// An id whose place shares its first `bits` bits with `key`: found by trying.
-    fn mine(&mut self, key: Key, bits: usize) -> NodeId {
+    /// Finds an id whose key shares its first `bits` bits with `key`, by trial.
+    fn find_id_near(&mut self, key: Key, bits: usize) -> NodeId {
         loop {
             let id = NodeId(seed(&mut self.rng));
             if Key::of_node(id).distance(&key).shared_bits() >= bits {
@@ -43,7 +44,8 @@ impl World {
         }
     }
 
-    /// Attackers of one subnet that put records, as many a second each as told, to the nodes around `place`.
+    /// Starts `count` attackers of one subnet; each sends `per_second` records per second to the nodes closest to
+    /// `place`.
     pub(crate) fn spammers(&mut self, place: Key, count: usize, per_second: u64, span: Micros) {
         let distance = |node: &NodeIndex| Key::of_node(self.nodes[*node as usize].id).distance(&place);
         let mut near: Vec<NodeIndex> =
@@ -58,7 +60,7 @@ impl World {
         }
     }
 
-    /// One record of the largest size, near a victim, straight to it: an attacker asks nobody for the way.
+    /// Sends one record of the largest size, near a victim's key, directly to the victim, without a lookup.
     pub(crate) fn spam(&mut self, attacker: NodeIndex) {
         if self.victims.is_empty() {
             return;
@@ -76,7 +78,7 @@ impl World {
         self.ask(Asked { from: attacker, to: victim, call, query: None, depth: 0, deadline, request });
     }
 
-    /// A record with this value whose key is among the closest to `place` that can be had by choosing its name.
+    /// Makes a record with this value whose key is close to `place`, by choice of its name.
     pub(crate) fn record_near(&mut self, place: Key, value: Vec<u8>) -> Record {
         const TRIES: usize = 64;
         let hash = Key::value_hash(&value);

@@ -1,5 +1,4 @@
-//! Questions and answers of the DHT between nodes: over a standing link, or over a query connection that is made for it
-//! and charged.
+//! DHT requests and responses between nodes: over a link, or over a query connection, whose cost is counted.
 
 use polypeer_engine::dht::{Asker, CallFailed, CallId, Output, QueryId, Response};
 
@@ -15,7 +14,7 @@ use crate::queue::{Micros, SECOND};
 use crate::size;
 use crate::world::World;
 
-/// How long a question may take, its connection included; as in the DHT's driver.
+/// Timeout of a request, the handshake included; as in the DHT's driver.
 const PATIENCE: Micros = 3 * SECOND;
 
 impl World {
@@ -37,7 +36,7 @@ impl World {
                         let asked = Asked { from: index, to: target, call, query, depth, deadline, request };
                         self.ask(asked);
                     }
-                    // Nobody is there: a dial, and silence.
+                    // No node at this address: a dial without an answer.
                     None => {
                         self.charge(index, query, 1, HANDSHAKE_BYTES / 2);
                         self.fail(index, None, call, query, CallFailed::Unreachable, deadline);
@@ -55,7 +54,7 @@ impl World {
         }
     }
 
-    /// Connects if necessary, and sends the question.
+    /// Sends a request, over a new query connection if there is none.
     pub(crate) fn ask(&mut self, asked: Asked) {
         let (from, to, time) = (asked.from, asked.to, self.time());
         let (here, there) = (self.nodes[from as usize].place, self.nodes[to as usize].place);
@@ -103,7 +102,7 @@ impl World {
         }
     }
 
-    /// A question arrived.
+    /// Handles a request that arrived, and sends the response.
     pub(crate) fn asked(&mut self, asked: Asked) {
         let (time, now) = (self.time(), self.now());
         let Asked { from, to, call, query, depth, deadline, request } = asked;
@@ -144,7 +143,7 @@ impl World {
         self.queue.push(at, Event::Answer(Box::new(answered)));
     }
 
-    /// An answer arrived, or the time for it is over.
+    /// Handles a response, or the failure of a request.
     pub(crate) fn answered(&mut self, answered: Answered) {
         let (time, now) = (self.time(), self.now());
         let Answered { to, from, call, query, depth, answer } = answered;
@@ -173,7 +172,7 @@ impl World {
         self.notice_join(to);
     }
 
-    /// Puts costs on the bill of a measured lookup, and on that of the world.
+    /// Adds costs to the run's counters and to the measured lookup, if `query` is one.
     fn charge(&mut self, index: NodeIndex, query: Option<QueryId>, handshakes: u64, bytes: u64) {
         self.tally.handshakes += handshakes;
         self.tally.bytes += bytes;
@@ -183,7 +182,7 @@ impl World {
         }
     }
 
-    /// The measured lookup that `query` is.
+    /// The measured lookup of `query`.
     fn pending(&mut self, index: NodeIndex, query: Option<QueryId>) -> Option<&mut Pending> {
         self.machines(index)?.lookups.get_mut(&query?)
     }

@@ -1,4 +1,4 @@
-//! What the machines of the living say of themselves.
+//! Census of live honest nodes: sizes of their tables, links and stores.
 
 use crate::node::{Conduct, Node};
 use crate::world::World;
@@ -8,18 +8,18 @@ use crate::world::World;
 pub struct Census {
     /// Memory of a routing table, bytes.
     pub table_bytes: Option<f64>,
-    /// Contacts in it.
+    /// Contacts in a routing table.
     pub contacts: Option<f64>,
-    /// Standing links.
+    /// Links of a node.
     pub links: Option<f64>,
-    /// The most that any node keeps for others, bytes.
+    /// Largest size of the records that one node holds, bytes.
     pub record_bytes_max: u64,
-    /// Nodes that are there and not part of the network.
+    /// Live nodes that have not joined.
     pub not_joined: u64,
 }
 
 impl World {
-    /// Asks every honest node.
+    /// Computes the census.
     pub fn census(&self) -> Census {
         let mut census = Census::default();
         let (mut bytes, mut contacts, mut links, mut count) = (0, 0, 0, 0_usize);
@@ -40,12 +40,12 @@ impl World {
         census
     }
 
-    /// Nodes that are not honest.
+    /// Number of attackers started.
     pub(crate) fn attacker_count(&self) -> usize {
         self.attackers.len()
     }
 
-    /// The part of honest nodes' contacts that are attackers.
+    /// Share of attackers among honest nodes' contacts, 0 to 1.
     pub(crate) fn share_of_attackers(&self) -> Option<f64> {
         let (mut all, mut bad) = (0_u64, 0_u64);
         for node in self.alive.iter().map(|index| &self.nodes[*index as usize]) {

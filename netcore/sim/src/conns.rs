@@ -1,5 +1,5 @@
-//! Query connections of one node, as the simulator charges for them: kept a little while for further questions, capped in
-//! both directions. The same limits as in the netcore (`PROTOCOL.md`, section 9).
+//! Query connections of one node in one direction: reused for a while, limited in number. The limits are those of the
+//! network core (`PROTOCOL.md`, section 9).
 
 use std::net::IpAddr;
 
@@ -8,29 +8,29 @@ use polypeer_engine::address::{Subnet, Zone};
 use crate::index::NodeIndex;
 use crate::queue::{Micros, SECOND};
 
-/// Query connections a node has open to others.
+/// Limit of outgoing query connections.
 pub const MAX_OUT: usize = 64;
-/// Query connections a node accepts.
+/// Limit of incoming query connections.
 pub const MAX_IN: usize = 256;
-/// Of those, from one public address.
+/// Limit of incoming ones from one public address.
 pub const MAX_IN_PER_IP: usize = 8;
-/// Of those, from one public /24.
+/// Limit of incoming ones from one public /24.
 pub const MAX_IN_PER_SUBNET: usize = 32;
-/// How long one lives unused.
+/// Time after which an unused one closes.
 pub const IDLE: Micros = 8 * SECOND;
-/// How long one lives at most.
+/// Time after which each one closes.
 pub const OLDEST: Micros = 25 * SECOND;
 
-/// Why there is no connection for a question.
+/// Reason why a request gets no connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Full {
-    /// This node has too many, all in use or of late.
+    /// All outgoing connections of this node wait for answers.
     Out,
-    /// The other node accepts no more.
+    /// The other node is at a limit.
     In,
 }
 
-/// One direction's connections, sorted by peer.
+/// Connections of one direction, sorted by peer.
 #[derive(Debug, Default)]
 pub struct Conns {
     open: Vec<Conn>,
@@ -42,7 +42,7 @@ struct Conn {
     ip: IpAddr,
     born: Micros,
     used: Micros,
-    /// Questions on it that are not answered yet.
+    /// Requests in flight.
     busy: u16,
 }
 
@@ -53,7 +53,7 @@ impl Conn {
 }
 
 impl Conns {
-    /// Asks over the connection with `peer`, if there is one: how long until it is ready.
+    /// Uses the connection to `peer` for a request, if there is one. Returns the time until it is ready.
     pub fn touch(&mut self, peer: NodeIndex, now: Micros) -> Option<Micros> {
         let position = self.open.binary_search_by_key(&peer, |conn| conn.peer).ok()?;
         let conn = &mut self.open[position];
@@ -66,15 +66,15 @@ impl Conns {
         Some(conn.born.saturating_sub(now))
     }
 
-    /// A question came on the incoming one from `peer`.
+    /// Notes a request on the incoming connection from `peer`.
     pub fn used(&mut self, peer: NodeIndex, now: Micros) {
         if let Ok(position) = self.open.binary_search_by_key(&peer, |conn| conn.peer) {
             self.open[position].used = now;
         }
     }
 
-    /// Opens an outgoing one for a question, to be ready at `ready`. Where there are too many already, the one that was
-    /// not used for longest goes, and is given back, unless all wait for answers.
+    /// Opens an outgoing connection for a request, ready at `ready`. At the limit it replaces the least recently used
+    /// one without requests in flight, and returns that one's peer.
     pub fn open(&mut self, peer: NodeIndex, ip: IpAddr, now: Micros, ready: Micros) -> Result<Option<NodeIndex>, Full> {
         self.make_room(now, MAX_OUT);
         let mut gone = None;
@@ -87,7 +87,7 @@ impl Conns {
         Ok(gone)
     }
 
-    /// A question on the one with `peer` is answered, or given up.
+    /// Notes that a request to `peer` was answered or failed.
     pub fn answered(&mut self, peer: NodeIndex, now: Micros) {
         if let Ok(position) = self.open.binary_search_by_key(&peer, |conn| conn.peer) {
             let conn = &mut self.open[position];
@@ -96,7 +96,7 @@ impl Conns {
         }
     }
 
-    /// Accepts an incoming one.
+    /// Accepts an incoming connection, unless a limit is reached.
     pub fn accept(&mut self, peer: NodeIndex, ip: IpAddr, now: Micros) -> Result<(), Full> {
         self.make_room(now, MAX_IN);
         let public = Zone::of(ip) == Zone::Public;
@@ -114,7 +114,7 @@ impl Conns {
         near.len() >= MAX_IN_PER_SUBNET || near.iter().filter(|conn| conn.ip == ip).count() >= MAX_IN_PER_IP
     }
 
-    /// Forgets the one with `peer`.
+    /// Closes the connection with `peer`.
     pub fn close(&mut self, peer: NodeIndex) {
         self.open.retain(|conn| conn.peer != peer);
     }
@@ -126,7 +126,7 @@ impl Conns {
         }
     }
 
-    /// The dead are swept when there are many, or when they are in the way.
+    /// Removes expired connections when there are many, or at the limit.
     fn make_room(&mut self, now: Micros, most: usize) {
         if self.open.len() >= most.min(16) {
             self.open.retain(|conn| conn.lives(now));

@@ -1,4 +1,4 @@
-//! What can happen in the world, and what is on its way.
+//! Events of the world, and messages in flight.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,40 +13,40 @@ use polypeer_ipc_protocol::ids::NodeId;
 use crate::index::NodeIndex;
 use crate::queue::Micros;
 
-/// What happens at a moment.
+/// Something that happens at a point of virtual time.
 pub(crate) enum Event {
-    /// A node's timer.
+    /// A node's timer fires.
     Wake(NodeIndex),
     /// A node starts, or replaces another.
     Start,
-    /// A node leaves.
+    /// A node leaves, and another starts.
     Leave(NodeIndex),
     /// A peer has dialed a node back.
     Confirmed(NodeIndex),
-    /// A question arrives.
+    /// A DHT request arrives.
     Request(Box<Asked>),
-    /// An answer arrives, or the time for it is over.
+    /// A DHT response arrives, or its request has failed.
     Answer(Box<Answered>),
-    /// A link stands.
+    /// A handshake for a link is complete.
     LinkUp { dialer: NodeIndex, acceptor: NodeIndex, source: Source },
     /// A dial for a link failed.
     LinkFailed { dialer: NodeIndex, id: NodeId },
-    /// An end of a link notices that it is gone.
+    /// One end of a link notices that it is lost.
     LinkDown { node: NodeIndex, peer: NodeIndex, ending: Ending },
-    /// A reply of peer exchange arrives.
+    /// The reply to a peer exchange arrives.
     Exchanged { to: NodeIndex, from: NodeIndex, reply: Vec<u8> },
     /// A peer's own records arrive on a link.
     Own { to: NodeIndex, from: NodeIndex, records: Vec<Arc<AddressRecord>> },
     /// A gossip frame arrives.
     Frame { to: NodeIndex, from: NodeIndex, frame: Box<Frame> },
-    /// An attacker starts.
+    /// An attacker starts, with this id and address if given.
     Attacker { id: Option<NodeId>, address: Option<SocketAddr> },
-    /// The scenario does something.
+    /// A planned operation of the scenario starts.
     Task(Task),
 }
 
 impl Event {
-    /// Its kind, as figures count it.
+    /// Its kind in the figures.
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Wake(_) => "wake",
@@ -63,46 +63,46 @@ impl Event {
     }
 }
 
-/// What scenarios plan ahead.
+/// An operation that a scenario plans.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Task {
-    /// A lookup of a random node by another.
+    /// A random node looks up another.
     Locate,
-    /// A lookup of a node on the other side of a former cut.
+    /// A node looks up one on the other side of a former partition.
     Across,
-    /// A record is put.
+    /// A node stores a record.
     Put,
-    /// A record is put whose key is near a place.
+    /// A node stores a record whose key is near this one.
     PutNear(Key),
-    /// A record that was put is looked up.
+    /// A node looks up a stored record.
     Get,
-    /// A node provides something.
+    /// A node becomes a provider of a name.
     Provide,
-    /// Providers of what is provided are looked up.
+    /// A node looks up the providers of a name.
     Providers,
-    /// A message is published.
+    /// A subscriber publishes a message.
     Publish,
-    /// A victim is looked up.
+    /// A node looks up a victim.
     Victim,
-    /// An attacker puts records.
+    /// An attacker stores a record.
     Spam(NodeIndex),
-    /// The deadline of a message.
+    /// Deliveries of a message are counted at its deadline.
     Judge(usize),
 }
 
-/// A question on its way.
+/// A DHT request in flight.
 pub(crate) struct Asked {
     pub(crate) from: NodeIndex,
     pub(crate) to: NodeIndex,
     pub(crate) call: CallId,
     pub(crate) query: Option<QueryId>,
     pub(crate) depth: u32,
-    /// When the asker gives up.
+    /// When the requester's timeout ends.
     pub(crate) deadline: Micros,
     pub(crate) request: Request,
 }
 
-/// An answer on its way.
+/// A DHT response in flight, or the failure of a request.
 pub(crate) struct Answered {
     pub(crate) to: NodeIndex,
     pub(crate) from: Option<NodeIndex>,

@@ -1,22 +1,22 @@
-//! Addresses of simulated nodes: public ones, some of them in one /24, some clients behind one address, as on the
-//! internet.
+//! Addresses of simulated nodes. All are public; as on the internet, some share a /24 and some clients share an
+//! address.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-/// First bytes of /8 blocks that are public in every part.
+/// First bytes of /8 blocks that are public throughout.
 const BLOCKS: [u8; 24] =
     [5, 23, 31, 37, 46, 62, 77, 79, 80, 82, 85, 87, 89, 91, 93, 95, 109, 121, 126, 133, 151, 176, 178, 217];
-/// The part of nodes that live in a /24 where another one lives already: providers' blocks.
+/// Share of nodes in a /24 that already has one: providers' blocks.
 const SHARED_SUBNET: f64 = 0.2;
-/// The part of clients that share their very address with another client: carrier-grade NAT.
+/// Share of clients with the same address as another client: carrier-grade NAT.
 const SHARED_ADDRESS: f64 = 0.1;
-/// The port of nodes that choose none.
+/// Port of nodes that can be dialed.
 pub const PORT: u16 = 7470;
 
-/// Hands out addresses.
+/// Assigns addresses to nodes.
 #[derive(Debug)]
 pub struct Ips {
     rng: StdRng,
@@ -25,12 +25,12 @@ pub struct Ips {
 }
 
 impl Ips {
-    /// Addresses that follow from `seed`.
+    /// Makes an assignment that follows from `seed`.
     pub fn new(seed: [u8; 32]) -> Self {
         Self { rng: StdRng::from_seed(seed), given: Vec::new(), clients: Vec::new() }
     }
 
-    /// One for a node that accepts connections, or for a client behind NAT.
+    /// Assigns an address to a node that can be dialed, or to a client behind NAT.
     pub fn next(&mut self, reachable: bool) -> SocketAddr {
         if !reachable && !self.clients.is_empty() && self.rng.random_bool(SHARED_ADDRESS) {
             let ip = self.clients[self.rng.random_range(0..self.clients.len())];
@@ -52,7 +52,7 @@ impl Ips {
         SocketAddr::new(IpAddr::V4(ip), if reachable { PORT } else { self.rng.random_range(20_000..60_000) })
     }
 
-    /// One of an attacker who holds `subnets` neighbouring /24, all of whose addresses and ports are used.
+    /// The address of an attacker who holds `subnets` neighbouring /24 with all their addresses and ports.
     pub fn attacker(subnets: u8, number: u32) -> SocketAddr {
         let subnet = (number % u32::from(subnets)) as u8;
         let host = (number / u32::from(subnets) % 254) as u8 + 1;

@@ -5,14 +5,14 @@ use polypeer_engine::keys::Keys;
 use polypeer_ipc_protocol::ids::NodeId;
 use polypeer_ipc_protocol::record::Signature;
 
-/// One node's keys.
+/// The keys of one node.
 #[derive(Debug, Clone)]
 pub struct SimKeys {
     node: NodeId,
 }
 
 impl SimKeys {
-    /// Of `node`.
+    /// Makes the keys of `node`.
     pub fn new(node: NodeId) -> Self {
         Self { node }
     }
@@ -32,7 +32,7 @@ impl Keys for SimKeys {
     }
 }
 
-/// Multiplies and folds 8 bytes at a time: a word is enough, as nobody here searches for collisions.
+/// Multiplies and folds 8 bytes at a time. A state of 64 bits is enough, as nobody here searches for collisions.
 fn signature(key: &NodeId, message: &[u8]) -> Signature {
     const SECRET: u64 = 0x9e37_79b9_7f4a_7c15;
     let mut state = SECRET ^ message.len() as u64;

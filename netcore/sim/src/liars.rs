@@ -9,10 +9,10 @@ use polypeer_engine::dht::{Ask, Key, Request, Response};
 
 use crate::index::NodeIndex;
 
-/// Records of all attackers by their place in the table.
+/// Address records of all attackers, by DHT key.
 pub(crate) type Accomplices = BTreeMap<[u8; 32], Arc<AddressRecord>>;
 
-/// What a liar answers, by its kind: seven of ten lead to accomplices, two know nothing, one answers what was not asked.
+/// A liar's response. Of ten liars, seven name accomplices, two name nobody, and one gives an answer to something else.
 pub(crate) fn lie(liar: NodeIndex, accomplices: &Accomplices, request: &Request) -> Response {
     let contacts = |key: &Key| if liar % 10 < 7 { closest(accomplices, key) } else { Vec::new() };
     match &request.ask {
@@ -24,7 +24,7 @@ pub(crate) fn lie(liar: NodeIndex, accomplices: &Accomplices, request: &Request)
     }
 }
 
-/// About the closest: those next to the key in order, closest first.
+/// Approximates the [`K`] closest accomplices to a key: of the `K` next ones in order on each side, closest first.
 fn closest(accomplices: &Accomplices, key: &Key) -> Vec<Arc<AddressRecord>> {
     let above = accomplices.range(key.0..).take(K);
     let below = accomplices.range(..key.0).rev().take(K);

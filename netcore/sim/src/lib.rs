@@ -1,8 +1,9 @@
-//! The simulator: the network core's own state machines by the thousand, in one thread and virtual time.
+//! The simulator: thousands of the network core's own engines in one thread and virtual time.
 //!
-//! What is simulated is only the world: the network ([`net`], [`ips`], [`conns`]), the order of events ([`queue`]) and
-//! cheap signatures ([`keys`]). [`world`] owns nodes and moves messages; [`scenarios`] are the stories; [`measure`] and
-//! [`report`] are what is told at the end. `docs/scale.md` says what is charged for and what is left out.
+//! Only the world is simulated: the network ([`net`], [`ips`], [`conns`]), the order of events ([`queue`]) and cheap
+//! signatures ([`keys`]). [`world`] owns the nodes and carries their messages; [`scenarios`] defines the runs;
+//! [`measure`] and [`report`] compute and print the figures. `docs/scale.md` says what a run accounts for and what it
+//! leaves out.
 
 mod attack;
 mod calls;

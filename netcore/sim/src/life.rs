@@ -1,4 +1,4 @@
-//! How nodes come to be, and leave.
+//! Start and end of nodes.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -24,13 +24,12 @@ use crate::queue::{HOUR, Micros};
 use crate::sources::SOURCES;
 use crate::world::{World, seed};
 
-/// Nodes that one node knows at most, of the 4,096 that the netcore keeps: more than it has connections, or ever dials. With
-/// all of them books would be most of what a simulated network takes.
+/// Peers that one node remembers; the network core keeps 4,096. This is more than it has connections or ever dials;
+/// with 4,096, peer books would take most of a run's memory.
 const BOOK: usize = 192;
 
 impl World {
-    /// Starts the network: `count` honest nodes one after another over `span`. The first few of them are seeds, which
-    /// serve newcomers.
+    /// Starts `count` honest nodes one after another over `span`. The first five are seeds.
     pub fn populate(&mut self, count: usize, span: Micros) {
         const SEEDS: usize = 5;
         for _ in 0..SEEDS.min(count) {
@@ -42,7 +41,7 @@ impl World {
         }
     }
 
-    /// An honest node starts `later`.
+    /// Schedules the start of an honest node after `later`.
     pub(crate) fn start_later(&mut self, later: Micros) {
         self.queue.push(self.time() + later, Event::Start);
     }
@@ -52,7 +51,7 @@ impl World {
         self.spawn(reachable, Conduct::Honest, None, None)
     }
 
-    /// Every node that may leave gets its hour of departure: after an exponentially distributed time.
+    /// Schedules a node's departure, after an exponentially distributed time; none if nodes stay for ever.
     pub(crate) fn depart_later(&mut self, node: NodeIndex) {
         if let Some(mean) = self.settings.session {
             let draw: f64 = self.rng.random();
@@ -61,7 +60,7 @@ impl World {
         }
     }
 
-    /// From now on half of the nodes are replaced by others each hour; seeds stay.
+    /// Starts churn: half of the nodes are replaced each hour; seeds stay.
     pub fn begin_churn(&mut self) {
         self.settings.session = Some((HOUR as f64 / std::f64::consts::LN_2) as Micros);
         for node in self.alive.clone() {
@@ -71,7 +70,7 @@ impl World {
         }
     }
 
-    /// A node comes to be, with this id and address if they matter.
+    /// Starts a node, with this id and address if given.
     pub(crate) fn spawn(
         &mut self,
         reachable: bool,
@@ -85,7 +84,7 @@ impl World {
         let dht = Dht::new(Arc::clone(&keys), self.settings.dht.clone(), seed(&mut self.rng));
         let gossip = self.settings.gossip.map(|config| Gossip::new(Arc::clone(&keys), config, seed(&mut self.rng)));
         let index = self.nodes.len() as NodeIndex;
-        // Seeds are what `polypeer run --seed-only` makes of a node.
+        // Seeds use the watermarks of `polypeer run --seed-only`.
         let marks = if self.seeds.contains(&index) { Marks::for_newcomers() } else { Marks::default() };
         let schedule = ScheduleConfig { enabled: SOURCES.to_vec(), low: marks.low };
         let machines = Machines {
@@ -117,7 +116,7 @@ impl World {
         index
     }
 
-    /// A node is gone: half of them say goodbye, the others fall silent.
+    /// Ends a node. Half of the nodes close their links, the others fall silent.
     pub(crate) fn leave(&mut self, index: NodeIndex) {
         let Some(machines) = self.nodes[index as usize].machines.take() else { return };
         let id = self.nodes[index as usize].id;

@@ -1,5 +1,5 @@
-//! Standing links: whom to dial, let in and let go is decided by the netcore's own manager; the dial, the handshake, the
-//! records told at the beginning and the end of a link are the world's.
+//! Links between nodes. The network core's own manager decides which peers to dial, admit and disconnect; the world
+//! simulates dials, handshakes, own records and the end of links.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,11 +19,11 @@ use crate::queue::{HOUR, Micros, SECOND};
 use crate::size;
 use crate::world::World;
 
-/// A dial nobody answers ends after this long.
+/// Timeout of a dial without an answer.
 const DIAL_TIMEOUT: Micros = 5 * SECOND;
-/// A link whose other end fell silent ends after this long.
+/// Timeout of a link whose other end is silent.
 const IDLE: Micros = 15 * SECOND;
-/// Well before its own record is too old a node signs it again.
+/// Interval at which a node signs its own record again, well before its expiry.
 const RECORD_RENEWED: Micros = 12 * HOUR;
 
 impl World {
@@ -39,7 +39,7 @@ impl World {
         }
     }
 
-    /// Dials for a link.
+    /// Dials a node for a link.
     pub(crate) fn dial(&mut self, dialer: NodeIndex, id: NodeId, addresses: &[SocketAddr], source: Source) {
         let time = self.time();
         self.tally.dials += 1;
@@ -56,7 +56,7 @@ impl World {
         }
     }
 
-    /// A handshake has ended: both ends have a link, if both are there and the acceptor lets the dialer in.
+    /// Completes a handshake: both ends get a link, if both are live and the acceptor admits the dialer.
     pub(crate) fn link_up(&mut self, dialer: NodeIndex, acceptor: NodeIndex, source: Source) {
         let (since, now) = (self.time(), self.now());
         let (id, address) = self.known_as(dialer);
@@ -116,7 +116,7 @@ impl World {
         (node.id, node.address)
     }
 
-    /// A dial nobody answered, or that was turned down.
+    /// Reports a failed or refused dial to the dialer.
     pub(crate) fn link_failed(&mut self, dialer: NodeIndex, id: NodeId) {
         let now = self.now();
         let Some(machines) = self.machines(dialer) else { return };
@@ -127,16 +127,16 @@ impl World {
         self.pump(dialer);
     }
 
-    /// The other end will notice that `gone` left, or hung up.
+    /// Schedules the moment at which `peer` notices that `gone` left or closed the link.
     pub(crate) fn end_link(&mut self, gone: NodeIndex, peer: NodeIndex, polite: bool) {
         let (here, there) = (self.nodes[gone as usize].place, self.nodes[peer as usize].place);
         let told = self.net.send(here, there).filter(|_| polite);
-        // Who left says so; who let go, lets go.
+        // A node that is still live has closed the link on purpose; one that left has not.
         let ending = if told.is_some() && self.nodes[gone as usize].alive() { Ending::LetGo } else { Ending::Lost };
         self.queue.push(self.time() + told.unwrap_or(IDLE), Event::LinkDown { node: peer, peer: gone, ending });
     }
 
-    /// One end notices that a link is gone.
+    /// Removes a link at one end.
     pub(crate) fn link_down(&mut self, node: NodeIndex, peer: NodeIndex, ending: Ending) {
         let (now, id) = (self.now(), self.nodes[peer as usize].id);
         let Some(machines) = self.machines(node) else { return };
@@ -150,7 +150,7 @@ impl World {
         self.pump(node);
     }
 
-    /// Cuts the network in two, or heals it. Links between the sides end: both ends notice after a while.
+    /// Cuts the network in two, or heals it. Links between the halves end: both ends notice after a while.
     pub(crate) fn cut(&mut self, cut: bool) {
         self.net.cut = cut;
         if !cut {
@@ -168,7 +168,8 @@ impl World {
         }
     }
 
-    /// A peer dials back a node that cannot prove its address yet: a question, a dial from a fresh socket, the answer.
+    /// Simulates a probe for a node without an own record: the request, a dial from a new socket, and the answer take
+    /// six one-way delays.
     fn probe(&mut self, dialer: NodeIndex, acceptor: NodeIndex) {
         let node = &self.nodes[dialer as usize];
         if !node.reachable || node.machines.as_ref().is_none_or(|machines| !machines.own.is_empty()) {
@@ -180,7 +181,7 @@ impl World {
         self.queue.push(self.time() + 6 * way, Event::Confirmed(dialer));
     }
 
-    /// A peer has dialed this node back: it has a record from now on, and tells it.
+    /// Completes a probe: the node signs its own record and sends it to its peers. Repeated to renew the record.
     pub(crate) fn confirmed(&mut self, index: NodeIndex) {
         let (now, time) = (self.now(), self.time());
         let node = &mut self.nodes[index as usize];
@@ -206,7 +207,7 @@ impl World {
         self.pump(index);
     }
 
-    /// One end of a link tells the other its own record, if it has one.
+    /// Sends a node's own record to a peer, if it has one.
     fn tell_own(&mut self, from: NodeIndex, to: NodeIndex) {
         let Some(machines) = self.machines(from) else { return };
         let records = machines.own.clone();
@@ -215,14 +216,14 @@ impl World {
         }
         let (here, there) = (self.nodes[from as usize].place, self.nodes[to as usize].place);
         self.tally.bytes += records.iter().map(|record| wire_bytes(size::address(record))).sum::<u64>();
-        // On the control stream: repaired whatever becomes of other messages.
+        // On the control stream, which resends whatever [`crate::net::Loss`] says about other messages.
         if !self.net.is_cut(here, there) {
             let delay = Net::distance(here, there);
             self.queue.push(self.time() + delay, Event::Own { to, from, records });
         }
     }
 
-    /// A peer's own record came on a link.
+    /// Handles a peer's own records.
     pub(crate) fn own_record(&mut self, to: NodeIndex, from: NodeIndex, records: Vec<Arc<AddressRecord>>) {
         let (now, ip) = (self.now(), self.nodes[from as usize].address.ip());
         let Some(machines) = self.machines(to) else { return };

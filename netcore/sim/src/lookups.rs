@@ -1,4 +1,4 @@
-//! What scenarios start and judge: lookups of nodes, records and providers, publications; and the tally of it all.
+//! Measured operations: lookups of nodes, records and providers, and their results.
 
 use polypeer_engine::dht::{Job, Key, Outcome, QueryId, Record};
 use polypeer_ipc_protocol::ids::{Name, NodeId};
@@ -12,7 +12,7 @@ use crate::queue::{MS, Micros};
 use crate::world::World;
 
 impl World {
-    /// Lets `task` happen `count` times, evenly over `span` from now on.
+    /// Schedules `task` `count` times, spread evenly over the next `span`.
     pub(crate) fn plan(&mut self, task: Task, count: usize, span: Micros) {
         for number in 0..count as Micros {
             let after = (span * number + self.rng.random_range(0..span)) / count as Micros;
@@ -50,22 +50,22 @@ impl World {
     }
 
     fn locate(&mut self, victim: Option<NodeIndex>) {
-        let Some(target) = victim.or_else(|| self.anybody(|node| node.reachable)) else { return };
+        let Some(target) = victim.or_else(|| self.random_node(|node| node.reachable)) else { return };
         let id = self.nodes[target as usize].id;
-        let Some(index) = self.anybody(|node| node.id != id) else { return };
+        let Some(index) = self.random_node(|node| node.id != id) else { return };
         let goal = if victim.is_some() { Goal::Victim(target) } else { Goal::Locate(target) };
         self.begin(index, Job::Locate(id), goal);
     }
 
     fn locate_across(&mut self) {
-        let Some(target) = self.anybody(|node| node.reachable) else { return };
+        let Some(target) = self.random_node(|node| node.reachable) else { return };
         let (id, side) = (self.nodes[target as usize].id, self.nodes[target as usize].place.side);
-        let Some(index) = self.anybody(|node| node.place.side != side) else { return };
+        let Some(index) = self.random_node(|node| node.place.side != side) else { return };
         self.begin(index, Job::Locate(id), Goal::Across(target));
     }
 
     fn put(&mut self, place: Option<Key>) {
-        let Some(index) = self.anybody(|_| true) else { return };
+        let Some(index) = self.random_node(|_| true) else { return };
         let number = self.published.records.len();
         let mut value = vec![0; self.rng.random_range(50..1000)];
         self.rng.fill_bytes(&mut value);
@@ -85,12 +85,12 @@ impl World {
         }
         let number = there[self.rng.random_range(0..there.len())];
         let key = self.published.records[number].0.key();
-        let Some(index) = self.anybody(|_| true) else { return };
+        let Some(index) = self.random_node(|_| true) else { return };
         self.begin(index, Job::Get { key }, Goal::Get(number));
     }
 
     fn provide(&mut self) {
-        let Some(index) = self.anybody(|node| node.reachable) else { return };
+        let Some(index) = self.random_node(|node| node.reachable) else { return };
         let number = self.published.provided.len();
         let name: Name = format!("sim/{number}").parse().expect("a name");
         let key = Key::of_provided(&name);
@@ -111,11 +111,11 @@ impl World {
         let number = there[self.rng.random_range(0..there.len())];
         let (key, by, _) = self.published.provided[number];
         let by = self.nodes[by as usize].id;
-        let Some(index) = self.anybody(|node| node.id != by) else { return };
+        let Some(index) = self.random_node(|node| node.id != by) else { return };
         self.begin(index, Job::Providers { key, limit: 16 }, Goal::Providers(number));
     }
 
-    /// A job of a node has ended.
+    /// Handles the end of a DHT job of a node.
     pub(crate) fn job_done(&mut self, index: NodeIndex, query: QueryId, outcome: Outcome) {
         let now = self.now();
         let Some(machines) = self.machines(index) else { return };
@@ -141,7 +141,7 @@ impl World {
         match pending.goal {
             Goal::Put(number) => {
                 let stored = matches!(outcome, Outcome::Stored { copies } if *copies > 0);
-                // Those an attack is about are looked for though nobody took them.
+                // Records that an attack is aimed at are looked up even if no node stored them.
                 self.published.records[number].1 |= stored;
                 self.count_stored(stored);
             }
@@ -192,7 +192,8 @@ impl World {
         self.tally.not_stored += u64::from(!stored);
     }
 
-    /// Notes the moment at which a node has become part of the network.
+    /// Notes the time at which a node has joined: its first lookup of itself has ended and it has a
+    /// link.
     pub(crate) fn notice_join(&mut self, index: NodeIndex) {
         let time = self.time();
         let node = &mut self.nodes[index as usize];
@@ -209,7 +210,7 @@ impl World {
         }
     }
 
-    /// Forgets what was put so far: it is not looked up any more.
+    /// Excludes all records stored so far from lookups.
     pub(crate) fn forget_records(&mut self) {
         self.published.records.iter_mut().for_each(|(_, wanted)| *wanted = false);
     }

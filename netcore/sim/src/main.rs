@@ -1,4 +1,4 @@
-//! `polypeer-sim`: runs a scenario and tells its figures.
+//! `polypeer-sim`: runs a scenario and prints its figures.
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -7,13 +7,14 @@ use clap::Parser;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use polypeer_sim::scenarios::Scenario;
 
-/// Tens of thousands of nodes are hundreds of millions of small pieces: a fifth of a run with the system's.
+/// Tens of thousands of nodes make hundreds of millions of small allocations: with the system's allocator they take a
+/// fifth of a run.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Most nodes of a run: at some 160 KB each they would need more memory than most machines have beyond.
+/// Most nodes of a run: at some 160 KB each, more would exceed the memory of most machines.
 const MOST: usize = 200_000;
-/// Fewest: below, there is no network.
+/// Fewest nodes of a run: fewer are no network.
 const FEWEST: usize = 20;
 
 /// Runs thousands of network cores in one thread and virtual time.
@@ -23,18 +24,18 @@ struct Arguments {
     /// steady, churn, partition, liars, sybil, eclipse, spam, gossip, or all of them one after another
     #[arg(long, default_value = "steady", value_parser = scenarios)]
     scenario: Chosen,
-    /// How many honest nodes the network has at a time
+    /// Number of honest nodes at a time
     #[arg(long, default_value_t = 1000, value_parser = nodes)]
     nodes: usize,
-    /// Everything random follows from it: the same seed, the same run
+    /// Random seed: the same seed gives the same run
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// One JSON object a scenario on standard output instead of a table
+    /// Print one JSON object per scenario on standard output instead of a table
     #[arg(long)]
     json: bool,
 }
 
-/// What `--scenario` stands for.
+/// The scenarios that `--scenario` selects.
 #[derive(Debug, Clone)]
 struct Chosen(Vec<Scenario>);
 
@@ -51,14 +52,14 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     for scenario in arguments.scenario.0 {
         let bar = progress();
-        let mut told = |what: &str, world: &polypeer_sim::world::World| {
+        let mut report = |what: &str, world: &polypeer_sim::world::World| {
             let minutes = world.time() / polypeer_sim::queue::MINUTE;
             let (nodes, events) = (world.population(), world.events());
             bar.set_message(format!("{what}: minute {minutes}, {nodes} nodes, {events} events"));
             bar.tick();
         };
         eprintln!("{} with {} nodes, seed {}", scenario.name(), arguments.nodes, arguments.seed);
-        let figures = scenario.run(arguments.nodes, arguments.seed, &mut told);
+        let figures = scenario.run(arguments.nodes, arguments.seed, &mut report);
         bar.finish_and_clear();
         if arguments.json {
             println!("{}", figures.json());
@@ -69,7 +70,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// On standard error, and only for people.
+/// Makes the progress bar: on standard error, and only if that is a terminal.
 fn progress() -> ProgressBar {
     let target =
         if std::io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };

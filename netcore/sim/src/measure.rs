@@ -1,4 +1,4 @@
-//! What a run is judged by: lookups and what they cost, deliveries and copies, joins.
+//! Measurements of a run: success and cost of lookups, deliveries of messages, and percentiles.
 
 use std::collections::BTreeMap;
 
@@ -6,36 +6,36 @@ use polypeer_ipc_protocol::ids::NodeId;
 
 use crate::queue::Micros;
 
-/// Bytes that one connection's handshake costs, both ways together: two flights of TLS 1.3 with raw public keys, QUIC's
-/// padding of first packets to 1,200 bytes, acknowledgements.
+/// Bytes of one handshake, both directions together: two flights of TLS 1.3 with raw public keys, QUIC's padding of
+/// first packets to 1,200 bytes, acknowledgements.
 pub const HANDSHAKE_BYTES: u64 = 4096;
-/// Bytes around each message: IPv4 and UDP (28), QUIC's short header and tag (28), a stream frame and the header of
-/// a core stream (20); once per packet of 1,200.
+/// Overhead of a packet of 1,200 bytes: IPv4 and UDP (28), QUIC's short header and tag (28), a stream frame and the
+/// header of a core stream (20).
 pub const PACKET_BYTES: u64 = 76;
-/// What fits in one packet.
+/// Payload bytes that fit in one packet.
 const PACKET: u64 = 1_124;
 
-/// Bytes on the wire of a message whose encoding has `length` bytes.
+/// Bytes on the wire of a message encoded in `length` bytes.
 pub fn wire_bytes(length: usize) -> u64 {
     let length = length as u64;
     length + PACKET_BYTES * length.div_ceil(PACKET).max(1)
 }
 
-/// What one lookup has cost so far.
+/// Cost of one lookup so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Cost {
     /// Requests and responses.
     pub messages: u64,
-    /// Connections made for it.
+    /// Connections opened for it.
     pub handshakes: u64,
-    /// All of these, on the wire.
+    /// Bytes of both on the wire.
     pub bytes: u64,
-    /// Calls nobody answered.
+    /// Requests without an answer.
     pub failures: u64,
 }
 
-/// How far each node that a lookup heard of is from its start: those in the own table are 0 away, those a node at
-/// distance `d` told of are `d + 1` away.
+/// Distance in hops of each node that a lookup knows from its start: nodes of the own routing table are at 0; nodes
+/// named by a node at `d` are at `d + 1`.
 #[derive(Debug, Default)]
 pub struct Depths {
     known: BTreeMap<NodeId, u32>,
@@ -43,12 +43,12 @@ pub struct Depths {
 }
 
 impl Depths {
-    /// `node` is asked; how deep it is.
+    /// Notes a request to `node`. Returns its depth.
     pub fn asked(&mut self, node: NodeId) -> u32 {
         *self.known.entry(node).or_insert(0)
     }
 
-    /// A node at `depth` answered, and told of `nodes`.
+    /// Notes that a node at `depth` answered and named `nodes`.
     pub fn answered(&mut self, depth: u32, nodes: impl Iterator<Item = NodeId>) {
         self.deepest = self.deepest.max(depth + 1);
         for node in nodes {
@@ -57,20 +57,20 @@ impl Depths {
         }
     }
 
-    /// Nodes passed on the way to `node`, or to the deepest answer where nothing was found.
+    /// Hops to `node`, or to the deepest answer if it was not found.
     pub fn hops(&self, node: Option<NodeId>) -> u32 {
         node.and_then(|node| self.known.get(&node).copied()).unwrap_or(self.deepest)
     }
 }
 
-/// Lookups of one kind.
+/// Results of the lookups of one kind.
 #[derive(Debug, Clone, Default)]
 pub struct Lookups {
-    /// That ended, with starter and target alive.
+    /// Lookups that ended while requester and target were live.
     pub done: u64,
-    /// Of those, that found what is there.
+    /// Those of `done` that succeeded.
     pub found: u64,
-    /// Whose starter or target left meanwhile: not counted.
+    /// Lookups whose requester or target left meanwhile; not counted otherwise.
     pub void: u64,
     hops: u64,
     cost: Cost,
@@ -78,7 +78,7 @@ pub struct Lookups {
 }
 
 impl Lookups {
-    /// One has ended.
+    /// Counts a lookup that has ended.
     pub fn ended(&mut self, found: bool, hops: u32, cost: Cost, took: Micros) {
         self.done += 1;
         self.found += u64::from(found);
@@ -90,7 +90,7 @@ impl Lookups {
         self.took.push((took / 1000) as u32);
     }
 
-    /// Adds those of another kind.
+    /// Adds the lookups of another kind.
     pub fn add(&mut self, other: &Self) {
         self.done += other.done;
         self.found += other.found;
@@ -103,37 +103,37 @@ impl Lookups {
         self.took.extend(&other.took);
     }
 
-    /// The part that found what is there; `None` without lookups.
+    /// Share that succeeded, 0 to 1; `None` without lookups.
     pub fn success(&self) -> Option<f64> {
         self.mean(self.found)
     }
 
-    /// Nodes passed on the way.
+    /// Mean hops of a lookup.
     pub fn hops(&self) -> Option<f64> {
         self.mean(self.hops)
     }
 
-    /// Requests and responses of one.
+    /// Mean number of requests and responses of a lookup.
     pub fn messages(&self) -> Option<f64> {
         self.mean(self.cost.messages)
     }
 
-    /// Connections made for one.
+    /// Mean number of connections opened for a lookup.
     pub fn handshakes(&self) -> Option<f64> {
         self.mean(self.cost.handshakes)
     }
 
-    /// Bytes of one, on the wire.
+    /// Mean bytes of a lookup on the wire.
     pub fn bytes(&self) -> Option<f64> {
         self.mean(self.cost.bytes)
     }
 
-    /// Questions of one that nobody answered.
+    /// Mean number of unanswered requests of a lookup.
     pub fn failures(&self) -> Option<f64> {
         self.mean(self.cost.failures)
     }
 
-    /// How long `part` of them took at most, milliseconds.
+    /// Duration that the share `part` of lookups did not exceed, milliseconds.
     pub fn took_ms(&self, part: f64) -> Option<u64> {
         percentile(self.took.iter().map(|took| u64::from(*took)).collect(), part)
     }
@@ -143,34 +143,34 @@ impl Lookups {
     }
 }
 
-/// The value that `part` of `values` do not exceed (nearest rank).
+/// The value that the share `part` of `values` does not exceed (nearest rank).
 pub fn percentile(mut values: Vec<u64>, part: f64) -> Option<u64> {
     values.sort_unstable();
     let rank = (values.len() as f64 * part).ceil() as usize;
     values.get(rank.saturating_sub(1)).copied()
 }
 
-/// What a scenario's publications led to.
+/// Deliveries of the messages that a scenario published.
 #[derive(Debug, Clone, Default)]
 pub struct Deliveries {
-    /// Subscribers that were so before a publication and lived until its deadline, over all publications.
+    /// Expected deliveries, over all messages: subscribers since before the message that live at its deadline.
     pub expected: u64,
-    /// Of those, that had the message by the deadline.
+    /// Those of `expected` that had the message by its deadline.
     pub delivered: u64,
     /// Messages published.
     pub published: u64,
-    /// Nodes that messages reached, counted or not.
+    /// Deliveries in all, the uncounted ones included.
     pub first: u64,
-    /// Frames with a payload that arrived.
+    /// Frames with a payload received.
     pub payloads: u64,
-    /// Bytes of all other frames, and of payload frames but for the payload itself.
+    /// Bytes sent except payloads: all other frames, and the rest of frames with a payload.
     pub control_bytes: u64,
-    /// How long deliveries took, milliseconds.
+    /// Duration of each delivery, milliseconds.
     pub took_ms: Vec<u32>,
 }
 
 impl Deliveries {
-    /// The part of live subscribers that a message reached.
+    /// Share of expected deliveries made by the deadline, 0 to 1.
     pub fn delivery(&self) -> Option<f64> {
         (self.expected > 0).then(|| self.delivered as f64 / self.expected as f64)
     }

@@ -1,65 +1,65 @@
-//! The simulated network: how long a packet takes from one node to another, and which are lost.
+//! The simulated network: delay and loss of packets between nodes.
 //!
-//! Nodes live in cities on a plane of 1 × 1: the delay one way is [`NEAR`] plus the distance times [`FAR`], plus up to a
-//! tenth of jitter. Bandwidth is not modelled: messages are small.
+//! Nodes live in cities on a plane of 1 × 1. The one-way delay is [`NEAR`] plus the distance times [`FAR`], plus up to
+//! a tenth of that as jitter. Bandwidth is not modelled: messages are small.
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::queue::{MS, Micros};
 
-/// One way within a city.
+/// One-way delay within a city.
 pub const NEAR: Micros = 5 * MS;
-/// One way over a distance of 1, in addition; the plane's diagonal is 1.41, so the longest way is 146 ms.
+/// Additional one-way delay over a distance of 1. The plane's diagonal is 1.41, so that the longest delay is 146 ms.
 pub const FAR: Micros = 100 * MS;
-/// Cities.
+/// Number of cities.
 const CITIES: usize = 24;
-/// How long QUIC waits for an acknowledgement beyond the round trip before it sends a lost packet again.
+/// Time beyond the round trip that QUIC waits for an acknowledgement before it resends a packet.
 const PROBE_TIMEOUT: Micros = 25 * MS;
 
-/// How long QUIC waits before it repeats the first packets of a connection (RFC 9002, section 6.2.2: three times a guess of
-/// 333 ms).
+/// Time after which QUIC resends the first packets of a connection: three times the assumed round trip of 333 ms (RFC
+/// 9002, section 6.2.2).
 const FIRST_TIMEOUT: Micros = 999 * MS;
 
-/// What becomes of lost packets.
+/// Loss of messages.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Loss {
-    /// None are lost.
+    /// No loss.
     None,
-    /// That part of messages is lost, and sent again by QUIC after a round trip and a bit, until they arrive.
+    /// This share of messages is lost; QUIC resends each after a round trip and [`PROBE_TIMEOUT`], until it arrives.
     Repaired(f64),
-    /// That part of messages never arrives: harsher than QUIC, whose streams repair what is lost.
+    /// This share of messages never arrives: harsher than QUIC, whose streams resend what is lost.
     Dropped(f64),
 }
 
-/// Where a node is.
+/// A node's place on the plane.
 #[derive(Debug, Clone, Copy)]
 pub struct Place {
     x: f32,
     y: f32,
-    /// Which half of the network it is in when that is cut in two.
+    /// The half of the network that it is in while the network is cut in two.
     pub side: bool,
 }
 
-/// See the module.
+/// The network's cities, loss and partition.
 #[derive(Debug)]
 pub struct Net {
     rng: StdRng,
     cities: Vec<(f32, f32)>,
     loss: Loss,
-    /// Whether the two sides are cut off from each other.
+    /// Whether the two halves are cut off from each other.
     pub cut: bool,
 }
 
 impl Net {
-    /// A network whose cities and losses follow from `seed`.
+    /// Makes a network; its cities and losses follow from `seed`.
     pub fn new(seed: [u8; 32], loss: Loss) -> Self {
         let mut rng = StdRng::from_seed(seed);
         let cities = (0..CITIES).map(|_| (rng.random(), rng.random())).collect();
         Self { rng, cities, loss, cut: false }
     }
 
-    /// A place for a new node, in or around one of the cities.
+    /// Picks a place for a new node, in or around a city.
     pub fn place(&mut self) -> Place {
         let (x, y) = self.cities[self.rng.random_range(0..CITIES)];
         let mut around = || self.rng.random_range(-0.03..0.03);
@@ -67,13 +67,13 @@ impl Net {
         Place { x, y, side: self.rng.random() }
     }
 
-    /// One way, without jitter or loss.
+    /// One-way delay without jitter or loss.
     pub fn distance(from: Place, to: Place) -> Micros {
         let (x, y) = (from.x - to.x, from.y - to.y);
         NEAR + (FAR as f32 * (x * x + y * y).sqrt()) as Micros
     }
 
-    /// How long a message takes, or `None` when it never arrives.
+    /// One-way delay of a message; `None` when it never arrives.
     pub fn send(&mut self, from: Place, to: Place) -> Option<Micros> {
         if self.is_cut(from, to) {
             return None;
@@ -98,8 +98,8 @@ impl Net {
         Some(delay)
     }
 
-    /// How long a connection takes to be made, two round trips, or `None` when the other side cannot be heard. QUIC repeats
-    /// what is lost of it, whatever becomes of messages.
+    /// Time of a handshake, two round trips; `None` when the network is cut between the two. QUIC resends its lost
+    /// packets whatever [`Loss`] says about messages.
     pub fn handshake(&mut self, from: Place, to: Place) -> Option<Micros> {
         if self.is_cut(from, to) {
             return None;
@@ -121,7 +121,7 @@ impl Net {
         Some(took)
     }
 
-    /// Whether nothing gets from one to the other at present.
+    /// Whether the network is cut between the two.
     pub fn is_cut(&self, from: Place, to: Place) -> bool {
         self.cut && from.side != to.side
     }

@@ -1,4 +1,4 @@
-//! One simulated node: the machines of the netcore, and what its driver would keep.
+//! One simulated node: the network core's engines, and the state that their drivers keep.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -22,98 +22,93 @@ use crate::queue::Micros;
 /// How a node behaves towards others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Conduct {
-    /// As the netcore does.
+    /// As the network core does.
     #[default]
     Honest,
-    /// Takes part in everything, but answers questions with colluding nodes, with nothing, and with what was not asked.
+    /// Takes part in everything, but answers DHT requests with colluding nodes, with nothing, or with an answer to
+    /// something else.
     Liar,
 }
 
-/// See the module.
+/// A simulated node, live or gone.
 pub struct Node {
-    /// Its id.
     pub id: NodeId,
-    /// Its signatures.
     pub keys: SharedKeys,
-    /// Where it is seen from.
+    /// Its address as others see it.
     pub address: SocketAddr,
-    /// How far it is from others.
+    /// Its place in the network, which gives the delay to others.
     pub place: Place,
     /// Whether it can be dialed.
     pub reachable: bool,
-    /// How it behaves.
     pub conduct: Conduct,
-    /// When it was started.
+    /// When it started.
     pub born: Micros,
-    /// When it had become part of the network: its first lookup of itself had ended.
+    /// When its first lookup of itself had ended and it had a link; `None` before.
     pub joined: Option<Micros>,
-    /// Its machines; `None` once it has left.
+    /// `None` once it has left.
     pub machines: Option<Box<Machines>>,
 }
 
-/// What runs on a node.
+/// Engines and connections of a live node.
 pub struct Machines {
-    /// The DHT.
     pub dht: Dht,
-    /// Publish and subscribe, where the scenario has it.
+    /// `None` in scenarios without gossip.
     pub gossip: Option<Gossip>,
     /// Standing links, sorted by peer.
     pub links: Vec<Link>,
-    /// Whom to dial, let in and let go.
+    /// The network core's connection manager: which peers to dial, admit and disconnect.
     pub manager: Manager,
     /// Query connections to others.
     pub outgoing: Conns,
-    /// Query connections of others.
+    /// Query connections from others.
     pub incoming: Conns,
-    /// What it tells peers of itself; empty before it was dialed back.
+    /// Its own address record; empty before a peer has dialed it back.
     pub own: Vec<Arc<AddressRecord>>,
-    /// The moment of the timer in the queue that counts.
+    /// Time of its valid timer in the queue; earlier timers are ignored.
     pub wake: Option<Micros>,
-    /// Measured lookups of this node, and the one that joins it.
+    /// Measured lookups in progress.
     pub lookups: BTreeMap<QueryId, Pending>,
-    /// The lookup by which it looks for peers.
+    /// The lookup that searches the DHT for peers.
     pub looking: Option<QueryId>,
-    /// Lookups that gossip asked for.
+    /// Lookups for subscribers, requested by gossip.
     pub finding: BTreeMap<QueryId, Name>,
-    /// Messages that came, with the moment.
+    /// Gossip messages received, with the time.
     pub received: BTreeMap<Hash, Micros>,
-    /// Which source of peers is asked when.
+    /// The network core's schedule of sources of peers.
     pub discovery: Schedule,
-    /// Records of its peers, for others.
+    /// Peer exchange: its peers' address records.
     pub exchange: Exchange,
 }
 
-/// A standing link, as one end sees it.
+/// A link, as one end sees it.
 #[derive(Debug, Clone, Copy)]
 pub struct Link {
-    /// The other end.
     pub peer: NodeIndex,
-    /// Since when.
     pub since: Micros,
-    /// When all that this end sent will have arrived.
+    /// When everything that this end has sent will have arrived.
     pub clear: Micros,
 }
 
 impl Node {
-    /// Whether it is there.
+    /// Whether it has not left.
     pub fn alive(&self) -> bool {
         self.machines.is_some()
     }
 }
 
 impl Machines {
-    /// How many peers are remembered from before.
+    /// Number of peers remembered from an earlier run.
     pub fn remembered(&self) -> usize {
         self.manager.book().iter().filter(|(_, entry)| entry.remembered).count()
     }
 
-    /// The link with `peer`.
+    /// The link to `peer`.
     pub fn link(&mut self, peer: NodeIndex) -> Option<&mut Link> {
         let position = self.links.binary_search_by_key(&peer, |link| link.peer).ok()?;
         Some(&mut self.links[position])
     }
 
-    /// Adds a link; an older one with the same peer stays.
+    /// Adds a link. Returns `false` and keeps the older one if there is one to the same peer.
     pub fn insert_link(&mut self, link: Link) -> bool {
         match self.links.binary_search_by_key(&link.peer, |link| link.peer) {
             Ok(_) => false,
@@ -124,7 +119,7 @@ impl Machines {
         }
     }
 
-    /// Takes a link out.
+    /// Removes and returns a link.
     pub fn remove_link(&mut self, peer: NodeIndex) -> Option<Link> {
         let position = self.links.binary_search_by_key(&peer, |link| link.peer).ok()?;
         Some(self.links.remove(position))

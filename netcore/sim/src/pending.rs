@@ -31,7 +31,7 @@ pub(crate) enum Goal {
 }
 
 impl Pending {
-    /// A node at `depth` answered.
+    /// Notes the response of a node at `depth`.
     pub(crate) fn answered(&mut self, depth: u32, response: &Response) {
         let (found, contacts) = match response {
             Response::Nodes { contacts } => (false, contacts.as_slice()),

@@ -1,23 +1,19 @@
-//! What happens next: one queue of events in virtual time. Two events at the same microsecond happen in the order in
-//! which they were pushed, so that a run is the same every time. What is ordered is when they happen; they themselves stay
-//! where they are, as there are hundreds of thousands of them.
+//! The queue of events in virtual time. Events of the same microsecond are taken in the order in which they were
+//! pushed, so that every run of a seed is the same. The heap orders small entries; the events themselves, hundreds of
+//! thousands, stay in place.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
-/// Microseconds since the simulated world began.
+/// Virtual time, or a span of it, in microseconds; the world starts at 0.
 pub type Micros = u64;
 
-/// A millisecond.
 pub const MS: Micros = 1_000;
-/// A second.
 pub const SECOND: Micros = 1_000 * MS;
-/// A minute.
 pub const MINUTE: Micros = 60 * SECOND;
-/// An hour.
 pub const HOUR: Micros = 60 * MINUTE;
 
-/// Events, soonest first.
+/// A queue of events, earliest first.
 #[derive(Debug)]
 pub struct Queue<E> {
     heap: BinaryHeap<Entry>,
@@ -32,27 +28,27 @@ pub struct Queue<E> {
 struct Entry {
     at: Micros,
     order: u64,
-    /// Where the event is.
+    /// Index of the event in `events`.
     place: u32,
 }
 
 impl<E> Queue<E> {
-    /// An empty one, at moment 0.
+    /// Makes an empty queue at time 0.
     pub fn new() -> Self {
         Self { heap: BinaryHeap::new(), events: Vec::new(), free: Vec::new(), pushed: 0, popped: 0, now: 0 }
     }
 
-    /// The moment of the last event taken, or what [`Self::advance`] set.
+    /// The time of the last event taken, or what [`Self::advance`] set.
     pub fn now(&self) -> Micros {
         self.now
     }
 
-    /// Events taken so far.
+    /// Number of events taken so far.
     pub fn popped(&self) -> u64 {
         self.popped
     }
 
-    /// Lets `event` happen at `at`, or at once if that has passed.
+    /// Schedules `event` at `at`, or now if that has passed.
     pub fn push(&mut self, at: Micros, event: E) {
         self.pushed += 1;
         let place = self.free.pop().unwrap_or_else(|| {
@@ -63,7 +59,7 @@ impl<E> Queue<E> {
         self.heap.push(Entry { at: at.max(self.now), order: self.pushed, place });
     }
 
-    /// The next event up to `limit`; moves the time to it.
+    /// Takes the next event up to `limit` and advances the time to it.
     pub fn pop(&mut self, limit: Micros) -> Option<E> {
         if self.heap.peek()?.at > limit {
             return None;
@@ -75,7 +71,7 @@ impl<E> Queue<E> {
         self.events[entry.place as usize].take()
     }
 
-    /// Lets time pass up to `at`: all events before have been taken.
+    /// Advances the time to `at`; the caller has taken all events before.
     pub fn advance(&mut self, at: Micros) {
         self.now = self.now.max(at);
     }
@@ -88,7 +84,7 @@ impl<E> Default for Queue<E> {
 }
 
 impl Ord for Entry {
-    /// Reversed: the heap gives the greatest first.
+    /// Reversed, as the heap gives the greatest first.
     fn cmp(&self, other: &Self) -> Ordering {
         (other.at, other.order).cmp(&(self.at, self.order))
     }

@@ -1,4 +1,4 @@
-//! What a run says at its end: one JSON object, or a table for people.
+//! The figures of a run, as one JSON object or as a table for people.
 
 use std::fmt::Write as _;
 
@@ -8,41 +8,40 @@ use serde_json::{Map, Value};
 /// The figures of one run. `None`: the scenario does not measure it.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Figures {
-    /// Which scenario.
     pub scenario: String,
-    /// Honest nodes that the network has at a time.
+    /// Honest nodes at a time.
     pub nodes: u64,
-    /// Everything random follows from it.
+    /// Random seed.
     pub seed: u64,
-    /// The part of lookups that found what is there.
+    /// Share of lookups that succeeded, 0 to 1.
     pub lookup_success: Option<f64>,
-    /// Nodes passed on the way to what was found.
+    /// Mean hops of a lookup.
     pub hops_mean: Option<f64>,
-    /// Requests and responses of one lookup.
+    /// Mean requests and responses of a lookup.
     pub messages_per_lookup: Option<f64>,
-    /// Connections made for one lookup.
+    /// Mean connections opened for a lookup.
     pub handshakes_per_lookup: Option<f64>,
-    /// Bytes of one lookup on the wire, handshakes included.
+    /// Mean bytes of a lookup on the wire, handshakes included.
     pub bytes_per_lookup: Option<f64>,
-    /// The part of live subscribers that a message reached.
+    /// Share of expected deliveries made by the deadline, 0 to 1.
     pub gossip_delivery: Option<f64>,
-    /// Copies of a message's payload that arrived per subscriber it was for.
+    /// Frames with a payload received per delivery.
     pub gossip_payload_overhead: Option<f64>,
-    /// Bytes of everything but payloads, per delivery.
+    /// Bytes sent except payloads, per delivery.
     pub gossip_control_bytes: Option<f64>,
-    /// What a routing table takes in memory.
+    /// Mean memory of a routing table, bytes.
     pub table_bytes_mean: Option<f64>,
-    /// From its start, how long 99 % of nodes needed at most until they were part of the network, milliseconds.
+    /// Time from start to having joined that 99 % of nodes did not exceed, milliseconds.
     pub join_ms_p99: Option<u64>,
-    /// Real time of the whole run, seconds.
+    /// Wall clock time of the run, seconds.
     pub wall_s: f64,
-    /// What this scenario measures besides.
+    /// Further figures of this scenario.
     #[serde(flatten)]
     pub more: Map<String, Value>,
 }
 
 impl Figures {
-    /// Adds a figure of this scenario alone.
+    /// Adds a further figure.
     pub fn also(&mut self, name: &str, value: impl Into<Value>) {
         let value = match value.into() {
             Value::Number(number) if number.is_f64() => number.as_f64().map_or(Value::Null, rounded),
@@ -51,7 +50,7 @@ impl Figures {
         self.more.insert(name.to_owned(), value);
     }
 
-    /// One line of JSON.
+    /// Formats the figures as one line of JSON.
     pub fn json(&self) -> String {
         let mut value = serde_json::to_value(self).unwrap_or_default();
         if let Value::Object(fields) = &mut value {
@@ -66,7 +65,7 @@ impl Figures {
         value.to_string()
     }
 
-    /// For people.
+    /// Formats the figures as a table.
     pub fn table(&self) -> String {
         let mut text = format!("{} · {} nodes · seed {}\n", self.scenario, self.nodes, self.seed);
         let mut line = |name: &str, value: String| {
@@ -99,7 +98,7 @@ impl Figures {
     }
 }
 
-/// Six significant decimals are plenty, and short to read.
+/// Rounds to six decimals; whole numbers become integers.
 fn rounded(number: f64) -> Value {
     if number.fract() == 0.0 && number.abs() < 1e15 {
         return Value::from(number as i64);

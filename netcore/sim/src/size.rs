@@ -1,20 +1,20 @@
-//! How many bytes messages of `kad/1` take, without encoding them: the same numbers as the real encoding gives.
+//! Encoded sizes of `kad/1` messages in bytes, computed without encoding them; equal to the real encoding's.
 
 use polypeer_engine::address::AddressRecord;
 use polypeer_engine::dht::{Ask, ProviderRecord, Record, Request, Response};
 
-/// An enum's tag.
+/// Bytes of an enum's tag.
 const TAG: usize = 4;
-/// The length of a list or a text.
+/// Bytes of the length of a list or a text.
 const LENGTH: usize = 8;
 
-/// Of an encoded address record.
+/// Size of an address record.
 pub(crate) fn address(record: &AddressRecord) -> usize {
     let addresses: usize = record.addresses.iter().map(|address| if address.is_ipv4() { 10 } else { 22 }).sum();
     32 + LENGTH + addresses + 8 + 8 + 64
 }
 
-/// Of an encoded request.
+/// Size of a request.
 pub(crate) fn request(request: &Request) -> usize {
     let ask = match &request.ask {
         Ask::Ping => 0,
@@ -25,7 +25,7 @@ pub(crate) fn request(request: &Request) -> usize {
     TAG + ask + 1 + request.from.as_ref().map_or(0, |from| address(from))
 }
 
-/// Of an encoded response.
+/// Size of a response.
 pub(crate) fn response(response: &Response) -> usize {
     let nodes =
         |contacts: &[_]| LENGTH + contacts.iter().map(|contact: &std::sync::Arc<_>| address(contact)).sum::<usize>();

@@ -1,4 +1,4 @@
-//! Where peers come from: the netcore's own schedule says which source is asked when, and the world answers.
+//! Sources of peers: the network core's own schedule decides which source is asked when, and the world answers.
 
 use std::sync::Arc;
 
@@ -15,24 +15,24 @@ use crate::index::NodeIndex;
 use crate::measure::{HANDSHAKE_BYTES, wire_bytes};
 use crate::world::{World, seed};
 
-/// The sources that there are: the world has no local networks, and its DNS answers what a list would say.
+/// The simulated sources: the world has no local networks, and its DNS gives the answers of a list, too.
 pub(crate) const SOURCES: [Way; 4] = [Way::Remembered, Way::Dns, Way::Exchange, Way::Dht];
 /// Seeds in one answer of DNS.
 const SEEDS_TOLD: usize = 3;
 /// Peers asked at a time for records of others.
 const PEERS_ASKED: usize = 3;
-/// Contacts of the table that are candidates after a look into it.
+/// Contacts from one lookup that become candidates for links.
 const MAX_CONTACTS: usize = 16;
 
 impl World {
-    /// Asks one source of peers.
+    /// Asks a source for peers.
     pub(crate) fn ask_source(&mut self, index: NodeIndex, way: Way) {
         let now = self.now();
         let found = match way {
             Way::Dns => self.ask_seeds(index),
             Way::Dht => return self.look_around(index),
             Way::Exchange => self.exchange(index),
-            // The manager dials whom its book knows by itself.
+            // The manager dials remembered peers by itself.
             Way::Remembered => self.machines(index).map_or(0, |machines| machines.remembered() as u64),
             Way::Lan | Way::List | Way::Mainline => 0,
         };
@@ -63,7 +63,7 @@ impl World {
         }
     }
 
-    /// A look into the table has ended: whom it led to are candidates.
+    /// Ends the lookup for peers: the contacts found become candidates for links.
     pub(crate) fn looked(&mut self, index: NodeIndex, near: &[Arc<AddressRecord>]) {
         let now = self.now();
         let Some(machines) = self.machines(index) else { return };
@@ -74,7 +74,7 @@ impl World {
         machines.discovery.answered(now, Way::Dht, Ok(near.len() as u64));
     }
 
-    /// Asks peers for records of others.
+    /// Asks random peers for address records of others.
     fn exchange(&mut self, index: NodeIndex) -> u64 {
         let now = self.now();
         let Some(machines) = self.nodes[index as usize].machines.as_deref() else { return 0 };
@@ -89,7 +89,7 @@ impl World {
         asked.len() as u64
     }
 
-    /// Asks one node, `anew`: over a query connection, as it is too full for a link.
+    /// Asks one node for address records. `anew`: over a new query connection, because it was too full for a link.
     pub(crate) fn exchange_with(&mut self, index: NodeIndex, peer: NodeIndex, anew: bool) {
         let now = self.now();
         let (id, address) = self.known_as(index);
@@ -112,7 +112,7 @@ impl World {
         }
     }
 
-    /// A reply of peer exchange arrived: candidates for the table and for links.
+    /// Handles the reply of a peer exchange: its records become candidates for links.
     pub(crate) fn exchanged(&mut self, to: NodeIndex, from: NodeIndex, reply: &[u8]) {
         let now = self.now();
         let (id, address) = self.known_as(from);

@@ -1,4 +1,4 @@
-//! Gossip between nodes: frames on standing links, which gossip has dialed and keeps; subscribers found by the DHT.
+//! Gossip between nodes: frames on links, links that gossip dials and keeps, and subscribers found in the DHT.
 
 use polypeer_engine::address::AddressRecord;
 use polypeer_engine::dht::{Job, Key};
@@ -12,7 +12,7 @@ use crate::index::NodeIndex;
 use crate::measure::wire_bytes;
 use crate::world::World;
 
-/// Subscribers asked for at once.
+/// Subscribers sought in one lookup.
 const SUBSCRIBERS: usize = 16;
 
 impl World {
@@ -50,7 +50,7 @@ impl World {
         }
     }
 
-    /// Subscribes an honest node.
+    /// Subscribes a node to a topic.
     pub(crate) fn subscribe(&mut self, index: NodeIndex, topic: Name) {
         let now = self.now();
         if let Some(gossip) = self.machines(index).and_then(|machines| machines.gossip.as_mut()) {
@@ -59,7 +59,7 @@ impl World {
         self.pump(index);
     }
 
-    /// Gossip wants a link: it is told of one that stands, or of how the dial went.
+    /// Dials a peer for gossip; reports a link that stands already.
     fn connect(&mut self, index: NodeIndex, record: &AddressRecord) {
         let now = self.now();
         let target = self.by_id.get(&record.node).copied();
@@ -75,7 +75,7 @@ impl World {
         self.dial(index, record.node, &record.addresses, Source::Dht);
     }
 
-    /// A link stands, seen from `index`.
+    /// Reports a new link to the gossip of `index`.
     pub(crate) fn gossip_up(&mut self, index: NodeIndex, peer: NodeIndex) {
         let now = self.now();
         let (id, address) = self.known_as(peer);
@@ -87,7 +87,7 @@ impl World {
     fn announce(&mut self, index: NodeIndex, job: Job) {
         let now = self.now();
         if let Some(machines) = self.machines(index) {
-            // Without room the machine asks again: it announces every so often.
+            // If there is no room for the job, the engine announces again later.
             let _ = machines.dht.start(now, job);
         }
     }
@@ -113,7 +113,7 @@ impl World {
         let (payload, bytes) = (frame.payload() as u64, wire_bytes(frame.size()));
         let (arrival, time) = (self.net.send(here, there), self.time());
         let Some(link) = self.machines(from).and_then(|machines| machines.link(to)) else { return };
-        // A stream keeps its order.
+        // A stream delivers in order.
         let at = arrival.map(|delay| (time + delay).max(link.clear));
         link.clear = at.unwrap_or(link.clear);
         self.tally.talk.control_bytes += bytes - payload;
@@ -122,7 +122,7 @@ impl World {
         }
     }
 
-    /// A frame arrived.
+    /// Handles a gossip frame that arrived.
     pub(crate) fn frame(&mut self, to: NodeIndex, from: NodeIndex, frame: Frame) {
         let now = self.now();
         let id = self.nodes[from as usize].id;

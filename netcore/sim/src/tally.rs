@@ -1,4 +1,4 @@
-//! What is counted while a world goes on.
+//! Counters of a run.
 
 use std::collections::BTreeMap;
 
@@ -7,53 +7,53 @@ use polypeer_engine::dht::{Ask, Refusal};
 use crate::measure::{Deliveries, Lookups};
 use crate::node::Machines;
 
-/// See the module.
+/// Counters of a run.
 #[derive(Debug, Clone, Default)]
 pub struct Tally {
-    /// Of nodes.
+    /// Lookups of nodes.
     pub locates: Lookups,
-    /// Of records.
+    /// Lookups of records.
     pub gets: Lookups,
-    /// Of providers.
+    /// Lookups of providers.
     pub providers: Lookups,
-    /// Of nodes on the other side of a former cut.
+    /// Lookups of nodes on the other side of a former partition.
     pub across: Lookups,
-    /// Of an attack's victims.
+    /// Lookups of an attack's victims.
     pub victims: Lookups,
-    /// Records and providers that nobody took.
+    /// Records and providers that no node stored.
     pub not_stored: u64,
-    /// Records and providers put.
+    /// Records and providers stored by at least one node.
     pub stored: u64,
-    /// Gossip.
+    /// Gossip messages and deliveries.
     pub talk: Deliveries,
-    /// From start to having joined, milliseconds.
+    /// Time from start to having joined of each honest node, milliseconds.
     pub joins_ms: Vec<u64>,
-    /// Lies that machines noticed.
+    /// Misbehaviour that engines noticed.
     pub lies: u64,
-    /// Events by kind.
+    /// Events handled, by kind.
     pub events: BTreeMap<&'static str, u64>,
-    /// Query connections made.
+    /// Query connections opened.
     pub handshakes: u64,
-    /// Dials for links, and to prove addresses.
+    /// Dials for links and peer exchange, and probes of addresses.
     pub dials: u64,
-    /// Links that the other end had no room for.
+    /// Links refused by the other end, which was full.
     pub links_refused: u64,
-    /// Bytes on the wire, all but gossip's.
+    /// Bytes on the wire, gossip's excepted.
     pub bytes: u64,
-    /// Records that attackers put.
+    /// Records that attackers sent.
     pub spam: u64,
-    /// Questions that were refused, by reason.
+    /// Requests refused, by reason.
     pub refusals: BTreeMap<&'static str, u64>,
-    /// Questions sent, by what they ask.
+    /// Requests sent, by kind; those of measured lookups as `measured`.
     pub asked: BTreeMap<&'static str, u64>,
-    /// Questions not asked as too many query connections were in use.
+    /// Requests not sent because this node had too many query connections.
     pub full_out: u64,
-    /// Questions not asked as the other node had too many query connections.
+    /// Requests not sent because the other node had too many query connections.
     pub full_in: u64,
 }
 
 impl Tally {
-    /// A question is sent: for a lookup that is `measured`, or for upkeep, which is told by what it asks.
+    /// Counts a request: under its kind, or as `measured` if a measured lookup sends it.
     pub(crate) fn asked(&mut self, ask: &Ask, measured: bool) {
         let name = match ask {
             _ if measured => "measured",
@@ -68,7 +68,7 @@ impl Tally {
         *self.asked.entry(name).or_default() += 1;
     }
 
-    /// A question was refused.
+    /// Counts a refused request.
     pub(crate) fn refused(&mut self, why: Refusal) {
         let name = match why {
             Refusal::NotServing => "not_serving",
@@ -82,12 +82,12 @@ impl Tally {
         *self.refusals.entry(name).or_default() += 1;
     }
 
-    /// A node left: its lookups do not count.
+    /// Counts a leaving node's measured lookups as void.
     pub(crate) fn left(&mut self, machines: &Machines) {
         self.locates.void += machines.lookups.len() as u64;
     }
 
-    /// All lookups together.
+    /// Sum of the lookups of nodes, records and providers.
     pub fn lookups(&self) -> Lookups {
         let mut all = self.locates.clone();
         all.add(&self.gets);

@@ -1,5 +1,5 @@
-//! Who is subscribed to what: many topics, few of them large (Zipf's law with exponent 1); what is published, and whom it
-//! reached.
+//! Topics, subscriptions and published messages. Sizes of topics follow Zipf's law with exponent 1: many topics, few of
+//! them large.
 
 use bytes::Bytes;
 use polypeer_ipc_protocol::ids::Name;
@@ -11,17 +11,17 @@ use crate::published::Sent;
 use crate::queue::{MS, Micros, SECOND};
 use crate::world::World;
 
-/// Topics of each node.
+/// Topics that each node subscribes to.
 pub(crate) const PER_NODE: usize = 3;
 /// Bytes of a published payload.
 const MESSAGE: usize = 1024;
-/// After a message, when it is judged who has it.
+/// Time after a message at which its deliveries are counted.
 const DEADLINE: Micros = 60 * SECOND;
-/// Who subscribed that long before a message is counted: the time to find other subscribers.
+/// Time for which a node must be subscribed to be counted: it finds other subscribers meanwhile.
 const SETTLED: Micros = 30 * SECOND;
 
 impl World {
-    /// Names `count` topics, largest first.
+    /// Makes `count` topics, largest first.
     pub(crate) fn make_topics(&mut self, count: usize) {
         let name = |number| -> Name { format!("sim/topic/{number}").parse().expect("a name") };
         self.published.topics = (0..count).map(name).collect();
@@ -35,7 +35,7 @@ impl World {
             .collect();
     }
 
-    /// Subscribes a node to a few topics by chance, each as likely as it is large.
+    /// Subscribes a node to [`PER_NODE`] random topics, with probabilities by their sizes.
     pub(crate) fn subscribe_some(&mut self, index: NodeIndex) {
         let Some(total) = self.published.shares.last().copied() else { return };
         let time = self.time();
@@ -54,7 +54,7 @@ impl World {
         }
     }
 
-    /// Forgets subscribers that left before now.
+    /// Removes subscribers that have left.
     pub(crate) fn sweep_subscribers(&mut self) {
         let nodes = &self.nodes;
         for subscribers in &mut self.published.subscribers {
@@ -62,7 +62,7 @@ impl World {
         }
     }
 
-    /// A random live subscriber of a random topic publishes.
+    /// Publishes a message from a random live subscriber of a random topic.
     pub(crate) fn publish(&mut self) {
         if self.published.topics.is_empty() {
             return;
@@ -88,7 +88,7 @@ impl World {
         self.pump(by);
     }
 
-    /// The deadline of a message: who was subscribed before it and is there still, has it or not.
+    /// Counts the deliveries of a message at its deadline.
     pub(crate) fn judge(&mut self, number: usize) {
         let Sent { id, topic, by, at } = self.published.messages[number];
         for (node, since) in &self.published.subscribers[topic] {

@@ -1,8 +1,9 @@
-//! The simulated world: nodes with the netcore's machines, and what happens between them. One thread, one queue, virtual
-//! time, randomness from one seed.
+//! The simulated world: nodes with the network core's engines, and the messages between them. One thread, one queue of
+//! events, virtual time, randomness from one seed.
 //!
-//! What nodes decide, the machines decide. The world has nodes come and go (`life.rs`), moves their messages (`calls.rs`), their
-//! links (`links.rs`) and their gossip (`talk.rs`), starts what is measured (`lookups.rs`, `topics.rs`) and counts (`tally.rs`).
+//! The engines make all decisions of nodes. The world starts and ends nodes (`life.rs`), carries their messages
+//! (`calls.rs`), links (`links.rs`) and gossip (`talk.rs`), starts measured operations (`lookups.rs`, `topics.rs`) and
+//! counts (`tally.rs`).
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
@@ -27,27 +28,27 @@ use crate::tally::Tally;
 /// Unix time at the start of every simulated world: 2026-01-01.
 const EPOCH: u64 = 1_767_225_600;
 
-/// What a world is made from.
+/// Parameters of a world.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Everything random follows from it.
+    /// Random seed: all randomness of the run follows from it.
     pub seed: u64,
-    /// What becomes of packets.
+    /// Loss of packets.
     pub loss: Loss,
-    /// The part of honest nodes that cannot be dialed.
+    /// Share of honest nodes that cannot be dialed, 0 to 1.
     pub clients: f64,
-    /// What nodes' tables are made with.
+    /// Configuration of each node's DHT.
     pub dht: DhtConfig,
-    /// What nodes' gossip is made with, if there is any.
+    /// Configuration of each node's gossip; `None`: nodes run no gossip.
     pub gossip: Option<GossipConfig>,
-    /// How many topics nodes are subscribed to.
+    /// Number of topics in the world.
     pub topics: usize,
-    /// How long nodes stay, on average; exponentially distributed. `None`: for ever.
+    /// Mean session length of nodes, exponentially distributed; `None`: nodes stay for ever.
     pub session: Option<Micros>,
 }
 
 impl Settings {
-    /// A quiet world.
+    /// Without loss, gossip and churn; a third of the nodes cannot be dialed.
     pub fn new(seed: u64) -> Self {
         Self {
             seed,
@@ -61,35 +62,33 @@ impl Settings {
     }
 }
 
-/// See the module.
+/// Nodes, network, queue and measurements of one run.
 pub struct World {
     pub(crate) settings: Settings,
     pub(crate) queue: Queue<Event>,
     pub(crate) net: Net,
     pub(crate) rng: StdRng,
     pub(crate) nodes: Vec<Node>,
-    /// Only ever asked, never gone through: its order is not the same twice.
+    /// For look-ups only: the order of iteration differs from run to run.
     pub(crate) by_id: HashMap<NodeId, NodeIndex>,
-    /// Honest nodes that are there.
+    /// Live honest nodes.
     pub(crate) alive: Vec<NodeIndex>,
-    /// Nodes that everybody knows of from a list or DNS.
+    /// Seeds, which every node knows from DNS.
     pub(crate) seeds: Vec<NodeIndex>,
-    /// What was put, provided and published.
+    /// What nodes put, provided and published.
     pub(crate) published: Published,
-    /// What is measured.
     pub tally: Tally,
-    /// Whom scenarios look at.
+    /// Nodes that attacks are aimed at.
     pub(crate) victims: Vec<NodeIndex>,
-    /// Nodes that are not honest.
     pub(crate) attackers: Vec<NodeIndex>,
-    /// What attackers answer with: their records by key.
+    /// Attackers' address records by key, which liars answer with.
     pub(crate) accomplices: Accomplices,
     pub(crate) ips: Ips,
     base: Instant,
 }
 
 impl World {
-    /// One without nodes.
+    /// Makes a world without nodes.
     pub fn new(settings: Settings) -> Self {
         let topics = settings.topics;
         let mut rng = StdRng::seed_from_u64(settings.seed);
@@ -109,7 +108,7 @@ impl World {
             attackers: Vec::new(),
             accomplices: BTreeMap::new(),
             ips,
-            // An hour ahead, so that a machine may look back.
+            // An hour ahead, so that an engine may subtract from it.
             base: Instant::now() + Duration::from_secs(3600),
             settings,
         };
@@ -117,42 +116,42 @@ impl World {
         world
     }
 
-    /// The present, as machines are told.
+    /// The present time, as engines receive it.
     pub(crate) fn now(&self) -> Now {
         let since = self.queue.now();
         Now { at: self.base + Duration::from_micros(since), unix: EPOCH + since / SECOND }
     }
 
-    /// The moment a machine means, rounded up: a timer must not come before its time.
+    /// Converts an engine's deadline to virtual time, rounded up: a timer must not fire early.
     pub(crate) fn micros(&self, at: Instant) -> Micros {
         at.saturating_duration_since(self.base).as_nanos().div_ceil(1000) as Micros
     }
 
-    /// The present.
+    /// The present virtual time.
     pub fn time(&self) -> Micros {
         self.queue.now()
     }
 
-    /// Events so far.
+    /// Number of events handled so far.
     pub fn events(&self) -> u64 {
         self.queue.popped()
     }
 
-    /// Honest nodes that are there.
+    /// Number of live honest nodes.
     pub fn population(&self) -> usize {
         self.alive.len()
     }
 
-    /// Lets the world go on for `span`.
+    /// Handles all events of the next `span`.
     pub fn run_for(&mut self, span: Micros) {
         let end = self.time() + span;
         while let Some(event) = self.queue.pop(end) {
-            self.happen(event);
+            self.dispatch(event);
         }
         self.queue.advance(end);
     }
 
-    fn happen(&mut self, event: Event) {
+    fn dispatch(&mut self, event: Event) {
         *self.tally.events.entry(event.name()).or_default() += 1;
         match event {
             Event::Wake(node) => self.wake(node),
@@ -180,8 +179,8 @@ impl World {
         }
     }
 
-    /// A random honest node that has joined and is `wanted`.
-    pub(crate) fn anybody(&mut self, wanted: impl Fn(&Node) -> bool) -> Option<NodeIndex> {
+    /// Picks a random honest node that has joined and satisfies `wanted`; `None` after 1,000 tries.
+    pub(crate) fn random_node(&mut self, wanted: impl Fn(&Node) -> bool) -> Option<NodeIndex> {
         const TRIES: usize = 1000;
         for _ in 0..TRIES {
             if self.alive.is_empty() {
@@ -196,7 +195,7 @@ impl World {
         None
     }
 
-    /// Machines of a node that is there.
+    /// The engines of a live node.
     pub(crate) fn machines(&mut self, node: NodeIndex) -> Option<&mut Machines> {
         self.nodes.get_mut(node as usize)?.machines.as_deref_mut()
     }
@@ -219,7 +218,7 @@ impl World {
         self.pump(index);
     }
 
-    /// Performs what a node's machines want, and sets its timer.
+    /// Performs all outputs of a node's engines, and sets its timer.
     pub(crate) fn pump(&mut self, index: NodeIndex) {
         let now = self.now();
         loop {
@@ -232,8 +231,8 @@ impl World {
                 self.perform_manager(index, action);
             } else {
                 machines.discovery.peers(now, machines.links.len());
-                let Some(way) = machines.discovery.poll(now) else { break };
-                self.ask_source(index, way);
+                let Some(source) = machines.discovery.poll(now) else { break };
+                self.ask_source(index, source);
             }
         }
         let time = self.time();

@@ -1,5 +1,5 @@
-//! Small runs of the scenarios: that they are the same every time, and that the network does what it promises. Figures of
-//! large networks are in `docs/scale.md`.
+//! Small runs of the scenarios: they are reproducible, and the network keeps its promises. `docs/scale.md` has figures
+//! of large networks.
 
 use polypeer_sim::report::Figures;
 use polypeer_sim::scenarios::Scenario;
@@ -12,7 +12,7 @@ fn run(scenario: Scenario, nodes: usize, seed: u64) -> Figures {
     figures
 }
 
-/// Without the wall clock, which is never the same.
+/// The figures as JSON without the wall clock, which always differs.
 fn replayable(figures: Figures) -> String {
     Figures { wall_s: 0.0, ..figures }.json()
 }

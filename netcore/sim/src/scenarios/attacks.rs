@@ -1,31 +1,30 @@
-//! Attacks, each with the measures against it off and on.
+//! Attacks, each run with defences off and on.
 
 use polypeer_engine::dht::Key;
 use polypeer_ipc_protocol::ids::NodeId;
 use serde_json::Value;
 
-use super::quiet::{look, publish};
-use super::{Scenario, Told, census, founded, live, lookups};
+use super::quiet::{look_up, publish};
+use super::{Progress, Scenario, census, founded, live, lookups};
 use crate::event::Task;
 use crate::node::Conduct;
 use crate::queue::{MINUTE, Micros};
 use crate::report::Figures;
 use crate::world::{Settings, World};
 
-/// The part of all nodes that lie.
+/// Share of liars among all nodes.
 const LIARS: f64 = 0.2;
-/// /24 subnets of whoever tries to surround one node.
+/// Subnets (/24) of the attacker that surrounds one node.
 const SUBNETS: u8 = 4;
-/// Lookups of the victim.
+/// Number of lookups of the victim.
 const VICTIM_LOOKUPS: usize = 500;
 
-/// Runs an attack without and with the measures against it. The figures are those with; the others are in
-/// `without_defences`.
-pub(super) fn compare(scenario: Scenario, nodes: usize, seed: u64, told: Told<'_>) -> Figures {
+/// Runs an attack with defences off and on. The figures are those with defences; the others are in `without_defences`.
+pub(super) fn compare(scenario: Scenario, nodes: usize, seed: u64, progress: Progress<'_>) -> Figures {
     let (without, mut with) = std::thread::scope(|scope| {
         let without = scope.spawn(|| attack(scenario, nodes, seed, false, &mut |_, _| {}));
-        let with = attack(scenario, nodes, seed, true, told);
-        (without.join().expect("the other run does not panic"), with)
+        let with = attack(scenario, nodes, seed, true, progress);
+        (without.join().expect("the run without defences does not panic"), with)
     });
     let mut fields = serde_json::Map::new();
     fields.insert("lookup_success".to_owned(), Value::from(without.lookup_success));
@@ -36,32 +35,32 @@ pub(super) fn compare(scenario: Scenario, nodes: usize, seed: u64, told: Told<'_
     with
 }
 
-fn attack(scenario: Scenario, nodes: usize, seed: u64, defences: bool, told: Told<'_>) -> Figures {
+fn attack(scenario: Scenario, nodes: usize, seed: u64, defences: bool, progress: Progress<'_>) -> Figures {
     let mut settings = Settings::new(seed);
     settings.dht.defences = defences;
     let span = 5 * MINUTE;
     let mut world = match scenario {
-        Scenario::Liars => among_liars(settings, nodes, told),
-        _ => founded(settings, nodes, told),
+        Scenario::Liars => among_liars(settings, nodes, progress),
+        _ => founded(settings, nodes, progress),
     };
     if scenario != Scenario::Liars {
-        publish(&mut world, told);
+        publish(&mut world, progress);
     }
     match scenario {
         Scenario::Sybil => {
             world.sybils(nodes, 1, &[], span);
-            live(&mut world, span + 3 * MINUTE, "flooding", told);
+            live(&mut world, span + 3 * MINUTE, "flooding", progress);
         }
         Scenario::Eclipse => {
-            surround(&mut world, span, told);
+            surround(&mut world, span, progress);
         }
-        Scenario::Spam => fill(&mut world, span, told),
-        _ => publish(&mut world, told),
+        Scenario::Spam => fill(&mut world, span, progress),
+        _ => publish(&mut world, progress),
     }
     if scenario == Scenario::Eclipse {
         world.plan(Task::Victim, VICTIM_LOOKUPS, 4 * MINUTE);
     }
-    look(&mut world, 4 * MINUTE, told);
+    look_up(&mut world, 4 * MINUTE, progress);
     let mut figures = lookups(&world.tally);
     census(&world, &mut figures);
     figures.also("attackers", world.attacker_count());
@@ -82,36 +81,37 @@ fn attack(scenario: Scenario, nodes: usize, seed: u64, defences: bool, told: Tol
     figures
 }
 
-/// Liars join all along, as honest nodes do.
-fn among_liars(settings: Settings, nodes: usize, told: Told<'_>) -> World {
+/// Founds a network in which liars join along with honest nodes.
+fn among_liars(settings: Settings, nodes: usize, progress: Progress<'_>) -> World {
     let mut world = World::new(settings);
     let span = super::founding(nodes);
     world.liars((nodes as f64 * LIARS) as usize, span);
     world.populate(nodes - (nodes as f64 * LIARS) as usize, span);
-    live(&mut world, span + super::SETTLING, "founding", told);
+    live(&mut world, span + super::SETTLING, "founding", progress);
     world
 }
 
-/// Attackers choose ids around that of a node and wait; then it joins. Four times as many as answer a lookup.
-fn surround(world: &mut World, span: Micros, told: Told<'_>) {
+/// Attackers choose ids around the victim's and wait; then the victim joins. They are four times as many as a lookup
+/// returns.
+fn surround(world: &mut World, span: Micros, progress: Progress<'_>) {
     const ATTACKERS: usize = 80;
     let id = NodeId(crate::world::seed(&mut world.rng));
     world.sybils(ATTACKERS, SUBNETS, &[Key::of_node(id)], span / 2);
-    live(world, span, "surrounding", told);
+    live(world, span, "surrounding", progress);
     let victim = world.spawn(true, Conduct::Honest, Some(id), None);
     world.victims = vec![victim];
-    live(world, 3 * MINUTE, "joining", told);
+    live(world, 3 * MINUTE, "joining", progress);
 }
 
-/// Attackers fill the nodes around one place; then honest records are put there.
-fn fill(world: &mut World, span: Micros, told: Told<'_>) {
+/// Attackers fill the stores of the nodes around one key; then honest nodes store records there.
+fn fill(world: &mut World, span: Micros, progress: Progress<'_>) {
     const ATTACKERS: usize = 40;
     const PER_SECOND: u64 = 10;
     const RECORDS: usize = 100;
     let place = Key(crate::world::seed(&mut world.rng));
     world.forget_records();
     world.spammers(place, ATTACKERS, PER_SECOND, span);
-    live(world, span + MINUTE, "spamming", told);
+    live(world, span + MINUTE, "spamming", progress);
     world.plan(Task::PutNear(place), RECORDS, MINUTE);
-    live(world, 2 * MINUTE, "putting", told);
+    live(world, 2 * MINUTE, "putting", progress);
 }

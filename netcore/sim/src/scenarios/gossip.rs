@@ -1,10 +1,10 @@
-//! Publish and subscribe: 1 KiB messages to many topics while half of the nodes are replaced each hour and 5 % of all
+//! Gossip scenario: messages of 1 KiB to many topics, while half of the nodes are replaced each hour and 5 % of all
 //! messages are lost.
 
 use polypeer_engine::gossip::GossipConfig;
 use serde_json::Value;
 
-use super::{Told, census, founded, live, lookups};
+use super::{Progress, census, founded, live, lookups};
 use crate::event::Task;
 use crate::measure::percentile;
 use crate::net::Loss;
@@ -12,30 +12,30 @@ use crate::queue::{MINUTE, Micros, SECOND};
 use crate::report::Figures;
 use crate::world::Settings;
 
-/// The part of messages that are lost.
+/// Share of messages lost.
 const LOSS: f64 = 0.05;
 /// Nodes for each topic; as each node has three, the mean topic has 75.
 const NODES_PER_TOPIC: usize = 25;
-/// How long messages are published.
+/// Time for which messages are published.
 const SPAN: Micros = 10 * MINUTE;
 /// Messages published in each topic, on average.
 const PER_TOPIC: usize = 10;
 
-/// Messages to topics of all sizes.
-pub(super) fn gossip(nodes: usize, seed: u64, told: Told<'_>) -> Figures {
+/// Runs the scenario.
+pub(super) fn gossip(nodes: usize, seed: u64, progress: Progress<'_>) -> Figures {
     let mut settings = Settings::new(seed);
     settings.loss = Loss::Dropped(LOSS);
     settings.gossip = Some(GossipConfig::default());
     settings.topics = (nodes / NODES_PER_TOPIC).max(4);
     let topics = settings.topics;
-    let mut world = founded(settings, nodes, told);
+    let mut world = founded(settings, nodes, progress);
     world.begin_churn();
-    live(&mut world, 10 * MINUTE, "churning", told);
+    live(&mut world, 10 * MINUTE, "churning", progress);
     world.sweep_subscribers();
     world.tally.talk = crate::measure::Deliveries::default();
     world.plan(Task::Publish, topics * PER_TOPIC, SPAN);
     world.plan(Task::Locate, 1000, SPAN);
-    live(&mut world, SPAN + 2 * MINUTE, "publishing", told);
+    live(&mut world, SPAN + 2 * MINUTE, "publishing", progress);
     let talk = &world.tally.talk;
     let mut figures = lookups(&world.tally);
     figures.gossip_delivery = talk.delivery();

@@ -1,4 +1,4 @@
-//! The stories: each builds a world, lets it live, and tells its figures.
+//! Scenarios: each builds a world, runs it and reports its figures.
 
 mod attacks;
 mod gossip;
@@ -16,29 +16,29 @@ use crate::report::Figures;
 use crate::tally::Tally;
 use crate::world::{Settings, World};
 
-/// What can be run.
+/// A scenario.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scenario {
-    /// Nodes join and stay; everything is looked up.
+    /// Nodes join and stay; nodes, records and providers are looked up.
     Steady,
     /// Half of the nodes are replaced each hour.
     Churn,
-    /// The network is cut in two, and healed.
+    /// The network is cut in two and healed.
     Partition,
     /// A fifth of the nodes lie.
     Liars,
-    /// A flood of nodes from one subnet.
+    /// As many attackers as nodes, from one subnet.
     Sybil,
-    /// Attackers around one node.
+    /// Attackers surround one node.
     Eclipse,
-    /// A flood of records.
+    /// Attackers send a flood of records.
     Spam,
-    /// Messages to topics under churn and loss.
+    /// Messages are published to topics under churn and loss.
     Gossip,
 }
 
 impl Scenario {
-    /// All, in the order of the documentation.
+    /// All scenarios, in the order of the documentation.
     pub const ALL: [Self; 8] =
         [Self::Steady, Self::Churn, Self::Partition, Self::Liars, Self::Sybil, Self::Eclipse, Self::Spam, Self::Gossip];
 
@@ -56,15 +56,15 @@ impl Scenario {
         }
     }
 
-    /// Runs it. `told` hears of progress.
-    pub fn run(self, nodes: usize, seed: u64, told: Told<'_>) -> Figures {
+    /// Runs the scenario, reporting to `progress`.
+    pub fn run(self, nodes: usize, seed: u64, progress: Progress<'_>) -> Figures {
         let begun = Instant::now();
         let mut figures = match self {
-            Self::Steady => quiet::steady(nodes, seed, told),
-            Self::Churn => quiet::churn(nodes, seed, told),
-            Self::Partition => partition::partition(nodes, seed, told),
-            Self::Liars | Self::Sybil | Self::Eclipse | Self::Spam => attacks::compare(self, nodes, seed, told),
-            Self::Gossip => gossip::gossip(nodes, seed, told),
+            Self::Steady => quiet::steady(nodes, seed, progress),
+            Self::Churn => quiet::churn(nodes, seed, progress),
+            Self::Partition => partition::partition(nodes, seed, progress),
+            Self::Liars | Self::Sybil | Self::Eclipse | Self::Spam => attacks::compare(self, nodes, seed, progress),
+            Self::Gossip => gossip::gossip(nodes, seed, progress),
         };
         self.name().clone_into(&mut figures.scenario);
         figures.nodes = nodes as u64;
@@ -84,36 +84,36 @@ impl FromStr for Scenario {
     }
 }
 
-/// Who hears how far a run is: what is done at present, and the simulated time.
-pub type Told<'a> = &'a mut dyn FnMut(&str, &World);
+/// Called with the present phase and the world, once in each simulated minute.
+pub type Progress<'a> = &'a mut dyn FnMut(&str, &World);
 
-/// How long a network of `nodes` is given to be started: at most 50 nodes a second join.
+/// Time in which `nodes` nodes are started: at most 50 per second.
 fn founding(nodes: usize) -> Micros {
     (nodes as Micros * SECOND / 50).max(MINUTE)
 }
 
-/// Lets the world live for `span`, telling of it every simulated minute.
-fn live(world: &mut World, span: Micros, what: &str, told: Told<'_>) {
+/// Runs the world for `span`, reporting every simulated minute.
+fn live(world: &mut World, span: Micros, what: &str, progress: Progress<'_>) {
     let end = world.time() + span;
     while world.time() < end {
         world.run_for(MINUTE.min(end - world.time()));
-        told(what, world);
+        progress(what, world);
     }
 }
 
-/// After the last node was started.
+/// Time to settle after the last node has started.
 const SETTLING: Micros = 4 * MINUTE;
 
-/// A network that has been founded and has had a few minutes to settle.
-fn founded(settings: Settings, nodes: usize, told: Told<'_>) -> World {
+/// Makes a network of `nodes` nodes that has settled.
+fn founded(settings: Settings, nodes: usize, progress: Progress<'_>) -> World {
     let mut world = World::new(settings);
     let span = founding(nodes);
     world.populate(nodes, span);
-    live(&mut world, span + SETTLING, "founding", told);
+    live(&mut world, span + SETTLING, "founding", progress);
     world
 }
 
-/// The figures of lookups and of joins.
+/// Figures of lookups and joins.
 fn lookups(tally: &Tally) -> Figures {
     let all = tally.lookups();
     let mut figures = Figures {
@@ -140,7 +140,7 @@ fn lookups(tally: &Tally) -> Figures {
     figures
 }
 
-/// Adds what the machines of the living say of themselves.
+/// Adds the census of live nodes and the counters of events.
 fn census(world: &World, figures: &mut Figures) {
     let census = world.census();
     figures.table_bytes_mean = census.table_bytes;

@@ -1,33 +1,34 @@
-//! The network is cut in two for a while, and healed.
+//! Partition scenario: the network is cut in two for a while and healed.
 
 use serde_json::Value;
 
 use super::quiet::publish;
-use super::{Told, census, founded, live, lookups};
+use super::{Progress, census, founded, live, lookups};
 use crate::event::Task;
 use crate::queue::{MINUTE, Micros, SECOND};
 use crate::report::Figures;
 use crate::tally::Tally;
 use crate::world::{Settings, World};
 
-/// How long the two halves are apart.
+/// Time for which the two halves are apart.
 const APART: Micros = 10 * MINUTE;
-/// Lookups across the former cut in each step after it.
+/// Lookups across the former partition in each step after it.
 const LOOKUPS: usize = 200;
-/// A step.
+/// Length of a step.
 const STEP: Micros = 30 * SECOND;
-/// Steps at most.
+/// Most steps.
 const STEPS: usize = 60;
-/// The network is one again when this part of lookups across succeeds.
+/// Share of lookups across that must succeed for the network to count as healed.
 const WHOLE: f64 = 0.99;
 
-/// Cut, apart, healed: when do lookups across the former cut succeed again, and how do all fare after that?
-pub(super) fn partition(nodes: usize, seed: u64, told: Told<'_>) -> Figures {
-    let mut world = founded(Settings::new(seed), nodes, told);
-    publish(&mut world, told);
+/// Runs the scenario: measures when lookups across the former partition succeed again, and how all lookups fare after
+/// that.
+pub(super) fn partition(nodes: usize, seed: u64, progress: Progress<'_>) -> Figures {
+    let mut world = founded(Settings::new(seed), nodes, progress);
+    publish(&mut world, progress);
     world.cut(true);
     world.plan(Task::Locate, LOOKUPS, APART - MINUTE);
-    live(&mut world, APART, "apart", told);
+    live(&mut world, APART, "apart", progress);
     let apart = std::mem::take(&mut world.tally);
     world.cut(false);
     let healed = world.time();
@@ -36,7 +37,7 @@ pub(super) fn partition(nodes: usize, seed: u64, told: Told<'_>) -> Figures {
     for _ in 0..STEPS {
         world.tally.across = crate::measure::Lookups::default();
         world.plan(Task::Across, LOOKUPS, STEP);
-        live(&mut world, STEP, "healing", told);
+        live(&mut world, STEP, "healing", progress);
         let success = world.tally.across.success().unwrap_or(0.0);
         first.get_or_insert(success);
         if success >= WHOLE {
@@ -46,7 +47,7 @@ pub(super) fn partition(nodes: usize, seed: u64, told: Told<'_>) -> Figures {
     }
     let joins = apart.joins_ms;
     world.tally = Tally { joins_ms: joins, ..Tally::default() };
-    after(&mut world, told);
+    after(&mut world, progress);
     let mut figures = lookups(&world.tally);
     figures.also("apart_s", APART / SECOND);
     figures.also("lookups_while_apart", Value::from(apart.locates.success()));
@@ -56,6 +57,6 @@ pub(super) fn partition(nodes: usize, seed: u64, told: Told<'_>) -> Figures {
     figures
 }
 
-fn after(world: &mut World, told: Told<'_>) {
-    super::quiet::look(world, 3 * MINUTE, told);
+fn after(world: &mut World, progress: Progress<'_>) {
+    super::quiet::look_up(world, 3 * MINUTE, progress);
 }
