@@ -1,5 +1,5 @@
-//! Nodes that this one met by itself, as peers, and not through contacts of its table. Its own lookups begin at some of
-//! them too: contacts that tell of each other only must not be all it ever asks.
+//! Peers that sent this node their own records. This node's own lookups start at some of them, too: otherwise contacts
+//! that are all liars and return only each other would be all it ever asks.
 
 use std::cmp::Reverse;
 use std::collections::VecDeque;
@@ -13,23 +13,23 @@ use super::limits::{FORGET_AFTER, MAX_MET, MET_PER_SUBNET};
 use crate::address::Subnet;
 use crate::now::Now;
 
-/// The last [`MAX_MET`] of them, oldest first.
+/// The last [`MAX_MET`] peers, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Met(VecDeque<Peer>);
 
 #[derive(Debug)]
 struct Peer {
     contact: Contact,
-    /// The public network it was met in, as its connection proved; none on local networks.
+    /// The public subnet of its connection; `None` on local networks.
     subnet: Option<Subnet>,
-    /// Calls that failed since it answered.
+    /// Calls that failed since it last answered.
     failures: u8,
 }
 
 impl Met {
-    /// Adds one that was met in this network, or what it says of itself now: of its records the most local, and of those the
-    /// newest. Of a public network with [`MET_PER_SUBNET`] of them the oldest makes room: whoever connects again and again
-    /// under new names replaces only its own.
+    /// Adds a peer, or updates its record: the most local zone is kept, and in that zone the newest record. A subnet
+    /// with [`MET_PER_SUBNET`] peers loses its oldest: a node that connects again and again under new ids replaces only
+    /// its own.
     pub(super) fn add(&mut self, mut contact: Contact, subnet: Option<Subnet>) {
         let better = |known: &Contact| {
             let (known, told) = (&known.record, &contact.record);
@@ -54,14 +54,14 @@ impl Met {
         self.0.iter().position(|met| met.contact.key == *key)
     }
 
-    /// It is there.
+    /// The peer answered a call.
     pub(super) fn answered(&mut self, key: &Key) {
         if let Some(at) = self.position(key) {
             self.0[at].failures = 0;
         }
     }
 
-    /// It does not answer: as a contact of the table, it is forgotten after [`FORGET_AFTER`] times.
+    /// A call to the peer failed; it is removed after [`FORGET_AFTER`] failures in a row, like a contact of the table.
     pub(super) fn failed(&mut self, key: &Key) {
         let Some(at) = self.position(key) else { return };
         self.0[at].failures += 1;
@@ -70,17 +70,17 @@ impl Met {
         }
     }
 
-    /// Forgets one: it does not serve, or it lied.
+    /// Removes a peer that does not serve or lied.
     pub(super) fn remove(&mut self, key: &Key) {
         self.0.retain(|met| met.contact.key != *key);
     }
 
-    /// Forgets those whose records have expired.
+    /// Removes peers whose records have expired.
     pub(super) fn expire(&mut self, now: Now) {
         self.0.retain(|met| !met.contact.record.is_expired(now));
     }
 
-    /// Some of them, at random.
+    /// At most `count` peers, drawn at random.
     pub(super) fn some(&self, count: usize, random: &mut impl Rng) -> Vec<Contact> {
         let chosen = index::sample(random, self.0.len(), count.min(self.0.len()));
         chosen.into_iter().filter_map(|at| self.0.get(at).map(|met| met.contact.clone())).collect()

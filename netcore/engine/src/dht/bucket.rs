@@ -1,4 +1,4 @@
-//! One bucket: the contacts that share just so many first bits with this node's key.
+//! A bucket of the routing table: the contacts that share exactly as many leading bits with this node's key.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -9,28 +9,28 @@ use super::limits::{K, MAX_SPARES};
 use super::time::Moment;
 use crate::address::AddressRecord;
 
-/// A contact of the table: it answered at least once.
+/// A contact in the routing table: it has answered at least once.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
     pub(super) key: Key,
     pub(super) records: Records,
-    /// Where it last answered from.
+    /// The address that it last answered from.
     pub(super) ip: IpAddr,
-    /// When it last answered.
+    /// When it last answered a call.
     pub(super) seen: Moment,
-    /// Calls that failed since.
+    /// Calls that failed since then.
     pub(super) failures: u8,
-    /// Whether a call is on its way whose only purpose is to see whether it is there.
+    /// Whether a call is in flight that only checks whether it answers.
     pub(super) checking: bool,
 }
 
-/// Its contacts, the least recently seen first, and those that would take the place of one that failed.
+/// Contacts, the least recently seen first, and spares that take the place of one that failed.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Bucket {
     pub(super) entries: Vec<Entry>,
     /// Oldest first; at most [`MAX_SPARES`].
     pub(super) spares: Vec<Arc<AddressRecord>>,
-    /// When somebody last looked for a key in its range.
+    /// When this node last looked up a key in the bucket's range.
     pub(super) looked: Moment,
 }
 
@@ -39,7 +39,7 @@ impl Bucket {
         self.entries.iter().position(|entry| entry.key == *key)
     }
 
-    /// Where the next contact would go: a free place, or that of the one that failed most often.
+    /// The place of the next contact: a free one, or that of the contact that failed most often.
     pub(super) fn place(&self) -> Option<Place> {
         if self.entries.len() < K {
             return Some(Place::Free);
@@ -48,12 +48,12 @@ impl Bucket {
         (worst.failures > 0).then_some(Place::Of(at))
     }
 
-    /// The contact to check before one that failed is thrown out for another: the least recently seen.
+    /// The contact to check before another takes its place: the least recently seen that is not being checked.
     pub(super) fn oldest(&self) -> Option<&Entry> {
         self.entries.iter().find(|entry| !entry.checking)
     }
 
-    /// Keeps a node in mind for when a place gets free; the one kept longest makes room.
+    /// Keeps a node as a spare until a place gets free; at the limit the oldest spare is removed.
     pub(super) fn keep_spare(&mut self, record: Arc<AddressRecord>) {
         self.spares.retain(|spare| spare.node != record.node);
         if self.spares.len() == MAX_SPARES {
@@ -62,7 +62,7 @@ impl Bucket {
         self.spares.push(record);
     }
 
-    /// Memory, bytes, without the records'.
+    /// Bytes of memory, without the records.
     pub(super) fn bytes(&self) -> usize {
         size_of::<Self>()
             + self.entries.capacity() * size_of::<Entry>()
@@ -70,11 +70,11 @@ impl Bucket {
     }
 }
 
-/// Where a new contact goes.
+/// Where a new contact enters a bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
-    /// There is room.
+    /// The bucket has a free place.
     Free,
-    /// In the place of this one, which failed.
+    /// The contact at this index has failed and is replaced.
     Of(usize),
 }

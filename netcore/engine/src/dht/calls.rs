@@ -1,4 +1,5 @@
-//! Calls in flight and when they are slow, or late. All wait equally long, so the order of calls is that of their timers.
+//! Calls in flight and their timers: when each becomes slow, and when it has failed. All calls have the same two
+//! timeouts, so the timers of each kind are a queue in the order of the calls.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -15,13 +16,13 @@ use crate::now::Now;
 pub(super) enum Purpose {
     /// A step of a lookup.
     Step(QueryId),
-    /// To have something kept.
+    /// A request to store a record or list a provider.
     Put(QueryId),
-    /// To see whether a contact is there.
+    /// A check whether a contact or a spare answers.
     Check,
-    /// To see for the first time whether a node is there; `bringer` is the public network of who said so.
-    First { bringer: Option<Subnet> },
-    /// To hand a record to a node that is closer to it.
+    /// The first call to a node; `introducer` is the public subnet of the node that named it.
+    First { introducer: Option<Subnet> },
+    /// A record that is handed to a node closer to its key, or to one that lacked it.
     Handover,
 }
 
@@ -67,20 +68,20 @@ impl Calls {
                 timers.pop_front();
             }
             if timers.len() > 4 * MAX_CALLS {
-                // Most have ended before the first of them.
+                // The first timer in the queue may outlive most calls behind it.
                 timers.retain(|(_, id)| self.open.contains_key(id));
             }
         }
         call
     }
 
-    /// When [`Self::next_slow`] or [`Self::next_late`] has one.
+    /// When [`Self::next_slow`] or [`Self::next_late`] returns the next call.
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         let first = |timers: &VecDeque<(Instant, CallId)>| timers.front().map(|(at, _)| *at);
         first(&self.slow).into_iter().chain(first(&self.late)).min()
     }
 
-    /// A call that has become slow, once.
+    /// Takes a call that has become slow; each is returned once.
     pub(super) fn next_slow(&mut self, at: Instant) -> Option<&Call> {
         while self.slow.front().is_some_and(|(due, _)| *due <= at) {
             let (_, id) = self.slow.pop_front()?;
@@ -91,14 +92,14 @@ impl Calls {
         None
     }
 
-    /// A call that must be taken for failed.
+    /// The first call whose timeout has passed.
     pub(super) fn next_late(&self, at: Instant) -> Option<CallId> {
         self.late.front().filter(|(due, _)| *due <= at).map(|(_, id)| *id)
     }
 }
 
 impl Dht {
-    /// Begins a call. The caller looks after the limit.
+    /// Begins a call. The caller keeps to [`MAX_CALLS`].
     pub(super) fn call(&mut self, now: Now, to: Contact, purpose: Purpose, ask: Ask) {
         let zone = to.record.zone();
         let request = Request { ask, from: self.addresses.told_to(zone).cloned() };

@@ -1,4 +1,4 @@
-//! A node as others know it: its key, and what it signed of where it can be reached.
+//! A contact: a node's key and the address records it signed.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use super::key::Key;
 use super::record::address_bytes;
 use crate::address::{AddressRecord, Zone};
 
-/// A node that may be asked: its key, hashed once, and the record whose address is dialed.
+/// A node to call: its key, hashed once, and the address record to dial.
 #[derive(Debug, Clone)]
 pub(super) struct Contact {
     pub(super) key: Key,
@@ -25,10 +25,10 @@ impl Contact {
     }
 }
 
-/// In the order of their numbers: most local first.
+/// All zones in the order of their numbers: the most local first.
 const ZONES: [Zone; 3] = [Zone::Loopback, Zone::Private, Zone::Public];
 
-/// The records of one node: the newest of each zone.
+/// The address records of one node: the newest of each zone.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Records([Option<Arc<AddressRecord>>; 3]);
 
@@ -39,47 +39,47 @@ impl Records {
         records
     }
 
-    /// The one of a zone.
+    /// The record of a zone.
     pub(super) fn of(&self, zone: Zone) -> Option<&Arc<AddressRecord>> {
         self.0[zone as usize].as_ref()
     }
 
-    /// Takes the place of the one of its zone.
+    /// Replaces the record of the same zone.
     pub(super) fn set(&mut self, record: Arc<AddressRecord>) {
         let zone = record.zone();
         self.0[zone as usize] = Some(record);
     }
 
-    /// Whether `record` says nothing that these do not.
+    /// Whether `record` is no newer than the one known of its zone.
     pub(super) fn cover(&self, record: &AddressRecord) -> bool {
         self.of(record.zone()).is_some_and(|known| known.sequence >= record.sequence)
     }
 
-    /// The most local one that a peer in `zone` may be told of.
+    /// The most local record that may be disclosed to a peer in `zone`.
     pub(super) fn told_to(&self, zone: Zone) -> Option<&Arc<AddressRecord>> {
         let told = ZONES.iter().filter(|own| own.is_told_to(zone));
         told.filter_map(|own| self.of(*own)).next()
     }
 
-    /// The one to dial: the most local, and after each failure the next.
+    /// The record to dial: the most local first, and after each failed call the next zone's.
     pub(super) fn to_dial(&self, failures: u8) -> Option<&Arc<AddressRecord>> {
         let count = self.iter().count().max(1);
         self.iter().nth(usize::from(failures) % count)
     }
 
-    /// Most local first.
+    /// All records, the most local first.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<AddressRecord>> {
         self.0.iter().flatten()
     }
 
-    /// Keeps those that `keep` says.
+    /// Removes the records for which `keep` is false.
     pub(super) fn retain(&mut self, keep: impl Fn(&AddressRecord) -> bool) {
         for slot in &mut self.0 {
             slot.take_if(|record| !keep(record));
         }
     }
 
-    /// Memory behind the pointers, bytes.
+    /// Bytes of memory behind the pointers.
     pub(super) fn bytes(&self) -> usize {
         self.iter().map(|record| address_bytes(record)).sum()
     }

@@ -1,29 +1,30 @@
-//! How many contacts of one place there may be together: whoever has one network has as many node ids as they like, but
-//! only the addresses of that network. Of those that have answered, the address counts that they answered from; of those
-//! that a lookup has only heard of, all that they claim.
+//! Limits per IP address and subnet: an attacker has as many node ids as it likes, but few subnets. For a contact that
+//! has answered, the address counts that it answered from. For a node that a lookup has only heard of, all addresses
+//! count that its record claims.
 
 use std::net::IpAddr;
 
 use crate::address::{AddressRecord, Subnet, Zone};
 
-/// How many contacts may share an address or a network. Only public addresses have a limit per network; those of private
-/// networks one per address; those of this machine none, so that local networks and tests of many nodes on one machine work.
+/// How many nodes of a group may share an IP address or a subnet. Private addresses are limited per address only,
+/// loopback addresses not at all: so local networks work, and tests of many nodes on one machine.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Caps {
-    /// With one public IP address.
+    /// Nodes with the same public IP address.
     pub(super) per_ip: usize,
-    /// With public addresses in one /24 or /48.
+    /// Nodes with public addresses in one /24 or /48.
     pub(super) per_subnet: usize,
 }
 
-/// With one address of a private network: a machine that runs a test of many nodes.
+/// Nodes with the same private address: enough for a machine that runs a test of many nodes.
 const PER_PRIVATE_IP: usize = 64;
 
-/// Who is in a group, by network: how many of each, in the order of networks.
+/// The members of a group, counted per subnet; sorted by subnet.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Crowd(Vec<(Subnet, u8)>);
 
-/// The networks a record names, each once. A record counts in each: which of them is real, only dialing tells.
+/// The subnets that a record names, each once; loopback is left out. The record counts in all of them: only dialing
+/// shows which address is real.
 fn subnets(record: &AddressRecord) -> impl Iterator<Item = Subnet> {
     let list = &record.addresses;
     list.iter().enumerate().filter_map(move |(at, address)| {
@@ -34,8 +35,8 @@ fn subnets(record: &AddressRecord) -> impl Iterator<Item = Subnet> {
 }
 
 impl Crowd {
-    /// Whether there is room for one more within `caps`. `others` are the group's records; they are only looked at when some
-    /// share a network with `record`.
+    /// Whether `caps` allow one more node with this record. `others` are the records of the group; they are read only
+    /// if some share a subnet with `record`.
     pub(super) fn admits<'a, I: Iterator<Item = &'a AddressRecord>>(
         &self,
         record: &AddressRecord,
@@ -58,17 +59,18 @@ impl Crowd {
         !near || record.addresses.iter().all(|address| at(address.ip()) < per_ip)
     }
 
-    /// One more.
+    /// Counts a record in each of its subnets.
     pub(super) fn add(&mut self, record: &AddressRecord) {
         subnets(record).for_each(|subnet| self.one_more(subnet));
     }
 
-    /// One less, of those added.
+    /// Takes back [`Self::add`].
     pub(super) fn remove(&mut self, record: &AddressRecord) {
         subnets(record).for_each(|subnet| self.one_less(subnet));
     }
 
-    /// As [`Self::admits`], of one that answers from `ip`. `others` are where the group's members answered from.
+    /// As [`Self::admits`], for a node that answers from `ip`. `others` are the addresses that the members answered
+    /// from.
     pub(super) fn admits_at<I: Iterator<Item = IpAddr>>(&self, ip: IpAddr, caps: Caps, others: impl Fn() -> I) -> bool {
         let per_ip = match Zone::of(ip) {
             Zone::Loopback => return true,
@@ -81,14 +83,14 @@ impl Crowd {
         !full && (here == 0 || others().filter(|other| other.to_canonical() == ip).count() < per_ip)
     }
 
-    /// One more, that answered from `ip`.
+    /// Counts a node that answered from `ip`.
     pub(super) fn add_at(&mut self, ip: IpAddr) {
         if Zone::of(ip) != Zone::Loopback {
             self.one_more(Subnet::of(ip));
         }
     }
 
-    /// One less, of those that [`Self::add_at`] added.
+    /// Takes back [`Self::add_at`].
     pub(super) fn remove_at(&mut self, ip: IpAddr) {
         if Zone::of(ip) != Zone::Loopback {
             self.one_less(Subnet::of(ip));
@@ -118,7 +120,7 @@ impl Crowd {
         }
     }
 
-    /// Memory, bytes.
+    /// Bytes of memory behind the pointer.
     pub(super) fn bytes(&self) -> usize {
         self.0.capacity() * size_of::<(Subnet, u8)>()
     }

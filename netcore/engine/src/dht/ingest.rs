@@ -1,4 +1,5 @@
-//! What an answer says of who gave it, what it tells, and how much of it is believed: contacts, records and providers.
+//! Judgement of answers: what each says about the node that gave it, and which of its contacts, records and providers
+//! are accepted.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use crate::address::{AddressRecord, BadRecord, Zone};
 use crate::keys::SharedKeys;
 use crate::now::Now;
 
-/// What an answer has besides contacts.
+/// What an answer holds besides contacts.
 pub(super) enum Found {
     Nothing,
     Record(Option<Record>),
@@ -23,7 +24,7 @@ pub(super) enum Found {
 }
 
 impl Dht {
-    /// Takes note of what an answer says of the contact that gave it, or did not.
+    /// Updates the table and counters by the outcome of a call: the contact answered, failed, or does not serve.
     pub(super) fn note(&mut self, now: Now, call: &Call, from: Option<IpAddr>, answer: &Result<Response, CallFailed>) {
         let at = self.moment(now);
         match answer {
@@ -47,8 +48,8 @@ impl Dht {
                     self.table.unchecked(&call.to.key);
                     return;
                 }
-                if let Purpose::First { bringer } = call.purpose {
-                    self.upkeep.candidates.was_wasted(bringer, self.second(now));
+                if let Purpose::First { introducer } = call.purpose {
+                    self.upkeep.candidates.was_wasted(introducer, self.second(now));
                 }
                 self.met.failed(&call.to.key);
                 if let Some(spare) = self.table.failed(&call.to.key) {
@@ -59,7 +60,8 @@ impl Dht {
         }
     }
 
-    /// A function that says whether a contact's record is right; its signature is not looked at again when the table has it.
+    /// Returns a function that checks a contact's record. It skips the signature if the table holds the same record,
+    /// which was verified before it entered.
     pub(super) fn checker<'a>(
         table: &'a Table,
         keys: &'a SharedKeys,
@@ -68,7 +70,7 @@ impl Dht {
         move |contact| {
             let known = table.entry(&contact.key).and_then(|entry| entry.records.of(contact.record.zone()));
             match known.is_some_and(|known| Arc::ptr_eq(known, &contact.record) || **known == *contact.record) {
-                // It may have expired there since the last tick.
+                // It may have expired since the table was last cleaned.
                 true if contact.record.is_expired(now) => Err(BadRecord::Time),
                 true => Ok(()),
                 false => contact.record.check(&**keys, now),
@@ -76,8 +78,8 @@ impl Dht {
         }
     }
 
-    /// The contacts of an answer that an honest node tells one it talks to in zone `callee`, and whose time is right by this
-    /// node's clock; of those this node knows better, what it knows.
+    /// Filters the contacts of an answer: keeps those that an honest node in zone `callee` may disclose, and whose time
+    /// is valid by this node's clock. If the table holds a record at least as new, that one replaces the contact's.
     pub(super) fn plausible(&mut self, now: Now, callee: Zone, told: Vec<Arc<AddressRecord>>) -> Vec<Contact> {
         let mut contacts = Vec::with_capacity(told.len().min(K));
         for record in told.into_iter().take(K) {
@@ -101,15 +103,15 @@ impl Dht {
         contacts
     }
 
-    /// Whether a node in zone `callee` may tell of this record. It means something else there, and would make this node send
-    /// packets to whoever has the address here.
+    /// Whether a node in zone `callee` may disclose this record; if not, counts it. Around this node its addresses may
+    /// belong to other machines, which would receive this node's packets.
     fn is_told_by(&mut self, callee: Zone, record: &AddressRecord) -> bool {
         let told = record.zone().is_told_to(callee);
         self.counts.implausible += u64::from(!told);
         told
     }
 
-    /// Takes what an answer has besides contacts. Returns whether the job has what it wants.
+    /// Takes over what an answer holds besides contacts. Returns whether the job has what it needs and ends.
     pub(super) fn learn(
         &mut self,
         now: Now,
@@ -170,7 +172,8 @@ impl Dht {
                 let mut holds = false;
                 for provider in told {
                     let node = provider.address.node;
-                    // Who names nobody but itself may keep no list, or have forgotten it.
+                    // A node that names only itself may keep no list, or has lost it: it does not count towards the
+                    // quorum.
                     let of_another = node != from.node();
                     holds |= of_another && found.contains_key(&node);
                     if found.len() >= *limit || node == self.node || found.contains_key(&node) {

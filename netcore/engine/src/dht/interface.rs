@@ -1,4 +1,4 @@
-//! What goes into the machine and comes out of it.
+//! The types that go into the engine and come out of it.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,14 +11,14 @@ use super::record::{Record, RecordError};
 use super::wire::Request;
 use crate::address::AddressRecord;
 
-/// What may differ between nodes.
+/// Settings of a node's DHT.
 #[derive(Debug, Clone)]
 pub struct DhtConfig {
-    /// How often a bucket nobody looked into is looked into.
+    /// Age of the last lookup in a bucket from which on the bucket is refreshed.
     pub refresh: Duration,
-    /// How often a record is put again, by its owner and by those who keep it.
+    /// How often an owner republishes a record, and a holder replicates it.
     pub republish: Duration,
-    /// Whether the measures against hostile nodes are on; off only to show what they are good for.
+    /// Whether the defences against hostile nodes are on; off only to measure what they achieve.
     pub defences: bool,
 }
 
@@ -28,225 +28,217 @@ impl Default for DhtConfig {
     }
 }
 
-/// Who asks, as its connection proved.
+/// The node that asks, as its connection proved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Asker {
-    /// Which node.
     pub node: NodeId,
-    /// Where its packets come from.
+    /// The address that its packets come from.
     pub ip: IpAddr,
 }
 
-/// A job in progress.
+/// A number for a job in progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QueryId(pub u64);
 
-/// A question on its way to a node.
+/// A number for a call: one question in flight to a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CallId(pub u64);
 
-/// What the table can be asked to do.
+/// A task for the DHT.
 #[derive(Debug, Clone)]
 pub enum Job {
-    /// Finds where a node can be reached. → [`Outcome::Located`]
+    /// Finds the newest address record of a node. → [`Outcome::Located`]
     Locate(NodeId),
-    /// Asks a few nodes around a key for the nodes around it, so that the table fills there. → [`Outcome::Looked`]
+    /// Refreshes a range of the table: asks a few nodes around a key for the nodes closest to it. → [`Outcome::Looked`]
     Look(Key),
     /// Finds the record under a key. → [`Outcome::Got`]
     Get {
-        /// Which.
         key: Key,
     },
-    /// Gives a record to the nodes closest to its key, and again until it expires. → [`Outcome::Stored`]
+    /// Stores a record at the nodes closest to its key, and republishes it until it expires. → [`Outcome::Stored`]
     Put(Record),
-    /// Ends [`Job::Put`]: the record is not given again; what others hold of it expires. → [`Outcome::Stored`] with no
-    /// copies, at once
+    /// Ends republishing after [`Job::Put`]; copies at holders expire. → [`Outcome::Stored`] with no copies, at once
     Forget(Key),
-    /// Lists this node as a provider of a key, and again until [`Job::Unprovide`]. While this node cannot be dialed it ends
-    /// with [`Failed::NoAddress`], and is done as soon as it can. → [`Outcome::Stored`]
+    /// Lists this node as a provider of a key, and republishes that until [`Job::Unprovide`]. While this node cannot be
+    /// dialed, the job ends with [`Failed::NoAddress`]; the node is listed as soon as it has an address record. →
+    /// [`Outcome::Stored`]
     Provide(Key),
-    /// Ends [`Job::Provide`]. → [`Outcome::Stored`] with no copies, at once
+    /// Ends [`Job::Provide`]; entries at holders expire. → [`Outcome::Stored`] with no copies, at once
     Unprovide(Key),
     /// Finds providers of a key. → [`Outcome::Providers`]
     Providers {
-        /// Of which.
         key: Key,
-        /// How many are enough.
+        /// Providers after which the search ends.
         limit: usize,
     },
 }
 
-/// What became of a job.
+/// The outcome of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// The newest record of the node that was found; its signature is right.
+    /// The newest address record found, its signature verified.
     Located(Option<Arc<AddressRecord>>),
-    /// Asked all that was to be asked: nodes near the place, most of which answered; their signatures are right.
+    /// At most [`super::limits::K`] nodes near the key, closest first, with verified signatures. Not all of them have
+    /// answered.
     Looked(Vec<Arc<AddressRecord>>),
-    /// The newest record that was found under the key; it has been checked.
+    /// The newest record found under the key, verified.
     Got(Option<Record>),
-    /// Done.
+    /// The record or provider is stored.
     Stored {
-        /// Nodes that have it.
+        /// Holders, this node included if it is one.
         copies: u32,
     },
-    /// Those found; their signatures are right.
+    /// The providers found, with verified signatures.
     Providers(Vec<Arc<AddressRecord>>),
-    /// Not done.
     Failed(Failed),
 }
 
-/// Why a job was not done.
+/// Why a job failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Failed {
-    /// Nobody to ask: no peer is known that serves the table.
+    /// No node to start a lookup at.
     #[error("no peer is known that serves the hash table; is this node connected to any?")]
     NoContacts,
-    /// Nobody took it.
+    /// No node stored it.
     #[error("none of the nodes asked to keep the record took it")]
     NotTaken,
-    /// Others hold a newer one.
+    /// More nodes keep a newer record than stored this one.
     #[error("a newer record is there already")]
     Superseded,
-    /// The record itself is wrong.
+    /// The record to store is invalid.
     #[error("the record is not right: {0}")]
     Invalid(RecordError),
-    /// This node puts as many again by itself as it can.
+    /// This node republishes as many records as it may.
     #[error("this node keeps {} records of its plugins alive, which is the limit", super::limits::MAX_OWN_RECORDS)]
     TooManyOwn,
-    /// This node has no address to tell.
+    /// This node has no address record, so nobody could reach the provider.
     #[error("this node cannot be dialed by others, so it cannot be listed as a provider yet")]
     NoAddress,
 }
 
-/// Too many jobs in progress.
+/// Too many jobs are in progress, or too many outputs wait for the driver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("too many lookups in progress; try again in a moment")]
 pub struct Busy;
 
-/// Why there is no answer to a call.
+/// Why a call has no valid answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallFailed {
-    /// No connection, or no answer in time: counts against the contact.
+    /// No connection, or no answer in time. Counts against the contact.
     Unreachable,
-    /// The peer is there and said that it is busy.
+    /// The peer refused because it is busy.
     Busy,
-    /// Not even tried: limits of this node, or no network.
+    /// Not tried: a limit of this node, or no network.
     NotTried,
-    /// What came is not an answer.
+    /// The answer is malformed. Counts against the contact.
     Malformed,
 }
 
-/// What the machine wants done, or says.
+/// What the engine asks of its driver, or reports to it.
 #[derive(Debug, Clone)]
 pub enum Output {
-    /// To ask a node; ends with one [`super::Dht::handle_answer`].
+    /// Send a question to a node. It ends with one [`super::Dht::handle_answer`].
     Call {
-        /// To be given back.
+        /// To be passed to [`super::Dht::handle_answer`].
         call: CallId,
-        /// Whom, and where.
+        /// The node to ask, and its addresses.
         to: Arc<AddressRecord>,
-        /// What.
         request: Request,
     },
-    /// A job has ended.
     Done {
-        /// Which.
         query: QueryId,
-        /// How.
         outcome: Outcome,
     },
-    /// A node lied.
+    /// A node was caught lying.
     Misbehaved {
-        /// Which.
         node: NodeId,
-        /// How.
         why: Lie,
     },
 }
 
-/// What a node was caught at.
+/// What a node was caught lying about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Lie {
-    /// A contact, or its own record, with a wrong signature or impossible addresses.
+    /// A contact with a forged address record, or another node's record sent as the asker's own.
     #[error("it told an address record that is forged")]
     Contact,
-    /// A record or provider that is not what its key says, or has a wrong signature.
+    /// A record or provider that does not belong under its key, is too large, or has a wrong signature.
     #[error("it told a record that is forged")]
     Record,
-    /// An answer that does not fit its question.
+    /// An answer of another kind than the question asks for.
     #[error("its answer does not fit the question")]
     Answer,
 }
 
-/// How the machine fares.
+/// Sizes and counters of the DHT.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DhtStats {
-    /// Contacts in the table.
+    /// Contacts in the routing table.
     pub contacts: usize,
-    /// Of these, those whose last call did not fail.
+    /// Of these, contacts whose last call did not fail.
     pub sound_contacts: usize,
-    /// Buckets that have any.
+    /// Buckets with at least one contact.
     pub buckets: usize,
-    /// Memory of the table, bytes.
+    /// Bytes of memory of the table.
     pub table_bytes: usize,
-    /// Records kept for others.
+    /// Records stored for others.
     pub records: usize,
-    /// Their bytes.
+    /// Bytes of these records.
     pub record_bytes: usize,
-    /// Providers kept for others.
+    /// Providers listed for others.
     pub providers: usize,
-    /// Jobs in progress.
+    /// Jobs in progress, upkeep included.
     pub queries: usize,
     /// Calls in flight.
     pub calls: usize,
-    /// Whether it has looked up its own neighbourhood.
+    /// Whether this node has looked up its own neighbourhood.
     pub joined: bool,
-    /// What happened so far.
     pub counts: Counts,
 }
 
-/// What happened, as numbers that only grow.
+/// Counters since the start.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Questions answered.
     pub answered: u64,
-    /// Questions refused for their number.
+    /// Questions refused because the asker or its subnet exceeded the rate limit.
     pub refused_busy: u64,
     /// Questions refused because this node does not serve.
     pub refused_not_serving: u64,
-    /// Records and providers not taken for what their bringer or its network fills already.
+    /// Records and providers refused because the asker or its subnet has used up its quota.
     pub refused_quota: u64,
-    /// Records and providers not taken for lack of any room.
+    /// Records and providers refused because the store is full of closer ones.
     pub refused_full: u64,
-    /// Records and providers not taken because others are closer to their key.
+    /// Records and providers refused because this node is too far from their key.
     pub refused_far: u64,
-    /// Records and providers not taken because they are wrong, expired or older.
+    /// Records and providers refused because they are malformed, expired, forged or superseded.
     pub refused_invalid: u64,
-    /// Records and providers dropped to make room for others.
+    /// Records and providers evicted to make room for others.
     pub evicted: u64,
-    /// Lies of nodes.
+    /// Lies that nodes were caught at.
     pub lies: u64,
-    /// Reports of lies dropped because nobody took them.
+    /// Reports of lies dropped because too many waited for the driver.
     pub reports_dropped: u64,
-    /// Contacts in answers that no honest node tells: of a zone that is none of ours, or this node itself.
+    /// Address records dropped because no honest node sends them: of a zone that may not be disclosed here, with
+    /// invalid addresses or time, or not matching the address that they came from.
     pub implausible: u64,
-    /// Contacts not taken because too many of their network are there.
+    /// Nodes that answered and did not enter the table: too many of their subnet are in it, or their connection is
+    /// relayed.
     pub crowded: u64,
-    /// Nodes that may serve, dropped because too many waited for their first call.
+    /// Nodes dropped because too many waited for their first call.
     pub candidates_dropped: u64,
-    /// Nodes that may serve, not called because too many that came from the same network were not there.
+    /// Nodes not called because too many that the same subnet introduced were absent.
     pub candidates_doubted: u64,
-    /// Records refused to this node's plugins, because it puts too many again by itself.
+    /// Records of this node's plugins refused because it republishes too many already.
     pub own_not_kept: u64,
-    /// Records not handed over at once because too many were.
+    /// Records not handed to a closer newcomer because too many handovers waited.
     pub handovers_dropped: u64,
-    /// Jobs ended by their time.
+    /// Jobs that ended by their timeout.
     pub timed_out: u64,
     /// Calls made.
     pub calls: u64,
     /// Calls that failed.
     pub calls_failed: u64,
-    /// Lookups begun anew because they were led astray or found nothing.
+    /// Times that a lookup started further paths, because it found nothing or seemed led astray.
     pub extended: u64,
 }

@@ -1,4 +1,4 @@
-//! Jobs: what each begins with, and what is told at its end.
+//! Jobs: how each starts, and what it reports at its end.
 
 use super::key::Key;
 use super::limits::{K, MAX_QUERIES, QUERY_TIMEOUT};
@@ -10,11 +10,11 @@ use super::{Busy, Dht, Failed, Job, Outcome, Output, QueryId};
 use crate::address::Zone;
 use crate::now::Now;
 
-/// A zone whose peers may be told of everything in that zone: what this node tells itself.
+/// All zones, the most local first: this node may see all that it holds itself.
 const ANY_ZONE: [Zone; 3] = [Zone::Loopback, Zone::Private, Zone::Public];
 
 impl Dht {
-    /// Begins what a caller asked for.
+    /// Starts a job, or ends it at once if no other node is needed.
     pub(super) fn begin_job(&mut self, now: Now, id: QueryId, job: Job) -> Result<(), Busy> {
         match job {
             Job::Locate(node) if node == self.node => {
@@ -71,7 +71,8 @@ impl Dht {
                 self.say_done(id, Outcome::Stored { copies: 0 });
             }
             Job::Providers { key, limit } => {
-                // This node may be one of the few that list them: nobody else would tell it then.
+                // This node may be one of few holders of the list. It cannot ask itself, so its own entries count
+                // first.
                 let at = self.moment(now);
                 let listed = ANY_ZONE.iter().flat_map(|zone| self.providers.find(&key, *zone, at));
                 let others = listed.filter(|provider| provider.address.node != self.node);
@@ -83,7 +84,7 @@ impl Dht {
         Ok(())
     }
 
-    /// Ends a search for providers now, with those it has found so far; any other job goes on.
+    /// Ends a search for providers at once, with those found so far; any other job goes on.
     pub fn conclude(&mut self, now: Now, query: QueryId) {
         let is_search = |query: &&Query| matches!(query.goal, Goal::Providers { .. });
         if self.queries.get(&query).filter(is_search).is_some()
@@ -93,7 +94,7 @@ impl Dht {
         }
     }
 
-    /// A job has taken too long: it ends with what it has.
+    /// Ends a job by its timeout, with what it has found.
     pub(super) fn time_out(&mut self, now: Now, id: QueryId) {
         if let Some(query) = self.queries.remove(&id) {
             self.counts.timed_out += 1;
@@ -104,7 +105,7 @@ impl Dht {
         }
     }
 
-    /// Ends a job.
+    /// Ends a job: reports its outcome, and schedules the next republication.
     pub(super) fn finish(&mut self, now: Now, id: QueryId, mut query: Query, outcome: Option<Outcome>) {
         let outcome = outcome.unwrap_or_else(|| {
             self.repair(now, &query);
@@ -121,10 +122,10 @@ impl Dht {
         let copies = if let Outcome::Stored { copies } = outcome { copies } else { 0 };
         let at = self.moment(now);
         match &query.goal {
-            // A record of another that is kept here says nothing of an own one.
+            // A copy kept for another owner does not affect this node's own record of that key.
             Goal::Put { .. } if query.work == Work::Copy => {}
             Goal::Put { record, .. } => {
-                // Where a newer one is there is nothing to be tried again soon.
+                // Where the holders keep a newer record, a retry soon would change nothing.
                 let kept = copies > 0 || outcome == Outcome::Failed(Failed::Superseded);
                 self.own.was_put(&record.key(), kept, at);
             }
@@ -143,17 +144,17 @@ impl Dht {
         self.outputs.push_back(Output::Done { query, outcome });
     }
 
-    /// Forgets the ends of queries that have ended.
+    /// Removes deadlines of queries that have ended from the front of the queue.
     pub(super) fn forget_ended(&mut self) {
         while self.ends.front().is_some_and(|(_, query)| !self.queries.contains_key(query)) {
             self.ends.pop_front();
         }
     }
 
-    /// Keeps in mind when a query ends at the latest.
+    /// Notes the deadline of a query.
     pub(super) fn ends_later(&mut self, now: Now, query: QueryId) {
         if self.ends.len() > 2 * MAX_QUERIES {
-            // Most have ended before the first of them.
+            // The first query may outlive most behind it.
             self.ends.retain(|(_, query)| self.queries.contains_key(query));
         }
         self.ends.push_back((now.at + QUERY_TIMEOUT, query));

@@ -1,48 +1,48 @@
-//! Places in the hash table: 256 bits, and how far apart two are.
+//! Keys of the DHT: 256 bits, and the distance between two.
 
 use std::fmt;
 
 use polypeer_ipc_protocol::ids::{Hash, Name, NodeId};
 use serde::{Deserialize, Serialize};
 
-/// A place: of a node, a record or something provided. Each kind has a domain of its own, so that a node cannot choose an
-/// id that is also the place of a record.
+/// The key of a node, a record or a list of providers. Each kind is hashed with its own prefix, so that a node id
+/// cannot be chosen whose key is also the key of a record.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Key(pub [u8; 32]);
 
 impl Key {
-    /// Where a node is, and where its address record is kept.
+    /// The key of a node, under which its address records are stored, too.
     pub fn of_node(node: NodeId) -> Self {
         Self::hash(b"node", &[&node.0])
     }
 
-    /// Where an immutable value of this hash ([`Self::value_hash`]) is kept that was put under `name`.
+    /// The key of an immutable value with this hash ([`Self::value_hash`]), stored under `name`.
     pub fn of_immutable(name: &Name, hash: &Hash) -> Self {
         Self::hash(b"immutable", &[name.as_str().as_bytes(), &hash.0])
     }
 
-    /// Where what the owner of `key` says under `name` is kept.
+    /// The key of what the owner of the public key `key` publishes under `name`.
     pub fn of_signed(key: &NodeId, name: &Name) -> Self {
         Self::hash(b"signed", &[name.as_str().as_bytes(), &key.0])
     }
 
-    /// Where the providers of `name` are listed.
+    /// The key of the list of providers of `name`.
     pub fn of_provided(name: &Name) -> Self {
         Self::hash(b"provided", &[name.as_str().as_bytes()])
     }
 
-    /// Where the subscribers of a topic are listed.
+    /// The key of the list of subscribers of a topic.
     pub fn of_topic(topic: &Name) -> Self {
         Self::hash(b"topic", &[topic.as_str().as_bytes()])
     }
 
-    /// The hash of an immutable value.
+    /// The BLAKE3 hash of an immutable value.
     pub fn value_hash(value: &[u8]) -> Hash {
         Hash(*blake3::hash(value).as_bytes())
     }
 
-    /// BLAKE3 of `polypeer/1 key KIND\0` and the parts. Only the first part is of any length, so that no two lists of parts
-    /// are the same bytes.
+    /// BLAKE3 of `polypeer/1 key KIND\0` and the parts, concatenated. Only the first part varies in length, so two
+    /// different lists of parts are never the same bytes.
     fn hash(kind: &[u8], parts: &[&[u8]]) -> Self {
         let mut hasher = blake3::Hasher::new();
         hasher.update(b"polypeer/1 key ").update(kind).update(b"\0");
@@ -52,7 +52,7 @@ impl Key {
         Self(*hasher.finalize().as_bytes())
     }
 
-    /// How far `other` is.
+    /// The distance to `other`.
     pub fn distance(&self, other: &Self) -> Distance {
         let (a, b) = (self.words(), other.words());
         Distance([a[0] ^ b[0], a[1] ^ b[1], a[2] ^ b[2], a[3] ^ b[3]])
@@ -66,7 +66,7 @@ impl Key {
         words
     }
 
-    /// What is so far from this one.
+    /// The key at this distance from this one.
     pub fn at(&self, distance: &Distance) -> Self {
         let mut bytes = [0; 32];
         let words = self.words().into_iter().zip(distance.0);
@@ -76,7 +76,7 @@ impl Key {
         Self(bytes)
     }
 
-    /// A place that shares exactly the first `bits` bits with this one; the rest is from `random`.
+    /// A key that shares exactly the first `bits` bits with this one (0 to 256); the rest is from `random`.
     pub fn at_prefix(&self, bits: usize, random: [u8; 32]) -> Self {
         let mut bytes = random;
         let (whole, part) = (bits / 8, bits % 8);
@@ -102,7 +102,7 @@ impl fmt::Debug for Key {
 pub struct Distance([u64; 4]);
 
 impl Distance {
-    /// How many of the first bits are shared, 256 for a key and itself.
+    /// Number of shared leading bits; 256 for a key and itself.
     pub fn shared_bits(&self) -> usize {
         for (at, word) in self.0.iter().enumerate() {
             if *word != 0 {
@@ -112,7 +112,7 @@ impl Distance {
         256
     }
 
-    /// As a share of the whole space: how much of it is nearer.
+    /// The distance as a share of the key space, 0 to 1: how much of the space is closer.
     pub fn fraction(&self) -> f64 {
         let high = u128::from(self.0[0]) << 64 | u128::from(self.0[1]);
         high as f64 / 2_f64.powi(128)

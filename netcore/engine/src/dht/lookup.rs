@@ -1,7 +1,7 @@
-//! One lookup: which node to ask next until those closest to a key are known. It walks along several paths that share no
-//! queried node, so that one liar leads only one of them astray; what a node tells goes to the path that asked it.
+//! A lookup: an iterative search for the nodes closest to a key. It follows several paths that share no queried node,
+//! so that one liar leads only one path astray; the contacts that a node returns stay on the path that asked it.
 //!
-//! Here is the walk; [`shortlist`] keeps the nodes in mind, [`ended`] says where it led.
+//! This file holds the steps; [`shortlist`] keeps the nodes, [`ended`] judges the result.
 
 mod ended;
 mod shortlist;
@@ -14,12 +14,12 @@ use super::key::{Distance, Key};
 use super::limits::{K, MAX_ASKED, MAX_LOOKUP_CALLS, MAX_PATHS, MISLED, PATHS, PER_LOOKUP};
 use crate::address::{AddressRecord, BadRecord, Subnet};
 
-/// How a lookup goes about it.
+/// How thoroughly a lookup searches.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Plan {
-    /// How many of the closest must have answered on each path.
+    /// Closest nodes that must answer on each path.
     pub(super) depth: usize,
-    /// Whether it guards against liars: several paths, limits per network, no belief in those who mislead.
+    /// Whether the defences are on: several paths, limits per subnet, and no trust in tellers of absent nodes.
     pub(super) guarded: bool,
 }
 
@@ -28,20 +28,20 @@ pub(super) struct Plan {
 pub(super) struct Lookup {
     pub(super) target: Key,
     plan: Plan,
-    /// By distance.
+    /// Sorted by distance to the target, closest first.
     nodes: Vec<Node>,
     paths: Vec<Path>,
     asked: usize,
     in_flight: usize,
-    /// The path whose turn it is.
+    /// The path that is asked first at the next step.
     turn: usize,
 }
 
 #[derive(Debug, Default)]
 struct Path {
-    /// Of its nodes, those that did not fail.
+    /// The path's nodes that did not fail, by subnet.
     known: Crowd,
-    /// Of these, those that were asked, by whatever path.
+    /// Of these, the nodes that were asked by any path.
     asked: Crowd,
     nodes: usize,
 }
@@ -51,16 +51,17 @@ struct Node {
     distance: Distance,
     contact: Contact,
     state: State,
-    /// The paths that know of it, a bit for each.
+    /// The paths whose shortlist holds it, one bit each.
     paths: u8,
-    /// Who told of it: `None` for this node's own table, or for several.
+    /// The teller: the node whose answer named it. `None` if this node's own table did, or several nodes.
     teller: Option<Distance>,
-    /// The public network of who told of it first; `None` for this node's own table, and for local networks.
-    bringer: Option<Subnet>,
-    /// Of the nodes it told of first, how many failed and how many answered.
+    /// The public subnet that introduced it: its teller's when its record was taken. `None` for this node's own table,
+    /// and on local networks.
+    introducer: Option<Subnet>,
+    /// Of the nodes that only it named: how many failed, and how many answered.
     misled: u8,
     led: u8,
-    /// Whether the signature of its record is known to be right.
+    /// Whether its record's signature is verified.
     checked: bool,
 }
 
@@ -73,46 +74,46 @@ enum State {
 }
 
 impl State {
-    /// Whether its networks count for whom to ask.
+    /// Whether its subnets count towards the limit on nodes to ask.
     fn counts(self) -> bool {
         matches!(self, Self::Asked { .. } | Self::Answered)
     }
 }
 
-/// Who told of a node.
+/// The node whose answer named another.
 #[derive(Debug, Clone, Copy)]
 struct Teller {
     distance: Distance,
-    network: Option<Subnet>,
+    subnet: Option<Subnet>,
 }
 
-/// Whether a record is right; asked only when it matters.
+/// Checks a node's record. Called as late as possible: it verifies a signature.
 pub(super) type Check<'a> = &'a dyn Fn(&Contact) -> Result<(), BadRecord>;
 
-/// The next step.
+/// What to do next.
 #[derive(Debug)]
 pub(super) enum Step {
-    /// Ask this one.
+    /// Ask this node.
     Ask(Contact),
-    /// Its record is forged, and this node told of it.
+    /// This node returned a forged record.
     Forged(Contact),
-    /// Nothing before something else happens.
+    /// Wait for an answer or a timeout.
     Wait,
-    /// All paths have come to their end.
+    /// All paths have ended.
     Done,
 }
 
 impl Lookup {
-    /// One that begins as [`Self::extend`] goes on.
+    /// Starts a lookup; [`Self::extend`] says where its paths start.
     pub(super) fn new(target: Key, plan: Plan, near: Vec<Contact>, far: Vec<Contact>) -> Self {
         let mut lookup = Self { target, plan, nodes: Vec::new(), paths: Vec::new(), asked: 0, in_flight: 0, turn: 0 };
         lookup.extend(near, far);
         lookup
     }
 
-    /// Begins further paths, at `near`, the contacts of this node's own table that are closest; if there are any `far`, nodes
-    /// known otherwise, only one path begins at the former and the others at these, as far as there are any. Returns whether there was any among them
-    /// that was not known, and room for it.
+    /// Starts further paths. `near` are the closest contacts of this node's own table; `far` are nodes known from
+    /// elsewhere, and may be none. With both, one path starts at `near` and the others at `far`, as long as each gets a
+    /// node. Returns whether any node is new to this lookup.
     pub(super) fn extend(&mut self, mut near: Vec<Contact>, mut far: Vec<Contact>) -> bool {
         let first = self.paths.len();
         let count = if self.plan.guarded { PATHS.min(MAX_PATHS - first) } else { 1 - first.min(1) };
@@ -145,7 +146,7 @@ impl Lookup {
         self.nodes.binary_search_by(|node| node.distance.cmp(distance))
     }
 
-    /// What to do next. A node to be asked counts as asked from here on.
+    /// Returns what to do next. A node to ask counts as asked from then on.
     pub(super) fn step(&mut self, check: Check<'_>) -> Step {
         let mut open = false;
         for turn in 0..self.paths.len() {
@@ -162,7 +163,7 @@ impl Lookup {
                         && let Err(error) = check(&node.contact)
                     {
                         self.set_state(at, State::Failed);
-                        // Nobody is a liar whose clock differs, or who told it in the last second of its life.
+                        // A clock that differs, or a record that expired on the way, makes nobody a liar.
                         let forger = if error == BadRecord::Time { None } else { self.forger(at) };
                         return forger.map_or_else(|| self.step(check), Step::Forged);
                     }
@@ -180,7 +181,7 @@ impl Lookup {
         if open { Step::Wait } else { Step::Done }
     }
 
-    /// Who told of this one, if it was one node, is not followed any more.
+    /// The only teller of this forged node, if there is one. Its nodes are not followed any more.
     fn forger(&mut self, at: usize) -> Option<Contact> {
         let forger = self.nodes[at].teller.and_then(|teller| self.position(&teller).ok())?;
         let forger = &mut self.nodes[forger];
@@ -188,7 +189,7 @@ impl Lookup {
         Some(forger.contact.clone())
     }
 
-    /// The closest node of a path that is not asked yet, if it is among the closest that count.
+    /// The closest node of a path that may be asked next, if fewer than `depth` closer ones are live.
     fn next_of(&self, path: usize) -> Next {
         let (mut live, mut waiting) = (0, false);
         for (at, node) in self.nodes.iter().enumerate() {
@@ -210,7 +211,7 @@ impl Lookup {
         if waiting { Next::Wait } else { Next::Nothing }
     }
 
-    /// Whether who told of it has told of too many that were not there.
+    /// Whether its teller has named too many absent nodes.
     fn is_doubtful(&self, node: &Node) -> bool {
         if !self.plan.guarded || node.state == State::Answered {
             return false;
@@ -220,10 +221,10 @@ impl Lookup {
         teller.misled >= MISLED && teller.misled / 2 > teller.led
     }
 
-    /// A node in a public `network` answered, and told of these.
-    pub(super) fn answered(&mut self, key: &Key, network: Option<Subnet>, contacts: Vec<Contact>, check: Check<'_>) {
+    /// A node answered from a public `subnet` (`None`: local or unknown) and returned these contacts.
+    pub(super) fn answered(&mut self, key: &Key, subnet: Option<Subnet>, contacts: Vec<Contact>, check: Check<'_>) {
         let Some(path) = self.finished(key, State::Answered) else { return };
-        let teller = Teller { distance: self.target.distance(key), network };
+        let teller = Teller { distance: self.target.distance(key), subnet };
         let (mut told, mut records) = (Crowd::default(), Vec::with_capacity(K));
         for contact in contacts.into_iter().take(K) {
             if self.plan.guarded {
@@ -238,12 +239,12 @@ impl Lookup {
         }
     }
 
-    /// A node did not answer, or nothing that helps.
+    /// A node did not answer, or refused.
     pub(super) fn failed(&mut self, key: &Key) {
         self.finished(key, State::Failed);
     }
 
-    /// Gives a node its last state; returns the path that asked it.
+    /// Sets the final state of a node that was asked; returns the path that asked it.
     fn finished(&mut self, key: &Key, state: State) -> Option<usize> {
         let at = self.find(key)?;
         let State::Asked { path, .. } = self.nodes[at].state else { return None };
@@ -257,7 +258,7 @@ impl Lookup {
         Some(path)
     }
 
-    /// A call takes long: its path goes on without it.
+    /// A call is slow: its path goes on without it.
     pub(super) fn slow(&mut self, key: &Key) {
         if let Some(at) = self.find(key)
             && let State::Asked { slow, .. } = &mut self.nodes[at].state

@@ -1,4 +1,4 @@
-//! Moves jobs on: through a lookup's steps, and from there to what follows.
+//! The steps of a job: through its lookup, and from there to storing something.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use super::{CallFailed, Dht, Failed, Lie, Outcome, QueryId};
 use crate::now::Now;
 
 impl Dht {
-    /// Begins a lookup.
+    /// Starts a lookup; without any node to start at, the job fails at once.
     pub(super) fn look(&mut self, now: Now, id: QueryId, target: Key, goal: Goal, upkeep: bool) {
         let seeds = self.seeds(now, &target, K);
         let work = if upkeep { Work::Upkeep } else { Work::Job };
@@ -32,8 +32,9 @@ impl Dht {
             Goal::Put { .. } | Goal::Provide { .. } | Goal::Join => DEPTH_PUT,
             Goal::Look => DEPTH_REFRESH,
         };
-        // Who only searches begins near, and elsewhere if that is not enough. Where others are to be found later, or records
-        // are to be kept, it must be right the first time.
+        // A search starts at the closest contacts, and elsewhere only if they do not suffice: its result is checked
+        // anyway. A lookup to store something or for upkeep must find the right nodes at the first try, so it starts at
+        // peers, too.
         let far = match goal {
             Goal::Locate { .. } | Goal::Get(_) | Goal::Providers { .. } => Vec::new(),
             Goal::Put { .. } | Goal::Provide { .. } | Goal::Look | Goal::Join => self.met_seeds(now),
@@ -44,7 +45,8 @@ impl Dht {
         self.drive(now, id, query);
     }
 
-    /// Contacts to begin with: sound ones, or else any; with few, those waiting for their first call too.
+    /// At most `count` contacts to start a lookup at: those that answered their last call. If they are fewer than
+    /// [`QUORUM`], then also those that failed, and nodes that wait for their first call.
     pub(super) fn seeds(&self, now: Now, target: &Key, count: usize) -> Vec<Contact> {
         let contact = |entry: &Entry| {
             let record = entry.records.to_dial(entry.failures)?;
@@ -61,7 +63,7 @@ impl Dht {
         seeds
     }
 
-    /// Some of those met otherwise than through contacts, to begin other paths with.
+    /// Some peers that sent their own records, to start other paths at.
     fn met_seeds(&mut self, now: Now) -> Vec<Contact> {
         if !self.config.defences {
             return Vec::new();
@@ -71,7 +73,7 @@ impl Dht {
         met.into_iter().filter(|contact| check(contact).is_ok()).collect()
     }
 
-    /// Does with a query all that can be done now, and keeps it unless it has ended.
+    /// Advances a query until it must wait or has ended; keeps it unless it has ended.
     pub(super) fn drive(&mut self, now: Now, id: QueryId, mut query: Query) {
         loop {
             let step = match &mut query.stage {
@@ -119,7 +121,7 @@ impl Dht {
         self.queries.insert(id, query);
     }
 
-    /// A lookup's paths have come to their end: goes on to what follows, with `false` when that is nothing.
+    /// All paths have ended: extends the lookup or turns to storing. Returns `false` when the query has ended.
     fn looked_far_enough(&mut self, now: Now, query: &mut Query) -> bool {
         let Stage::Looking(lookup) = &mut query.stage else { return false };
         let astray = self.config.defences && self.table.spacing().is_some_and(|spacing| lookup.is_sparse(spacing));
@@ -160,7 +162,7 @@ impl Dht {
         true
     }
 
-    /// A step of a lookup has ended.
+    /// Takes the answer to a step of a lookup, and advances the query.
     pub(super) fn stepped(
         &mut self,
         now: Now,
@@ -201,7 +203,7 @@ impl Dht {
         self.drive(now, id, query);
     }
 
-    /// A call takes long.
+    /// A call is slow: lets its lookup go on without it.
     pub(super) fn slowed(&mut self, now: Now, id: QueryId, key: &Key) {
         let Some(mut query) = self.queries.remove(&id) else { return };
         if let Stage::Looking(lookup) = &mut query.stage {
@@ -210,7 +212,7 @@ impl Dht {
         self.drive(now, id, query);
     }
 
-    /// Gives queries that wait for a place among the calls what there is.
+    /// Advances queries that waited for a free call, first come first.
     pub(super) fn feed(&mut self, now: Now) {
         while self.calls.len() < MAX_CALLS {
             let Some(id) = self.starved.pop_front() else { break };
@@ -222,7 +224,7 @@ impl Dht {
     }
 }
 
-/// What a query does next.
+/// The next action of a query.
 enum Move {
     Ask(Contact),
     Put(Contact),

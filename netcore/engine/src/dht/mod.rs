@@ -1,6 +1,7 @@
-//! The distributed hash table: Kademlia (Maymounkov and Mazières 2002) over authenticated connections, with the disjoint
-//! paths of S/Kademlia (Baumgart and Mies 2007). Nodes that a peer has dialed back keep records and tell of each other; the
-//! others only ask. `PROTOCOL.md`, section 10, has the bytes and the rules between nodes.
+//! The distributed hash table: Kademlia (Maymounkov and Mazières 2002) over authenticated connections, with the
+//! disjoint paths of S/Kademlia (Baumgart and Mies 2007). Nodes that a peer has dialed back store records and return
+//! contacts; all others are clients, which only ask. `PROTOCOL.md`, section 10, has the bytes and the rules between
+//! nodes; `docs/decisions/2026-11-29-dht.md` the reasons.
 //!
 //! ```text
 //!   start ──► query ──► lookup ──► step ─┐                    ┌─► answer ──► table, store, providers
@@ -9,9 +10,9 @@
 //!                                                └── handle_answer
 //! ```
 //!
-//! [`Dht`] is driven by netcore's `dht::driver`, or by the simulator. Each file owns the decisions
-//! about one thing: `job_api` starts and ends jobs, `lookup_steps` advances them, `ingest` takes in answers,
-//! `store_requests` stores records on other nodes, `serve` answers requests, `upkeep` does the periodic work.
+//! [`Dht`] is driven by netcore's `dht::driver`, or by the simulator. Each file owns the decisions about one thing:
+//! `job_api` starts and ends jobs, `lookup_steps` advances them, `ingest` judges answers, `store_requests` stores
+//! records on other nodes, `serve` answers requests, `upkeep` does the periodic work.
 
 mod bootstrap_peers;
 mod bucket;
@@ -75,16 +76,16 @@ pub use key::Key;
 pub use record::{ProviderRecord, Record, RecordError};
 pub use wire::{Ask, Refusal, Request, Response, WireError};
 
-/// The machine of one node.
+/// The DHT engine of one node.
 pub struct Dht {
     keys: SharedKeys,
     node: NodeId,
     key: Key,
     config: DhtConfig,
     random: StdRng,
-    /// When it was first told the time: what [`Moment`] counts from.
+    /// When it was first told the time; [`Moment`] counts from there.
     began: Option<Instant>,
-    /// Where this node can be reached; empty for a client.
+    /// This node's own address records; empty for a client.
     addresses: Records,
     table: Table,
     met: Met,
@@ -93,24 +94,25 @@ pub struct Dht {
     rates: Rates,
     calls: Calls,
     queries: BTreeMap<QueryId, Query>,
-    /// When each ends at the latest, in order.
+    /// Deadlines of the queries, earliest first; entries of queries that have ended are removed late.
     ends: VecDeque<(Instant, QueryId)>,
-    /// Those that wait for a place among the calls, in order.
+    /// Queries that wait because [`limits::MAX_CALLS`] calls are in flight, first come first.
     starved: VecDeque<QueryId>,
     last_query: u64,
     own: Own,
     upkeep: Upkeep,
-    /// What to say: as many as there are calls and queries, and [`MAX_REPORTS`].
+    /// What [`Self::poll`] returns next. Jobs begin only below [`limits::MAX_OUTPUTS`]; reports of lies are limited to
+    /// [`MAX_REPORTS`].
     outputs: VecDeque<Output>,
-    /// Reports of lies among them.
+    /// Reports of lies in `outputs`.
     reports: usize,
-    /// Calls that failed since one was answered.
+    /// Calls that failed since the last one that was answered.
     failed_in_a_row: u32,
     counts: Counts,
 }
 
 impl Dht {
-    /// One that knows nobody. `seed` is where all its randomness comes from.
+    /// An engine without contacts. `seed` is the random seed: all its randomness follows from it.
     pub fn new(keys: SharedKeys, config: DhtConfig, seed: [u8; 32]) -> Self {
         let node = keys.node();
         let key = Key::of_node(node);
@@ -142,7 +144,7 @@ impl Dht {
         }
     }
 
-    /// Tells where this node can be reached: one record for each zone in which a peer has dialed it back. With none it is a
+    /// Sets this node's own address records: one for each zone in which a peer has dialed it back. Without any it is a
     /// client: it asks, and answers nobody.
     pub fn set_own(&mut self, now: Now, records: Vec<Arc<AddressRecord>>) {
         self.wake(now);
@@ -153,7 +155,7 @@ impl Dht {
             self.addresses.set(record);
         }
         if moved {
-            // Its neighbours do not know it yet, or not there.
+            // Its neighbours do not know it yet, or know an older address.
             self.upkeep.join_again();
         }
         if !served && self.serves() {
@@ -162,14 +164,15 @@ impl Dht {
         self.keep_up(now);
     }
 
-    /// Tells of a node that may serve: it becomes a contact once it has answered.
+    /// Adds a node that may serve: it becomes a contact once it has answered.
     pub fn add(&mut self, now: Now, record: Arc<AddressRecord>) {
         self.wake(now);
         self.consider(now, Contact::new(record), None);
         self.keep_up(now);
     }
 
-    /// As [`Self::add`], of a peer that sent its own record from `ip`: own lookups begin at such nodes too.
+    /// As [`Self::add`], for a peer that sent its own record from `ip`: this node's own lookups start at such peers,
+    /// too.
     pub fn meet(&mut self, now: Now, record: Arc<AddressRecord>, ip: IpAddr) {
         if record.node != self.node {
             self.met.add(Contact::new(Arc::clone(&record)), payer(ip));
@@ -177,7 +180,7 @@ impl Dht {
         self.add(now, record);
     }
 
-    /// Answers a question.
+    /// Answers a question of another node.
     pub fn handle_request(&mut self, now: Now, asker: &Asker, request: Request) -> Response {
         self.wake(now);
         let response = self.serve(now, asker, request);
@@ -185,10 +188,12 @@ impl Dht {
         response
     }
 
-    /// Begins a job; it ends with one [`Output::Done`].
+    /// Begins a job; it ends with one [`Output::Done`]. Fails while too many jobs are in progress or too much output
+    /// waits for [`Self::poll`].
     pub fn start(&mut self, now: Now, job: Job) -> Result<QueryId, Busy> {
         self.wake(now);
-        // That needs no place, and must not be forgotten for lack of one.
+        // These two end at once, so they need no place among the queries. A refusal would lose them: they must take
+        // effect.
         let needs_place = !matches!(job, Job::Unprovide(_) | Job::Forget(_));
         if needs_place && self.queries.len() >= MAX_QUERIES + limits::MAX_UPKEEP
             || self.outputs.len() >= limits::MAX_OUTPUTS
@@ -200,7 +205,7 @@ impl Dht {
         Ok(id)
     }
 
-    /// Ends a job without an [`Output::Done`]. What it was to keep in the table goes on being put again.
+    /// Cancels a job: no [`Output::Done`] follows. A record or listing that it was to store is still republished.
     pub fn cancel(&mut self, query: QueryId) {
         self.queries.remove(&query);
         self.starved.retain(|starved| *starved != query);
@@ -208,8 +213,8 @@ impl Dht {
         self.forget_ended();
     }
 
-    /// Takes what became of a call. One that is not known any more means nothing. `from` is where the packets of the answer came
-    /// from, as the connection proved; `None` without an answer, or if it came through others.
+    /// Takes the outcome of a call; an unknown or ended call is ignored. `from` is the address that the answer came
+    /// from, as the connection proved; `None` without an answer, or if the connection is relayed.
     pub fn handle_answer(
         &mut self,
         now: Now,
@@ -229,7 +234,7 @@ impl Dht {
         self.keep_up(now);
     }
 
-    /// The next thing to do or to say; to be called until it has none, after every other call.
+    /// The next output. To be called after every other method, until it returns `None`.
     pub fn poll(&mut self, _now: Now) -> Option<Output> {
         let output = self.outputs.pop_front();
         if matches!(output, Some(Output::Misbehaved { .. })) {
@@ -244,7 +249,7 @@ impl Dht {
         self.calls.next_timeout().into_iter().chain(end).chain(self.upkeep.next_tick).min()
     }
 
-    /// Does what is due.
+    /// Ends slow calls and jobs whose time is over, and does the periodic work. To be called at [`Self::next_timeout`].
     pub fn handle_timeout(&mut self, now: Now) {
         self.wake(now);
         while let Some(call) = self.calls.next_slow(now.at) {
@@ -266,29 +271,30 @@ impl Dht {
         self.keep_up(now);
     }
 
-    /// Every contact of the table.
+    /// All contacts of the routing table.
     pub fn contacts(&self) -> impl Iterator<Item = NodeId> {
         self.table.entries().filter_map(|entry| entry.records.iter().next()).map(|record| record.node)
     }
 
-    /// The closest contacts, those that answered lately and that a peer in `zone` may be told of: for peers that need others.
-    /// Of all contacts they alone are neither older nor better connected than any node of the network.
+    /// The contacts closest to this node, at most [`limits::K`], that answered their last call and may be disclosed to
+    /// a peer in `zone`: for peers that need others (exchange). A node's neighbours are a sample of the network: keys
+    /// are hashes, so they are neither older nor better connected than other nodes.
     pub fn neighbours(&self, zone: Zone) -> Vec<Arc<AddressRecord>> {
         let near = self.table.closest(self.table.own(), limits::K, |entry| entry.failures == 0);
         near.into_iter().filter_map(|entry| entry.records.told_to(zone)).map(Arc::clone).collect()
     }
 
-    /// The job that a call in flight is for; `None` for a call that only upkeep needs, or that is not known.
+    /// The job that a call in flight belongs to; `None` for a call of upkeep or an unknown one.
     pub fn query_of(&self, call: CallId) -> Option<QueryId> {
         self.calls.query_of(call)
     }
 
-    /// Whether it has looked up its own neighbourhood.
+    /// Whether this node has looked up its own neighbourhood.
     pub fn has_joined(&self) -> bool {
         self.upkeep.has_joined()
     }
 
-    /// How it fares.
+    /// Sizes and counters.
     pub fn stats(&self) -> DhtStats {
         let records = self.store.total();
         DhtStats {
@@ -306,16 +312,16 @@ impl Dht {
         }
     }
 
-    /// Whether it answers others.
+    /// Whether this node answers questions: it has an address record.
     fn serves(&self) -> bool {
         self.addresses.iter().next().is_some()
     }
 
-    /// To be called first with every time it is told.
+    /// Starts the clock at the first call: [`Moment`] 0. Every method that acts on the time calls it first.
     fn wake(&mut self, now: Now) {
         if self.began.is_none() {
             self.began = Some(now.at);
-            // Nodes started together must not do their upkeep together.
+            // Nodes that start together must not do their upkeep together.
             self.upkeep.next_tick = Some(now.at + TICK.mul_f64(self.random.random_range(0.1..1.0)));
         }
     }
@@ -325,7 +331,7 @@ impl Dht {
         Moment(u32::try_from(since).unwrap_or(u32::MAX))
     }
 
-    /// The start of the second that `now` is in: token buckets too count whole seconds.
+    /// The start of the current second: token buckets, too, count whole seconds.
     fn second(&self, now: Now) -> Instant {
         let since = Duration::from_secs(self.moment(now).0.into());
         self.began.map_or(now.at, |began| began + since)
@@ -342,7 +348,7 @@ impl Dht {
         bytes
     }
 
-    /// Says that a node lied.
+    /// Removes a node that lied, and reports it to the driver.
     fn lied(&mut self, node: NodeId, why: Lie) {
         self.counts.lies += 1;
         self.table.remove(&Key::of_node(node));

@@ -1,4 +1,4 @@
-//! One job in progress: what it wants to find or to have kept, and how far it is.
+//! A query: a job in progress, with what it is to find or store, and how far it is.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -14,49 +14,49 @@ use super::wire::Ask;
 use super::{Failed, Outcome};
 use crate::address::AddressRecord;
 
-/// A job in progress.
+/// A job of a caller or of upkeep.
 #[derive(Debug)]
 pub(super) struct Query {
     pub(super) goal: Goal,
     pub(super) stage: Stage,
     pub(super) work: Work,
-    /// Whether it waits for a place among the calls.
+    /// Whether it waits for a free call.
     pub(super) starved: bool,
 }
 
-/// Whose it is.
+/// On whose behalf a query runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Work {
-    /// Somebody's who is told of its end.
+    /// A caller's, which receives [`super::Output::Done`].
     Job,
-    /// This node's own.
+    /// Upkeep: joins, refreshes and own republications.
     Upkeep,
-    /// For the owner of a record that this node keeps.
+    /// Replication of a record that this node holds for its owner.
     Copy,
 }
 
-/// How far it is.
+/// The stage of a query.
 #[derive(Debug)]
 pub(super) enum Stage {
-    /// Looking for the closest nodes, or for what they have.
+    /// A lookup for the closest nodes, or for what they hold.
     Looking(Lookup),
-    /// Asking them to keep something.
+    /// Storing something at the nodes found.
     Putting(Spread),
 }
 
-/// What it is about.
+/// What a query is to achieve.
 #[derive(Debug)]
 pub(super) enum Goal {
-    /// Where a node is.
+    /// Find the newest address record of a node.
     Locate { node: NodeId, best: Option<Arc<AddressRecord>> },
-    /// A record.
+    /// Find a record.
     Get(Holders),
-    /// To have a record kept.
+    /// Store a record; `left` is its lease in seconds.
     Put { record: Record, left: u32 },
-    /// To be listed as a provider.
+    /// List this node as a provider.
     Provide { key: Key },
-    /// Who provides.
-    /// `holders` are those that told of one who does, rightly; at most [`super::limits::MAX_ASKED`].
+    /// Find providers. `holders` are nodes that returned a valid entry of another node; at most
+    /// [`super::limits::MAX_ASKED`].
     Providers { limit: usize, found: BTreeMap<NodeId, Arc<AddressRecord>>, holders: Vec<Key> },
     /// Contacts in a range of keys.
     Look,
@@ -64,19 +64,19 @@ pub(super) enum Goal {
     Join,
 }
 
-/// What nodes said of a record.
+/// Which nodes hold a record, in which version.
 #[derive(Debug, Default)]
 pub(super) struct Holders {
-    /// The newest.
+    /// The newest valid record.
     pub(super) best: Option<Record>,
-    /// Who has one, and of which sequence; at most [`super::limits::MAX_ASKED`].
+    /// Nodes that hold one, with its sequence; at most [`super::limits::MAX_ASKED`].
     have: Vec<(Contact, u64)>,
-    /// Who has none, the last that said so; at most `K`.
+    /// Nodes that hold none, in the order of their answers; at most `K`.
     lack: Vec<Contact>,
 }
 
 impl Holders {
-    /// A node has this one, which is right.
+    /// A node returned this valid record; `None` for this node itself.
     pub(super) fn has(&mut self, contact: Option<Contact>, record: Record) {
         if let Some(contact) = contact {
             self.have.push((contact, record.sequence()));
@@ -86,21 +86,20 @@ impl Holders {
         }
     }
 
-    /// A node has none.
+    /// A node holds none.
     pub(super) fn lacks(&mut self, contact: Contact) {
         if self.lack.len() < K {
             self.lack.push(contact);
         }
     }
 
-    /// Whether further answers would change nothing. Those who ought to have it decide: who was merely on the way may tell
-    /// an old one.
+    /// Whether further answers would change nothing. Only nodes among the closest count: others may hold an old record.
     pub(super) fn is_settled(&self, lookup: &Lookup) -> bool {
         let holders = self.have.iter().map(|(contact, _)| &contact.key);
         matches!(self.best, Some(Record::Immutable { .. })) || lookup.among_closest(holders) >= QUORUM
     }
 
-    /// Those that ought to have the best one: who told an older one, and the closest `count` that had none.
+    /// The nodes that lack the newest record: those that returned an older one, and the `count` closest that had none.
     pub(super) fn to_repair(&self, target: &Key, count: usize) -> Vec<Contact> {
         let Some(best) = &self.best else { return Vec::new() };
         let mut lack: Vec<&Contact> = self.lack.iter().collect();
@@ -111,7 +110,7 @@ impl Holders {
 }
 
 impl Goal {
-    /// What a lookup asks each node.
+    /// The question for each node of the lookup.
     pub(super) fn ask(&self, target: Key) -> Ask {
         match self {
             Self::Locate { .. } | Self::Get(_) => Ask::Get { key: target },
@@ -120,7 +119,7 @@ impl Goal {
         }
     }
 
-    /// Whether it looked for something and did not find it.
+    /// Whether this is a search that has found nothing.
     pub(super) fn is_empty_handed(&self) -> bool {
         match self {
             Self::Locate { best, .. } => best.is_none(),
@@ -130,7 +129,7 @@ impl Goal {
         }
     }
 
-    /// What it has come to, if it ends now.
+    /// The outcome if the query ends now.
     pub(super) fn outcome(&mut self, stage: &Stage) -> Outcome {
         match self {
             Self::Locate { best, .. } => Outcome::Located(best.take()),
@@ -147,7 +146,7 @@ impl Goal {
     }
 }
 
-/// Asking the closest nodes to keep something, a few at a time, until `K` do.
+/// Stores something at the closest nodes, [`PARALLEL_PUTS`] at a time, until `K` have it.
 #[derive(Debug)]
 pub(super) struct Spread {
     left: VecDeque<Contact>,
@@ -159,12 +158,12 @@ pub(super) struct Spread {
 }
 
 impl Spread {
-    /// `copies` is how many there are already: this node's own.
+    /// `copies` counts the holders at the start: 1 if this node is one.
     pub(super) fn new(closest: Vec<Contact>, copies: u32) -> Self {
         Self { left: closest.into(), waiting: 0, wanted: K, tries: 0, copies, superseded: 0 }
     }
 
-    /// Whom to ask next, if anybody yet.
+    /// The next node to ask; `None` while enough are being asked, and at the end.
     pub(super) fn next(&mut self) -> Option<Contact> {
         let enough = self.copies as usize + self.superseded as usize + self.waiting >= self.wanted;
         if enough || self.waiting >= PARALLEL_PUTS || self.tries >= MAX_PUT_TRIES {
@@ -176,19 +175,19 @@ impl Spread {
         Some(next)
     }
 
-    /// One has it now.
+    /// A node stored it.
     pub(super) fn kept(&mut self) {
         self.waiting -= 1;
         self.copies += 1;
     }
 
-    /// One has a newer one.
+    /// A node keeps a newer record.
     pub(super) fn superseded(&mut self) {
         self.waiting -= 1;
         self.superseded += 1;
     }
 
-    /// One did not take it.
+    /// A node refused or failed.
     pub(super) fn not_kept(&mut self) {
         self.waiting -= 1;
     }

@@ -1,5 +1,5 @@
-//! What this node itself has in the table and puts there again: records of its plugins, and keys that it provides. What has
-//! been due for longest comes first, and what fails waits longer each time: nothing keeps the rest from its turn.
+//! This node's own records and provided keys, and when each is republished. The one that has been due for longest comes
+//! first, and each failure doubles the wait: nothing keeps the others from their turn.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +14,7 @@ struct Put {
     until: Moment,
 }
 
-/// All of it.
+/// Records to republish and keys to provide.
 #[derive(Debug, Default)]
 pub(super) struct Own {
     records: BTreeMap<Key, Put>,
@@ -22,22 +22,23 @@ pub(super) struct Own {
     provided: Agenda,
 }
 
-/// What is due of it.
+/// What is to be republished now.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Due {
-    /// A record that is to be put again, and until when it is good.
+    /// A record, and the moment it expires.
     Record(Record, Moment),
-    /// A key that is to be provided again.
+    /// A key to provide again.
     Provided(Key),
 }
 
 impl Own {
-    /// The record of a key.
+    /// The record of a key, unless it has expired.
     pub(super) fn record(&self, key: &Key, at: Moment) -> Option<&Record> {
         self.records.get(key).filter(|put| put.until > at).map(|put| &put.record)
     }
 
-    /// Keeps a record to be put again, from `due` until `until`, unless a newer one is there. `false` when there is no room.
+    /// Keeps a record until `until` and republishes it from `due` on. A newer one under its key stays. `false` when
+    /// there is no room.
     pub(super) fn keep_record(&mut self, record: &Record, at: Moment, until: Moment, due: Moment) -> bool {
         let key = record.key();
         if let Some(known) = self.records.get(&key)
@@ -57,7 +58,7 @@ impl Own {
         fits
     }
 
-    /// Provides a key from now on. `false` when there is no room.
+    /// Keeps a key to provide again; `false` when there is no room.
     pub(super) fn keep_provided(&mut self, key: Key, at: Moment) -> bool {
         let fits = self.provided.has(&key) || self.provided.len() < MAX_OWN_PROVIDED;
         if fits {
@@ -66,28 +67,28 @@ impl Own {
         fits
     }
 
-    /// Whether it provides a key.
+    /// Whether this node provides a key.
     pub(super) fn provides(&self, key: &Key) -> bool {
         self.provided.has(key)
     }
 
-    /// Does not put a record again any more.
+    /// Ends republishing a record.
     pub(super) fn forget_record(&mut self, key: &Key) {
         self.records.remove(key);
         self.puts.remove(key);
     }
 
-    /// Does not provide a key any more.
+    /// Ends providing a key.
     pub(super) fn forget_provided(&mut self, key: &Key) {
         self.provided.remove(key);
     }
 
-    /// Everything it provides is due: this node can be dialed from now on.
+    /// Makes all provided keys due: this node can be dialed from now on.
     pub(super) fn provide_at_once(&mut self) {
         self.provided.all_at(Moment(0));
     }
 
-    /// A record was put, or nobody took it.
+    /// A record was stored, or nobody stored it.
     pub(super) fn was_put(&mut self, key: &Key, kept: bool, at: Moment) {
         if kept { self.puts.succeeded(key) } else { self.puts.failed(key, at) }
     }
@@ -102,13 +103,13 @@ impl Own {
         }
     }
 
-    /// Whether [`Self::due`] has anything.
+    /// Whether [`Self::due`] returns something.
     pub(super) fn is_due(&self, at: Moment, serves: bool) -> bool {
         self.puts.first(at).is_some() || serves && self.provided.first(at).is_some()
     }
 
-    /// What is due: of records, and of keys where this node `serves`, the one that has been for longest. A record is due again
-    /// at `next`, a key once this has ended.
+    /// Takes what has been due for longest, records and, if this node `serves`, keys. A record is due again at `next`,
+    /// a key after [`PROVIDE_EVERY`] or as its outcome says.
     pub(super) fn due(&mut self, at: Moment, next: Moment, serves: bool) -> Option<Due> {
         loop {
             let record = self.puts.first(at);
@@ -132,10 +133,10 @@ impl Own {
     }
 }
 
-/// Keys by when they are due.
+/// Keys sorted by the moment they are due.
 #[derive(Debug, Default)]
 struct Agenda {
-    /// When, and how often it failed in a row.
+    /// When each is due, and its failures in a row.
     keys: BTreeMap<Key, (Moment, u8)>,
     order: BTreeSet<(Moment, Key)>,
 }
@@ -149,19 +150,19 @@ impl Agenda {
         self.keys.contains_key(key)
     }
 
-    /// The one that has been due for longest.
+    /// The key that has been due for longest.
     fn first(&self, at: Moment) -> Option<(Moment, Key)> {
         self.order.first().filter(|(due, _)| *due <= at).copied()
     }
 
-    /// Enters one, or one anew.
+    /// Adds a key, or resets a known one.
     fn set(&mut self, key: Key, due: Moment) {
         self.remove(&key);
         self.keys.insert(key, (due, 0));
         self.order.insert((due, key));
     }
 
-    /// One that is here is due at another time.
+    /// Moves a known key to another moment.
     fn later(&mut self, key: &Key, due: Moment) {
         if let Some((old, _)) = self.keys.get_mut(key) {
             self.order.remove(&(*old, *key));
@@ -176,7 +177,7 @@ impl Agenda {
         }
     }
 
-    /// It is tried again, after twice as long each time.
+    /// Schedules a retry; the wait doubles after each failure.
     fn failed(&mut self, key: &Key, at: Moment) {
         let Some((_, failures)) = self.keys.get_mut(key) else { return };
         let pause = RETRY.saturating_mul(1 << (*failures).min(16)).min(RETRY_MOST);

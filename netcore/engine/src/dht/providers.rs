@@ -1,6 +1,5 @@
-//! Lists of providers kept for others: who provides what a key stands for. Each provider brings itself, nobody brings
-//! others, so that each is charged for its own. What counts is the network it asks from, not those that its record claims:
-//! anybody can claim any.
+//! Lists of providers: which nodes offer what a key stands for. Each provider lists only itself, so each is charged for
+//! its own entries. The subnet that it asks from counts, not those that its record claims: anybody can claim any.
 
 use std::collections::BTreeMap;
 
@@ -19,19 +18,20 @@ struct Listed {
     owner: Owner,
 }
 
-/// All lists, by distance from this node. Within one, who came last is last.
+/// All lists, sorted by distance from this node. Within a list the newest entry is last.
 #[derive(Debug)]
 pub(super) struct Providers {
     own: Key,
     lists: BTreeMap<Distance, Vec<Listed>>,
     usage: Usage,
     guarded: bool,
-    /// Dropped because others needed the room.
+    /// Entries removed because others needed the room.
     pub(super) evicted: u64,
 }
 
 impl Providers {
-    /// Empty, of the node at `own`. `guarded` turns the quotas of each on; the total always holds.
+    /// Empty lists of the node with the key `own`. `guarded` turns on the quotas per node and subnet; the total limit
+    /// always holds.
     pub(super) fn new(own: Key, guarded: bool) -> Self {
         let any = usize::MAX;
         let quota = Quota {
@@ -42,7 +42,7 @@ impl Providers {
         Self { own, lists: BTreeMap::new(), usage: Usage::new(quota), guarded, evicted: 0 }
     }
 
-    /// Why a provider would not be listed, before anybody looks at its signatures.
+    /// Whether a provider would be listed, or why it is refused. Decided before its signatures are verified.
     pub(super) fn would_take(&self, provider: &ProviderRecord, owner: &Owner) -> Result<(), Refusal> {
         let distance = self.own.distance(&provider.key);
         let list = self.lists.get(&distance).map_or(&[][..], Vec::as_slice);
@@ -69,8 +69,8 @@ impl Providers {
         Ok(())
     }
 
-    /// Lists a provider that is right and that [`Self::would_take`] takes. In a full list the one that came first makes room, of
-    /// the network that has most there: whoever has few networks pushes out their own.
+    /// Lists a verified provider that [`Self::would_take`] accepts. In a full list the oldest entry of the subnet with
+    /// the most entries is evicted: an attacker with few subnets evicts its own.
     pub(super) fn put(&mut self, provider: ProviderRecord, owner: Owner, until: Moment) {
         let distance = self.own.distance(&provider.key);
         let list = self.lists.entry(distance).or_default();
@@ -101,14 +101,14 @@ impl Providers {
         self.evicted += 1;
     }
 
-    /// The list of a key, for an asker in `zone`, who came last first.
+    /// The entries of a key that may be disclosed to an asker in `zone`, newest first.
     pub(super) fn find(&self, key: &Key, zone: Zone, at: Moment) -> Vec<ProviderRecord> {
         let list = self.lists.get(&self.own.distance(key)).map_or(&[][..], Vec::as_slice);
         let told = |listed: &&Listed| listed.until > at && listed.provider.address.zone().is_told_to(zone);
         list.iter().rev().filter(told).map(|listed| listed.provider.clone()).collect()
     }
 
-    /// Drops what has ended.
+    /// Removes expired entries.
     pub(super) fn expire(&mut self, at: Moment) {
         let usage = &mut self.usage;
         self.lists.retain(|_, list| {
@@ -123,14 +123,14 @@ impl Providers {
         });
     }
 
-    /// How many entries.
+    /// Entries in all lists.
     pub(super) fn len(&self) -> usize {
         self.usage.total().count
     }
 }
 
-/// Of a list that is not empty, the place of the one that came first of the network that has most in it; of networks that
-/// have as many, of the one that came first.
+/// The index, in a list that is not empty, of the oldest entry of the subnet with the most entries; of equal subnets,
+/// the one with the oldest entry.
 fn first_of_most(list: &[Listed]) -> usize {
     let mut counts: BTreeMap<Option<Subnet>, usize> = BTreeMap::new();
     list.iter().for_each(|listed| *counts.entry(listed.owner.subnet).or_default() += 1);

@@ -1,4 +1,4 @@
-//! Who fills how much of what this node keeps for others.
+//! Quotas: how much of this node's storage each node and each subnet occupies.
 
 use std::collections::BTreeMap;
 
@@ -8,11 +8,11 @@ use super::Asker;
 use super::rate::payer;
 use crate::address::Subnet;
 
-/// Who brought something, and so is charged for it.
+/// The node and subnet that asked to store something, and so are charged for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Owner {
     node: NodeId,
-    /// None for this machine and local networks.
+    /// `None` for this machine and local networks.
     pub(super) subnet: Option<Subnet>,
 }
 
@@ -22,23 +22,23 @@ impl Owner {
     }
 }
 
-/// Why somebody brought it.
+/// Which share of the storage something is charged to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way {
-    /// For itself: the asker's own, or its plugins'.
+    /// Stored by the asker for itself or its plugins (`Put`).
     Own,
-    /// For others: it keeps or found it.
+    /// Passed on by a node that holds or found it (`Pass`).
     Passed,
 }
 
-/// Who pays for what is kept, and out of what.
+/// Who is charged for a record, and in which share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Charge {
     pub(super) owner: Owner,
     pub(super) way: Way,
 }
 
-/// How many and how many bytes.
+/// A number of items and of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Amount {
     pub(super) count: usize,
@@ -54,7 +54,7 @@ impl Amount {
         Self { count: self.count.saturating_sub(1), bytes: self.bytes.saturating_sub(bytes) }
     }
 
-    /// Both.
+    /// The sum of both.
     pub(super) fn and(self, other: Self) -> Self {
         Self { count: self.count + other.count, bytes: self.bytes + other.bytes }
     }
@@ -64,7 +64,7 @@ impl Amount {
     }
 }
 
-/// What each may fill.
+/// The limits per node, per subnet and in all.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Quota {
     pub(super) node: Amount,
@@ -72,7 +72,8 @@ pub(super) struct Quota {
     pub(super) total: Amount,
 }
 
-/// What each fills. Has an entry only for those who fill something, so it is as bounded as that.
+/// What each node and subnet occupies. It has entries only for those that occupy something, so it is as bounded as the
+/// items.
 #[derive(Debug)]
 pub(super) struct Usage {
     quota: Quota,
@@ -86,7 +87,8 @@ impl Usage {
         Self { quota, nodes: BTreeMap::new(), subnets: BTreeMap::new(), total: Amount::default() }
     }
 
-    /// Whether `owner` may bring one more. Nobody is charged for this node's own.
+    /// Whether one more item of this size is within the quotas of `owner`. This node's own items (`None`) are charged
+    /// to nobody.
     pub(super) fn may_add(&self, owner: Option<&Owner>, bytes: usize) -> bool {
         owner.is_none_or(|owner| {
             let node = self.nodes.get(&owner.node).copied().unwrap_or_default();
@@ -96,7 +98,7 @@ impl Usage {
         })
     }
 
-    /// Whether there is room at all.
+    /// Whether the total allows one more item of this size.
     pub(super) fn has_room(&self, bytes: usize) -> bool {
         self.total.plus(bytes).within(self.quota.total)
     }

@@ -1,4 +1,4 @@
-//! How often one asker, and one network, may ask: a token bucket for each of a bounded number.
+//! Rate limits on questions: a token bucket for each asking node and for each public subnet, in a bounded number.
 
 use std::net::IpAddr;
 use std::time::Instant;
@@ -23,15 +23,16 @@ impl Default for Rates {
     }
 }
 
-/// Who pays for a network's share: none for this machine and local networks, whose addresses are not counted.
+/// The subnet that is charged for packets from `ip`; `None` for this machine and local networks, which have no limit
+/// per subnet.
 pub(super) fn payer(ip: IpAddr) -> Option<Subnet> {
     (Zone::of(ip) == Zone::Public).then(|| Subnet::of(ip))
 }
 
 impl Rates {
-    /// Takes `cost` from the asker's bucket and its network's; `false` when one of them has not so much.
+    /// Takes `cost` tokens from the buckets of the asker and its subnet; `false` when one of them has too few.
     pub(super) fn take(&mut self, asker: &Asker, cost: usize, at: Instant) -> bool {
-        // First whether its network may, so that whoever has one network does not fill the list of nodes.
+        // The subnet comes first: otherwise one subnet could fill the list of nodes with new ids.
         let subnet = payer(asker.ip);
         if subnet.is_some_and(|subnet| !self.subnets.has(&subnet, cost, at)) {
             return false;
@@ -40,13 +41,13 @@ impl Rates {
             && subnet.is_none_or(|subnet| self.subnets.take(subnet, SUBNET_RATE, cost, at))
     }
 
-    /// Forgets those whose bucket is full: they are as new.
+    /// Removes full buckets: a new one would be the same.
     pub(super) fn forget(&mut self, at: Instant) {
         self.nodes.forget_full(at);
         self.subnets.forget_full(at);
     }
 
-    /// How many are remembered.
+    /// Buckets in all.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.nodes.len() + self.subnets.len()

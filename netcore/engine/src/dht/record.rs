@@ -1,4 +1,4 @@
-//! What is kept in the hash table, and when it is right.
+//! Records of the DHT, and the checks that make one valid.
 
 use std::sync::Arc;
 
@@ -14,48 +14,48 @@ use crate::address::{AddressRecord, BadRecord, CLOCK_SKEW, RECORD_LIFETIME};
 use crate::keys::Keys;
 use crate::now::Now;
 
-/// One value under one key. Tags are their order: only ever append.
+/// A value under a key. Wire tags are the order of the variants: only ever append.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Record {
-    /// A value under a name and its own hash: whoever has it can check it.
+    /// A value whose key is derived from a name and the value's hash: every holder can check it.
     Immutable {
-        /// Under which name.
         name: Name,
         /// At most [`MAX_VALUE`] bytes.
         value: Payload,
     },
-    /// What the owner of a key says under a name, until it says something newer.
+    /// What the owner of a public key publishes under a name; a higher sequence replaces it.
     Signed(SignedRecord),
-    /// Where a node can be reached.
+    /// The address record of a node.
     Address(#[serde(with = "super::wire::shared")] Arc<AddressRecord>),
 }
 
-/// Why a record is not taken.
+/// Why a record is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
-    /// Over the limit.
+    /// The value is longer than [`MAX_VALUE`].
     #[error("the value is longer than {MAX_VALUE} bytes")]
     TooLarge,
-    /// Expired, or good for longer than anything may be.
+    /// Expired, or valid for longer than [`MAX_RECORD_LIFETIME`].
     #[error("the record has expired, or expires more than {MAX_RECORD_LIFETIME} s ahead")]
     Time,
-    /// Not by the owner of its key.
+    /// Not signed by the owner of its key.
     #[error("the signature is wrong")]
     Signature,
-    /// Of an address record.
+    /// An invalid address record.
     #[error(transparent)]
     Address(#[from] BadRecord),
 }
 
 impl RecordError {
-    /// Whether whoever told it, told a lie: nobody else can have made the mistake, as everybody checks.
+    /// Whether the node that sent it lied: every honest node checks this before it sends a record on, and clocks play
+    /// no part.
     pub fn is_lie(self) -> bool {
         matches!(self, Self::Signature | Self::TooLarge | Self::Address(BadRecord::Signature | BadRecord::Addresses))
     }
 }
 
 impl Record {
-    /// Where it is kept.
+    /// The key that it is stored under.
     pub fn key(&self) -> Key {
         match self {
             Self::Immutable { name, value } => Key::of_immutable(name, &Key::value_hash(&value.0)),
@@ -64,7 +64,7 @@ impl Record {
         }
     }
 
-    /// Of two under one key the higher holds; an immutable one has only one.
+    /// The sequence number: of two records under one key the higher replaces the other. 0 for an immutable one.
     pub fn sequence(&self) -> u64 {
         match self {
             Self::Immutable { .. } => 0,
@@ -73,8 +73,8 @@ impl Record {
         }
     }
 
-    /// Whether this one takes the place of `other`, which is under the same key. Of two with one sequence number the one
-    /// with the greater signature does, everywhere the same, so that holders agree even when an owner does not.
+    /// Whether this record replaces `other`, which has the same key. Of two with the same sequence number the greater
+    /// signature wins, so that all holders agree even when the owner signed both.
     pub fn supersedes(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Signed(a), Self::Signed(b)) => (a.sequence, a.signature.0) > (b.sequence, b.signature.0),
@@ -83,7 +83,7 @@ impl Record {
         }
     }
 
-    /// For how many seconds it is good from `now` on, by what it says itself; 0 when it has expired.
+    /// Seconds from `now` until it expires, at most [`MAX_RECORD_LIFETIME`]; 0 when it has expired.
     pub fn lifetime(&self, now: Now) -> u64 {
         let most = u64::from(MAX_RECORD_LIFETIME);
         match self {
@@ -93,7 +93,7 @@ impl Record {
         }
     }
 
-    /// Fails unless everything about it is right at this moment. Does the cheap checks first.
+    /// Fails unless the record is valid now. Cheap checks come before the signature.
     pub fn check(&self, keys: &dyn Keys, now: Now) -> Result<(), RecordError> {
         match self {
             Self::Immutable { value, .. } if value.0.len() > MAX_VALUE => Err(RecordError::TooLarge),
@@ -103,7 +103,7 @@ impl Record {
         }
     }
 
-    /// About how many bytes it takes to keep.
+    /// Bytes of memory that it takes, about.
     pub fn bytes(&self) -> usize {
         size_of::<Self>()
             + match self {
@@ -114,7 +114,7 @@ impl Record {
     }
 }
 
-/// About how many bytes an address record takes to keep.
+/// Bytes of memory that an address record takes, about.
 pub fn address_bytes(record: &AddressRecord) -> usize {
     size_of::<AddressRecord>() + 2 * size_of::<usize>() + size_of_val(record.addresses.as_slice())
 }
@@ -135,39 +135,39 @@ fn check_expiry(expires: u64, now: Now) -> Result<(), RecordError> {
     if expires <= now.unix || expires > latest { Err(RecordError::Time) } else { Ok(()) }
 }
 
-/// Before what is signed, so that a signature for one use is none for another.
+/// Prefix of the signed bytes, so that a signature for another use is invalid here.
 const SIGNED_PROVIDER: &[u8] = b"polypeer/1 provider\0";
 
-/// A node says that it provides what a key stands for, and where it can be reached. The newest `expires` holds.
+/// A node's signed statement that it provides what a key stands for, with its address record. The one with the latest
+/// `expires` replaces others.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProviderRecord {
-    /// What.
     pub key: Key,
-    /// Until when it is good, Unix seconds; at most [`MAX_RECORD_LIFETIME`] ahead.
+    /// Expiry, Unix seconds; at most [`MAX_RECORD_LIFETIME`] ahead.
     pub expires: u64,
-    /// Who, and where.
+    /// The provider's own address record.
     #[serde(with = "super::wire::shared")]
     pub address: Arc<AddressRecord>,
-    /// By the node of `address`, of its id, the key and the expiry.
+    /// Signature by the provider over the key, the expiry and its node id.
     pub signature: Signature,
 }
 
 impl ProviderRecord {
-    /// Makes and signs one of this node, whose own record `address` is.
+    /// Signs a provider record of this node; `address` is this node's own record.
     pub fn sign(keys: &dyn Keys, key: Key, expires: u64, address: Arc<AddressRecord>) -> Self {
         let signature = keys.sign(&Self::signed_bytes(&key, expires, &address.node));
         Self { key, expires, address, signature }
     }
 
-    /// What the signature covers: [`SIGNED_PROVIDER`], the key, the expiry, the node. Not the address: that has a
-    /// signature of its own.
+    /// The signed bytes: [`SIGNED_PROVIDER`], the key, the expiry, the node id. The address record has a signature of
+    /// its own.
     fn signed_bytes(key: &Key, expires: u64, node: &NodeId) -> Vec<u8> {
         let mut bytes = SIGNED_PROVIDER.to_vec();
         codec::encode(&(key, expires, node), &mut bytes).expect("72 bytes");
         bytes
     }
 
-    /// Fails unless everything about it is right at this moment. Does the cheap checks first.
+    /// Fails unless the record is valid now. Cheap checks come before the signatures.
     pub fn check(&self, keys: &dyn Keys, now: Now) -> Result<(), RecordError> {
         check_expiry(self.expires, now)?;
         let signed = Self::signed_bytes(&self.key, self.expires, &self.address.node);

@@ -1,5 +1,5 @@
-//! Answers the questions of others. Cheap checks come first: who asks too often, or wants kept what does not belong here, is
-//! turned away before a signature is looked at.
+//! Answers to the questions of other nodes. Cheap checks come first: an asker over its rate limit, or a record that
+//! does not belong here, is refused before a signature is verified.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::address::{AddressRecord, Zone};
 use crate::now::Now;
 
 impl Dht {
-    /// See [`Dht::handle_request`].
+    /// Answers a question, or refuses it.
     pub(super) fn serve(&mut self, now: Now, asker: &Asker, request: Request) -> Response {
         if !self.serves() {
             self.counts.refused_not_serving += 1;
@@ -67,14 +67,14 @@ impl Dht {
         }
     }
 
-    /// What this node says itself of a key that it provides, for an asker in `zone`. In a small network those who listed it may
-    /// all have forgotten it, by a restart, long before it is put again.
+    /// This node's own provider record for a key that it provides, if it may be disclosed to an asker in `zone`. In a
+    /// small network all holders may have lost their entry by a restart, long before the next republication.
     fn own_provider(&self, now: Now, zone: Zone, key: Key) -> Option<ProviderRecord> {
         let address = self.addresses.told_to(zone).filter(|_| self.own.provides(&key))?;
         Some(ProviderRecord::sign(&*self.keys, key, now.unix + PROVIDED_FOR, Arc::clone(address)))
     }
 
-    /// The nodes closest to a key that this asker may be told of, and that answered when they were last called.
+    /// The contacts closest to a key that answered their last call and may be disclosed to this asker.
     fn tell(&self, asker: &Asker, zone: Zone, target: &Key) -> Vec<Arc<AddressRecord>> {
         let wanted = |entry: &Entry| {
             entry.failures == 0 && entry.records.told_to(zone).is_some_and(|record| record.node != asker.node)
@@ -83,7 +83,7 @@ impl Dht {
         closest.into_iter().filter_map(|entry| entry.records.told_to(zone)).cloned().collect()
     }
 
-    /// An asker says where it serves: it becomes a contact once it has answered there.
+    /// Takes the asker's own address record: it becomes a contact once it has answered there.
     fn introduced(&mut self, now: Now, asker: &Asker, from: Arc<AddressRecord>) {
         if from.node != asker.node {
             self.lied(asker.node, Lie::Contact);
@@ -94,7 +94,7 @@ impl Dht {
         }
     }
 
-    /// Keeps a record, if it belongs here.
+    /// Stores a record, if it is valid and belongs here.
     fn keep(&mut self, now: Now, asker: &Asker, way: Way, record: Record, left: u32) -> Result<(), Refused> {
         let (key, at, zone) = (record.key(), self.moment(now), Zone::of(asker.ip));
         let left = left.min(seconds(record.lifetime(now)));
@@ -114,7 +114,7 @@ impl Dht {
         Ok(())
     }
 
-    /// Lists a provider, if it belongs here and is the asker.
+    /// Lists a provider, if it is the asker, valid, and belongs here.
     fn list(&mut self, now: Now, asker: &Asker, zone: Zone, provider: ProviderRecord) -> Result<(), Refused> {
         let left = provider.expires.saturating_sub(now.unix);
         if left == 0 || provider.address.node != asker.node || !provider.address.zone().is_told_to(zone) {
@@ -156,7 +156,7 @@ impl Dht {
     }
 }
 
-/// Why something is not kept; apart from [`Refusal`] so that `?` works on both.
+/// Why something is not stored. A type of its own, so that `?` converts a [`Refusal`].
 enum Refused {
     Because(Refusal),
 }

@@ -1,6 +1,6 @@
-//! Records kept for others: under their key, until they end, each charged to who brought it. What nodes pass on for others is
-//! charged apart, so that nobody fills with it what they may bring for themselves. When there is no room the ones furthest from
-//! this node make some: they are looked for elsewhere.
+//! The store: records held for others under their keys, until their leases end. Each is charged to the node that asked
+//! to store it; records that nodes pass on are charged to a separate share, so that they leave room for owners. In a
+//! full store the records furthest from this node are evicted: lookups for them end elsewhere.
 
 use std::collections::BTreeMap;
 
@@ -15,36 +15,36 @@ use super::time::Moment;
 use super::wire::Refusal;
 use crate::address::Zone;
 
-/// A record and its circumstances.
+/// A stored record.
 #[derive(Debug)]
 pub(super) struct Item {
     pub(super) record: Record,
-    /// When it is dropped.
+    /// The end of its lease.
     pub(super) until: Moment,
-    /// When this node puts it again for others, unless somebody else did.
+    /// When this node replicates it, unless another holder has stored it here again before.
     pub(super) again: Moment,
-    /// Who pays; `None` for this node.
+    /// Who is charged; `None` for this node's own.
     charge: Option<Charge>,
     bytes: usize,
 }
 
-/// All of them, by distance from this node; a node's address records of several zones are under one key.
+/// All records, sorted by distance from this node. The address records of a node share a key, one per zone.
 #[derive(Debug)]
 pub(super) struct Store {
     own: Key,
     items: BTreeMap<(Distance, u8), Item>,
     accounts: Accounts,
     guarded: bool,
-    /// Dropped because others needed the room.
+    /// Records evicted because others needed the room.
     pub(super) evicted: u64,
 }
 
-/// A record, and what keeping it is about.
+/// A record that is to be stored, with the terms.
 #[derive(Debug)]
 pub(super) struct Offer {
     pub(super) key: Key,
     pub(super) record: Record,
-    /// Who is to pay; `None` for this node.
+    /// Who is charged; `None` for this node.
     pub(super) charge: Option<Charge>,
     pub(super) until: Moment,
     pub(super) again: Moment,
@@ -54,7 +54,7 @@ fn slot(record: &Record) -> u8 {
     if let Record::Address(address) = record { address.zone() as u8 } else { 0 }
 }
 
-/// What is kept of each way, and who pays for how much.
+/// Usage and quotas of the two shares.
 #[derive(Debug)]
 struct Accounts {
     own: Usage,
@@ -104,7 +104,7 @@ impl Accounts {
 }
 
 impl Store {
-    /// An empty one of the node at `own`. `guarded` turns the quotas of each on; the total always holds.
+    /// An empty store of the node with the key `own`. `guarded` turns on the quotas; the total limit always holds.
     pub(super) fn new(own: Key, guarded: bool) -> Self {
         Self { own, items: BTreeMap::new(), accounts: Accounts::new(), guarded, evicted: 0 }
     }
@@ -113,8 +113,8 @@ impl Store {
         (self.own.distance(&offer.key), slot(&offer.record))
     }
 
-    /// Why an offer would not be taken, before anybody looks at its signature. `Ok(false)`: it is here already, and only its
-    /// circumstances would change.
+    /// Whether an offer would be accepted, or why it is refused. Decided before its signature is verified. `Ok(false)`:
+    /// this very record is here, so only its lease and charge may change.
     pub(super) fn would_take(&mut self, offer: &Offer) -> Result<bool, Refusal> {
         let place = self.place(offer);
         let bytes = offer.record.bytes();
@@ -136,15 +136,16 @@ impl Store {
         Ok(true)
     }
 
-    /// Who pays for what is kept at `place` once `offer` is taken there; `None` where nobody can. Whoever passes a record on does
-    /// not pay for its growth as long as somebody else can; whoever brings one for itself, or makes it last, does.
+    /// Who is charged for the record at `place` once `offer` is accepted; `None` where nobody has quota left. The owner
+    /// of a record, and a node that extends its lease, pays for it. A node that passes on a newer, longer version pays
+    /// only if the party charged so far cannot.
     fn payer(&mut self, place: (Distance, u8), offer: &Offer) -> Option<Option<Charge>> {
         let known = self.items.get(&place)?;
         let (charge, bytes) = (known.charge, known.bytes);
         let lasts = offer.until.since(known.until) > PASSED_LATER;
         let own = |charge: Option<Charge>| charge.is_none_or(|charge| charge.way == Way::Own);
         let choices = match known.record == offer.record {
-            // Who paid and says so again.
+            // The same party stores it again.
             _ if charge == offer.charge => [charge, charge],
             true if lasts => [offer.charge, offer.charge],
             true if own(offer.charge) && !own(charge) => [offer.charge, charge],
@@ -159,7 +160,7 @@ impl Store {
         payer
     }
 
-    /// Keeps a record that is right and that [`Self::would_take`] takes.
+    /// Stores a verified record that [`Self::would_take`] accepts.
     pub(super) fn put(&mut self, offer: Offer) {
         let place = self.place(&offer);
         let bytes = offer.record.bytes();
@@ -181,7 +182,8 @@ impl Store {
         }
     }
 
-    /// The record under a key, for an asker in `zone`; of a node's addresses the most local it may be told of.
+    /// The record under a key that may be disclosed to an asker in `zone`; of a node's address records the most local
+    /// such one.
     pub(super) fn find(&self, key: &Key, zone: Zone, at: Moment) -> Option<&Item> {
         let distance = self.own.distance(key);
         let mut items = self.items.range((distance, 0)..=(distance, u8::MAX)).map(|(_, item)| item);
@@ -191,7 +193,7 @@ impl Store {
         })
     }
 
-    /// Drops what has ended.
+    /// Removes records whose leases have ended.
     pub(super) fn expire(&mut self, at: Moment) {
         let accounts = &mut self.accounts;
         self.items.retain(|_, item| {
@@ -203,7 +205,7 @@ impl Store {
         });
     }
 
-    /// Up to `count` records that are to be put again for others; each is due again at `next`.
+    /// At most `count` records that are due to be replicated; each is due again at `next`.
     pub(super) fn due(&mut self, at: Moment, next: Moment, count: usize) -> Vec<(Record, Moment)> {
         let due = self.items.values_mut().filter(|item| item.again <= at).take(count);
         due.map(|item| {
@@ -213,12 +215,12 @@ impl Store {
         .collect()
     }
 
-    /// All of them, with their keys.
+    /// All records with their keys.
     pub(super) fn items(&self) -> impl Iterator<Item = (Key, &Item)> {
         self.items.iter().map(|((distance, _), item)| (self.own.at(distance), item))
     }
 
-    /// How many, and their bytes.
+    /// Records in all, and their bytes.
     pub(super) fn total(&self) -> Amount {
         self.accounts.total()
     }

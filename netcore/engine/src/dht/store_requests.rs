@@ -1,4 +1,4 @@
-//! Has records kept: by the nodes that a lookup found, or that are closest in the table.
+//! Requests to store something: at the nodes that a lookup found, or at the closest contacts.
 
 use super::calls::Purpose;
 use super::contact::Contact;
@@ -13,11 +13,11 @@ use super::wire::{Ask, Refusal, Response};
 use super::{CallFailed, Dht, QueryId};
 use crate::now::Now;
 
-/// This node does not ask that one to keep it.
+/// This request must not be sent to this node.
 pub(super) struct Refused;
 
 impl Dht {
-    /// Puts a record to the nodes of the table that are closest to it, without a lookup: this node is one of them.
+    /// Replicates a record at the contacts closest to it, without a lookup: as one of its holders this node knows them.
     pub(super) fn put_near(&mut self, now: Now, record: Record, left: u32) {
         let id = self.next_query();
         let closest = self.seeds(now, &record.key(), MAX_PUT_TRIES);
@@ -27,13 +27,13 @@ impl Dht {
         self.drive(now, id, Query { goal, stage: Stage::Putting(spread), work: Work::Copy, starved: false });
     }
 
-    /// Whether this node serves and is itself one of the `K` closest.
+    /// Whether this node serves and is itself one of the `K` closest to `target`.
     pub(super) fn is_among(&self, target: &Key, closest: &[Contact]) -> bool {
         let own = self.key.distance(target);
         self.serves() && closest.get(K - 1).is_none_or(|last| own < last.key.distance(target))
     }
 
-    /// Keeps a record of this node's own as one of the closest.
+    /// Stores this node's own record here, as one of its holders; `false` if the store refuses it.
     pub(super) fn keep_own(&mut self, now: Now, key: Key, record: Record, left: u32) -> bool {
         let at = self.moment(now);
         let until = Moment(at.0.saturating_add(left));
@@ -45,7 +45,7 @@ impl Dht {
         taken
     }
 
-    /// Asks a node to keep what a query is about.
+    /// Asks a node to store what a query is about.
     pub(super) fn put_to(&mut self, now: Now, id: QueryId, query: &Query, contact: Contact) -> Result<(), Refused> {
         let zone = contact.record.zone();
         let check = Self::checker(&self.table, &self.keys, now);
@@ -80,7 +80,7 @@ impl Dht {
         Ok(())
     }
 
-    /// A node that was asked to keep something has answered.
+    /// Takes the answer to such a request, and advances the query.
     pub(super) fn put_answered(&mut self, now: Now, id: QueryId, answer: &Result<Response, CallFailed>) {
         let Some(mut query) = self.queries.remove(&id) else { return };
         if let Stage::Putting(spread) = &mut query.stage {
@@ -93,7 +93,7 @@ impl Dht {
         self.drive(now, id, query);
     }
 
-    /// Gives a record that was found to those that ought to have it.
+    /// Hands the record that a search found to nodes that lack it.
     pub(super) fn repair(&mut self, now: Now, query: &Query) {
         let (Goal::Get(holders), Stage::Looking(lookup)) = (&query.goal, &query.stage) else { return };
         let Some(best) = &holders.best else { return };
@@ -110,8 +110,9 @@ impl Dht {
         }
     }
 
-    /// When to put something again that was put just now: a little earlier or later for each, so that a restart of many does
-    /// not make a wave every hour.
+    /// When to republish or replicate something that was stored just now: after 0.9 to 1.1 times
+    /// [`super::DhtConfig::republish`], at random. After a restart of many nodes, their records are not all due at the
+    /// same moment every hour.
     pub(super) fn again(&mut self, at: Moment) -> Moment {
         use rand::RngExt;
         let seconds = self.config.republish.mul_f64(self.random.random_range(0.9..1.1)).as_secs();

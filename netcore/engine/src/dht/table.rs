@@ -1,5 +1,5 @@
-//! The routing table: for each length of shared prefix a bucket of contacts. It never says whom to ask next; it only
-//! remembers who answered and who did not, and tells who is closest.
+//! The routing table: a bucket of contacts for each number of leading bits shared with this node's key. It remembers
+//! which contacts answered and finds the closest; it does not decide whom to call.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use super::time::Moment;
 use crate::address::AddressRecord;
 use crate::now::Now;
 
-/// All contacts. Index `i` of `buckets` holds those that share exactly `i` bits with `own`.
+/// The routing table. `buckets[i]` holds contacts that share exactly `i` leading bits with `own`.
 pub(super) struct Table {
     own: Key,
     buckets: Vec<Bucket>,
@@ -21,28 +21,28 @@ pub(super) struct Table {
     diverse: bool,
 }
 
-/// What became of a contact that answered.
+/// What an answer of a node changed in the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Seen {
-    /// It was in the table.
+    /// It was a contact already.
     Known,
-    /// Now it is.
+    /// It is a new contact.
     Entered,
-    /// There is no place; it is kept in mind.
+    /// Its bucket is full; it is a spare now.
     Spare,
-    /// Too many of its network are in the table.
+    /// Too many contacts of its subnet are in the table.
     Crowded,
-    /// It answered through others, so that nobody knows its network.
+    /// It answered over a relay, so its subnet is unverified.
     Nowhere,
 }
 
 impl Table {
-    /// An empty one around `own`; `diverse` turns the limits per network on.
+    /// An empty table of the node with the key `own`; `diverse` turns on the limits per subnet.
     pub(super) fn new(own: Key, diverse: bool) -> Self {
         Self { own, buckets: Vec::new(), crowd: Crowd::default(), diverse }
     }
 
-    /// The place it is around.
+    /// This node's key.
     pub(super) fn own(&self) -> &Key {
         &self.own
     }
@@ -65,25 +65,25 @@ impl Table {
         bucket.position(key).map(|at| &bucket.entries[at])
     }
 
-    /// How many contacts.
+    /// Contacts in all buckets.
     pub(super) fn len(&self) -> usize {
         self.buckets.iter().map(|bucket| bucket.entries.len()).sum()
     }
 
-    /// Contacts that share `bits` bits, that did not fail just now.
+    /// Contacts in the bucket of `bits` shared bits whose last call did not fail.
     pub(super) fn sound(&self, bits: usize) -> usize {
         self.buckets.get(bits).map_or(0, |bucket| bucket.entries.iter().filter(|entry| entry.failures == 0).count())
     }
 
-    /// Whether a node is worth a call of its own: it may be one of the `K` closest neighbours, or its bucket is sparse. The
-    /// other places are for the nodes that lookups ask anyway: a join costs fewer calls.
+    /// Whether a node is worth a call of its own: it may be one of the `K` closest neighbours, or its bucket is sparse.
+    /// Other places fill with nodes that lookups ask anyway, which makes a join cheaper.
     pub(super) fn is_wanted(&self, key: &Key) -> bool {
         let index = self.index(key);
         let closer: usize = self.buckets.iter().skip(index + 1).map(|bucket| bucket.entries.len()).sum();
         closer < K || self.sound(index) < SPARSE_BUCKET
     }
 
-    /// Whether this contact, if it answered from one of its addresses, would enter.
+    /// Whether this node would enter the table if it answered from one of its addresses.
     pub(super) fn would_take(&self, contact: &Contact) -> bool {
         let bucket = self.buckets.get(self.index(&contact.key));
         let place = bucket.map_or(Some(Place::Free), Bucket::place);
@@ -92,7 +92,8 @@ impl Table {
         contact.key != self.own && place.is_some_and(admitted)
     }
 
-    /// Whether the limits per network let in who answers from `ip`, once whoever is in its place has left.
+    /// Whether the limits per subnet admit a node that answers from `ip`, once the contact that it would replace has
+    /// left.
     fn is_admitted(&self, key: &Key, ip: IpAddr, place: Place) -> bool {
         if !self.diverse {
             return true;
@@ -115,8 +116,8 @@ impl Table {
         crowd.admits_at(ip, PER_BUCKET, members)
     }
 
-    /// Takes note that `contact` answered a call to its record, whose signature is right, from `ip`: that is where it counts,
-    /// whatever else it claims. `None` for one whose packets come through others, which nobody has seen anywhere.
+    /// Notes that `contact` answered a call to its verified record from `ip`. That address counts for the limits,
+    /// whatever its record claims; `None` if the connection is relayed.
     pub(super) fn answered(&mut self, contact: &Contact, ip: Option<IpAddr>, at: Moment) -> Seen {
         if let Some(known) = self.bucket(&contact.key).position(&contact.key) {
             return self.answered_again(contact, known, ip, at);
@@ -142,7 +143,7 @@ impl Table {
         Seen::Entered
     }
 
-    /// The same of one that is here. If it moved to where there are too many, it leaves.
+    /// As [`Self::answered`], for a known contact. It is removed if it moved to a subnet that has too many.
     fn answered_again(&mut self, contact: &Contact, known: usize, ip: Option<IpAddr>, at: Moment) -> Seen {
         let mut entry = self.bucket(&contact.key).entries.remove(known);
         entry.seen = at;
@@ -161,7 +162,7 @@ impl Table {
         Seen::Known
     }
 
-    /// Takes a newer record of a contact, whose signature is right.
+    /// Takes over a newer, verified record of a contact.
     pub(super) fn update(&mut self, contact: &Contact) {
         let bucket = self.bucket(&contact.key);
         if let Some(at) = bucket.position(&contact.key)
@@ -171,8 +172,8 @@ impl Table {
         }
     }
 
-    /// Takes note that a call to `key` failed. A spare that could take its place is returned, to be called. It leaves when
-    /// one does, or when it failed [`FORGET_AFTER`] times.
+    /// Notes that a call to `key` failed. Returns a spare of its bucket, which is to be called and may replace it.
+    /// Without a replacement, the contact is removed after [`FORGET_AFTER`] failures in a row.
     pub(super) fn failed(&mut self, key: &Key) -> Option<Arc<AddressRecord>> {
         let bucket = self.bucket(key);
         let at = bucket.position(key)?;
@@ -186,7 +187,7 @@ impl Table {
         spare
     }
 
-    /// Forgets a contact: it said that it does not serve, or it lied.
+    /// Removes a contact that does not serve or lied.
     pub(super) fn remove(&mut self, key: &Key) {
         let bucket = self.bucket(key);
         if let Some(at) = bucket.position(key) {
@@ -195,8 +196,8 @@ impl Table {
         }
     }
 
-    /// Keeps a node in mind for its bucket. If that is full: returns a contact to be checked, if the least recently seen one
-    /// has been silent for more than `silent` seconds.
+    /// Keeps a node as a spare of its bucket. If the bucket is full, returns its least recently seen contact to be
+    /// checked, if that has been silent for over `silent` seconds.
     pub(super) fn keep_spare(&mut self, contact: &Contact, at: Moment, silent: u32) -> Option<Contact> {
         let bucket = self.bucket(&contact.key);
         bucket.keep_spare(Arc::clone(&contact.record));
@@ -205,7 +206,7 @@ impl Table {
         Some(Contact { key: oldest.key, record: Arc::clone(record) })
     }
 
-    /// Takes out one of those kept in mind for a bucket with a free place; which bucket comes first depends on `turn`.
+    /// Takes a spare of a bucket with a free place; the search starts at bucket `turn`.
     pub(super) fn take_spare(&mut self, turn: usize) -> Option<Arc<AddressRecord>> {
         let buckets = self.buckets.len();
         let mut order = (0..buckets).map(|at| (at + turn) % buckets);
@@ -213,14 +214,14 @@ impl Table {
         self.buckets[at].spares.pop()
     }
 
-    /// The contact not seen for longest, if that is more than `silent` seconds; not one that is being checked.
+    /// The contact that has been silent for longest, if for over `silent` seconds; without those being checked.
     pub(super) fn stalest(&self, at: Moment, silent: u32) -> Option<Contact> {
         let oldest = self.buckets.iter().filter_map(Bucket::oldest).min_by_key(|entry| entry.seen)?;
         let record = oldest.records.to_dial(oldest.failures)?;
         (at.since(oldest.seen) > silent).then(|| Contact { key: oldest.key, record: Arc::clone(record) })
     }
 
-    /// Says that a contact is being checked, so that it is not at once again.
+    /// Marks a contact as being checked, so that it is not checked twice at once.
     pub(super) fn checking(&mut self, key: &Key) {
         let bucket = self.bucket(key);
         if let Some(at) = bucket.position(key) {
@@ -228,7 +229,7 @@ impl Table {
         }
     }
 
-    /// Takes back [`Self::checking`], when the check could not be made.
+    /// Takes back [`Self::checking`]: the check showed nothing about the contact.
     pub(super) fn unchecked(&mut self, key: &Key) {
         let bucket = self.bucket(key);
         if let Some(place) = bucket.position(key) {
@@ -236,7 +237,7 @@ impl Table {
         }
     }
 
-    /// Notes that somebody looks for `target`.
+    /// Notes that this node looks up `target`.
     pub(super) fn looked(&mut self, target: &Key, at: Moment) {
         let index = self.index(target);
         if let Some(bucket) = self.buckets.get_mut(index) {
@@ -244,21 +245,22 @@ impl Table {
         }
     }
 
-    /// The bucket nobody looked into for longest, if that is more than `after` seconds.
+    /// The bucket whose last lookup is the oldest, if it is over `after` seconds old.
     pub(super) fn unlooked(&self, at: Moment, after: u32) -> Option<usize> {
         let (index, bucket) = self.buckets.iter().enumerate().min_by_key(|(_, bucket)| bucket.looked)?;
         (at.since(bucket.looked) > after).then_some(index)
     }
 
-    /// One more than the most bits a contact shares.
+    /// One more than the most leading bits that a contact shares with this node.
     pub(super) fn depth(&self) -> usize {
         self.buckets.iter().rposition(|bucket| !bucket.entries.is_empty()).map_or(0, |index| index + 1)
     }
 
-    /// The `count` contacts closest to `target` among those `wanted`, closest first.
+    /// The `count` contacts closest to `target` for which `wanted` holds, closest first.
     ///
-    /// Those of the bucket of `target` share more bits with it than any other, those of the buckets after it just as many as
-    /// this node, and those of each bucket before it fewer and fewer: so only what is needed is sorted.
+    /// Contacts in the bucket of `target` share more bits with it than any others; those in later buckets share as many
+    /// as this node does; in earlier buckets the number falls from one to the next. So only the groups that are needed
+    /// are sorted.
     pub(super) fn closest(&self, target: &Key, count: usize, wanted: impl Fn(&Entry) -> bool) -> Vec<&Entry> {
         let middle = self.index(target);
         let mut found: Vec<(Distance, &Entry)> = Vec::with_capacity(2 * K);
@@ -287,7 +289,7 @@ impl Table {
         list
     }
 
-    /// How many sound contacts are closer to `key` than this node is; counting stops at `most`.
+    /// Contacts closer to `key` than this node whose last call did not fail; counts up to `most`.
     pub(super) fn closer(&self, key: &Key, most: usize) -> usize {
         let (own, index) = (self.own.distance(key), self.index(key));
         let near = self.buckets.get(index..).unwrap_or_default();
@@ -295,15 +297,16 @@ impl Table {
         entries.filter(|entry| entry.failures == 0 && entry.key.distance(key) < own).take(most).count()
     }
 
-    /// The share of the key space that lies within the distance of this node's furthest of its `K` closest neighbours,
-    /// for each of them: what the distance of the n-th closest to any key is about n times. `None` with few contacts.
+    /// The usual distance from one node to the next, as a share of the key space: the distance of this node's `K`-th
+    /// neighbour, divided by `K`. The n-th node closest to any key is about n times as far. `None` with fewer than `K`
+    /// contacts.
     pub(super) fn spacing(&self) -> Option<f64> {
         let neighbours = self.closest(&self.own, K, |entry| entry.failures == 0);
         let last = neighbours.last().filter(|_| neighbours.len() == K)?;
         Some(self.own.distance(&last.key).fraction() / K as f64)
     }
 
-    /// Forgets what has expired.
+    /// Removes expired spares and records, and contacts without any record left.
     pub(super) fn expire(&mut self, now: Now) {
         let crowd = &mut self.crowd;
         for bucket in &mut self.buckets {
@@ -319,17 +322,17 @@ impl Table {
         }
     }
 
-    /// Every contact, bucket by bucket.
+    /// All contacts, bucket by bucket.
     pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.buckets.iter().flat_map(|bucket| &bucket.entries)
     }
 
-    /// Buckets that have contacts.
+    /// Buckets with at least one contact.
     pub(super) fn used_buckets(&self) -> usize {
         self.buckets.iter().filter(|bucket| !bucket.entries.is_empty()).count()
     }
 
-    /// Memory, bytes, with all that contacts signed.
+    /// Bytes of memory, with the address records.
     pub(super) fn bytes(&self) -> usize {
         let buckets: usize = self.buckets.iter().map(Bucket::bytes).sum();
         let records: usize = self.entries().map(|entry| entry.records.bytes()).sum();
@@ -339,5 +342,5 @@ impl Table {
     }
 }
 
-/// Nobody else of its networks.
+/// Admits a node only if the table has none of its subnet.
 const ALONE: Caps = Caps { per_ip: 0, per_subnet: 1 };

@@ -1,5 +1,5 @@
-//! What a node does of itself: it joins, looks into ranges of keys nobody asked about, checks contacts, and puts records
-//! again or hands them on.
+//! Upkeep: the node joins, refreshes ranges of keys, checks contacts, republishes its records, and replicates or hands
+//! on those that it holds.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -21,42 +21,42 @@ use super::wire::Ask;
 use crate::address::Subnet;
 use crate::now::Now;
 
-/// What is to be done, and when.
+/// The work that upkeep has to do, and when.
 #[derive(Debug, Default)]
 pub(super) struct Upkeep {
     pub(super) next_tick: Option<Instant>,
-    /// Nodes to be called for the first time.
+    /// Nodes that wait for their first call.
     pub(super) candidates: Candidates,
-    /// First calls, checks and handovers in flight.
+    /// First calls, checks and handovers in flight; at most [`MAX_CHECKS`] begin here.
     pub(super) checks: usize,
-    /// Lookups of this node's own in progress.
+    /// Lookups of upkeep in progress; at most [`MAX_UPKEEP`].
     pub(super) running: usize,
-    /// Records kept for others being put again; at most [`REPUBLISHED_AT_ONCE`].
+    /// Records being replicated; at most [`REPUBLISHED_AT_ONCE`].
     pub(super) copying: usize,
-    /// Buckets to be looked into, as the number of bits they share.
+    /// Buckets to refresh, as their number of shared bits.
     looks: VecDeque<usize>,
-    /// Records to be handed to somebody who is closer; at most [`MAX_HANDOVERS`].
+    /// Records to hand to a closer node, with the end of their lease; at most [`MAX_HANDOVERS`].
     handovers: VecDeque<(Contact, Record, Moment)>,
     joining: bool,
     joins: u32,
-    /// Contacts there were after the last join.
+    /// Contacts after the last join.
     known: usize,
     next_join: Moment,
-    /// When the own addresses are to be put again.
+    /// When this node's address records are to be republished.
     next_address: Moment,
-    /// Grows with each tick: what is done only now and then, and where reading begins.
+    /// Counts ticks: some work is done at every third, and spares are taken from another bucket each time.
     pub(super) turn: usize,
 }
 
 impl Upkeep {
-    /// To be done again: others do not know where this node is.
+    /// Makes a join due: other nodes do not know this node's address yet.
     pub(super) fn join_again(&mut self) {
         self.next_join = Moment(0);
         self.next_address = Moment(0);
         self.joins = 0;
     }
 
-    /// Whether the own addresses are to be put again; they are due again at `next`.
+    /// Whether this node's address records are due to be republished; if so, they are due again at `next`.
     pub(super) fn is_address_due(&mut self, at: Moment, next: Moment) -> bool {
         let due = self.next_address <= at;
         if due {
@@ -71,9 +71,9 @@ impl Upkeep {
 }
 
 impl Dht {
-    /// A node that may serve: known already, or to be called if it is wanted and would get a place, or else kept in mind.
-    /// `bringer` is the public network of who says so.
-    pub(super) fn consider(&mut self, now: Now, contact: Contact, bringer: Option<Subnet>) {
+    /// Takes note of a node that may serve. A known contact's record is updated; a wanted node that would get a place
+    /// waits for its first call; any other becomes a spare. `introducer` is the public subnet that named it.
+    pub(super) fn consider(&mut self, now: Now, contact: Contact, introducer: Option<Subnet>) {
         if contact.node() == self.node {
             return;
         }
@@ -87,29 +87,30 @@ impl Dht {
             }
             return;
         }
-        if self.upkeep.candidates.told_again(&contact.key, bringer) {
+        if self.upkeep.candidates.told_again(&contact.key, introducer) {
             return;
         }
         if self.table.is_wanted(&contact.key) && self.table.would_take(&contact) {
-            let added = self.upkeep.candidates.add(contact, bringer);
+            let added = self.upkeep.candidates.add(contact, introducer);
             self.counts.candidates_dropped += u64::from(!added);
         } else if let Some(oldest) = self.table.keep_spare(&contact, self.moment(now), CHECK_SILENT) {
             self.check(now, oldest);
         }
     }
 
-    /// What this node's own lookup of a place ended with: those of ranges this node knows little of are called. Only those
-    /// closest to the place, as who tells of nodes can choose whom to tell of, but not who is close to what it did not choose.
+    /// Takes note of the nodes that a lookup of upkeep ended with and did not ask, if their buckets are sparse. Only
+    /// the closest count: a liar chooses which nodes to return, but not which are close to a key that it did not
+    /// choose.
     pub(super) fn meet_found(&mut self, now: Now, lookup: &Lookup) {
-        for (contact, bringer) in lookup.unasked(K) {
+        for (contact, introducer) in lookup.unasked(K) {
             let bits = self.key.distance(&contact.key).shared_bits();
             if self.table.sound(bits) < SPARSE_BUCKET {
-                self.consider(now, contact, bringer);
+                self.consider(now, contact, introducer);
             }
         }
     }
 
-    /// Asks a contact whether it is there, unless too many are being asked.
+    /// Calls a contact to check whether it answers, unless too many checks are in flight.
     fn check(&mut self, now: Now, contact: Contact) {
         self.check_for(now, contact, Purpose::Check);
     }
@@ -122,7 +123,7 @@ impl Dht {
         }
     }
 
-    /// Begins what there is room for. To be called last with every event.
+    /// Begins the work of upkeep that the limits allow. Called last by every method that changes something.
     pub(super) fn keep_up(&mut self, now: Now) {
         while self.upkeep.checks < MAX_CHECKS && self.calls.len() < MAX_CALLS {
             let Some(waiting) = self.upkeep.candidates.next() else { break };
@@ -135,13 +136,13 @@ impl Dht {
                 continue;
             }
             let second = self.second(now);
-            let may_call = |bringer: &_| !self.config.defences || self.upkeep.candidates.may_call(*bringer, second);
-            let Some(bringer) = waiting.bringers().find(may_call) else {
+            let may_call = |introducer: &_| !self.config.defences || self.upkeep.candidates.may_call(*introducer, second);
+            let Some(introducer) = waiting.introducers().find(may_call) else {
                 self.counts.candidates_doubted += 1;
                 continue;
             };
             match candidate.record.check(&*self.keys, now) {
-                Ok(()) => self.check_for(now, waiting.contact, Purpose::First { bringer }),
+                Ok(()) => self.check_for(now, waiting.contact, Purpose::First { introducer }),
                 Err(_) => self.counts.implausible += 1,
             }
         }
@@ -171,7 +172,7 @@ impl Dht {
         self.put_own_again(now, at);
     }
 
-    /// The own neighbourhood has been looked up: now the ranges further away that are still thin.
+    /// A join has ended: schedules the next one, and after the first refreshes the buckets that are still thin.
     pub(super) fn joined(&mut self, now: Now) {
         let at = self.moment(now);
         let thin = |bits: &usize| self.table.sound(*bits) < THIN_BUCKET;
@@ -181,8 +182,8 @@ impl Dht {
         }
         self.upkeep.joining = false;
         self.upkeep.joins = self.upkeep.joins.saturating_add(1);
-        // Soon again while it brings many: in a network that begins, everybody else is new too. Later four times as often as
-        // other ranges, as only this node's neighbours can tell others that it is there.
+        // A new network grows quickly, so the next join follows soon while each adds many contacts. Later it runs four
+        // times as often as a refresh: only its neighbours can name this node to others.
         let known = self.table.len();
         let grows = known > self.upkeep.known + self.upkeep.known / 2;
         self.upkeep.known = known;
@@ -191,7 +192,8 @@ impl Dht {
         self.upkeep.next_join = Moment(at.0.saturating_add(pause));
     }
 
-    /// A contact is new: records that it is closer to than this node are handed to it, by the node that was closest so far.
+    /// Hands records to a new contact that is closer to them. Only the closest holder so far does so, so the newcomer
+    /// gets each record once.
     pub(super) fn entered(&mut self, now: Now, contact: &Contact) {
         if !self.serves() {
             return;
@@ -202,7 +204,8 @@ impl Dht {
         for (key, item) in self.store.items().filter(|(_, item)| item.until > at) {
             let (theirs, own) = (contact.key.distance(&key), self.key.distance(&key));
             let told = if let Record::Address(address) = &item.record { address.zone().is_told_to(zone) } else { true };
-            // Nobody but the new one may be closer than this node, so that one of `K` does it.
+            // The newcomer may be the only contact closer than this node; otherwise another holder hands the record
+            // over.
             if !told || self.table.closer(&key, 2) > usize::from(theirs < own) {
                 continue;
             }
@@ -219,7 +222,7 @@ impl Dht {
         self.counts.handovers_dropped += dropped;
     }
 
-    /// Time has passed.
+    /// Does the periodic work; called every [`super::limits::TICK`].
     pub(super) fn tick(&mut self, now: Now) {
         let at = self.moment(now);
         self.upkeep.turn = self.upkeep.turn.wrapping_add(1);
@@ -245,7 +248,7 @@ impl Dht {
         self.put_copies_again(now, at);
     }
 
-    /// Calls one of those kept in mind for a bucket that has a free place: in time buckets get full, not all while joining.
+    /// Calls a spare of a bucket that has a free place. One at a time: buckets fill gradually, not all during a join.
     fn fill_up(&mut self, now: Now) {
         let Some(spare) = self.table.take_spare(self.upkeep.turn).map(Contact::new) else { return };
         if self.table.entry(&spare.key).is_none() && self.table.would_take(&spare) {
@@ -256,7 +259,7 @@ impl Dht {
         }
     }
 
-    /// Puts again what is due of this node's own, a few at a time.
+    /// Republishes this node's own records and provided keys that are due, a few at a time.
     fn put_own_again(&mut self, now: Now, at: Moment) {
         while self.upkeep.running < MAX_UPKEEP && self.own.is_due(at, self.serves()) {
             let next = self.again(at);
@@ -272,8 +275,8 @@ impl Dht {
         }
     }
 
-    /// Puts again what is due of what this node keeps for others, if it is one of those who should: the others' copies are
-    /// left to their end, so that what was brought to many does not spread to more.
+    /// Replicates stored records that are due and of which this node is one of the `K` closest holders. Copies further
+    /// away expire, so that records do not spread to ever more nodes.
     fn put_copies_again(&mut self, now: Now, at: Moment) {
         if !self.serves() || self.upkeep.copying > 0 {
             return;

@@ -1,4 +1,4 @@
-//! Questions and answers of `kad/1` as types; `PROTOCOL.md`, section 10, owns the bytes.
+//! Questions and answers of `kad/1`. `PROTOCOL.md`, section 10, owns the bytes.
 
 use std::sync::Arc;
 
@@ -11,81 +11,73 @@ use super::record::{ProviderRecord, Record};
 use crate::address::AddressRecord;
 use crate::bounded;
 
-/// A question to a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
-    /// What is asked.
     pub ask: Ask,
-    /// Who asks, if it serves others itself: its own record.
+    /// The asker's own address record, if it serves.
     #[serde(with = "shared::option")]
     pub from: Option<Arc<AddressRecord>>,
 }
 
-/// What is asked. Tags are their order: only ever append.
+/// The kind of a question. Wire tags are the order of the variants: only ever append.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ask {
-    /// Whether it is there. → [`Response::Done`]
+    /// Asks for a sign of life. → [`Response::Done`]
     Ping,
-    /// Which nodes it knows that are closest to a key. → [`Response::Nodes`]
+    /// Asks for the contacts closest to a key. → [`Response::Nodes`]
     FindNode {
-        /// To which.
         target: Key,
     },
-    /// The record under a key, and the nodes closest to it. → [`Response::Found`]
+    /// Asks for the record under a key, and the closest contacts. → [`Response::Found`]
     Get {
-        /// Which.
         key: Key,
     },
-    /// To keep a record. → [`Response::Done`]
+    /// Asks to store a record. → [`Response::Done`]
     Put {
-        /// What.
         record: Record,
-        /// For how long, seconds: what is left of the life that its owner gave it, or of a copy's kept for speed.
+        /// The lease, seconds: at most what is left of the record's lifetime.
         left: u32,
     },
-    /// The providers of a key, and the nodes closest to it. → [`Response::Providers`]
+    /// Asks for the providers of a key, and the closest contacts. → [`Response::Providers`]
     Providers {
-        /// Of which.
         key: Key,
     },
-    /// To list a provider. → [`Response::Done`]
+    /// Asks to list the asker as a provider. → [`Response::Done`]
     Provide {
-        /// Who, of what.
         provider: ProviderRecord,
     },
-    /// To keep a record that the asker keeps or found, for whoever put it there: it is not charged for it as for its own.
-    /// → [`Response::Done`]
+    /// Asks to store a record that the asker holds or found, on behalf of others; it is charged to another share than
+    /// the asker's own records. → [`Response::Done`]
     Pass {
-        /// What.
         record: Record,
-        /// As of [`Ask::Put`].
+        /// As in [`Ask::Put`].
         left: u32,
     },
 }
 
-/// Tags of [`Ask`] below this are known.
+/// Number of known variants of [`Ask`]; higher tags are of a later version.
 const KNOWN_ASKS: u32 = 7;
 
-/// An answer. Tags are their order: only ever append.
+/// An answer. Wire tags are the order of the variants: only ever append.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Response {
-    /// It is there, or it did so.
+    /// The node is alive, or has stored what it was to store.
     Done,
-    /// The nodes it knows that are closest.
+    /// The closest contacts.
     Nodes {
         /// Closest first; at most [`K`].
         #[serde(with = "shared::contacts")]
         contacts: Vec<Arc<AddressRecord>>,
     },
-    /// What it has under the key.
+    /// The record under the key, and the closest contacts.
     Found {
-        /// If it has one.
+        /// `None` if the node holds none.
         record: Option<Record>,
         /// Closest first; at most [`K`].
         #[serde(with = "shared::contacts")]
         contacts: Vec<Arc<AddressRecord>>,
     },
-    /// The providers it has listed.
+    /// The listed providers, and the closest contacts.
     Providers {
         /// At most [`MAX_PROVIDERS_OF_KEY`].
         #[serde(deserialize_with = "bounded::list::<_, _, MAX_PROVIDERS_OF_KEY>")]
@@ -94,71 +86,68 @@ pub enum Response {
         #[serde(with = "shared::contacts")]
         contacts: Vec<Arc<AddressRecord>>,
     },
-    /// It did not.
+    /// The question is refused.
     Refused(Refusal),
 }
 
-/// Tags of [`Response`] below this are known.
+/// Number of known variants of [`Response`]; higher tags are of a later version.
 const KNOWN_RESPONSES: u32 = 5;
 
-/// Why something was not done. Tags are their order: only ever append.
+/// Why a question is refused. Wire tags are the order of the variants: only ever append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Refusal {
-    /// It does not serve: nobody could dial it back yet.
+    /// The node is a client: no peer has dialed it back yet.
     NotServing,
-    /// Too many questions of this asker or its network.
+    /// The asker or its subnet exceeds the rate limit.
     Busy,
-    /// It knows enough nodes closer to the key.
+    /// The node knows enough nodes closer to the key.
     TooFar,
-    /// It has a newer one.
+    /// The node keeps a newer record.
     Superseded,
-    /// No room for more from this asker or its network.
+    /// The asker or its subnet has used up its quota.
     Quota,
-    /// No room at all for something so far from it.
+    /// The store is full of records closer to the node.
     Full,
-    /// The record is wrong, or has expired.
+    /// The record is malformed, expired, forged, or of a zone that the asker may not disclose.
     Invalid,
 }
 
-/// Why bytes are not a message.
+/// Why bytes cannot be decoded.
 #[derive(Debug, thiserror::Error)]
 pub enum WireError {
-    /// Over the limit.
+    /// The message is longer than [`MAX_MESSAGE`].
     #[error("a message of {length} bytes; the limit is {MAX_MESSAGE}")]
     TooLarge {
-        /// How long.
+        /// Bytes.
         length: usize,
     },
-    /// Of a later version: to be refused as unsupported, no misbehaviour.
+    /// A message of a later version: it is refused as unsupported, and is no misbehaviour.
     #[error("a message of kind {tag}, which this version does not know")]
     Unknown {
-        /// Its tag.
         tag: u32,
     },
-    /// Not what it should be.
+    /// The message is malformed.
     #[error(transparent)]
     Codec(#[from] CodecError),
 }
 
 impl Request {
-    /// Its bytes.
     pub fn encode(&self) -> Vec<u8> {
         encode(self)
     }
 
-    /// Reads one from a stranger.
+    /// Decodes a question from untrusted bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
         decode(bytes, KNOWN_ASKS)
     }
 }
 
 impl Response {
-    /// Its bytes.
     pub fn encode(&self) -> Vec<u8> {
         encode(self)
     }
 
-    /// Reads one from a stranger.
+    /// Decodes an answer from untrusted bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
         decode(bytes, KNOWN_RESPONSES)
     }
@@ -180,7 +169,7 @@ fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8], known: u32) -> Result<T,
     }
 }
 
-/// Records that are shared in memory, as plain ones on the wire.
+/// Serde helpers: address records shared in memory, plain on the wire.
 pub(super) mod shared {
     use std::sync::Arc;
 

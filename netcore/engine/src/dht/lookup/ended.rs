@@ -1,4 +1,4 @@
-//! Where a lookup has come to: who is closest, and whether that can be true.
+//! The result of a lookup: the closest nodes, and whether that result is plausible.
 
 use super::{Lookup, Node, State};
 use crate::address::Subnet;
@@ -8,7 +8,8 @@ use crate::dht::key::Key;
 use crate::dht::limits::{K, PER_LOOKUP, TOO_SPARSE};
 
 impl Lookup {
-    /// Whether nodes are so rare where it ended that it must have been led astray. `spacing` is the usual distance.
+    /// Whether nodes are so sparse where the lookup ended that it must have been led astray. `spacing` is the usual
+    /// distance from one node to the next, as a share of the key space.
     pub(in crate::dht) fn is_sparse(&self, spacing: f64) -> bool {
         let mut answered = self.nodes.iter().filter(|node| node.state == State::Answered);
         let nth = self.plan.depth.min(8);
@@ -18,24 +19,25 @@ impl Lookup {
         }
     }
 
-    /// How many of these are among the `K` closest that are known and did not fail: as nodes that are closer become known,
-    /// those asked on the way are no more.
+    /// How many of these keys are among the `K` closest known nodes that did not fail. Nodes asked early drop out as
+    /// closer ones become known.
     pub(in crate::dht) fn among_closest<'a>(&self, keys: impl Iterator<Item = &'a Key>) -> usize {
         let mut live = self.nodes.iter().filter(|node| node.state != State::Failed && !self.is_doubtful(node));
         let Some(last) = live.nth(K - 1).map(|node| node.distance) else { return keys.count() };
         keys.filter(|key| self.target.distance(key) <= last).count()
     }
 
-    /// The nodes closest to the target that may be there, closest first, few of one network: those that have answered before
-    /// those that only claim to be there.
+    /// The `count` closest nodes that did not fail, closest first, few of one subnet. Where nodes of one subnet
+    /// compete, those that have answered win over those that only claim to be there.
     pub(in crate::dht) fn closest(&self, count: usize) -> Vec<Contact> {
         self.near(count).into_iter().map(|node| node.contact.clone()).collect()
     }
 
-    /// Of the `count` closest ([`Self::closest`]) those that were only told of, each with the network of who did first.
+    /// Of the `count` closest nodes ([`Self::closest`]), those that were never asked, each with the subnet that
+    /// introduced it.
     pub(in crate::dht) fn unasked(&self, count: usize) -> Vec<(Contact, Option<Subnet>)> {
         let near = self.near(count).into_iter().filter(|node| node.state == State::New);
-        near.map(|node| (node.contact.clone(), node.bringer)).collect()
+        near.map(|node| (node.contact.clone(), node.introducer)).collect()
     }
 
     fn near(&self, count: usize) -> Vec<&Node> {

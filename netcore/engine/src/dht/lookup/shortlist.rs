@@ -1,4 +1,4 @@
-//! The nodes that a lookup keeps in mind, for each of its paths: closest first, few of one network.
+//! The shortlist of a lookup, for each of its paths: the closest nodes, few of one subnet.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::dht::key::Distance;
 use crate::dht::limits::{PER_LOOKUP, PER_SHORTLIST, SHORTLIST};
 
 impl Lookup {
-    /// Adds a node to a path.
+    /// Adds a node to a path's shortlist, if there is room.
     pub(super) fn insert(
         &mut self,
         path: usize,
@@ -32,7 +32,7 @@ impl Lookup {
                     state: State::New,
                     paths: 1 << path,
                     teller: teller.map(|teller| teller.distance),
-                    bringer: teller.and_then(|teller| teller.network),
+                    introducer: teller.and_then(|teller| teller.subnet),
                     misled: 0,
                     led: 0,
                     checked,
@@ -42,7 +42,8 @@ impl Lookup {
         }
     }
 
-    /// A node known already: a record that differs is taken if it is better, which only its signature tells.
+    /// A known node is named again: this path shares it from now on. A record that differs replaces the known one if it
+    /// is newer or the known one is unverified, and if its signature is right.
     fn told_again(&mut self, at: usize, path: usize, contact: Contact, teller: Option<Teller>, check: Check<'_>) {
         let record = Arc::clone(&self.nodes[at].contact.record);
         let new_here = self.nodes[at].paths & (1 << path) == 0;
@@ -74,29 +75,29 @@ impl Lookup {
             node.contact = contact;
             node.checked = true;
             node.teller = teller.map(|teller| teller.distance);
-            node.bringer = teller.and_then(|teller| teller.network);
+            node.introducer = teller.and_then(|teller| teller.subnet);
             node.state = State::New;
         } else if node.teller != teller.map(|teller| teller.distance) {
             node.teller = None;
         }
     }
 
-    /// Whether the limits per network let a path keep this one in mind.
+    /// Whether the limits per subnet allow this record in a path's shortlist.
     fn may_know(&self, path: usize, record: &AddressRecord) -> bool {
         let here = |node: &&Node| node.paths & (1 << path) != 0 && node.state != State::Failed;
         let others = || self.nodes.iter().filter(here).map(|node| &*node.contact.record);
         !self.plan.guarded || self.paths[path].known.admits(record, PER_SHORTLIST, others)
     }
 
-    /// Whether the limits per network let a path ask this one.
+    /// Whether the limits per subnet allow a path to ask this node.
     pub(super) fn may_ask(&self, path: usize, record: &AddressRecord) -> bool {
         let here = |node: &&Node| node.paths & (1 << path) != 0 && node.state.counts();
         let others = || self.nodes.iter().filter(here).map(|node| &*node.contact.record);
         !self.plan.guarded || self.paths[path].asked.admits(record, PER_LOOKUP, others)
     }
 
-    /// Gives a node another state. While it is asked, and once it has answered, its networks count on all its paths; once it
-    /// has failed they do not, as then nobody is known to be there.
+    /// Changes the state of a node. While it is being asked and once it has answered, its subnets count on all its
+    /// paths. Once it has failed they do not: it has not proved to be in them.
     pub(super) fn set_state(&mut self, at: usize, state: State) {
         let node = &mut self.nodes[at];
         let (before, record) = (node.state, &node.contact.record);
@@ -116,7 +117,8 @@ impl Lookup {
         node.state = state;
     }
 
-    /// Whether a path takes one more at this distance; the furthest it has not asked makes room.
+    /// Whether a path's shortlist takes one more node at this distance; at the limit the furthest node that was not
+    /// asked makes room if it is further away.
     fn has_room(&mut self, path: usize, distance: &Distance, record: &AddressRecord) -> bool {
         let bit = 1_u8 << path;
         if !self.may_know(path, record) {
