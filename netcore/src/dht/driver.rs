@@ -1,4 +1,5 @@
-//! Runs a node's [`Dht`]: one task owns it, does what it wants done, and answers those who hold a [`super::DhtHandle`].
+//! The driver of a node's [`Dht`]: one task owns the engine, performs what it asks for, and answers the holders of a
+//! [`super::DhtHandle`].
 //!
 //! ```text
 //! gateway, gossip, discovery ──► DhtHandle ──Command──► driver ──► Dht ──Output::Call──► query::ask
@@ -27,16 +28,17 @@ use crate::clock;
 use crate::node::Node;
 use crate::query::{Queries, Unanswered};
 
-/// The internal protocol.
+/// The protocol's name on query connections.
 pub(crate) const KAD: &str = "kad/1";
-/// For one call, a new connection included: two round trips with three lost packets at the far side of the world.
+/// Timeout of one call, a new connection included: two round trips with three lost packets at the far side of the
+/// world.
 const CALL: Duration = Duration::from_secs(3);
-/// Calls in flight, whatever the machine wants.
+/// Calls in flight, whatever the engine asks for: calls that the engine no longer waits for may still run here.
 const MAX_CALLS: usize = 2 * limits::MAX_CALLS;
-/// How often those who gave up waiting are looked for.
+/// Interval at which lookups are cancelled whose callers have given up.
 const SWEEP: Duration = Duration::from_secs(1);
 
-type Told = oneshot::Sender<Result<Outcome, Failure>>;
+type Reply = oneshot::Sender<Result<Outcome, Failure>>;
 type Answered = (CallId, Option<IpAddr>, Result<Response, CallFailed>);
 
 struct Driver {
@@ -44,14 +46,14 @@ struct Driver {
     queries: Arc<Queries>,
     dht: Dht,
     protocol: Protocol,
-    /// Who waits for which job, and whether the job is of no use without them.
-    waiting: HashMap<QueryId, (Told, bool)>,
-    /// When searches are to end with what they have found; at most as many as jobs.
+    /// The callers by job, and whether the job is a lookup: one without a caller is of no use.
+    waiting: HashMap<QueryId, (Reply, bool)>,
+    /// Deadlines at which searches end with what they have found; at most as many as jobs.
     ends: BTreeSet<(Instant, QueryId)>,
     calls: JoinSet<Answered>,
 }
 
-/// Runs until it is dropped.
+/// Runs the driver until it is dropped.
 pub(crate) async fn run(node: Arc<Node>, queries: Arc<Queries>, handle: Arc<DhtHandle>, seed: [u8; 32]) {
     let Some(mut inbox) = handle.inbox() else { return };
     let protocol = KAD.parse().expect("a protocol's name");
@@ -71,7 +73,7 @@ pub(crate) async fn run(node: Arc<Node>, queries: Arc<Queries>, handle: Arc<DhtH
                 None => return,
             },
             Some(answered) = driver.calls.join_next() => {
-                // A call neither panics nor is aborted.
+                // The task of a call neither panics nor is aborted.
                 if let Ok((call, from, answer)) = answered {
                     driver.dht.handle_answer(clock::now(), call, from, answer);
                 }
@@ -96,39 +98,39 @@ impl Driver {
     fn handle(&mut self, command: Command) {
         let now = clock::now();
         match command {
-            Command::Job(job, until, told) => {
-                // Once given, a record or a listing is wanted also by those who did not wait for it.
+            Command::Job(job, until, reply) => {
+                // Storing goes on when its caller gives up: the record or listing is wanted all the same.
                 let lookup = matches!(job, Job::Locate(_) | Job::Look(_) | Job::Get { .. } | Job::Providers { .. });
                 match self.dht.start(now, job) {
                     Ok(query) => {
-                        self.waiting.insert(query, (told, lookup));
+                        self.waiting.insert(query, (reply, lookup));
                         self.ends.extend(until.map(|until| (until, query)));
                     }
                     Err(busy) => {
-                        let _ = told.send(Err(Failure::new(ErrorCode::Busy, busy.to_string())));
+                        let _ = reply.send(Err(Failure::new(ErrorCode::Busy, busy.to_string())));
                     }
                 }
             }
-            Command::Request(asker, request, told) => {
-                let _ = told.send(self.dht.handle_request(now, &asker, *request));
+            Command::Request(asker, request, reply) => {
+                let _ = reply.send(self.dht.handle_request(now, &asker, *request));
             }
             Command::Add(record) => self.dht.add(now, record),
             Command::Meet(record, ip) => self.dht.meet(now, record, ip),
             Command::SetOwn(records) => self.dht.set_own(now, records),
-            Command::Neighbours(zone, told) => {
-                let _ = told.send(self.dht.neighbours(zone));
+            Command::Neighbours(zone, reply) => {
+                let _ = reply.send(self.dht.neighbours(zone));
             }
         }
     }
 
-    /// Does all that the machine wants done now.
+    /// Performs all outputs of the engine.
     fn perform(&mut self) {
         while let Some(output) = self.dht.poll(clock::now()) {
             match output {
                 Output::Call { call, to, request } => self.call(call, to, &request),
                 Output::Done { query, outcome } => {
-                    if let Some((told, _)) = self.waiting.remove(&query) {
-                        let _ = told.send(Ok(outcome)); // who gave up waiting needs no answer
+                    if let Some((reply, _)) = self.waiting.remove(&query) {
+                        let _ = reply.send(Ok(outcome)); // fails if the caller has given up
                     }
                 }
                 Output::Misbehaved { node, why } => {
@@ -154,7 +156,7 @@ impl Driver {
             let from = asked.as_ref().ok().and_then(|reply| reply.from);
             let answer = match asked {
                 Ok(reply) => Response::decode(&reply.bytes).map_err(|error| {
-                    tracing::debug!(peer = %to.node, %error, "an answer that is none");
+                    tracing::debug!(peer = %to.node, %error, "a malformed answer");
                     CallFailed::Malformed
                 }),
                 Err(error) => Err(failed(&error)),
@@ -163,9 +165,9 @@ impl Driver {
         });
     }
 
-    /// Ends lookups nobody waits for any more.
+    /// Cancels lookups whose callers have given up.
     fn sweep(&mut self) {
-        let gone = self.waiting.iter().filter(|(_, (told, lookup))| *lookup && told.is_closed());
+        let gone = self.waiting.iter().filter(|(_, (reply, lookup))| *lookup && reply.is_closed());
         let gone: Vec<QueryId> = gone.map(|(query, _)| *query).collect();
         for query in gone {
             self.waiting.remove(&query);

@@ -1,4 +1,4 @@
-//! The hash table as the rest of the node sees it: methods that wait for the driver's answer, each until its deadline.
+//! The handle of the DHT: methods that send a request to the driver and wait for its answer until a deadline.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,35 +14,36 @@ use tokio::time::timeout_at;
 
 use crate::counters::Counter;
 
-/// What may wait for the driver, which takes microseconds for each: a burst of everything that a node does at once.
+/// Requests that wait for the driver: a burst of everything that a node does at once. The driver takes microseconds for
+/// each.
 const MAX_COMMANDS: usize = 1024;
-/// For answers that need no other node.
+/// Timeout of answers that need no other node.
 const AT_ONCE: Duration = Duration::from_secs(2);
 
-/// What the driver is asked.
+/// A request to the driver.
 #[derive(Debug)]
 pub(super) enum Command {
-    /// Does a job; the answer is dropped where nobody waits any more. At the time, if there is one, what a search has found
-    /// is the answer.
+    /// Starts a job. At the time, if there is one, a search for providers ends with what it has found. A reply that
+    /// nobody waits for is dropped.
     Job(Job, Option<Instant>, oneshot::Sender<Result<Outcome, Failure>>),
-    /// Answers a peer.
+    /// Answers a peer's question.
     Request(Asker, Box<Request>, oneshot::Sender<Response>),
-    /// A node that may serve.
+    /// Adds a node that may serve.
     Add(Arc<AddressRecord>),
     Meet(Arc<AddressRecord>, IpAddr),
-    /// This node's own records.
+    /// Sets this node's own address records.
     SetOwn(Vec<Arc<AddressRecord>>),
-    /// Contacts for others.
+    /// Returns contacts that may be disclosed to a peer in the zone.
     Neighbours(Zone, oneshot::Sender<Vec<Arc<AddressRecord>>>),
 }
 
-/// See the module.
+/// A shared handle to the driver of the DHT.
 #[derive(Debug)]
 pub struct DhtHandle {
     commands: mpsc::Sender<Command>,
     inbox: Mutex<Option<mpsc::Receiver<Command>>>,
     stats: watch::Sender<DhtStats>,
-    /// What was dropped because the driver did not keep up.
+    /// Requests dropped because the queue was full.
     dropped: Counter,
 }
 
@@ -54,15 +55,17 @@ impl Default for DhtHandle {
 }
 
 impl DhtHandle {
-    /// The driver's end; once.
+    /// The receiving end of the queue; `None` after the first call.
     pub(super) fn inbox(&self) -> Option<mpsc::Receiver<Command>> {
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Gives a record to the nodes closest to its key, and again until it expires. How many took it.
+    /// Stores a record at the nodes closest to its key, and republishes it until it expires. Returns the number of
+    /// holders.
     ///
-    /// Fails with `bad argument` (the record is wrong), `refused` (a newer one is there, or nobody took it), `unreachable`
-    /// (nobody to ask), `busy` (this node puts too many records already) or `timed out`; after the latter it goes on.
+    /// Fails with `bad argument` (the record is invalid), `refused` (the holders keep a newer one, or no node accepted
+    /// it), `unreachable` (no node to ask), `busy` (this node republishes too many records already) or `timed out`.
+    /// After a timeout storing goes on.
     pub async fn put(&self, record: Record, deadline: Instant) -> Result<u32, Failure> {
         match self.job(Job::Put(record), "put a record", deadline).await? {
             Outcome::Stored { copies } => Ok(copies),
@@ -70,7 +73,7 @@ impl DhtHandle {
         }
     }
 
-    /// The newest record found under `key`, checked. Fails as [`Self::put`] for lack of anybody or of time.
+    /// Returns the newest record found under `key`, verified. Fails with `unreachable`, `busy` or `timed out`.
     pub async fn get(&self, key: Key, deadline: Instant) -> Result<Option<Record>, Failure> {
         match self.job(Job::Get { key }, "find a record", deadline).await? {
             Outcome::Got(record) => Ok(record),
@@ -78,8 +81,8 @@ impl DhtHandle {
         }
     }
 
-    /// Lists this node as a provider of `key` until [`Self::unprovide`]. How many other nodes list it; 0 also while this
-    /// node cannot be dialed: it is listed as soon as it can.
+    /// Lists this node as a provider of `key` until [`Self::unprovide`]. Returns the number of holders; 0 also while
+    /// this node cannot be dialed: it is listed as soon as it can. Fails as [`Self::put`].
     pub async fn provide(&self, key: Key, deadline: Instant) -> Result<u32, Failure> {
         match self.job(Job::Provide(key), "list this node as a provider", deadline).await? {
             Outcome::Stored { copies } => Ok(copies),
@@ -88,14 +91,14 @@ impl DhtHandle {
         }
     }
 
-    /// Ends [`Self::put`]: the record is not given again; what others hold of it expires.
+    /// Ends republishing after [`Self::put`]; copies at holders expire.
     pub async fn forget(&self, key: Key) {
         if let Err(failure) = self.job(Job::Forget(key), "forget a record", Instant::now() + AT_ONCE).await {
             tracing::warn!(%failure, "cannot end republishing a record");
         }
     }
 
-    /// Ends [`Self::provide`]; what others list of it expires.
+    /// Ends [`Self::provide`]; entries at holders expire.
     pub async fn unprovide(&self, key: Key) -> Result<(), Failure> {
         match self.job(Job::Unprovide(key), "end providing", Instant::now() + AT_ONCE).await? {
             Outcome::Stored { .. } => Ok(()),
@@ -103,7 +106,7 @@ impl DhtHandle {
         }
     }
 
-    /// Nodes that provide `key`; `limit` of them are enough, and those found by `deadline`. Their signatures are right.
+    /// Returns at most `limit` providers of `key`, found by `deadline`, with verified signatures.
     pub async fn providers(
         &self,
         key: Key,
@@ -117,7 +120,7 @@ impl DhtHandle {
         }
     }
 
-    /// Where `node` can be reached, by the newest record found that it signed itself.
+    /// Returns the newest address record found of `node`, verified.
     pub async fn locate(&self, node: NodeId, deadline: Instant) -> Result<Option<Arc<AddressRecord>>, Failure> {
         match self.job(Job::Locate(node), "find a node", deadline).await? {
             Outcome::Located(record) => Ok(record),
@@ -125,7 +128,8 @@ impl DhtHandle {
         }
     }
 
-    /// Looks around `key`, so that the table fills there: the nodes found, at most as many as a bucket has.
+    /// Refreshes the routing table around `key`; returns the nodes found there, at most
+    /// [`polypeer_engine::dht::limits::K`].
     pub async fn look(&self, key: Key, deadline: Instant) -> Result<Vec<Arc<AddressRecord>>, Failure> {
         match self.job(Job::Look(key), "look around a key", deadline).await? {
             Outcome::Looked(near) => Ok(near),
@@ -133,36 +137,36 @@ impl DhtHandle {
         }
     }
 
-    /// Tells of a node that may serve: from exchange, a seed. Its signature must have been checked.
+    /// Adds a node that may serve, from exchange or a seed. Its signature must have been verified.
     pub fn add(&self, record: Arc<AddressRecord>) {
-        self.tell(Command::Add(record));
+        self.send(Command::Add(record));
     }
 
-    /// Tells of a peer that may serve: its own record, which came over a connection from `ip`.
+    /// Adds a peer that may serve: its own record, received over a connection from `ip`.
     pub fn meet(&self, record: Arc<AddressRecord>, ip: IpAddr) {
-        self.tell(Command::Meet(record, ip));
+        self.send(Command::Meet(record, ip));
     }
 
-    /// This node's own records, one for each zone in which it can be dialed; none: it serves nobody.
+    /// Sets this node's own address records, one for each zone in which it can be dialed. Without any it is a client.
     pub fn set_own(&self, records: Vec<Arc<AddressRecord>>) {
-        self.tell(Command::SetOwn(records));
+        self.send(Command::SetOwn(records));
     }
 
-    /// The closest contacts, of those that answered lately and that a peer in `zone` may be told of; none when the driver
-    /// is slow.
+    /// Returns the contacts closest to this node that answered their last call and may be disclosed to a peer in
+    /// `zone`; none when the driver is slow.
     pub async fn neighbours(&self, zone: Zone) -> Vec<Arc<AddressRecord>> {
-        let (told, contacts) = oneshot::channel();
-        self.tell(Command::Neighbours(zone, told));
+        let (reply, contacts) = oneshot::channel();
+        self.send(Command::Neighbours(zone, reply));
         let limit = tokio::time::timeout(AT_ONCE, contacts);
         limit.await.ok().and_then(Result::ok).unwrap_or_default()
     }
 
-    /// How it fares, and every change of it.
+    /// The sizes and counters, and every change of them.
     pub fn stats(&self) -> watch::Receiver<DhtStats> {
         self.stats.subscribe()
     }
 
-    /// The driver tells how it fares.
+    /// Publishes sizes and counters; for the driver.
     pub(super) fn set_stats(&self, stats: DhtStats) {
         self.stats.send_if_modified(|known| {
             let is_new = *known != stats;
@@ -171,12 +175,12 @@ impl DhtHandle {
         });
     }
 
-    /// What was dropped because the driver did not keep up.
+    /// Number of requests dropped because the queue was full.
     pub fn dropped(&self) -> u64 {
         self.dropped.value()
     }
 
-    /// Answers a peer's question. `peer misbehaved`: it is none.
+    /// Answers a peer's question. Fails with `unsupported` (of a later version) or `peer misbehaved` (malformed).
     pub(crate) async fn answer(&self, asker: Asker, payload: &Bytes) -> Result<Vec<u8>, Failure> {
         let request = match Request::decode(payload) {
             Ok(request) => request,
@@ -185,13 +189,13 @@ impl DhtHandle {
             }
             Err(error) => return Err(Failure::new(ErrorCode::PeerMisbehaved, format!("kad/1: {error}"))),
         };
-        let (told, response) = oneshot::channel();
-        self.tell(Command::Request(asker, Box::new(request), told));
+        let (reply, response) = oneshot::channel();
+        self.send(Command::Request(asker, Box::new(request), reply));
         let response = response.await.unwrap_or(Response::Refused(Refusal::Busy));
         Ok(response.encode())
     }
 
-    fn tell(&self, command: Command) {
+    fn send(&self, command: Command) {
         if self.commands.try_send(command).is_err() {
             self.dropped.count();
         }
@@ -208,10 +212,10 @@ impl DhtHandle {
         until: Option<Instant>,
         deadline: Instant,
     ) -> Result<Outcome, Failure> {
-        let (told, outcome) = oneshot::channel();
-        if self.commands.try_send(Command::Job(job, until, told)).is_err() {
+        let (reply, outcome) = oneshot::channel();
+        if self.commands.try_send(Command::Job(job, until, reply)).is_err() {
             self.dropped.count();
-            let text = "too much waits for the hash table; try again in a moment";
+            let text = "too many requests wait for the hash table; try again in a moment";
             return Err(Failure::new(ErrorCode::Busy, text));
         }
         match timeout_at(deadline.into(), outcome).await {
@@ -219,27 +223,27 @@ impl DhtHandle {
             Ok(Err(_)) => Err(ErrorCode::ShuttingDown.into()),
             Err(_) => Err(Failure::new(
                 ErrorCode::TimedOut,
-                format!("failed to {what} in time: nodes that are gone slow a search down; allow more time"),
+                format!("failed to {what} in time: absent nodes slow a lookup down; allow more time"),
             )),
         }
     }
 }
 
-/// A job that came to nothing, in words.
+/// The error for a failed job, with a hint.
 fn unexpected(outcome: &Outcome) -> Failure {
     let Outcome::Failed(failed) = outcome else {
-        return Failure::new(ErrorCode::Internal, "the hash table answered something else than was asked");
+        return Failure::new(ErrorCode::Internal, "the hash table gave an answer of another kind than was asked for");
     };
     let (code, hint) = match failed {
         Failed::NoContacts => {
             (ErrorCode::Unreachable, "; see: polypeer status, and add a peer: polypeer peers add TICKET")
         }
-        Failed::NotTaken => (ErrorCode::Refused, "; they may be full, try again later"),
-        Failed::Superseded => (ErrorCode::Refused, "; get it, and put one with a higher sequence number"),
+        Failed::NotTaken => (ErrorCode::Refused, "; they may be full: try again later"),
+        Failed::Superseded => (ErrorCode::Refused, "; get it, then put one with a higher sequence number"),
         Failed::Invalid(_) => (ErrorCode::BadArgument, ""),
         Failed::TooManyOwn => (
             ErrorCode::Busy,
-            "; each ends with its lifetime, a day at most: give those a shorter one that need no more",
+            "; each counts until it expires, a day at most: give records a shorter lifetime if that suffices",
         ),
         Failed::NoAddress => (ErrorCode::Unreachable, "; it is done as soon as a peer has dialed this node back"),
     };

@@ -1,5 +1,5 @@
-//! The distributed hash table of this node: `driver` runs the state machine of [`polypeer_engine::dht`], and
-//! [`DhtHandle`] is how the rest of the node asks it.
+//! The DHT of this node: `driver` runs the engine of [`polypeer_engine::dht`]; the other tasks of the node use it
+//! through [`DhtHandle`].
 
 pub(crate) mod driver;
 mod handle;

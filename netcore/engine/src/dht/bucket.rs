@@ -31,7 +31,7 @@ pub(super) struct Bucket {
     /// Oldest first; at most [`MAX_SPARES`].
     pub(super) spares: Vec<Arc<AddressRecord>>,
     /// When this node last looked up a key in the bucket's range.
-    pub(super) looked: Moment,
+    pub(super) last_lookup: Moment,
 }
 
 impl Bucket {

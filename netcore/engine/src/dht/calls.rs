@@ -68,7 +68,7 @@ impl Calls {
                 timers.pop_front();
             }
             if timers.len() > 4 * MAX_CALLS {
-                // The first timer in the queue may outlive most calls behind it.
+                // The first timer's call may outlive most others: they would all stay behind it.
                 timers.retain(|(_, id)| self.open.contains_key(id));
             }
         }

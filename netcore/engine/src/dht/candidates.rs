@@ -52,7 +52,7 @@ const CALL: usize = WASTED_EVERY as usize;
 
 impl Candidates {
     /// Whether a node waits already; if so, notes that `introducer` names it, too.
-    pub(super) fn told_again(&mut self, key: &Key, introducer: Option<Subnet>) -> bool {
+    pub(super) fn named_again(&mut self, key: &Key, introducer: Option<Subnet>) -> bool {
         let Some(waiting) = self.waiting.iter_mut().find(|waiting| waiting.contact.key == *key) else { return false };
         match introducer {
             None => waiting.introducer = None,

@@ -25,7 +25,13 @@ pub(super) enum Found {
 
 impl Dht {
     /// Updates the table and counters by the outcome of a call: the contact answered, failed, or does not serve.
-    pub(super) fn note(&mut self, now: Now, call: &Call, from: Option<IpAddr>, answer: &Result<Response, CallFailed>) {
+    pub(super) fn note_outcome(
+        &mut self,
+        now: Now,
+        call: &Call,
+        from: Option<IpAddr>,
+        answer: &Result<Response, CallFailed>,
+    ) {
         let at = self.moment(now);
         match answer {
             Ok(Response::Refused(Refusal::NotServing)) => {
@@ -85,7 +91,7 @@ impl Dht {
         for record in told.into_iter().take(K) {
             let zone = record.zone();
             if record.node == self.node {
-                continue; // it is told of nodes near a key, and this one may be
+                continue; // this node may itself be near the key
             }
             if !zone.is_told_to(callee) || record.check_form(now).is_err() {
                 self.counts.implausible += 1;
@@ -112,7 +118,7 @@ impl Dht {
     }
 
     /// Takes over what an answer holds besides contacts. Returns whether the job has what it needs and ends.
-    pub(super) fn learn(
+    pub(super) fn learn_from(
         &mut self,
         now: Now,
         goal: &mut Goal,
@@ -125,7 +131,7 @@ impl Dht {
         match (goal, found) {
             (Goal::Locate { node, best }, Found::Record(record)) => {
                 if from.node() == *node {
-                    *best = Some(from.record); // it answered itself, there
+                    *best = Some(from.record); // the node itself answered, at this address
                     return true;
                 }
                 let told = contacts.iter().find(|contact| contact.node() == *node).map(|contact| &contact.record);

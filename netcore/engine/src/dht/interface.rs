@@ -52,9 +52,7 @@ pub enum Job {
     /// Refreshes a range of the table: asks a few nodes around a key for the nodes closest to it. → [`Outcome::Looked`]
     Look(Key),
     /// Finds the record under a key. → [`Outcome::Got`]
-    Get {
-        key: Key,
-    },
+    Get { key: Key },
     /// Stores a record at the nodes closest to its key, and republishes it until it expires. → [`Outcome::Stored`]
     Put(Record),
     /// Ends republishing after [`Job::Put`]; copies at holders expire. → [`Outcome::Stored`] with no copies, at once
@@ -97,19 +95,22 @@ pub enum Outcome {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Failed {
     /// No node to start a lookup at.
-    #[error("no peer is known that serves the hash table; is this node connected to any?")]
+    #[error("no known peer serves the hash table; is this node connected to any?")]
     NoContacts,
     /// No node stored it.
-    #[error("none of the nodes asked to keep the record took it")]
+    #[error("none of the nodes asked to store this accepted it")]
     NotTaken,
     /// More nodes keep a newer record than stored this one.
-    #[error("a newer record is there already")]
+    #[error("the nodes asked to store the record keep a newer one")]
     Superseded,
     /// The record to store is invalid.
-    #[error("the record is not right: {0}")]
+    #[error("the record is invalid: {0}")]
     Invalid(RecordError),
     /// This node republishes as many records as it may.
-    #[error("this node keeps {} records of its plugins alive, which is the limit", super::limits::MAX_OWN_RECORDS)]
+    #[error(
+        "this node republishes {} records of its plugins already, which is the limit",
+        super::limits::MAX_OWN_RECORDS
+    )]
     TooManyOwn,
     /// This node has no address record, so nobody could reach the provider.
     #[error("this node cannot be dialed by others, so it cannot be listed as a provider yet")]
@@ -160,10 +161,10 @@ pub enum Output {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Lie {
     /// A contact with a forged address record, or another node's record sent as the asker's own.
-    #[error("it told an address record that is forged")]
+    #[error("it sent a forged address record")]
     Contact,
     /// A record or provider that does not belong under its key, is too large, or has a wrong signature.
-    #[error("it told a record that is forged")]
+    #[error("it sent a forged record")]
     Record,
     /// An answer of another kind than the question asks for.
     #[error("its answer does not fit the question")]

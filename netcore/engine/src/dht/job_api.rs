@@ -21,8 +21,10 @@ impl Dht {
                 let own = ANY_ZONE.iter().rev().find_map(|zone| self.addresses.of(*zone)).cloned();
                 self.say_done(id, Outcome::Located(own));
             }
-            Job::Locate(node) => self.look(now, id, Key::of_node(node), Goal::Locate { node, best: None }, false),
-            Job::Look(key) => self.look(now, id, key, Goal::Look, false),
+            Job::Locate(node) => {
+                self.start_lookup(now, id, Key::of_node(node), Goal::Locate { node, best: None }, false)
+            }
+            Job::Look(key) => self.start_lookup(now, id, key, Goal::Look, false),
             Job::Get { key } => {
                 let mut holders = Holders::default();
                 let at = self.moment(now);
@@ -34,7 +36,7 @@ impl Dht {
                 }
                 match holders.best.take_if(|best| matches!(best, Record::Immutable { .. })) {
                     Some(record) => self.say_done(id, Outcome::Got(Some(record))),
-                    None => self.look(now, id, key, Goal::Get(holders), false),
+                    None => self.start_lookup(now, id, key, Goal::Get(holders), false),
                 }
             }
             Job::Put(record) => {
@@ -43,13 +45,13 @@ impl Dht {
                     return Ok(());
                 }
                 let (at, left) = (self.moment(now), seconds(record.lifetime(now)));
-                let (until, again) = (Moment(at.0.saturating_add(left)), self.again(at));
-                if !self.own.keep_record(&record, at, until, again) {
+                let (until, due) = (Moment(at.0.saturating_add(left)), self.next_republish(at));
+                if !self.own.keep_record(&record, at, until, due) {
                     self.counts.own_not_kept += 1;
                     self.say_done(id, Outcome::Failed(Failed::TooManyOwn));
                     return Ok(());
                 }
-                self.look(now, id, record.key(), Goal::Put { record, left }, false);
+                self.start_lookup(now, id, record.key(), Goal::Put { record, left }, false);
             }
             Job::Provide(key) => {
                 let at = self.moment(now);
@@ -57,7 +59,7 @@ impl Dht {
                     return Err(Busy);
                 }
                 if self.serves() {
-                    self.look(now, id, key, Goal::Provide { key }, false);
+                    self.start_lookup(now, id, key, Goal::Provide { key }, false);
                 } else {
                     self.say_done(id, Outcome::Failed(Failed::NoAddress));
                 }
@@ -78,7 +80,7 @@ impl Dht {
                 let others = listed.filter(|provider| provider.address.node != self.node);
                 let found = others.map(|provider| (provider.address.node, provider.address)).collect();
                 let goal = Goal::Providers { limit, found, holders: Vec::new() };
-                self.look(now, id, key, goal, false);
+                self.start_lookup(now, id, key, goal, false);
             }
         }
         Ok(())
@@ -154,7 +156,7 @@ impl Dht {
     /// Notes the deadline of a query.
     pub(super) fn ends_later(&mut self, now: Now, query: QueryId) {
         if self.ends.len() > 2 * MAX_QUERIES {
-            // The first query may outlive most behind it.
+            // The first query may outlive most others: they would all stay behind it.
             self.ends.retain(|(_, query)| self.queries.contains_key(query));
         }
         self.ends.push_back((now.at + QUERY_TIMEOUT, query));

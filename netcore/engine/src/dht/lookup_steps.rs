@@ -11,7 +11,7 @@ use super::key::Key;
 use super::limits::{DEPTH_GET, DEPTH_PUT, DEPTH_REFRESH, K, MAX_CALLS, MAX_PUT_TRIES, MET_SEEDS, QUORUM};
 use super::lookup::{Lookup, Plan, Step};
 use super::operation::{Goal, Query, Spread, Stage, Work};
-use super::rate::payer;
+use super::rate::charged_subnet;
 use super::store_requests::Refused;
 use super::wire::{Ask, Response};
 use super::{CallFailed, Dht, Failed, Lie, Outcome, QueryId};
@@ -19,22 +19,22 @@ use crate::now::Now;
 
 impl Dht {
     /// Starts a lookup; without any node to start at, the job fails at once.
-    pub(super) fn look(&mut self, now: Now, id: QueryId, target: Key, goal: Goal, upkeep: bool) {
+    pub(super) fn start_lookup(&mut self, now: Now, id: QueryId, target: Key, goal: Goal, upkeep: bool) {
         let seeds = self.seeds(now, &target, K);
         let work = if upkeep { Work::Upkeep } else { Work::Job };
         if seeds.is_empty() {
             let query = Query { goal, stage: Stage::Putting(Spread::new(Vec::new(), 0)), work, starved: false };
             return self.finish(now, id, query, Some(Outcome::Failed(Failed::NoContacts)));
         }
-        self.table.looked(&target, self.moment(now));
+        self.table.note_lookup(&target, self.moment(now));
         let depth = match goal {
             Goal::Locate { .. } | Goal::Get(_) | Goal::Providers { .. } => DEPTH_GET,
             Goal::Put { .. } | Goal::Provide { .. } | Goal::Join => DEPTH_PUT,
             Goal::Look => DEPTH_REFRESH,
         };
         // A search starts at the closest contacts, and elsewhere only if they do not suffice: its result is checked
-        // anyway. A lookup to store something or for upkeep must find the right nodes at the first try, so it starts at
-        // peers, too.
+        // anyway. A lookup to store something, to join or to refresh a range must find the right nodes at the first
+        // try, so it starts at peers, too.
         let far = match goal {
             Goal::Locate { .. } | Goal::Get(_) | Goal::Providers { .. } => Vec::new(),
             Goal::Put { .. } | Goal::Provide { .. } | Goal::Look | Goal::Join => self.met_seeds(now),
@@ -125,7 +125,7 @@ impl Dht {
     fn looked_far_enough(&mut self, now: Now, query: &mut Query) -> bool {
         let Stage::Looking(lookup) = &mut query.stage else { return false };
         let astray = self.config.defences && self.table.spacing().is_some_and(|spacing| lookup.is_sparse(spacing));
-        if query.goal.is_empty_handed() || astray && !matches!(query.goal, Goal::Look) {
+        if query.goal.found_nothing() || astray && !matches!(query.goal, Goal::Look) {
             let target = lookup.target;
             let far = self.met_seeds(now);
             let more = self.table.closest(&target, 4 * K, |entry| entry.failures == 0);
@@ -150,7 +150,7 @@ impl Dht {
             }
             Goal::Put { .. } | Goal::Provide { .. } => 0,
             Goal::Join if self.serves() => {
-                let (at, next) = (self.moment(now), self.again(self.moment(now)));
+                let (at, next) = (self.moment(now), self.next_republish(self.moment(now)));
                 if !self.upkeep.is_address_due(at, next) {
                     return false;
                 }
@@ -163,7 +163,7 @@ impl Dht {
     }
 
     /// Takes the answer to a step of a lookup, and advances the query.
-    pub(super) fn stepped(
+    pub(super) fn step_answered(
         &mut self,
         now: Now,
         id: QueryId,
@@ -193,10 +193,10 @@ impl Dht {
         let contacts = self.plausible(now, callee, contacts);
         if let Stage::Looking(lookup) = &mut query.stage {
             let check = Self::checker(&self.table, &self.keys, now);
-            lookup.answered(&contact.key, from.and_then(payer), contacts.clone(), &check);
+            lookup.answered(&contact.key, from.and_then(charged_subnet), contacts.clone(), &check);
         }
         if let Stage::Looking(lookup) = &query.stage
-            && self.learn(now, &mut query.goal, lookup, contact, found, &contacts)
+            && self.learn_from(now, &mut query.goal, lookup, contact, found, &contacts)
         {
             return self.finish(now, id, query, None);
         }
@@ -204,7 +204,7 @@ impl Dht {
     }
 
     /// A call is slow: lets its lookup go on without it.
-    pub(super) fn slowed(&mut self, now: Now, id: QueryId, key: &Key) {
+    pub(super) fn step_is_slow(&mut self, now: Now, id: QueryId, key: &Key) {
         let Some(mut query) = self.queries.remove(&id) else { return };
         if let Stage::Looking(lookup) = &mut query.stage {
             lookup.slow(key);
@@ -213,7 +213,7 @@ impl Dht {
     }
 
     /// Advances queries that waited for a free call, first come first.
-    pub(super) fn feed(&mut self, now: Now) {
+    pub(super) fn drive_starved(&mut self, now: Now) {
         while self.calls.len() < MAX_CALLS {
             let Some(id) = self.starved.pop_front() else { break };
             if let Some(mut query) = self.queries.remove(&id) {

@@ -63,7 +63,7 @@ use limits::{MAX_QUERIES, MAX_REPORTS, TICK};
 use operation::Query;
 use own_records::Own;
 use providers::Providers;
-use rate::{Rates, payer};
+use rate::{Rates, charged_subnet};
 use store::Store;
 use table::Table;
 use time::Moment;
@@ -175,7 +175,7 @@ impl Dht {
     /// too.
     pub fn meet(&mut self, now: Now, record: Arc<AddressRecord>, ip: IpAddr) {
         if record.node != self.node {
-            self.met.add(Contact::new(Arc::clone(&record)), payer(ip));
+            self.met.add(Contact::new(Arc::clone(&record)), charged_subnet(ip));
         }
         self.add(now, record);
     }
@@ -224,13 +224,13 @@ impl Dht {
     ) {
         self.wake(now);
         let Some(call) = self.calls.end(call) else { return };
-        self.note(now, &call, from, &answer);
+        self.note_outcome(now, &call, from, &answer);
         match call.purpose {
-            Purpose::Step(query) => self.stepped(now, query, call.to, from, answer),
+            Purpose::Step(query) => self.step_answered(now, query, call.to, from, answer),
             Purpose::Put(query) => self.put_answered(now, query, &answer),
             Purpose::Check | Purpose::First { .. } | Purpose::Handover => self.upkeep.checks -= 1,
         }
-        self.feed(now);
+        self.drive_starved(now);
         self.keep_up(now);
     }
 
@@ -254,7 +254,7 @@ impl Dht {
         self.wake(now);
         while let Some(call) = self.calls.next_slow(now.at) {
             if let (Purpose::Step(query), key) = (call.purpose, call.to.key) {
-                self.slowed(now, query, &key);
+                self.step_is_slow(now, query, &key);
             }
         }
         while let Some(call) = self.calls.next_late(now.at) {

@@ -120,7 +120,7 @@ impl Goal {
     }
 
     /// Whether this is a search that has found nothing.
-    pub(super) fn is_empty_handed(&self) -> bool {
+    pub(super) fn found_nothing(&self) -> bool {
         match self {
             Self::Locate { best, .. } => best.is_none(),
             Self::Get(holders) => holders.best.is_none(),

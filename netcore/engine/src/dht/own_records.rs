@@ -121,7 +121,7 @@ impl Own {
                     return Some(Due::Provided(key));
                 }
                 (Some(record), _) => record,
-                (None, Some(_)) => return None, // the case before has it
+                (None, Some(_)) => return None, // the case before covers it
             };
             if let Some(put) = self.records.get(&key).filter(|put| put.until > at) {
                 self.puts.later(&key, next);

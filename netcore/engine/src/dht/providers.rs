@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::key::{Distance, Key};
 use super::limits::{MAX_PROVIDERS, MAX_PROVIDERS_OF_KEY, NODE_PROVIDED, PROVIDERS_PER_SUBNET, SUBNET_PROVIDED};
-use super::quota::{Amount, Owner, Quota, Usage};
+use super::quota::{Amount, Payer, Quota, Usage};
 use super::record::ProviderRecord;
 use super::time::Moment;
 use super::wire::Refusal;
@@ -15,7 +15,7 @@ use crate::address::{Subnet, Zone};
 struct Listed {
     provider: ProviderRecord,
     until: Moment,
-    owner: Owner,
+    payer: Payer,
 }
 
 /// All lists, sorted by distance from this node. Within a list the newest entry is last.
@@ -43,7 +43,7 @@ impl Providers {
     }
 
     /// Whether a provider would be listed, or why it is refused. Decided before its signatures are verified.
-    pub(super) fn would_take(&self, provider: &ProviderRecord, owner: &Owner) -> Result<(), Refusal> {
+    pub(super) fn would_take(&self, provider: &ProviderRecord, payer: &Payer) -> Result<(), Refusal> {
         let distance = self.own.distance(&provider.key);
         let list = self.lists.get(&distance).map_or(&[][..], Vec::as_slice);
         let listed = |other: &&Listed| other.provider.address.node == provider.address.node;
@@ -51,12 +51,12 @@ impl Providers {
         if known.is_some_and(|known| known.provider.expires > provider.expires) {
             return Err(Refusal::Superseded);
         }
-        if !self.guarded || known.is_some_and(|known| known.owner == *owner) {
-            return Ok(()); // of the same node and network, so it is charged already
+        if !self.guarded || known.is_some_and(|known| known.payer == *payer) {
+            return Ok(()); // of the same node and subnet, so it is charged already
         }
-        let near = list.iter().filter(|other| other.owner.subnet == owner.subnet).count();
-        let crowded = owner.subnet.is_some() && near >= PROVIDERS_PER_SUBNET;
-        if crowded || !self.usage.may_add(Some(owner), 0) {
+        let near = list.iter().filter(|other| other.payer.subnet == payer.subnet).count();
+        let crowded = payer.subnet.is_some() && near >= PROVIDERS_PER_SUBNET;
+        if crowded || !self.usage.may_add(Some(payer), 0) {
             return Err(Refusal::Quota);
         }
         if known.is_some() {
@@ -71,20 +71,20 @@ impl Providers {
 
     /// Lists a verified provider that [`Self::would_take`] accepts. In a full list the oldest entry of the subnet with
     /// the most entries is evicted: an attacker with few subnets evicts its own.
-    pub(super) fn put(&mut self, provider: ProviderRecord, owner: Owner, until: Moment) {
+    pub(super) fn put(&mut self, provider: ProviderRecord, payer: Payer, until: Moment) {
         let distance = self.own.distance(&provider.key);
         let list = self.lists.entry(distance).or_default();
         let same = list.iter().position(|other| other.provider.address.node == provider.address.node);
         let full = list.len() >= MAX_PROVIDERS_OF_KEY;
         let guarded = self.guarded;
-        let leaves = || if guarded { first_of_most(list) } else { 0 };
+        let leaves = || if guarded { oldest_of_largest_subnet(list) } else { 0 };
         if let Some(at) = same.or_else(|| full.then(leaves)) {
             let old = list.remove(at);
-            self.usage.remove(Some(&old.owner), 0);
+            self.usage.remove(Some(&old.payer), 0);
             self.evicted += u64::from(same.is_none());
         }
-        list.push(Listed { provider, until, owner });
-        self.usage.add(Some(&owner), 0);
+        list.push(Listed { provider, until, payer });
+        self.usage.add(Some(&payer), 0);
         while self.usage.total().count > MAX_PROVIDERS {
             self.drop_furthest();
         }
@@ -93,11 +93,11 @@ impl Providers {
     fn drop_furthest(&mut self) {
         let Some(mut furthest) = self.lists.last_entry() else { return };
         let list = furthest.get_mut();
-        let dropped = list.remove(if self.guarded { first_of_most(list) } else { 0 });
+        let dropped = list.remove(if self.guarded { oldest_of_largest_subnet(list) } else { 0 });
         if furthest.get().is_empty() {
             furthest.remove();
         }
-        self.usage.remove(Some(&dropped.owner), 0);
+        self.usage.remove(Some(&dropped.payer), 0);
         self.evicted += 1;
     }
 
@@ -115,7 +115,7 @@ impl Providers {
             list.retain(|listed| {
                 let stays = listed.until > at;
                 if !stays {
-                    usage.remove(Some(&listed.owner), 0);
+                    usage.remove(Some(&listed.payer), 0);
                 }
                 stays
             });
@@ -131,9 +131,9 @@ impl Providers {
 
 /// The index, in a list that is not empty, of the oldest entry of the subnet with the most entries; of equal subnets,
 /// the one with the oldest entry.
-fn first_of_most(list: &[Listed]) -> usize {
+fn oldest_of_largest_subnet(list: &[Listed]) -> usize {
     let mut counts: BTreeMap<Option<Subnet>, usize> = BTreeMap::new();
-    list.iter().for_each(|listed| *counts.entry(listed.owner.subnet).or_default() += 1);
+    list.iter().for_each(|listed| *counts.entry(listed.payer.subnet).or_default() += 1);
     let most = counts.values().max();
-    list.iter().position(|listed| counts.get(&listed.owner.subnet) == most).unwrap_or(0)
+    list.iter().position(|listed| counts.get(&listed.payer.subnet) == most).unwrap_or(0)
 }

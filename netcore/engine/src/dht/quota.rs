@@ -5,26 +5,26 @@ use std::collections::BTreeMap;
 use polypeer_ipc_protocol::ids::NodeId;
 
 use super::Asker;
-use super::rate::payer;
+use super::rate::charged_subnet;
 use crate::address::Subnet;
 
 /// The node and subnet that asked to store something, and so are charged for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Owner {
+pub(super) struct Payer {
     node: NodeId,
     /// `None` for this machine and local networks.
     pub(super) subnet: Option<Subnet>,
 }
 
-impl Owner {
+impl Payer {
     pub(super) fn of(asker: &Asker) -> Self {
-        Self { node: asker.node, subnet: payer(asker.ip) }
+        Self { node: asker.node, subnet: charged_subnet(asker.ip) }
     }
 }
 
 /// Which share of the storage something is charged to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
+pub(super) enum Share {
     /// Stored by the asker for itself or its plugins (`Put`).
     Own,
     /// Passed on by a node that holds or found it (`Pass`).
@@ -34,8 +34,8 @@ pub(super) enum Way {
 /// Who is charged for a record, and in which share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Charge {
-    pub(super) owner: Owner,
-    pub(super) way: Way,
+    pub(super) payer: Payer,
+    pub(super) share: Share,
 }
 
 /// A number of items and of bytes.
@@ -87,14 +87,14 @@ impl Usage {
         Self { quota, nodes: BTreeMap::new(), subnets: BTreeMap::new(), total: Amount::default() }
     }
 
-    /// Whether one more item of this size is within the quotas of `owner`. This node's own items (`None`) are charged
+    /// Whether one more item of this size is within the quotas of `payer`. This node's own items (`None`) are charged
     /// to nobody.
-    pub(super) fn may_add(&self, owner: Option<&Owner>, bytes: usize) -> bool {
-        owner.is_none_or(|owner| {
-            let node = self.nodes.get(&owner.node).copied().unwrap_or_default();
-            let subnet = owner.subnet.and_then(|subnet| self.subnets.get(&subnet)).copied().unwrap_or_default();
+    pub(super) fn may_add(&self, payer: Option<&Payer>, bytes: usize) -> bool {
+        payer.is_none_or(|payer| {
+            let node = self.nodes.get(&payer.node).copied().unwrap_or_default();
+            let subnet = payer.subnet.and_then(|subnet| self.subnets.get(&subnet)).copied().unwrap_or_default();
             node.plus(bytes).within(self.quota.node)
-                && (owner.subnet.is_none() || subnet.plus(bytes).within(self.quota.subnet))
+                && (payer.subnet.is_none() || subnet.plus(bytes).within(self.quota.subnet))
         })
     }
 
@@ -103,23 +103,23 @@ impl Usage {
         self.total.plus(bytes).within(self.quota.total)
     }
 
-    pub(super) fn add(&mut self, owner: Option<&Owner>, bytes: usize) {
+    pub(super) fn add(&mut self, payer: Option<&Payer>, bytes: usize) {
         self.total = self.total.plus(bytes);
-        let Some(owner) = owner else { return };
-        let node = self.nodes.entry(owner.node).or_default();
+        let Some(payer) = payer else { return };
+        let node = self.nodes.entry(payer.node).or_default();
         *node = node.plus(bytes);
-        if let Some(subnet) = owner.subnet {
+        if let Some(subnet) = payer.subnet {
             let amount = self.subnets.entry(subnet).or_default();
             *amount = amount.plus(bytes);
         }
     }
 
-    pub(super) fn remove(&mut self, owner: Option<&Owner>, bytes: usize) {
+    pub(super) fn remove(&mut self, payer: Option<&Payer>, bytes: usize) {
         self.total = self.total.minus(bytes);
-        let Some(owner) = owner else { return };
-        less(&mut self.nodes, &owner.node, bytes);
-        if let Some(subnet) = &owner.subnet {
-            less(&mut self.subnets, subnet, bytes);
+        let Some(payer) = payer else { return };
+        subtract(&mut self.nodes, &payer.node, bytes);
+        if let Some(subnet) = &payer.subnet {
+            subtract(&mut self.subnets, subnet, bytes);
         }
     }
 
@@ -128,7 +128,7 @@ impl Usage {
     }
 }
 
-fn less<T: Ord>(amounts: &mut BTreeMap<T, Amount>, who: &T, bytes: usize) {
+fn subtract<T: Ord>(amounts: &mut BTreeMap<T, Amount>, who: &T, bytes: usize) {
     if let Some(amount) = amounts.get_mut(who) {
         *amount = amount.minus(bytes);
         if amount.count == 0 {

@@ -25,7 +25,7 @@ impl Default for Rates {
 
 /// The subnet that is charged for packets from `ip`; `None` for this machine and local networks, which have no limit
 /// per subnet.
-pub(super) fn payer(ip: IpAddr) -> Option<Subnet> {
+pub(super) fn charged_subnet(ip: IpAddr) -> Option<Subnet> {
     (Zone::of(ip) == Zone::Public).then(|| Subnet::of(ip))
 }
 
@@ -33,7 +33,7 @@ impl Rates {
     /// Takes `cost` tokens from the buckets of the asker and its subnet; `false` when one of them has too few.
     pub(super) fn take(&mut self, asker: &Asker, cost: usize, at: Instant) -> bool {
         // The subnet comes first: otherwise one subnet could fill the list of nodes with new ids.
-        let subnet = payer(asker.ip);
+        let subnet = charged_subnet(asker.ip);
         if subnet.is_some_and(|subnet| !self.subnets.has(&subnet, cost, at)) {
             return false;
         }

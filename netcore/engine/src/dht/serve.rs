@@ -7,8 +7,8 @@ use super::bucket::Entry;
 use super::contact::Contact;
 use super::key::Key;
 use super::limits::{K, MAX_PROVIDERS_OF_KEY, PROVIDED_FOR, PUT_COST, TOO_FAR};
-use super::quota::{Charge, Owner, Way};
-use super::rate::payer;
+use super::quota::{Charge, Payer, Share};
+use super::rate::charged_subnet;
 use super::record::{ProviderRecord, Record, RecordError};
 use super::store::Offer;
 use super::time::Moment;
@@ -39,10 +39,10 @@ impl Dht {
         self.counts.answered += 1;
         match request.ask {
             Ask::Ping => Response::Done,
-            Ask::FindNode { target } => Response::Nodes { contacts: self.tell(asker, zone, &target) },
+            Ask::FindNode { target } => Response::Nodes { contacts: self.contacts_for(asker, zone, &target) },
             Ask::Get { key } => {
                 let record = self.store.find(&key, zone, at).map(|item| item.record.clone());
-                Response::Found { record, contacts: self.tell(asker, zone, &key) }
+                Response::Found { record, contacts: self.contacts_for(asker, zone, &key) }
             }
             Ask::Providers { key } => {
                 let mut providers = self.providers.find(&key, zone, at);
@@ -50,18 +50,18 @@ impl Dht {
                     providers.truncate(MAX_PROVIDERS_OF_KEY - 1);
                     providers.insert(0, own);
                 }
-                Response::Providers { providers, contacts: self.tell(asker, zone, &key) }
+                Response::Providers { providers, contacts: self.contacts_for(asker, zone, &key) }
             }
             Ask::Put { record, left } => {
-                let kept = self.keep(now, asker, Way::Own, record, left);
+                let kept = self.store_record(now, asker, Share::Own, record, left);
                 self.done_or(kept)
             }
             Ask::Pass { record, left } => {
-                let kept = self.keep(now, asker, Way::Passed, record, left);
+                let kept = self.store_record(now, asker, Share::Passed, record, left);
                 self.done_or(kept)
             }
             Ask::Provide { provider } => {
-                let listed = self.list(now, asker, zone, provider);
+                let listed = self.list_provider(now, asker, zone, provider);
                 self.done_or(listed)
             }
         }
@@ -75,7 +75,7 @@ impl Dht {
     }
 
     /// The contacts closest to a key that answered their last call and may be disclosed to this asker.
-    fn tell(&self, asker: &Asker, zone: Zone, target: &Key) -> Vec<Arc<AddressRecord>> {
+    fn contacts_for(&self, asker: &Asker, zone: Zone, target: &Key) -> Vec<Arc<AddressRecord>> {
         let wanted = |entry: &Entry| {
             entry.failures == 0 && entry.records.told_to(zone).is_some_and(|record| record.node != asker.node)
         };
@@ -88,14 +88,21 @@ impl Dht {
         if from.node != asker.node {
             self.lied(asker.node, Lie::Contact);
         } else if from.zone().is_told_to(Zone::of(asker.ip)) && from.may_be_at(asker.ip) {
-            self.consider(now, Contact::new(from), payer(asker.ip));
+            self.consider(now, Contact::new(from), charged_subnet(asker.ip));
         } else {
             self.counts.implausible += 1;
         }
     }
 
     /// Stores a record, if it is valid and belongs here.
-    fn keep(&mut self, now: Now, asker: &Asker, way: Way, record: Record, left: u32) -> Result<(), Refused> {
+    fn store_record(
+        &mut self,
+        now: Now,
+        asker: &Asker,
+        share: Share,
+        record: Record,
+        left: u32,
+    ) -> Result<(), Refused> {
         let (key, at, zone) = (record.key(), self.moment(now), Zone::of(asker.ip));
         let left = left.min(seconds(record.lifetime(now)));
         let told = if let Record::Address(address) = &record { address.zone().is_told_to(zone) } else { true };
@@ -104,28 +111,28 @@ impl Dht {
         }
         self.is_near(&key)?;
         let until = Moment(at.0.saturating_add(left));
-        let again = self.again(at);
-        let charge = Some(Charge { owner: Owner::of(asker), way });
-        let offer = Offer { key, record, charge, until, again };
+        let replicate_at = self.next_republish(at);
+        let charge = Some(Charge { payer: Payer::of(asker), share });
+        let offer = Offer { key, record, charge, until, replicate_at };
         if self.store.would_take(&offer)? {
-            self.is_right(asker, offer.record.check(&*self.keys, now))?;
+            self.is_valid(asker, offer.record.check(&*self.keys, now))?;
         }
         self.store.put(offer);
         Ok(())
     }
 
     /// Lists a provider, if it is the asker, valid, and belongs here.
-    fn list(&mut self, now: Now, asker: &Asker, zone: Zone, provider: ProviderRecord) -> Result<(), Refused> {
+    fn list_provider(&mut self, now: Now, asker: &Asker, zone: Zone, provider: ProviderRecord) -> Result<(), Refused> {
         let left = provider.expires.saturating_sub(now.unix);
         if left == 0 || provider.address.node != asker.node || !provider.address.zone().is_told_to(zone) {
             return Err(Refused::Because(Refusal::Invalid));
         }
         self.is_near(&provider.key)?;
-        let owner = Owner::of(asker);
-        self.providers.would_take(&provider, &owner)?;
-        self.is_right(asker, provider.check(&*self.keys, now))?;
+        let payer = Payer::of(asker);
+        self.providers.would_take(&provider, &payer)?;
+        self.is_valid(asker, provider.check(&*self.keys, now))?;
         let until = Moment(self.moment(now).0.saturating_add(seconds(left)));
-        self.providers.put(provider, owner, until);
+        self.providers.put(provider, payer, until);
         Ok(())
     }
 
@@ -134,7 +141,7 @@ impl Dht {
         if far { Err(Refused::Because(Refusal::TooFar)) } else { Ok(()) }
     }
 
-    fn is_right(&mut self, asker: &Asker, checked: Result<(), RecordError>) -> Result<(), Refused> {
+    fn is_valid(&mut self, asker: &Asker, checked: Result<(), RecordError>) -> Result<(), Refused> {
         checked.map_err(|error| {
             if error.is_lie() {
                 self.lied(asker.node, Lie::Record);

@@ -9,7 +9,7 @@ use super::limits::{
     BRINGER_BYTES, BRINGER_RECORDS, MAX_RECORD_BYTES, MAX_RECORDS, NODE_BYTES, NODE_RECORDS, PASSED_BYTES,
     PASSED_LATER, PASSED_RECORDS, SUBNET_BYTES, SUBNET_RECORDS,
 };
-use super::quota::{Amount, Charge, Quota, Usage, Way};
+use super::quota::{Amount, Charge, Quota, Share, Usage};
 use super::record::Record;
 use super::time::Moment;
 use super::wire::Refusal;
@@ -22,7 +22,7 @@ pub(super) struct Item {
     /// The end of its lease.
     pub(super) until: Moment,
     /// When this node replicates it, unless another holder has stored it here again before.
-    pub(super) again: Moment,
+    pub(super) replicate_at: Moment,
     /// Who is charged; `None` for this node's own.
     charge: Option<Charge>,
     bytes: usize,
@@ -47,7 +47,7 @@ pub(super) struct Offer {
     /// Who is charged; `None` for this node.
     pub(super) charge: Option<Charge>,
     pub(super) until: Moment,
-    pub(super) again: Moment,
+    pub(super) replicate_at: Moment,
 }
 
 fn slot(record: &Record) -> u8 {
@@ -78,24 +78,24 @@ impl Accounts {
 
     fn of(&mut self, charge: Option<&Charge>) -> &mut Usage {
         match charge {
-            Some(Charge { way: Way::Passed, .. }) => &mut self.passed,
+            Some(Charge { share: Share::Passed, .. }) => &mut self.passed,
             _ => &mut self.own,
         }
     }
 
     fn may_add(&self, charge: Option<&Charge>, bytes: usize) -> bool {
-        charge.is_none_or(|charge| match charge.way {
-            Way::Own => self.own.may_add(Some(&charge.owner), bytes),
-            Way::Passed => self.passed.may_add(Some(&charge.owner), bytes) && self.passed.has_room(bytes),
+        charge.is_none_or(|charge| match charge.share {
+            Share::Own => self.own.may_add(Some(&charge.payer), bytes),
+            Share::Passed => self.passed.may_add(Some(&charge.payer), bytes) && self.passed.has_room(bytes),
         })
     }
 
     fn add(&mut self, charge: Option<&Charge>, bytes: usize) {
-        self.of(charge).add(charge.map(|charge| &charge.owner), bytes);
+        self.of(charge).add(charge.map(|charge| &charge.payer), bytes);
     }
 
     fn remove(&mut self, charge: Option<&Charge>, bytes: usize) {
-        self.of(charge).remove(charge.map(|charge| &charge.owner), bytes);
+        self.of(charge).remove(charge.map(|charge| &charge.payer), bytes);
     }
 
     fn total(&self) -> Amount {
@@ -136,14 +136,15 @@ impl Store {
         Ok(true)
     }
 
-    /// Who is charged for the record at `place` once `offer` is accepted; `None` where nobody has quota left. The owner
-    /// of a record, and a node that extends its lease, pays for it. A node that passes on a newer, longer version pays
-    /// only if the party charged so far cannot.
+    /// Who is charged for the record at `place` once `offer` is accepted; `None` where nobody has quota left. A node
+    /// that stores the record for itself is charged if it can be, else the party charged so far. A node that passes on
+    /// a newer version is charged only if that party cannot be. A node that extends the lease of the known record is
+    /// charged in any case.
     fn payer(&mut self, place: (Distance, u8), offer: &Offer) -> Option<Option<Charge>> {
         let known = self.items.get(&place)?;
         let (charge, bytes) = (known.charge, known.bytes);
         let lasts = offer.until.since(known.until) > PASSED_LATER;
-        let own = |charge: Option<Charge>| charge.is_none_or(|charge| charge.way == Way::Own);
+        let own = |charge: Option<Charge>| charge.is_none_or(|charge| charge.share == Share::Own);
         let choices = match known.record == offer.record {
             // The same party stores it again.
             _ if charge == offer.charge => [charge, charge],
@@ -166,7 +167,8 @@ impl Store {
         let bytes = offer.record.bytes();
         let charge = if self.items.contains_key(&place) { self.payer(place, &offer) } else { Some(offer.charge) };
         let Some(charge) = charge else { return };
-        let mut item = Item { record: offer.record, until: offer.until, again: offer.again, charge, bytes };
+        let mut item =
+            Item { record: offer.record, until: offer.until, replicate_at: offer.replicate_at, charge, bytes };
         if let Some(old) = self.items.remove(&place) {
             self.accounts.remove(old.charge.as_ref(), old.bytes);
             if old.record == item.record {
@@ -207,9 +209,9 @@ impl Store {
 
     /// At most `count` records that are due to be replicated; each is due again at `next`.
     pub(super) fn due(&mut self, at: Moment, next: Moment, count: usize) -> Vec<(Record, Moment)> {
-        let due = self.items.values_mut().filter(|item| item.again <= at).take(count);
+        let due = self.items.values_mut().filter(|item| item.replicate_at <= at).take(count);
         due.map(|item| {
-            item.again = next;
+            item.replicate_at = next;
             (item.record.clone(), item.until)
         })
         .collect()

@@ -37,7 +37,7 @@ impl Dht {
     pub(super) fn keep_own(&mut self, now: Now, key: Key, record: Record, left: u32) -> bool {
         let at = self.moment(now);
         let until = Moment(at.0.saturating_add(left));
-        let offer = Offer { key, record, charge: None, until, again: self.again(at) };
+        let offer = Offer { key, record, charge: None, until, replicate_at: self.next_republish(at) };
         let taken = self.store.would_take(&offer).is_ok();
         if taken {
             self.store.put(offer);
@@ -113,7 +113,7 @@ impl Dht {
     /// When to republish or replicate something that was stored just now: after 0.9 to 1.1 times
     /// [`super::DhtConfig::republish`], at random. After a restart of many nodes, their records are not all due at the
     /// same moment every hour.
-    pub(super) fn again(&mut self, at: Moment) -> Moment {
+    pub(super) fn next_republish(&mut self, at: Moment) -> Moment {
         use rand::RngExt;
         let seconds = self.config.republish.mul_f64(self.random.random_range(0.9..1.1)).as_secs();
         Moment(at.0.saturating_add(u32::try_from(seconds).unwrap_or(u32::MAX)))

@@ -103,7 +103,7 @@ impl Table {
             return false;
         }
         if self.crowd.admits_at(ip, ALONE, all) {
-            return true; // nobody of its network is anywhere, so not in the bucket either
+            return true; // nobody of its subnet is anywhere, so not in the bucket either
         }
         let Some(bucket) = self.buckets.get(self.index(key)) else { return true };
         let stays = |at: usize| place != Place::Of(at);
@@ -215,7 +215,7 @@ impl Table {
     }
 
     /// The contact that has been silent for longest, if for over `silent` seconds; without those being checked.
-    pub(super) fn stalest(&self, at: Moment, silent: u32) -> Option<Contact> {
+    pub(super) fn stalest_contact(&self, at: Moment, silent: u32) -> Option<Contact> {
         let oldest = self.buckets.iter().filter_map(Bucket::oldest).min_by_key(|entry| entry.seen)?;
         let record = oldest.records.to_dial(oldest.failures)?;
         (at.since(oldest.seen) > silent).then(|| Contact { key: oldest.key, record: Arc::clone(record) })
@@ -238,17 +238,17 @@ impl Table {
     }
 
     /// Notes that this node looks up `target`.
-    pub(super) fn looked(&mut self, target: &Key, at: Moment) {
+    pub(super) fn note_lookup(&mut self, target: &Key, at: Moment) {
         let index = self.index(target);
         if let Some(bucket) = self.buckets.get_mut(index) {
-            bucket.looked = at;
+            bucket.last_lookup = at;
         }
     }
 
     /// The bucket whose last lookup is the oldest, if it is over `after` seconds old.
-    pub(super) fn unlooked(&self, at: Moment, after: u32) -> Option<usize> {
-        let (index, bucket) = self.buckets.iter().enumerate().min_by_key(|(_, bucket)| bucket.looked)?;
-        (at.since(bucket.looked) > after).then_some(index)
+    pub(super) fn stalest_bucket(&self, at: Moment, after: u32) -> Option<usize> {
+        let (index, bucket) = self.buckets.iter().enumerate().min_by_key(|(_, bucket)| bucket.last_lookup)?;
+        (at.since(bucket.last_lookup) > after).then_some(index)
     }
 
     /// One more than the most leading bits that a contact shares with this node.

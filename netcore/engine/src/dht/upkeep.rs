@@ -34,7 +34,7 @@ pub(super) struct Upkeep {
     /// Records being replicated; at most [`REPUBLISHED_AT_ONCE`].
     pub(super) copying: usize,
     /// Buckets to refresh, as their number of shared bits.
-    looks: VecDeque<usize>,
+    refreshes: VecDeque<usize>,
     /// Records to hand to a closer node, with the end of their lease; at most [`MAX_HANDOVERS`].
     handovers: VecDeque<(Contact, Record, Moment)>,
     joining: bool,
@@ -87,7 +87,7 @@ impl Dht {
             }
             return;
         }
-        if self.upkeep.candidates.told_again(&contact.key, introducer) {
+        if self.upkeep.candidates.named_again(&contact.key, introducer) {
             return;
         }
         if self.table.is_wanted(&contact.key) && self.table.would_take(&contact) {
@@ -136,7 +136,8 @@ impl Dht {
                 continue;
             }
             let second = self.second(now);
-            let may_call = |introducer: &_| !self.config.defences || self.upkeep.candidates.may_call(*introducer, second);
+            let may_call =
+                |introducer: &_| !self.config.defences || self.upkeep.candidates.may_call(*introducer, second);
             let Some(introducer) = waiting.introducers().find(may_call) else {
                 self.counts.candidates_doubted += 1;
                 continue;
@@ -159,15 +160,15 @@ impl Dht {
             self.upkeep.joining = true;
             self.upkeep.running += 1;
             let id = self.next_query();
-            self.look(now, id, self.key, Goal::Join, true);
+            self.start_lookup(now, id, self.key, Goal::Join, true);
         }
         while self.upkeep.running < MAX_UPKEEP {
-            let Some(bits) = self.upkeep.looks.pop_front() else { break };
+            let Some(bits) = self.upkeep.refreshes.pop_front() else { break };
             let random = self.random_bytes();
             let target = self.key.at_prefix(bits, random);
             self.upkeep.running += 1;
             let id = self.next_query();
-            self.look(now, id, target, Goal::Look, true);
+            self.start_lookup(now, id, target, Goal::Look, true);
         }
         self.put_own_again(now, at);
     }
@@ -178,7 +179,7 @@ impl Dht {
         let thin = |bits: &usize| self.table.sound(*bits) < THIN_BUCKET;
         if self.upkeep.joins == 0 {
             let depth = self.table.depth();
-            self.upkeep.looks = (0..depth.saturating_sub(1)).filter(thin).collect();
+            self.upkeep.refreshes = (0..depth.saturating_sub(1)).filter(thin).collect();
         }
         self.upkeep.joining = false;
         self.upkeep.joins = self.upkeep.joins.saturating_add(1);
@@ -234,22 +235,22 @@ impl Dht {
             self.providers.expire(at);
             self.table.expire(now);
             self.met.expire(now);
-            self.fill_up(now);
+            self.call_spare(now);
         }
-        if let Some(stalest) = self.table.stalest(at, CHECK_ANYWAY) {
+        if let Some(stalest) = self.table.stalest_contact(at, CHECK_ANYWAY) {
             self.check(now, stalest);
         }
         let refresh = u32::try_from(self.config.refresh.as_secs()).unwrap_or(u32::MAX);
-        if self.upkeep.looks.is_empty()
-            && let Some(bits) = self.table.unlooked(at, refresh)
+        if self.upkeep.refreshes.is_empty()
+            && let Some(bits) = self.table.stalest_bucket(at, refresh)
         {
-            self.upkeep.looks.push_back(bits);
+            self.upkeep.refreshes.push_back(bits);
         }
         self.put_copies_again(now, at);
     }
 
     /// Calls a spare of a bucket that has a free place. One at a time: buckets fill gradually, not all during a join.
-    fn fill_up(&mut self, now: Now) {
+    fn call_spare(&mut self, now: Now) {
         let Some(spare) = self.table.take_spare(self.upkeep.turn).map(Contact::new) else { return };
         if self.table.entry(&spare.key).is_none() && self.table.would_take(&spare) {
             match spare.record.check(&*self.keys, now) {
@@ -262,15 +263,15 @@ impl Dht {
     /// Republishes this node's own records and provided keys that are due, a few at a time.
     fn put_own_again(&mut self, now: Now, at: Moment) {
         while self.upkeep.running < MAX_UPKEEP && self.own.is_due(at, self.serves()) {
-            let next = self.again(at);
+            let next = self.next_republish(at);
             let Some(due) = self.own.due(at, next, self.serves()) else { break };
             self.upkeep.running += 1;
             let id = self.next_query();
             match due {
                 Due::Record(record, until) => {
-                    self.look(now, id, record.key(), Goal::Put { record, left: until.since(at) }, true);
+                    self.start_lookup(now, id, record.key(), Goal::Put { record, left: until.since(at) }, true);
                 }
-                Due::Provided(key) => self.look(now, id, key, Goal::Provide { key }, true),
+                Due::Provided(key) => self.start_lookup(now, id, key, Goal::Provide { key }, true),
             }
         }
     }
@@ -281,7 +282,7 @@ impl Dht {
         if !self.serves() || self.upkeep.copying > 0 {
             return;
         }
-        let next = self.again(at);
+        let next = self.next_republish(at);
         for (record, until) in self.store.due(at, next, REPUBLISHED_AT_ONCE) {
             if self.config.defences && self.table.closer(&record.key(), K) >= K {
                 continue;

@@ -25,13 +25,9 @@ pub enum Ask {
     /// Asks for a sign of life. → [`Response::Done`]
     Ping,
     /// Asks for the contacts closest to a key. → [`Response::Nodes`]
-    FindNode {
-        target: Key,
-    },
+    FindNode { target: Key },
     /// Asks for the record under a key, and the closest contacts. → [`Response::Found`]
-    Get {
-        key: Key,
-    },
+    Get { key: Key },
     /// Asks to store a record. → [`Response::Done`]
     Put {
         record: Record,
@@ -39,13 +35,9 @@ pub enum Ask {
         left: u32,
     },
     /// Asks for the providers of a key, and the closest contacts. → [`Response::Providers`]
-    Providers {
-        key: Key,
-    },
+    Providers { key: Key },
     /// Asks to list the asker as a provider. → [`Response::Done`]
-    Provide {
-        provider: ProviderRecord,
-    },
+    Provide { provider: ProviderRecord },
     /// Asks to store a record that the asker holds or found, on behalf of others; it is charged to another share than
     /// the asker's own records. → [`Response::Done`]
     Pass {
@@ -123,9 +115,7 @@ pub enum WireError {
     },
     /// A message of a later version: it is refused as unsupported, and is no misbehaviour.
     #[error("a message of kind {tag}, which this version does not know")]
-    Unknown {
-        tag: u32,
-    },
+    Unknown { tag: u32 },
     /// The message is malformed.
     #[error(transparent)]
     Codec(#[from] CodecError),
@@ -155,7 +145,7 @@ impl Response {
 
 fn encode<T: Serialize>(message: &T) -> Vec<u8> {
     let mut bytes = Vec::new();
-    codec::encode(message, &mut bytes).expect("every part of a message is limited by its maker");
+    codec::encode(message, &mut bytes).expect("every part of a message is within its limit");
     bytes
 }
 

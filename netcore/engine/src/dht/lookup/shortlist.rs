@@ -20,7 +20,7 @@ impl Lookup {
     ) {
         let distance = self.target.distance(&contact.key);
         match self.position(&distance) {
-            Ok(at) => self.told_again(at, path, contact, teller, check),
+            Ok(at) => self.named_again(at, path, contact, teller, check),
             Err(_) if !self.has_room(path, &distance, &contact.record) => {}
             Err(_) => {
                 let at = self.position(&distance).unwrap_or_else(|at| at);
@@ -44,7 +44,7 @@ impl Lookup {
 
     /// A known node is named again: this path shares it from now on. A record that differs replaces the known one if it
     /// is newer or the known one is unverified, and if its signature is right.
-    fn told_again(&mut self, at: usize, path: usize, contact: Contact, teller: Option<Teller>, check: Check<'_>) {
+    fn named_again(&mut self, at: usize, path: usize, contact: Contact, teller: Option<Teller>, check: Check<'_>) {
         let record = Arc::clone(&self.nodes[at].contact.record);
         let new_here = self.nodes[at].paths & (1 << path) == 0;
         if new_here && self.paths[path].nodes < SHORTLIST && self.may_know(path, &record) {

@@ -1,5 +1,5 @@
-//! Who pays for what a node keeps: whoever brings it for itself, and for what is passed on for others out of a share of its
-//! own.
+//! Charges for stored records: a node that stores one for itself pays, and records that are passed on have a share of
+//! their own.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::now::Now;
 
 const DAY: u32 = 86_400;
 
-/// A node, and those who bring it records, slowly enough for the limits on questions.
+/// A holder, and askers that store records slowly enough for the rate limits.
 struct Holder {
     dht: Dht,
     now: Now,
@@ -28,17 +28,17 @@ impl Holder {
         self.dht.handle_request(self.now, asker, Request { ask, from: None })
     }
 
-    /// Puts a record as the asker's own; whether it was kept.
+    /// Stores a record as the asker's own; returns whether the holder accepted it.
     fn put(&mut self, asker: &Asker, record: Record, left: u32) -> bool {
         self.ask(asker, Ask::Put { record, left }) == Response::Done
     }
 
-    /// Passes one on.
+    /// Passes a record on; returns whether the holder accepted it.
     fn pass(&mut self, asker: &Asker, record: Record, left: u32) -> bool {
         self.ask(asker, Ask::Pass { record, left }) == Response::Done
     }
 
-    /// How many more immutable records of the number `from` and up an asker may put, at most `most`.
+    /// Returns how many more immutable records, numbered from `from`, an asker may store, at most `most`.
     fn room(&mut self, asker: &Asker, from: usize, most: usize) -> usize {
         (from..from + most).take_while(|number| self.put(asker, immutable(*number), 4000)).count()
     }
@@ -108,7 +108,7 @@ fn an_owner_takes_over_what_was_passed_on_for_it() {
     assert!((0..10).all(|number| holder.put(&owner, immutable(number), 4000)));
     assert!((5000..5010).all(|number| pass(&mut holder, number)) && !pass(&mut holder, 6000));
     assert_eq!(holder.room(&owner, 10_000, NODE_RECORDS), NODE_RECORDS - 10);
-    // It cannot, when it brings enough as it is: it stays with who passed it on.
+    // The owner has no quota left, so its record stays charged to the node that passed it on.
     assert!(holder.put(&owner, immutable(20), 3000));
     assert!(!pass(&mut holder, 6000));
 }
@@ -119,7 +119,7 @@ fn who_makes_a_record_last_pays_for_it_from_then_on() {
     let (one, other) = (asker(1, "9.0.0.1"), asker(2, "8.0.0.1"));
     assert_eq!(holder.room(&one, 0, 2 * NODE_RECORDS), NODE_RECORDS);
     assert!(!holder.put(&one, immutable(5000), 4000));
-    // The same again, for no longer: nothing changes. For longer it is the other's.
+    // The same record with the same lease changes nothing. With a longer one it is charged to the other asker.
     assert!(holder.put(&other, immutable(NODE_RECORDS - 1), 1000) && !holder.put(&one, immutable(5000), 4000));
     assert!((0..10).all(|number| holder.put(&other, immutable(number), DAY)));
     assert_eq!(holder.room(&one, 5000, 100), 10);

@@ -1,4 +1,4 @@
-//! What others may say without harm: records of a wrong time or place, claimed networks, answers that are worth nothing.
+//! Lies that do no harm: records of a wrong time or zone, claimed subnets, answers without value.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,8 +16,7 @@ fn signed_at(number: u32, unix: u64, now: Now) -> Arc<AddressRecord> {
     address(keys(number), &somewhere(number), Now { unix, ..now })
 }
 
-/// Lets every node that is asked give the answer that `answer` makes for the n-th question; what came of the job and
-/// how many lies were seen.
+/// Lets `answer` make the answer to the n-th question; returns the outcome of the job and the number of lies reported.
 fn answered(dht: &mut Dht, now: Now, mut answer: impl FnMut(usize) -> Response) -> (Option<Outcome>, usize) {
     let (mut asked, mut lies, mut outcome) = (0, 0, None);
     while let Some(output) = dht.poll(now) {
@@ -52,7 +51,7 @@ fn who_tells_of_a_record_that_is_early_here_is_no_liar() {
     let mut dht = server(now, DhtConfig::default());
     befriend(&mut dht, now, 3);
     dht.start(now, Job::Get { key: Key([3; 32]) }).unwrap();
-    // Right by a clock that is a second ahead of this node's.
+    // Valid by a clock that is a second ahead of this node's.
     let early = signed_at(77, now.unix + CLOCK_SKEW + 1, now);
     let (outcome, lies) =
         answered(&mut dht, now, |_| Response::Found { record: None, contacts: vec![Arc::clone(&early)] });
@@ -88,7 +87,7 @@ fn ids_of_one_network_that_claim_others_do_not_take_a_list_of_providers() {
     assert_eq!(provide(1, "7.0.0.1", "7.0.0.1:1"), Response::Done, "an honest one");
     let listed = (100..164).filter(|number| provide(*number, "9.0.0.1", &somewhere(*number)) == Response::Done);
     assert_eq!(listed.count(), PROVIDERS_PER_SUBNET);
-    // Nor does claiming a network keep out who is in it.
+    // Claiming a subnet does not keep out the nodes that are really in it.
     for number in 200..204 {
         assert_eq!(provide(number, &format!("9.1.{number}.1"), "8.8.8.8:1"), Response::Done);
     }
@@ -114,7 +113,7 @@ fn in_a_full_list_of_providers_the_network_that_has_most_makes_room() {
     }
     (500..504).for_each(|number| assert_eq!(provide(number, "9.0.0.1"), Response::Done));
     assert_eq!(provide(600, "7.0.0.1"), Response::Done);
-    // A listing that moves into a network counts there.
+    // An entry whose node moves into a subnet counts there.
     assert_eq!(provide(504, "9.0.0.1"), Response::Done, "one of the four has left");
     assert_eq!(provide(0, "9.0.0.1"), Response::Done);
     assert_eq!(provide(1, "9.0.0.1"), Response::Refused(Refusal::Quota));
@@ -172,7 +171,7 @@ fn what_is_private_elsewhere_is_neither_located_nor_found() {
     assert!(dht.stats().counts.implausible >= 10);
 }
 
-/// Contacts by their distance from a key, each of a network of its own.
+/// Contacts sorted by distance from a key, each in a subnet of its own.
 fn around(target: &Key, count: u32) -> Vec<Contact> {
     let contact = |number: u32| Contact::new(address(keys(number), &somewhere(number), now()));
     let mut all: Vec<Contact> = (0..count).map(contact).collect();
@@ -180,7 +179,8 @@ fn around(target: &Key, count: u32) -> Vec<Contact> {
     all
 }
 
-/// Asks until nobody is to be asked; who was, with `answer` for what each does: `None` fails, the others tell of these.
+/// Runs a lookup to its end and returns the nodes asked. `answer` gives the contacts that each returns, or `None` to
+/// fail.
 fn walk(lookup: &mut Lookup, mut answer: impl FnMut(&Contact) -> Option<Vec<Contact>>) -> Vec<Key> {
     let mut asked = Vec::new();
     while let Step::Ask(contact) = lookup.step(&|_| Ok(())) {
@@ -218,7 +218,7 @@ fn a_liar_does_not_shut_networks_out_by_claiming_them() {
     let target = Key([5; 32]);
     let all = around(&target, 60);
     let (holders, liar, relay) = (&all[..5], &all[5], &all[6]);
-    // Two claim each holder's network, from too far off to be asked.
+    // Two nodes claim each holder's subnet, too far from the key to be asked.
     let forged: Vec<Contact> = (0..10)
         .map(|at| {
             let mut record = (*all[40 + at].record).clone();
@@ -240,7 +240,7 @@ fn a_liar_does_not_shut_networks_out_by_claiming_them() {
     assert!(holders.iter().all(|holder| asked.contains(&holder.key)), "{} were asked", asked.len());
 }
 
-/// Another address of its network.
+/// Another address in the same subnet.
 fn beside(ip: std::net::IpAddr, more: u8) -> std::net::IpAddr {
     let std::net::IpAddr::V4(v4) = ip else { return ip };
     let [a, b, c, _] = v4.octets();

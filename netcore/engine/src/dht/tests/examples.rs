@@ -1,4 +1,4 @@
-//! The examples of `PROTOCOL.md`, section 10, are what the code sends and takes.
+//! The examples of `PROTOCOL.md`, section 10: the code encodes and decodes exactly these bytes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ fn node() -> NodeId {
     NodeId([0x20; 32])
 }
 
-/// Signatures in the examples are not real.
+/// The placeholder of a signature in the examples.
 fn signature() -> Signature {
     Signature([0x77; 64])
 }

@@ -1,4 +1,4 @@
-//! What nodes do that want harm, and what it costs the others.
+//! Hostile nodes, and what they cost the others.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::address::AddressRecord;
 use crate::dht::contact::Contact;
 use crate::dht::{Ask, Asker, DhtConfig, Job, Key, Outcome, Request, Response};
 
-/// Says that it has nothing, and tells of other liars only, those closest to what is looked for.
+/// A liar that returns no record, and as contacts only the other liars closest to the target.
 fn colluding(world: &mut World, at: usize, _: &Asker, request: &Request) -> Option<Response> {
     let (target, found) = match &request.ask {
         Ask::FindNode { target } => (*target, false),
@@ -29,7 +29,7 @@ fn colluding(world: &mut World, at: usize, _: &Asker, request: &Request) -> Opti
     Some(if found { Response::Found { record: None, contacts: others } } else { Response::Nodes { contacts: others } })
 }
 
-/// Tells of nodes that are not there, close to what is looked for.
+/// A liar that returns absent nodes close to the target.
 fn phantoms(world: &mut World, _: usize, _: &Asker, request: &Request) -> Option<Response> {
     let (Ask::FindNode { .. } | Ask::Get { .. }) = request.ask else { return None };
     let now = world.now;
@@ -47,8 +47,8 @@ fn phantoms(world: &mut World, _: usize, _: &Asker, request: &Request) -> Option
     })
 }
 
-/// A network where each fifth server turns liar once it has joined; how many of so many lookups of records and of nodes
-/// succeed.
+/// A network in which every fifth server turns liar once it has joined. Returns how many lookups of records and of
+/// nodes succeed, and of how many each.
 fn success(seed: u8, defences: bool, liar: super::world::Liar) -> (usize, usize, usize) {
     let mut world = World::new(seed, DhtConfig { defences, ..DhtConfig::default() });
     for at in 0..250 {
@@ -91,7 +91,7 @@ fn a_flood_of_ids_from_one_network_around_a_key_does_not_hide_it() {
     let mut world = super::network(13, 150);
     let key = immutable(5).key();
     world.job(0, Job::Put(immutable(5)));
-    // Each takes an id close to the key: the attacker has tried sixteen thousand.
+    // Each has an id close to the key: the attacker has tried sixteen thousand.
     for host in 0..100_u8 {
         let close = |keys: &NodeId| Key::of_node(*keys).distance(&key).shared_bits() >= 7;
         let id = loop {
@@ -114,8 +114,8 @@ fn a_flood_of_ids_from_one_network_around_a_key_does_not_hide_it() {
     assert!(matches!(world.job(7, Job::Put(immutable(5))), Outcome::Stored { copies } if copies >= 16));
 }
 
-/// Of so many nodes whose first contacts are liars that tell of each other, and who then meet so many honest peers each, how many
-/// others find.
+/// Of 20 nodes whose first contacts are liars that return each other, and that then meet `peers` honest peers each, how
+/// many other nodes find.
 fn found_after_liars(seed: u8, peers: usize) -> usize {
     let mut world = super::network(seed, 150);
     for host in 0..40 {

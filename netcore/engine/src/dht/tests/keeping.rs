@@ -1,4 +1,4 @@
-//! What one machine keeps for others, of whom, and how much.
+//! What one node stores for others, for which of them, and how much.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ fn questions_of_one_node_and_of_one_network_are_limited() {
     assert_eq!(dht.stats().counts.refused_busy, 1001 - u64::from(NODE_RATE.burst));
 }
 
-/// Puts records, slowly enough for the limit on questions; how many were kept.
+/// Stores records slowly enough for the rate limits; returns how many were accepted.
 fn fill(dht: &mut Dht, mut now: Now, count: usize, asker: impl Fn(usize) -> Asker) -> usize {
     let put = |number: usize| {
         now = now.after(Duration::from_secs(1));

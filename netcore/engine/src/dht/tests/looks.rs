@@ -1,4 +1,4 @@
-//! Whom a node learns of for its peers' sake, by a look around a place and as its neighbours; and whom it then calls.
+//! Refreshes and neighbours: which nodes this one learns of to serve its peers, and which of them it then calls.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ fn a_look_tells_whom_it_found_near_the_place_and_no_forgeries() {
         match dht.poll(now).expect("the look ends") {
             Output::Call { call, to, request } => {
                 let answer = match request.ask {
-                    // Whom nobody finds is told of all the same: it may be there.
+                    // It does not answer now and is returned all the same: it may be there.
                     _ if to.node == told.node => Err(crate::dht::CallFailed::Busy),
                     Ask::FindNode { .. } => Ok(Response::Nodes { contacts: contacts.clone() }),
                     _ => Ok(Response::Done),
@@ -65,7 +65,7 @@ fn of_those_that_a_look_ends_with_only_the_closest_to_the_place_are_called() {
     befriend(&mut dht, now, 3);
     let place = Key::of_node(keys(50).0);
     let distance = |node| Key::of_node(node).distance(&place);
-    // Each friend tells of twenty: the closest of all sixty are told of by the first.
+    // Each friend returns twenty nodes; the first returns the closest of all sixty.
     let mut told: Vec<_> = (100..160).map(|number| address(keys(number), &somewhere(number), now)).collect();
     told.sort_by_key(|record| distance(record.node));
     dht.start(now, Job::Look(place)).expect("room");

@@ -1,4 +1,4 @@
-//! Many machines together: what is looked for is found, also when nodes leave, lie and flood.
+//! Many nodes together: lookups succeed, also while nodes leave, lie and flood.
 
 mod charges;
 mod deceit;
@@ -41,7 +41,7 @@ fn signed(keys: Cheap, sequence: u64, expires: u64, value: &str) -> SignedRecord
     record
 }
 
-/// A network of which a third only asks.
+/// A network in which a third of the nodes are clients.
 fn network(seed: u8, count: usize) -> World {
     let mut world = World::new(seed, DhtConfig::default());
     for at in 0..count {
@@ -139,7 +139,7 @@ fn records_outlive_the_nodes_that_kept_them() {
     for number in 0..count {
         world.job(number, Job::Put(immutable(number)));
     }
-    // In two hours most nodes leave and others come, also those that put the records.
+    // Within two hours most nodes leave and others join; the owners of the records leave, too.
     for _ in 0..2 * 60 {
         let there = world.servers();
         let leaving = there[world.random.random_range(0..there.len())];

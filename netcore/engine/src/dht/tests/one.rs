@@ -1,4 +1,4 @@
-//! One machine and those around it, for tests that speak for all of them.
+//! One node and the nodes around it, for tests that play all of the latter.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub(super) fn address(keys: Cheap, text: &str, now: Now) -> Arc<AddressRecord> {
     Arc::new(AddressRecord::sign(&keys, vec![text.parse().unwrap()], 1, now))
 }
 
-/// A public address in a network of its own.
+/// A public address in a subnet of its own.
 pub(super) fn somewhere(number: u32) -> String {
     format!("{}.{}.{}.1:7470", 20 + number / 65_536, number / 256 % 256, number % 256)
 }
@@ -44,13 +44,13 @@ pub(super) fn ask(dht: &mut Dht, now: Now, asker: &Asker, ask: Ask) -> Response 
     dht.handle_request(now, asker, Request { ask, from: None })
 }
 
-/// Where a node is that is where it says.
+/// The address that a node's packets come from if it is where its record says.
 #[allow(clippy::unnecessary_wraps, reason = "what a call's end takes")]
 pub(super) fn at(record: &AddressRecord) -> Option<IpAddr> {
     Some(record.addresses[0].ip())
 }
 
-/// Lets contact after contact answer everything it is asked with [`Response::Done`], until nothing is asked.
+/// Lets each contact answer all its questions with [`Response::Done`], until there are none.
 pub(super) fn agree(dht: &mut Dht, now: Now) -> Vec<Output> {
     let mut others = Vec::new();
     while let Some(output) = dht.poll(now) {
@@ -70,7 +70,7 @@ pub(super) fn agree(dht: &mut Dht, now: Now) -> Vec<Output> {
     others
 }
 
-/// Makes contacts of this many nodes, each of a network of its own.
+/// Makes contacts of this many nodes, each in a subnet of its own.
 pub(super) fn befriend(dht: &mut Dht, now: Now, count: u32) {
     for number in 0..count {
         dht.add(now, address(keys(number), &somewhere(number), now));

@@ -1,4 +1,4 @@
-//! Who gets a place in the table, and who is called to see whether it is there: what others claim takes nobody's.
+//! Places in the table, and first calls: claims of others take no place from anybody.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::dht::table::Seen;
 use crate::dht::{Ask, CallFailed, Dht, DhtConfig, Job, Key, Output, Request, Response};
 use crate::now::Now;
 
-/// A record of several addresses.
+/// A record with several addresses.
 fn claiming(number: u32, texts: &[&str], now: Now) -> Arc<AddressRecord> {
     let addresses = texts.iter().map(|text| text.parse().unwrap()).collect();
     Arc::new(AddressRecord::sign(&keys(number), addresses, 1, now))
@@ -22,7 +22,7 @@ fn claiming(number: u32, texts: &[&str], now: Now) -> Arc<AddressRecord> {
 fn whoever_claims_a_network_keeps_nobody_out_of_the_table_who_is_in_it() {
     let now = now();
     let mut dht = server(now, DhtConfig::default());
-    // Each of a network of its own, where it answers, and all claim the victim's.
+    // Each answers from a subnet of its own, and all claim the victim's.
     for number in 0..12 {
         dht.add(now, claiming(number, &[&somewhere(number), "9.9.9.9:1"], now));
         agree(&mut dht, now);
@@ -84,7 +84,7 @@ fn who_answers_through_others_only_does_not_enter_the_table() {
     assert_eq!(dht.stats().contacts, 0);
 }
 
-/// Lets whoever is called be silent, except those of whom `there` says that they answer; who was called.
+/// Lets all calls fail except those for which `there` holds; returns the records called.
 fn silence(dht: &mut Dht, now: Now, there: impl Fn(&AddressRecord) -> bool) -> Vec<Arc<AddressRecord>> {
     let mut called = Vec::new();
     while let Some(output) = dht.poll(now) {
@@ -99,26 +99,26 @@ fn silence(dht: &mut Dht, now: Now, there: impl Fn(&AddressRecord) -> bool) -> V
     called
 }
 
-/// A node at `from` asks, and says that it is there, and elsewhere too.
+/// A node at `from` asks a question, and claims that address and others.
 fn introduce(dht: &mut Dht, now: Now, number: u32, from: &str, elsewhere: &[&str]) {
     let here = format!("{from}:{}", number % 60_000 + 1);
     let record = claiming(number, &[&[here.as_str()], elsewhere].concat(), now);
     dht.handle_request(now, &asker(number, from), Request { ask: Ask::Ping, from: Some(record) });
 }
 
-/// One of the five that [`misled`] befriends.
+/// Whether this is one of the five nodes that [`misled`] befriends.
 fn friend(record: &AddressRecord) -> bool {
     (0..5).any(|number| record.node == keys(number).0)
 }
 
-/// A node to which 66.0.0.1 has brought a hundred that are not there; how many of them it called.
+/// A node to which 66.0.0.1 has introduced a hundred absent nodes; and how many of them it called.
 fn misled(now: Now) -> (Dht, usize) {
     let mut dht = server(now, DhtConfig::default());
     befriend(&mut dht, now, 5);
     let mut called = 0;
     for number in 1000..1100 {
         introduce(&mut dht, now, number, "66.0.0.1", &["9.9.9.9:1"]);
-        // Somebody answers meanwhile, so that it does not believe to be cut off itself.
+        // Somebody answers in between: otherwise it would take itself to be offline.
         dht.start(now, Job::Get { key: Key([3; 32]) }).expect("room");
         called += silence(&mut dht, now, friend).len();
     }
@@ -130,7 +130,7 @@ fn a_network_that_brings_nodes_that_are_not_there_has_few_called() {
     let start = now();
     let (mut dht, called) = misled(start);
     assert_eq!((called, dht.stats().counts.candidates_doubted), (WASTED_BURST as usize, 100 - u64::from(WASTED_BURST)));
-    // Others, and later it again, are called as ever.
+    // Nodes that other subnets introduce are called as before; later those of this subnet are, too.
     introduce(&mut dht, start, 7, "67.0.0.1", &[]);
     assert_eq!(silence(&mut dht, start, friend).len(), 1);
     let later = start.after(Duration::from_secs(u64::from(WASTED_EVERY)));
@@ -143,7 +143,7 @@ fn those_that_one_network_brings_do_not_take_all_places_of_those_to_be_called() 
     let now = now();
     let mut dht = server(now, DhtConfig::default());
     (0..200).for_each(|number| introduce(&mut dht, now, number, "66.0.0.1", &[]));
-    // Nobody has answered yet: four are being called, the others wait.
+    // Nobody has answered yet: four calls are in flight, the other nodes wait.
     assert_eq!(dht.stats().counts.candidates_dropped, 200 - CANDIDATES_PER_SUBNET as u64 - MAX_CHECKS as u64);
     (200..210).for_each(|number| introduce(&mut dht, now, number, &format!("67.0.{number}.1"), &[]));
     let called = silence(&mut dht, now, |_| false);
@@ -154,7 +154,8 @@ fn those_that_one_network_brings_do_not_take_all_places_of_those_to_be_called() 
 fn whom_others_tell_of_too_is_called_though_its_first_teller_has_used_up_its_calls() {
     let start = now();
     let (mut dht, _) = misled(start);
-    // While as many are being called as may be, that network tells of two; of one of them another network tells too.
+    // While first calls are at their limit, that subnet introduces two nodes; another subnet introduces one of them,
+    // too.
     (0..MAX_CHECKS as u32)
         .for_each(|number| introduce(&mut dht, start, 2000 + number, &format!("67.0.{number}.1"), &[]));
     introduce(&mut dht, start, 3000, "66.0.0.1", &[]);

@@ -1,4 +1,4 @@
-//! Who is told to provide something: those that others list, and the asked node itself.
+//! Providers in answers: those listed here, and the asked node itself.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::now::Now;
 
 const SONG: Key = Key([7; 32]);
 
-/// The nodes of the server of these tests.
+/// The keys of the server in these tests.
 fn own() -> super::world::Cheap {
     keys(1_000_000)
 }
@@ -22,7 +22,7 @@ fn told(dht: &mut Dht, now: Now, ip: &str, key: Key) -> Vec<ProviderRecord> {
     }
 }
 
-/// A provider record of a node by itself.
+/// A node's own provider record.
 fn of(number: u32, ip: &str, now: Now) -> ProviderRecord {
     let node = keys(number);
     ProviderRecord::sign(&node, SONG, now.unix + 600, address(node, &format!("{ip}:7470"), now))
@@ -78,8 +78,8 @@ fn a_full_list_makes_room_for_the_node_itself() {
     assert_eq!(all[1..], others[..MAX_PROVIDERS_OF_KEY - 1], "who came first is left out");
 }
 
-/// Searches among `K` contacts, each of which answers with what `list` says for its number: who was found, and how many were
-/// asked.
+/// Searches among `K` contacts, each of which answers with what `list` returns for its number. Returns how many
+/// providers were found, and how many contacts were asked.
 fn search(list: impl Fn(u32, &str, Now) -> Vec<ProviderRecord>) -> (usize, usize) {
     let now = now();
     let mut dht = server(now, DhtConfig::default());

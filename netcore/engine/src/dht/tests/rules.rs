@@ -1,4 +1,4 @@
-//! One machine, asked this and that: what it answers, and whom it asks and keeps in its table.
+//! One node: what it answers, which nodes it asks, and which it keeps in its table.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -106,7 +106,7 @@ fn a_contact_that_answers_keeps_its_place_and_one_that_does_not_loses_it() {
     }
     let has = |dht: &Dht, number: u32| dht.table.entry(&Key::of_node(keys(number).0)).is_some();
     assert!(!has(&dht, numbers[K]), "the bucket is full of those that answer");
-    // Much later the newcomer shows up again: the one seen least is asked, and does not answer.
+    // Much later the newcomer shows up again: the contact seen least recently is checked, and does not answer.
     let later = now.after(Duration::from_secs(1000));
     dht.add(later, address(keys(numbers[K]), &somewhere(numbers[K]), now));
     let Some(Output::Call { call, to, request }) = dht.poll(later) else { panic!("nobody is checked") };

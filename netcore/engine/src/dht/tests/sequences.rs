@@ -1,4 +1,4 @@
-//! Any operations in any order: nothing panics, and every limit holds.
+//! Random operations in any order: nothing panics, and every limit holds.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ enum Operation {
     Pass(u16),
 }
 
-/// What is asked, by a few numbers.
+/// A question, made from a few small numbers so that keys and nodes repeat.
 #[derive(Debug, Clone, Copy)]
 enum Question {
     Ping,

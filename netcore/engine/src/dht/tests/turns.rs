@@ -1,4 +1,4 @@
-//! What a node puts again by itself, over hours: everything has its turn.
+//! Republishing over hours: every record and key has its turn.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -9,14 +9,14 @@ use crate::dht::limits::{K, PROVIDED_FOR, TOO_FAR};
 use crate::dht::{Ask, Dht, DhtConfig, Job, Key, Output, Record, Refusal, Response};
 use crate::now::Now;
 
-/// What others were asked to keep, and how often.
+/// What other nodes were asked to store, and how often.
 #[derive(Default)]
 struct Asked {
     put: BTreeMap<Key, u32>,
     provided: BTreeMap<Key, u32>,
 }
 
-/// Answers all that the machine asks: nobody knows of anybody; of `newer` a newer record is there.
+/// Answers all questions of the engine without contacts; holders of a key in `newer` keep a newer record.
 fn answer(dht: &mut Dht, now: Now, newer: &BTreeSet<Key>, asked: &mut Asked) {
     while let Some(output) = dht.poll(now) {
         let Output::Call { call, to, request } = output else { continue };
@@ -37,7 +37,7 @@ fn answer(dht: &mut Dht, now: Now, newer: &BTreeSet<Key>, asked: &mut Asked) {
     }
 }
 
-/// Lets time pass, and everybody answer.
+/// Lets time pass while every node answers.
 fn pass(dht: &mut Dht, now: &mut Now, time: Duration, newer: &BTreeSet<Key>) -> Asked {
     let (end, mut asked) = (now.after(time), Asked::default());
     loop {
@@ -65,7 +65,7 @@ fn many_records_and_keys_are_all_put_again_although_some_never_succeed() {
     (0..records).for_each(|number| start(&mut dht, now, Job::Put(immutable(number))));
     let provided = |number: usize| immutable(10_000 + number).key();
     (0..keys_provided).for_each(|number| start(&mut dht, now, Job::Provide(provided(number))));
-    // Of a key that is used on two machines the other has put newer records.
+    // Another machine that uses the same key has published newer records.
     let expires = now.unix + 80_000;
     let older = (1..20).map(|number| Record::Signed(signed(keys(number), 1, expires, "older")));
     let newer: BTreeSet<Key> = older.clone().map(|record| record.key()).collect();

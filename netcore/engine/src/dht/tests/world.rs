@@ -1,5 +1,5 @@
-//! Machines in one thread with a virtual clock: each call takes a while, and may be lost; all randomness is from a printed
-//! seed.
+//! Nodes in one thread with a virtual clock: each call takes a while, and may be lost. All randomness is from a printed
+//! random seed.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -18,8 +18,8 @@ use crate::keys::Keys;
 use crate::now::Now;
 use crate::testing;
 
-/// Keys whose signatures cost nothing: a hash of the key and the message. Anybody could make them; in a test nobody does
-/// unless it is the point.
+/// Keys with cheap signatures: a hash of the key and the message. Anybody could forge them; tests do so only on
+/// purpose.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Cheap(pub(super) NodeId);
 
@@ -47,7 +47,7 @@ impl Keys for Cheap {
     }
 }
 
-/// How a node of the world answers.
+/// How a liar answers.
 pub(super) type Liar = fn(&mut World, usize, &Asker, &Request) -> Option<Response>;
 
 pub(super) struct Member {
@@ -100,7 +100,7 @@ pub(super) struct World {
     by_address: std::collections::BTreeMap<SocketAddr, usize>,
     events: BinaryHeap<Reverse<Due>>,
     number: u64,
-    /// Of a thousand calls, how many are lost.
+    /// Calls lost, per thousand.
     pub(super) loss: u32,
 }
 
@@ -121,7 +121,7 @@ impl World {
         }
     }
 
-    /// A node with a public address of its own network that joins by way of a random one there is.
+    /// Adds a node with a public address in a subnet of its own, which joins through three random servers.
     pub(super) fn join(&mut self, serves: bool) -> usize {
         let [a, b, c, d] = self.random.next_u32().to_be_bytes();
         let ip = IpAddr::from([11 + a % 80, b, c, 1 + d % 250]);
@@ -147,7 +147,7 @@ impl World {
         at
     }
 
-    /// A node that knows nobody yet.
+    /// Adds a node without contacts.
     pub(super) fn start(&mut self, keys: Cheap, ip: IpAddr, serves: bool) -> usize {
         let address = SocketAddr::new(ip, 7470 + u16::try_from(self.members.len() % 50_000).unwrap());
         let record = serves.then(|| Arc::new(AddressRecord::sign(&keys, vec![address], 1, self.now)));
@@ -172,7 +172,7 @@ impl World {
         at
     }
 
-    /// A client can be dialed from now on.
+    /// Turns a client into a server: it can be dialed from now on.
     pub(super) fn serve(&mut self, at: usize) {
         let address = SocketAddr::new(self.members[at].ip, 7000);
         let record = Arc::new(AddressRecord::sign(&self.members[at].keys, vec![address], 1, self.now));
@@ -192,7 +192,7 @@ impl World {
         self.events.push(Reverse(Due(self.now.at + later, self.number, event)));
     }
 
-    /// Performs what a machine wants.
+    /// Performs the outputs of a node's engine.
     pub(super) fn settle(&mut self, at: usize) {
         while let Some(output) = self.members[at].dht.poll(self.now) {
             match output {
@@ -215,7 +215,7 @@ impl World {
         }
     }
 
-    fn happen(&mut self, event: Event) {
+    fn handle_event(&mut self, event: Event) {
         match event {
             Event::Request { from, to, node, call, request } => {
                 let lost = self.random.random_range(0..1000) < self.loss;
@@ -226,7 +226,7 @@ impl World {
                     let answer = Err(CallFailed::Unreachable);
                     return self.push(Duration::from_secs(3), Event::Answer { to: from, call, from: None, answer });
                 };
-                // What travels is bytes.
+                // Messages travel as bytes.
                 let request = Request::decode(&request.encode()).unwrap();
                 let lie = self.members[at].liar.and_then(|liar| liar(self, at, &asker, &request));
                 let now = self.now;
@@ -257,7 +257,7 @@ impl World {
         }
     }
 
-    /// Lets the world run for a time.
+    /// Runs the world for a time.
     pub(super) fn run(&mut self, time: Duration) {
         let end = self.began.after(self.now.at.saturating_duration_since(self.began.at) + time);
         while self.events.peek().is_some_and(|Reverse(due)| due.0 <= end.at) {
@@ -269,10 +269,10 @@ impl World {
     fn step(&mut self) {
         let Some(Reverse(Due(at, _, event))) = self.events.pop() else { return };
         self.now = self.began.after(at.saturating_duration_since(self.began.at));
-        self.happen(event);
+        self.handle_event(event);
     }
 
-    /// Does a job and waits for its end.
+    /// Runs a job to its end.
     pub(super) fn job(&mut self, at: usize, job: Job) -> Outcome {
         let now = self.now;
         let query = self.members[at].dht.start(now, job).expect("room for a job");
@@ -287,7 +287,7 @@ impl World {
         }
     }
 
-    /// Members that are there and serve.
+    /// Indices of the members that are present and serve.
     pub(super) fn servers(&self) -> Vec<usize> {
         (0..self.members.len()).filter(|at| self.members[*at].alive && self.members[*at].record.is_some()).collect()
     }
