@@ -1,8 +1,8 @@
-"""Measures this project against plain QUIC (quinn) on this machine, in one run: the same work, taking turns, a few
-rounds, the median of each and their ratio.
+"""Benchmark: Polypeer against plain QUIC (quinn) on this machine. Both do the same work in turn, for a few rounds; the
+table shows the median of each and their ratio.
 
 bulk       one stream from a plugin to its twin on another node, through both gateways and both network cores
-requests   32 bytes there and back, one after another
+requests   requests of 32 bytes with replies of 32 bytes, one after another
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Run = Callable[[str, int], "list[float]"]
 
 
 def plain(address: str) -> Run:
-    """Runs the work on plain quinn."""
+    """Returns what runs the work on plain quinn."""
 
     def run(work: str, amount: int) -> list[float]:
         done = subprocess.run([BUILT / "plain", work, address, str(amount)], check=True, capture_output=True, text=True)
@@ -42,7 +42,7 @@ def plain(address: str) -> Run:
 
 
 def polypeer(box: Toolbox, peer: str) -> Run:
-    """Runs the work between two plugins."""
+    """Returns what runs the work between two plugins."""
 
     def run(work: str, amount: int) -> list[float]:
         seconds: list[float] = box.do(work, timeout_s=120, peer=peer, amount=amount)
@@ -52,7 +52,7 @@ def polypeer(box: Toolbox, peer: str) -> Run:
 
 
 def compare(work: str, amount: int, runs: dict[str, Run]) -> dict[str, list[float]]:
-    """Seconds of all rounds, by name; the two take turns, so that a busy moment of the machine hits both."""
+    """Returns the seconds of all rounds, by name. The two take turns, so that a busy moment hits both."""
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(ROUNDS):
         for name, run in runs.items():
@@ -61,12 +61,12 @@ def compare(work: str, amount: int, runs: dict[str, Run]) -> dict[str, list[floa
 
 
 def print_line(name: str, values: dict[str, float], unit: str, ratio: float) -> None:
-    """One line of the table."""
+    """Prints one line of the table."""
     print(f"{name:<34} {values['plain']:>10.1f} {values['polypeer']:>10.1f} {unit:<6} {ratio:>6.2f}")
 
 
 def measure(runs: dict[str, Run]) -> None:
-    """Both kinds of work, as a table. The ratio is Polypeer's figure over plain QUIC's."""
+    """Measures both kinds of work and prints the table. The ratio is Polypeer's figure divided by plain QUIC's."""
     print(f"{'':<34} {'plain QUIC':>10} {'polypeer':>10} {'':<6} {'ratio':>6}")
     bulk = compare("bulk", BULK_BYTES, runs)
     speed = {name: BULK_BYTES / 1e6 / statistics.median(seconds) for name, seconds in bulk.items()}

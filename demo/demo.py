@@ -1,7 +1,7 @@
-"""Two nodes on this machine at work, step by step; ends with figures, and with status 0 only if everything was true.
+"""Demo: two nodes on this machine at work, step by step. Ends with figures; the status is 0 only if every step passed.
 
-Everything is done by the public command line (`polypeer … --json`), on homes in a temporary folder, over loopback only.
-`make demo` builds what this runs.
+It uses only the public command line (`polypeer … --json`), on homes in a temporary folder, over loopback.
+`make demo` builds the programs and runs it.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ STARTED = time.monotonic()
 
 
 def say(text: str) -> None:
-    """One line with the time since the start."""
+    """Prints a line with the time since the start."""
     print(f"{time.monotonic() - STARTED:5.1f} s  {text}", flush=True)
 
 
 def shown(node_id: str) -> str:
-    """A node id as people recognise it."""
+    """Returns the beginning of a node id."""
     return f"{node_id[:8]}…"
 
 
 class Demo:
-    """The two nodes and what was measured."""
+    """The two nodes and the figures measured."""
 
     def __init__(self, folder: Path) -> None:
-        """Makes the homes; nothing runs yet."""
+        """Makes the homes; starts nothing."""
         network = "demo-" + uuid.uuid4().hex[:12]
         self.folder = folder
         self.alice = Node(folder / "alice", lan=network, bundled_apps=True)
@@ -55,7 +55,7 @@ class Demo:
         self.figures.append((name, value))
 
     def run(self) -> None:
-        """All steps in order; an AssertionError says which one was not true."""
+        """Runs all steps in order. Raises AssertionError for the step that failed."""
         self.find_each_other()
         self.talk()
         self.move_a_file()
@@ -63,7 +63,7 @@ class Demo:
         self.sum_up()
 
     def find_each_other(self) -> None:
-        """Discovery on the local network."""
+        """Lets the nodes find each other on the local network."""
         say("two nodes start, each with its own home and key")
         self.alice.start()
         started = time.monotonic()
@@ -77,7 +77,7 @@ class Demo:
         self.note("found on the local network", f"{took * 1000:.0f} ms after the second node's start")
 
     def talk(self) -> None:
-        """A Python plugin and its twin."""
+        """Lets a Python plugin talk to its twin on the other node."""
         for node in (self.alice, self.bob):
             node.install(HERE / "plugins" / "twins")
         say("a Python plugin runs on both; it looks for its twin")
@@ -89,13 +89,13 @@ class Demo:
         self.note("request and answer, Python to Python", f"{report['median_ms']} ms (median)")
 
     def greetings(self) -> list[str]:
-        """What alice's twin said and heard, once both happened."""
+        """Returns alice's log lines of both greetings; empty until both are there."""
         lines = self.alice.cli("plugin", "logs", "-n", "10000", "twins").ok().out.splitlines()
         said = [line[line.index(word) :] for word in ("my twin says", "I said") for line in lines if word in line]
         return said if len(said) == 2 else []
 
     def report(self) -> dict[str, Any]:
-        """The newest report of alice's twin."""
+        """Returns the newest report of alice's twin."""
         lines = self.alice.cli("plugin", "logs", "-n", "10000", "twins").ok().out.splitlines()
         reports = [line[line.index("{") :] for line in lines if '"asked"' in line]
         assert reports, "the twins have not reported yet"
@@ -103,7 +103,7 @@ class Demo:
         return newest
 
     def move_a_file(self) -> None:
-        """The bundled Go plugin moves a file; its digest is taken by somebody else."""
+        """Transfers a file by the bundled Go plugin, and compares digests that the demo computes itself."""
         source, target = self.folder / "film.bin", self.folder / "fetched.bin"
         digest = hashlib.sha256()
         with source.open("wb") as file:
@@ -120,14 +120,14 @@ class Demo:
         started = time.monotonic()
         self.bob.cli("get", link, "--output", str(target), timeout_s=120).ok()
         took = time.monotonic() - started
-        say(f"bob has it after {took:.1f} s, every chunk verified by BLAKE3 on the way")
+        say(f"bob has it after {took:.1f} s, every chunk verified by BLAKE3 on arrival")
         assert digest_of(target) == digest.hexdigest(), "the fetched file differs"
-        say(f"sha256 of both files, taken by neither plugin: {digest.hexdigest()[:16]}… is the same")
+        say(f"sha256 of both files, computed by neither plugin: {digest.hexdigest()[:16]}… is the same")
         speed = FILE_MIB * MIB / 1e6
         self.note(f"file of {FILE_MIB} MiB, node to node", f"{speed / took:.0f} MB/s (offered in {added:.1f} s)")
 
     def stop_a_hog(self) -> None:
-        """A plugin over its memory limit is stopped; the others do not notice."""
+        """Runs a plugin that exceeds its memory limit: it is stopped, and the other plugins go on."""
         before, pids = self.report(), self.pids()
         say("a plugin on alice's node takes all the memory it can; its limit is 64 MiB")
         started = time.monotonic()
@@ -138,30 +138,30 @@ class Demo:
         say(f"  it is stopped: {reason}")
         assert "out of memory" in reason, reason
         assert "64 MiB" in reason, reason
-        until("the twins ask on", lambda: self.report()["answered"] > before["answered"] + 50)
+        until("the twins go on asking", lambda: self.report()["answered"] > before["answered"] + 50)
         after = self.report()
         assert after["asked"] - after["answered"] == 0, f"questions without an answer: {after}"
         assert self.pids() == pids, "another process was restarted"
-        say(f"  the twins asked on meanwhile: {after['answered']} questions, none without an answer")
+        say(f"  the twins went on meanwhile: {after['answered']} questions, none without an answer")
         self.note("plugin over its memory limit", f"stopped {took * 1000:.0f} ms after its installation began")
         self.note(
             "questions between the twins", f"{after['answered']}, none lost, worst {after['worst_ms']} ms at the end"
         )
 
     def hog_stopped(self) -> dict[str, Any]:
-        """The hog's info once it does not run any more."""
+        """Returns the hog's info; fails while it runs."""
         info = self.alice.plugin("hog")
         assert info["state"] in ("stopped", "failed") and info.get("exit_reason"), info["state"]
         return info
 
     def pids(self) -> dict[str, int]:
-        """Processes that must not change."""
+        """Returns the pids of the processes that must not change."""
         status = self.alice.json("status")
         found = {name: self.alice.plugin(name)["pid"] for name in ("twins", "files", "chat")}
         return {**found, "netcore": status["netcore"]["pid"]}
 
     def sum_up(self) -> None:
-        """Memory and restarts, then the table."""
+        """Adds figures of memory, traffic and restarts."""
         status = self.alice.json("status")
         assert self.alice.daemon is not None
         self.note("memory: supervisor", f"{rss_bytes(self.alice.daemon.pid) / MIB:.1f} MiB")
@@ -189,12 +189,12 @@ def digest_of(path: Path) -> str:
 
 
 def stop(*_: object) -> NoReturn:
-    """Ends the demo in order, for whatever signal."""
+    """Handles a signal: ends the demo with its cleanup."""
     raise KeyboardInterrupt
 
 
 def main() -> int:
-    """Runs the demo and cleans up whatever happens."""
+    """Runs the demo and always cleans up."""
     if not POLYPEER.exists():
         print(f"{POLYPEER} is not built; run `make demo`", file=sys.stderr)
         return 1
@@ -211,7 +211,7 @@ def main() -> int:
             print("\nstopped", file=sys.stderr)
             return 130
         except Exception as error:
-            print(f"\nnot true: {error}", file=sys.stderr)
+            print(f"\nfailed: {error}", file=sys.stderr)
             for node in (demo.alice, demo.bob):
                 with contextlib.suppress(OSError):
                     print(

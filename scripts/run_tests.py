@@ -1,9 +1,9 @@
-"""Runs the test suites one after another and sums them up: one line per suite, the tail of whatever failed, a table,
-the tests that failed and why, and last the counts. `make test` calls it in the virtual environment, after the build.
+"""Runs the test suites one after another. Prints one line per suite, the tail of each failed suite's output, a table,
+the failed tests with reasons, and last the counts. `make test` runs it in the virtual environment after the build.
 
     run_tests.py [SUITE…]     all suites, or only the named ones
 
-What a suite printed is kept in target/test-logs/SUITE.log. The status is 1 if any test failed or a suite did not run.
+A suite's output is kept in target/test-logs/SUITE.log. The status is 1 if a test failed or a suite did not run.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from suite_results import Failure, Results, cargo_results, go_results, pytest_re
 
 ROOT = Path(__file__).resolve().parent.parent
 LOGS = ROOT / "target" / "test-logs"
-# Lines of a failed suite's output that are shown; the rest is in its log.
+# Lines shown of a failed suite's output; the rest is in its log.
 TAIL = 80
-# Lines at the very end about the tests that failed: a console that keeps only the last screen still tells what failed.
+# Lines about failed tests at the very end: they fit a console that keeps only the last screen.
 FAILURE_LINES = 20
-# Of one test, where it said more, and the columns of a line.
+# Most lines shown of one failed test, and most columns of a line.
 REASON_LINES = 4
 REASON_COLUMNS = 300
-# A suite that has not ended by then hangs. The longest builds its test binaries first, and takes 8 min on two cores.
+# Timeout of a suite. The longest one builds its test binaries first, and takes 8 min on two cores.
 SUITE_TIMEOUT_S = 40 * 60
 
 
 @dataclass
 class Suite:
-    """One command that runs tests, and how to read its results off what it left behind."""
+    """A command that runs tests, and the reader of its results."""
 
     name: str
     command: list[str]
@@ -44,7 +44,7 @@ class Suite:
 
 
 def suites() -> list[Suite]:
-    """All suites, quickest to blame first: parts before the whole."""
+    """Returns all suites, parts before the whole: a failure in a part is easier to locate."""
     found = [Suite("rust", ["cargo", "test", "--workspace", "--locked", "--no-fail-fast"], ROOT, cargo_results)]
     for name, folder in [("python-sdk", "sdk-python"), ("chat", "contrib/apps/chat")]:
         found.append(pytest_suite(name, ROOT / folder))
@@ -56,24 +56,24 @@ def suites() -> list[Suite]:
 
 
 def has_tests(folder: Path) -> Iterator[Path]:
-    """Files a runner would take for tests."""
+    """Yields files that a runner takes for tests."""
     for pattern in ("Cargo.toml", "**/test_*.py", "**/*_test.go"):
         yield from folder.glob(pattern)
 
 
 def pytest_suite(name: str, folder: Path) -> Suite:
-    """The pytest suite in a folder."""
+    """Makes the pytest suite of a folder."""
     report = LOGS / f"{name}.xml"
     command = [sys.executable, "-m", "pytest", "-q", "--color=no", "-p", "no:cacheprovider", f"--junitxml={report}"]
     return Suite(name, command, folder, pytest_results)
 
 
 def run(suite: Suite) -> Results:
-    """Runs one suite. A suite that did not run to its end counts as one failure at least."""
+    """Runs a suite. One that did not run to its end counts as at least one failure."""
     log = LOGS / f"{suite.name}.log"
     log.with_suffix(".xml").unlink(missing_ok=True)
     with log.open("wb") as out:
-        # A group of its own: what hangs is often not the runner but what it started.
+        # In its own process group: often not the runner hangs but a process that it started.
         process = subprocess.Popen(
             suite.command,
             cwd=suite.folder,
@@ -98,12 +98,12 @@ def run(suite: Suite) -> Results:
         results.failures.append(Failure("(did not run to its end)", [line for line in tail if line][-REASON_LINES:]))
     if results.failed:
         print("\n".join(tail))
-        print(f"  all of it: {log.relative_to(ROOT)}")
+        print(f"  full log: {log.relative_to(ROOT)}")
     return results
 
 
 def failure_report(failures: list[tuple[str, Failure]]) -> list[str]:
-    """Names the tests that failed, and shares out the rest of FAILURE_LINES for what they said."""
+    """Names the failed tests, and shares the rest of FAILURE_LINES among their reasons."""
     shown = failures[:FAILURE_LINES]
     each = min(REASON_LINES, FAILURE_LINES // len(shown) - 1) if shown else 0
     report = []
@@ -122,7 +122,7 @@ def main() -> int:
     unknown = set(wanted) - {suite.name for suite in chosen}
     if unknown:
         names = ", ".join(suite.name for suite in suites())
-        print(f"no suite is called {', '.join(sorted(unknown))}; there are: {names}", file=sys.stderr)
+        print(f"unknown suite: {', '.join(sorted(unknown))}; suites: {names}", file=sys.stderr)
         return 2
     LOGS.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("POLYPEER_BIN", str(ROOT / "target" / "release"))

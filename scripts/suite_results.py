@@ -1,5 +1,5 @@
-"""Reads what a test suite left behind: how many tests passed, and which failed and why. run_tests.py calls the reader
-that fits the suite's runner, with the path of its log.
+"""Readers of test suites' results: how many tests passed, and which failed and why. run_tests.py calls the reader of
+the suite's runner with the path of its log.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ class Failure:
     """A test that failed."""
 
     test: str
-    # What it said of the cause, the telling line first; may be empty.
+    # Its message, the most telling line first; may be empty.
     reason: list[str]
 
 
 @dataclass
 class Results:
-    """How the tests of one suite ended. `failures` may name fewer tests than `failed` counts."""
+    """Results of one suite's tests. `failures` may name fewer tests than `failed` counts."""
 
     passed: int = 0
     failed: int = 0
@@ -54,11 +54,11 @@ def cargo_results(log: Path) -> Results:
         counts = r"^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored"
         for passed, failed, ignored in re.findall(counts, text, re.M):
             total += Results(int(passed), int(failed), int(ignored))
-        # The first of two lists called "failures:" holds what the tests wrote, the second one their names.
+        # The first of two lists headed "failures:" holds the tests' output, the second one their names.
         for names in re.findall(r"^failures:\n((?:    .+\n)+)", text, re.M):
             for test in names.split("\n")[:-1]:
                 total.failures.append(Failure(f"{binary} {test.strip()}", panic(text, test.strip())))
-        # Without a result the binary died or was stopped; a test that cargo found slow may be the one to blame.
+        # Without a result the binary crashed or was stopped; a test that cargo reported as slow may be the cause.
         if "\nrunning " in text and "\ntest result: " not in text:
             slow = re.findall(r"^test (.+) has been running for over", text, re.M)
             running = [test for test in slow if not re.search(rf"^test {re.escape(test)} \.\.\. ", text, re.M)]
@@ -68,7 +68,7 @@ def cargo_results(log: Path) -> Results:
 
 
 def panic(text: str, test: str) -> list[str]:
-    """The message a Rust test failed with and where, without the backtrace."""
+    """Returns a failed Rust test's message and its place, without the backtrace."""
     written = re.search(rf"^---- {re.escape(test)} stdout ----\n(.*?)(?=^---- |^failures:$)", text, re.M | re.S)
     if written is None:
         return []
@@ -78,7 +78,7 @@ def panic(text: str, test: str) -> list[str]:
 
 
 def go_results(log: Path) -> Results:
-    """Counts top-level tests in the output of `go test -json`, and turns the log into the text a person reads."""
+    """Counts top-level tests in the output of `go test -json`, and replaces the log by its readable text."""
     total, text = Results(), []
     written: defaultdict[str, list[str]] = defaultdict(list)
     for line in log.read_text(errors="replace").splitlines():
@@ -105,7 +105,7 @@ def go_results(log: Path) -> Results:
 
 
 def pytest_results(log: Path) -> Results:
-    """Reads the JUnit file that lies beside the log."""
+    """Reads the JUnit file beside the log."""
     total = Results()
     report = log.with_suffix(".xml")
     if not report.exists():
@@ -121,5 +121,5 @@ def pytest_results(log: Path) -> Results:
 
 
 def lines(text: str) -> list[str]:
-    """The lines that hold something."""
+    """Returns the non-empty lines, stripped."""
     return [line.strip() for line in text.splitlines() if line.strip()]

@@ -1,4 +1,4 @@
-"""What the end-to-end tests share: nodes that are stopped after each test, with nothing left."""
+"""Fixtures of the end-to-end tests: nodes that are stopped after each test and leave nothing behind."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ MakeNode = Callable[..., Node]
 
 
 def pytest_sessionstart() -> None:
-    """Says early what is missing."""
+    """Fails early if something is not built."""
     if not POLYPEER.exists():
         pytest.exit(f"{POLYPEER} is not built; run `make build`, or set POLYPEER_BIN", returncode=2)
 
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """An empty folder with a short path: sockets live below it."""
+    """An empty folder with a short path, because sockets lie below it."""
     made = Path(tempfile.mkdtemp(prefix="pp-"))
     yield made
     shutil.rmtree(made, ignore_errors=True)
@@ -40,7 +40,7 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture
 def make_node(folder: Path, request: pytest.FixtureRequest) -> Iterator[MakeNode]:
-    """Makes nodes by name. At the end all are stopped, in order, and nothing of them may be left."""
+    """A function that makes nodes by name. At the end all are stopped, and none may leave anything behind."""
     nodes: list[Node] = []
 
     def make(name: str, **options: Any) -> Node:
@@ -66,13 +66,13 @@ def make_node(folder: Path, request: pytest.FixtureRequest) -> Iterator[MakeNode
 
 @pytest.fixture
 def lan() -> str:
-    """A network name that no other test's nodes have."""
+    """A network name used by no other test."""
     return "test-" + uuid.uuid4().hex[:12]
 
 
 @pytest.fixture
 def pair(make_node: MakeNode) -> tuple[Toolbox, Toolbox]:
-    """Two nodes that are connected, each with the Python toolbox."""
+    """Two connected nodes, each with the Python toolbox."""
     boxes = []
     for name in ("a", "b"):
         node = make_node(name).start()
@@ -84,7 +84,7 @@ def pair(make_node: MakeNode) -> tuple[Toolbox, Toolbox]:
 
 @pytest.fixture(scope="session")
 def go_plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the Go toolbox, built."""
+    """The built Go toolbox as a plugin's folder."""
     made = tmp_path_factory.mktemp("go") / "toolbox-go"
     made.mkdir()
     shutil.copy(PLUGINS / "toolbox-go" / "plugin.toml", made)
@@ -95,7 +95,7 @@ def go_plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def go_pair(make_node: MakeNode, go_plugin: Path) -> tuple[Toolbox, Toolbox]:
-    """Two nodes that are connected, each with the Go toolbox."""
+    """Two connected nodes, each with the Go toolbox."""
     boxes = []
     for name in ("a", "b"):
         node = make_node(name).start()

@@ -1,7 +1,7 @@
-"""Real nodes for the end-to-end tests and the demo: starts the built binaries in homes of their own, drives them by
-their public command line, and finds whatever they leave behind. Standard library only.
+"""Real nodes for the end-to-end tests and the demo: starts the built binaries in their own homes, drives them by
+the public command line, and finds what they leave behind. Standard library only.
 
-`Node` is one daemon with its home. Everything that waits polls for what it waits for, with a deadline (`until`).
+`Node` is a daemon with its home. All waits poll a condition until a deadline (`until`).
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(os.environ.get("POLYPEER_BIN") or ROOT / "target" / "release")
 POLYPEER = BIN / "polypeer"
 
-# Longest wait for anything; what takes this long on a busy machine is broken.
+# Deadline of every wait; anything slower is broken, even on a busy machine.
 DEADLINE_S = 30.0
-# Between two looks at something that is waited for.
+# Interval between two polls of a condition.
 LOOK_EVERY_S = 0.02
 
 T = TypeVar("T")
 
 
 class TimedOut(AssertionError):
-    """What was waited for did not happen; says what was seen last."""
+    """A condition was not met in time; the text gives its last value."""
 
 
 def until(what: str, look: Callable[[], Optional[T]], deadline_s: float = DEADLINE_S) -> T:
-    """Looks until there is something true, and returns it.
+    """Polls `look` until it returns something true, and returns that.
 
-    An exception of `look` other than an AssertionError ends the waiting. Raises TimedOut with the last thing seen.
+    An exception of `look` other than AssertionError ends the wait. Raises TimedOut with the last value or error.
     """
     ends = time.monotonic() + deadline_s
     seen: object = None
@@ -55,7 +55,7 @@ def until(what: str, look: Callable[[], Optional[T]], deadline_s: float = DEADLI
 
 @dataclass
 class Result:
-    """How a command ended."""
+    """Exit status and output of a command."""
 
     args: Sequence[str]
     code: int
@@ -64,17 +64,17 @@ class Result:
 
     @property
     def json(self) -> Any:
-        """The document a `--json` command printed."""
+        """The document that a `--json` command printed."""
         return json.loads(self.out)
 
     def ok(self) -> Result:
-        """This, after making sure that the command succeeded."""
+        """Returns itself; fails unless the command succeeded."""
         assert self.code == 0, f"{' '.join(self.args)} ended with {self.code}\n{self.out}{self.err}"
         return self
 
 
 class Node:
-    """One node: a home, and while it runs, a daemon on it."""
+    """A node: a home, and a daemon on it while it runs."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class Node:
         bundled_apps: bool = False,
         config: str = "",
     ) -> None:
-        """Writes `config.toml`; nothing runs yet.
+        """Writes `config.toml`; starts nothing.
 
         `lan` names the network whose nodes find each other; without it local discovery is off. `config` is appended
         to `config.toml`.
@@ -103,7 +103,7 @@ class Node:
     # The daemon.
 
     def spawn(self, *args: str, env: Optional[Mapping[str, str]] = None) -> subprocess.Popen[bytes]:
-        """Starts the daemon and waits for nothing. Its standard error goes to `self.log`."""
+        """Starts the daemon without waiting for it. Its standard error goes to `self.log`."""
         with self.log.open("ab") as log:
             self.daemon = subprocess.Popen(
                 self.command("run", *args),
@@ -116,7 +116,7 @@ class Node:
         return self.daemon
 
     def start(self, *args: str) -> Node:
-        """Starts the daemon and waits until it answers and netcore runs."""
+        """Starts the daemon, and waits until it answers and netcore runs."""
         daemon = self.spawn(*args)
 
         def ready() -> bool:
@@ -127,16 +127,16 @@ class Node:
         return self
 
     def fail(self, why: str) -> bool:
-        """Ends a wait for a daemon that is gone, with its log."""
+        """Raises RuntimeError with the log of a daemon that has ended."""
         raise RuntimeError(f"{why}\n{self.log.read_text(errors='replace')[-4000:]}")
 
     def netcore_ready(self) -> bool:
-        """Whether the daemon answers and its netcore does."""
+        """Whether the daemon and its netcore answer."""
         result = self.cli("status", "--json")
         return result.code == 0 and result.json["netcore"]["state"] in ("running", "ready")
 
     def stop(self, *, force: bool = True) -> None:
-        """Stops the daemon as an operator would; with `force` also whatever that leaves. Safe to call at any time."""
+        """Stops the daemon as an operator would; with `force` also kills what that leaves. Safe to call at any time."""
         if self.daemon is not None:
             if self.daemon.poll() is None:
                 self.daemon.send_signal(signal.SIGTERM)
@@ -150,12 +150,12 @@ class Node:
             self.sweep()
 
     def sweep(self) -> None:
-        """Kills every process of this node that is left."""
+        """Kills every remaining process of this node."""
         for pid in processes_of(self.home):
             kill(pid)
 
     def kill_supervisor(self) -> None:
-        """`kill -9` of the supervisor."""
+        """Sends SIGKILL to the supervisor."""
         assert self.daemon is not None
         self.daemon.kill()
         self.daemon.wait()
@@ -164,18 +164,18 @@ class Node:
     # Its command line.
 
     def command(self, *args: str) -> list[str]:
-        """The words of a command on this home."""
+        """Returns the arguments of a command on this home."""
         return [str(POLYPEER), "--home", str(self.home), *args]
 
     def cli(self, *args: str, stdin: Optional[bytes] = None, timeout_s: float = 60) -> Result:
-        """Runs one command on this home to its end."""
+        """Runs a command on this home to its end."""
         done = subprocess.run(
             self.command(*args), input=stdin or b"", capture_output=True, timeout=timeout_s, check=False
         )
         return Result(args, done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
 
     def json(self, *args: str) -> Any:
-        """The document of a command that must succeed."""
+        """Runs a command with `--json`, which must succeed, and returns its document."""
         return self.cli(*args, "--json").ok().json
 
     def start_cli(self, *args: str, **options: Any) -> subprocess.Popen[bytes]:
@@ -190,7 +190,7 @@ class Node:
 
     @property
     def ticket(self) -> str:
-        """What lets a stranger dial this node."""
+        """The node's ticket."""
         return self.cli("ticket").ok().out.strip()
 
     def peers(self) -> list[dict[str, Any]]:
@@ -205,7 +205,7 @@ class Node:
         return next(entries, None)
 
     def meet(self, other: Node) -> None:
-        """Makes the two know each other by ticket, and waits until both see the link."""
+        """Adds the other node by its ticket, and waits until both see the link."""
         self.cli("peers", "add", other.ticket).ok()
         until("the nodes are connected", lambda: self.connected_to(other) and other.connected_to(self))
 
@@ -223,7 +223,7 @@ class Node:
         return info
 
     def wait_plugin(self, plugin: str, state: str = "ready", deadline_s: float = DEADLINE_S) -> dict[str, Any]:
-        """Waits for a plugin's state and returns its `plugin info`."""
+        """Waits until a plugin is in a state, and returns its `plugin info`."""
 
         def look() -> dict[str, Any]:
             info = self.plugin(plugin)
@@ -234,7 +234,7 @@ class Node:
 
 
 def write_plugin(folder: Path, manifest: str, files: Optional[Mapping[str, str]] = None) -> Path:
-    """Makes a plugin's folder: its manifest and its files by name; returns the folder."""
+    """Writes a plugin's manifest and files, by name, into its folder, and returns the folder."""
     folder.mkdir(parents=True)
     (folder / "plugin.toml").write_text(manifest)
     for name, text in (files or {}).items():
@@ -247,13 +247,13 @@ def write_plugin(folder: Path, manifest: str, files: Optional[Mapping[str, str]]
 
 
 def kill(pid: int, number: int = signal.SIGKILL) -> None:
-    """Sends a signal; a process that is gone is fine."""
+    """Sends a signal, unless the process is gone."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
 
 
 def alive(pid: int) -> bool:
-    """Whether a process exists and is no zombie."""
+    """Whether a process exists and is not a zombie."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
@@ -262,12 +262,12 @@ def alive(pid: int) -> bool:
 
 
 def all_pids() -> Iterator[int]:
-    """Every process of the machine that is alive."""
+    """Yields every live process of the machine."""
     return (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit() and alive(int(entry.name)))
 
 
 def mentions(pid: int, text: str) -> bool:
-    """Whether a process has a text in its command line or environment."""
+    """Whether a process's command line or environment contains a text."""
     for name in ("cmdline", "environ"):
         try:
             if text.encode() in Path(f"/proc/{pid}/{name}").read_bytes():
@@ -278,20 +278,20 @@ def mentions(pid: int, text: str) -> bool:
 
 
 def processes_of(home: Path) -> list[int]:
-    """Every process of a node, daemonised grandchildren included: the home is in their command line or environment."""
+    """Returns every process of a node, daemonised grandchildren included: command line or environment name the home."""
     own = {os.getpid(), os.getppid()}
     return [pid for pid in all_pids() if pid not in own and mentions(pid, str(home))]
 
 
 def nothing_left(node: Node, *markers: str) -> bool:
-    """For `until`: true once no process of the node is left, nor one that mentions a marker."""
+    """Condition for `until`: no process of the node is left, and none that mentions a marker."""
     left = {*processes_of(node.home), *(pid for pid in all_pids() for marker in markers if mentions(pid, marker))}
     assert not left, [describe(pid) for pid in left]
     return True
 
 
 def describe(pid: int) -> str:
-    """A process for an error text."""
+    """Describes a process for an error text."""
     try:
         return f"{pid} " + Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
     except OSError:
@@ -299,6 +299,6 @@ def describe(pid: int) -> str:
 
 
 def rss_bytes(pid: int) -> int:
-    """Memory of one process that is in use now."""
+    """Resident memory of a process, bytes."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")

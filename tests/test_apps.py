@@ -1,4 +1,4 @@
-"""The bundled apps, driven as an operator does: files by link, verified and resumed; chat line by line."""
+"""The bundled apps, driven by the command line: files by link, verified and resumed; chat line by line."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_link_that_nobody_serves_is_an_error_with_a_hint(nodes: Nodes, folder: P
 
 
 class Chat:
-    """A `polypeer chat` under way: lines in, lines out."""
+    """A running `polypeer chat`: lines in, lines out."""
 
     def __init__(self, node: Node, peer: str) -> None:
         self.process = node.start_cli("chat", peer)
@@ -113,7 +113,7 @@ class Chat:
             self.lines.put(line.decode())
 
     def say(self, text: str) -> None:
-        """Types a line."""
+        """Enters a line."""
         assert self.process.stdin is not None
         self.process.stdin.write(text.encode() + b"\n")
         self.process.stdin.flush()
@@ -127,7 +127,7 @@ class Chat:
                 return any(text in line for line in self.seen)
 
     def end(self) -> int:
-        """Ends the input, as Ctrl-D does."""
+        """Ends the input, like Ctrl-D."""
         assert self.process.stdin is not None
         self.process.stdin.close()
         return self.process.wait(20)
@@ -135,7 +135,7 @@ class Chat:
 
 @pytest.fixture
 def chats(nodes: Nodes) -> Iterator[tuple[Chat, Chat]]:
-    """Both ends of a conversation."""
+    """Both ends of a chat."""
     a, b = nodes
     both = Chat(a, b.id), Chat(b, a.id)
     yield both

@@ -1,4 +1,4 @@
-"""Bad input of every kind: one clear error with a hint, or it just works; and nothing that was stored is lost."""
+"""Bad input of every kind: it gives one clear error with a hint or is accepted, and no stored data is lost."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 
 def one_clear_error(result: Result, *fragments: str) -> None:
-    """Asserts that a command failed with an error a person can act on."""
+    """Asserts that a command failed with an error and a hint."""
     assert result.code in (1, 2, 4), result
     assert "panicked" not in result.err, result.err
     assert len(result.err.strip().splitlines()) <= 12, result.err
@@ -71,7 +71,7 @@ def node(make_node: MakeNode) -> Node:
 
 @pytest.mark.parametrize("case", BAD_MANIFESTS)
 def test_bad_manifest_is_refused_with_its_place(case: str, folder: Path) -> None:
-    """Without a daemon: checking a manifest needs none."""
+    """Runs without a daemon: checking a manifest needs none."""
     manifest, fragments = BAD_MANIFESTS[case]
     plugin = write_plugin(folder / "plugin", manifest or "", {"main.py": ""})
     if manifest is None:
@@ -116,7 +116,7 @@ def test_install_without_a_terminal_asks_for_yes(node: Node) -> None:
 
 @NEEDS_ROOT
 def test_unreadable_folder_is_refused_to_a_user(folder: Path) -> None:
-    """As a user who is not root, since root reads everything."""
+    """Runs as a user other than root, who may read everything."""
     home = folder / "home"
     plugin = write_plugin(folder / "good", GOOD, {"main.py": ""})
     node = Node(home)
@@ -244,7 +244,7 @@ def test_home_with_a_path_of_200_characters_works(long_home: Path) -> None:
 
 @pytest.fixture
 def small_disk(folder: Path) -> Iterator[Path]:
-    """A file system of 4 MiB."""
+    """A mounted file system of 4 MiB."""
     disk = folder / "disk"
     disk.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)], check=True)
@@ -286,7 +286,7 @@ def test_full_disk_loses_nothing_that_was_stored(small_disk: Path, folder: Path)
 
 
 def fill(path: Path) -> None:
-    """Writes until there is no space left."""
+    """Fills the file system."""
     with path.open("wb", buffering=0) as file:
         for size in (65_536, 1024, 1):
             while True:

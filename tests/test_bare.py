@@ -1,4 +1,4 @@
-"""A plugin written from `ipc-protocol/SPEC.md` alone works with plugins that use an SDK."""
+"""A plugin written from `ipc-protocol/SPEC.md` alone, together with plugins that use an SDK."""
 
 from __future__ import annotations
 

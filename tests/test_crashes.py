@@ -1,4 +1,4 @@
-"""`kill -9` of each process: who notices, who goes on, what comes back, and that nothing is left."""
+"""`kill -9` of each process: what notices, goes on and restarts, and that nothing is left behind."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from conftest import PLUGINS, MakeNode
 from harness import Node, all_pids, kill, mentions, nothing_left, processes_of, until, write_plugin
 from toolbox import OrderFailed, Toolbox
 
-# What the project promises; not a measurement.
+# The project's promise, seconds; not a measurement.
 PROMISED_S = 3.0
 Pair = tuple[Toolbox, Toolbox]
 
 
 def pids(node: Node) -> dict[str, int]:
-    """The processes of a node by name."""
+    """Returns the pids of a node's processes by name."""
     found = {plugin["id"]: node.plugin(plugin["id"])["pid"] for plugin in node.json("status")["plugins"]}
     return {**found, "netcore": node.json("status")["netcore"]["pid"]}
 
@@ -97,7 +97,7 @@ def test_killed_plugin_is_restarted_and_the_others_are_undisturbed(pair: Pair) -
 
 
 def restarted(node: Node, plugin: str, old_pid: int) -> Any:
-    """The plugin's info once it runs as another process."""
+    """Returns the plugin's info once it runs as another process."""
     info = node.plugin(plugin)
     return info if info["state"] == "ready" and info["pid"] != old_pid else None
 

@@ -1,4 +1,4 @@
-"""How nodes find each other: what the status says of each source, settings, and nodes that only serve newcomers."""
+"""Discovery: sources in the status, settings, and seeds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ STATES = {"off", "idle", "asking", "working", "failing"}
 
 
 def sources(node: Node) -> dict[str, dict[str, Any]]:
-    """The sources of `status` by name."""
+    """Returns the sources of `status` by name."""
     return {source["name"]: source for source in node.json("status")["sources"]}
 
 

@@ -16,7 +16,7 @@ EXAMPLES = ROOT / "contrib" / "examples"
 
 
 def built(folder: Path, name: str) -> Path:
-    """A Go example as a plugin's folder."""
+    """Builds a Go example, and returns its plugin folder."""
     made = folder / "built" / name
     made.mkdir(parents=True)
     shutil.copy(EXAMPLES / name / "plugin.toml", made)
@@ -26,21 +26,21 @@ def built(folder: Path, name: str) -> Path:
 
 
 def board(node: Node, plugin: str) -> set[tuple[str, str]]:
-    """What is on a board: the beginnings of the authors' ids, and the notices."""
+    """Returns the notices on a board, each with the beginning of its author's id."""
     said = node.cli("plugin", "logs", plugin).ok().out.splitlines()
     notices = (line.partition(" | ")[2].split(": ", 1) for line in said if " out | " in line)
     return {(notice[0], notice[1]) for notice in notices if len(notice) == 2 and len(notice[0]) == 10}
 
 
 def complete(node: Node, plugin: str, wanted: set[tuple[str, str]]) -> bool:
-    """Whether exactly these are on it."""
+    """Whether a board shows exactly these notices."""
     found = board(node, plugin)
     assert found == wanted, found
     return True
 
 
 def shows(node: Node, notice: tuple[str, str]) -> bool:
-    """Whether a board in Go has a notice."""
+    """Whether a Go board shows a notice."""
     return notice in board(node, "go-noticeboard")
 
 
@@ -67,17 +67,17 @@ def test_noticeboards_in_python_and_go_show_the_same(make_node: MakeNode, folder
 
 
 def said(node: Node, plugin: str, words: str) -> bool:
-    """Whether a plugin wrote this."""
+    """Whether a plugin's log contains `words`."""
     return words in node.cli("plugin", "logs", plugin).ok().out
 
 
 def refusals(node: Node, plugin: str) -> int:
-    """How often a board refused its own notice."""
+    """Returns how often a board refused its own notice."""
     return node.cli("plugin", "logs", plugin).ok().out.count("is no notice")
 
 
 def refused_again(node: Node, plugin: str, before: int) -> bool:
-    """Whether it did once more."""
+    """Whether a board refused its notice more than `before` times."""
     return refusals(node, plugin) > before
 
 

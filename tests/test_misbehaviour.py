@@ -1,4 +1,4 @@
-"""Plugins that misbehave hurt only themselves: the other plugin of the node is asked throughout."""
+"""Misbehaving plugins harm only themselves: another plugin of the node answers requests throughout."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ policy = "{restart}"
 ready = "none"
 """
 
-# What every bad plugin starts with: a connected socket to its gateway, its token, frames.
+# Beginning of every bad plugin: a socket connected to its gateway, its token, and functions for frames.
 PRELUDE = """
 import os, socket, struct, sys, time
 PATH = os.environ["POLYPEER_GATEWAY"]
@@ -61,7 +61,7 @@ def say(text):
     time.sleep(600)
 """
 
-# How a socket that is not a plugin's own may keep it out.
+# Errors by which another's socket may keep a plugin out.
 NO_WAY_IN = ("refused", "FileNotFoundError", "PermissionError", "ConnectionRefusedError")
 
 BAD = {
@@ -92,7 +92,7 @@ BAD = {
 
 @pytest.fixture
 def undisturbed(pair: Pair) -> Iterator[Pair]:
-    """Two nodes whose toolboxes ask each other to the end, from processes that must not change."""
+    """Two nodes whose toolboxes still answer each other at the end, from the same processes."""
     a, b = pair
     before = [(box.node.plugin("toolbox")["pid"], box.node.json("status")["netcore"]["pid"]) for box in pair]
     yield pair
@@ -103,7 +103,7 @@ def undisturbed(pair: Pair) -> Iterator[Pair]:
 
 
 def bad_plugin(node: Node, body: str, *, name: str = "bad", memory: str = "64MiB", restart: str = "never") -> Path:
-    """Installs a plugin with this program; returns where it says things."""
+    """Installs a plugin with this program, and returns the file of its result."""
     folder = node.home.parent / name
     manifest = MANIFEST.format(name=name, memory=memory, restart=restart)
     write_plugin(folder, manifest, {"main.py": PRELUDE + body + "\n"})
@@ -112,7 +112,7 @@ def bad_plugin(node: Node, body: str, *, name: str = "bad", memory: str = "64MiB
 
 
 def said(path: Path) -> str:
-    """Waits for what a bad plugin says in the end."""
+    """Waits for a bad plugin's result."""
     return until("the bad plugin came to its end", lambda: path.read_text() if path.exists() else "")
 
 
@@ -141,20 +141,20 @@ def test_local_protocol_is_not_reachable_from_a_peer(undisturbed: Pair) -> None:
 
 
 def environment(pid: int) -> dict[str, str]:
-    """A process's environment."""
+    """Returns a process's environment."""
     text = Path(f"/proc/{pid}/environ").read_bytes().decode()
     return dict(entry.split("=", 1) for entry in text.split("\0") if "=" in entry)
 
 
 def test_socket_and_token_of_another_plugin_are_of_no_use(undisturbed: Pair) -> None:
-    """The bad plugin is told both, as if it had guessed them."""
+    """Gives the bad plugin the other's socket and token, as if it had guessed them."""
     a, _ = undisturbed
     theirs = environment(a.node.plugin("toolbox")["pid"])
     body = f"""
 told = []
 try:
     s = socket.socket(socket.AF_UNIX); s.connect({theirs["POLYPEER_GATEWAY"]!r}); s.settimeout(20)
-    # Where sockets lie at the same place in each plugin's view, this is its own one: the other's token must not do.
+    # Where each plugin sees its socket at the same path, this is its own one: the other's token must be refused.
     s.sendall(hello(bytes.fromhex({theirs["POLYPEER_TOKEN"]!r})))
     answer = until_closed(s)
     told.append("refused" if answer[4:8] == struct.pack("<I", 0) else "welcomed")
@@ -193,7 +193,7 @@ say(told)
 
 
 def test_control_socket_wants_the_secret(undisturbed: Pair) -> None:
-    """A process of the same user that is no plugin, and does not know the secret."""
+    """Uses a process of the same user that is no plugin and does not know the secret."""
     a, _ = undisturbed
     body = json.dumps({"secret": "00" * 32, "version": 1}).encode()
     with socket.socket(socket.AF_UNIX) as connection:
@@ -209,7 +209,7 @@ def test_control_socket_wants_the_secret(undisturbed: Pair) -> None:
 
 
 def toolbox_as(name: str, serve: str, folder: Path) -> Path:
-    """A copy of the toolbox under another name that serves something else."""
+    """Copies the toolbox under another name and protocol."""
     plugin = shutil.copytree(PLUGINS / "toolbox", folder / name)
     manifest = (plugin / "plugin.toml").read_text()
     served = next(line for line in manifest.splitlines() if line.startswith("serve ="))
@@ -269,11 +269,11 @@ def test_plugin_that_always_crashes_is_given_up_with_a_reason(undisturbed: Pair)
 
 
 def in_states(node: Node, plugin: str, *states: str) -> Any:
-    """The plugin's info once it is in one of the states and says why."""
+    """Returns the plugin's info once it is in one of the states with a reason."""
     info = node.plugin(plugin)
     return info if info["state"] in states and info.get("exit_reason") else None
 
 
 def ended(node: Node, plugin: str) -> Any:
-    """The plugin's info once it does not run any more."""
+    """Returns the plugin's info once it has ended."""
     return in_states(node, plugin, "stopped", "failed", "backoff")

@@ -1,4 +1,4 @@
-"""Two nodes find each other, by ticket and on the local network; what the command line says of it."""
+"""Two nodes that find each other by ticket and on the local network, as the command line shows it."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_json_goes_to_pipes_and_talk_to_standard_error(make_node: MakeNode) -> N
 
 
 def test_question_may_be_answered_after_a_long_time(make_node: MakeNode, tmp_path: Path) -> None:
-    """The daemon is restarted meanwhile, which ends every connection just as a long silence does."""
+    """Restarts the daemon meanwhile, which ends every connection as a long silence does."""
     node = make_node("a").start()
     folder = tmp_path / "quiet"
     folder.mkdir()
@@ -198,6 +198,6 @@ def test_pipe_ends_in_order_when_nobody_reads_on(make_node: MakeNode) -> None:
 
 
 def asked(node: Node, peer: str) -> str:
-    """What `upper/1` makes of a word; empty while nobody serves it."""
+    """Returns the answer of `upper/1` to a word; empty while no plugin serves it."""
     result = node.cli("pipe", peer, "upper/1", stdin=b"hello")
     return result.out if result.code == 0 else ""

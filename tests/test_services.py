@@ -1,4 +1,4 @@
-"""Topics, records, providers and datagrams between plugins in Python and Go on real nodes; all of it needs grants."""
+"""Topics, records, providers and datagrams between plugins in Python and Go on real nodes, and the grants they need."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Three = tuple[Toolbox, Toolbox, Toolbox]
 
 @pytest.fixture
 def three(make_node: MakeNode, go_plugin: Path) -> Iterator[Three]:
-    """Three nodes in a row: the first and the last know only the one between. Python, Go, Python."""
+    """Three nodes in a row, with toolboxes in Python, Go and Python: the outer ones know only the middle one."""
     boxes = []
     for name, folder in (("a", PLUGINS / "toolbox"), ("b", go_plugin), ("c", PLUGINS / "toolbox")):
         node = make_node(name).start()
@@ -32,7 +32,7 @@ def three(make_node: MakeNode, go_plugin: Path) -> Iterator[Three]:
 
 
 def works(box: Toolbox, op: str, **arguments: Any) -> object:
-    """The result of an order, given again while it fails: a node that has just started does not know the DHT yet."""
+    """Repeats an order until it succeeds, and returns its result: a new node does not know the DHT yet."""
 
     def look() -> list[object]:
         return [box.do(op, **arguments)]
@@ -41,17 +41,17 @@ def works(box: Toolbox, op: str, **arguments: Any) -> object:
 
 
 def texts(box: Toolbox, topic: str) -> Counter[str]:
-    """How often each message came."""
+    """Returns how often each message arrived."""
     return Counter(message["text"] for message in box.do("messages", topic=topic))
 
 
 def has_all(box: Toolbox, topic: str, expected: Counter[str]) -> bool:
-    """Whether exactly these came."""
+    """Whether exactly these messages arrived."""
     return texts(box, topic) == expected
 
 
 def has_neighbour(box: Toolbox, topic: str) -> None:
-    """Waits until it exchanges the topic with somebody."""
+    """Waits until the node has a neighbour in the topic."""
     until("it has a neighbour", lambda: box.do("topic_info", topic=topic)["neighbours"])
 
 
@@ -82,7 +82,7 @@ def test_publisher_needs_no_subscription(three: Three) -> None:
 
 
 def test_validator_stops_what_it_does_not_accept(three: Three) -> None:
-    """The node between the two validates: what its plugin ignores or rejects goes no further."""
+    """The middle node validates: messages that its plugin ignores or rejects are not passed on."""
     a, b, c = three
     b.do("subscribe", topic="tool/checked", validate=True)
     for box in (a, c):
@@ -120,7 +120,7 @@ def test_subscriptions_come_back_when_netcore_is_killed(three: Three) -> None:
 
 
 def new_netcore(box: Toolbox, before: int) -> bool:
-    """Whether another netcore runs, and the plugin talks to it."""
+    """Whether another netcore runs and the plugin is connected to it."""
     status = box.node.json("status")
     return bool(status["netcore"].get("pid") not in (None, before) and box.do("pid"))
 
@@ -209,7 +209,7 @@ def test_what_is_not_granted_is_refused_by_name(
 
 @pytest.fixture(scope="module")
 def alone(go_plugin: Path) -> Iterator[dict[str, Toolbox]]:
-    """One node with both toolboxes, for tests that change nothing."""
+    """A node with both toolboxes, for tests that change nothing."""
     with tempfile.TemporaryDirectory(prefix="pp-") as folder:
         node = Node(Path(folder) / "a").start()
         try:

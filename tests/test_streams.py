@@ -1,4 +1,4 @@
-"""Streams between plugins of two nodes, in Python and Go: exact, both ways at once, HTTP over them, ends and cuts."""
+"""Streams between plugins of two nodes, in Python and Go: exact in both directions at once, HTTP, ends and aborts."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_go_streams_are_exact_both_ways(go_pair: Pair) -> None:
 
 
 def test_stream_is_cut_when_the_other_node_falls_silent(pair: Pair) -> None:
-    """Nobody says goodbye: only the silence tells, and that takes a while."""
+    """The peer's node is killed without closing: only its silence shows it, after the timeout."""
     a, b = pair
     waiting = a.start("wait_cut", timeout_s=90, peer=b.node.id, protocol="tool/hold")
     until("the stream stands", lambda: (a.data / "held").exists())

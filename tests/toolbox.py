@@ -1,5 +1,5 @@
-"""Gives orders to the test plugins `toolbox` (Python) and `toolbox-go`: one JSON line to a Unix socket in the plugin's
-data folder, one line back."""
+"""Client of the test plugins `toolbox` (Python) and `toolbox-go`: an order is one JSON line to a Unix socket in the
+plugin's data folder, answered by one line."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from harness import DEADLINE_S, Node, until
 
 
 class OrderFailed(AssertionError):
-    """The plugin answered with an error; its text begins with the kind."""
+    """The plugin's error; its text begins with the kind."""
 
 
 class Toolbox:
-    """A test plugin of one node, as the test sees it. Its orders are its plugin's methods."""
+    """A test plugin of a node, as the test sees it. Its orders are the plugin's methods."""
 
     def __init__(self, node: Node, plugin: str = "toolbox") -> None:
         self.node = node
@@ -36,10 +36,10 @@ class Toolbox:
             return False
 
     def do(self, op: str, timeout_s: float = DEADLINE_S, **arguments: Any) -> Any:
-        """Carries out an order and returns its result; raises OrderFailed with what the plugin said."""
+        """Carries out an order and returns its result. Raises OrderFailed with the plugin's error."""
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(timeout_s)
-            # By way of the folder's descriptor: the path itself may be too long for a socket's address.
+            # Through the folder's descriptor, because the path may exceed the length of a socket address.
             folder = os.open(self.data, os.O_PATH)
             try:
                 connection.connect(f"/proc/self/fd/{folder}/orders.sock")
@@ -56,12 +56,12 @@ class Toolbox:
         return answer.get("result")
 
     def start(self, op: str, timeout_s: float = DEADLINE_S, **arguments: Any) -> Order:
-        """Gives an order and waits for nothing."""
+        """Starts an order without waiting for it."""
         return Order(self, op, timeout_s, arguments)
 
 
 class Order:
-    """An order under way."""
+    """An order in progress."""
 
     def __init__(self, toolbox: Toolbox, op: str, timeout_s: float, arguments: dict[str, Any]) -> None:
         self._result: Any = None
@@ -83,7 +83,7 @@ class Order:
         return not self._thread.is_alive()
 
     def result(self) -> Any:
-        """Its result; raises what it failed with."""
+        """Returns its result; raises its error."""
         self._thread.join(self._timeout_s + 5)
         assert self.done, "the order did not end"
         if self._error is not None:

@@ -1,7 +1,7 @@
-//! The same work on plain quinn, as somebody would write it who needs one protocol between two programs.
+//! The benchmark's work on plain quinn, as one would write it for a single protocol between two programs.
 //!
-//! `plain serve` prints its address and serves until killed. `plain bulk ADDRESS BYTES` and `plain requests ADDRESS COUNT`
-//! print the seconds of the whole transfer, or of each request, as a JSON array.
+//! `plain serve` prints its address and serves until killed. `plain bulk ADDRESS BYTES` prints the seconds of the whole
+//! transfer, `plain requests ADDRESS COUNT` the seconds of each request, as a JSON array.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,9 +11,9 @@ use anyhow::{Context, Result, bail};
 use quinn::{ClientConfig, Connection, Endpoint, ServerConfig, TransportConfig};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 
-/// Bytes written at a time, by the plugin too.
+/// Bytes per write; the same as in the plugin.
 const PIECE: usize = 256 << 10;
-/// As much unread per stream as Polypeer grants; quinn's default is meant for 100 Mbit/s over 100 ms.
+/// Window of a stream, bytes: as large as Polypeer's. quinn's default is meant for 100 Mbit/s over 100 ms.
 const WINDOW: u32 = 8 << 20;
 
 #[tokio::main]
@@ -53,7 +53,7 @@ async fn serve() -> Result<()> {
     Ok(())
 }
 
-/// Reads each stream to its end, then answers: the same bytes if they are few, else one byte.
+/// Reads each stream to its end, then replies: with the same bytes if they are at most 32, else with one byte.
 async fn answer(connection: Connection) -> Result<()> {
     loop {
         let (mut send, mut receive) = connection.accept_bi().await?;
@@ -109,7 +109,7 @@ async fn run(work: &str, address: SocketAddr, amount: u64) -> Result<Vec<f64>> {
     Ok(vec![started.elapsed().as_secs_f64()])
 }
 
-/// Accepts every certificate: both ends are this program.
+/// Certificate verifier that accepts every certificate: both ends are this program.
 #[derive(Debug)]
 struct Anybody;
 

@@ -1,5 +1,5 @@
-//! The plugin that is measured: serves `bench/1`, and on an order sends to its twin on another node and says how long it
-//! took. Orders come as JSON lines on a Unix socket in its data folder, as with the plugins of `tests/`.
+//! The measured plugin: it serves `bench/1`, and on an order sends to the same plugin on another node and reports the
+//! time taken. Orders arrive as JSON lines on a Unix socket in its data folder, as in the plugins of `tests/`.
 
 use std::time::Instant;
 
@@ -11,7 +11,7 @@ use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 
-/// Bytes written at a time, by the plain side too.
+/// Bytes per write; the same as on plain quinn.
 const PIECE: usize = 256 << 10;
 
 #[derive(Deserialize)]
@@ -19,7 +19,7 @@ struct Order {
     op: String,
     #[serde(default)]
     peer: String,
-    /// Bytes, or requests.
+    /// Number of bytes (`bulk`) or requests (`requests`).
     #[serde(default)]
     amount: u64,
 }
@@ -59,7 +59,7 @@ async fn serve(client: Client, mut events: Events) {
     }
 }
 
-/// Reads everything, then answers one byte.
+/// Reads a stream to its end, then replies with one byte.
 async fn drain(client: Client, stream: u64) -> Result<()> {
     let mut stream = client.accept(stream).await?;
     let mut buffer = vec![0; PIECE];
@@ -81,7 +81,7 @@ async fn take_order(client: Client, stream: UnixStream) -> Result<()> {
     Ok(())
 }
 
-/// Seconds: of the whole transfer, or of each request.
+/// Carries out an order. Returns seconds: of the whole transfer, or of each request.
 async fn carry_out(client: &Client, order: Order) -> Result<Vec<f64>> {
     if order.op == "pid" {
         return Ok(vec![f64::from(std::process::id())]);

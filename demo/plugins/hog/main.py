@@ -1,4 +1,4 @@
-"""Takes memory until it is stopped."""
+"""Allocates memory until it is stopped."""
 
 import os
 

@@ -1,5 +1,5 @@
-"""Finds its twin on every peer that connects, says hello once, and then asks it all the time. Prints what is said, and
-twice a second how the asking went, as one JSON line (the demo reads it with `polypeer plugin logs`)."""
+"""Finds its twin on a connected peer, greets it once, and then sends it requests without end. Prints the greetings, and
+twice a second a report as one JSON line, which the demo reads with `polypeer plugin logs`."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ REPORT_EVERY_S = 0.5
 
 
 async def answer(call: polypeer.Call) -> bytes:
-    """A greeting is answered with one, everything else with itself."""
+    """Answers a greeting with a greeting, and every other request with its payload."""
     if call.payload.startswith(b"hello"):
         print(f"my twin says: {call.payload.decode()}", flush=True)
         return b"hello yourself"
@@ -22,7 +22,7 @@ async def answer(call: polypeer.Call) -> bytes:
 
 
 async def find_twin(node: polypeer.Node) -> str:
-    """The first peer that serves what this plugin speaks."""
+    """Waits for a peer that serves this plugin's protocol, and returns its node id."""
     while True:
         for peer in await node.peers():
             if PROTOCOL in peer.protocols:
@@ -31,7 +31,7 @@ async def find_twin(node: polypeer.Node) -> str:
 
 
 async def keep_asking(node: polypeer.Node) -> None:
-    """Asks the twin without end and reports."""
+    """Sends requests to the twin without end, and prints reports."""
     twin = await find_twin(node)
     reply = await node.request(twin, PROTOCOL, b"hello, I am " + node.id[:8].encode(), timeout=5)
     print(f"I said hello, and it answered: {reply.decode()}", flush=True)
@@ -55,7 +55,7 @@ async def keep_asking(node: polypeer.Node) -> None:
 
 
 async def main() -> None:
-    """Answers, and asks."""
+    """Serves requests and sends them."""
     async with polypeer.connect() as node:
         listener = await node.listen(PROTOCOL)
         await asyncio.gather(listener.serve_requests(answer), keep_asking(node))

@@ -1,8 +1,8 @@
-"""A plugin without an SDK: nothing but sockets, `struct` and what `ipc-protocol/SPEC.md` says. One thing at a time,
-which is enough for a test.
+"""A plugin without an SDK, written from `ipc-protocol/SPEC.md` with sockets and `struct`. It handles one event at a
+time, which is enough for a test.
 
-bare/1   stream: what came, in upper case, once it has all come
-         request `ask NODE`: opens tool/echo on that node, sends a word, answers what came back
+bare/1   stream: the data in upper case, after its end
+         request `ask NODE`: opens tool/echo on that node, sends a word, replies with what it echoed
          any other request: the same bytes
 """
 
@@ -33,14 +33,14 @@ def text(value: bytes) -> bytes:
 
 
 class Reader:
-    """Takes values off the front of a message."""
+    """Decoder of a message."""
 
     def __init__(self, body: bytes) -> None:
-        """A message is all of `body`."""
+        """Starts at the first byte of `body`."""
         self.body = body
 
     def take(self, size: int) -> bytes:
-        """Bytes of a known length."""
+        """Takes `size` bytes."""
         taken, self.body = self.body[:size], self.body[size:]
         assert len(taken) == size, "a message is cut short"
         return taken
@@ -58,12 +58,12 @@ class Reader:
         return self.take(self.u64())
 
     def origin(self) -> bytes:
-        """Who: a node id or a plugin's name."""
+        """The sender: a node id or a plugin's name."""
         return self.take(32) if self.u32() == 0 else self.text()
 
 
 def read_exactly(connection: socket.socket, size: int) -> bytes:
-    """Bytes of a socket; the end in between is an error."""
+    """Reads exactly `size` bytes from a socket; an earlier end is an error."""
     got = b""
     while len(got) < size:
         piece = connection.recv(size - len(got))
@@ -74,7 +74,7 @@ def read_exactly(connection: socket.socket, size: int) -> bytes:
 
 
 def read_frame(connection: socket.socket) -> Reader:
-    """The next message."""
+    """Reads the next message."""
     (size,) = struct.unpack("<I", read_exactly(connection, 4))
     return Reader(read_exactly(connection, size))
 
@@ -85,7 +85,7 @@ def write_frame(connection: socket.socket, body: bytes) -> None:
 
 
 def connect(opening: bytes) -> tuple[socket.socket, Reader]:
-    """A new connection with its first message, and the answer, which must not be a refusal."""
+    """Opens a connection with its first message. Returns it with the answer, which must not be a refusal."""
     connection = socket.socket(socket.AF_UNIX)
     connection.connect(os.environ["POLYPEER_GATEWAY"])
     write_frame(connection, opening)
@@ -97,7 +97,7 @@ def connect(opening: bytes) -> tuple[socket.socket, Reader]:
 
 
 def write_data(connection: socket.socket, data: bytes) -> None:
-    """Sends bytes on a stream, and its end."""
+    """Sends bytes on a stream, and ends it."""
     if data:
         connection.sendall(u32(len(data) | DATA << 24) + data)
     connection.sendall(u32(FIN << 24))
@@ -121,7 +121,7 @@ class Plugin:
     """The control session."""
 
     def __init__(self) -> None:
-        """Says hello and listens."""
+        """Opens the session and listens."""
         self.session, welcome = connect(u32(0) + u64(1) + u32(VERSION) + bytes.fromhex(os.environ["POLYPEER_TOKEN"]))
         assert welcome.u32() == VERSION
         self.secret = welcome.body[-32:]
@@ -129,7 +129,7 @@ class Plugin:
         write_frame(self.session, u32(0) + u64(1) + listen)
 
     def run(self) -> None:
-        """Handles one event after another."""
+        """Handles events without end."""
         while True:
             frame = read_frame(self.session)
             if frame.u32() == 0:
@@ -147,14 +147,14 @@ class Plugin:
                 write_frame(self.session, u32(2) + u64(call) + text(answer))
 
     def answer_stream(self, stream: int) -> None:
-        """Claims an announced stream and answers it."""
+        """Accepts an announced stream and replies on it."""
         connection, _ = connect(u32(2) + self.secret + u64(stream))
         with connection:
             write_data(connection, read_data(connection).upper())
             wait_for_end(connection)
 
     def answer_call(self, asked: bytes) -> bytes:
-        """Carries out `ask NODE`, or repeats what was asked."""
+        """Carries out `ask NODE`, or returns the request's payload."""
         word, _, node = asked.partition(b" ")
         if word != b"ask":
             return asked
@@ -166,13 +166,13 @@ class Plugin:
 
 
 def wait_for_end(connection: socket.socket) -> None:
-    """Netcore closes the connection once everything has arrived at the other end."""
+    """Waits until netcore closes the connection, which it does when everything has arrived at the other end."""
     while connection.recv(4096):
         pass
 
 
 def node_bytes(node: str) -> bytes:
-    """A node id's 32 bytes from its text: z-base-32."""
+    """Decodes a node id's text (z-base-32) to its 32 bytes."""
     value = 0
     for letter in node:
         value = value << 5 | ALPHABET.index(letter)

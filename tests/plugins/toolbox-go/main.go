@@ -1,9 +1,9 @@
-// Command toolbox-go is a plugin that does what a test tells it. It serves a few protocols from the start and takes
-// orders on a Unix socket in its data folder: one JSON line in, one back, one connection for each order
+// Command toolbox-go is a plugin that carries out a test's orders. It serves a few protocols from the start and takes
+// orders on a Unix socket in its data folder: one connection for each order, with one JSON line each way
 // (tests/toolbox.py is the other end).
 //
-//	gotool/http   net/http: POST answers with the body
-//	gotool/hold   sends one byte and nothing more, and never ends
+//	gotool/http   net/http: replies to a POST with its body
+//	gotool/hold   sends one byte and nothing more, without an end
 //	gotool/duplex as tool/duplex of the Python toolbox
 package main
 
@@ -97,10 +97,10 @@ func hold(conn net.Conn) {
 	io.Copy(io.Discard, conn)
 }
 
-// period is prime to every buffer size on the way, so that bytes in the wrong place show.
+// period is coprime to every buffer size in between, so that misplaced bytes change the digest.
 const period = 1<<20 + 7
 
-// pattern repeats period bytes that depend on a seed, without end.
+// pattern repeats period random bytes without end.
 type pattern struct {
 	data []byte
 	at   int
@@ -118,7 +118,7 @@ func (p *pattern) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// exchange sends size bytes of one pattern and receives as many of another at once.
+// exchange sends size bytes of one pattern while it receives as many of another.
 func exchange(conn net.Conn, size int64, send, expect int64) error {
 	sent := make(chan error, 1)
 	go func() {
@@ -194,7 +194,7 @@ func carryOut(ctx context.Context, node *polypeer.Node, asked order) (any, error
 	return nil, fmt.Errorf("no order is called %q", asked.Op)
 }
 
-// askHTTP posts bodies of the sizes through one http.Client and reports how many connections that took.
+// askHTTP posts bodies of the given sizes through one http.Client, and returns the number of connections used.
 func askHTTP(node *polypeer.Node, asked order) (any, error) {
 	dials := 0
 	client := &http.Client{Transport: &http.Transport{

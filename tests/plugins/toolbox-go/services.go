@@ -13,7 +13,7 @@ import (
 	"polypeer"
 )
 
-// received is one message or datagram, as the test sees it.
+// received is a message or datagram, as the test sees it.
 type received struct {
 	Author string `json:"author,omitempty"`
 	Peer   string `json:"peer,omitempty"`
@@ -21,7 +21,7 @@ type received struct {
 	ID     string `json:"id,omitempty"`
 }
 
-// kept is what came, by topic or protocol.
+// kept holds what was received, by topic or protocol.
 type kept struct {
 	mu    sync.Mutex
 	items map[string][]received
@@ -59,7 +59,7 @@ func (k *kept) end(name string) error {
 	return end()
 }
 
-// serviceOrders are the orders about topics, records, providers and datagrams.
+// serviceOrders holds the orders for topics, records, providers and datagrams.
 var serviceOrders = map[string]func(context.Context, *polypeer.Node, order) (any, error){
 	"subscribe":      subscribe,
 	"unsubscribe":    func(_ context.Context, _ *polypeer.Node, o order) (any, error) { return nil, services.end(o.Topic) },
@@ -155,7 +155,7 @@ func getImmutable(ctx context.Context, node *polypeer.Node, o order) (any, error
 	return string(value), nil
 }
 
-// ownKey is the same for every node that is given the same name.
+// ownKey returns a key derived from name.
 func ownKey(name string) ed25519.PrivateKey {
 	seed := sha256.Sum256([]byte(name))
 	return ed25519.NewKeyFromSeed(seed[:])
@@ -165,7 +165,7 @@ func signed(o order) (polypeer.SignedRecord, error) {
 	return polypeer.SignRecord(ownKey(o.Name), o.Name, o.Sequence, time.Now().Add(10*time.Minute), []byte(o.Text))
 }
 
-// putSigned puts a record of a key of the plugin's own, and returns the key.
+// putSigned stores a record signed with a key of the plugin, and returns the key.
 func putSigned(ctx context.Context, node *polypeer.Node, o order) (any, error) {
 	record, err := signed(o)
 	if err != nil {

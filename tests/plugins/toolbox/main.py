@@ -1,12 +1,12 @@
-"""A plugin that does what a test tells it. It serves a few protocols from the start, and takes orders on a Unix socket
-in its data folder: one JSON line in, one back, one connection for each order (`tests/toolbox.py` is the other end).
+"""A plugin that carries out a test's orders. It serves a few protocols from the start, and takes orders on a Unix
+socket in its data folder: one connection for each order, with one JSON line each way (`tests/toolbox.py` is the other end).
 
-tool/echo     stream: sends back what comes              request: the payload, reversed
+tool/echo     stream: sends back what it receives        request: the payload, reversed
 tool/duplex   stream: 16 bytes (size, seed), then both sides send `size` bytes at once; the answer ends with the digest
               of what arrived
-tool/hold     stream: sends one byte and nothing more, and never ends
+tool/hold     stream: sends one byte and nothing more, without an end
 tool/source   stream: sends without end
-tool/http     a minimal HTTP/1.1 server on asyncio streams: POST answers with the body, keep-alive
+tool/http     a minimal HTTP/1.1 server on asyncio streams: replies to a POST with its body, keep-alive
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import Any
 import polypeer
 from services import Services
 
-# Prime to every buffer size on the way, so that bytes in the wrong place show.
+# Coprime to every buffer size in between, so that misplaced bytes change the digest.
 PERIOD = (1 << 20) + 7
 PIECE = 256 << 10
 HEADER = struct.Struct("<QQ")
@@ -34,7 +34,7 @@ DIGEST = 32
 
 
 def pattern(seed: int) -> bytes:
-    """What one side of a transfer sends, over and over."""
+    """Returns the bytes that one side of a transfer repeats."""
     return random.Random(seed).randbytes(PERIOD)
 
 
@@ -50,7 +50,7 @@ async def send_pattern(stream: polypeer.Stream, size: int, seed: int) -> None:
 
 
 async def digest_of(stream: polypeer.Stream, size: int) -> bytes:
-    """Reads exactly `size` bytes and digests them."""
+    """Reads exactly `size` bytes and returns their digest."""
     digest = hashlib.sha256()
     left = size
     while left:
@@ -63,7 +63,7 @@ async def digest_of(stream: polypeer.Stream, size: int) -> bytes:
 
 
 def digest_of_pattern(size: int, seed: int) -> bytes:
-    """What `digest_of` must say of `size` bytes of the pattern."""
+    """Returns the digest of `size` bytes of the pattern."""
     whole, rest = divmod(size, PERIOD)
     data = pattern(seed)
     digest = hashlib.sha256()
@@ -74,19 +74,19 @@ def digest_of_pattern(size: int, seed: int) -> bytes:
 
 
 async def echo(stream: polypeer.Stream) -> None:
-    """tool/echo, streams."""
+    """Serves streams of tool/echo."""
     async for piece in stream:
         await stream.write(piece)
     await stream.finish()
 
 
 async def reverse(call: polypeer.Call) -> bytes:
-    """tool/echo, requests."""
+    """Answers requests of tool/echo."""
     return call.payload[::-1]
 
 
 async def duplex(stream: polypeer.Stream) -> None:
-    """tool/duplex."""
+    """Serves tool/duplex."""
     size, seed = HEADER.unpack(await stream.readexactly(HEADER.size))
     digest, _ = await asyncio.gather(digest_of(stream, size), send_pattern(stream, size, seed + 1))
     await stream.write(digest)
@@ -94,18 +94,18 @@ async def duplex(stream: polypeer.Stream) -> None:
 
 
 async def hold(stream: polypeer.Stream) -> None:
-    """tool/hold."""
+    """Serves tool/hold."""
     await stream.write(b"!")
     await stream.read(1)
 
 
 async def source(stream: polypeer.Stream) -> None:
-    """tool/source."""
+    """Serves tool/source."""
     await send_pattern(stream, 1 << 40, 0)
 
 
 async def http(stream: polypeer.Stream) -> None:
-    """tool/http."""
+    """Serves tool/http."""
     while line := await stream.readline():
         method = line.split()[0]
         length = 0
@@ -124,29 +124,29 @@ async def http(stream: polypeer.Stream) -> None:
 
 
 class Toolbox(Services):
-    """Carries out orders; each method is one."""
+    """Orders; each method carries out one."""
 
     def __init__(self, node: polypeer.Node) -> None:
         super().__init__(node)
         self.held: list[polypeer.Stream] = []
 
     async def pid(self) -> int:
-        """This process, as it sees itself."""
+        """Returns this process's pid, as it sees it."""
         return os.getpid()
 
     async def request(self, peer: str, protocol: str, text: str, timeout: float = 10) -> str:
-        """One request; the reply as text."""
+        """Sends a request and returns the reply as text."""
         return (await self.node.request(peer, protocol, text.encode(), timeout=timeout)).decode()
 
     async def converse(self, peer: str, protocol: str, text: str) -> str:
-        """One stream: sends a text, and returns what comes back."""
+        """Opens a stream, sends a text, and returns the answer."""
         async with await self.node.open_stream(peer, protocol) as stream:
             await stream.write(text.encode())
             await stream.finish()
             return (await stream.read()).decode()
 
     async def round_trips(self, peer: str, protocol: str, count: int) -> list[float]:
-        """Seconds of each of `count` requests of 32 bytes, one after another."""
+        """Sends `count` requests of 32 bytes, one after another, and returns the seconds of each."""
         took = []
         for _ in range(count):
             started = time.perf_counter()
@@ -155,7 +155,7 @@ class Toolbox(Services):
         return took
 
     async def transfer(self, peer: str, protocol: str, size: int, seed: int) -> dict[str, Any]:
-        """tool/duplex with a peer: whether both directions arrived bit-exact."""
+        """Runs tool/duplex with a peer; returns whether each direction arrived bit for bit, and the seconds."""
         started = time.perf_counter()
         stream = await self.node.open_stream(peer, protocol)
         async with stream:
@@ -170,7 +170,7 @@ class Toolbox(Services):
         }
 
     async def wait_cut(self, peer: str, protocol: str) -> str:
-        """Opens tool/hold, marks in the data folder that it stands, and says how reading it ended."""
+        """Opens tool/hold, marks in the data folder that it is open, and returns how reading from it ended."""
         stream = await self.node.open_stream(peer, protocol)
         assert await stream.readexactly(1) == b"!"
         Path(os.environ["POLYPEER_DATA"], "held").write_text("yes")
@@ -181,7 +181,7 @@ class Toolbox(Services):
         return f"end of data: {rest!r}"
 
     async def open_many(self, peer: str, protocol: str, count: int) -> dict[str, Any]:
-        """Opens streams until refused, keeps them and reads none."""
+        """Opens streams until one is refused; keeps them open without reading."""
         for opened in range(count):
             try:
                 stream = await self.node.open_stream(peer, protocol, timeout=5)
@@ -196,7 +196,7 @@ class Toolbox(Services):
         keep(asyncio.ensure_future(listener.serve(echo)))
 
     async def ask_http(self, peer: str, protocol: str, sizes: list[int]) -> int:
-        """POSTs bodies of these sizes over one stream; how many came back the same."""
+        """POSTs bodies of these sizes over one stream; returns how many came back unchanged."""
         good = 0
         async with await self.node.open_stream(peer, protocol) as stream:
             for size in sizes:
@@ -211,7 +211,7 @@ class Toolbox(Services):
         return good
 
     async def daemonise(self, marker: str) -> None:
-        """Leaves a grandchild behind that belongs to nobody: its own session, its parent gone."""
+        """Leaves a daemonised grandchild behind: in its own session, its parent gone."""
         child = os.fork()
         if child == 0:
             os.setsid()
@@ -221,7 +221,7 @@ class Toolbox(Services):
         os.waitpid(child, 0)  # noqa: ASYNC222 - it ends at once
 
     async def try_path(self, path: str) -> str:
-        """What happens when this plugin reads a file, or connects to a socket, of the host."""
+        """Tries to read a file of the host or to connect to its socket; returns the result."""
         try:
             if path.endswith(".sock"):
                 _, writer = await asyncio.open_unix_connection(path)
@@ -240,12 +240,12 @@ TASKS: set[asyncio.Future[None]] = set()
 
 
 def keep(task: asyncio.Future[None]) -> None:
-    """Tasks are forgotten by the loop unless somebody holds them."""
+    """Holds a task until it ends, as the event loop keeps no strong reference."""
     TASKS.add(task)
 
 
 async def main() -> None:
-    """Serves, and takes orders until stopped."""
+    """Serves the protocols, and takes orders until stopped."""
     async with polypeer.connect() as node:
         toolbox = Toolbox(node)
         handlers = {
@@ -276,7 +276,7 @@ async def main() -> None:
             writer.write(json.dumps(answer).encode() + b"\n")
             writer.close()
 
-        # A relative path: the full one may be longer than a socket's address.
+        # A relative path, because the full one may exceed the length of a socket address.
         os.chdir(os.environ["POLYPEER_DATA"])
         Path("orders.sock").unlink(missing_ok=True)
         server = await asyncio.start_unix_server(order, "orders.sock", limit=1 << 20)

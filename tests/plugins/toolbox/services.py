@@ -1,4 +1,4 @@
-"""Orders about topics, records, providers and datagrams. What is received is kept, and told when asked."""
+"""Orders for topics, records, providers and datagrams. What arrives is kept until a test asks for it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import polypeer
 
 
 class Services:
-    """Carries out orders; each method without an underscore is one."""
+    """Orders; each method without an underscore carries out one."""
 
     def __init__(self, node: polypeer.Node) -> None:
         self.node = node
@@ -22,7 +22,7 @@ class Services:
     # Topics.
 
     async def subscribe(self, topic: str, validate: bool = False) -> None:
-        """Keeps a topic's messages. With `validate`, those that begin with "bad" are rejected, with "dull" ignored."""
+        """Subscribes and keeps messages. `validate` rejects those that begin with "bad" and ignores "dull" ones."""
 
         def judge(message: polypeer.Message) -> polypeer.Verdict:
             if message.payload.startswith(b"bad"):
@@ -41,71 +41,71 @@ class Services:
         await self._run(topic, read)
 
     async def unsubscribe(self, topic: str) -> None:
-        """Ends it."""
+        """Ends a subscription."""
         task = self._tasks.pop(topic)
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
 
     async def messages(self, topic: str) -> list[dict[str, str]]:
-        """What came, in the order it came."""
+        """Returns a topic's messages, in the order of arrival."""
         return self._messages.get(topic, [])
 
     async def publish(self, topic: str, text: str) -> str:
-        """Publishes, and returns the message's name."""
+        """Publishes a message, and returns its id."""
         return (await self.node.publish(topic, text.encode())).id
 
     async def topic_info(self, topic: str) -> dict[str, int]:
-        """How it fares."""
+        """Returns a topic's counters."""
         return vars(await self.node.topic_info(topic))
 
     # Records and providers.
 
     async def put_record(self, name: str, text: str) -> int:
-        """Puts this node's record; its sequence number."""
+        """Stores this node's record, and returns its sequence number."""
         stored = await self.node.put_record(name, text.encode(), lifetime=600, timeout=10)
         assert stored.copies >= 1, stored
         return stored.sequence
 
     async def get_record(self, name: str, key: Optional[str] = None) -> Optional[str]:
-        """The value of a key's record, or of this node's own."""
+        """Returns the value of a key's record, or of this node's own; None if there is none."""
         found = await self.node.get_record(name, key=key, timeout=10)
         return None if found is None else found.value.decode()
 
     async def put_immutable(self, name: str, text: str) -> str:
-        """Puts a value; its hash."""
+        """Stores an immutable value, and returns its hash."""
         return await self.node.put_immutable(name, text.encode(), timeout=10)
 
     async def get_immutable(self, name: str, hash: str) -> Optional[str]:
-        """Finds it."""
+        """Returns an immutable value; None if it is not found."""
         found = await self.node.get_immutable(name, hash, timeout=10)
         return None if found is None else found.decode()
 
     async def put_forged(self, name: str) -> None:
-        """Puts a record whose signature is none."""
+        """Tries to store a record with an invalid signature."""
         record = polypeer.SignedRecord(polypeer.key_id(bytes(range(32))), name, 1, 2_000_000_000, b"forged")
         await self.node.put_signed(record.with_signature(bytes(64)), timeout=10)
 
     async def provide(self, name: str) -> None:
-        """Provides it."""
+        """Becomes a provider of a name."""
         await self.node.provide(name, timeout=10)
 
     async def unprovide(self, name: str) -> None:
-        """Ends it."""
+        """Ceases to be a provider of a name."""
         await self.node.unprovide(name)
 
     async def find_providers(self, name: str) -> list[str]:
-        """Who provides it."""
+        """Returns the providers of a name."""
         return await self.node.find_providers(name, timeout=5)
 
     async def find_peer(self, peer: str) -> str:
-        """A peer's ticket, from the DHT."""
+        """Returns a peer's ticket from the DHT."""
         return await self.node.find_peer(peer, timeout=10)
 
     # Datagrams and the network.
 
     async def receive(self, protocol: str) -> None:
-        """Keeps a protocol's datagrams."""
+        """Receives and keeps a protocol's datagrams."""
         datagrams = self.node.datagrams(protocol)
         kept = self._datagrams.setdefault(protocol, [])
 
@@ -118,15 +118,15 @@ class Services:
         await self._run(protocol, read)
 
     async def datagrams(self, protocol: str) -> list[dict[str, str]]:
-        """What came."""
+        """Returns the datagrams received."""
         return self._datagrams.get(protocol, [])
 
     async def send_datagram(self, peer: str, protocol: str, text: str) -> None:
-        """Sends one."""
+        """Sends a datagram."""
         await self.node.send_datagram(peer, protocol, text.encode())
 
     async def watch_network(self) -> None:
-        """Keeps what changes about the network."""
+        """Watches and keeps changes of the network."""
 
         async def read(begun: asyncio.Future[None]) -> None:
             async with self.node.network_events() as events:
@@ -137,11 +137,11 @@ class Services:
         await self._run("network", read)
 
     async def changes(self) -> list[str]:
-        """What changed."""
+        """Returns the changes."""
         return self._changes
 
     async def _run(self, name: str, read: Any) -> None:
-        """Runs a reader until it has begun, and on in the background."""
+        """Starts a reader in the background, and waits until it has begun."""
         begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         task = asyncio.ensure_future(read(begun))
         await asyncio.wait([begun, task], return_when=asyncio.FIRST_COMPLETED)
