@@ -74,7 +74,7 @@ impl Services {
         drivers.spawn(dht::driver::run(node(), queries(), dht(), random::bytes()));
         drivers.spawn(gossip::run(node(), Arc::clone(links), gossip, dht(), own, random::bytes()));
         drivers.spawn(reach::driver::run(node(), queries(), reach(), dht(), random::bytes()));
-        drivers.spawn(discovery::trouble::run(Arc::clone(&self.discovery)));
+        drivers.spawn(discovery::health_log::run(Arc::clone(&self.discovery)));
         drivers.spawn(discovery::driver::run(Arc::clone(&self.discovery)));
         drivers
     }

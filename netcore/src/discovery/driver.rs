@@ -17,8 +17,8 @@ use polypeer_ipc_protocol::ids::NodeId;
 use tokio::sync::broadcast;
 use tokio::task::JoinSet;
 
-use super::ways::Ways;
-use super::{Discovery, State, full, ways};
+use super::sources::Ways;
+use super::{Discovery, State, full, sources};
 use crate::clock;
 use crate::node::Phase;
 use crate::peers::{PeerEvent, Peers};
@@ -47,7 +47,7 @@ async fn drive(discovery: Arc<Discovery>, mut events: broadcast::Receiver<PeerEv
     }
     discovery.has_changed();
     let mut ways = Ways::new(Arc::clone(&discovery));
-    let mut asked: JoinSet<(Way, ways::Answer)> = JoinSet::new();
+    let mut asked: JoinSet<(Way, sources::Answer)> = JoinSet::new();
     let mut full: JoinSet<full::Answer> = JoinSet::new();
     let mut awake = (Instant::now(), clock::now().unix);
     loop {
@@ -81,7 +81,7 @@ async fn drive(discovery: Arc<Discovery>, mut events: broadcast::Receiver<PeerEv
 }
 
 /// Asks what is due and dials what may be dialed; until when there is nothing else to do.
-fn step(discovery: &Arc<Discovery>, ways: &mut Ways, asked: &mut JoinSet<(Way, ways::Answer)>) -> Instant {
+fn step(discovery: &Arc<Discovery>, ways: &mut Ways, asked: &mut JoinSet<(Way, sources::Answer)>) -> Instant {
     let now = clock::now();
     let latest = now.at + LOOK;
     let (mut due, mut dials) = (Vec::new(), Vec::new());
@@ -98,7 +98,7 @@ fn step(discovery: &Arc<Discovery>, ways: &mut Ways, asked: &mut JoinSet<(Way, w
         state.schedule.next_timeout().map_or(latest, |at| at.min(latest))
     };
     for record in dials {
-        ways::dial(&discovery.node, &record, Source::Exchange);
+        sources::dial(&discovery.node, &record, Source::Exchange);
     }
     for way in due {
         tracing::debug!(source = way.name(), "looking for peers");
@@ -146,8 +146,8 @@ fn catch_up(discovery: &Discovery, peers: &Peers) {
     connected.into_iter().for_each(|peer| up(discovery, peer));
 }
 
-fn answered(discovery: &Discovery, way: Way, answer: ways::Answer) {
-    let ways::Answer { named, problem } = answer;
+fn answered(discovery: &Discovery, way: Way, answer: sources::Answer) {
+    let sources::Answer { named, problem } = answer;
     if let Some(problem) = &problem {
         tracing::debug!(source = way.name(), problem, "looking for peers");
     }

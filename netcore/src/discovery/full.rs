@@ -12,7 +12,7 @@ use polypeer_engine::peers::book::Source;
 use polypeer_ipc_protocol::ids::NodeId;
 
 use super::driver::came;
-use super::{Discovery, EXCHANGE, ways};
+use super::{Discovery, EXCHANGE, sources};
 use crate::clock;
 
 /// What came of asking a full node: how many others it named, or what went wrong.
@@ -49,9 +49,9 @@ pub(super) fn refused(
 async fn ask(discovery: &Arc<Discovery>, full: NodeId, address: SocketAddr) -> Result<u64, String> {
     let protocol = EXCHANGE.parse().expect("a protocol");
     let question = Exchange::question(MAX_RECORDS);
-    let reply = discovery.queries.ask(full, &[address], &protocol, question, Instant::now() + ways::EXCHANGE).await;
+    let reply = discovery.queries.ask(full, &[address], &protocol, question, Instant::now() + sources::EXCHANGE).await;
     let reply = reply.map_err(|failure| format!("{full}, which has no place for another peer: {failure}"))?;
-    let (fresh, records) = ways::take(discovery, full, address.ip(), &reply)?;
+    let (fresh, records) = sources::take(discovery, full, address.ip(), &reply)?;
     // Without a link nobody else tells the hash table of anybody.
     for record in records {
         discovery.dht.add(record);

@@ -1,26 +1,26 @@
-//! Ways to find nodes. Each is bounded, can be switched off, and its troubles are shown in the status, never fatal. What
-//! is found is verified by dialing it ([`crate::peers`]), and believed as far as `crosscheck` says.
+//! Discovery: sources of peers. Each is bounded and can be switched off; its failures are shown in the status and never
+//! fatal. What a source names is checked by a dial ([`crate::peers`]), and believed as far as `crosscheck` says.
 //!
 //! ```text
-//!            schedule ── which source when ──► driver ──► ways: lan dns list exchange mainline, the DHT
-//!  (engine)  crosscheck ── whose word counts ──┤                 │ records, tickets, addresses
-//!            exchange ── what is told ─────────┤                 ▼
-//!  query ── exchange/1 ──► answer              └──────────► peers: dial, and see who is there
+//!            schedule ── which source when ──► driver ──► sources: lan dns list exchange dht mainline
+//!  (engine)  crosscheck ── who is verified ────┤                 │ records, tickets, addresses
+//!            exchange ── what peers are told ──┤                 ▼
+//!  query ── exchange/1 ──► answer              └──────────► peers: dial, and see who answers
 //! ```
 //!
-//! A node that has no place for this one is asked for others all the same: `full`, told by [`crate::peers`].
+//! A node that refuses a link because it is full is asked for other nodes nevertheless: `full`, called by the driver.
 //!
-//! [`crate::services`] starts the driver, and `trouble`, which tells the operator what does not work. What decides is in
-//! [`polypeer_engine::discovery`]; the order of the sources is that of [`Way`].
+//! [`crate::services`] starts the driver, and `health_log`, which logs when a source fails. What decides is in
+//! [`polypeer_engine::discovery`]; the order of the sources is that of [`Source::ASKED`].
 
 pub mod dns;
 pub(crate) mod driver;
 mod full;
+pub(crate) mod health_log;
 pub mod lan;
 pub mod list;
 pub mod mainline;
-pub(crate) mod trouble;
-mod ways;
+mod sources;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -101,7 +101,7 @@ impl Discovery {
         settings: DiscoverySettings,
         low: usize,
     ) -> Self {
-        let schedule = ScheduleConfig { enabled: ways::enabled(&settings), low };
+        let schedule = ScheduleConfig { enabled: sources::enabled(&settings), low };
         let state = State {
             schedule: Schedule::new(schedule, clock::now(), random::bytes()),
             exchange: Exchange::new(Arc::clone(&node.keys), random::bytes()),
