@@ -12,10 +12,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use events::{PATIENCE, until, within};
-use polypeer_engine::peers::book::Source;
 use polypeer_engine::peers::score::ScoreEvent;
 use polypeer_engine::peers::watermarks::Marks;
 use polypeer_engine::rate::Rate;
+use polypeer_engine::source::Source;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::ids::NodeId;
 use polypeer_netcore::identity::Identity;

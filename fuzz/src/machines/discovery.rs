@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use polypeer_engine::discovery::crosscheck::{Came, CrossCheck};
+use polypeer_engine::discovery::crosscheck::CrossCheck;
 use polypeer_engine::discovery::exchange::{Exchange, MAX_RECORDS};
-use polypeer_engine::discovery::schedule::{Schedule, ScheduleConfig, Way};
+use polypeer_engine::discovery::schedule::{Schedule, ScheduleConfig};
 use polypeer_engine::reach::finder::{Finder, NoAnswer, Output};
 use polypeer_engine::reach::wire::{MAX_PORTS, Probed};
+use polypeer_engine::source::{Introduction, Source};
 
 use super::{drain, waits};
 use crate::choices::Choices;
@@ -17,27 +18,27 @@ use crate::samples::address_record;
 /// Runs the schedule of sources: only enabled sources are asked, and the schedule never spins.
 pub fn schedule(bytes: &[u8]) {
     let mut choices = Choices::new(bytes);
-    let enabled: Vec<Way> = Way::ALL.into_iter().filter(|_| choices.flag()).collect();
+    let enabled: Vec<Source> = Source::ASKED.into_iter().filter(|_| choices.flag()).collect();
     let config = ScheduleConfig { enabled: enabled.clone(), low: choices.below(12) };
     let seed = choices.seed();
     let mut schedule = Schedule::new(config, choices.now(), seed);
     while choices.go_on() {
         let now = choices.pass_time();
-        let way = *choices.of(&Way::ALL);
+        let source = *choices.of(&Source::ASKED);
         match choices.below(6) {
             0 => schedule.peers(now, choices.below(20)),
-            1 => schedule.named(now, way, choices.below(5) as u64),
+            1 => schedule.named(now, source, choices.below(5) as u64),
             2 | 3 => {
                 let answer =
                     if choices.flag() { Ok(choices.below(3) as u64) } else { Err("x".repeat(choices.below(900))) };
-                schedule.answered(now, way, answer);
+                schedule.answered(now, source, answer);
             }
-            4 => schedule.problem(way, choices.flag().then(|| "gone".to_owned())),
+            4 => schedule.problem(source, choices.flag().then(|| "gone".to_owned())),
             _ => schedule.start_over(now),
         }
-        drain(|| schedule.poll(now), |way| assert!(enabled.contains(&way), "{way:?} is off"));
+        drain(|| schedule.poll(now), |source| assert!(enabled.contains(&source), "{source:?} is off"));
         waits(schedule.next_timeout(), now);
-        assert!(schedule.report().len() <= Way::ALL.len());
+        assert!(schedule.report().len() <= Source::ASKED.len());
     }
 }
 
@@ -53,10 +54,11 @@ pub fn crosscheck(bytes: &[u8]) {
         sequence += 1;
         let addresses = vec![choices.address()];
         let record = address_record(number, addresses, sequence, now);
-        let came = *choices.of(&[Came::Trusted, Came::Itself, Came::Seed, Came::Introduced]);
+        let all = [Introduction::Trusted, Introduction::Itself, Introduction::Seed, Introduction::Peer];
+        let introduction = *choices.of(&all);
         match choices.below(6) {
-            0 => check.connected(now, node(number), choices.ip(), came),
-            4 => check.asked(now, node(number), choices.ip(), came),
+            0 => check.connected(now, node(number), choices.ip(), introduction),
+            4 => check.asked(now, node(number), choices.ip(), introduction),
             1 => check.disconnected(now, &node(number)),
             2 => {
                 let by = choices.node(30);

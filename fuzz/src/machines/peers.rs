@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use polypeer_engine::peers::book::{Book, MAX_ADDRESSES, MAX_NODES, Source};
+use polypeer_engine::peers::book::{Book, MAX_ADDRESSES, MAX_NODES};
 use polypeer_engine::peers::manager::{Action, Ending, Manager};
 use polypeer_engine::peers::plan::{Plan, Step};
 use polypeer_engine::peers::score::ScoreEvent;
 use polypeer_engine::peers::table::{Table, Verdict, Wanted};
 use polypeer_engine::peers::watermarks::Marks;
+use polypeer_engine::source::Source;
 use polypeer_ipc_protocol::ids::NodeId;
 
 use super::{drain, waits};

@@ -13,13 +13,13 @@
 //!   peers      manager: whom to dial, accept and drop, with book and scores;   peers
 //!              table, plan, doors, trace of dials and handshakes
 //!   ─────────────────────────────────────────────────────────────────────────────────────────────────────
-//!   address (signed address records, zones, subnets) · socket_address (forms of one address)
+//!   source (sources of peers) · address (signed address records, zones, subnets) · socket_address (forms of one address)
 //!   rate (token buckets) · keys (signatures) · now (the time) · bounded (lists from a wire)
 //! ```
 //!
-//! Modules above the line use those below it; `discovery` also the names of sources in `peers`, `reach` what `peers` counts
-//! as one host. The gateway's and the admin session's types are in `polypeer-ipc-protocol`; the bytes between peers are
-//! specified in `PROTOCOL.md`, and each protocol's `wire` module encodes them.
+//! Modules above the line use those below it; `reach` also what `peers` counts as one host. The gateway's and the admin
+//! session's types are in `polypeer-ipc-protocol`; the bytes between peers are specified in `PROTOCOL.md`, and each
+//! protocol's `wire` module encodes them.
 //!
 //! **How a machine is driven.** `handle_*` and commands take what happened; `poll` returns what to do until there is
 //! nothing more; `next_timeout` says when to call `handle_timeout`. Besides netcore, `polypeer-sim` drives thousands of
@@ -46,5 +46,6 @@ pub mod query;
 pub mod rate;
 pub mod reach;
 pub mod socket_address;
+pub mod source;
 #[cfg(test)]
 mod testing;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use polypeer_engine::address::AddressRecord;
 use polypeer_engine::dht::{CallFailed, CallId, Key, QueryId, Request, Response};
 use polypeer_engine::gossip::Frame;
-use polypeer_engine::peers::book::Source;
 use polypeer_engine::peers::manager::Ending;
+use polypeer_engine::source::Source;
 use polypeer_ipc_protocol::ids::NodeId;
 
 use crate::index::NodeIndex;

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use polypeer_engine::address::{AddressRecord, Zone};
 use polypeer_engine::dht::{Job, Key};
 use polypeer_engine::discovery::exchange::{Exchange, MAX_RECORDS};
-use polypeer_engine::discovery::schedule::Way;
-use polypeer_engine::peers::book::Source;
+use polypeer_engine::source::Source;
 use polypeer_ipc_protocol::ids::NodeId;
 use rand::RngExt;
 
@@ -16,7 +15,7 @@ use crate::measure::{HANDSHAKE_BYTES, wire_bytes};
 use crate::world::{World, seed};
 
 /// The simulated sources: the world has no local networks, and its DNS gives the answers of a list, too.
-pub(crate) const SOURCES: [Way; 4] = [Way::Remembered, Way::Dns, Way::Exchange, Way::Dht];
+pub(crate) const SOURCES: [Source; 4] = [Source::Remembered, Source::Dns, Source::Exchange, Source::Dht];
 /// Seeds in one answer of DNS.
 const SEEDS_TOLD: usize = 3;
 /// Peers asked at a time for records of others.
@@ -26,18 +25,18 @@ const MAX_CONTACTS: usize = 16;
 
 impl World {
     /// Asks a source for peers.
-    pub(crate) fn ask_source(&mut self, index: NodeIndex, way: Way) {
+    pub(crate) fn ask_source(&mut self, index: NodeIndex, source: Source) {
         let now = self.now();
-        let found = match way {
-            Way::Dns => self.ask_seeds(index),
-            Way::Dht => return self.look_around(index),
-            Way::Exchange => self.exchange(index),
+        let found = match source {
+            Source::Dns => self.ask_seeds(index),
+            Source::Dht => return self.look_around(index),
+            Source::Exchange => self.exchange(index),
             // The manager dials remembered peers by itself.
-            Way::Remembered => self.machines(index).map_or(0, |machines| machines.remembered() as u64),
-            Way::Lan | Way::List | Way::Mainline => 0,
+            Source::Remembered => self.machines(index).map_or(0, |machines| machines.remembered() as u64),
+            _ => 0,
         };
         if let Some(machines) = self.machines(index) {
-            machines.discovery.answered(now, way, Ok(found));
+            machines.discovery.answered(now, source, Ok(found));
         }
     }
 
@@ -59,7 +58,7 @@ impl World {
         let Some(machines) = self.machines(index) else { return };
         match machines.dht.start(now, Job::Look(somewhere)) {
             Ok(query) => machines.looking = Some(query),
-            Err(busy) => machines.discovery.answered(now, Way::Dht, Err(busy.to_string())),
+            Err(busy) => machines.discovery.answered(now, Source::Dht, Err(busy.to_string())),
         }
     }
 
@@ -71,7 +70,7 @@ impl World {
         for contact in near.iter().take(MAX_CONTACTS) {
             machines.manager.found(now, contact.node, &contact.addresses, Source::Dht);
         }
-        machines.discovery.answered(now, Way::Dht, Ok(near.len() as u64));
+        machines.discovery.answered(now, Source::Dht, Ok(near.len() as u64));
     }
 
     /// Asks random peers for address records of others.
@@ -95,8 +94,8 @@ impl World {
         let (id, address) = self.known_as(index);
         let (here, there) = (self.nodes[index as usize].place, self.nodes[peer as usize].place);
         let handshake = if anew { self.net.handshake(here, there) } else { Some(0) };
-        let way = handshake.zip(self.net.send(here, there)).zip(self.net.send(there, here));
-        let Some(((handshake, go), back)) = way else { return };
+        let path = handshake.zip(self.net.send(here, there)).zip(self.net.send(there, here));
+        let Some(((handshake, go), back)) = path else { return };
         if anew {
             self.tally.dials += 1;
             self.tally.bytes += HANDSHAKE_BYTES;

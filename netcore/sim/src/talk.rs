@@ -3,7 +3,7 @@
 use polypeer_engine::address::AddressRecord;
 use polypeer_engine::dht::{Job, Key};
 use polypeer_engine::gossip::{Frame, Output};
-use polypeer_engine::peers::book::Source;
+use polypeer_engine::source::Source;
 use polypeer_ipc_protocol::gateway::Validation;
 use polypeer_ipc_protocol::ids::Name;
 

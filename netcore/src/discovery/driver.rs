@@ -9,15 +9,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use polypeer_engine::discovery::crosscheck::Came;
-use polypeer_engine::discovery::schedule::Way;
 use polypeer_engine::now::Now;
-use polypeer_engine::peers::book::Source;
+use polypeer_engine::source::{Introduction, Source};
 use polypeer_ipc_protocol::ids::NodeId;
 use tokio::sync::broadcast;
 use tokio::task::JoinSet;
 
-use super::sources::Ways;
+use super::sources::Sources;
 use super::{Discovery, State, full, sources};
 use crate::clock;
 use crate::node::Phase;
@@ -46,12 +44,12 @@ async fn drive(discovery: Arc<Discovery>, mut events: broadcast::Receiver<PeerEv
         return;
     }
     discovery.has_changed();
-    let mut ways = Ways::new(Arc::clone(&discovery));
-    let mut asked: JoinSet<(Way, sources::Answer)> = JoinSet::new();
+    let mut asking = Sources::new(Arc::clone(&discovery));
+    let mut asked: JoinSet<(Source, sources::Answer)> = JoinSet::new();
     let mut full: JoinSet<full::Answer> = JoinSet::new();
     let mut awake = (Instant::now(), clock::now().unix);
     loop {
-        let next = step(&discovery, &mut ways, &mut asked);
+        let next = step(&discovery, &mut asking, &mut asked);
         tokio::select! {
             event = events.recv() => match event {
                 Ok(PeerEvent::Up(peer)) => up(&discovery, peer),
@@ -65,7 +63,7 @@ async fn drive(discovery: Arc<Discovery>, mut events: broadcast::Receiver<PeerEv
                 Err(broadcast::error::RecvError::Closed) => return,
             },
             Some(answer) = asked.join_next(), if !asked.is_empty() => match answer {
-                Ok((way, answer)) => answered(&discovery, way, answer),
+                Ok((source, answer)) => answered(&discovery, source, answer),
                 // The schedule gives it up after a while.
                 Err(error) => tracing::error!(%error, "a discovery source failed"),
             },
@@ -81,7 +79,7 @@ async fn drive(discovery: Arc<Discovery>, mut events: broadcast::Receiver<PeerEv
 }
 
 /// Asks what is due and dials what may be dialed; until when there is nothing else to do.
-fn step(discovery: &Arc<Discovery>, ways: &mut Ways, asked: &mut JoinSet<(Way, sources::Answer)>) -> Instant {
+fn step(discovery: &Arc<Discovery>, asking: &mut Sources, asked: &mut JoinSet<(Source, sources::Answer)>) -> Instant {
     let now = clock::now();
     let latest = now.at + LOOK;
     let (mut due, mut dials) = (Vec::new(), Vec::new());
@@ -92,18 +90,18 @@ fn step(discovery: &Arc<Discovery>, ways: &mut Ways, asked: &mut JoinSet<(Way, s
         }
         let connected = state.check.count();
         state.schedule.peers(now, connected);
-        while let Some(way) = state.schedule.poll(now) {
-            due.push(way);
+        while let Some(source) = state.schedule.poll(now) {
+            due.push(source);
         }
         state.schedule.next_timeout().map_or(latest, |at| at.min(latest))
     };
     for record in dials {
         sources::dial(&discovery.node, &record, Source::Exchange);
     }
-    for way in due {
-        tracing::debug!(source = way.name(), "looking for peers");
-        let question = ways.ask(way);
-        asked.spawn(async move { (way, question.await) });
+    for source in due {
+        tracing::debug!(source = source.name(), "looking for peers");
+        let question = asking.ask(source);
+        asked.spawn(async move { (source, question.await) });
     }
     next
 }
@@ -111,21 +109,18 @@ fn step(discovery: &Arc<Discovery>, ways: &mut Ways, asked: &mut JoinSet<(Way, s
 fn up(discovery: &Discovery, peer: NodeId) {
     let Some((source, address)) = discovery.node.peers().ok().and_then(|peers| peers.came(&peer)) else { return };
     let (mut state, now) = (discovery.state(), clock::now());
-    let came = came(&state, now, source, address);
-    state.check.connected(now, peer, address.ip(), came);
+    let introduction = introduction(&state, now, source, address);
+    state.check.connected(now, peer, address.ip(), introduction);
     state.exchange.seen(now, &peer, true);
     // Somebody new to ask.
-    state.schedule.hasten(now, Way::Exchange);
+    state.schedule.hasten(now, Source::Exchange);
 }
 
-/// On whose word a node is met that `source` named.
-pub(super) fn came(state: &State, now: Now, source: Source, address: SocketAddr) -> Came {
-    match source {
-        Source::List if state.seeds.is_one(now, address) => Came::Seed,
-        Source::Ticket | Source::Lan | Source::List => Came::Trusted,
-        Source::Incoming | Source::Remembered => Came::Itself,
-        Source::Dns | Source::Mainline => Came::Seed,
-        Source::Exchange | Source::Dht | Source::Peer => Came::Introduced,
+/// How `source` introduced the node at `address`. A listed address without a node id is as unverified as any seed.
+pub(super) fn introduction(state: &State, now: Now, source: Source, address: SocketAddr) -> Introduction {
+    match source.introduction() {
+        Introduction::Trusted if source == Source::List && state.seeds.is_one(now, address) => Introduction::Seed,
+        introduction => introduction,
     }
 }
 
@@ -146,19 +141,19 @@ fn catch_up(discovery: &Discovery, peers: &Peers) {
     connected.into_iter().for_each(|peer| up(discovery, peer));
 }
 
-fn answered(discovery: &Discovery, way: Way, answer: sources::Answer) {
+fn answered(discovery: &Discovery, source: Source, answer: sources::Answer) {
     let sources::Answer { named, problem } = answer;
     if let Some(problem) = &problem {
-        tracing::debug!(source = way.name(), problem, "looking for peers");
+        tracing::debug!(source = source.name(), problem, "looking for peers");
     }
     let mut state = discovery.state();
     match problem {
-        Some(problem) if named == 0 => state.schedule.answered(clock::now(), way, Err(problem)),
+        Some(problem) if named == 0 => state.schedule.answered(clock::now(), source, Err(problem)),
         problem => {
-            state.schedule.answered(clock::now(), way, Ok(named));
+            state.schedule.answered(clock::now(), source, Ok(named));
             // It works in part.
             if problem.is_some() {
-                state.schedule.problem(way, problem);
+                state.schedule.problem(source, problem);
             }
         }
     }

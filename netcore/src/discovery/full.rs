@@ -7,11 +7,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use polypeer_engine::discovery::exchange::{Exchange, MAX_RECORDS};
-use polypeer_engine::discovery::schedule::Way;
-use polypeer_engine::peers::book::Source;
+use polypeer_engine::source::Source;
 use polypeer_ipc_protocol::ids::NodeId;
 
-use super::driver::came;
+use super::driver::introduction;
 use super::{Discovery, EXCHANGE, sources};
 use crate::clock;
 
@@ -38,8 +37,8 @@ pub(super) fn refused(
     if !state.exchange.may_ask_full(now, &full, is_hungry) {
         return None;
     }
-    let came = came(&state, now, source, address);
-    state.check.asked(now, full, address.ip(), came);
+    let introduction = introduction(&state, now, source, address);
+    state.check.asked(now, full, address.ip(), introduction);
     drop(state);
     discovery.node.counters.full_nodes_asked.count();
     let discovery = Arc::clone(discovery);
@@ -66,7 +65,7 @@ pub(super) fn answered(discovery: &Discovery, answer: Answer) {
     let mut state = discovery.state();
     state.exchange.full_answered(&full);
     match named {
-        Ok(count) => state.schedule.named(clock::now(), Way::Exchange, count),
-        Err(problem) => state.schedule.problem(Way::Exchange, Some(problem)),
+        Ok(count) => state.schedule.named(clock::now(), Source::Exchange, count),
+        Err(problem) => state.schedule.problem(Source::Exchange, Some(problem)),
     }
 }

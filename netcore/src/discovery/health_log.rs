@@ -4,7 +4,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use polypeer_engine::discovery::schedule::{SourceReport, SourceState, Way};
+use polypeer_engine::discovery::schedule::{SourceReport, SourceState};
+use polypeer_engine::source::Source;
 
 use super::Discovery;
 
@@ -15,26 +16,26 @@ pub(crate) async fn run(discovery: Arc<Discovery>) {
     // Fails only when the node is gone.
     while changes.changed().await.is_ok() {
         let reports = discovery.state().schedule.report();
-        for (way, problem) in news(&mut failing, reports) {
+        for (source, problem) in news(&mut failing, reports) {
             match problem {
-                Some(problem) => tracing::warn!(source = way.name(), problem, "a way to find peers does not work"),
-                None => tracing::info!(source = way.name(), "a way to find peers works again"),
+                Some(problem) => tracing::warn!(source = source.name(), problem, "a discovery source fails"),
+                None => tracing::info!(source = source.name(), "a discovery source works again"),
             }
         }
     }
 }
 
 /// Sources that fail and are not among `failing`, with the problem, and those that do not fail any more.
-fn news(failing: &mut BTreeSet<Way>, reports: Vec<SourceReport>) -> Vec<(Way, Option<String>)> {
+fn news(failing: &mut BTreeSet<Source>, reports: Vec<SourceReport>) -> Vec<(Source, Option<String>)> {
     let mut news = Vec::new();
-    for SourceReport { way, state, problem, .. } in reports {
+    for SourceReport { source, state, problem, .. } in reports {
         let is_new = match state {
-            SourceState::Failing => failing.insert(way),
+            SourceState::Failing => failing.insert(source),
             SourceState::Asking => false,
-            SourceState::Off | SourceState::Idle | SourceState::Working => failing.remove(&way),
+            SourceState::Off | SourceState::Idle | SourceState::Working => failing.remove(&source),
         };
         if is_new {
-            news.push((way, problem.filter(|_| state == SourceState::Failing)));
+            news.push((source, problem.filter(|_| state == SourceState::Failing)));
         }
     }
     news
@@ -44,22 +45,22 @@ fn news(failing: &mut BTreeSet<Way>, reports: Vec<SourceReport>) -> Vec<(Way, Op
 mod tests {
     use super::*;
 
-    fn report(way: Way, state: SourceState) -> SourceReport {
+    fn report(source: Source, state: SourceState) -> SourceReport {
         let problem = (state == SourceState::Failing).then(|| "no answer".to_owned());
-        SourceReport { way, state, named: 0, last: None, problem }
+        SourceReport { source, state, named: 0, last: None, problem }
     }
 
     #[test]
     fn failure_is_told_once_and_its_end_too() {
         use SourceState::{Asking, Failing, Idle, Working};
         let mut failing = BTreeSet::new();
-        let mut told = |dns, lan| news(&mut failing, vec![report(Way::Dns, dns), report(Way::Lan, lan)]);
+        let mut told = |dns, lan| news(&mut failing, vec![report(Source::Dns, dns), report(Source::Lan, lan)]);
         let problem = || Some("no answer".to_owned());
         assert_eq!(told(Idle, Asking), []);
-        assert_eq!(told(Failing, Working), [(Way::Dns, problem())]);
-        assert_eq!(told(Asking, Failing), [(Way::Lan, problem())]);
+        assert_eq!(told(Failing, Working), [(Source::Dns, problem())]);
+        assert_eq!(told(Asking, Failing), [(Source::Lan, problem())]);
         assert_eq!(told(Failing, Failing), []);
-        assert_eq!(told(Working, Failing), [(Way::Dns, None)]);
-        assert_eq!(told(Failing, Idle), [(Way::Dns, problem()), (Way::Lan, None)]);
+        assert_eq!(told(Working, Failing), [(Source::Dns, None)]);
+        assert_eq!(told(Failing, Idle), [(Source::Dns, problem()), (Source::Lan, None)]);
     }
 }

@@ -30,9 +30,10 @@ use std::time::{Duration, Instant};
 use polypeer_engine::address::{AddressRecord, Zone};
 use polypeer_engine::discovery::crosscheck::CrossCheck;
 use polypeer_engine::discovery::exchange::{Exchange, Refusal};
-use polypeer_engine::discovery::schedule::{Schedule, ScheduleConfig, SourceReport, SourceState, Way};
+use polypeer_engine::discovery::schedule::{Schedule, ScheduleConfig, SourceReport, SourceState};
 use polypeer_engine::now::Now;
 use polypeer_engine::peers::score::ScoreEvent;
+use polypeer_engine::source::Source;
 use polypeer_ipc_protocol::admin::SourceStatus;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::ids::NodeId;
@@ -137,7 +138,7 @@ impl Discovery {
 
     /// What the operator should know of what was turned on.
     pub(crate) fn warning(&self) -> Option<String> {
-        let report = self.state().schedule.report().into_iter().find(|report| report.way == Way::Mainline)?;
+        let report = self.state().schedule.report().into_iter().find(|report| report.source == Source::Mainline)?;
         mainline_warning(report.state).map(str::to_owned)
     }
 
@@ -145,9 +146,9 @@ impl Discovery {
     pub fn sources(&self) -> Vec<SourceStatus> {
         let reports = self.state().schedule.report();
         let status = |report: SourceReport| {
-            let found = self.node.peers().ok().and_then(|peers| peers.found_by(report.way.source()));
+            let found = self.node.peers().ok().and_then(|peers| peers.found_by(report.source));
             SourceStatus {
-                name: report.way.name().into(),
+                name: report.source.name().into(),
                 enabled: report.state != SourceState::Off,
                 state: report.state.name().into(),
                 last_success_s: found.map(|(_, at)| at.elapsed().as_secs()),

@@ -1,4 +1,4 @@
-//! How each source is asked. Every question ends by itself, within seconds.
+//! Questions to each discovery source. Every question ends by itself, within seconds.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -9,10 +9,9 @@ use std::time::{Duration, Instant};
 use polypeer_engine::address::AddressRecord;
 use polypeer_engine::dht::Key;
 use polypeer_engine::discovery::exchange::{Exchange, MAX_RECORDS};
-use polypeer_engine::discovery::schedule::Way;
-use polypeer_engine::peers::book::Source;
 use polypeer_engine::peers::dial_error::DialError;
 use polypeer_engine::peers::score::ScoreEvent;
+use polypeer_engine::source::Source;
 use polypeer_ipc_protocol::ids::NodeId;
 use polypeer_ipc_protocol::seeds::Entry;
 use polypeer_ipc_protocol::settings::DiscoverySettings;
@@ -60,21 +59,22 @@ impl Answer {
 type Question = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
 /// The sources that are on and have something to ask.
-pub(super) fn enabled(settings: &DiscoverySettings) -> Vec<Way> {
-    let is_on = |way: &Way| match way {
-        Way::Remembered => settings.remembered,
-        Way::Lan => settings.lan,
-        Way::Dns => !settings.dns_seeds.is_empty(),
-        Way::List => !list::entries(settings).is_empty(),
-        Way::Exchange => settings.exchange,
-        Way::Dht => settings.dht,
-        Way::Mainline => settings.mainline.enabled,
+pub(super) fn enabled(settings: &DiscoverySettings) -> Vec<Source> {
+    let is_on = |source: &Source| match source {
+        Source::Remembered => settings.remembered,
+        Source::Lan => settings.lan,
+        Source::Dns => !settings.dns_seeds.is_empty(),
+        Source::List => !list::entries(settings).is_empty(),
+        Source::Exchange => settings.exchange,
+        Source::Dht => settings.dht,
+        Source::Mainline => settings.mainline.enabled,
+        Source::Ticket | Source::Peer | Source::Incoming => false, // cannot be asked
     };
-    Way::ALL.into_iter().filter(is_on).collect()
+    Source::ASKED.into_iter().filter(is_on).collect()
 }
 
 /// The sources, as the driver asks them.
-pub(super) struct Ways {
+pub(super) struct Sources {
     discovery: Arc<Discovery>,
     /// The local network is watched from the first question on.
     lan: JoinSet<()>,
@@ -82,21 +82,22 @@ pub(super) struct Ways {
     mainline: Arc<tokio::sync::Mutex<Option<Rendezvous>>>,
 }
 
-impl Ways {
+impl Sources {
     pub(super) fn new(discovery: Arc<Discovery>) -> Self {
         Self { discovery, lan: JoinSet::new(), neighbours: Arc::default(), mainline: Arc::default() }
     }
 
-    pub(super) fn ask(&mut self, way: Way) -> Question {
+    pub(super) fn ask(&mut self, source: Source) -> Question {
         let discovery = Arc::clone(&self.discovery);
-        match way {
-            Way::Remembered => Box::pin(async move { remembered(&discovery.node) }),
-            Way::Lan => Box::pin(std::future::ready(self.lan())),
-            Way::Dns => Box::pin(async move { ask_dns(&discovery).await }),
-            Way::List => Box::pin(async move { ask_list(&discovery).await }),
-            Way::Exchange => Box::pin(async move { ask_peers(&discovery).await }),
-            Way::Dht => Box::pin(async move { ask_dht(&discovery).await }),
-            Way::Mainline => {
+        match source {
+            Source::Ticket | Source::Peer | Source::Incoming => Box::pin(std::future::ready(Answer::default())),
+            Source::Remembered => Box::pin(async move { remembered(&discovery.node) }),
+            Source::Lan => Box::pin(std::future::ready(self.lan())),
+            Source::Dns => Box::pin(async move { ask_dns(&discovery).await }),
+            Source::List => Box::pin(async move { ask_list(&discovery).await }),
+            Source::Exchange => Box::pin(async move { ask_peers(&discovery).await }),
+            Source::Dht => Box::pin(async move { ask_dht(&discovery).await }),
+            Source::Mainline => {
                 let mainline = Arc::clone(&self.mainline);
                 Box::pin(async move { ask_mainline(&discovery, &mainline).await })
             }
@@ -127,7 +128,7 @@ fn on_lan(discovery: &Discovery, neighbours: &Mutex<BTreeSet<NodeId>>, event: La
                 neighbours.len() < MAX_NEIGHBOURS && neighbours.insert(found)
             };
             if is_new {
-                discovery.state().schedule.named(clock::now(), Way::Lan, 1);
+                discovery.state().schedule.named(clock::now(), Source::Lan, 1);
             }
             if let Ok(peers) = discovery.node.peers() {
                 peers.found(found, &addresses, Source::Lan);
@@ -137,10 +138,10 @@ fn on_lan(discovery: &Discovery, neighbours: &Mutex<BTreeSet<NodeId>>, event: La
             neighbours.lock().unwrap_or_else(PoisonError::into_inner).remove(&lost);
         }
         LanEvent::Problem(problem) => {
-            tracing::debug!(source = Way::Lan.name(), problem, "looking for peers");
-            discovery.state().schedule.problem(Way::Lan, Some(problem));
+            tracing::debug!(source = Source::Lan.name(), problem, "looking for peers");
+            discovery.state().schedule.problem(Source::Lan, Some(problem));
         }
-        LanEvent::Working => discovery.state().schedule.problem(Way::Lan, None),
+        LanEvent::Working => discovery.state().schedule.problem(Source::Lan, None),
     }
     discovery.has_changed();
 }
@@ -377,13 +378,13 @@ mod tests {
     #[test]
     fn source_without_anything_to_ask_is_off() {
         let nothing = DiscoverySettings { builtin: false, ..DiscoverySettings::default() };
-        assert_eq!(enabled(&nothing), [Way::Remembered, Way::Lan, Way::Exchange, Way::Dht]);
+        assert_eq!(enabled(&nothing), [Source::Remembered, Source::Lan, Source::Exchange, Source::Dht]);
         let all = DiscoverySettings {
             dns_seeds: vec!["seed.example.org".parse().expect("a host")],
             list: vec!["192.0.2.1:7470".parse().expect("an entry")],
             mainline: MainlineSettings { enabled: true, ..MainlineSettings::default() },
             ..nothing
         };
-        assert_eq!(enabled(&all), Way::ALL);
+        assert_eq!(enabled(&all), Source::ASKED);
     }
 }

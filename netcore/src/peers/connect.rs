@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use polypeer_engine::address::Zone;
-use polypeer_engine::peers::book::Source;
 use polypeer_engine::peers::manager::Refusal;
 use polypeer_engine::peers::table::Wanted;
+use polypeer_engine::source::Source;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::ids::NodeId;
 use quinn::Connection;

@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use polypeer_engine::peers::book::Source;
 use polypeer_engine::peers::dial_error::DialError;
 use polypeer_engine::peers::plan::ATTEMPT;
 use polypeer_engine::socket_address::plain;
+use polypeer_engine::source::Source;
 use polypeer_ipc_protocol::error::ErrorCode;
 use polypeer_ipc_protocol::ids::NodeId;
 

@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use polypeer_engine::peers::book::Source;
 use polypeer_engine::peers::dial_error::DialError;
 use polypeer_engine::peers::plan::{ATTEMPT, Plan, Step};
 use polypeer_engine::peers::trace::{Attempt, Outcome, failure};
+use polypeer_engine::source::Source;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::ids::NodeId;
 use tokio::sync::mpsc;

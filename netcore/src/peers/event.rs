@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use polypeer_engine::peers::book::Source;
+use polypeer_engine::source::Source;
 use polypeer_ipc_protocol::error::Failure;
 use polypeer_ipc_protocol::ids::NodeId;
 

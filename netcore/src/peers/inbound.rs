@@ -4,12 +4,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use polypeer_engine::peers::book::Source;
 use polypeer_engine::peers::dial_error::DialError;
 use polypeer_engine::peers::handshake_gate::{Answer, Turned};
 use polypeer_engine::peers::manager::{Ending, Refusal};
 use polypeer_engine::peers::table::Verdict;
 use polypeer_engine::socket_address::plain;
+use polypeer_engine::source::Source;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure, describe};
 use polypeer_ipc_protocol::ids::NodeId;
 use quinn::{Connection, ConnectionError};

@@ -26,10 +26,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use polypeer_engine::address::Zone;
-use polypeer_engine::peers::book::Source;
 use polypeer_engine::peers::dial_error::DialError;
 use polypeer_engine::peers::score::ScoreEvent;
 use polypeer_engine::socket_address::plain;
+use polypeer_engine::source::Source;
 use polypeer_ipc_protocol::admin::{Cause, NetStatus, PeerRecord};
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::ids::NodeId;

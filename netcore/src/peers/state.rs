@@ -7,12 +7,13 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
-use polypeer_engine::peers::book::{Book, Source};
+use polypeer_engine::peers::book::Book;
 use polypeer_engine::peers::handshake_gate::Doors;
 use polypeer_engine::peers::manager::Manager;
 use polypeer_engine::peers::offenders::Offenders;
 use polypeer_engine::peers::table::Table;
 use polypeer_engine::peers::trace::Traces;
+use polypeer_engine::source::Source;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::ids::NodeId;
 use quinn::{Connection, VarInt};

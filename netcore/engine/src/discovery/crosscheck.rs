@@ -18,6 +18,7 @@ use polypeer_ipc_protocol::ids::NodeId;
 
 use crate::address::{AddressRecord, Subnet, Zone};
 use crate::now::Now;
+use crate::source::Introduction;
 
 /// Nodes whose origins are remembered; those that are not connected make room first, the oldest before the others.
 const MAX_NODES: usize = 2048;
@@ -50,19 +51,6 @@ impl Origin {
             Zone::Private | Zone::Loopback => Self::Node(node),
         }
     }
-}
-
-/// How a peer came to be connected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Came {
-    /// The operator named it, or the local network.
-    Trusted,
-    /// It dialed this node, or was known from before: it has its own word.
-    Itself,
-    /// It answered at an address that was found without a node id, or with one that nobody vouches for.
-    Seed,
-    /// Somebody named it: [`CrossCheck::introduced`] said who.
-    Introduced,
 }
 
 #[derive(Debug)]
@@ -109,32 +97,32 @@ impl CrossCheck {
     }
 
     /// A peer is connected, from `ip`.
-    pub fn connected(&mut self, now: Now, node: NodeId, ip: IpAddr, came: Came) {
-        let member = self.met(now, node, ip, came);
+    pub fn connected(&mut self, now: Now, node: NodeId, ip: IpAddr, introduction: Introduction) {
+        let member = self.met(now, node, ip, introduction);
         member.is_connected = true;
         member.dialing = None;
     }
 
     /// A node at `ip` that has no place for a connection is asked for others: from now on it may name them.
-    pub fn asked(&mut self, now: Now, node: NodeId, ip: IpAddr, came: Came) {
-        let member = self.met(now, node, ip, came);
+    pub fn asked(&mut self, now: Now, node: NodeId, ip: IpAddr, introduction: Introduction) {
+        let member = self.met(now, node, ip, introduction);
         member.is_asked = true;
         member.dialing = None;
     }
 
-    fn met(&mut self, now: Now, node: NodeId, ip: IpAddr, came: Came) -> &mut Member {
+    fn met(&mut self, now: Now, node: NodeId, ip: IpAddr, introduction: Introduction) -> &mut Member {
         let member = self.member(now, node);
         member.since = now.at;
-        match came {
-            Came::Trusted => member.add(Origin::Trusted),
-            Came::Itself => member.add(Origin::place(node, ip)),
-            Came::Seed => {
+        match introduction {
+            Introduction::Trusted => member.add(Origin::Trusted),
+            Introduction::Itself => member.add(Origin::place(node, ip)),
+            Introduction::Seed => {
                 member.is_seed = true;
                 member.add(Origin::place(node, ip));
             }
             // Forgotten meanwhile, it speaks for itself.
-            Came::Introduced if member.origins.is_empty() => member.add(Origin::place(node, ip)),
-            Came::Introduced => {}
+            Introduction::Peer if member.origins.is_empty() => member.add(Origin::place(node, ip)),
+            Introduction::Peer => {}
         }
         member
     }

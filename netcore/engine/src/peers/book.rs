@@ -12,7 +12,8 @@ use polypeer_ipc_protocol::ids::NodeId;
 
 use super::score::Standing;
 use crate::socket_address::{is_synthetic, plain};
-pub use entry::{Entry, Known, Source, Weight};
+use crate::source::Source;
+pub use entry::{Entry, Known, Weight};
 
 /// Nodes known at once; the one heard of least recently makes room. About 2 MiB at most.
 pub const MAX_NODES: usize = 4096;

@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 
 use polypeer_ipc_protocol::ids::NodeId;
 
-use super::book::{Book, Entry, Source};
+use super::book::{Book, Entry};
 use crate::address::{Subnet, Zone};
 use crate::now::Now;
+use crate::source::Source;
 
 /// Where the connections are that were chosen so far.
 #[derive(Debug, Default)]

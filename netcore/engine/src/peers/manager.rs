@@ -34,12 +34,13 @@ use polypeer_ipc_protocol::ids::NodeId;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use super::book::{Book, Entry, Source};
+use super::book::{Book, Entry};
 use super::candidates::Shortlist;
 use super::caps::Counts;
 use super::score::ScoreEvent;
 use super::watermarks::Marks;
 use crate::now::Now;
+use crate::source::Source;
 pub use decision::{Action, Ending, Parting, Refusal, Tallies};
 
 /// Wait before the first new dial of a peer that was lost, and after the first failure.

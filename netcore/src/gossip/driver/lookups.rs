@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use polypeer_engine::address::AddressRecord;
 use polypeer_engine::dht::Key;
-use polypeer_engine::peers::book::Source;
+use polypeer_engine::source::Source;
 use polypeer_ipc_protocol::ids::{Name, NodeId};
 use tokio::sync::Semaphore;
 use tokio::task::{AbortHandle, JoinSet};

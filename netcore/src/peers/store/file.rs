@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use polypeer_engine::peers::book::{Entry, Known, MAX_ADDRESSES, MAX_NODES, Source};
+use polypeer_engine::peers::book::{Entry, Known, MAX_ADDRESSES, MAX_NODES};
 use polypeer_engine::peers::score::Standing;
+use polypeer_engine::source::Source;
 use polypeer_ipc_protocol::ids::NodeId;
 use rusqlite::{Connection, ErrorCode, params};
 

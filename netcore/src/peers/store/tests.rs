@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use polypeer_engine::peers::book::{Entry, Known, MAX_NODES, Source};
+use polypeer_engine::peers::book::{Entry, Known, MAX_NODES};
 use polypeer_engine::peers::score::{ScoreEvent, Standing};
+use polypeer_engine::source::Source;
 use polypeer_ipc_protocol::ids::NodeId;
 use rusqlite::Connection;
 

@@ -23,8 +23,8 @@ impl World {
         Arc::new(AddressRecord { node, ..self.template.clone() })
     }
 
-    fn connect(&mut self, node: NodeId, at: &str, came: Came) {
-        self.check.connected(self.now, node, at.parse().expect("an IP address"), came);
+    fn connect(&mut self, node: NodeId, at: &str, introduction: Introduction) {
+        self.check.connected(self.now, node, at.parse().expect("an IP address"), introduction);
     }
 
     /// `by` names a node that is there: it is dialed if that is allowed.
@@ -33,7 +33,7 @@ impl World {
         let dial = self.check.introduced(self.now, &by, record);
         if dial {
             self.dialed.push(node);
-            self.connect(node, at, Came::Introduced);
+            self.connect(node, at, Introduction::Peer);
         }
         dial
     }
@@ -51,7 +51,7 @@ const OTHER: NodeId = NodeId([2; 32]);
 #[test]
 fn lying_seed_that_names_only_its_own_fills_half_of_the_places() {
     let mut world = World::new();
-    world.connect(SEED, LIAR, Came::Seed);
+    world.connect(SEED, LIAR, Introduction::Seed);
     assert!(world.check.is_unverified(&SEED));
     for number in 0..100 {
         // In as many subnets as it likes.
@@ -72,12 +72,12 @@ fn lying_seed_that_names_only_its_own_fills_half_of_the_places() {
 #[test]
 fn second_source_in_another_subnet_verifies_what_both_name() {
     let mut world = World::new();
-    world.connect(SEED, HONEST, Came::Seed);
+    world.connect(SEED, HONEST, Introduction::Seed);
     for number in 0..20 {
         world.introduce(SEED, node(number), &format!("192.0.{number}.1"));
     }
     assert_eq!(world.dialed.len(), LOW / 2 - 1);
-    world.connect(OTHER, "198.51.8.8", Came::Itself);
+    world.connect(OTHER, "198.51.8.8", Introduction::Itself);
     for number in 0..20 {
         world.introduce(OTHER, node(number), &format!("192.0.{number}.1"));
     }
@@ -89,8 +89,8 @@ fn second_source_in_another_subnet_verifies_what_both_name() {
 #[test]
 fn second_source_in_the_same_subnet_is_the_same_source() {
     let mut world = World::new();
-    world.connect(SEED, LIAR, Came::Seed);
-    world.connect(OTHER, "203.0.114.67", Came::Seed);
+    world.connect(SEED, LIAR, Introduction::Seed);
+    world.connect(OTHER, "203.0.114.67", Introduction::Seed);
     for number in 0..50 {
         world.introduce(SEED, node(number), &format!("192.0.{number}.1"));
         world.introduce(OTHER, node(number), &format!("192.0.{number}.1"));
@@ -102,7 +102,7 @@ fn second_source_in_the_same_subnet_is_the_same_source() {
 #[test]
 fn verified_peer_vouches_alone() {
     let mut world = World::new();
-    world.connect(OTHER, HONEST, Came::Trusted);
+    world.connect(OTHER, HONEST, Introduction::Trusted);
     for number in 0..50 {
         assert!(world.introduce(OTHER, node(number), &format!("192.0.{number}.1")));
     }
@@ -113,7 +113,7 @@ fn verified_peer_vouches_alone() {
 #[test]
 fn node_that_waits_is_dialed_when_somebody_else_names_it_or_a_place_is_free() {
     let mut world = World::new();
-    world.connect(SEED, LIAR, Came::Seed);
+    world.connect(SEED, LIAR, Introduction::Seed);
     for number in 0..20 {
         world.introduce(SEED, node(number), &format!("192.0.{number}.1"));
     }
@@ -125,25 +125,25 @@ fn node_that_waits_is_dialed_when_somebody_else_names_it_or_a_place_is_free() {
     assert_eq!(world.check.poll(world.now), None, "the dial has taken it");
     world.now = world.now.after(DIAL);
     assert!(world.check.poll(world.now).is_some(), "and lost it, as nobody was there");
-    world.connect(OTHER, HONEST, Came::Trusted);
+    world.connect(OTHER, HONEST, Introduction::Trusted);
     assert!(world.introduce(OTHER, node(19), "192.0.19.1"));
 }
 
 #[test]
 fn lookups_among_the_nodes_of_one_origin_are_its_word() {
     let mut world = World::new();
-    world.connect(SEED, LIAR, Came::Seed);
+    world.connect(SEED, LIAR, Introduction::Seed);
     let look_up = |world: &mut World, number| {
         let record = world.record(node(number));
         let dial = world.check.looked_up(world.now, record);
         if dial {
-            world.connect(node(number), "192.0.1.1", Came::Introduced);
+            world.connect(node(number), "192.0.1.1", Introduction::Peer);
         }
         dial
     };
     let dialed = (0..50).filter(|number| look_up(&mut world, *number)).count();
     assert_eq!(dialed, LOW / 2 - 1);
-    world.connect(OTHER, HONEST, Came::Itself);
+    world.connect(OTHER, HONEST, Introduction::Itself);
     let dialed = (50..100).filter(|number| look_up(&mut world, *number)).count();
     assert_eq!(dialed, LOW / 2, "with two origins, the DHT is one of its own");
 }
@@ -151,8 +151,8 @@ fn lookups_among_the_nodes_of_one_origin_are_its_word() {
 #[test]
 fn neighbours_on_a_private_network_are_different_sources() {
     let mut world = World::new();
-    world.connect(SEED, "192.168.1.1", Came::Seed);
-    world.connect(OTHER, "192.168.1.2", Came::Itself);
+    world.connect(SEED, "192.168.1.1", Introduction::Seed);
+    world.connect(OTHER, "192.168.1.2", Introduction::Itself);
     for number in 0..20 {
         world.introduce(SEED, node(number), "192.168.1.9");
         world.introduce(OTHER, node(number), "192.168.1.9");
@@ -170,7 +170,7 @@ fn stranger_who_is_not_connected_has_no_word() {
 #[test]
 fn what_is_remembered_is_bounded_and_peers_stay() {
     let mut world = World::new();
-    world.connect(SEED, LIAR, Came::Seed);
+    world.connect(SEED, LIAR, Introduction::Seed);
     for number in 0..MAX_NODES as u32 + 100 {
         world.now = world.now.after(Duration::from_millis(1));
         world.introduce(SEED, node(number), "192.0.1.1");
@@ -183,7 +183,7 @@ fn what_is_remembered_is_bounded_and_peers_stay() {
 fn full_seed_may_name_others_and_what_the_table_then_finds_is_its_word_too() {
     let mut world = World::new();
     assert!(!world.introduce(SEED, node(0), HONEST), "nobody knows it");
-    world.check.asked(world.now, SEED, LIAR.parse().expect("an IP address"), Came::Seed);
+    world.check.asked(world.now, SEED, LIAR.parse().expect("an IP address"), Introduction::Seed);
     assert_eq!(world.check.count(), 0, "it is no peer");
     assert!(world.check.is_unverified(&SEED));
     for number in 0..100 {
@@ -193,7 +193,7 @@ fn full_seed_may_name_others_and_what_the_table_then_finds_is_its_word_too() {
     let found = world.record(node(0));
     world.check.looked_up(world.now, found);
     assert!(!world.check.introduced(world.now, &node(0), world.record(node(200))), "the table knew only its own");
-    world.connect(OTHER, HONEST, Came::Trusted);
+    world.connect(OTHER, HONEST, Introduction::Trusted);
     assert!(world.introduce(OTHER, node(201), "198.51.8.8"));
 }
 
@@ -201,7 +201,7 @@ fn full_seed_may_name_others_and_what_the_table_then_finds_is_its_word_too() {
 fn those_that_went_unnoticed_are_found_out() {
     let mut world = World::new();
     for number in 0..4 {
-        world.connect(node(number), &format!("192.0.{number}.1"), Came::Itself);
+        world.connect(node(number), &format!("192.0.{number}.1"), Introduction::Itself);
     }
     world.check.disconnected(world.now, &node(0));
     let connected = BTreeSet::from([node(1), node(9)]);

@@ -5,49 +5,7 @@ use std::time::Instant;
 
 use super::MAX_ADDRESSES;
 use crate::peers::score::Standing;
-
-/// Where knowledge of a node comes from, the most promising first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Source {
-    /// The caller said so: a ticket, an address with a request.
-    Ticket,
-    /// The local network.
-    Lan,
-    /// The node itself said so.
-    Peer,
-    /// It connected from there.
-    Incoming,
-    /// A record of its own, passed on by another peer.
-    Exchange,
-    /// A record of its own, found in the distributed hash table.
-    Dht,
-    /// A ticket or an address in the domain name system.
-    Dns,
-    /// The built-in or configured list.
-    List,
-    /// The BitTorrent Mainline DHT.
-    Mainline,
-    /// The store of an earlier run.
-    Remembered,
-}
-
-impl Source {
-    /// The name in `polypeer peers` and `polypeer status`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Ticket => "ticket",
-            Self::Lan => "lan",
-            Self::Peer => "peer",
-            Self::Incoming => "incoming",
-            Self::Exchange => "exchange",
-            Self::Dht => "dht",
-            Self::Dns => "dns",
-            Self::List => "list",
-            Self::Mainline => "mainline",
-            Self::Remembered => "remembered",
-        }
-    }
-}
+use crate::source::Source;
 
 /// How much would be lost with a node, the least first; also in the store's file, as the numbers they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use polypeer_ipc_protocol::ids::NodeId;
 
-use crate::peers::book::Source;
+use crate::source::Source;
 
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use polypeer_ipc_protocol::ids::NodeId;
 
 use super::{Ending, FIRST, Held, Manager, REST};
 use crate::now::Now;
-use crate::peers::book::Source;
+use crate::source::Source;
 
 impl Manager {
     /// A connection with `node` is kept, in place of an earlier one if there was one. `address`: where to dial it again.

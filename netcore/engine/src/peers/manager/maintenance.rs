@@ -8,8 +8,9 @@ use rand::RngExt;
 
 use super::{Action, Dial, Held, Manager, Parting};
 use crate::now::Now;
-use crate::peers::book::{Entry, Source};
+use crate::peers::book::Entry;
 use crate::peers::candidates::{self, Chosen, Look};
+use crate::source::Source;
 
 impl Manager {
     /// The next thing to do at `now`, if there is one.

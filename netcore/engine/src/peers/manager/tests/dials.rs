@@ -7,8 +7,8 @@ use polypeer_ipc_protocol::ids::NodeId;
 
 use super::super::{Ending, HOPELESS, LONGEST, MAX_FOUND_DIALS};
 use super::{MINUTE, World, node};
-use crate::peers::book::Source;
 use crate::peers::score::ScoreEvent;
+use crate::source::Source;
 use crate::testing;
 
 #[test]

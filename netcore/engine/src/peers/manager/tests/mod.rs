@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use polypeer_ipc_protocol::ids::NodeId;
 
-use super::super::book::{Book, Source};
+use super::super::book::Book;
 use super::super::watermarks::Marks;
 use super::{Action, Ending, Manager, Parting, Refusal};
 use crate::now::Now;
+use crate::source::Source;
 use crate::testing::{self, node};
 
 const MINUTE: Duration = Duration::from_secs(60);

@@ -7,8 +7,8 @@ use polypeer_ipc_protocol::ids::NodeId;
 
 use super::super::{Ending, Parting, Refusal};
 use super::{MINUTE, World, address, node};
-use crate::peers::book::Source;
 use crate::peers::score::ScoreEvent;
+use crate::source::Source;
 
 #[test]
 fn above_high_the_least_useful_go_and_neither_protected_nor_used_nor_young_ones() {

@@ -10,9 +10,10 @@ use proptest::prelude::*;
 use super::super::{Action, Ending, MAX_FOUND_DIALS, Manager, Parting};
 use super::node;
 use crate::now::Now;
-use crate::peers::book::{Book, MAX_NODES, Source};
+use crate::peers::book::{Book, MAX_NODES};
 use crate::peers::score::ScoreEvent;
 use crate::peers::watermarks::Marks;
+use crate::source::Source;
 use crate::testing;
 
 /// Anything that can happen.

@@ -2,8 +2,8 @@
 
 use super::super::{Parting, Refusal};
 use super::{MINUTE, World, address, node};
-use crate::peers::book::Source;
 use crate::peers::score::ScoreEvent;
+use crate::source::Source;
 
 #[test]
 fn whoever_does_too_much_harm_is_cut_off_and_refused_until_the_ban_ends() {
