@@ -1,5 +1,5 @@
-//! Errors as the person at the keyboard sees them: a message, a hint and an exit code. Every error of this crate becomes a
-//! [`CliError`] before it reaches a terminal or the control socket.
+//! Errors as the person at the keyboard sees them: a message, a hint and an exit code. Every error of this crate
+//! becomes a [`CliError`] before it reaches a terminal or the control socket.
 
 use std::fmt;
 
@@ -45,7 +45,7 @@ impl Exit {
 pub struct CliError {
     pub exit: Exit,
     pub message: String,
-    /// The next thing to try.
+    /// What to try next.
     pub hint: String,
 }
 

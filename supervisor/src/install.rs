@@ -1,6 +1,6 @@
-//! Installing a plugin from a folder: check the manifest, copy everything to `plugins/<id>.new`, flush, swap the names,
-//! record it in the store. A crash at any point leaves the old version or the new one; [`sweep`], called at the start
-//! of the daemon, removes what is left over.
+//! Installs a plugin from a folder: checks the manifest, copies everything to `plugins/<id>.new`, flushes, swaps the
+//! names; then [`crate::daemon`] records it in the store. A crash at any point leaves the old version or the new one;
+//! [`sweep`], at the start of the daemon, removes the rest.
 
 mod copy;
 
@@ -15,48 +15,38 @@ use crate::toml_file::{self, FileError};
 
 pub use copy::{MAX_BYTES, MAX_DEPTH, MAX_ENTRIES};
 
-/// Why a folder cannot be installed. Nothing was changed.
+/// Errors of an installation; nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
-    /// The manifest is wrong.
+    /// The manifest is missing or invalid.
     #[error(transparent)]
     Manifest(#[from] FileError),
     /// A path could not be read or written.
     #[error("failed to {action} {}: {source}", path.display())]
     Io {
-        /// What was tried.
+        /// The operation, to be read after "failed to".
         action: &'static str,
-        /// On what.
         path: PathBuf,
-        /// Why it failed.
         source: std::io::Error,
     },
-    /// Something in the folder is not taken.
+    /// The folder has contents that cannot be installed.
     #[error("{} {problem}", path.display())]
     Content {
         path: PathBuf,
-        /// Why not.
+        /// The problem, to be read after the path.
         problem: String,
-        /// What to do.
         hint: &'static str,
     },
-    /// The program of its command is not there.
+    /// The program of the command does not exist or is not executable.
     #[error("the program {} of the plugin {id} does not exist or is not executable", path.display())]
-    NoProgram {
-        id: PluginId,
-        /// The program.
-        path: PathBuf,
-    },
-    /// It is not what the operator saw.
+    NoProgram { id: PluginId, path: PathBuf },
+    /// The folder changed after the operator approved it.
     #[error("{} changed after its permissions were shown", path.display())]
-    Changed {
-        /// The folder.
-        path: PathBuf,
-    },
+    Changed { path: PathBuf },
 }
 
 impl InstallError {
-    /// The next thing to try.
+    /// What to try next.
     pub fn hint(&self) -> String {
         match self {
             Self::Manifest(error) => error.hint(),
@@ -71,23 +61,23 @@ impl InstallError {
     }
 }
 
-/// A folder that can be installed.
+/// A checked folder.
 #[derive(Debug)]
 pub struct Candidate {
     /// Its manifest.
     pub manifest: Manifest,
     /// The manifest's text.
     pub text: String,
-    /// BLAKE3 over names, kinds, rights to execute and contents, hex.
+    /// BLAKE3 of names, kinds, execute permissions and contents, hex.
     pub digest: String,
     /// Where it is.
     pub folder: PathBuf,
 }
 
-/// Reads a folder and checks everything an installation would check. Changes nothing.
+/// Reads and checks a folder as an installation does. Changes nothing.
 ///
 /// # Errors
-/// When anything in it is not as it should be.
+/// When the folder cannot be installed.
 pub fn inspect(folder: &Path) -> Result<Candidate, InstallError> {
     let manifest = Manifest::load(folder)?;
     let program = &manifest.plugin.command[0];
@@ -105,10 +95,10 @@ fn executable(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|file| file.is_file() && files::is_executable(&file))
 }
 
-/// Copies a candidate into the home and swaps it in. The version before, if any, is kept until [`Swapped::keep`].
+/// Copies a candidate into the home and swaps it with the previous version, which is kept until [`Swapped::keep`].
 ///
 /// # Errors
-/// When the copy is not what was inspected, or cannot be made; the old version is then in place.
+/// When the copy fails or differs from what was inspected; the previous version is then in place.
 pub fn swap_in(home: &Home, candidate: &Candidate) -> Result<Swapped, InstallError> {
     let place = home.plugin(&candidate.manifest.plugin.id);
     let (fresh, old) = (beside(&place, "new"), beside(&place, "old"));
@@ -136,7 +126,7 @@ pub fn swap_in(home: &Home, candidate: &Candidate) -> Result<Swapped, InstallErr
     Ok(Swapped { place, old: replaced.then_some(old) })
 }
 
-/// An installation whose files are in place and whose record is not written yet.
+/// An installation whose files are in place and whose record is pending.
 #[derive(Debug)]
 #[must_use = "either keep it or take it back"]
 pub struct Swapped {
@@ -145,17 +135,17 @@ pub struct Swapped {
 }
 
 impl Swapped {
-    /// The record is written: the version before may go.
+    /// Deletes the previous version, once the record is written.
     pub fn keep(self) {
         if let Some(old) = self.old {
             let _ = remove(&old); // The next sweep tries again.
         }
     }
 
-    /// The record could not be written: put the version before back.
+    /// Restores the previous version, when the record could not be written.
     ///
     /// # Errors
-    /// When the names cannot be swapped back; the next sweep does it.
+    /// When the names cannot be swapped back; the next [`sweep`] does it.
     pub fn take_back(self) -> Result<(), InstallError> {
         remove(&self.place)?;
         self.old.map_or(Ok(()), |old| rename(&old, &self.place))
@@ -170,10 +160,10 @@ pub fn delete(home: &Home, id: &PluginId) -> Result<(), InstallError> {
     remove(&home.plugin(id))
 }
 
-/// Removes what a crash left in `plugins/`. `recorded` holds id and digest of what the store says is installed.
+/// Removes leftovers of a crash from `plugins/`. `recorded` has the id and digest of each plugin in the store.
 ///
 /// # Errors
-/// When the folder cannot be read or something cannot be removed.
+/// When the folder cannot be read or a leftover cannot be removed.
 pub fn sweep(home: &Home, recorded: &[(PluginId, String)]) -> Result<(), InstallError> {
     let io = |action, path: &Path| {
         let path = path.to_path_buf();

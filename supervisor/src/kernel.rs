@@ -1,4 +1,4 @@
-//! The few system calls no safe crate we use wraps.
+//! System calls that no safe crate among the dependencies wraps.
 
 use std::ffi::CString;
 use std::io;
@@ -43,15 +43,15 @@ pub(crate) fn raise_loopback() -> io::Result<()> {
     Ok(())
 }
 
-/// Takes a descriptor over that the kernel has just handed to this process in a message.
+/// Takes ownership of a descriptor that was just received in a message.
 #[allow(unsafe_code, reason = "received descriptors arrive as plain numbers")]
 pub(crate) fn adopt(descriptor: RawFd) -> OwnedFd {
     // SAFETY: recvmsg returned it as new and open, and nothing else owns it.
     unsafe { OwnedFd::from_raw_fd(descriptor) }
 }
 
-/// Gives every signal its default action: what a shell or `nohup` had ignored for us would be ignored by what we start.
-/// Not SIGPIPE: this process needs it ignored, and the standard library gives a child its default.
+/// Sets every signal to its default action. Otherwise children would ignore what a shell or `nohup` made this process
+/// ignore. SIGPIPE is left: this process needs it ignored, and the standard library resets it in a child.
 #[allow(unsafe_code, reason = "changing a signal's action is unsafe, as handlers may be")]
 pub(crate) fn default_signals() {
     for signal in

@@ -1,6 +1,5 @@
-//! The supervisor's end of the admin session. A [`Link`] lives as long as one netcore process; the supervisor's task
-//! owns it, and anybody may ask through a clone of its handle. What netcore says by itself goes to the supervisor's
-//! task as events.
+//! The supervisor's end of the admin session with one netcore process. [`AdminHandle`] sends requests; events from
+//! netcore go to the supervisor's task ([`crate::supervise`]), which creates the session.
 
 use std::collections::HashMap;
 use std::io;
@@ -14,38 +13,37 @@ use polypeer_ipc_protocol::transport::admin::{AdminChannel, AdminEnd, AdminRecei
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
-/// Requests on their way or unanswered; the next is answered `busy`.
+/// Most pending requests; further ones fail with `busy`.
 const MAX_PENDING: usize = 256;
-/// How long netcore may take to answer, beyond a time that is part of the request.
+/// Timeout of a request, in addition to a time that the request itself names.
 const ANSWER_TIME: Duration = Duration::from_secs(10);
 
-/// The state of the network core's process, as `polypeer status` shows it.
+/// State of the network core's process, for `polypeer status`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct NetcoreStatus {
-    /// Its process, while it runs.
+    /// Pid, while it runs.
     pub pid: Option<i32>,
-    /// `starting`, `ready`, `backoff`, …: the words of plugins' states.
+    /// A state as of a plugin: `starting`, `ready`, `backoff`, …
     pub state: String,
-    /// How often it was started again.
     pub restarts: u32,
     /// Resident memory, bytes.
     pub rss_bytes: Option<u64>,
-    /// How it ended last.
+    /// How its last run ended.
     pub exit_reason: Option<String>,
 }
 
-/// What happens on a session.
+/// Events of an admin session.
 #[derive(Debug)]
 pub enum NetEvent {
-    /// Netcore said something by itself.
+    /// An event from netcore.
     Said(AdminEvent),
     /// It answered [`AdminRequest::Start`].
     Started(Result<(), Failure>),
-    /// The addresses it listens on, `IP:PORT`.
+    /// Netcore listens on these addresses, `IP:PORT`.
     Listens(Vec<String>),
-    /// The session is over.
+    /// The session has ended.
     Gone,
-    /// The session has been over for some time, and the process may still be there.
+    /// The session ended some time ago; the process may still exist.
     Stuck,
 }
 
@@ -57,9 +55,9 @@ struct Ask {
 
 type Pending = Arc<Mutex<HashMap<u64, oneshot::Sender<AdminResponse>>>>;
 
-/// A handle to one admin session.
+/// A handle to one admin session. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Link {
+pub struct AdminHandle {
     asks: mpsc::Sender<Ask>,
 }
 
@@ -69,12 +67,12 @@ impl std::fmt::Debug for Ask {
     }
 }
 
-impl Link {
-    /// A new session: the handle, and the end that netcore inherits. `events` gets what netcore
-    /// says by itself, with `session` to tell one session from the next.
+impl AdminHandle {
+    /// Starts a session. Returns the handle and the end that netcore inherits. `events` receives netcore's events, each
+    /// with the number `session`.
     ///
     /// # Errors
-    /// When no socket pair, or pipe, can be made.
+    /// When no socket pair, or pipe, can be created.
     pub fn start(session: u64, events: mpsc::Sender<(u64, NetEvent)>) -> io::Result<(Self, AdminEnd)> {
         let (channel, theirs) = AdminChannel::pair()?;
         let (sender, receiver) = channel.split();
@@ -90,10 +88,10 @@ impl Link {
         Ok((Self { asks }, theirs))
     }
 
-    /// Hands a request in without waiting. The answer comes through the receiver, which fails when the session ends.
+    /// Sends a request without waiting. The receiver gets the response, and fails when the session ends.
     ///
     /// # Errors
-    /// `busy` when too many wait, `connection lost` when the session is over.
+    /// `busy` when too many requests are pending, `connection lost` when the session has ended.
     pub fn post(
         &self,
         request: AdminRequest,
@@ -107,7 +105,8 @@ impl Link {
         Ok(answer)
     }
 
-    /// Asks and waits for the answer, as long as the request itself says and [`ANSWER_TIME`] more.
+    /// Sends a request and waits for the response. The timeout is [`ANSWER_TIME`] beyond the time that the request
+    /// names.
     ///
     /// # Errors
     /// What netcore answered; `timed out`, `busy`, or `connection lost`.
@@ -150,7 +149,7 @@ async fn write(mut sender: AdminSender, mut asks: mpsc::Receiver<Ask>, pending: 
         id += 1;
         {
             let mut pending = pending.lock().unwrap_or_else(PoisonError::into_inner);
-            // Those who gave up waiting make room.
+            // Cancelled requests are no longer pending.
             pending.retain(|_, reply| !reply.is_closed());
             if pending.len() >= MAX_PENDING {
                 let _ = ask.reply.send(AdminResponse::Failed(busy()));
@@ -160,7 +159,7 @@ async fn write(mut sender: AdminSender, mut asks: mpsc::Receiver<Ask>, pending: 
         }
         let command = AdminCommand { id, request: ask.request };
         if let Err(error) = sender.send(&command, ask.attached.as_ref()).await {
-            // The reader meets the end of the session and tells everybody.
+            // The reader notices the end of the session and reports it.
             tracing::debug!("failed to write to the admin session: {error}");
             return;
         }
@@ -183,7 +182,7 @@ async fn read(session: u64, mut receiver: AdminReceiver, pending: &Pending, even
                 }
             }
             Ok(None) => return,
-            // What a process leaves that ends or is killed; how it ended is told by who watches it.
+            // The process ended or was killed; its watcher reports how.
             Err(error @ (TransportError::Io(_) | TransportError::Cut)) => {
                 return tracing::debug!("the admin session was cut: {error}");
             }

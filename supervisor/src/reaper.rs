@@ -1,7 +1,7 @@
-//! `polypeer internal-reaper`: outlives the supervisor by a moment to make sure that nothing else does. It holds a pipe
-//! from the supervisor; at the pipe's end, however that came, it kills every control group below ours, and where there
-//! are none, every process that carries our mark in its environment. [`sweep`] does the same at a start, for what an
-//! earlier supervisor and reaper left when both were killed.
+//! `polypeer internal-reaper`: a process that kills what outlives the supervisor. It holds a pipe from the supervisor.
+//! When the pipe ends, for whatever reason, it kills every control group of the home; without control groups, every
+//! process with the home's mark in its environment. [`sweep`] does the same at the daemon's start, in case supervisor
+//! and reaper were both killed.
 
 use std::ffi::OsString;
 use std::fs;
@@ -18,20 +18,20 @@ use tokio::task::JoinHandle;
 use crate::limits::cgroup::kill::{KILL_TIME, kill_below, remove_below};
 use crate::process::init::SUBCOMMAND as INIT;
 
-/// The word after `polypeer` that leads here.
+/// The hidden subcommand of `polypeer`.
 pub const SUBCOMMAND: &str = "internal-reaper";
-/// Before a reaper that ended is started again, so that one that cannot run does not take the machine with it.
+/// Pause before an ended reaper is restarted, so that one that cannot run does not overload the machine.
 const PAUSE: Duration = Duration::from_millis(500);
-/// How long it may take to end when the supervisor ends in order.
+/// Time limit for the reaper at an orderly end of the supervisor.
 const END_TIME: Duration = Duration::from_secs(5);
 
-/// What there is to kill.
+/// What to kill.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Targets {
-    /// Our folders in the control group hierarchies.
+    /// The home's folders in the control group hierarchies.
     pub roots: Vec<PathBuf>,
-    /// The folder all gateway sockets of this home are in. A process whose `POLYPEER_GATEWAY` lies there is ours, and an
-    /// init whose last argument does; looked for where `roots` is empty.
+    /// The folder of the home's gateway sockets. Where `roots` is empty, every process is killed whose
+    /// `POLYPEER_GATEWAY` is in it, and every init whose last argument is.
     pub gateways: PathBuf,
 }
 
@@ -39,7 +39,7 @@ pub struct Targets {
 pub fn main(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let Some(gateways) = arguments.next() else { return ExitCode::from(2) };
     let targets = Targets { gateways: gateways.into(), roots: arguments.map(PathBuf::from).collect() };
-    // What is meant for the supervisor must not end us before it.
+    // Signals for the supervisor must not end the reaper first.
     let mut ignored = SigSet::empty();
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT] {
         ignored.add(signal);
@@ -61,7 +61,7 @@ pub fn main(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Kills all that `targets` names. Blocks, up to some seconds. What cannot be killed is returned in words.
+/// Kills everything in `targets`. Blocks, up to some seconds. Returns a text for each failure.
 pub fn sweep(targets: &Targets) -> Vec<String> {
     let mut problems = Vec::new();
     for root in &targets.roots {
@@ -82,8 +82,8 @@ pub fn sweep(targets: &Targets) -> Vec<String> {
     problems
 }
 
-/// Kills each process whose environment says it belongs to a plugin of this home; how many there were. A plugin that
-/// gives what it starts another environment hides it from this: it is the last resort.
+/// Kills each process whose environment marks it as a plugin's of this home, and returns their number. A last resort: a
+/// plugin can hide processes from it by giving them another environment.
 fn kill_marked(gateways: &Path) -> usize {
     let Ok(entries) = fs::read_dir("/proc") else { return 0 };
     let own = i32::try_from(std::process::id()).unwrap_or_default();
@@ -104,14 +104,14 @@ fn is_marked(environment: &[u8], gateways: &Path) -> bool {
     })
 }
 
-/// Whether this is the command line of one of our inits: `polypeer internal-init … <folder of a gateway>`.
+/// Whether this is the command line of an init of this home: `polypeer internal-init … <folder of a gateway>`.
 fn is_init(line: &[u8], gateways: &Path) -> bool {
     let mut words = line.split(|byte| *byte == 0).filter(|word| !word.is_empty()).skip(1);
     let is_ours = |mark: &[u8]| std::str::from_utf8(mark).is_ok_and(|mark| Path::new(mark).starts_with(gateways));
     words.next() == Some(INIT.as_bytes()) && words.last().is_some_and(is_ours)
 }
 
-/// The supervisor's side: keeps one reaper running. Ends it, and what it sweeps, when dropped.
+/// The supervisor's handle: keeps one reaper running. Dropping it ends the reaper, which sweeps first.
 #[derive(Debug)]
 pub struct Reaper {
     task: JoinHandle<()>,
@@ -119,10 +119,10 @@ pub struct Reaper {
 }
 
 impl Reaper {
-    /// Starts it and starts it again whenever it ends; must be called on the runtime.
+    /// Starts the reaper, and restarts it whenever it ends; must be called on the runtime.
     ///
     /// # Errors
-    /// When `polypeer`, the binary, cannot be run.
+    /// When the program `polypeer` cannot be run.
     pub fn start(polypeer: PathBuf, targets: Targets) -> io::Result<Self> {
         let (mut child, mut lifeline) = spawn(&polypeer, &targets)?;
         let (stop, mut stopped) = tokio::sync::oneshot::channel();
@@ -150,14 +150,14 @@ impl Reaper {
         Ok(Self { task, stop })
     }
 
-    /// Ends it, after it has killed what is left.
+    /// Ends the reaper, after it has swept.
     pub async fn stop(self) {
         let _ = self.stop.send(());
         let _ = self.task.await;
     }
 }
 
-/// The process and its pipe, apart: waiting for a process closes a pipe that is still with it.
+/// Starts the process. Returns its pipe separately, because waiting for a process closes its pipes.
 fn spawn(
     polypeer: &Path,
     targets: &Targets,

@@ -1,15 +1,15 @@
-//! `state.db`: what is installed, what the operator approved and granted, which limits were overridden, what is enabled.
-//! SQLite in WAL mode, flushed at every commit, so that what was confirmed survives a crash. One daemon opens it; the
-//! lock of [`crate::home::Home::lock`] comes first.
+//! `state.db`: the installed plugins with their approved manifests, the operator's limits and lists of peers, and which
+//! plugins are enabled. SQLite in WAL mode, flushed at every commit, so that a confirmed change survives a crash. Only
+//! the daemon that holds [`crate::home::Home::lock`] opens it.
 
 use std::path::{Path, PathBuf};
 
 use polypeer_ipc_protocol::ids::{InvalidId, NodeId, PluginId};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, params};
 
-/// The layout of the tables; a later version migrates, an earlier one refuses.
+/// Version of the schema. A later version of Polypeer migrates it, an earlier one refuses it.
 const SCHEMA_VERSION: i64 = 1;
-/// "Poly": tells our files from those of others.
+/// "Poly": SQLite's application id, which identifies the file.
 const APPLICATION_ID: i64 = 0x506f_6c79;
 
 const SCHEMA: &str = "
@@ -44,54 +44,44 @@ pub const MAX_PEER_LIST: usize = 1024;
 /// One installed plugin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Installed {
-    /// Its name on this node.
     pub id: PluginId,
-    /// The text of the manifest the operator approved.
+    /// Text of the manifest that the operator approved.
     pub manifest: String,
     /// BLAKE3 of the installed folder, hex.
     pub digest: String,
-    /// Whether it is started with the daemon.
+    /// Whether it starts with the daemon.
     pub enabled: bool,
-    /// Where it came from, for people.
+    /// Where it was installed from, for people.
     pub source: String,
 }
 
-/// Why the state cannot be read or changed. Nothing was changed.
+/// Errors of the store; nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The file is not what was written.
+    /// The file is not intact.
     #[error("{} is damaged: {what}", path.display())]
     Damaged {
-        /// The database.
         path: PathBuf,
-        /// What was found.
+        /// The hierarchies of this machine.
         what: String,
     },
     /// Written by a later version.
     #[error("{} was written by a later version of Polypeer (layout {found}; this version supports {SCHEMA_VERSION})", path.display())]
     TooNew {
-        /// The database.
         path: PathBuf,
-        /// Its layout.
+        /// Version of its schema.
         found: i64,
     },
-    /// No room for the change.
+    /// No space left for the change.
     #[error("no space left on the disk of {}; nothing was changed", path.display())]
-    DiskFull {
-        /// The database.
-        path: PathBuf,
-    },
-    /// Anything else.
+    DiskFull { path: PathBuf },
+    /// Any other error.
     #[error("failed to use {}: {source}; nothing was changed", path.display())]
-    Other {
-        /// The database.
-        path: PathBuf,
-        source: rusqlite::Error,
-    },
+    Other { path: PathBuf, source: rusqlite::Error },
 }
 
 impl StoreError {
-    /// The next thing to try.
+    /// What to try next.
     pub fn hint(&self) -> String {
         match self {
             Self::Damaged { path, .. } => format!(
@@ -119,7 +109,7 @@ fn told(path: &Path, source: rusqlite::Error) -> StoreError {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
             StoreError::Damaged { path, what: source.to_string() }
         }
-        // A write or a flush that found no room may come back as a plain input/output error.
+        // A write or flush without space left may be reported as a plain input/output error.
         Some(ErrorCode::SystemIoFailure) if no_room(&path) => StoreError::DiskFull { path },
         _ => StoreError::Other { path, source },
     }
@@ -132,10 +122,10 @@ fn no_room(path: &Path) -> bool {
 }
 
 impl Store {
-    /// Opens the database at `path`, creating it when it is not there.
+    /// Opens the database at `path`; creates it if missing.
     ///
     /// # Errors
-    /// When it is damaged, of a later version, or cannot be used; it is never replaced.
+    /// When it is damaged, of a later version, or unusable; it is never replaced.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let fail = |source| told(path, source);
         make_private(path).map_err(|error| StoreError::Other {
@@ -150,10 +140,10 @@ impl Store {
         Ok(store)
     }
 
-    /// Looks whether a database is sound, without changing it; a daemon may be using it.
+    /// Checks whether a database is intact, without changing it; a daemon may be using it.
     ///
     /// # Errors
-    /// When it is not.
+    /// When it is damaged or cannot be read.
     pub fn check(path: &Path) -> Result<(), StoreError> {
         let fail = |source| told(path, source);
         let flags =
@@ -196,12 +186,13 @@ impl Store {
         self.settle()
     }
 
-    /// Writes everything into the one file, so that a copy of it is whole. Called at the start and at an orderly stop.
+    /// Writes the WAL into the database file, so that a copy of that file is complete. Called at the start and at an
+    /// orderly stop.
     pub fn settle(&self) -> Result<(), StoreError> {
         self.read(|connection| connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())))
     }
 
-    /// All or nothing.
+    /// Runs `work` as one transaction.
     fn change<T>(&mut self, change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T, StoreError> {
         let path = &self.path;
         let fail = |source| told(path, source);
@@ -215,7 +206,7 @@ impl Store {
         read(&self.connection).map_err(|source| told(&self.path, source))
     }
 
-    /// All installed plugins, by id.
+    /// All installed plugins, in the order of their ids.
     pub fn plugins(&self) -> Result<Vec<Installed>, StoreError> {
         self.read(|connection| {
             let mut rows =
@@ -232,7 +223,7 @@ impl Store {
         })
     }
 
-    /// Records an installation; what the operator set for an earlier one of the same id stays.
+    /// Records an installation. The operator's settings for an earlier version of the plugin are kept.
     pub fn install(&mut self, plugin: &Installed) -> Result<(), StoreError> {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |time| time.as_secs());
         self.change(|transaction| {
@@ -245,12 +236,12 @@ impl Store {
         Ok(())
     }
 
-    /// Forgets a plugin and everything set for it. Says whether it was there.
+    /// Deletes a plugin and the operator's settings for it. Returns whether it existed.
     pub fn remove(&mut self, id: &PluginId) -> Result<bool, StoreError> {
         self.change(|transaction| Ok(transaction.execute("DELETE FROM plugins WHERE id = ?1", [id.as_str()])? > 0))
     }
 
-    /// Sets whether a plugin is started with the daemon. Says whether it was there.
+    /// Sets whether a plugin starts with the daemon. Returns whether it exists.
     pub fn set_enabled(&mut self, id: &PluginId, enabled: bool) -> Result<bool, StoreError> {
         self.change(|transaction| {
             let query = "UPDATE plugins SET enabled = ?2 WHERE id = ?1";
@@ -258,7 +249,7 @@ impl Store {
         })
     }
 
-    /// What the operator set for one plugin, key and value as typed, in the order of the keys.
+    /// The operator's limits for one plugin, key and value as typed, in the order of the keys.
     pub fn limits(&self, id: &PluginId) -> Result<Vec<(String, String)>, StoreError> {
         self.read(|connection| {
             let mut rows = connection.prepare("SELECT key, value FROM limits WHERE plugin = ?1 ORDER BY key")?;
@@ -266,7 +257,7 @@ impl Store {
         })
     }
 
-    /// Sets limits of one plugin, all or none; `None` goes back to the default.
+    /// Sets limits of one plugin, all or none; `None` restores the default.
     pub fn set_limits(&mut self, id: &PluginId, limits: &[(String, Option<String>)]) -> Result<(), StoreError> {
         self.change(|transaction| {
             for (key, value) in limits {
@@ -293,7 +284,7 @@ impl Store {
         texts.iter().map(|text| text.parse().map_err(|_| self.damaged("a node id in a list of peers"))).collect()
     }
 
-    /// Adds to and takes from the operator's list of peers for one plugin.
+    /// Adds peers to and removes peers from the operator's list for one plugin.
     pub fn change_peer_list(&mut self, id: &PluginId, add: &[NodeId], remove: &[NodeId]) -> Result<(), StoreError> {
         self.change(|transaction| {
             for node in add {
@@ -308,14 +299,14 @@ impl Store {
         })
     }
 
-    /// Something that was noted earlier.
+    /// Reads a note.
     pub fn note(&self, key: &str) -> Result<Option<String>, StoreError> {
         self.read(|connection| {
             connection.query_row("SELECT value FROM notes WHERE key = ?1", [key], |row| row.get(0)).optional()
         })
     }
 
-    /// Notes something for later.
+    /// Writes a note: a value under a name.
     pub fn set_note(&mut self, key: &str, value: &str) -> Result<(), StoreError> {
         self.change(|transaction| {
             let query = "INSERT INTO notes (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = ?2";
@@ -324,7 +315,7 @@ impl Store {
         Ok(())
     }
 
-    /// The error for a stored value that breaks its own rule.
+    /// The error for a stored value that violates its own rule.
     pub fn damaged(&self, what: &str) -> StoreError {
         StoreError::Damaged { path: self.path.clone(), what: what.into() }
     }
@@ -342,7 +333,7 @@ fn installed(row: &rusqlite::Row<'_>) -> rusqlite::Result<Installed> {
     Ok(Installed { id, manifest: row.get(1)?, digest: row.get(2)?, enabled: row.get(3)?, source: row.get(4)? })
 }
 
-/// Creates the file so that only its owner can read it; SQLite gives its side files the same rights.
+/// Creates the file so that only its owner can read it; SQLite creates its other files with the same permissions.
 fn make_private(path: &Path) -> std::io::Result<()> {
     crate::files::private_file().write(true).create(true).truncate(false).open(path).map(drop)
 }

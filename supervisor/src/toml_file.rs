@@ -1,5 +1,5 @@
-//! Parser of the TOML files that people write: strict and bounded; errors have the place, what was expected and a hint. Used by
-//! [`crate::manifest`] and [`crate::config`].
+//! Parser of the TOML files that people write: strict and bounded; errors have the place, what was expected and a hint.
+//! Used by [`crate::manifest`] and [`crate::config`].
 
 use std::io::ErrorKind;
 use std::ops::Range;

@@ -1,6 +1,6 @@
-//! The command line: `polypeer` is daemon and client. One file per command holds its arguments, what it does and its text
-//! output; [`Command`] lists them all. Data goes to stdout, messages to stderr; every error ends with a hint; exit codes
-//! are those of [`Exit`].
+//! The command line: `polypeer` is daemon and client. One file per command holds its arguments, what it does and its
+//! text output; [`Command`] lists them all. Data goes to stdout, messages to stderr; every error ends with a hint; exit
+//! codes are those of [`Exit`].
 //!
 //! - `run` starts [`crate::daemon`]; every other command sends a request to it over [`crate::control`]
 //! - [`streams`]: the commands that open or accept streams, as clients of the gateway

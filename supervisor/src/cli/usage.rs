@@ -1,5 +1,5 @@
-//! Errors in the arguments: the parser's own text, or with `--json` a document as for any other error. Help and version, which
-//! the parser reports as errors too, are printed and succeed.
+//! Errors in the arguments: the parser's own text, or with `--json` a document as for any other error. Help and
+//! version, which the parser reports as errors too, are printed and succeed.
 
 use std::ffi::{OsStr, OsString};
 use std::process::ExitCode;

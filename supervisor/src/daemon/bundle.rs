@@ -1,5 +1,5 @@
-//! The apps that ship beside the core: installed once into a new home, with what their manifests ask for. One that is
-//! removed stays away; one that was not built yet is looked for again at the next start.
+//! Bundled apps: installed once into a new home, with the permissions of their manifests. A removed one is not
+//! installed again; one that is not built yet is tried again at the next start.
 
 use std::path::Path;
 
@@ -12,12 +12,12 @@ use crate::output::Printer;
 use crate::store::{Installed, Store};
 use crate::supervise::Programs;
 
-/// What ships.
+/// Ids of the bundled apps, which are also the names of their folders.
 pub(super) const APPS: &[&str] = &["chat", "files"];
-/// What [`Installed::source`] says of them.
+/// Their [`Installed::source`].
 const SOURCE: &str = "bundled";
 
-/// Installs what is not there and was not removed.
+/// Installs the apps that were never installed.
 pub(super) fn install(home: &Home, store: &mut Store, printer: &Printer) -> Result<(), CliError> {
     let share = Programs::find().ok().and_then(|programs| programs.share);
     for name in APPS {

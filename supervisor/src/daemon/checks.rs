@@ -1,5 +1,5 @@
-//! The checks of `polypeer doctor`: those that need no daemon, then those that the daemon makes. Each warning and problem has a
-//! remedy.
+//! The checks of `polypeer doctor`: those that need no daemon, then those that the daemon makes. Each warning and
+//! problem has a remedy.
 
 use std::path::Path;
 

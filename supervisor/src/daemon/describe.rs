@@ -1,4 +1,4 @@
-//! From what the parts know to the documents of `--json`.
+//! Converts the state of netcore, the supervisor and the store into the documents of `--json`.
 
 use polypeer_ipc_protocol::admin::NetStatus;
 use polypeer_ipc_protocol::gateway::{Grants, PeerScope};
@@ -11,10 +11,10 @@ use crate::control::documents::{
 use crate::manifest::Manifest;
 use crate::supervise::{NetcoreStatus, PluginStatus};
 
-/// What a plugin's state is when the supervisor does not run it at all.
+/// The state of a plugin that the supervisor does not know.
 const NOT_RUN: &str = "failed";
 
-/// Fills in what netcore knows.
+/// Adds netcore's part to the status.
 pub(super) fn add_network(status: &mut StatusDocument, network: NetStatus) {
     status.node_id = Some(network.node);
     status.listen = Some(network.listen);
@@ -94,7 +94,7 @@ pub(super) fn plugin(recorded: Recorded, status: Option<PluginStatus>) -> Plugin
     }
 }
 
-/// The grants under their own names; a list of peers is node ids, no list is `any`.
+/// The grants under their own names; `peers` is `any` or a list of node ids.
 fn grants(manifest: &Manifest, grants: &Grants) -> GrantsDocument {
     let serde_json::Value::Object(mut granted) = serde_json::to_value(grants).expect("grants are plain data") else {
         unreachable!("grants are a structure");

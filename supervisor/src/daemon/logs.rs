@@ -1,4 +1,4 @@
-//! Reading the logs of plugins: the latest lines over the files that were put aside, and new ones as they come.
+//! Reads the logs of plugins: the latest lines, across rotated files, and new ones as they are written.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -12,14 +12,14 @@ use tokio::sync::mpsc;
 use crate::cli_error::CliError;
 use crate::control::Answer;
 
-/// Files put aside that are looked at.
+/// Most rotated files that are read.
 const OLD_FILES: usize = 16;
-/// Bytes read at a time, and the longest line shown.
+/// Bytes per read, and the longest line shown.
 const CHUNK: usize = 64 << 10;
-/// How often a followed log is looked at.
+/// Interval of checks for new lines in a followed log.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// Sends the latest `count` lines; with `follow` then new ones, until nobody takes them; else [`Answer::Done`].
+/// Sends the latest `count` lines; then, with `follow`, new ones until the receiver is dropped, else [`Answer::Done`].
 pub(super) async fn send(
     path: PathBuf,
     count: usize,
@@ -51,7 +51,7 @@ pub(super) async fn send(
     }
 }
 
-/// The latest `count` lines, oldest first, and where new ones will come.
+/// Reads the latest `count` lines, oldest first. Also returns the position after them.
 fn latest(path: &Path, count: usize) -> io::Result<(VecDeque<String>, Tail)> {
     let mut tail = Tail::default();
     let mut lines: VecDeque<String> = tail.new_lines(path)?.into();
@@ -75,16 +75,16 @@ fn latest(path: &Path, count: usize) -> io::Result<(VecDeque<String>, Tail)> {
     Ok((lines, tail))
 }
 
-/// How far a log was read.
+/// Position in a log.
 #[derive(Debug, Default)]
 struct Tail {
     file: Option<File>,
-    /// The beginning of a line whose end is not written yet.
+    /// The part of a line whose end is not written yet.
     rest: Vec<u8>,
 }
 
 impl Tail {
-    /// Lines written since the last look. A file that was put aside is read to its end first.
+    /// Reads the lines written since the last call. A file rotated meanwhile is read to its end first.
     fn new_lines(&mut self, path: &Path) -> io::Result<Vec<String>> {
         let mut lines = Vec::new();
         self.read_on(&mut lines)?;

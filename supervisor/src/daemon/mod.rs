@@ -1,5 +1,5 @@
-//! `polypeer run`: takes the home, brings everything up, answers the control socket, and takes everything down again.
-//! Children are [`crate::supervise`]'s; what is installed is [`crate::store`]'s; this joins them.
+//! `polypeer run`: locks the home, starts everything, answers the control socket, and stops everything in order. It
+//! joins [`crate::supervise`], which owns the children, and [`crate::store`], which records what is installed.
 
 mod bundle;
 pub mod checks;
@@ -28,19 +28,19 @@ use crate::supervise::{StartError, Supervisor};
 use signals::Signals;
 use state::State;
 
-/// How long everything together may take to stop in order; then it is killed.
+/// Time limit for an orderly stop of everything; then it is killed.
 const GRACE: Duration = Duration::from_secs(20);
 
 /// The warning of a node that was started with `--seed-only`.
 pub(crate) const SEED_ONLY: &str = "this node is a seed only (--seed-only): it starts no plugins";
 
-/// Everything a request may need.
+/// The state that requests use.
 pub(crate) struct Daemon {
     home: Home,
     config: DaemonConfig,
     supervisor: Supervisor,
     state: State,
-    /// Installing, removing and changing plugins: one at a time, so that store, files and children agree.
+    /// Held while a plugin is installed, removed or changed, so that store, files and children stay consistent.
     changes: Mutex<()>,
     started: Instant,
     node: polypeer_ipc_protocol::ids::NodeId,
@@ -56,7 +56,7 @@ impl From<StartError> for CliError {
 /// Runs a node until it is told to stop. `home` must be prepared ([`Home::prepare`]).
 pub(crate) async fn run(home: Home, config: DaemonConfig, printer: &Printer) -> Result<(), CliError> {
     let _lock = home.lock()?;
-    // From here on we are the only daemon of this home.
+    // From here on this is the only daemon of the home.
     let mut store = Store::open(&home.state_db())?;
     let recorded: Vec<_> = store.plugins()?.into_iter().map(|plugin| (plugin.id, plugin.digest)).collect();
     install::sweep(&home, &recorded)?;
@@ -65,7 +65,7 @@ pub(crate) async fn run(home: Home, config: DaemonConfig, printer: &Printer) -> 
     }
     let state = State::new(home.clone(), config.clone(), store);
     let specs = state.specs().await?;
-    // Registered early, so that a signal during a slow start is not lost.
+    // Registered early, so that no signal is lost during a slow start.
     let mut signals = Signals::listen()
         .map_err(|error| CliError::failed(format!("failed to listen for signals: {error}"), "try again"))?;
     let starting = Supervisor::start(home.clone(), config.clone(), specs);
@@ -134,7 +134,7 @@ pub(crate) async fn run(home: Home, config: DaemonConfig, printer: &Printer) -> 
     if let Err(error) = state.with(|store| store.settle()).await {
         tracing::warn!("{error}");
     }
-    // Commands that wait for the end see it when the process ends: after this.
+    // Commands that wait for the end notice it when the process ends, after this.
     for path in [home.control_key(), home.control_socket()] {
         let _ = std::fs::remove_file(path); // The next start replaces it.
     }

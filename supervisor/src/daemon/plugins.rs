@@ -1,5 +1,5 @@
-//! Installing, changing and running plugins, as the operator asks. Order of every change: the store first where a crash
-//! in between must not forget it, the children after; what cannot be done is put back.
+//! Installs, changes, starts and stops plugins on the operator's request. A change that a crash must not lose is
+//! recorded in the store first and then applied to the children; a change that fails is undone.
 
 use std::path::Path;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::manifest::{LimitSettings, Mode, Peers};
 use crate::store::{Installed, MAX_PEER_LIST};
 use crate::supervise::{PluginStatus, State, SupervisorEvent};
 
-/// How long a command waits for a plugin to be ready; it is told the state then.
+/// How long a command waits for a plugin to be ready; then it reports the state reached.
 const READY_TIME: Duration = Duration::from_secs(30);
 
 impl Daemon {
@@ -76,7 +76,7 @@ impl Daemon {
         self.plugin(&id).await
     }
 
-    /// Puts a new version in the place of the one before; on failure puts that one back.
+    /// Replaces the installed version; restores it on failure.
     async fn replace(
         &self,
         before: Option<Installed>,
@@ -112,7 +112,7 @@ impl Daemon {
         if stored.is_err() && before.is_none() {
             return stored;
         }
-        // Not enabled here: whether it starts is decided by who asked for the installation.
+        // Not enabled here: the caller decides whether it starts.
         let mut spec = self.state.recorded(&id).await?.spec;
         spec.enabled = stored.is_err() && was_running;
         self.supervisor.add(spec).await?;
@@ -245,7 +245,7 @@ impl Daemon {
     }
 }
 
-/// Whether this version can run such a plugin at all.
+/// Fails if this version cannot run plugins of this mode.
 fn can_run(recorded: &Recorded) -> Result<(), CliError> {
     let mode = match recorded.spec.manifest.plugin.mode {
         Mode::Native => return Ok(()),

@@ -34,7 +34,7 @@ impl Handler for Daemon {
             Request::Shutdown => {
                 let _ = answers.send(Answer::Done).await;
                 self.stop.notify_one();
-                // The caller sees the end of the connection when the daemon is gone.
+                // The connection ends when the daemon does, which tells the caller.
                 return std::future::pending().await;
             }
             request => self.answer(request).await.unwrap_or_else(Answer::Trouble),

@@ -1,5 +1,5 @@
-//! What is installed, as the supervisor wants it: the store's rows become [`PluginSpec`]s. SQLite blocks, so every
-//! access runs on a thread for that.
+//! Installed plugins: turns the store's rows into [`PluginSpec`]s for the supervisor. SQLite blocks, so every access
+//! runs on a thread for blocking work.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,7 +12,7 @@ use crate::manifest::{FILE_NAME, LimitSettings, Limits, Manifest, Mode};
 use crate::store::{Installed, Store, StoreError};
 use crate::supervise::PluginSpec;
 
-/// A handle to the store.
+/// A handle to the store. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct State {
     home: Home,
@@ -20,11 +20,11 @@ pub(super) struct State {
     store: Arc<Mutex<Store>>,
 }
 
-/// A plugin as the store has it.
+/// A plugin as recorded in the store.
 pub(super) struct Recorded {
     pub(super) installed: Installed,
     pub(super) spec: PluginSpec,
-    /// Limits the operator set, as typed.
+    /// The operator's limits, as typed.
     pub(super) overrides: Vec<(String, String)>,
 }
 
@@ -33,7 +33,7 @@ impl State {
         Self { home, config, store: Arc::new(Mutex::new(store)) }
     }
 
-    /// Uses the store.
+    /// Runs `work` on the store.
     pub(super) async fn with<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Store) -> Result<T, StoreError> + Send + 'static,
@@ -50,7 +50,7 @@ impl State {
         }
     }
 
-    /// All plugins that can be run. One whose stored manifest this version refuses is left out, and said.
+    /// All plugins that can run. One whose stored manifest this version rejects is skipped, with a log message.
     pub(super) async fn specs(&self) -> Result<Vec<PluginSpec>, CliError> {
         let mut specs = Vec::new();
         for installed in self.with(|store| store.plugins()).await? {
@@ -58,7 +58,7 @@ impl State {
             match self.recorded_from(installed).await {
                 Ok(recorded) => {
                     let mut spec = recorded.spec;
-                    // Modes of later versions are kept, and not run as if they were native.
+                    // Plugins with a mode of a later version stay installed, but do not run.
                     spec.enabled &= spec.manifest.plugin.mode == Mode::Native;
                     specs.push(spec);
                 }
@@ -101,7 +101,7 @@ impl State {
     }
 }
 
-/// The error for an id nothing is installed under.
+/// The error for an id that is not installed.
 pub(super) fn no_such_plugin(id: &PluginId) -> CliError {
     CliError::new(
         Exit::Usage,

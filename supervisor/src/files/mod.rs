@@ -1,7 +1,7 @@
 //! Owners, rights and flushing of files and folders: what Unix and Windows do differently.
 //!
-//! Windows has no mode: files in a user's profile folder inherit an access list that keeps other users out, and whether a
-//! folder elsewhere does the same is not checked.
+//! Windows has no mode: files in a user's profile folder inherit an access list that keeps other users out, and whether
+//! a folder elsewhere does the same is not checked.
 
 #[cfg(unix)]
 mod unix;

@@ -1,7 +1,7 @@
-//! The folder that holds everything of one node, and the one place that knows where in it things are. Two homes are two
-//! independent nodes on one machine.
+//! The folder of one node, and the only place that knows the paths in it. Two homes are two independent nodes on one
+//! machine.
 //!
-//! [`Home::prepare`] creates it (all folders 0700), [`Home::lock`] makes sure one daemon at a time uses it.
+//! [`Home::prepare`] creates it (all folders 0700), [`Home::lock`] ensures that one daemon at a time uses it.
 
 #[cfg(unix)]
 mod unix;
@@ -22,59 +22,52 @@ pub(crate) use windows::random_pipe_name;
 
 use crate::files;
 
-/// Longest path of a Unix socket, bytes. The smallest limit of the platforms is 103.
+/// Longest path of a Unix socket, bytes. The lowest limit of the platforms is 103.
 pub const MAX_SOCKET_PATH: usize = 100;
-/// What [`Home::sockets`] leaves for names below it, bytes: `/gateway/NNNNNNNNNN/gateway.sock` and a reserve.
+/// Space that [`Home::sockets`] leaves for names below it, bytes: `/gateway/NNNNNNNNNN/gateway.sock` and a reserve.
 pub const SOCKET_ROOM: usize = 44;
 
-/// Where everything of one node is.
+/// The home of one node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Home {
     root: PathBuf,
 }
 
-/// Why a home cannot be used.
+/// Errors of using a home.
 #[derive(Debug, thiserror::Error)]
 pub enum HomeError {
-    /// Something could not be done to a path.
+    /// An operation on a path failed.
     #[error("failed to {action} {}: {source}", path.display())]
     Io {
-        /// What was tried.
+        /// The operation, to be read after "failed to".
         action: &'static str,
-        /// On what.
         path: PathBuf,
-        /// Why it failed.
         source: std::io::Error,
     },
-    /// Another daemon has it.
+    /// Another daemon uses it.
     #[error("a daemon{} already runs on {}", pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default(), root.display())]
     Running {
-        /// Its process, if it had written it already.
+        /// Pid of that daemon, if known.
         pid: Option<u32>,
-        /// The home.
         root: PathBuf,
     },
-    /// It holds files of something else.
+    /// It has files of something else.
     #[error("{} is not empty and is not a Polypeer home", root.display())]
-    Foreign {
-        /// The folder.
-        root: PathBuf,
-    },
-    /// Somebody else could change it.
+    Foreign { root: PathBuf },
+    /// Other users could change it.
     #[error("{} {problem}", path.display())]
     Unsafe {
-        /// The folder.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem, to be read after the path.
         problem: &'static str,
     },
-    /// No environment variable says where a home could be.
+    /// No environment variable names a place for a home.
     #[error("no home folder: neither POLYPEER_HOME nor HOME is set")]
     Nowhere,
 }
 
 impl HomeError {
-    /// The next thing to try.
+    /// What to try next.
     pub fn hint(&self) -> String {
         match self {
             Self::Io { .. } => "check the path, its owner and its permissions, and that the disk is not full".into(),
@@ -90,7 +83,7 @@ impl HomeError {
     }
 }
 
-/// Held for as long as a daemon uses a home; let go of by the system when the process ends, however it ends.
+/// The lock of a home. The system releases it when the process ends, however it ends.
 #[derive(Debug)]
 pub struct HomeLock {
     _file: File,
@@ -101,16 +94,16 @@ fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> HomeE
 }
 
 impl Home {
-    /// The home at `root`; a relative path is taken from the working folder.
+    /// The home at `root`; a relative path is resolved against the working folder.
     pub fn at(root: impl AsRef<Path>) -> Self {
         let root = root.as_ref();
         Self { root: std::path::absolute(root).unwrap_or_else(|_| root.into()) }
     }
 
-    /// The home that was asked for, else `POLYPEER_HOME`, else the platform's data folder.
+    /// The home at `asked`, else at `POLYPEER_HOME`, else in the platform's data folder.
     ///
     /// # Errors
-    /// When nothing says where it could be.
+    /// When none of these is known.
     pub fn find(asked: Option<&Path>) -> Result<Self, HomeError> {
         if let Some(root) = asked.map(Path::to_path_buf).or_else(|| variable("POLYPEER_HOME")) {
             return Ok(Self::at(root));
@@ -118,57 +111,57 @@ impl Home {
         system::data_folder().map(Self::at).ok_or(HomeError::Nowhere)
     }
 
-    /// The folder itself, absolute.
+    /// The folder, absolute.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// What the operator configured.
+    /// The operator's configuration.
     pub fn config_file(&self) -> PathBuf {
         self.root.join("config.toml")
     }
 
-    /// The node's key; netcore's.
+    /// The node's key; netcore reads it.
     pub fn identity_key(&self) -> PathBuf {
         self.root.join("identity.key")
     }
 
-    /// What is installed and granted; [`crate::store`]'s.
+    /// The database of [`crate::store`].
     pub fn state_db(&self) -> PathBuf {
         self.root.join("state.db")
     }
 
-    /// The installed copies.
+    /// The folder of the installed plugins.
     pub fn plugins(&self) -> PathBuf {
         self.root.join("plugins")
     }
 
-    /// The installed copy of one plugin: its working folder, read-only for it.
+    /// The installed folder of one plugin: its working folder, read-only for it.
     pub fn plugin(&self, id: &PluginId) -> PathBuf {
         self.plugins().join(id.as_str())
     }
 
-    /// What one plugin stores: its `HOME`.
+    /// The data folder of one plugin, its `HOME`.
     pub fn data(&self, id: &PluginId) -> PathBuf {
         self.root.join("data").join(id.as_str())
     }
 
-    /// The logs of plugins and of netcore.
+    /// The folder of the logs.
     pub fn logs(&self) -> PathBuf {
         self.root.join("logs")
     }
 
-    /// The newest log of one plugin; older ones have `.1`, `.2`, … appended.
+    /// The present log of one plugin; rotated ones have `.1`, `.2`, … appended.
     pub fn log(&self, id: &PluginId) -> PathBuf {
         self.logs().join(format!("{id}.log"))
     }
 
-    /// The newest log of netcore. No plugin can have this name.
+    /// The present log of netcore. No plugin can have this name.
     pub fn netcore_log(&self) -> PathBuf {
         self.logs().join("netcore_.log")
     }
 
-    /// What lives as long as a daemon.
+    /// The folder of files that only exist while a daemon runs.
     pub fn run(&self) -> PathBuf {
         self.root.join("run")
     }
@@ -187,16 +180,16 @@ impl Home {
         self.run().join("daemon.lock")
     }
 
-    /// The folder of all sockets: [`Home::run`], or a private folder elsewhere when paths below that would exceed what
-    /// the system allows. Names below it have [`SOCKET_ROOM`] bytes.
+    /// The folder of all sockets: [`Home::run`], or a private folder elsewhere when paths below it would be too long
+    /// for the system. Names below it have [`SOCKET_ROOM`] bytes.
     pub fn sockets(&self) -> PathBuf {
         system::sockets(self)
     }
 
-    /// Creates what is missing, all folders 0700, and checks who owns what is there.
+    /// Creates missing folders, all 0700, and checks the owner and permissions of existing ones.
     ///
     /// # Errors
-    /// When the folder cannot be made, belongs to something or somebody else, or others may write to it.
+    /// When the folder cannot be created, belongs to something or somebody else, or is writable by others.
     pub fn prepare(&self) -> Result<(), HomeError> {
         let root = &self.root;
         match std::fs::read_dir(root) {
@@ -216,10 +209,10 @@ impl Home {
         Ok(())
     }
 
-    /// Takes the home for this process and makes the folder of its sockets.
+    /// Locks the home for this process and creates the folder of its sockets.
     ///
     /// # Errors
-    /// When another daemon has it, or the folder of the sockets is not safe.
+    /// When another daemon uses it, or the folder of the sockets is not safe.
     pub fn lock(&self) -> Result<HomeLock, HomeError> {
         let path = self.lock_file();
         let mut file = files::private_file()
@@ -248,15 +241,15 @@ impl Home {
         Ok(HomeLock { _file: file })
     }
 
-    /// Removes the folder of the sockets if it is outside of the home and empty; the next start makes it again.
+    /// Removes the folder of the sockets if it is outside the home and empty; the next start creates it again.
     pub fn leave_sockets(&self) {
         system::leave_sockets(self);
     }
 
-    /// Checks that the folder of the sockets is ours alone, before a secret is sent to what listens there.
+    /// Checks that only this user has access to the folder of the sockets, before a secret is sent to a socket there.
     ///
     /// # Errors
-    /// When somebody else could have put a socket there.
+    /// When another user could have put a socket there.
     pub fn check_sockets(&self) -> Result<(), HomeError> {
         system::check_sockets(self)
     }
@@ -267,14 +260,14 @@ fn variable(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
-/// What to do with a folder that is there already.
+/// What to do about the permissions of an existing folder.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Existing {
-    /// Others may read it but not write to it.
+    /// Accept that others can read it, but not write to it.
     OthersMayRead,
-    /// Take the rights of others away.
+    /// Remove the permissions of others.
     Tighten,
-    /// Refuse it if others have any right: somebody may have been in it.
+    /// Refuse it if others have any permission: they may have changed it.
     #[cfg_attr(windows, allow(dead_code, reason = "no folder outside of a home is used there"))]
     MustBePrivate,
 }

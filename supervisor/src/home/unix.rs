@@ -1,5 +1,5 @@
-//! Where a home and its sockets are on Unix: the sockets in the home, or, as their paths are limited, in a private folder
-//! elsewhere.
+//! Where a home and its sockets are on Unix: the sockets in the home, or, as their paths are limited, in a private
+//! folder elsewhere.
 
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,5 @@
-//! Where a home and its pipes are on Windows. Pipes have names instead of paths, in one folder that every process may list;
-//! so each daemon draws a random name for its control pipe and writes it into the home.
+//! Where a home and its pipes are on Windows. Pipes have names instead of paths, in one folder that every process may
+//! list; so each daemon draws a random name for its control pipe and writes it into the home.
 
 use std::path::PathBuf;
 

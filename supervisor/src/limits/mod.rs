@@ -9,29 +9,29 @@ pub mod sampled;
 
 use serde::{Deserialize, Serialize};
 
-/// One measure of confinement: whether it holds for a child and, if not, why.
+/// One measure of confinement: whether it is applied to a child and, if not, why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Measure {
     /// A stable name: `memory`, `pid_namespace`, …
     pub measure: String,
-    /// Whether it holds; for a limit, whether the kernel gave the value back when asked.
+    /// Whether it is applied; for a limit, whether the kernel reads the value back.
     pub applied: bool,
-    /// Why it does not, or what there is instead.
+    /// The reason if not, or what replaces it.
     pub why_not: Option<String>,
 }
 
 impl Measure {
-    /// It holds.
+    /// A measure that is applied.
     pub fn applied(measure: &str) -> Self {
         Self { measure: measure.to_owned(), applied: true, why_not: None }
     }
 
-    /// It does not hold.
+    /// A measure that is not applied.
     pub fn missing(measure: &str, why_not: impl ToString) -> Self {
         Self { measure: measure.to_owned(), applied: false, why_not: Some(why_not.to_string()) }
     }
 
-    /// Holds or not, as `result` says.
+    /// A measure that is applied if `result` is a success.
     pub fn from_result<E: std::fmt::Display>(measure: &str, result: Result<(), E>) -> Self {
         match result {
             Ok(()) => Self::applied(measure),
@@ -40,13 +40,13 @@ impl Measure {
     }
 }
 
-/// What a child uses now. `None`: not known.
+/// Present usage of a child. `None`: unknown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Memory without the file cache that can be dropped at once, bytes.
+    /// Memory without the file cache that can be freed at once, bytes.
     pub memory_bytes: Option<u64>,
     /// Processor time since the start, microseconds.
     pub cpu_us: Option<u64>,
-    /// Processes and threads, our own init not counted.
+    /// Processes and threads, without the init.
     pub pids: Option<u64>,
 }

@@ -1,24 +1,24 @@
-//! What a process and everything under it uses, read from `/proc`: the stand-in where there are no control groups.
-//! A process that detached itself from the tree is found again because our init is the subreaper of all of it.
+//! Usage of a process and its descendants, read from `/proc`, where there are no control groups. A process that
+//! detached itself from the tree is still found, because the init is the subreaper of all of them.
 
 use std::collections::HashMap;
 use std::fs;
 
 use super::Usage;
 
-/// Bytes in a page, and clock ticks in a second: what `/proc/PID/stat` counts in. Both are what every Linux we
-/// build for reports to programs; the page size differs on some 64-bit ARM, where memory then reads too low.
+/// Bytes per page and clock ticks per second, the units of `/proc/PID/stat`. They hold on every Linux that Polypeer is
+/// built for, except for the page size on some 64-bit ARM systems, where memory then reads too low.
 const PAGE: u64 = 4096;
 const TICKS: u64 = 100;
 
-/// One line of the process table.
+/// One process of the process table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Process {
     /// Its number.
     pub pid: i32,
-    /// Who started it, or who inherited it.
+    /// Pid of its parent, or of the process that inherited it.
     pub parent: i32,
-    /// `Z` or `X`: it ended and waits to be reaped.
+    /// State `Z` or `X`: it has ended and is not reaped yet.
     pub dead: bool,
     threads: u64,
     cpu_ticks: u64,
@@ -42,7 +42,7 @@ fn parse(text: &str) -> Option<Process> {
     })
 }
 
-/// Every process this one may see.
+/// All processes visible to this one.
 pub fn processes() -> Vec<Process> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     entries
@@ -52,7 +52,7 @@ pub fn processes() -> Vec<Process> {
         .collect()
 }
 
-/// Those of `all` that descend from `root`, which is not among them.
+/// The descendants of `root` among `all`, without `root`.
 pub fn descendants(all: &[Process], root: i32) -> Vec<Process> {
     let mut children: HashMap<i32, Vec<&Process>> = HashMap::new();
     for process in all {
@@ -69,7 +69,7 @@ pub fn descendants(all: &[Process], root: i32) -> Vec<Process> {
     found
 }
 
-/// What everything under `root` uses. Memory is the sum of resident sizes, so shared pages count more than once.
+/// Usage of all descendants of `root`. Memory is the sum of resident sizes, so shared pages count more than once.
 pub fn usage(root: i32) -> Usage {
     let mut sum = Usage { memory_bytes: Some(0), cpu_us: Some(0), pids: Some(0) };
     for process in descendants(&processes(), root).iter().filter(|process| !process.dead) {

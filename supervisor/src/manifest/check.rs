@@ -1,4 +1,4 @@
-//! The rules of a manifest that no single key can break: what contradicts what.
+//! Rules about several keys of a manifest, and about the length of lists and texts.
 
 use std::path::Path;
 
@@ -7,16 +7,16 @@ use polypeer_ipc_protocol::ids::OPERATOR;
 use super::{Live, Manifest, Mode, Privacy, Ready, Tunnel, allowed, stays_inside};
 use crate::toml_file::Contradiction;
 
-/// The lists of a manifest are short; this many entries of one are a mistake.
+/// Most entries of a list. Honest manifests have short lists, since patterns replace many entries.
 const MAX_LIST: usize = 64;
-/// Characters of all the command's words together.
+/// Most bytes of the command, all words together.
 const MAX_COMMAND: usize = 4096;
 
 fn wrong(place: &str, what: impl Into<String>, hint: impl Into<String>) -> Contradiction {
     Contradiction { place: place.split('.').map(Into::into).collect(), what: what.into(), hint: hint.into() }
 }
 
-/// The first rule `manifest` breaks.
+/// The first rule that `manifest` violates.
 pub(super) fn contradiction(manifest: &Manifest) -> Option<Contradiction> {
     identity(manifest)
         .or_else(|| command(manifest))

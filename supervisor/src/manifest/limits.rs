@@ -1,9 +1,9 @@
-//! Limits of plugins: the keys of `[limits]`, each declared once in the table below. Parsing, checking, merging, the names
-//! in `--json`, the words at install and the reference in `docs/manifest.md` follow from it.
+//! Limits of plugins: the keys of `[limits]`, each declared once in the table below. Parsing, checking, merging, the
+//! names in `--json`, the words at install and the reference in `docs/manifest.md` follow from it.
 //!
-//! Three sources set limits: the plugin's author in `plugin.toml`, the operator for all plugins in `config.toml`, and the
-//! operator for one plugin with `polypeer plugin limit`. Each is a [`LimitSettings`]; [`Limits::resolve`] merges them over
-//! the defaults. [`crate::limits`] and [`crate::process`] enforce the result.
+//! Three sources set limits: the plugin's author in `plugin.toml`, the operator for all plugins in `config.toml`, and
+//! the operator for one plugin with `polypeer plugin limit`. Each is a [`LimitSettings`]; [`Limits::resolve`] merges
+//! them over the defaults. [`crate::limits`] and [`crate::process`] enforce the result.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -159,7 +159,8 @@ limits! {
 }
 
 impl LimitSettings {
-    /// Parses one setting as the operator typed it, such as `memory=512MiB`: key, value, and settings with only that key.
+    /// Parses one setting as the operator typed it, such as `memory=512MiB`: key, value, and settings with only that
+    /// key.
     ///
     /// # Errors
     /// What is wrong and what was expected, as text.

@@ -1,8 +1,13 @@
-//! `plugin.toml`: what a plugin is, how it is run, what it may do and use. The whole schema of `docs/design.md`,
-//! section 6, is accepted; [`Manifest::not_enforced`] names what this version does not act on.
+//! `plugin.toml`: what a plugin is, how it runs, its permissions and limits. The whole schema of `docs/design.md`,
+//! section 6, is accepted; [`Manifest::not_enforced`] names what this version does not enforce.
 //!
-//! [`Manifest::load`] is called at install and at every start of the daemon, on the installed copy. What comes out is
-//! valid: names follow their rules, paths stay inside the folder, sizes are bytes, contradictions are gone.
+//! [`Manifest::load`] is called at install; [`Manifest::parse`] at every start of the daemon, with the stored text. A
+//! parsed manifest is valid: names follow their rules, paths stay inside the folder, sizes are bytes, and no keys
+//! contradict.
+//!
+//! [`limits`] and [`permissions`] are the tables of their keys, [`limit_value`] and [`permission_value`] the types of
+//! these keys, [`values`] other values with a syntax of their own. Users: [`crate::install`], [`crate::daemon`],
+//! [`crate::supervise`].
 
 mod check;
 pub mod limit_value;
@@ -24,33 +29,28 @@ pub use permissions::{Network, Peers, Permissions, Privacy};
 use crate::toml_file::{self, FileError};
 use values::TcpAddress;
 
-/// The manifest's name in a plugin's folder.
+/// File name of the manifest in a plugin's folder.
 pub const FILE_NAME: &str = "plugin.toml";
 
-/// A whole manifest.
+/// A complete, valid manifest.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// What it is and how it is run.
     pub plugin: Plugin,
-    /// What it may do.
     #[serde(default)]
     pub permissions: Permissions,
-    /// What it may use, as the author asks; see [`Limits::resolve`].
+    /// The author's limits; [`Limits::resolve`] merges them with the operator's.
     #[serde(default)]
     pub limits: LimitSettings,
-    /// What happens when it ends.
     #[serde(default)]
     pub restart: Restart,
-    /// How it is known to be well.
     #[serde(default)]
     pub health: Health,
-    /// Streams for an unmodified program; `mode = "service"` only.
+    /// Stream forwarding for an unmodified program; `mode = "service"` only.
     #[serde(default)]
     pub tunnel: Vec<Tunnel>,
     /// A proxy for an unmodified program; `mode = "service"` only.
     pub socks5: Option<Socks5>,
-    /// Its page.
     pub ui: Option<Ui>,
 }
 
@@ -58,9 +58,7 @@ pub struct Manifest {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plugin {
-    /// Its name on this node.
     pub id: PluginId,
-    /// Of the plugin, semver.
     #[serde(deserialize_with = "version")]
     pub version: semver::Version,
     /// For people; at most 80 characters. Default: the id.
@@ -75,30 +73,28 @@ pub struct Plugin {
     /// Program and arguments; run in the plugin's folder. The program is a name looked up in `PATH`, a path inside
     /// the folder, or, with `mode = "service"`, an absolute path.
     pub command: Vec<String>,
-    /// How it speaks.
     #[serde(default)]
     pub mode: Mode,
-    /// When it runs.
     #[serde(default)]
     pub start: Start,
-    /// How long it stays without streams; `start = "on-demand"` only. Default 10 min.
+    /// Idle time after which it is stopped; `start = "on-demand"` only. Default 10 min.
     #[serde(default, deserialize_with = "values::optional_duration")]
     pub idle_stop: Option<Duration>,
-    /// Plugins it needs on this node.
+    /// Plugins that it requires on this node.
     #[serde(default)]
     pub requires: Vec<PluginId>,
 }
 
-/// How a plugin speaks.
+/// How a plugin communicates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
-    /// To the gateway.
+    /// It is a client of the gateway.
     #[default]
     Native,
-    /// One process an incoming stream; the stream is its stdin and stdout.
+    /// One process per incoming stream, with the stream as its stdin and stdout.
     Stdio,
-    /// Not at all: an unmodified program behind tunnels.
+    /// It is an unmodified program behind tunnels.
     Service,
 }
 
@@ -106,12 +102,12 @@ pub enum Mode {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Start {
-    /// As long as it is enabled.
+    /// Whenever it is enabled.
     #[default]
     Always,
-    /// When a stream comes or is opened. This version does not start plugins so: they run always.
+    /// When a stream arrives or is opened. This version treats it as `Always`.
     OnDemand,
-    /// When the operator says so.
+    /// When the operator starts it.
     Manual,
 }
 
@@ -126,17 +122,16 @@ impl Start {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Restart {
-    /// After which ends.
     #[serde(default)]
     pub policy: RestartPolicy,
 }
 
-/// After which ends a plugin is started again.
+/// After which exits a plugin is restarted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RestartPolicy {
     Always,
-    /// All but a status of 0.
+    /// All but exit status 0.
     #[default]
     OnFailure,
     Never,
@@ -146,14 +141,14 @@ pub enum RestartPolicy {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Health {
-    /// When it counts as ready. Default: `session` for `mode = "native"`, else `none`.
+    /// Readiness check. Default: `session` for `mode = "native"`, else `none`.
     pub ready: Option<Ready>,
-    /// What shows that it is alive. Default: nothing is asked.
+    /// Liveness check. Default: none.
     pub live: Option<Live>,
-    /// How often it is asked. Default 10 s.
+    /// Interval of the liveness check. Default 10 s.
     #[serde(deserialize_with = "duration")]
     pub live_every: Duration,
-    /// How long it has between SIGTERM and SIGKILL. Default 10 s.
+    /// Time between SIGTERM and SIGKILL. Default 10 s.
     #[serde(deserialize_with = "duration")]
     pub stop_timeout: Duration,
 }
@@ -165,27 +160,27 @@ impl Default for Health {
     }
 }
 
-/// When a plugin counts as ready.
+/// Readiness check of a plugin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ready {
-    /// Its control session stands.
+    /// It has a control session.
     Session,
-    /// It said so on its control session.
+    /// It reported ready on its control session.
     Notify,
-    /// The port of its own loopback accepts.
+    /// This port of its own loopback interface accepts connections.
     Tcp(u16),
-    /// It was started.
+    /// It is ready once started.
     None,
 }
 
-/// What shows that a plugin is alive.
+/// Liveness check of a plugin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Live {
-    /// Its control session stands.
+    /// It has a control session.
     Session,
-    /// The port of its own loopback accepts.
+    /// This port of its own loopback interface accepts connections.
     Tcp(u16),
-    /// This program, run beside it, ends with status 0.
+    /// This command, run beside it, exits with status 0.
     Command(Vec<String>),
 }
 
@@ -193,15 +188,15 @@ pub enum Live {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tunnel {
-    /// Incoming streams of this protocol go to `to`.
+    /// Protocol whose incoming streams are forwarded to `to`.
     pub serve: Option<Protocol>,
     /// A port in the plugin's own network namespace.
     pub to: Option<TcpAddress>,
-    /// Connections to `from` become streams of this protocol.
+    /// Protocol of the streams opened for connections to `from`.
     pub dial: Option<Protocol>,
     /// A port in the plugin's own network namespace.
     pub from: Option<TcpAddress>,
-    /// Whom they go to.
+    /// The node that streams are opened to; `None`: any peer that serves the protocol.
     #[serde(default, deserialize_with = "tunnel_peer")]
     pub peer: Option<NodeId>,
 }
@@ -218,7 +213,7 @@ pub struct Socks5 {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ui {
-    /// A folder of static files inside the plugin's.
+    /// Folder of static files, inside the plugin's folder.
     #[serde(deserialize_with = "inside")]
     pub path: PathBuf,
 }
@@ -260,13 +255,13 @@ impl Manifest {
         self.plugin.name.as_deref().unwrap_or(self.plugin.id.as_str())
     }
 
-    /// When it counts as ready, with the default of its mode.
+    /// The readiness check, with the default of the mode.
     pub fn ready(&self) -> Ready {
         let default = if self.plugin.mode == Mode::Native { Ready::Session } else { Ready::None };
         self.health.ready.unwrap_or(default)
     }
 
-    /// What the manifest asks for and this version accepts without acting on it, as `section.key`.
+    /// The keys that are set and that this version does not enforce, as `section.key`.
     pub fn not_enforced(&self) -> Vec<String> {
         let mut found = Vec::new();
         let mut say = |set: bool, key: &str| {
@@ -288,7 +283,7 @@ impl Manifest {
     }
 }
 
-/// Whether `path` is relative and never climbs.
+/// Whether `path` is relative and has no `..`.
 fn stays_inside(path: &Path) -> bool {
     !path.as_os_str().is_empty()
         && path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
@@ -359,7 +354,7 @@ impl<'de> Deserialize<'de> for Live {
     }
 }
 
-/// Whether anything of `patterns` stands for `protocol`.
+/// Whether one of `patterns` matches `protocol`.
 fn allowed(patterns: &[Pattern], protocol: &Protocol) -> bool {
     patterns.iter().any(|pattern| pattern.allows(protocol.as_str()))
 }

@@ -21,8 +21,8 @@ pub struct Permission {
     pub meaning: &'static str,
     /// Whether this version enforces it, or only stores it.
     pub is_enforced: bool,
-    /// The words at install. `{}` stands for the value, `{peers}` for the peers the plugin may communicate with, `{reached}`
-    /// for those it may open connections to. Empty for what has no line of its own.
+    /// The words at install. `{}` stands for the value, `{peers}` for the peers the plugin may communicate with,
+    /// `{reached}` for those it may open connections to. Empty for what has no line of its own.
     words: &'static str,
 }
 

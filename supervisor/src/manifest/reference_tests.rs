@@ -1,5 +1,5 @@
-//! The tables of `docs/manifest.md` follow from [`PERMISSIONS`] and [`LIMITS`]. With `POLYPEER_BLESS=1` in the environment the
-//! test writes them instead of comparing.
+//! The tables of `docs/manifest.md` follow from [`PERMISSIONS`] and [`LIMITS`]. With `POLYPEER_BLESS=1` in the
+//! environment the test writes them instead of comparing.
 
 use std::path::Path;
 

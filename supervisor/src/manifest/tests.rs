@@ -12,7 +12,7 @@ fn error(text: &str) -> String {
     format!("{error} | {}", error.hint())
 }
 
-/// The manifest of `docs/design.md`, section 6, but for what contradicts each other there because it lists every choice.
+/// The manifest of `docs/design.md`, section 6, without the keys that contradict each other there.
 const FULL: &str = r#"
 [plugin]
 id = "bitcoin"

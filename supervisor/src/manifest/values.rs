@@ -1,5 +1,5 @@
-//! The values of a manifest that are more than text or a number: sizes, rates, durations, percents, times of day,
-//! addresses. Each has one form, parsed here and nowhere else; errors say what was expected.
+//! Values of a manifest with a syntax of their own: sizes, rates, durations, percentages, times of day, addresses. Each
+//! is parsed here and nowhere else; errors say what was expected.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::de::{Deserialize, Deserializer, Error as _};
 use serde::{Serialize, Serializer};
 
-/// Units of a size, largest first of those with the same ending.
+/// Units of a size, bytes.
 const SIZE_UNITS: &[(&str, u64)] = &[
     ("TiB", 1 << 40),
     ("GiB", 1 << 30),
@@ -33,7 +33,7 @@ fn number_with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(factor)
 }
 
-/// Bytes from `256MiB`, `1GB` or `0`.
+/// Parses a size such as `256MiB`, `1GB` or `0`: bytes.
 pub fn parse_size(text: &str) -> Result<u64, String> {
     if text == "0" {
         return Ok(0);
@@ -42,14 +42,14 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
         .ok_or_else(|| format!("{text:?} is not a size; expected a whole number and a unit, such as \"256MiB\""))
 }
 
-/// A duration from `500ms`, `10s`, `5m`, `2h` or `1d`.
+/// Parses a duration such as `500ms`, `10s`, `5m`, `2h` or `1d`.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     number_with_unit(text, TIME_UNITS).map(Duration::from_millis).ok_or_else(|| {
         format!("{text:?} is not a duration; expected a whole number and ms, s, m, h or d, such as \"10s\"")
     })
 }
 
-/// Percent of one core from `50%`; 1 to 100,000.
+/// Parses a share of one core such as `50%`: percent, 1 to 100,000.
 pub fn parse_percent(text: &str) -> Result<u32, String> {
     let number = text.strip_suffix('%').and_then(|number| number.trim_end().parse().ok());
     number.filter(|percent| (1..=100_000).contains(percent)).ok_or_else(|| {
@@ -57,7 +57,7 @@ pub fn parse_percent(text: &str) -> Result<u32, String> {
     })
 }
 
-/// `1 GiB`-like text of a number of bytes, for people.
+/// Formats a number of bytes for people, such as `1.5 GiB`.
 pub fn shown_size(bytes: u64) -> String {
     let (unit, factor) = *SIZE_UNITS[..4].iter().find(|(_, factor)| bytes >= *factor).unwrap_or(&("B", 1));
     let whole = bytes / factor;
@@ -104,9 +104,8 @@ impl From<Percent> for u32 {
 /// A rate limit for one direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rate {
-    /// No ceiling.
     Unlimited,
-    /// Bytes a second.
+    /// Bytes per second.
     PerSecond(u64),
 }
 
@@ -133,23 +132,19 @@ impl fmt::Display for Rate {
     }
 }
 
-/// What a quota counts over.
+/// The period of a quota.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Period {
-    /// A calendar day.
     Day,
-    /// Seven days.
     Week,
-    /// A calendar month.
     Month,
 }
 
-/// Bytes in both directions together over a period.
+/// Bytes in both directions together per calendar period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Quota {
     pub bytes: u64,
-    /// In how long.
     pub period: Period,
 }
 
@@ -173,12 +168,12 @@ impl FromStr for Quota {
     }
 }
 
-/// A time of day it may run in, minutes since midnight, local time; the end may be before the start.
+/// A time of day in which a plugin may run, minutes since midnight, local time; it may include midnight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
     /// First minute.
     pub from: u16,
-    /// First minute after it.
+    /// First minute after the window.
     pub until: u16,
 }
 
@@ -222,10 +217,10 @@ impl FromStr for TcpAddress {
     }
 }
 
-/// A port of the router a plugin wants mapped: `udp:51413`.
+/// A port to map on the router: `udp:51413`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MappedPort {
-    /// UDP if not TCP.
+    /// Whether it is UDP; otherwise TCP.
     pub udp: bool,
     pub port: u16,
 }
@@ -248,7 +243,7 @@ impl fmt::Display for MappedPort {
     }
 }
 
-/// Types read from text wherever they stand in a file.
+/// Deserialises types from text by their `FromStr`.
 macro_rules! from_text {
     ($($name:ty),*) => {$(
         impl<'de> Deserialize<'de> for $name {

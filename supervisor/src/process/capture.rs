@@ -1,5 +1,5 @@
-//! From a child's pipe to its log: lines cut to a length, made printable, and limited in number. The pipe is always
-//! read, so a plugin that says too much is slowed but never blocked.
+//! Copies a child's output from its pipe to its log, as printable lines with a maximum length and a rate limit. The
+//! pipe is always read, so a plugin that writes too much is slowed down but never blocked.
 
 use std::time::{Duration, Instant};
 
@@ -9,14 +9,14 @@ use super::log::{OWN, Sink};
 
 /// Bytes kept of a line.
 pub(crate) const MAX_LINE: usize = 8 << 10;
-/// Lines a second a child may log for long, and how many it may save up.
+/// Rate limit for a child's log: lines per second, and the burst.
 pub(crate) const LINES_A_SECOND: u32 = 500;
 pub(crate) const BURST: u32 = 4000;
-/// Read at once, bytes: what a pipe holds.
+/// Bytes per read: the capacity of a pipe.
 const CHUNK: usize = 64 << 10;
-/// Pause after a chunk of which lines were dropped: bounds what reading a flood costs us.
+/// Pause after a chunk with dropped lines: bounds the cost of reading a flood.
 const PAUSE: Duration = Duration::from_millis(5);
-/// How long after the last drop the number is told, if nothing else is said.
+/// Time after the last dropped line until their number is logged.
 const TELL_AFTER: Duration = Duration::from_secs(1);
 
 /// Copies until the pipe ends.
@@ -79,7 +79,7 @@ impl Allowance {
         Self { saved: f64::from(BURST), at: now, dropped: 0 }
     }
 
-    /// Whether one more line may be logged now; counts it if not.
+    /// Takes a token for one line; without one, counts the line as dropped.
     fn take(&mut self, now: Instant) -> bool {
         let earned = now.saturating_duration_since(self.at).as_secs_f64() * f64::from(LINES_A_SECOND);
         self.saved = (self.saved + earned).min(f64::from(BURST));
@@ -97,7 +97,7 @@ impl Allowance {
 #[derive(Debug, Default)]
 struct Lines {
     begun: Vec<u8>,
-    /// Bytes of this line beyond the limit.
+    /// Bytes of the present line beyond the limit.
     cut: usize,
 }
 
@@ -135,7 +135,7 @@ impl Lines {
     }
 }
 
-/// What is not UTF-8 becomes U+FFFD, and control characters their escapes: a log must not write to a terminal's title.
+/// Replaces invalid UTF-8 with U+FFFD and control characters with escapes, so that a log cannot control a terminal.
 fn printable(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let mut out = String::with_capacity(text.len());

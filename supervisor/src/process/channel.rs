@@ -1,5 +1,5 @@
-//! The socket pair between the supervisor and an init: packets, so a message is never cut or joined, with descriptors
-//! and process ids beside them where needed (unix(7)).
+//! The socket pair between the supervisor and an init. It carries packets, so messages are never cut or joined, with
+//! descriptors and process ids where needed (unix(7)).
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -18,11 +18,11 @@ use tokio::net::UnixStream;
 
 use super::message::MAX_MESSAGE;
 
-/// One message as it came.
+/// A received message.
 #[derive(Debug)]
 pub(crate) struct Received<T> {
     pub(crate) message: T,
-    /// The process the sender vouches for, in this process's pid namespace; asked for by the supervisor's end alone.
+    /// Pid from the sender's credentials, in this process's pid namespace; received by the supervisor only.
     pub(crate) pid: Option<i32>,
     pub(crate) descriptors: Vec<OwnedFd>,
 }
@@ -34,7 +34,7 @@ pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((ours, theirs))
 }
 
-/// Sends one message, waiting if need be.
+/// Sends one message; waits while the socket is full.
 pub(crate) fn send<T: Serialize>(
     socket: BorrowedFd<'_>,
     message: &T,
@@ -45,7 +45,7 @@ pub(crate) fn send<T: Serialize>(
     transmit(socket, message, if raw.is_empty() { &[] } else { &attached })
 }
 
-/// Sends one message about the process `pid` of the sender's namespace. Takes CAP_SYS_ADMIN there.
+/// Sends one message with `pid` as its credentials. Requires CAP_SYS_ADMIN in the sender's namespace.
 pub(crate) fn send_about<T: Serialize>(socket: BorrowedFd<'_>, message: &T, pid: i32) -> io::Result<()> {
     let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
     let credentials = UnixCredentials::from(libc::ucred { pid, uid, gid });
@@ -61,7 +61,7 @@ fn transmit<T: Serialize>(socket: BorrowedFd<'_>, message: &T, attached: &[Contr
     Ok(())
 }
 
-/// Takes one message; `None` at the end. The most descriptors a message may carry is 4.
+/// Receives one message, with up to 4 descriptors; `None` at the end.
 pub(crate) fn receive<T: DeserializeOwned>(socket: BorrowedFd<'_>) -> io::Result<Option<Received<T>>> {
     let mut bytes = vec![0; MAX_MESSAGE];
     let mut space = cmsg_space!([i32; 4], UnixCredentials);
@@ -93,24 +93,24 @@ pub(crate) fn receive<T: DeserializeOwned>(socket: BorrowedFd<'_>) -> io::Result
 /// The supervisor's end.
 #[derive(Debug)]
 pub(crate) struct Channel {
-    /// Only waits until there is something: what is read and written are packets, by our own calls.
+    /// Used only to wait until the socket is readable; packets are received with recvmsg(2).
     socket: UnixStream,
 }
 
 impl Channel {
-    /// Takes the end over; must be called on the runtime.
+    /// Wraps the supervisor's end; must be called on the runtime.
     pub(crate) fn new(socket: OwnedFd) -> io::Result<Self> {
         let socket = std::os::unix::net::UnixStream::from(socket);
         socket.set_nonblocking(true)?;
         Ok(Self { socket: UnixStream::from_std(socket)? })
     }
 
-    /// Sends without waiting: the init reads promptly or is gone, and the few messages of a launch fit the socket.
+    /// Sends without waiting: the few messages of a launch fit into the socket's buffer.
     pub(crate) fn send<T: Serialize>(&self, message: &T) -> io::Result<()> {
         send(self.socket.as_fd(), message, &[])
     }
 
-    /// Ends our direction, which ends the init, and leaves its last reports to be read.
+    /// Closes this direction, which ends the init; its last reports can still be received.
     pub(crate) fn shut_down(&self) -> io::Result<()> {
         Ok(shutdown(self.socket.as_raw_fd(), Shutdown::Write)?)
     }

@@ -72,13 +72,13 @@ pub(crate) struct Kept {
     pub(crate) writable: bool,
 }
 
-/// What becomes known of a child.
+/// Events of a child.
 #[derive(Debug)]
 pub(crate) enum ChildEvent {
     /// It runs.
     Running { pid: i32, measures: Vec<Measure> },
-    /// The port that says so answers.
+    /// Its readiness port accepts connections.
     Ready,
-    /// It and everything it started are gone. Always the last event, and always sent.
+    /// It and everything that it started have ended. Always sent, and always the last event.
     Ended(Ended),
 }

@@ -1,5 +1,5 @@
-//! Log files of children: one thread writes them all, so that a slow or full disk holds up neither a plugin nor the
-//! supervisor; what cannot be kept is counted and told. Lines arrive from [`super::capture`].
+//! Log files of children. One thread writes all of them, so that a slow or full disk delays neither a plugin nor the
+//! supervisor; dropped lines are counted and reported. Lines come from [`super::capture`].
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::{self, File, OpenOptions};
@@ -10,15 +10,15 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Where lines are from that are our own remarks.
+/// Origin of the supervisor's own lines.
 pub(crate) const OWN: &str = "polypeer";
-/// Lines that may wait for the disk.
+/// Most lines in the queue to the disk.
 const WAITING: usize = 4096;
-/// Size at which a file is put aside, bytes.
+/// Size at which a file is rotated, bytes.
 pub(crate) const FILE_SIZE: u64 = 4 << 20;
-/// Files kept beside the current one: `ID.log.1` is the newest.
+/// Rotated files kept; `ID.log.1` is the newest.
 pub(crate) const OLD_FILES: usize = 3;
-/// Last lines kept in memory per child, to say why it ended.
+/// Latest lines kept in memory per child, to explain its end.
 const TAIL: usize = 8;
 
 enum Work {
@@ -26,13 +26,13 @@ enum Work {
     Flush(SyncSender<()>),
 }
 
-/// The log folder. Dropping the last handle writes what waits and ends the thread.
+/// The log folder. Dropping the last handle writes the queue and ends the thread.
 #[derive(Clone)]
 pub(crate) struct Logs {
     work: SyncSender<Work>,
 }
 
-/// Where one child's lines go. Cheap to clone.
+/// The log of one child. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Sink {
     name: Arc<str>,
@@ -48,7 +48,7 @@ impl std::fmt::Debug for Sink {
 }
 
 impl Logs {
-    /// Starts the thread; files go to `folder`, which exists.
+    /// Starts the thread, with an existing folder.
     pub(crate) fn start(folder: PathBuf, file_size: u64, old_files: usize) -> io::Result<Self> {
         let (work, waiting) = sync_channel(WAITING);
         std::thread::Builder::new()
@@ -62,7 +62,7 @@ impl Logs {
         Sink { name: name.into(), logs: self.clone(), lost: Arc::default(), tail: Arc::default() }
     }
 
-    /// Waits until everything handed in before is written. Blocks.
+    /// Waits until all earlier lines are written. Blocks.
     pub(crate) fn flush(&self) {
         let (done, wait) = sync_channel(1);
         if self.work.send(Work::Flush(done)).is_ok() {
@@ -72,7 +72,7 @@ impl Logs {
 }
 
 impl Sink {
-    /// Hands one line on, or counts it where too many wait. `from`: `out`, `err`, or [`OWN`].
+    /// Queues one line, or drops and counts it when the queue is full. `from`: `out`, `err`, or [`OWN`].
     pub(crate) fn line(&self, from: &str, text: &str) {
         if from != OWN {
             let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
@@ -90,7 +90,7 @@ impl Sink {
         }
     }
 
-    /// The last lines of this child, oldest first.
+    /// The latest lines of the child, oldest first.
     pub(crate) fn tail(&self) -> Vec<String> {
         self.tail.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
@@ -113,13 +113,13 @@ fn write_all(folder: &Path, file_size: u64, old_files: usize, waiting: &Receiver
     }
 }
 
-/// A file that is put aside at a size.
+/// A file that is rotated at a size.
 struct Rotating {
     path: PathBuf,
     limit: u64,
     keep: usize,
     open: Option<(File, u64)>,
-    /// Lines that could not be written since the last one that could, and why.
+    /// Lines dropped since the last one written, and the error.
     failed: u64,
     why: String,
 }
@@ -129,7 +129,7 @@ impl Rotating {
         Self { path, limit, keep, open: None, failed: 0, why: String::new() }
     }
 
-    /// Writes, or counts what could not be.
+    /// Writes a line, or counts it as dropped.
     fn write(&mut self, line: &str) {
         let text = match self.failed {
             0 => line.to_owned(),
@@ -140,7 +140,7 @@ impl Rotating {
         match self.try_write(text.as_bytes()) {
             Ok(()) => self.failed = 0,
             Err(error) => {
-                // Opened anew next time: the folder may have come back, the disk may have space.
+                // The next line opens the file again: the folder may exist again, the disk may have space.
                 self.open = None;
                 if self.failed == 0 {
                     tracing::warn!(path = %self.path.display(), "failed to write a log: {error}");

@@ -8,35 +8,36 @@ use serde::{Deserialize, Serialize};
 use super::Outcome;
 use crate::limits::Measure;
 
-/// Largest message, bytes. The environment is the bulk of it.
+/// Largest message, bytes. Most of it is the environment.
 pub(crate) const MAX_MESSAGE: usize = 64 << 10;
 
-/// What the supervisor orders of a running init.
+/// Orders of the supervisor to a running init.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Order {
-    /// Ask the child to end: SIGTERM to its process group.
+    /// Send SIGTERM to the child's process group.
     Terminate,
 }
 
-/// What an init reports.
+/// Reports of an init to the supervisor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Report {
-    /// How one measure of confinement went.
+    /// Result of one measure of confinement.
     Measure(Measure),
-    /// The second stage runs, under this pid of the supervisor's namespace.
+    /// The second stage is running, with this pid in the supervisor's namespace.
     Init { pid: i32 },
     /// The child runs.
     Running {
-        /// Its pid; in a pid namespace it is in the credentials of this message instead, where the kernel translates it.
+        /// Its pid. From a pid namespace it comes in the credentials of this message instead, which the kernel
+        /// translates.
         pid: Option<i32>,
     },
-    /// Its port answers.
+    /// Its readiness port accepts connections.
     Ready,
     /// It ended.
     Ended(Outcome),
     /// It could not be started.
     Failed {
-        /// Why, with what was tried.
+        /// The failed step and its error.
         reason: String,
     },
 }

@@ -1,4 +1,4 @@
-//! Children: spawning them confined, watching them, and making sure that nothing of them stays.
+//! Child processes: spawning them confined, watching them, and killing everything that they started.
 //!
 //! ```text
 //!  supervise ──► spawn ──► polypeer internal-init (1st stage: makes namespaces, exits)
@@ -10,7 +10,8 @@
 //! A process with threads must not run much code between fork and exec, so everything beyond plain spawning is done
 //! by the init, a single-threaded program: this same binary.
 //!
-//! The init is Linux's. Elsewhere `plain` starts a child directly and reports each measure of confinement as not applied.
+//! The init is Linux's. Elsewhere `plain` starts a child directly and reports each measure of confinement as not
+//! applied.
 
 pub(crate) mod capture;
 #[cfg(target_os = "linux")]

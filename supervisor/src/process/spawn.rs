@@ -1,5 +1,5 @@
-//! The supervisor's side of starting a child, up to the point where an init has its orders. Blocks for some
-//! milliseconds (control groups are slow to join), so [`super::watch`] calls it off the runtime's threads.
+//! The supervisor's part of starting a child, until its init has its orders. Blocks for some milliseconds (joining a
+//! control group is slow), so [`super::watch`] calls it on a thread for blocking work.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -14,18 +14,18 @@ use super::launch::Launch;
 use crate::limits::Measure;
 use crate::limits::cgroup::{Leaf, Tree};
 
-/// One that has begun: the init has its orders.
+/// A child whose init has its orders.
 #[derive(Debug)]
 pub(crate) struct Spawned {
-    /// The first stage, which exits as soon as it has started the second.
+    /// The first stage; it exits once it has started the second.
     pub(crate) first_stage: Child,
-    /// Our end of its socket pair. Dropping it ends everything the init started.
+    /// The supervisor's end of the socket pair. Dropping it ends everything that the init started.
     pub(crate) socket: OwnedFd,
     pub(crate) leaf: Arc<Leaf>,
     pub(crate) measures: Vec<Measure>,
 }
 
-/// Why a child could not be started.
+/// Errors of starting a child.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SpawnError {
     #[error("failed to make a socket pair: {0}")]
@@ -38,14 +38,14 @@ pub(crate) enum SpawnError {
     Order(#[source] io::Error),
 }
 
-/// Does the steps in order; on failure nothing of it stays.
+/// Starts a child; on failure nothing of it is left.
 pub(crate) fn spawn(launch: Launch, tree: &Tree) -> Result<Spawned, SpawnError> {
-    // 1. The group with its limits, so that they hold from the child's first instruction.
+    // 1. The control group with its limits, so that they apply from the child's first instruction.
     let leaf = Arc::new(tree.leaf(&launch.name));
     let measures = launch.limits.as_ref().map(|limits| leaf.apply(limits)).unwrap_or_default();
 
-    // 2. The init's first stage. It waits for orders, so it runs nothing of the plugin's yet. Its own process group
-    //    keeps the terminal's Ctrl-C from it.
+    // 2. The init's first stage. It waits for orders, so it runs no code of the plugin yet. It has a process group of
+    //    its own, so Ctrl-C in the terminal does not reach it.
     let (ours, theirs) = channel::pair().map_err(SpawnError::Socket)?;
     let mut first_stage = Command::new(&launch.polypeer)
         .arg(SUBCOMMAND)
@@ -61,7 +61,7 @@ pub(crate) fn spawn(launch: Launch, tree: &Tree) -> Result<Spawned, SpawnError> 
             SpawnError::Init { path: launch.polypeer.clone(), source }
         })?;
 
-    // 3. Into the group, before it starts anything.
+    // 3. The init joins the group before it starts anything.
     // 4. Its orders. The second message waits in the socket for the second stage.
     let ordered = leaf.join(first_stage.id()).map_err(SpawnError::from).and_then(|()| {
         let descriptors: Vec<_> = launch.admin.iter().map(AsFd::as_fd).collect();

@@ -1,4 +1,4 @@
-//! One task per child: starts it, passes orders down and events up, and does not report its end before nothing of it is
+//! One task per child: starts it, passes orders to it and events from it, and reports its end once nothing of it is
 //! left.
 
 use std::io;
@@ -23,24 +23,24 @@ use crate::limits::cgroup::{Leaf, Tree};
 use crate::limits::{Measure, Usage, sampled};
 use crate::manifest::Limits;
 
-/// Orders that may wait: one to end, one to kill, and limits changed meanwhile.
+/// Most queued orders: one to terminate, one to kill, and changed limits.
 const ORDERS: usize = 16;
-/// How often memory is looked at where the kernel does not count it.
+/// Interval of sampling memory where the kernel does not account it.
 const SAMPLE: Duration = Duration::from_millis(250);
-/// How long an init may take to end once everything in its group was killed.
+/// Time limit for an init to end once everything in its group was killed.
 const END_TIME: Duration = Duration::from_secs(3);
-/// Measures one init may report: a plugin that took its init over must not fill our memory.
+/// Most measures of one init: a plugin that took over its init must not exhaust the supervisor's memory.
 const MAX_MEASURES: usize = 64;
 
 #[derive(Debug)]
 enum Command {
     Terminate,
     Kill,
-    /// The memory limit from now on, bytes.
+    /// New memory limit, bytes.
     Limit(u64),
 }
 
-/// A running child, or one about to run.
+/// A child that runs or is being started.
 #[derive(Debug)]
 pub(crate) struct Watched {
     commands: mpsc::Sender<Command>,
@@ -54,23 +54,23 @@ struct Facts {
 }
 
 impl Watched {
-    /// Asks it to end.
+    /// Sends it SIGTERM.
     pub(crate) fn terminate(&self) {
         let _ = self.commands.try_send(Command::Terminate);
     }
 
-    /// Kills it and all it started.
+    /// Kills it and everything that it started.
     pub(crate) fn kill(&self) {
         let _ = self.commands.try_send(Command::Kill);
     }
 
-    /// Changes its limits; the measures of these, or nothing while it is still being started.
+    /// Changes its limits. Returns a measure per limit, or nothing while it is being started.
     pub(crate) fn limit(&self, limits: &Limits) -> Vec<Measure> {
         let _ = self.commands.try_send(Command::Limit(limits.memory_bytes));
         self.facts.get().map(|facts| facts.leaf.apply(limits)).unwrap_or_default()
     }
 
-    /// What it uses, for a thread that may block.
+    /// Reads its usage, on a thread that may block.
     pub(crate) fn usage(&self) -> impl FnOnce() -> Usage + Send + 'static {
         let facts = Arc::clone(&self.facts);
         move || match facts.get() {
@@ -84,7 +84,8 @@ impl Watched {
 /// What all children of one home share: its folders of control groups.
 pub(crate) type Groups = Tree;
 
-/// A child and the task that looks after it, for the caller to spawn; `number` goes with each of its events.
+/// Returns a handle to a child and the task that runs it, for the caller to spawn. `number` is part of each of its
+/// events.
 pub(crate) fn watch(
     launch: Launch,
     tree: Arc<Groups>,
@@ -133,7 +134,7 @@ impl Task<'_> {
             logs.push(tokio::spawn(capture(tokio::process::ChildStderr::from_std(pipe), sink, "err")));
         }
         let measures = std::mem::take(&mut spawned.measures);
-        // It ends by itself as soon as the second stage is started, or with it.
+        // It exits once it has started the second stage, or with it.
         let mut first_stage = spawned.first_stage;
         let reaped = spawn_blocking(move || first_stage.wait());
 
@@ -143,7 +144,7 @@ impl Task<'_> {
         };
         let out_of_memory = leaf.out_of_memory_kills() > 0;
 
-        // Nothing of it may be left when its end is told.
+        // Nothing of it may be left when its end is reported.
         let init = self.init();
         let destroyed = spawn_blocking(move || {
             let destroyed = leaf.destroy();
@@ -196,7 +197,7 @@ impl Task<'_> {
                         break;
                     }
                 },
-                // All senders gone: the supervisor is going, and with it everything.
+                // All senders are dropped: the supervisor is ending, and with it everything.
                 command = self.commands.recv() => match command {
                     Some(Command::Terminate) => {
                         let _ = channel.send(&Order::Terminate);
@@ -221,14 +222,14 @@ impl Task<'_> {
                 }
             }
         }
-        // One that is stopped, or stuck, hears no end of its socket.
+        // A stopped or stuck init does not notice the end of its socket.
         if let Some(init) = self.init().filter(|_| killed_at.is_some()) {
             let _ = kill(Pid::from_raw(init), Signal::SIGKILL);
         }
         outcome.unwrap_or(Outcome::InitLost)
     }
 
-    /// Whether memory has to be sampled, as nothing else limits it; then the measure says so.
+    /// Whether memory must be sampled because nothing else limits it; the measure then says so.
     fn samples(&self, measures: &mut [Measure]) -> bool {
         let memory = measures.iter_mut().find(|measure| measure.measure == "memory" && !measure.applied);
         if let Some(why) = memory.and_then(|measure| measure.why_not.as_mut()) {
@@ -242,7 +243,7 @@ impl Task<'_> {
         let _ = self.events.send((self.number, event)).await;
     }
 
-    /// The init takes everything down at the end of its socket; its group goes at once.
+    /// Ends the socket, at which the init kills everything, and destroys the group.
     async fn kill(&self, channel: &Channel, leaf: &Arc<Leaf>) {
         let _ = channel.shut_down();
         let leaf = Arc::clone(leaf);
@@ -257,7 +258,7 @@ impl Task<'_> {
     }
 }
 
-/// What one means could not apply, another may.
+/// Adds a measure. One that is applied replaces an earlier one of the same name that is not.
 fn note(measures: &mut Vec<Measure>, new: Measure) {
     match measures.iter_mut().find(|old| old.measure == new.measure) {
         Some(old) if old.applied => {}
@@ -266,7 +267,8 @@ fn note(measures: &mut Vec<Measure>, new: Measure) {
     }
 }
 
-/// Reaps the init, which became our child when the first stage exited. Killed processes take a moment to end.
+/// Reaps the init, which became a child of this process when the first stage exited. Killed processes take a moment to
+/// end.
 fn reap(init: Option<i32>) {
     let Some(pid) = init.map(Pid::from_raw) else { return };
     let deadline = std::time::Instant::now() + END_TIME;
@@ -279,7 +281,7 @@ fn reap(init: Option<i32>) {
     }
 }
 
-/// Makes this process inherit what its children leave behind. Once per process.
+/// Makes this process the subreaper of its descendants. Call it once per process.
 pub(crate) fn become_subreaper() -> io::Result<()> {
     nix::sys::prctl::set_child_subreaper(true).map_err(io::Error::from)
 }

@@ -1,39 +1,33 @@
-//! Why the supervisor cannot start.
+//! Errors of starting the supervisor.
 
 use std::io;
 use std::path::PathBuf;
 
-/// Why the supervisor cannot start.
+/// Errors of [`super::Supervisor::start`].
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// Something could not be done to a path.
+    /// An operation on a path failed.
     #[error("failed to {action} {}: {source}", path.display())]
     Io {
-        /// What was tried.
+        /// The operation, to be read after "failed to".
         action: &'static str,
-        /// On what.
         path: PathBuf,
-        /// Why it failed.
         source: io::Error,
     },
-    /// What an earlier daemon left behind cannot be killed.
+    /// Processes of an earlier daemon cannot be killed.
     #[error("failed to kill processes of an earlier daemon: {problem}")]
-    Leftovers {
-        /// Which, and why.
-        problem: String,
-    },
-    /// The network core does not start.
+    Leftovers { problem: String },
+    /// The network core did not start.
     #[error("the network core did not start: {how}{}", lines.iter().map(|line| format!("\n  {line}")).collect::<String>())]
     Netcore {
-        /// How it ended.
         how: String,
-        /// What it said last.
+        /// Its latest output.
         lines: Vec<String>,
     },
 }
 
 impl StartError {
-    /// The next thing to try.
+    /// What to try next.
     pub fn hint(&self) -> String {
         match self {
             Self::Io { .. } => "check the path, its permissions, and that the disk is not full".into(),

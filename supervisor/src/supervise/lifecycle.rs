@@ -1,32 +1,31 @@
-//! The life of one child as a state machine: what was asked for and what happened go in, what to do comes out. Pure:
-//! time and randomness are arguments. Driven by the supervisor's task.
+//! State machine of one child: requests and events in, actions out. Pure: time and randomness are arguments. The
+//! supervisor's task runs it.
 
 use std::time::{Duration, Instant};
 
 use super::restarts::{Restarts, Verdict};
 use crate::manifest::{Ready, RestartPolicy};
 
-/// Where a child stands.
+/// State of a child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum State {
-    /// Started, or about to be, and not ready yet.
+    /// Being started, or not ready yet.
     Starting,
-    /// Works.
     Ready,
-    /// Was asked to end.
+    /// Told to end.
     Stopping,
-    /// Does not run, as it should be.
+    /// Not running, as requested.
     Stopped,
-    /// Crashed; waits to be started again.
+    /// Crashed; waiting for a restart.
     Backoff,
-    /// Does not run and will not by itself.
+    /// Not running after a failure; only the operator restarts it.
     Failed,
-    /// Not needed right now.
+    /// Not running because it is not needed.
     Idle,
 }
 
 impl State {
-    /// The word for it.
+    /// Its name in `--json`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Starting => "starting",
@@ -39,54 +38,53 @@ impl State {
         }
     }
 
-    /// Whether a process is there or about to be.
+    /// Whether a process exists or is being started.
     pub fn has_process(self) -> bool {
         matches!(self, Self::Starting | Self::Ready | Self::Stopping)
     }
 }
 
-/// What a child's manifest says about its life.
+/// Settings of a child's lifecycle.
 #[derive(Debug, Clone, Copy)]
 pub struct Habits {
-    /// After which ends it is started again.
     pub policy: RestartPolicy,
-    /// Whether crashes are ever given up on.
+    /// Whether restarts stop after too many crashes.
     pub gives_up: bool,
-    /// Between SIGTERM and SIGKILL.
+    /// Time between SIGTERM and SIGKILL.
     pub stop_timeout: Duration,
-    /// What makes it ready.
+    /// Readiness check.
     pub ready: Ready,
 }
 
-/// What happened.
+/// Requests and events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {
-    /// It shall run.
+    /// Request: run.
     Start,
-    /// It shall not.
+    /// Request: stop.
     Stop,
-    /// It shall run anew.
+    /// Request: stop, then run.
     Restart,
-    /// Its process runs.
+    /// Its process is running.
     Running,
-    /// Its control session stands.
+    /// It has a control session.
     Session,
-    /// It said it is ready.
+    /// It reported ready.
     Notified,
-    /// Its port answers.
+    /// Its readiness port accepts connections.
     Port,
-    /// It and all it started are gone.
+    /// It and everything that it started have ended.
     Ended {
-        /// How, in words.
+        /// Description for people.
         how: String,
-        /// With status 0.
+        /// Whether the exit status was 0.
         success: bool,
     },
-    /// Time passed; see [`Lifecycle::deadline`].
+    /// The time of [`Lifecycle::deadline`] was reached.
     Tick,
 }
 
-/// What to do.
+/// Actions for the supervisor's task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// Start its process.
@@ -97,7 +95,7 @@ pub enum Action {
     Kill,
 }
 
-/// One child's life.
+/// The state machine.
 #[derive(Debug, Clone)]
 pub struct Lifecycle {
     habits: Habits,
@@ -112,7 +110,7 @@ pub struct Lifecycle {
 }
 
 impl Lifecycle {
-    /// One that does not run yet.
+    /// A child that does not run yet.
     pub fn new(habits: Habits) -> Self {
         Self {
             restarts: Restarts::new(habits.policy, habits.gives_up),
@@ -127,40 +125,39 @@ impl Lifecycle {
         }
     }
 
-    /// Where it stands.
     pub fn state(&self) -> State {
         self.state
     }
 
-    /// How often it was started again by itself.
+    /// Number of automatic restarts.
     pub fn restarts(&self) -> u32 {
         self.count
     }
 
-    /// How it ended last, in words.
+    /// How its last run ended, for people.
     pub fn reason(&self) -> Option<&str> {
         self.reason.as_deref()
     }
 
-    /// When [`Input::Tick`] is due.
+    /// The time at which [`Input::Tick`] is due.
     pub fn deadline(&self) -> Option<Instant> {
         self.deadline
     }
 
-    /// It cannot run, for a reason outside of it.
+    /// Marks the child as failed for an external reason.
     pub fn fail(&mut self, reason: String) {
         self.state = State::Failed;
         self.reason = Some(reason);
         self.deadline = None;
     }
 
-    /// It was asked to end by other means than SIGTERM, which has until `deadline` to work.
+    /// Marks the child as told to end by other means than SIGTERM; it is terminated at `deadline`.
     pub fn stopping(&mut self, deadline: Instant) {
         self.state = State::Stopping;
         self.deadline = Some(deadline);
     }
 
-    /// Takes one input. `random` is from 0 to 1.
+    /// Handles one input. `random` is from 0 to 1.
     pub fn handle(&mut self, now: Instant, random: f64, input: Input) -> Option<Action> {
         match input {
             Input::Start => self.start(now),

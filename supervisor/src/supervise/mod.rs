@@ -1,12 +1,15 @@
 //! The supervisor: one task that owns netcore, the plugins and their launches, and [`Supervisor`], the handle to it.
 //!
 //! ```text
-//!  control socket ──► Supervisor ──commands──► Task ──► process::watch ──► init ──► plugin
-//!                         │                     │ ▲         │ events
-//!                         └──────admin──────►  Link ◄───────┴──────────────────────► netcore
+//!  daemon ──► Supervisor ──commands──► Task ──► process::watch ──► init ──► plugin, netcore
+//!                 │                    │ ▲            │
+//!                 │                    │ └── events ──┘
+//!                 └────── admin ──► AdminHandle ══admin session══ netcore
 //! ```
 //!
-//! What a plugin's life looks like is decided by [`lifecycle`] and [`restarts`], which are pure.
+//! [`lifecycle`] and [`restarts`] decide when a child starts, stops and restarts; both are pure. The folder `task` is
+//! the task, `gateway` a plugin's listening socket, `environment` a child's environment variables, `host` what differs
+//! per system: control groups, reaper, subreaper.
 
 mod control;
 mod environment;
@@ -43,88 +46,82 @@ pub use status::{PluginStatus, UsageStatus};
 use crate::config::DaemonConfig;
 use crate::home::Home;
 use crate::manifest::{Limits, Manifest};
-use crate::netcore::Link;
+use crate::netcore::AdminHandle;
 use control::Command;
 
-/// Commands that may wait for the task.
+/// Most queued commands.
 const COMMANDS: usize = 64;
-/// Events a subscriber may be behind before it misses some.
+/// Events that a subscriber can lag behind before it misses the oldest.
 const EVENTS: usize = 256;
-/// How long a request waits for a netcore that is just being started again.
+/// How long a request waits for a netcore that is being restarted.
 const NETCORE_WAIT: Duration = Duration::from_secs(5);
-/// How long the first start of netcore may take.
+/// Time limit for the first start of netcore.
 const FIRST_START: Duration = Duration::from_secs(60);
 
-/// A plugin as it is installed.
+/// An installed plugin.
 #[derive(Debug, Clone)]
 pub struct PluginSpec {
     /// Its manifest.
     pub manifest: Manifest,
-    /// The installed copy.
+    /// The installed copy of its folder.
     pub folder: PathBuf,
-    /// What it stores; made if it is not there.
+    /// Its data folder; created if missing.
     pub data: PathBuf,
-    /// Its limits, the operator's included.
+    /// Its limits in force, with the operator's.
     pub limits: Limits,
-    /// What it may do.
     pub grants: Grants,
-    /// Whether it is started with the daemon.
+    /// Whether it starts with the daemon.
     pub enabled: bool,
 }
 
 impl PluginSpec {
-    /// Its name on this node.
     pub fn id(&self) -> &PluginId {
         &self.manifest.plugin.id
     }
 }
 
-/// What happens, for those who watch.
+/// Events for subscribers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SupervisorEvent {
     /// A plugin's state changed.
     Plugin {
         id: PluginId,
-        /// Its state now.
         state: State,
-        /// How it ended last, if it did.
+        /// How its last run ended.
         reason: Option<String>,
     },
     /// Netcore's state changed.
-    Netcore {
-        /// Its state now.
-        state: State,
-    },
-    /// Netcore said something by itself.
+    Netcore { state: State },
+    /// An event from netcore.
     Network(AdminEvent),
 }
 
-/// A session of the built-in plugin `operator`: what the gateway asks for. Its launch ends when this is dropped.
+/// The credentials of a launch of the built-in plugin `operator`. The launch ends when this is dropped.
 #[derive(Debug)]
 pub struct OperatorSession {
-    /// The socket.
+    /// Path of the gateway socket.
     pub gateway: PathBuf,
-    /// What `Hello` must show.
+    /// Token for `Hello`.
     pub token: Secret,
     _alive: oneshot::Sender<()>,
 }
 
-/// The handle. Cheap to clone.
+/// The handle to the supervisor's task. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Supervisor {
     commands: mpsc::Sender<Command>,
-    link: watch::Receiver<Option<Link>>,
+    link: watch::Receiver<Option<AdminHandle>>,
     events: broadcast::Sender<SupervisorEvent>,
     tag: String,
 }
 
 impl Supervisor {
-    /// Sweeps what an earlier daemon left, then starts the reaper, netcore, and the enabled plugins in the order they
-    /// need each other. Must be called on a runtime, in a process with nothing else to do with children; the home must
-    /// be prepared and locked. The task ends after [`Supervisor::shutdown`], or when every handle is dropped.
+    /// Kills what an earlier daemon left, then starts the reaper, netcore, and the enabled plugins, required ones
+    /// first. Must be called on a runtime, in a process without other children; the home must be prepared and locked.
+    /// The task ends after [`Supervisor::shutdown`], or when all handles are dropped.
     ///
     /// # Errors
-    /// When leftovers cannot be killed, or netcore does not come up.
+    /// When leftovers cannot be killed, or netcore does not start.
     pub async fn start(
         home: Home,
         config: DaemonConfig,
@@ -138,7 +135,7 @@ impl Supervisor {
         Self::start_with(home, config, plugins, programs).await
     }
 
-    /// As [`Supervisor::start`], with programs from elsewhere.
+    /// As [`Supervisor::start`], with the given programs.
     ///
     /// # Errors
     /// As [`Supervisor::start`].
@@ -170,7 +167,7 @@ impl Supervisor {
                 lines: Vec::new(),
             },
         };
-        // Without a handle, the task takes everything down.
+        // Without a handle, the task stops everything.
         drop(commands);
         let _ = handle.await;
         Err(problem)
@@ -182,39 +179,39 @@ impl Supervisor {
         answer.await.map_err(|_| stopping())
     }
 
-    /// Adds a plugin that was installed; starts it if it is enabled and starts with the daemon.
+    /// Adds an installed plugin; starts it if it is enabled and its `start` is not `manual`.
     ///
     /// # Errors
-    /// When there is one of that name.
+    /// When the id exists already.
     pub async fn add(&self, spec: PluginSpec) -> Result<(), Failure> {
         self.command(|reply| Command::Add(Box::new(spec), reply)).await?
     }
 
-    /// Stops a plugin and forgets it.
+    /// Stops a plugin and removes it.
     ///
     /// # Errors
-    /// When there is none of that name.
+    /// When the id is unknown.
     pub async fn remove(&self, id: PluginId) -> Result<(), Failure> {
         self.command(|reply| Command::Remove(id, reply)).await?
     }
 
-    /// Starts a plugin and those it requires; returns once its process runs. One that runs is left alone.
+    /// Starts a plugin and those it requires; returns once its process runs. Does nothing if it runs already.
     ///
     /// # Errors
-    /// When there is none of that name, or it cannot be started; the text says why.
+    /// When the id is unknown, or the plugin cannot be started; the text has the reason.
     pub async fn start_plugin(&self, id: PluginId) -> Result<(), Failure> {
         self.command(|reply| Command::Start(id, reply)).await?
     }
 
-    /// Stops a plugin; returns once nothing of it is left.
+    /// Stops a plugin; returns once all of its processes have ended.
     ///
     /// # Errors
-    /// When there is none of that name.
+    /// When the id is unknown.
     pub async fn stop_plugin(&self, id: PluginId) -> Result<(), Failure> {
         self.command(|reply| Command::Stop(id, reply)).await?
     }
 
-    /// Stops a plugin, if it runs, and starts it; returns once its new process runs.
+    /// Stops a plugin if it runs, and starts it; returns once its new process runs.
     ///
     /// # Errors
     /// As [`Supervisor::start_plugin`].
@@ -222,31 +219,32 @@ impl Supervisor {
         self.command(|reply| Command::Restart(id, reply)).await?
     }
 
-    /// Changes a plugin's limits, at once where it runs. Open files change with its next start.
+    /// Changes a plugin's limits, also while it runs. `open_files` changes with its next start.
     ///
     /// # Errors
-    /// When there is none of that name, or a limit cannot be set while it runs; the others then hold.
+    /// When the id is unknown, or a limit cannot be applied while it runs; the others then apply.
     pub async fn set_limits(&self, id: PluginId, limits: Limits) -> Result<(), Failure> {
         self.command(|reply| Command::SetLimits(id, Box::new(limits), reply)).await?
     }
 
-    /// Changes what a plugin may do, at once.
+    /// Changes a plugin's grants, at once.
     ///
     /// # Errors
-    /// When there is none of that name, or netcore is not there to be told; it will be when it is.
+    /// When the id is unknown, or netcore refuses the change. A netcore that is not running gets the grants at its
+    /// start.
     pub async fn set_grants(&self, id: PluginId, grants: Grants) -> Result<(), Failure> {
         let told = self.command(|reply| Command::SetGrants(id, Box::new(grants), reply)).await??;
         match told {
             Some(answer) => match answer.await {
                 Ok(AdminResponse::Failed(failure)) => Err(failure),
-                // One that went away is told at its next start.
+                // A netcore that ended meanwhile gets the grants at its next start.
                 _ => Ok(()),
             },
             None => Ok(()),
         }
     }
 
-    /// All plugins, by name.
+    /// All plugins, in the order of their ids.
     pub async fn plugins(&self) -> Vec<PluginStatus> {
         let mut plugins = self.command(Command::Plugins).await.unwrap_or_default();
         self.add_traffic(&mut plugins).await;
@@ -261,7 +259,7 @@ impl Supervisor {
         plugins.pop()
     }
 
-    /// The states alone, by name: what `polypeer status` needs, without asking netcore.
+    /// The states of all plugins, in the order of their ids, without a request to netcore.
     pub async fn plugin_states(&self) -> Vec<(PluginId, State)> {
         let plugins = self.command(Command::Plugins).await.unwrap_or_default();
         plugins.into_iter().map(|plugin| (plugin.id, plugin.state)).collect()
@@ -277,15 +275,15 @@ impl Supervisor {
         }
     }
 
-    /// Netcore's process.
+    /// The state of netcore's process.
     pub async fn netcore(&self) -> NetcoreStatus {
         self.command(Command::Netcore).await.unwrap_or_default()
     }
 
-    /// Asks netcore; waits a few seconds for one that is just being started again.
+    /// Sends a request to netcore; waits a few seconds for one that is being restarted.
     ///
     /// # Errors
-    /// What netcore answered, or `connection lost` when it is not there.
+    /// What netcore answered, or `connection lost` when it is not running.
     pub async fn admin(&self, request: AdminRequest) -> Result<AdminResponse, Failure> {
         let mut watched = self.link.clone();
         let link = match tokio::time::timeout(NETCORE_WAIT, watched.wait_for(Option::is_some)).await {
@@ -296,33 +294,32 @@ impl Supervisor {
         link.ok_or_else(none)?.ask(request).await
     }
 
-    /// A session for the command line's own streams.
+    /// Creates a launch for a command that uses the gateway.
     ///
     /// # Errors
-    /// When too many are open, or its socket cannot be made.
+    /// When too many exist, or the socket cannot be created.
     pub async fn operator(&self) -> Result<OperatorSession, Failure> {
         self.command(Command::Operator).await?
     }
 
-    /// Whether a process belongs to a plugin, or may: it is in a control group of ours, in another pid namespace than
-    /// this process, below this process in the tree, or cannot be looked at.
+    /// Whether a process belongs to a plugin, or may do so: it is in a control group of the home, in another pid
+    /// namespace than this process, a descendant of this process, or cannot be inspected.
     pub fn is_confined(&self, pid: i32) -> bool {
         host::is_confined(pid, &self.tag)
     }
 
-    /// What happens from now on. A slow subscriber misses the oldest.
+    /// Events from now on. A slow subscriber misses the oldest.
     pub fn subscribe(&self) -> broadcast::Receiver<SupervisorEvent> {
         self.events.subscribe()
     }
 
-    /// Stops the plugins in order, then netcore; returns when nothing is left. What does not end within `grace` is
-    /// killed.
+    /// Stops the plugins in order, then netcore; returns once all have ended. Those left after `grace` are killed.
     pub async fn shutdown(&self, grace: Duration) {
         let _ = self.command(|reply| Command::Shutdown(grace, reply)).await;
     }
 }
 
-/// Names a home in control groups: 16 hex digits.
+/// The name of a home in control groups: 16 hex digits.
 fn tag_of(home: &Home) -> String {
     let root = std::fs::canonicalize(home.root()).unwrap_or_else(|_| home.root().to_owned());
     blake3::hash(root.as_os_str().as_encoded_bytes()).to_hex()[..16].to_owned()

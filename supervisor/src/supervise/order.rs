@@ -1,13 +1,13 @@
-//! Which plugin waits for which. Pure.
+//! Order of starting and stopping plugins by what they require. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use polypeer_ipc_protocol::ids::PluginId;
 
-/// Plugin to what it requires.
+/// Each plugin with the plugins that it requires.
 pub(super) type Needs = BTreeMap<PluginId, Vec<PluginId>>;
 
-/// `id` and all it requires, directly or not, as far as they are there; those required first. A circle is cut where it
+/// `id` and all installed plugins that it requires, directly or not, required ones first. A cycle is cut where it
 /// closes.
 pub(super) fn with_required(needs: &Needs, id: &PluginId) -> Vec<PluginId> {
     fn visit(needs: &Needs, id: &PluginId, seen: &mut BTreeSet<PluginId>, order: &mut Vec<PluginId>) {
@@ -22,7 +22,7 @@ pub(super) fn with_required(needs: &Needs, id: &PluginId) -> Vec<PluginId> {
     order
 }
 
-/// Those of `running` that no other of `running` requires: what may be stopped next. Where all are in circles, all.
+/// Plugins of `running` that no other one of `running` requires, to stop next. All of them if all are in cycles.
 pub(super) fn stoppable(needs: &Needs, running: &BTreeSet<PluginId>) -> BTreeSet<PluginId> {
     let required: BTreeSet<&PluginId> = running
         .iter()

@@ -29,7 +29,7 @@ pub(super) struct Running {
 /// For what somebody waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Want {
-    /// Its process runs.
+    /// Its process is running.
     Up,
     /// Nothing of it is left.
     Down,

@@ -1,30 +1,30 @@
-//! Where the programs are that the supervisor starts.
+//! Paths of the programs that the supervisor starts.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Paths of what is run.
+/// Paths of the programs and shared files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Programs {
-    /// This program, for inits and the reaper.
+    /// The program `polypeer`, for inits and the reaper.
     pub polypeer: PathBuf,
     /// The network core.
     pub netcore: PathBuf,
-    /// The folder with `sdk-python/`, if there is one.
+    /// The folder that contains `sdk-python/`, if it exists.
     pub share: Option<PathBuf>,
 }
 
 impl Programs {
-    /// Beside the running program: netcore in its folder, the share folder where an installation or a source tree has
-    /// it.
+    /// Finds the programs from the path of the running one: netcore in its folder, the share folder where an
+    /// installation or a source tree has it.
     ///
     /// # Errors
-    /// When the system does not say where this program is.
+    /// When the system does not report the path of the running program.
     pub fn find() -> io::Result<Self> {
         let own = std::env::current_exe()?;
         let folder = own.parent().unwrap_or(Path::new("/"));
         let share = share_folder(folder);
-        // The link stays right when the file is replaced while we run; what a new init says must fit what we are.
+        // The link stays valid when the file is replaced while this process runs. An init must be of the same version.
         let polypeer = if cfg!(target_os = "linux") { PathBuf::from("/proc/self/exe") } else { own.clone() };
         Ok(Self { polypeer, netcore: folder.join("polypeer-netcore"), share })
     }

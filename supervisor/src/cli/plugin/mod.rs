@@ -1,5 +1,5 @@
-//! `polypeer plugin …`: installs plugins, starts and stops them, shows and changes what they may use. One file per command;
-//! [`Command`] lists them.
+//! `polypeer plugin …`: installs plugins, starts and stops them, shows and changes what they may use. One file per
+//! command; [`Command`] lists them.
 
 mod change;
 mod grants;

@@ -1,5 +1,5 @@
-//! `polypeer chat PEER`: sends lines of stdin to the peer and prints its messages. On a terminal it ends with the input; with
-//! a pipe it ends once every message was delivered.
+//! `polypeer chat PEER`: sends lines of stdin to the peer and prints its messages. On a terminal it ends with the
+//! input; with a pipe it ends once every message was delivered.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! Framing of the bundled apps' control protocols: one JSON document per line, then raw bytes where a protocol has some.
+//! Framing of the bundled apps' control protocols: one JSON document per line, then raw bytes where a protocol has
+//! some.
 
 use std::io;
 

@@ -1,5 +1,5 @@
-//! `polypeer pipe PEER PROTOCOL`: stdin and stdout over a stream. Each direction ends by itself. The command ends when both
-//! have ended or stdout is closed, and fails when a direction was cut or reset.
+//! `polypeer pipe PEER PROTOCOL`: stdin and stdout over a stream. Each direction ends by itself. The command ends when
+//! both have ended or stdout is closed, and fails when a direction was cut or reset.
 
 use std::io::ErrorKind;
 

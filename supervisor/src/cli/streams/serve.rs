@@ -1,5 +1,5 @@
-//! `polypeer serve PROTOCOL -- CMD…`: runs a process per stream that peers open, with the stream as its stdin and stdout.
-//! The processes are children of this command: not confined, and killed when it ends.
+//! `polypeer serve PROTOCOL -- CMD…`: runs a process per stream that peers open, with the stream as its stdin and
+//! stdout. The processes are children of this command: not confined, and killed when it ends.
 
 use std::process::Stdio;
 use std::time::Duration;

@@ -1,8 +1,9 @@
-//! Tells the service manager how far we are (sd_notify(3)): one datagram to the socket named in `NOTIFY_SOCKET`.
+//! Reports the daemon's state to the service manager (sd_notify(3)): one datagram to the socket named in
+//! `NOTIFY_SOCKET`.
 
 use std::os::unix::net::UnixDatagram;
 
-/// Sends `state`, such as `READY=1`; does nothing where nobody asked for it.
+/// Sends `state`, such as `READY=1`; does nothing without a service manager.
 pub(crate) fn tell(state: &str) {
     let Some(name) = std::env::var_os("NOTIFY_SOCKET") else { return };
     let send = || {

@@ -1,4 +1,4 @@
-//! Which hierarchies are mounted where, and where in them this process is: from `/proc/self/mountinfo` and
+//! Detection of the mounted hierarchies and of this process's group in each, from `/proc/self/mountinfo` and
 //! `/proc/self/cgroup` (cgroups(7), proc_pid_mountinfo(5)).
 
 use std::fs;
@@ -6,17 +6,17 @@ use std::path::{Path, PathBuf};
 
 use super::{Controller, Version};
 
-/// What was found.
+/// The hierarchies of this machine.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Found {
     pub(super) version: Version,
-    /// Our own group on version 2.
+    /// The group of this process on version 2.
     pub(super) unified: Option<PathBuf>,
-    /// Our own group in each version 1 hierarchy.
+    /// The group of this process in each version 1 hierarchy.
     pub(super) own: Vec<(Controller, PathBuf)>,
 }
 
-/// Looks at this machine.
+/// Detects the hierarchies of this machine.
 pub(super) fn discover() -> Found {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
@@ -35,7 +35,7 @@ pub(super) fn discover() -> Found {
     found
 }
 
-/// Our group may not be visible from here (it lies outside this mount): then the top of the mount has to do.
+/// The folder of this process's group. If the group is outside the mount and so not visible, the top of the mount.
 fn existing_or_mount(path: &mut PathBuf, mounts: &str) {
     if path.is_dir() {
         return;
@@ -64,14 +64,14 @@ impl Mount {
         Some(Self { root: unescape(root), point: unescape(point), kind, options: right.nth(1)?.to_owned() })
     }
 
-    /// Where the group `/path` of the hierarchy is seen through this mount.
+    /// The folder in which this mount shows the group `/path` of the hierarchy.
     fn locate(&self, group: &str) -> PathBuf {
         let inside = Path::new(group).strip_prefix(&self.root).unwrap_or(Path::new(""));
         self.point.join(inside.strip_prefix("/").unwrap_or(inside))
     }
 }
 
-/// Undoes `\040` and its like.
+/// Decodes octal escapes such as `\040`.
 fn unescape(text: &str) -> PathBuf {
     let mut out = Vec::new();
     let bytes = text.as_bytes();

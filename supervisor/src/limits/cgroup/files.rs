@@ -1,11 +1,11 @@
-//! Reading and writing the kernel's small files, with errors that name the file and the value.
+//! Access to the kernel's control files, with errors that name the file and the value.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::CgroupError;
 
-/// Makes a folder if it is not there.
+/// Creates a folder unless it exists.
 pub(super) fn make_folder(path: &Path) -> Result<PathBuf, CgroupError> {
     match fs::create_dir(path) {
         Err(source) if source.kind() != std::io::ErrorKind::AlreadyExists => {
@@ -15,7 +15,7 @@ pub(super) fn make_folder(path: &Path) -> Result<PathBuf, CgroupError> {
     }
 }
 
-/// The file's content without white space around it.
+/// Reads a file, without surrounding white space.
 pub(super) fn read(path: &Path) -> Result<String, CgroupError> {
     fs::read_to_string(path).map(|text| text.trim().to_owned()).map_err(|source| CgroupError::Io {
         action: "read".to_owned(),
@@ -24,7 +24,7 @@ pub(super) fn read(path: &Path) -> Result<String, CgroupError> {
     })
 }
 
-/// Writes in one call, as these files want it.
+/// Writes a value in one system call, as these files require.
 pub(super) fn write(path: &Path, value: &str) -> Result<(), CgroupError> {
     fs::write(path, value).map_err(|source| CgroupError::Io {
         action: format!("write {value} to"),
@@ -33,7 +33,7 @@ pub(super) fn write(path: &Path, value: &str) -> Result<(), CgroupError> {
     })
 }
 
-/// Writes, reads back and accepts what `same` accepts.
+/// Writes a value, reads it back, and fails unless `same` accepts it.
 pub(super) fn write_checked(path: &Path, value: &str, same: impl Fn(&str) -> bool) -> Result<(), CgroupError> {
     write(path, value)?;
     let read = read(path)?;
@@ -50,18 +50,18 @@ pub(super) fn write_bytes(path: &Path, bytes: u64) -> Result<(), CgroupError> {
     })
 }
 
-/// Writes a number that must come back as it is.
+/// Writes a value that must read back unchanged.
 pub(super) fn write_exact(path: &Path, value: &str) -> Result<(), CgroupError> {
     write_checked(path, value, |read| read == value)
 }
 
-/// The value behind `key` in a file of lines `key value`.
+/// Reads the value of `key` from a file of lines `key value`.
 pub(super) fn read_key(path: &Path, key: &str) -> Option<u64> {
     let text = fs::read_to_string(path).ok()?;
     text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
 }
 
-/// A file that is one number.
+/// Reads a file that holds one number.
 pub(super) fn read_number(path: &Path) -> Option<u64> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }

@@ -1,5 +1,5 @@
-//! Killing everything in a group and in the groups under it, then removing them. Works on both versions and without
-//! knowing which it is, as the reaper has nothing but paths.
+//! Kills all processes in a group and the groups below it, then removes the groups. Works on both versions without
+//! knowing which one it is, because the reaper only has paths.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,13 +10,12 @@ use nix::unistd::Pid;
 
 use super::{CgroupError, files};
 
-/// How long to insist. A process in an uninterruptible system call dies when that ends.
+/// Time limit for killing. A process in an uninterruptible system call only dies when that returns.
 pub const KILL_TIME: Duration = Duration::from_secs(2);
-/// Between two looks at what is left.
+/// Interval between two checks of what is left.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Kills every process under `root` until none is left, at most [`KILL_TIME`] long. Blocks. A `root` that does not
-/// exist is empty.
+/// Kills every process below `root` until none is left, for at most [`KILL_TIME`]. Blocks. A missing `root` is empty.
 pub fn kill_below(root: &Path) -> Result<(), CgroupError> {
     let deadline = Instant::now() + KILL_TIME;
     loop {
@@ -38,7 +37,7 @@ fn kill_once(root: &Path, groups: &[PathBuf]) {
     if root.join("cgroup.kill").exists() && files::write(&root.join("cgroup.kill"), "1").is_ok() {
         return;
     }
-    // Version 1: nothing forks while it is frozen; a signal that arrives then takes effect on thawing.
+    // Version 1: a frozen process cannot fork; a signal sent to it takes effect when it is thawed.
     let freezer = |state: &str| {
         for group in groups.iter().filter(|group| group.join("freezer.state").exists()) {
             let _ = files::write(&group.join("freezer.state"), state);
@@ -51,15 +50,15 @@ fn kill_once(root: &Path, groups: &[PathBuf]) {
     freezer("THAWED");
 }
 
-/// The processes in one group, those in groups under it not counted. Zero stands for one outside our pid namespace,
-/// which cannot be named and so is left out.
+/// The processes in one group, without those in groups below it. Zero stands for a process outside this pid namespace,
+/// which has no number here; it is left out.
 pub fn members(group: &Path) -> Vec<i32> {
     let text = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
     text.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid > 0).collect()
 }
 
-/// `root` and every group under it, deepest first. A plugin that may write there can make many; it is read whole
-/// because everything in them has to go.
+/// `root` and every group below it, deepest first. A plugin with write access can make many; all of them are read,
+/// because everything in them must be killed.
 fn groups_below(root: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut ahead = vec![root.to_owned()];
@@ -74,10 +73,10 @@ fn groups_below(root: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Removes `root` and the groups under it, as far as they are empty.
+/// Removes `root` and the groups below it, as far as they are empty.
 pub fn remove_below(root: &Path) {
     let deadline = Instant::now() + Duration::from_millis(500);
-    // A group stays busy for a moment after its last process is gone.
+    // A group stays busy for a moment after its last process ended.
     while root.exists() {
         for group in groups_below(root) {
             let _ = fs::remove_dir(&group);
@@ -89,7 +88,7 @@ pub fn remove_below(root: &Path) {
     }
 }
 
-/// Removes the groups under `root`, as far as they are empty.
+/// Removes the groups below `root`, as far as they are empty.
 pub fn remove_children(root: &Path) {
     let entries = fs::read_dir(root).into_iter().flatten().flatten();
     for entry in entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {

@@ -1,5 +1,5 @@
-//! The group of one child: its limits, who is in it, what it uses, and its end. The only place that knows the names of
-//! the kernel's files (Linux documentation: admin-guide/cgroup-v1, admin-guide/cgroup-v2).
+//! The group of one child: its limits, members, usage and removal. The only file with the names of the kernel's files
+//! (Linux documentation: admin-guide/cgroup-v1, admin-guide/cgroup-v2).
 
 use std::path::{Path, PathBuf};
 
@@ -8,14 +8,14 @@ use super::{CgroupError, Controller, Version, kill};
 use crate::limits::{Measure, Usage};
 use crate::manifest::Limits;
 
-/// Our init, which is in the group too and must not eat into the plugin's number of processes.
+/// The init is in the group, too, and does not count against the plugin's limit.
 const INIT_PROCESSES: u32 = 1;
-/// Period of the processor ceiling, microseconds: the kernel's default.
+/// Period of the CPU limit, microseconds: the kernel's default.
 const PERIOD: u64 = 100_000;
-/// The smallest share of a period the kernel takes, microseconds.
+/// Smallest share of a period that the kernel accepts, microseconds.
 const SMALLEST_QUOTA: u64 = 1_000;
 
-/// One child's group, in as many hierarchies as there are.
+/// The group of one child, in every hierarchy.
 #[derive(Debug)]
 pub struct Leaf {
     version: Version,
@@ -34,12 +34,12 @@ impl Leaf {
         Self { version, folders, bare, why_not }
     }
 
-    /// Whether the kernel counts this child's memory, so that nobody else has to.
+    /// Whether the kernel accounts the child's memory; if not, it is sampled.
     pub fn has_memory(&self) -> bool {
         self.folder(Controller::Memory).is_ok()
     }
 
-    /// Every folder of it.
+    /// All folders of the group.
     pub fn folders(&self) -> Vec<PathBuf> {
         let mut folders: Vec<PathBuf> =
             self.folders.iter().map(|(_, path)| path.clone()).chain(self.bare.clone()).collect();
@@ -78,7 +78,7 @@ impl Leaf {
         match self.version {
             Version::V2 => write_bytes(&folder.join("memory.max"), bytes),
             Version::V1 => {
-                // Memory with swap may never be below memory alone: to raise the limit, raise that first.
+                // The limit on memory and swap must not be below that on memory, so it is raised first.
                 let both = folder.join("memory.memsw.limit_in_bytes");
                 if both.exists() && read_number(&both).is_some_and(|now| now < bytes) {
                     write(&both, &bytes.saturating_add(swap).to_string())?;
@@ -110,19 +110,19 @@ impl Leaf {
         match self.version {
             Version::V2 => write_exact(&folder.join("cpu.weight"), &weight.to_string()),
             Version::V1 => {
-                // 100 is ordinary to us and 1024 to version 1, whose least is 2.
+                // The normal weight is 100 here and 1024 in version 1, whose minimum is 2.
                 let shares = (u64::from(weight) * 1024 / 100).max(2).to_string();
                 write_checked(&folder.join("cpu.shares"), &shares, |read| read == shares)
             }
         }
     }
 
-    /// Moves a process in, before it has started anything.
+    /// Moves a process into the group, before it starts others.
     pub fn join(&self, pid: u32) -> Result<(), CgroupError> {
         self.folders().iter().try_for_each(|folder| write(&folder.join("cgroup.procs"), &pid.to_string()))
     }
 
-    /// Whether anything can be found and killed through it.
+    /// Whether the group can be used to kill the child.
     pub fn can_kill(&self) -> bool {
         !self.folders.is_empty() || self.bare.is_some()
     }
@@ -160,7 +160,7 @@ impl Leaf {
         }
     }
 
-    /// How many processes in it the kernel has killed for want of memory.
+    /// Number of its processes that the kernel killed because memory ran out.
     pub fn out_of_memory_kills(&self) -> u64 {
         let Ok(folder) = self.folder(Controller::Memory) else { return 0 };
         let file = match self.version {
@@ -170,7 +170,7 @@ impl Leaf {
         read_key(&folder.join(file), "oom_kill").unwrap_or(0)
     }
 
-    /// Kills all that is in it and removes it. Blocks, up to some seconds.
+    /// Kills all processes in the group and removes it. Blocks, up to some seconds.
     pub fn destroy(&self) -> Result<(), CgroupError> {
         let folders = self.folders();
         let killed = folders.iter().try_for_each(|folder| kill::kill_below(folder));

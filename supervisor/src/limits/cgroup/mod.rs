@@ -1,5 +1,5 @@
-//! Control groups: one folder of ours per home, in it one leaf per child. Version 2 where the kernel has its
-//! controllers there, else the version 1 hierarchies. Every value is read back after it is written.
+//! Control groups: a folder per home, with a leaf per child in it. Uses version 2 if the kernel has its controllers
+//! there, else the version 1 hierarchies. Every value is read back after it is written.
 //!
 //! [`Tree::set_up`] is called once by the supervisor; [`crate::process`] makes a [`Leaf`] per child; the reaper only
 //! needs [`kill::kill_below`] and the paths of [`Tree::roots`].
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 pub use leaf::Leaf;
 
-/// The kernel's two interfaces, with the same purpose and different files.
+/// Version of the kernel's interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Version {
     /// One hierarchy per controller.
@@ -24,7 +24,7 @@ pub enum Version {
     V2,
 }
 
-/// A controller we use.
+/// A controller that limits or accounts a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Controller {
     /// Memory and swap.
@@ -40,7 +40,7 @@ pub enum Controller {
 }
 
 impl Controller {
-    /// All of them.
+    /// All controllers.
     pub const ALL: [Self; 5] = [Self::Memory, Self::Cpu, Self::CpuAccounting, Self::Pids, Self::Freezer];
 
     /// The kernel's name for it.
@@ -55,10 +55,10 @@ impl Controller {
     }
 }
 
-/// Why something about control groups did not work.
+/// Errors of control groups.
 #[derive(Debug, thiserror::Error)]
 pub enum CgroupError {
-    /// A file or folder could not be read, written or made.
+    /// A file or folder could not be read, written or created.
     #[error("failed to {action} {}: {source}", path.display())]
     Io {
         /// `read`, `write 5 to`, `make`, …
@@ -66,35 +66,34 @@ pub enum CgroupError {
         path: PathBuf,
         source: std::io::Error,
     },
-    /// The kernel took a value and gives back another.
+    /// A file reads back another value than was written.
     #[error("wrote {wrote} to {}, but it reads {read}", path.display())]
     ReadBack {
         path: PathBuf,
-        /// What was written.
         wrote: String,
         /// What it says.
         read: String,
     },
-    /// Processes were still there when the time was up.
+    /// Processes were left after the time limit.
     #[error("{left} processes under {} outlive SIGKILL", path.display())]
     Unkillable { path: PathBuf, left: usize },
 }
 
-/// The folders of one home, one per hierarchy, in which its leaves are made.
+/// The folders of one home, one per hierarchy, that contain its leaves.
 #[derive(Debug, Clone)]
 pub struct Tree {
     version: Version,
     folders: Vec<(Controller, PathBuf)>,
-    /// For groups without any controller: version 2 can still find and kill what is in them.
+    /// The folder for groups without a controller: version 2 can still list and kill their processes.
     bare: Option<PathBuf>,
-    /// Why a controller that is not in `folders` is not.
+    /// Missing controllers, each with the reason.
     why_not: Vec<(Controller, String)>,
 }
 
 impl Tree {
-    /// Finds what this machine has and makes the folders `polypeer-TAG` under our own group. On version 2 this moves
-    /// the calling process into a group beside them, as the kernel wants none in a group that has children. Never
-    /// fails: what is missing is told by [`Leaf::apply`] for each limit.
+    /// Detects the hierarchies of this machine and creates the folders `polypeer-TAG` below this process's group. On
+    /// version 2 it moves the calling process into a group beside them, because the kernel allows no processes in a
+    /// group with children. Never fails: [`Leaf::apply`] reports each limit whose controller is missing.
     pub fn set_up(tag: &str) -> Self {
         let found = discover::discover();
         match found.version {
@@ -103,7 +102,7 @@ impl Tree {
         }
     }
 
-    /// Every folder of ours, for sweeping and for the reaper.
+    /// All folders of the home, for the sweep and the reaper.
     pub fn roots(&self) -> Vec<PathBuf> {
         let mut roots: Vec<PathBuf> =
             self.folders.iter().map(|(_, path)| path.clone()).chain(self.bare.clone()).collect();
@@ -112,8 +111,8 @@ impl Tree {
         roots
     }
 
-    /// Makes the group of one child; `name` is used once. A controller whose folder cannot be made is missing from
-    /// it, with the reason.
+    /// Creates the group of one child; `name` is used once. A controller whose folder cannot be created is recorded as
+    /// missing.
     pub fn leaf(&self, name: &str) -> Leaf {
         let mut folders = Vec::new();
         let mut why_not = self.why_not.clone();
@@ -127,7 +126,7 @@ impl Tree {
         Leaf::new(self.version, folders, bare, why_not)
     }
 
-    /// Removes what an earlier supervisor left in the folders, once nothing runs there.
+    /// Removes the groups of an earlier supervisor, once they are empty.
     pub fn clear(&self) {
         for root in self.roots() {
             kill::remove_children(&root);
@@ -142,8 +141,8 @@ impl Tree {
     }
 }
 
-/// Whether `path` can be a root that [`Tree::set_up`] made for the home with this tag: recorded paths are checked
-/// before anything under them is killed.
+/// Whether `path` can be a folder that [`Tree::set_up`] made for the home with this tag. Recorded paths are checked
+/// before anything below them is killed.
 pub fn is_root_of(path: &Path, tag: &str) -> bool {
     path.is_absolute() && path.file_name().is_some_and(|name| name.to_string_lossy() == folder_name(tag))
 }

@@ -1,4 +1,4 @@
-//! Version 1: a folder of ours under our own group in each controller's hierarchy.
+//! Version 1: a folder below this process's group in each controller's hierarchy.
 
 use super::discover::Found;
 use super::{Controller, Tree, Version, files, folder_name};

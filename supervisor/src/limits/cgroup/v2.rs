@@ -1,17 +1,17 @@
-//! Version 2: our leaves lie in a folder under our own group. A group with processes cannot hand controllers to its
-//! children, so we first move down beside that folder: what systemd's `Delegate=` asks of a service.
+//! Version 2: the leaves are in a folder below the supervisor's own group. A group with processes cannot delegate
+//! controllers to its children, so the supervisor first moves into a group beside that folder, as systemd's `Delegate=`
+//! requires.
 
 use std::path::{Path, PathBuf};
 
 use super::discover::Found;
 use super::{Controller, Tree, Version, files, folder_name};
 
-/// Where the supervisor itself (and its reaper) lives, beside the folders of its children.
+/// The group of the supervisor and its reaper, beside the folders of the children.
 const SUPERVISOR: &str = "polypeer-supervisor";
-/// How often to look whether all have moved: one that was just starting another leaves that behind, which may be doing
-/// the same.
+/// Attempts to move all processes. One that forks meanwhile leaves its child behind, and that may fork, too.
 const MOVES: usize = 100;
-/// What we ask for; version 2 accounts processor time without asking.
+/// Controllers to enable; version 2 accounts processor time without one.
 const WANTED: [Controller; 3] = [Controller::Memory, Controller::Cpu, Controller::Pids];
 
 pub(super) fn set_up(found: &Found, tag: &str) -> Tree {
@@ -21,7 +21,7 @@ pub(super) fn set_up(found: &Found, tag: &str) -> Tree {
         tree.why_not = WANTED.iter().map(|controller| (*controller, why.to_owned())).collect();
         return tree;
     };
-    // Started again from within the group an earlier supervisor moved to.
+    // This process was started in the group that an earlier supervisor moved to.
     let base = match own.file_name() {
         Some(name) if name == SUPERVISOR => own.parent().unwrap_or(own),
         _ => own,
@@ -44,7 +44,7 @@ pub(super) fn set_up(found: &Found, tag: &str) -> Tree {
     tree
 }
 
-/// Hands one controller down from `base` to the leaves in `folder`.
+/// Delegates one controller from `base` to the leaves in `folder`.
 fn enable(base: &Path, folder: &Path, controller: Controller) -> Result<(), String> {
     let name = controller.name();
     let has = |path: PathBuf| files::read(&path).is_ok_and(|text| text.split_whitespace().any(|word| word == name));
@@ -66,7 +66,7 @@ fn enable(base: &Path, folder: &Path, controller: Controller) -> Result<(), Stri
     }
 }
 
-/// Moves this process into a group of its own, and where the whole group was delegated to us, the others in it too.
+/// Moves this process into a group of its own; if the whole group is delegated to it, its other processes, too.
 fn move_down(base: &Path) -> Result<(), super::CgroupError> {
     let group = files::make_folder(&base.join(SUPERVISOR))?.join("cgroup.procs");
     files::write(&group, &std::process::id().to_string())?;
@@ -77,7 +77,7 @@ fn move_down(base: &Path) -> Result<(), super::CgroupError> {
                 break;
             }
             for pid in left.lines() {
-                // One that ended meanwhile is no matter.
+                // The process may have ended meanwhile.
                 let _ = files::write(&group, pid);
             }
         }
@@ -85,8 +85,8 @@ fn move_down(base: &Path) -> Result<(), super::CgroupError> {
     Ok(())
 }
 
-/// Whether systemd marked the group as handed over whole (`user.delegate` or `trusted.delegate`), or we see it as the
-/// top of a control group namespace, which a container owns.
+/// Whether the whole group is delegated: systemd marked it (`user.delegate` or `trusted.delegate`), or it is the top of
+/// a control group namespace, which a container owns.
 fn is_delegated(base: &Path) -> bool {
     let marked = crate::kernel::has_attribute;
     let top_of_namespace = std::fs::read_to_string("/proc/self/cgroup").is_ok_and(|text| text.contains("0::/\n"))

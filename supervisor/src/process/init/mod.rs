@@ -1,10 +1,10 @@
-//! `polypeer internal-init`: the small process between the supervisor and a child. Single-threaded, so it may do between
-//! its steps what a threaded process may not do after a fork.
+//! `polypeer internal-init`: the small process between the supervisor and a child. It is single-threaded, so it can do
+//! what a process with threads must not do after a fork.
 //!
-//! The first stage leaves the namespaces it is told to, starts the second and exits; a pid namespace begins with the
-//! next process, so one must. The second stage, PID 1 where there is a pid namespace, sets everything up, starts the
-//! child, reaps what is orphaned, and takes everything down when the child or the supervisor ends. Descriptor 0 of
-//! both is their end of the socket pair to [`super::spawn`].
+//! The first stage enters new namespaces, starts the second and exits; a pid namespace only begins with the next
+//! process. The second stage, PID 1 in a pid namespace, sets everything up, starts the child, reaps orphans, and kills
+//! everything when the child or the supervisor ends. Descriptor 0 of both is their end of the socket pair to
+//! [`super::spawn`].
 
 mod mounts;
 mod namespaces;
@@ -21,13 +21,13 @@ use super::channel::{receive, send};
 use super::launch::Isolation;
 use super::message::Report;
 
-/// The word after `polypeer` that leads here.
+/// The hidden subcommand of `polypeer`.
 pub const SUBCOMMAND: &str = "internal-init";
-/// The argument that makes it the second stage; the namespaces that stand follow, then the mark. The first stage has
-/// the mark alone.
+/// The first argument of the second stage; the namespaces entered follow, then the mark. The first stage only has the
+/// mark.
 const SECOND: &str = "second";
 
-/// Runs the stage that `arguments`, those after [`SUBCOMMAND`], say. Must be called before any thread is started.
+/// Runs the stage named by `arguments`, those after [`SUBCOMMAND`]. Must be called before any thread is started.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     close_inherited();
     let arguments: Vec<String> = arguments.map(|argument| argument.to_string_lossy().into_owned()).collect();
@@ -40,19 +40,19 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {
-            // Nobody to tell is nobody to tell: then the supervisor is gone.
+            // If the report cannot be sent, the supervisor has ended.
             let _ = send(socket, &Report::Failed { reason }, &[]);
             ExitCode::FAILURE
         }
     }
 }
 
-/// Closes all descriptors but 0 to 2, whatever the supervisor was started with.
+/// Closes all descriptors above 2, also those that the supervisor itself inherited.
 fn close_inherited() {
     let Ok(entries) = std::fs::read_dir("/proc/self/fd") else { return };
     let open: Vec<i32> = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
     for descriptor in open.into_iter().filter(|descriptor| *descriptor > 2) {
-        // The one that listed the folder is closed already, which is no matter.
+        // The descriptor that listed the folder is closed already.
         let _ = nix::unistd::close(descriptor);
     }
 }
@@ -71,7 +71,7 @@ fn first(socket: BorrowedFd<'_>, mark: &str) -> Result<(), String> {
         .stdin(Stdio::inherit())
         .spawn()
         .map_err(|error| format!("cannot start the second stage of init: {error}"))?;
-    // A pid namespace is seen from where it was made: this is the pid the supervisor knows it by.
+    // This pid is valid in the supervisor's pid namespace, where the new one was created.
     let pid = i32::try_from(second.id()).map_err(|error| error.to_string())?;
     send(socket, &Report::Init { pid }, &[]).map_err(|error| error.to_string())
 }

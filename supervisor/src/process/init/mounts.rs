@@ -1,5 +1,5 @@
-//! The child's view of the file system, in a mount namespace of its own: a fresh `/proc`, control groups and kernel
-//! settings read-only, and Polypeer's own folders covered but for what belongs to the child.
+//! The child's view of the file system, in a mount namespace of its own: a new `/proc`, control groups and kernel
+//! settings read-only, and Polypeer's folders hidden except for the child's own.
 
 use std::fs;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -16,9 +16,9 @@ use crate::process::launch::{Kept, Setup};
 
 const NOTHING: Option<&str> = None;
 
-/// Does all of it, as far as it goes.
+/// Sets up the mounts; a step that fails becomes a measure that is not applied.
 pub(super) fn arrange(setup: &Setup, own_pids: bool) -> Vec<Measure> {
-    // Nothing we do here may show outside.
+    // Mounts made here must not be visible outside.
     if let Err(error) = mount(NOTHING, "/", NOTHING, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NOTHING) {
         let why = format!("cannot detach mounts from the system's: {error}");
         return ["hidden_home", "read_only_kernel"].map(|name| Measure::missing(name, &why)).to_vec();
@@ -34,7 +34,8 @@ pub(super) fn arrange(setup: &Setup, own_pids: bool) -> Vec<Measure> {
     measures
 }
 
-/// Root without capabilities still owns these files, and an ordinary user those of a delegated control group.
+/// Makes these folders read-only: root owns their files even without capabilities, an ordinary user those of a
+/// delegated control group.
 fn protect_kernel() -> Result<(), String> {
     for path in ["/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus"].map(Path::new) {
         if path.exists() {
@@ -53,9 +54,9 @@ fn protect_kernel() -> Result<(), String> {
     Ok(())
 }
 
-/// Covers each of `hidden` with an empty folder and puts those of `kept` that lie inside back in their places.
+/// Mounts an empty folder over each of `hidden`, and the folders of `kept` inside them back in their places.
 fn hide(hidden: &[PathBuf], kept: &[Kept]) -> Result<(), String> {
-    // Held open from before: afterwards their paths lead nowhere.
+    // Opened before, because afterwards their paths are hidden.
     let mut held: Vec<(&Kept, OwnedFd)> = Vec::new();
     for folder in kept.iter().filter(|folder| hidden.iter().any(|cover| folder.path.starts_with(cover))) {
         let descriptor = open(&folder.path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
@@ -83,7 +84,7 @@ fn bind(from: &Path, to: &Path) -> Result<(), String> {
         .map_err(|error| format!("cannot bind {}: {error}", to.display()))
 }
 
-/// Keeps the flags that stand: in a user namespace the kernel refuses to drop one it was given locked.
+/// Keeps the present flags: in a user namespace the kernel refuses to clear a locked one.
 fn remount_read_only(path: &Path) -> Result<(), String> {
     let fail = |error: Errno| format!("cannot make {} read-only: {error}", path.display());
     let standing = statvfs(path).map_err(fail)?.flags();

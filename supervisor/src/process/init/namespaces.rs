@@ -1,4 +1,4 @@
-//! Leaving namespaces, each reported (namespaces(7), user_namespaces(7)).
+//! Entering new namespaces, each reported as a measure (namespaces(7), user_namespaces(7)).
 
 use std::fs;
 
@@ -10,7 +10,7 @@ use nix::unistd::{getegid, geteuid};
 use crate::limits::Measure;
 use crate::process::launch::Isolation;
 
-/// Names of those that stand, as given to the second stage, and a measure for each that was asked for.
+/// Returns the names of the namespaces entered, for the second stage, and a measure for each requested one.
 pub(super) fn leave(isolation: Isolation) -> (Vec<&'static str>, Vec<Measure>) {
     let mut standing = Vec::new();
     let mut measures = Vec::new();
@@ -20,7 +20,7 @@ pub(super) fn leave(isolation: Isolation) -> (Vec<&'static str>, Vec<Measure>) {
         }
         measures.push(Measure::from_result(name, result));
     };
-    // First, as it brings the right to make the others.
+    // First, because it grants the right to create the others.
     if isolation.user {
         attempt(super::second::USER, user());
     }
@@ -38,7 +38,7 @@ fn one(flag: CloneFlags) -> Result<(), String> {
     unshare(flag).map_err(|error| format!("this system does not allow it: {error}"))
 }
 
-/// A user namespace in which we are who we were, and nobody else exists.
+/// Enters a user namespace that maps only this user and group, each to itself.
 fn user() -> Result<(), String> {
     let (uid, gid) = (geteuid(), getegid());
     one(CloneFlags::CLONE_NEWUSER)?;
@@ -51,8 +51,8 @@ fn user() -> Result<(), String> {
     keep_rights().map_err(|error| format!("cannot keep the rights over it: {error}"))
 }
 
-/// Lets the second stage have what we may do in the new namespace: for an ordinary user, exec keeps only what is
-/// ambient. It is taken from the child again.
+/// Passes the capabilities in the new namespace to the second stage: for an ordinary user, exec keeps ambient ones
+/// only. The child does not get them.
 fn keep_rights() -> Result<(), CapsError> {
     let held = caps::read(None, CapSet::Permitted)?;
     caps::set(None, CapSet::Inheritable, &held)?;

@@ -1,4 +1,4 @@
-//! What a child cannot get back: rights it gives up, and limits the kernel keeps per process.
+//! Rights that a child gives up for good, and the limits that the kernel enforces per process.
 
 use std::fs;
 
@@ -9,10 +9,10 @@ use nix::sys::resource::{Resource, setrlimit};
 use crate::limits::Measure;
 use crate::process::launch::Setup;
 
-/// How much more readily the kernel kills the child than our init when memory runs out, of 1000.
+/// `oom_score_adj` of the child, up to 1000: when memory runs out the kernel kills it before the init.
 const KILL_FIRST: &str = "500";
 
-/// Set on init itself, for the child to inherit.
+/// Applies the limits and drops the rights of the init; the child inherits both.
 pub(super) fn give_up(setup: &Setup, own_user: bool) -> Vec<Measure> {
     let mut measures: Vec<Measure> = setup.rlimits.iter().map(|(key, most)| limit(key, *most)).collect();
     measures.extend([
@@ -21,7 +21,7 @@ pub(super) fn give_up(setup: &Setup, own_user: bool) -> Vec<Measure> {
         Measure::from_result("capabilities", limit_capabilities(setup)),
     ]);
     if let Some(processes) = setup.processes.filter(|_| own_user) {
-        // Init counts as well. Linux 5.14 counts each user namespace by itself.
+        // The init counts, too. Since Linux 5.14 each user namespace is counted by itself.
         let most = u64::from(processes) + 1;
         let limited = setrlimit(Resource::RLIMIT_NPROC, most, most);
         measures.push(Measure::from_result("pids", limited));
@@ -38,7 +38,8 @@ fn limit(key: &str, most: u64) -> Measure {
     Measure::from_result(key, setrlimit(resource, most, most))
 }
 
-/// What the bounding set does not hold, a program of root does not get (capabilities(7)). Init's own stay for now.
+/// Drops capabilities from the bounding set, so that not even a program of root gets them (capabilities(7)). The init
+/// keeps its own for now.
 fn limit_capabilities(setup: &Setup) -> Result<(), String> {
     let held = caps::read(None, CapSet::Permitted).map_err(|error| error.to_string())?;
     if held.is_empty() {
@@ -55,16 +56,16 @@ fn limit_capabilities(setup: &Setup) -> Result<(), String> {
     Ok(())
 }
 
-/// Gives up init's own rights once the child runs, and closes it to inspection by the child, whose user it shares.
+/// Drops the init's own rights once the child runs, and denies inspection of it to the child, which has the same user.
 pub(super) fn give_up_own() {
     for set in [CapSet::Effective, CapSet::Permitted] {
-        // Fails only for a set that is empty already.
+        // Fails only if the set is empty already.
         let _ = caps::set(None, set, &CapsHashSet::new());
     }
     let _ = prctl::set_dumpable(false);
 }
 
-/// Runs `start` so that what it starts is killed before us when memory runs out.
+/// Runs `start` so that the process it starts is killed before this one when memory runs out.
 pub(super) fn with_kill_order<T>(start: impl FnOnce() -> T) -> T {
     const FILE: &str = "/proc/self/oom_score_adj";
     let own = fs::read_to_string(FILE).unwrap_or_default();

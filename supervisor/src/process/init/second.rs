@@ -1,4 +1,4 @@
-//! The second stage: set up, start the child, then serve until it or the supervisor ends.
+//! The second stage: sets up the confinement, starts the child, and serves until the child or the supervisor ends.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -29,14 +29,14 @@ pub(super) const MOUNT: &str = "mount_namespace";
 pub(super) const PID: &str = "pid_namespace";
 pub(super) const NETWORK: &str = "network_namespace";
 
-/// Between two tries of the port that says the child is ready.
+/// Interval between two attempts to connect to the readiness port.
 const PROBE: Duration = Duration::from_millis(100);
 
 pub(super) fn run(socket: BorrowedFd<'_>, standing: &[String]) -> Result<(), String> {
     let stands = |name: &str| standing.iter().any(|standing| standing == name);
 
-    // 1. What to do, and the child's descriptors. First, while nothing else is open: so they land at 3, 4, … where
-    //    the child expects them. Our socket itself must not reach the child.
+    // 1. The setup and the child's descriptors. First, while nothing else is open, so that they get the numbers 3, 4, …
+    //    that the child expects. The socket itself must not reach the child.
     let order = receive::<Setup>(socket).map_err(|error| format!("no order arrived: {error}"))?;
     let Some(order) = order else { return Ok(()) };
     let setup = order.message;
@@ -48,7 +48,7 @@ pub(super) fn run(socket: BorrowedFd<'_>, standing: &[String]) -> Result<(), Str
         close_on_exec(descriptor.as_fd(), false)?;
     }
 
-    // 2. Signals arrive as readable events. Before anything is started, so that none is missed.
+    // 2. Signals as readable events, before anything is started, so that none is missed.
     let mut awaited = SigSet::empty();
     for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
         awaited.add(signal);
@@ -57,13 +57,13 @@ pub(super) fn run(socket: BorrowedFd<'_>, standing: &[String]) -> Result<(), Str
     let signals = SignalFd::with_flags(&awaited, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
         .map_err(|error| error.to_string())?;
 
-    // 3. A session of our own: the terminal's signals are the supervisor's business.
+    // 3. A session of its own: the terminal's signals are for the supervisor.
     setsid().map_err(|error| format!("cannot start a session: {error}"))?;
     if !stands(PID) {
         prctl::set_child_subreaper(true).map_err(|error| format!("cannot become subreaper: {error}"))?;
     }
 
-    // 4. The view of the file system, while we still may.
+    // 4. The view of the file system, while the init still has the rights.
     let mut measures = Vec::new();
     if stands(MOUNT) {
         measures.extend(mounts::arrange(&setup, stands(PID)));
@@ -74,14 +74,14 @@ pub(super) fn run(socket: BorrowedFd<'_>, standing: &[String]) -> Result<(), Str
         measures.push(Measure::from_result("own_loopback", raise_loopback()));
     }
 
-    // 5. What cannot be got back, just before the child inherits it.
+    // 5. Limits and dropped rights, just before the child inherits them.
     measures.extend(privileges::give_up(&setup, stands(USER)));
     for measure in measures {
         send(socket, &Report::Measure(measure), &[]).map_err(|error| error.to_string())?;
     }
 
-    // 6. The child. It inherits what signals are blocked, so for this moment none is; a SIGCHLD that is missed is made
-    //    up for by looking once at the start of serving.
+    // 6. The child. It inherits the signal mask, so no signal is blocked at this moment; serving starts with a reap, in
+    //    case a SIGCHLD was missed.
     default_signals();
     SigSet::empty().thread_set_mask().map_err(|error| error.to_string())?;
     let started = start(&setup);
@@ -95,7 +95,7 @@ pub(super) fn run(socket: BorrowedFd<'_>, standing: &[String]) -> Result<(), Str
     };
     told.map_err(|error| format!("cannot report the pid: {error}"))?;
 
-    // 7. Nothing that follows needs rights.
+    // 7. The init's own rights, which it no longer needs.
     privileges::give_up_own();
     serve(socket, &signals, &mut child, setup.ready_port);
     tree::take_down();
@@ -107,19 +107,19 @@ fn close_on_exec(descriptor: BorrowedFd<'_>, close: bool) -> Result<(), String> 
     fcntl(descriptor, FcntlArg::F_SETFD(flags)).map(drop).map_err(|error| error.to_string())
 }
 
-/// Starts the child with our descriptors 1 and 2 and `/dev/null` as 0.
+/// Starts the child with the init's descriptors 1 and 2, and `/dev/null` as 0.
 fn start(setup: &Setup) -> Result<Child, String> {
     std::env::set_current_dir(&setup.folder)
         .map_err(|error| format!("cannot enter {}: {error}", setup.folder.display()))?;
     let (program, arguments) = setup.command.split_first().ok_or("the command is empty")?;
     let mut command = Command::new(program);
     command.args(arguments).env_clear().envs(setup.environment.iter().map(|(name, value)| (name, value)));
-    // A process group of its own: what is sent to it reaches shells and what they started, and not us.
+    // A process group of its own: signals to it reach shells and their children, but not the init.
     command.stdin(Stdio::null()).process_group(0);
     privileges::with_kill_order(|| command.spawn()).map_err(|error| format!("cannot run {program}: {error}"))
 }
 
-/// Until the child ended or the supervisor is gone.
+/// Serves until the child or the supervisor has ended.
 fn serve(socket: BorrowedFd<'_>, signals: &SignalFd, child: &mut Child, mut ready_port: Option<u16>) {
     loop {
         if let Some(outcome) = reap(child) {
@@ -142,7 +142,7 @@ fn serve(socket: BorrowedFd<'_>, signals: &SignalFd, child: &mut Child, mut read
                 Ok(Some(order)) => match order.message {
                     Order::Terminate => terminate(child),
                 },
-                // The supervisor is gone: so is the reason to be.
+                // The supervisor has ended.
                 Ok(None) | Err(_) => return,
             }
         }
@@ -166,9 +166,9 @@ fn terminate(child: &Child) {
     }
 }
 
-/// Reaps all that ended; how the child did, if it is among them.
+/// Reaps all ended processes; returns the outcome of the child if it is one of them.
 fn reap(child: &mut Child) -> Option<Outcome> {
-    // The child first: the standard library tells every signal, the other one only those with a name.
+    // The child first: the standard library reports every signal, the other call only those with a name.
     let status = match child.try_wait() {
         Ok(Some(status)) => {
             Some(status.code().map_or_else(|| Outcome::Signalled(status.signal().unwrap_or_default()), Outcome::Exited))
@@ -178,7 +178,7 @@ fn reap(child: &mut Child) -> Option<Outcome> {
     loop {
         match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
             Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return status,
-            // The child ended just between.
+            // The child ended between the two calls.
             Ok(ended) if ended.pid().is_some_and(|pid| u32::try_from(pid.as_raw()) == Ok(child.id())) => {
                 return status.or(Some(match ended {
                     WaitStatus::Exited(_, status) => Outcome::Exited(status),
@@ -186,7 +186,7 @@ fn reap(child: &mut Child) -> Option<Outcome> {
                     _ => Outcome::InitLost,
                 }));
             }
-            // A helper that ended, perhaps by a signal without a name.
+            // A helper ended, perhaps by a signal without a name.
             Ok(_) | Err(_) => {}
         }
     }

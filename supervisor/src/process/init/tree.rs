@@ -1,5 +1,5 @@
-//! Taking everything down where no pid namespace does it: init is the subreaper, so whatever the child started, however
-//! it detached itself, is among its descendants.
+//! Kills all descendants where there is no pid namespace to do it. The init is the subreaper, so everything that the
+//! child started is among them, even what detached itself.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use nix::unistd::{Pid, getpid};
 
 use crate::limits::sampled::{descendants, processes};
 
-/// How long to insist.
+/// Time limit for killing.
 const TIME: Duration = Duration::from_secs(2);
 
 /// Kills and reaps all descendants.

@@ -1,4 +1,4 @@
-//! How a child ended, and that in words.
+//! The outcome of a child, and its description for people.
 
 #[cfg(unix)]
 mod unix;
@@ -18,29 +18,29 @@ use crate::manifest::values::shown_size;
 /// What the kernel said of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
-    /// It exited by itself with this status.
+    /// It exited with this status.
     Exited(i32),
     /// A signal of this number killed it.
     Signalled(i32),
-    /// Our init was killed, and with it everything in its namespace.
+    /// The init was killed, and with it everything in its namespace.
     InitLost,
     /// It never ran.
     NotStarted { reason: String },
-    /// It was killed for using more memory than allowed, which was sampled as there is no control group.
+    /// It exceeded its memory limit, as sampled where there is no control group, and was killed.
     OverSampledLimit {
-        /// What it used, bytes.
+        /// Memory used, bytes.
         used: u64,
     },
 }
 
-/// A child's end, with what was known around it.
+/// The end of a child, with its circumstances.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
     /// What the kernel said.
     pub outcome: Outcome,
-    /// Whether the kernel killed something of it for want of memory.
+    /// Whether the kernel killed one of its processes because memory ran out.
     pub out_of_memory: bool,
-    /// Its limit, bytes.
+    /// Its memory limit, bytes.
     pub memory_limit: Option<u64>,
 }
 
@@ -50,7 +50,7 @@ impl Ended {
         Self { outcome: Outcome::NotStarted { reason: reason.into() }, out_of_memory: false, memory_limit: None }
     }
 
-    /// Whether it ended as it should: with status 0.
+    /// Whether it exited with status 0.
     pub fn is_success(&self) -> bool {
         self.outcome == Outcome::Exited(0)
     }

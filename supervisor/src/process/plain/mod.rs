@@ -1,5 +1,5 @@
-//! Children where there is no init: started directly, watched by one task each, with the functions of the Linux `watch`. No
-//! limit holds and nothing is hidden from them; each measure says so. macOS and Windows.
+//! Children where there is no init: started directly, watched by one task each, with the functions of the Linux
+//! `watch`. No limit holds and nothing is hidden from them; each measure says so. macOS and Windows.
 
 #[cfg(unix)]
 mod unix;
@@ -48,7 +48,7 @@ enum Command {
     Kill,
 }
 
-/// A running child, or one about to run.
+/// A child that runs or is being started.
 #[derive(Debug)]
 pub(crate) struct Watched {
     commands: mpsc::Sender<Command>,
@@ -101,7 +101,8 @@ fn measures(launch: &Launch) -> Vec<Measure> {
     measures
 }
 
-/// A child and the task that looks after it, for the caller to spawn; `number` goes with each of its events.
+/// Returns a handle to a child and the task that runs it, for the caller to spawn. `number` is part of each of its
+/// events.
 pub(crate) fn watch(
     launch: Launch,
     _groups: Arc<Groups>,

@@ -1,6 +1,6 @@
-//! One launch's gateway: a folder only that plugin sees, in it a listening socket, and the token. On Unix the supervisor
-//! keeps the listener and gives a copy to each netcore, so that a connect is never refused while netcore restarts; on
-//! Windows the socket is a pipe of a random name, which netcore makes.
+//! One launch's gateway: a folder only that plugin sees, in it a listening socket, and the token. On Unix the
+//! supervisor keeps the listener and gives a copy to each netcore, so that a connect is never refused while netcore
+//! restarts; on Windows the socket is a pipe of a random name, which netcore makes.
 
 #[cfg(unix)]
 mod unix;

@@ -109,7 +109,8 @@ pub(in crate::supervise) fn is_confined(pid: i32, tag: &str) -> bool {
 }
 
 /// Whether this process started another, over any number of generations: we and every plugin's init are subreapers, so
-/// a process that lost its parents stays below us. What is left to go by where a plugin has neither group nor namespace.
+/// a process that lost its parents stays below us. What is left to go by where a plugin has neither group nor
+/// namespace.
 fn is_below_us(pid: i32) -> bool {
     let ours = i32::try_from(std::process::id()).expect("a pid fits");
     descendants(&processes(), ours).iter().any(|process| process.pid == pid && pid != ours)

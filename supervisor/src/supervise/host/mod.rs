@@ -1,5 +1,5 @@
-//! What this machine does for all children of a home together: finding and killing what is left of an earlier daemon, and
-//! telling whether a process is a plugin's. `linux` does all of it, `plain` what it can elsewhere.
+//! What this machine does for all children of a home together: finding and killing what is left of an earlier daemon,
+//! and telling whether a process is a plugin's. `linux` does all of it, `plain` what it can elsewhere.
 
 #[cfg(target_os = "linux")]
 mod linux;

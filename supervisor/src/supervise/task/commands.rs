@@ -1,4 +1,4 @@
-//! The part of the supervisor's task that serves commands and drives plugins.
+//! The part of the supervisor's task that executes commands and runs plugins.
 
 use std::time::{Duration, Instant};
 
@@ -19,9 +19,9 @@ use crate::supervise::order::with_required;
 use crate::supervise::plugin::{Plugin, Running, Want};
 use crate::supervise::{OperatorSession, PluginSpec, SupervisorEvent, launch};
 
-/// Sessions the command line may have open at once.
+/// Most sessions of the operator at once.
 const MAX_OPERATORS: usize = 64;
-/// How long a plugin waits for those it requires to be ready before it is started all the same.
+/// How long a plugin waits until those it requires are ready; then it is started anyway.
 const REQUIRED_WAIT: Duration = Duration::from_secs(30);
 
 impl Task {
@@ -46,7 +46,7 @@ impl Task {
                 }
                 self.on_stop(&id, done);
             }
-            // What follows starts things.
+            // The commands below start something.
             Command::Add(_, done) | Command::Start(_, done) | Command::Restart(_, done) if self.is_ending() => {
                 let _ = done.send(Err(crate::supervise::stopping()));
             }
@@ -150,7 +150,7 @@ impl Task {
         Ok(session)
     }
 
-    /// Netcore is ready for the first time.
+    /// Starts the enabled plugins, once netcore is ready for the first time.
     pub(super) fn start_enabled(&mut self) {
         if self.config.net.seed_only {
             return tracing::info!("no plugins are started: this node is a seed only");
@@ -164,7 +164,7 @@ impl Task {
         ids.iter().for_each(|id| self.want_up(id));
     }
 
-    /// Marks a plugin and all it requires as to be started.
+    /// Queues a plugin and all that it requires for starting.
     fn want_up(&mut self, id: &PluginId) {
         let until = Instant::now() + REQUIRED_WAIT;
         for id in with_required(&self.needs(), id) {
@@ -176,7 +176,7 @@ impl Task {
         }
     }
 
-    /// Starts those that wait and whose required plugins are ready, failed, or late.
+    /// Starts the queued plugins whose required plugins are ready, have failed, or are late.
     pub(super) fn start_waiting(&mut self) {
         let now = Instant::now();
         let waiting: Vec<PluginId> =
@@ -206,7 +206,7 @@ impl Task {
         }
     }
 
-    /// Drives one plugin's life and does what comes of it.
+    /// Passes an input to a plugin's lifecycle and performs the resulting action.
     pub(super) fn plugin_input(&mut self, id: &PluginId, input: Input) {
         let Some(plugin) = self.plugins.get_mut(id) else { return };
         let running = plugin.running.as_ref();
@@ -238,7 +238,7 @@ impl Task {
         Ok(())
     }
 
-    /// What becomes known of a plugin's process.
+    /// Handles an event of a plugin's process.
     pub(super) fn on_plugin_child(&mut self, number: u64, event: ChildEvent) {
         let Some(plugin) = self.plugin_of(number) else { return };
         let id = plugin.spec.id().clone();
@@ -263,7 +263,7 @@ impl Task {
         }
     }
 
-    /// A launch's session says something about its plugin.
+    /// Handles an input from the session of a launch.
     pub(super) fn plugin_sign(&mut self, launch: u64, sign: Input) {
         if let Some(id) = self.plugin_of(launch).map(|plugin| plugin.spec.id().clone()) {
             self.plugin_input(&id, sign);
@@ -281,7 +281,7 @@ impl Task {
         self.netcore.watched.iter().for_each(Watched::kill);
     }
 
-    /// Tells subscribers what changed, answers who waited, forgets who is to leave.
+    /// Reports changed states to subscribers, answers pending commands, and deletes removed plugins that have stopped.
     pub(super) fn tell_changes(&mut self) {
         for (id, plugin) in &mut self.plugins {
             let now = (plugin.state(), plugin.life.reason().map(str::to_owned));

@@ -1,5 +1,5 @@
-//! The part of the supervisor's task that takes everything down: plugins before what they require, then netcore, then
-//! what is left, each with a limit in time.
+//! The part of the supervisor's task that stops everything: plugins before those they require, then netcore, then what
+//! is left, each with a time limit.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -14,12 +14,12 @@ use crate::supervise::control::Reply;
 use crate::supervise::lifecycle::Input;
 use crate::supervise::order::stoppable;
 
-/// Of the time for a shutdown, what netcore gets at its end, at most.
+/// Netcore's share of the time for a shutdown, at most.
 const NETCORE_GRACE: Duration = Duration::from_secs(2);
-/// After the time for a shutdown is up, until the task ends whatever is left.
+/// Time after the deadline of a shutdown until the task ends, whatever is left.
 const LAST_CALL: Duration = Duration::from_secs(5);
 
-/// A shutdown under way.
+/// A shutdown in progress.
 #[derive(Debug)]
 pub(super) struct Ending {
     pub(super) deadline: Instant,
@@ -29,14 +29,14 @@ pub(super) struct Ending {
 }
 
 impl Ending {
-    /// When something has to be done about it.
+    /// The next moment to act.
     pub(super) fn due(&self) -> Instant {
         if self.killed { self.deadline + LAST_CALL } else { self.deadline }
     }
 }
 
 impl Task {
-    /// Begins to end, or adds one more who waits for it.
+    /// Begins a shutdown, or adds a reply to the one in progress.
     pub(super) fn end(&mut self, grace: Duration, reply: Option<Reply<()>>) {
         let deadline = Instant::now() + grace;
         let ending = self.ending.get_or_insert_with(|| Ending {
@@ -54,10 +54,10 @@ impl Task {
         self.ending.is_some()
     }
 
-    /// Stops what nothing that runs requires; when no plugin is left, netcore.
+    /// Stops plugins that no running plugin requires; once no plugin is left, netcore.
     pub(super) fn go_on_ending(&mut self) {
         for plugin in self.plugins.values_mut().filter(|plugin| plugin.running.is_none()) {
-            // One that waits to be started again shall not.
+            // A plugin in backoff must not be restarted.
             plugin.life.handle(Instant::now(), 0.0, Input::Stop);
         }
         let running: BTreeSet<PluginId> = self
@@ -76,7 +76,7 @@ impl Task {
         self.operators.clear();
         let grace = ending.deadline.saturating_duration_since(Instant::now()).min(NETCORE_GRACE);
         let grace_ms = u32::try_from(grace.as_millis()).unwrap_or(u32::MAX);
-        // Its session ends after this, upon which it is terminated if it has not exited.
+        // Netcore ends its session after this, and is terminated if it does not exit.
         drop(self.tell_netcore(AdminRequest::Shutdown { grace_ms }));
         if self.netcore.life.state() != State::Ready {
             self.netcore_input(Input::Stop);

@@ -1,4 +1,5 @@
-//! The one task that owns the children: takes commands and events, drives each life, and never waits for anything else.
+//! The task that owns all children: it receives commands and events, passes them to each lifecycle, and waits for
+//! nothing else. `commands` is its part for plugins, `network` for netcore, `ending` for a shutdown.
 
 mod commands;
 mod ending;
@@ -23,19 +24,19 @@ use super::usage::{DISK_EVERY, Look, PERIOD, disk_bytes};
 use super::{PluginSpec, Programs, StartError, SupervisorEvent};
 use crate::config::DaemonConfig;
 use crate::home::Home;
-use crate::netcore::{Link, NetEvent};
+use crate::netcore::{AdminHandle, NetEvent};
 use crate::process::launch::ChildEvent;
 use crate::process::log::{FILE_SIZE, Logs, OLD_FILES};
 use ending::Ending;
 use network::{LOG, Netcore};
 
-/// Events of children that may wait for the task.
+/// Most queued events of children.
 const CHILD_EVENTS: usize = 256;
 /// Where the task reports to: subscribers, the handle, and who waits for the first start.
 pub(super) struct Outlets {
     pub(super) events: broadcast::Sender<SupervisorEvent>,
-    pub(super) link: watch::Sender<Option<Link>>,
-    /// To let go of an operator's launch; weak, so that the task ends when all handles are gone.
+    pub(super) link: watch::Sender<Option<AdminHandle>>,
+    /// Used to end an operator's launch. Weak, so that the task ends when all handles are dropped.
     pub(super) commands: mpsc::WeakSender<Command>,
     pub(super) started: Option<oneshot::Sender<Result<(), StartError>>>,
 }
@@ -53,7 +54,7 @@ pub(super) struct Task {
     outlets: Outlets,
     child_sender: mpsc::Sender<(u64, ChildEvent)>,
     net_sender: mpsc::Sender<(u64, NetEvent)>,
-    /// Tasks that watch children, to be gone when this one is.
+    /// Tasks that watch children; they end with this one.
     children: JoinSet<()>,
     commands: mpsc::Receiver<Command>,
     child_events: mpsc::Receiver<(u64, ChildEvent)>,
@@ -65,14 +66,14 @@ pub(super) struct Task {
     next: u64,
 }
 
-/// From 0 to 1.
+/// A random number from 0 to 1.
 pub(super) fn random() -> f64 {
     let bits = getrandom::u32().unwrap_or(u32::MAX / 2);
     f64::from(bits) / f64::from(u32::MAX)
 }
 
 impl Task {
-    /// Everything before netcore: leftovers are swept before anything is spawned, and the reaper comes first.
+    /// Prepares everything before netcore: sweeps leftovers, then starts the reaper as the first child.
     pub(super) async fn prepare(
         home: Home,
         config: DaemonConfig,
@@ -112,7 +113,7 @@ impl Task {
         })
     }
 
-    /// A number never used before by this supervisor.
+    /// The next number of a launch, unique within this supervisor.
     pub(super) fn number(&mut self) -> u64 {
         self.next += 1;
         self.next

@@ -1,4 +1,4 @@
-//! The part of the supervisor's task that looks after netcore: starts it, tells it of every launch, starts it again.
+//! The part of the supervisor's task that runs netcore: starts and restarts it, and announces every launch to it.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use super::Task;
 use crate::manifest::{Ready, RestartPolicy};
-use crate::netcore::{Link, NetEvent};
+use crate::netcore::{AdminHandle, NetEvent};
 use crate::process::launch::ChildEvent;
 use crate::process::log::{OWN, Sink};
 use crate::process::{Watched, watch};
@@ -19,26 +19,26 @@ use crate::supervise::launch;
 use crate::supervise::lifecycle::{Action, Habits, Input, Lifecycle, State};
 use crate::supervise::{NetcoreStatus, StartError, SupervisorEvent};
 
-/// The name of its log; no plugin can have it.
+/// Name of its log, which no plugin id can be.
 pub(super) const LOG: &str = "netcore_";
-/// Between its last word and its end.
+/// Time between SIGTERM and SIGKILL.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long it may take to exit once its session has ended.
+/// Time limit for its exit once its session has ended.
 const EXIT_TIME: Duration = Duration::from_secs(2);
 
 /// Netcore's process and session.
 #[derive(Debug)]
 pub(super) struct Netcore {
     pub(super) life: Lifecycle,
-    /// Number of the launch and of the session.
+    /// Number of its launch and admin session.
     pub(super) number: u64,
-    link: Option<Link>,
+    link: Option<AdminHandle>,
     pub(super) watched: Option<Watched>,
     pid: Option<i32>,
     sink: Sink,
     told: Option<State>,
-    /// Where the last one listened: its successor does the same, so that peers find it where they left it.
+    /// Addresses of the previous process. The next one listens on them, too, so that peers find it again.
     listened: Vec<SocketAddr>,
 }
 
@@ -74,12 +74,13 @@ impl Task {
         }
     }
 
-    /// Hands netcore a request whose answer nobody needs. One that is not there is told everything at its start.
+    /// Sends netcore a request without waiting for the response. A netcore that is not running gets all state at its
+    /// start.
     pub(super) fn tell_netcore(&self, request: AdminRequest) -> Option<oneshot::Receiver<AdminResponse>> {
         self.netcore.link.as_ref()?.post(request, None).inspect_err(|failure| tracing::error!("{failure}")).ok()
     }
 
-    /// Tells netcore of a launch.
+    /// Announces a launch to netcore.
     pub(super) fn announce(&self, gateway: &crate::supervise::gateway::Gateway, grants: &Grants) {
         let Some(link) = &self.netcore.link else { return };
         let told = gateway.announcement(grants).map_err(|error| Failure::new(ErrorCode::Internal, error.to_string()));
@@ -105,7 +106,7 @@ impl Task {
     fn spawn_netcore(&mut self) {
         let number = self.number();
         self.netcore.number = number;
-        let (link, theirs) = match Link::start(number, self.net_sender.clone()) {
+        let (link, theirs) = match AdminHandle::start(number, self.net_sender.clone()) {
             Ok(started) => started,
             Err(error) => {
                 let how = format!("no admin session: {error}");
@@ -152,7 +153,7 @@ impl Task {
         });
     }
 
-    /// What netcore's session says. Only the newest session counts.
+    /// Handles an event of the admin session; events of older sessions are ignored.
     pub(super) fn on_net_event(&mut self, session: u64, event: NetEvent) {
         if session != self.netcore.number {
             return;
@@ -176,7 +177,7 @@ impl Task {
             NetEvent::Gone => {
                 self.outlets.link.send_replace(None);
                 self.netcore.link = None;
-                // It exits by itself when the session ends; one that does not is of no use.
+                // Netcore exits when its session ends. One that does not is killed.
                 let events = self.net_sender.clone();
                 self.children.spawn(async move {
                     tokio::time::sleep(EXIT_TIME).await;
@@ -198,7 +199,7 @@ impl Task {
         }
     }
 
-    /// What becomes known of netcore's process.
+    /// Handles an event of netcore's process.
     pub(super) fn on_netcore_child(&mut self, event: ChildEvent) {
         match event {
             ChildEvent::Running { pid, .. } => {
@@ -214,7 +215,7 @@ impl Task {
                 let lines = self.netcore.sink.tail();
                 self.netcore.sink.line(OWN, &ended.to_string());
                 if let Some(first) = self.outlets.started.take() {
-                    // One that fails at the very first start is told to the operator, who is there.
+                    // A failure of the first start ends the daemon, with the reason for the operator.
                     let _ = first.send(Err(StartError::Netcore { how: ended.to_string(), lines }));
                     self.netcore.life.fail(ended.to_string());
                     return;
@@ -224,7 +225,7 @@ impl Task {
                     false => tracing::warn!("the network core ended: {ended}"),
                 }
                 if self.netcore.life.state() == State::Starting {
-                    // Perhaps because somebody else took its port meanwhile.
+                    // Another program may have taken its port meanwhile.
                     self.netcore.listened.clear();
                 }
                 self.netcore_input(Input::Ended { how: ended.to_string(), success: false });
