@@ -216,5 +216,6 @@ fn rename(from: &Path, to: &Path) -> Result<(), InstallError> {
     done.map_err(|source| InstallError::Io { action: "rename", path: from.into(), source })
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests;

@@ -162,10 +162,10 @@ async fn serve(mut stream: Stream, secret: &Secret, greeted: &AtomicBool, handle
     // A task of its own, so that a frame is not lost when something else happens while it arrives.
     let mut reading = JoinSet::new();
     reading.spawn(read_requests(reader, sender));
-    let mut ahead = None;
+    let mut ahead: Option<Box<Request>> = None;
     loop {
         let request = match ahead.take() {
-            Some(request) => Some(request),
+            Some(request) => Some(*request),
             None => patiently(async { requests.recv().await.transpose() }).await?,
         };
         let Some(request) = request else { return Ok(()) };
@@ -179,7 +179,7 @@ async fn serve(mut stream: Stream, secret: &Secret, greeted: &AtomicBool, handle
 /// How answering one request ended.
 enum Responded {
     /// It is answered; the caller may have sent its next request already.
-    Completely { next: Option<Request> },
+    Completely { next: Option<Box<Request>> },
     /// Nobody waits for the answer any more.
     CallerGone,
 }
@@ -203,7 +203,7 @@ async fn respond(
             },
             early = requests.recv() => match early.transpose()? {
                 // It has its answer and is quicker than the handler, which is about to end.
-                Some(request) if next.is_none() => next = Some(request),
+                Some(request) if next.is_none() => next = Some(Box::new(request)),
                 Some(_) => return Err(io::Error::new(io::ErrorKind::InvalidData, "requests before their answers")),
                 None => return Ok(Responded::CallerGone),
             },
@@ -233,5 +233,6 @@ async fn answer(writer: &mut (impl AsyncWrite + Unpin), answer: &Answer) -> io::
     written.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests;

@@ -314,5 +314,6 @@ fn check_private(path: &Path) -> Result<(), HomeError> {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests;
