@@ -105,6 +105,6 @@ def test_noticeboard_that_starts_alone_reads_others_once_there_are_some(
         node.install(EXAMPLES / "python-noticeboard")
     until("the first boards know each other", partial(said, b, "python-noticeboard", f"read the board of {a.id[:10]}"))
     late.install(built(folder, plugin) if plugin.startswith("go") else EXAMPLES / plugin)
-    until("it has nobody to ask", partial(said, late, plugin, "cannot be looked for yet"))
+    until("it has no peer to ask", partial(said, late, plugin, "cannot be looked for yet"))
     late.meet(a)
     until("it reads another's board", partial(said, late, plugin, "read the board of "))

@@ -113,7 +113,7 @@ def bad_plugin(node: Node, body: str, *, name: str = "bad", memory: str = "64MiB
 
 def said(path: Path) -> str:
     """Waits for a bad plugin's result."""
-    return until("the bad plugin came to its end", lambda: path.read_text() if path.exists() else "")
+    return until("the bad plugin has ended", lambda: path.read_text() if path.exists() else "")
 
 
 @pytest.mark.parametrize("case", BAD)

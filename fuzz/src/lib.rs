@@ -16,7 +16,6 @@ pub mod machines;
 pub mod run;
 pub mod samples;
 
-/// A fuzz target.
 #[derive(Clone, Copy)]
 pub struct Target {
     /// Its name on the command line.
@@ -48,7 +47,6 @@ const fn slow_machine(name: &'static str, run: fn(&[u8])) -> Target {
     Target { name, run, seeds: samples::stories, rounds: FEW }
 }
 
-/// All targets.
 pub const TARGETS: &[Target] = &[
     decoder("gateway-opening", decoders::gateway::opening, samples::openings),
     decoder("gateway-client", decoders::gateway::client_frame, samples::client_frames),

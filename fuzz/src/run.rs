@@ -32,7 +32,6 @@ impl Random {
         (self.number() % end as u64) as usize
     }
 
-    /// Random bytes.
     pub fn bytes(&mut self, length: usize) -> Vec<u8> {
         (0..length).map(|_| self.number() as u8).collect()
     }

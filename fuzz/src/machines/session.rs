@@ -96,7 +96,7 @@ pub fn both_ends(bytes: &[u8]) {
                             server.welcome(welcome(), &mut to_client).expect("small")
                         }
                         ServerEvent::Frame(ClientFrame::Request { id, .. }) => {
-                            assert!(asked.insert(id), "request {id} came twice")
+                            assert!(asked.insert(id), "request {id} arrived twice")
                         }
                         ServerEvent::Ended(failure) => panic!("the plugin kept the rules, but {failure}"),
                         _ => {}

@@ -19,7 +19,6 @@ pub struct Census {
 }
 
 impl World {
-    /// Computes the census.
     pub fn census(&self) -> Census {
         let mut census = Census::default();
         let (mut bytes, mut contacts, mut links, mut count) = (0, 0, 0, 0_usize);

@@ -12,7 +12,6 @@ use crate::queue::{MS, Micros};
 pub const NEAR: Micros = 5 * MS;
 /// Additional one-way delay over a distance of 1. The plane's diagonal is 1.41, so that the longest delay is 146 ms.
 pub const FAR: Micros = 100 * MS;
-/// Number of cities.
 const CITIES: usize = 24;
 /// Time beyond the round trip that QUIC waits for an acknowledgement before it resends a packet.
 const PROBE_TIMEOUT: Micros = 25 * MS;
@@ -24,7 +23,6 @@ const FIRST_TIMEOUT: Micros = 999 * MS;
 /// Loss of messages.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Loss {
-    /// No loss.
     None,
     /// This share of messages is lost; QUIC resends each after a round trip and [`PROBE_TIMEOUT`], until it arrives.
     Repaired(f64),

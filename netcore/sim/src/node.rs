@@ -41,7 +41,6 @@ pub struct Node {
     /// Whether it can be dialed.
     pub reachable: bool,
     pub conduct: Conduct,
-    /// When it started.
     pub born: Micros,
     /// When its first lookup of itself had ended and it had a link; `None` before.
     pub joined: Option<Micros>,

@@ -22,7 +22,7 @@ pub struct Published {
     pub(crate) messages: Vec<Sent>,
 }
 
-/// A published message.
+/// A published message; `topic` indexes [`Published::topics`].
 #[derive(Debug)]
 pub(crate) struct Sent {
     pub(crate) id: Hash,

@@ -11,7 +11,6 @@ pub struct Figures {
     pub scenario: String,
     /// Honest nodes at a time.
     pub nodes: u64,
-    /// Random seed.
     pub seed: u64,
     /// Share of lookups that succeeded, 0 to 1.
     pub lookup_success: Option<f64>,

@@ -10,11 +10,8 @@ use crate::node::Machines;
 /// Counters of a run.
 #[derive(Debug, Clone, Default)]
 pub struct Tally {
-    /// Lookups of nodes.
     pub locates: Lookups,
-    /// Lookups of records.
     pub gets: Lookups,
-    /// Lookups of providers.
     pub providers: Lookups,
     /// Lookups of nodes on the other side of a former partition.
     pub across: Lookups,

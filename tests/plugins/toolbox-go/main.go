@@ -218,7 +218,7 @@ func askHTTP(node *polypeer.Node, asked order) (any, error) {
 			return nil, err
 		}
 		if n != int64(size) || string(got.Sum(nil)) != string(sent.Sum(nil)) {
-			return nil, fmt.Errorf("a body of %d bytes came back as %d others", size, n)
+			return nil, fmt.Errorf("a body of %d bytes was returned as %d different ones", size, n)
 		}
 	}
 	return map[string]int{"requests": len(asked.Sizes), "connections": dials}, nil

@@ -76,7 +76,6 @@ pub(super) enum Kind {
     Asked,
 }
 
-/// A connected peer.
 #[derive(Debug)]
 pub(super) struct Peer {
     /// Zone of [`Self::ip`].

@@ -113,7 +113,6 @@ const KNOWN: u32 = 11;
 pub struct Bucket {
     /// Unix time divided by [`BUCKET`].
     pub number: u32,
-    /// Number of messages.
     pub count: u32,
     /// Exclusive-or of the first eight bytes of each id.
     pub fingerprint: u64,

@@ -16,7 +16,6 @@ use crate::report::Figures;
 use crate::tally::Tally;
 use crate::world::{Settings, World};
 
-/// A scenario.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scenario {
     /// Nodes join and stay; nodes, records and providers are looked up.

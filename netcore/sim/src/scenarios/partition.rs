@@ -16,7 +16,7 @@ const APART: Micros = 10 * MINUTE;
 const LOOKUPS: usize = 200;
 /// Length of a step.
 const STEP: Micros = 30 * SECOND;
-/// Most steps.
+/// Steps after which the network counts as not healed.
 const STEPS: usize = 60;
 /// Share of lookups across that must succeed for the network to count as healed.
 const WHOLE: f64 = 0.99;

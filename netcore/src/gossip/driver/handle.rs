@@ -42,7 +42,6 @@ const MAX_CHANGED: usize = 4096;
 /// Peers whose links came up or went down.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Links {
-    /// These peers.
     Peers(BTreeSet<NodeId>),
     /// More than [`MAX_CHANGED`] peers.
     Many,
@@ -170,7 +169,6 @@ impl GossipHandle {
         self.ask(|reply| Command::Subscribe(session, topic, validation, sink, reply)).await
     }
 
-    /// Ends a subscription.
     pub async fn unsubscribe(&self, session: u64, topic: Name) -> Result<(), Failure> {
         self.ask(|reply| Command::Unsubscribe(session, topic, reply)).await
     }

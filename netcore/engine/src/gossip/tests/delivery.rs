@@ -91,7 +91,7 @@ fn tuning() {
         world.publish(author, &topics[second as usize % topics.len()], 1024);
         world.run(Duration::from_secs(1));
         if second == seconds / 2 {
-            report(&world, "half way");
+            report(&world, "after half the time");
         }
     }
     world.run(Duration::from_secs(60));

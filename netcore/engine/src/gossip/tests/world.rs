@@ -243,7 +243,7 @@ impl World {
                     return;
                 }
                 let Some(machine) = self.machines.get_mut(&to) else { return };
-                machine.gossip.handle_frame(now, from, frame).expect("nobody misbehaves here");
+                machine.gossip.handle_frame(now, from, frame).expect("no node misbehaves");
                 self.drain(to);
             }
             Event::Dialed { from, to } => {
@@ -403,10 +403,9 @@ impl World {
                 *sums.entry(name).or_insert(0) += value;
             }
         }
-        println!("{sums:?} lost on the way: {}, to the dead: {}", self.lost, self.dead);
+        println!("{sums:?} lost: {}, to nodes that had left: {}", self.lost, self.dead);
     }
 
-    /// Number of deliveries.
     pub(in crate::gossip) fn deliveries(&self) -> u64 {
         self.published.values().map(|published| published.delivered.len() as u64).sum()
     }

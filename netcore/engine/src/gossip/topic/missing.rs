@@ -105,7 +105,6 @@ impl AllMissing {
         self.due.first().map(|(due, _)| *due)
     }
 
-    /// Removes all messages.
     pub(super) fn drain(&mut self) -> Vec<Missing> {
         self.due.clear();
         std::mem::take(&mut self.messages).into_values().collect()
