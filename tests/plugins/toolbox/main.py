@@ -1,5 +1,6 @@
 """A plugin that carries out a test's orders. It serves a few protocols from the start, and takes orders on a Unix
-socket in its data folder: one connection for each order, with one JSON line each way (`tests/toolbox.py` is the other end).
+socket in its data folder: one connection for each order, with one JSON line each way (`tests/toolbox.py` is the other
+end).
 
 tool/echo     stream: sends back what it receives        request: the payload, reversed
 tool/duplex   stream: 16 bytes (size, seed), then both sides send `size` bytes at once; the answer ends with the digest
