@@ -108,7 +108,8 @@ impl std::fmt::Debug for Identity {
 }
 
 impl Identity {
-    /// Reads the key at `path`, or makes one when there is no file. Two processes starting at once end with the same key.
+    /// Reads the key at `path`, or makes one when there is no file. Two processes starting at once end with the same
+    /// key.
     pub fn load_or_create(path: &Path) -> Result<Self, IdentityError> {
         match fs::symlink_metadata(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {

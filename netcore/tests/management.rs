@@ -71,7 +71,7 @@ async fn only_addresses_that_somebody_here_vouches_for_count_as_a_tickets() {
     let (node, named) = (Node::start().await, Node::start().await);
     let (stranger, found) = (Node::start().await, Node::start().await);
     let deadline = Instant::now() + PATIENCE;
-    let came = |other: &Node| node.peers.came(&other.id()).map(|(source, _)| source);
+    let came = |other: &Node| node.peers.provenance(&other.id()).map(|(source, _)| source);
     node.connect(&named).await.unwrap();
     assert_eq!(came(&named), Some(Source::Ticket));
     node.peers.connect_as(stranger.id(), &[stranger.address()], Source::Exchange, deadline).await.unwrap();

@@ -229,7 +229,7 @@ pub fn manager(bytes: &[u8]) {
             }
             6 => {
                 if let Some(peer) = links.pop_first() {
-                    manager.down(now, &peer, if choices.flag() { Ending::Lost } else { Ending::LetGo });
+                    manager.down(now, &peer, if choices.flag() { Ending::Lost } else { Ending::Deliberate });
                 }
             }
             7 => {

@@ -1,6 +1,7 @@
-//! Address records: a node's own signed statement of where it can be reached. They are what peers tell each other of
-//! third nodes (peer exchange, the DHT's contacts), so that nobody can put words into another's mouth; and what makes
-//! addresses count as one for limits.
+//! Address records: a node's own signed statements of where it can be reached; and the zones and subnets of addresses.
+//!
+//! Peers tell each other of third nodes only by these records (peer exchange, the DHT's contacts), so nobody can speak
+//! for another node. Limits count the addresses of one [`Subnet`] together.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -13,55 +14,58 @@ use crate::bounded;
 use crate::keys::Keys;
 use crate::now::Now;
 
-/// Addresses in a record: IPv4 and IPv6 of a few interfaces.
+/// Most addresses in a record: IPv4 and IPv6 of a few interfaces.
 pub const MAX_RECORD_ADDRESSES: usize = 8;
-/// Networks, /24 and /48, that the public addresses of each family in a record may be of: two lines, or one that moves. A
-/// record counts in each it names, and whoever has it may send packets there, so that none names many.
+/// Most public networks (/24 or /48) of each address family in a record: those of two lines, or the old and the new one
+/// of a node that moves. A record counts in each network that it names, and everybody who holds it may send packets
+/// there; so a record may not name many.
 pub const MAX_RECORD_NETWORKS: usize = 2;
-/// How long a record is good after it was signed, seconds; its owner signs a new one well before.
+/// Seconds for which a record is valid after it was signed; its owner signs a new one well before its expiry.
 pub const RECORD_LIFETIME: u64 = 24 * 3600;
-/// How far in the future a record's time may be: clocks differ.
+/// Seconds by which a record's time may be in the future: clocks differ.
 pub const CLOCK_SKEW: u64 = 600;
-/// Before what is signed, so that a signature for one use is none for another.
+/// Prefix of the signed bytes, so that a signature for one use is not valid for another.
 const SIGNED: &[u8] = b"polypeer/1 address\0";
 
-/// Where `node` says it can be reached: addresses of one [`Zone`], each of which a peer has dialed back. A node signs one for
-/// each zone it is reached in, so that a record can be told, or not, as a whole. The newest `sequence` holds.
+/// A node's signed statement of where it can be reached: addresses of one [`Zone`], each of which a peer has dialed
+/// back. A node signs one record for each zone in which it is reached, so that a record is passed on as a whole or not
+/// at all. The record with the highest `sequence` counts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AddressRecord {
-    /// Whose.
+    /// The owner, whose key signs the record.
     pub node: NodeId,
-    /// Best first; at most [`MAX_RECORD_ADDRESSES`], also of a record that nobody has checked: what is decided about it
-    /// before takes time that grows with them.
+    /// Best first. Decoding rejects more than [`MAX_RECORD_ADDRESSES`]: what runs before the signature is checked takes
+    /// time in proportion to their number.
     #[serde(deserialize_with = "bounded::list::<_, _, MAX_RECORD_ADDRESSES>")]
     pub addresses: Vec<SocketAddr>,
     /// Grows with every change.
     pub sequence: u64,
     /// When it was signed, Unix seconds.
     pub time: u64,
-    /// Of all before it.
+    /// Covers [`SIGNED`] and all fields before it.
     pub signature: Signature,
 }
 
-/// Why a record is not believed.
+/// Why a record is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadRecord {
-    /// No address, or too many, or of several zones or many networks, or one nobody can be dialed at.
+    /// It has no address, too many, or addresses of several zones or of too many networks, or one that cannot be
+    /// dialed.
     #[error(
-        "an address record has 1 to {MAX_RECORD_ADDRESSES} addresses of one zone, with a port, and of each family at most \
-         {MAX_RECORD_NETWORKS} public networks"
+        "an address record has 1 to {MAX_RECORD_ADDRESSES} addresses of one zone, with a port, and of each family at \
+         most {MAX_RECORD_NETWORKS} public networks"
     )]
     Addresses,
-    /// Too old, or from the future.
-    #[error("an address record's time is out of its {RECORD_LIFETIME} s")]
+    /// It has expired, or its time is in the future.
+    #[error("an address record's time is in the future, or more than {RECORD_LIFETIME} s ago")]
     Time,
-    /// Not signed by its node.
+    /// Its signature is not by its owner.
     #[error("an address record's signature is wrong")]
     Signature,
 }
 
 impl AddressRecord {
-    /// Makes and signs this node's record.
+    /// Creates and signs a record of this node.
     pub fn sign(keys: &dyn Keys, addresses: Vec<SocketAddr>, sequence: u64, now: Now) -> Self {
         let signature = Signature([0; 64]);
         let mut record = Self { node: keys.node(), addresses, sequence, time: now.unix, signature };
@@ -69,7 +73,7 @@ impl AddressRecord {
         record
     }
 
-    /// What the signature covers: [`SIGNED`], then the fields before it as they are on the wire.
+    /// The bytes that the signature covers: [`SIGNED`], then the fields before the signature, as they are on the wire.
     fn signed_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(256); // one of a few addresses
         bytes.extend_from_slice(SIGNED);
@@ -78,7 +82,7 @@ impl AddressRecord {
         bytes
     }
 
-    /// Fails unless everything about it is right at this moment. Does the cheap checks first.
+    /// Checks addresses, time and signature, the cheap checks first.
     pub fn check(&self, keys: &dyn Keys, now: Now) -> Result<(), BadRecord> {
         self.check_form(now)?;
         if !keys.verify(&self.node, &self.signed_bytes(), &self.signature) {
@@ -87,7 +91,7 @@ impl AddressRecord {
         Ok(())
     }
 
-    /// The cheap half of [`Self::check`]: all but the signature.
+    /// The cheap part of [`Self::check`]: all but the signature.
     pub fn check_form(&self, now: Now) -> Result<(), BadRecord> {
         let count = self.addresses.len();
         let zone = self.zone();
@@ -104,14 +108,15 @@ impl AddressRecord {
         Ok(())
     }
 
-    /// Where its addresses mean something.
+    /// The zone of its addresses.
     pub fn zone(&self) -> Zone {
         self.addresses.first().map_or(Zone::Loopback, |address| Zone::of(address.ip()))
     }
 
-    /// Whether its owner, whose packets come from `ip`, has shown that it may be there: one of public addresses has one with
-    /// that IPv4 address or in that IPv6 /64. Nobody can be sent to others by a record that its owner signed about itself.
-    /// Where it has no address of that family, or either is not public, that cannot be known, and it may.
+    /// Whether this record fits an owner whose packets come from `ip`. A record of public addresses fits if it has that
+    /// IPv4 address, or an address in that IPv6 /64. So an owner cannot send others to somebody else's addresses. The
+    /// record also fits where this cannot be known: it has no address of that family, or the record or `ip` is not
+    /// public.
     pub fn may_be_at(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
         let same_family = |address: &&SocketAddr| address.ip().to_canonical().is_ipv4() == ip.is_ipv4();
@@ -123,13 +128,13 @@ impl AddressRecord {
         self.zone() != Zone::Public || Zone::of(ip) != Zone::Public || known.peek().is_none() || known.any(here)
     }
 
-    /// Whether it is too old to be believed or passed on.
+    /// Whether it is too old to be used or passed on.
     pub fn is_expired(&self, now: Now) -> bool {
         now.unix > self.time.saturating_add(RECORD_LIFETIME)
     }
 }
 
-/// For each address whether it is within [`MAX_RECORD_NETWORKS`] with those before it.
+/// For each address: whether it and those before it are within [`MAX_RECORD_NETWORKS`].
 fn of_few_networks(addresses: &[SocketAddr]) -> impl Iterator<Item = bool> {
     let mut seen: Vec<Subnet> = Vec::new();
     addresses.iter().map(move |address| {
@@ -146,7 +151,7 @@ fn of_few_networks(addresses: &[SocketAddr]) -> impl Iterator<Item = bool> {
     })
 }
 
-/// Of these addresses, best first, those that fit in one record.
+/// Those of `addresses`, best first, that fit in one record.
 pub fn fitting(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
     let few = addresses.iter().zip(of_few_networks(addresses)).filter(|(_, few)| *few);
     few.map(|(address, _)| *address).take(MAX_RECORD_ADDRESSES).collect()
@@ -157,7 +162,8 @@ fn dialable(address: SocketAddr) -> bool {
     address.port() != 0 && !ip.is_unspecified() && !ip.is_multicast()
 }
 
-/// Who is told of an address, and who counts as a neighbour of whom.
+/// The part of the network in which an address is valid. It decides to whom an address is passed on, and which limits
+/// apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Zone {
     /// This machine.
@@ -169,7 +175,7 @@ pub enum Zone {
 }
 
 impl Zone {
-    /// Where `ip` means something.
+    /// The zone of `ip`.
     pub fn of(ip: IpAddr) -> Self {
         match ip.to_canonical() {
             IpAddr::V4(v4) if v4.is_loopback() => Self::Loopback,
@@ -181,8 +187,8 @@ impl Zone {
         }
     }
 
-    /// Whether an address in zone `self` may be told to a peer in zone `peer`: nobody learns of addresses that mean
-    /// something else where it is.
+    /// Whether a peer in zone `peer` may be told an address of this zone. It may not where the address would mean
+    /// another machine.
     pub fn is_told_to(self, peer: Self) -> bool {
         match self {
             Self::Public => peer == Self::Public || peer == Self::Private,
@@ -197,13 +203,13 @@ fn is_shared(ip: Ipv4Addr) -> bool {
     first == 100 && second & 0xc0 == 64
 }
 
-/// fec0::/10, deprecated (RFC 3879), and in use here and there.
+/// fec0::/10: site-local, deprecated (RFC 3879), but still in use.
 fn is_site_local(ip: Ipv6Addr) -> bool {
     ip.segments()[0] & 0xffc0 == 0xfec0
 }
 
-/// The IPv4 address that packets to this one go to by way of a translator or a tunnel: of 64:ff9b::/96 (RFC 6052) and
-/// 2002::/16 (RFC 3056).
+/// The IPv4 address that a translator (64:ff9b::/96, RFC 6052) or a tunnel (2002::/16, RFC 3056) forwards packets for
+/// this address to.
 fn translated(ip: Ipv6Addr) -> Option<Ipv4Addr> {
     let [a, b, c, d, e, f, .., w, x, y, z] = ip.octets();
     let of_prefix = ip.octets()[..12] == [0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -213,7 +219,7 @@ fn translated(ip: Ipv6Addr) -> Option<Ipv4Addr> {
     }
 }
 
-/// What one owner likely holds all of: an IPv4 /24 or an IPv6 /48. Limits per subnet count these.
+/// An IPv4 /24 or an IPv6 /48, which likely belongs to one owner as a whole. Limits per subnet count these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Subnet {
     /// The first 24 bits, as a number.
@@ -223,7 +229,7 @@ pub enum Subnet {
 }
 
 impl Subnet {
-    /// The one `ip` is in.
+    /// The subnet of `ip`.
     pub fn of(ip: IpAddr) -> Self {
         match ip.to_canonical() {
             IpAddr::V4(v4) => Self::V4(v4.to_bits() >> 8),

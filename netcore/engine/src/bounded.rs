@@ -1,11 +1,12 @@
-//! Lists in messages from peers, read without believing the length they were told.
+//! Bounded decoding of lists in messages from peers: the length that a peer claims allocates nothing.
 
 use std::fmt;
 use std::marker::PhantomData;
 
 use serde::{Deserialize, Deserializer, de};
 
-/// Reads a list of at most `MAX` entries, making room for each as it comes. For `#[serde(deserialize_with)]`.
+/// Decodes a list of at most `MAX` entries, and allocates for each only when it is read. For
+/// `#[serde(deserialize_with)]`. Fails on a longer list.
 pub fn list<'de, T: Deserialize<'de>, D: Deserializer<'de>, const MAX: usize>(
     deserializer: D,
 ) -> Result<Vec<T>, D::Error> {

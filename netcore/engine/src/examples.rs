@@ -1,8 +1,8 @@
-//! The examples of `PROTOCOL.md`, which tests compare with the code.
+//! The hex examples of `PROTOCOL.md`, which tests compare with the code.
 
 use std::collections::BTreeMap;
 
-/// The blocks ```` ```hex NAME ````: their bytes, without what follows `#`.
+/// The bytes of each block ```` ```hex NAME ````, by name; `#` begins a comment.
 pub(crate) fn examples() -> BTreeMap<&'static str, Vec<u8>> {
     let text = include_str!("../../PROTOCOL.md");
     let mut examples = BTreeMap::new();

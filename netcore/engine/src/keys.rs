@@ -1,13 +1,13 @@
-//! Signatures, as state machines use them: real ones in a node, cheap ones in the simulator.
+//! Signatures for state machines: Ed25519 in a node, cheap substitutes in the simulator.
 
 use std::sync::Arc;
 
 use polypeer_ipc_protocol::ids::NodeId;
 use polypeer_ipc_protocol::record::Signature;
 
-/// Signs as this node, and checks anybody's signatures.
+/// Signs for this node, and verifies signatures of any node.
 pub trait Keys: Send + Sync {
-    /// This node.
+    /// This node's id.
     fn node(&self) -> NodeId;
     /// This node's signature of `message`.
     fn sign(&self, message: &[u8]) -> Signature;
@@ -15,5 +15,5 @@ pub trait Keys: Send + Sync {
     fn verify(&self, key: &NodeId, message: &[u8], signature: &Signature) -> bool;
 }
 
-/// Keys shared by the machines of one node.
+/// Keys that the state machines of one node share.
 pub type SharedKeys = Arc<dyn Keys>;

@@ -1,18 +1,18 @@
-//! What time it is, as state machines are told: they ask no clock.
+//! The time that a caller passes to a state machine, which reads no clock itself.
 
 use std::time::{Duration, Instant};
 
-/// A moment.
+/// A moment, by the monotonic clock and by the date.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
-    /// For waiting: never goes back.
+    /// For waits and deadlines: never goes back.
     pub at: Instant,
-    /// For dates in records: Unix seconds.
+    /// For dates that are stored or sent: Unix seconds. May go back when the clock is set.
     pub unix: u64,
 }
 
 impl Now {
-    /// This moment, `later` later.
+    /// The moment `later` after this one.
     #[must_use]
     pub fn after(self, later: Duration) -> Self {
         Self { at: self.at + later, unix: self.unix + later.as_secs() }

@@ -1,19 +1,19 @@
-//! Token buckets (rate limits): one [`Bucket`], and [`Buckets`], one for each of many keys in bounded memory. A bucket
+//! Token buckets for rate limits: a single [`Bucket`], and [`Buckets`] for many keys in bounded memory. A bucket
 //! refills evenly and holds at most one burst. The caller passes the time.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// How often full buckets are looked for, which say nothing about the past: with many strangers that is the cost of one
-/// look a second.
+/// Shortest time between two searches for full buckets, which can be forgotten: a search looks at all buckets, and many
+/// unknown keys would cause one for each of them.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// How many tokens a bucket holds, and how fast it refills.
+/// Size and refill rate of a token bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
-    /// Tokens in a full bucket: what may happen at once.
+    /// Tokens in a full bucket: how many events may happen at once.
     pub burst: u32,
-    /// Tokens that come back each second.
+    /// Tokens added per second.
     pub per_second: u32,
 }
 
@@ -26,12 +26,12 @@ pub struct Bucket {
 }
 
 impl Bucket {
-    /// A full one.
+    /// Creates a full bucket.
     pub fn new(rate: Rate) -> Self {
         Self { rate, left: f64::from(rate.burst), filled: None }
     }
 
-    /// The tokens in it at `now`. A `now` before an earlier one adds none.
+    /// The tokens in it at `now`. A `now` that goes back adds none.
     fn tokens(&self, now: Instant) -> f64 {
         let since = self.filled.map_or(0.0, |filled| now.saturating_duration_since(filled).as_secs_f64());
         (self.left + since * f64::from(self.rate.per_second)).min(f64::from(self.rate.burst))
@@ -42,7 +42,7 @@ impl Bucket {
         self.filled = self.filled.max(Some(now));
     }
 
-    /// Takes `cost` tokens, or none and returns `false` if there are fewer.
+    /// Takes `cost` tokens. If there are fewer, takes none and returns `false`.
     pub fn take(&mut self, cost: usize, now: Instant) -> bool {
         self.refill(now);
         let enough = self.left >= cost as f64;
@@ -52,12 +52,12 @@ impl Bucket {
         enough
     }
 
-    /// Whether [`Self::take`] would succeed.
+    /// Whether [`Self::take`] would succeed at `now`.
     pub fn has(&self, cost: usize, now: Instant) -> bool {
         self.tokens(now) >= cost as f64
     }
 
-    /// Puts one token back that was taken for nothing.
+    /// Puts back one token, taken for an event that did not happen.
     pub fn give_back(&mut self) {
         self.left = (self.left + 1.0).min(f64::from(self.rate.burst));
     }
@@ -68,7 +68,7 @@ impl Bucket {
         self.left = 0.0;
     }
 
-    /// Whether it is full, and so as good as a new one.
+    /// Whether it is full, and thus equal to a new one.
     pub fn is_full(&self, now: Instant) -> bool {
         self.tokens(now) >= f64::from(self.rate.burst)
     }
@@ -84,12 +84,12 @@ pub struct Buckets<K> {
 }
 
 impl<K: Ord + Copy> Buckets<K> {
-    /// An empty set.
+    /// Creates a set without buckets, for at most `limit` keys.
     pub fn new(limit: usize) -> Self {
         Self { limit, of: BTreeMap::new(), shared: None, swept: None }
     }
 
-    /// The bucket of `key`, made with `rate` if there is none.
+    /// The bucket of `key`, created with `rate` if there is none; the shared bucket if `limit` is reached.
     fn of(&mut self, key: K, rate: Rate, now: Instant) -> &mut Bucket {
         if !self.of.contains_key(&key) && self.of.len() >= self.limit {
             if self.swept.is_none_or(|swept| now >= swept + SWEEP) {
@@ -103,7 +103,7 @@ impl<K: Ord + Copy> Buckets<K> {
         self.of.entry(key).or_insert_with(|| Bucket::new(rate))
     }
 
-    /// Takes `cost` tokens from the bucket of `key`, or none and returns `false` if there are fewer.
+    /// Takes `cost` tokens from the bucket of `key`. If there are fewer, takes none and returns `false`.
     pub fn take(&mut self, key: K, rate: Rate, cost: usize, now: Instant) -> bool {
         self.of(key, rate, now).take(cost, now)
     }
@@ -114,7 +114,8 @@ impl<K: Ord + Copy> Buckets<K> {
         self.of.get(key).or_else(shared).is_none_or(|bucket| bucket.has(cost, now))
     }
 
-    /// Empties the bucket of `key`. The shared one is left alone: others would pay.
+    /// Takes all tokens from the bucket of `key`. Does nothing where that is the shared bucket: other keys need its
+    /// tokens.
     pub fn drain(&mut self, key: K, rate: Rate, now: Instant) {
         if self.of.contains_key(&key) || self.of.len() < self.limit {
             self.of(key, rate, now).drain(now);
@@ -126,12 +127,12 @@ impl<K: Ord + Copy> Buckets<K> {
         self.of.retain(|_, bucket| !bucket.is_full(now));
     }
 
-    /// Keys with a bucket of their own.
+    /// The number of keys with a bucket of their own.
     pub fn len(&self) -> usize {
         self.of.len()
     }
 
-    /// Whether no key has one.
+    /// Whether no key has a bucket of its own.
     pub fn is_empty(&self) -> bool {
         self.of.is_empty()
     }
@@ -155,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_is_allowed_and_then_so_many_a_second() {
+    fn a_burst_is_allowed_and_then_the_rate() {
         let mut bucket = Bucket::new(Rate { burst: 10, per_second: 4 });
         let start = testing::start();
         let taken = |bucket: &mut Bucket, at: Instant| (0..100).filter(|_| bucket.take(1, at)).count();
@@ -191,7 +192,7 @@ mod tests {
         let taken = (100..10_000).filter(|key| buckets.take(*key, RATE, 1, start)).count();
         assert_eq!((taken, buckets.len()), (3, 100));
         assert!(!buckets.has(&100, 1, start) && buckets.has(&5, 2, start) && !buckets.has(&5, 3, start));
-        assert!(buckets.take(5, RATE, 1, start), "whoever has one keeps it");
+        assert!(buckets.take(5, RATE, 1, start), "a key with a bucket keeps it");
         buckets.drain(20_000, RATE, start);
         assert_eq!(buckets.len(), 100);
         let later = start + Duration::from_secs(60);

@@ -10,20 +10,20 @@ use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use crate::keys::Keys;
 use crate::now::Now;
 
-/// A node whose id begins with its number, so that their order is that of the numbers.
+/// A node id that begins with `number`, so that ids sort like their numbers.
 pub(crate) fn node(number: u32) -> NodeId {
     let mut id = [0; 32];
     id[..4].copy_from_slice(&number.to_be_bytes());
     NodeId(id)
 }
 
-/// The instant a test begins at; everything after it is computed.
+/// The instant at which a test begins; it computes all later ones.
 #[expect(clippy::disallowed_methods, reason = "the standard library makes no Instant but from the clock")]
 pub(crate) fn start() -> Instant {
     Instant::now()
 }
 
-/// [`start`] with a date, the same in each run.
+/// [`start`] with a date that is the same in each run.
 pub(crate) fn now() -> Now {
     Now { at: start(), unix: 1_800_000_000 }
 }
@@ -32,7 +32,7 @@ pub(crate) fn now() -> Now {
 pub(crate) struct Signer(Ed25519KeyPair);
 
 impl Signer {
-    /// A random one.
+    /// Creates a random key.
     pub(crate) fn generate() -> Self {
         let mut seed = [0; 32];
         SystemRandom::new().fill(&mut seed).expect("the system gives randomness");

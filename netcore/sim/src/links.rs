@@ -32,7 +32,7 @@ impl World {
             Action::Dial { node, addresses, source } => self.dial(index, node, &addresses, source),
             Action::Close { node, .. } => {
                 if let Some(peer) = self.by_id.get(&node).copied() {
-                    self.link_down(index, peer, Ending::LetGo);
+                    self.link_down(index, peer, Ending::Deliberate);
                     self.end_link(index, peer, true);
                 }
             }
@@ -132,7 +132,8 @@ impl World {
         let (here, there) = (self.nodes[gone as usize].place, self.nodes[peer as usize].place);
         let told = self.net.send(here, there).filter(|_| polite);
         // A node that is still live has closed the link on purpose; one that left has not.
-        let ending = if told.is_some() && self.nodes[gone as usize].alive() { Ending::LetGo } else { Ending::Lost };
+        let ending =
+            if told.is_some() && self.nodes[gone as usize].alive() { Ending::Deliberate } else { Ending::Lost };
         self.queue.push(self.time() + told.unwrap_or(IDLE), Event::LinkDown { node: peer, peer: gone, ending });
     }
 

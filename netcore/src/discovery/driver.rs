@@ -107,7 +107,7 @@ fn step(discovery: &Arc<Discovery>, asking: &mut Sources, asked: &mut JoinSet<(S
 }
 
 fn up(discovery: &Discovery, peer: NodeId) {
-    let Some((source, address)) = discovery.node.peers().ok().and_then(|peers| peers.came(&peer)) else { return };
+    let Some((source, address)) = discovery.node.peers().ok().and_then(|peers| peers.provenance(&peer)) else { return };
     let (mut state, now) = (discovery.state(), clock::now());
     let introduction = introduction(&state, now, source, address);
     state.check.connected(now, peer, address.ip(), introduction);

@@ -259,8 +259,8 @@ async fn ask_peer(discovery: &Arc<Discovery>, peer: NodeId) -> Result<u64, Strin
     let reply = discovery.queries.ask(peer, &[], &protocol, question, Instant::now() + EXCHANGE).await;
     let reply = reply.map_err(|failure| format!("{peer}: {failure}"))?;
     // Where it is decides what it may tell; once it is gone, that cannot be said any more.
-    let came = discovery.node.peers().ok().and_then(|peers| peers.came(&peer));
-    let Some((_, address)) = came else { return Ok(0) };
+    let provenance = discovery.node.peers().ok().and_then(|peers| peers.provenance(&peer));
+    let Some((_, address)) = provenance else { return Ok(0) };
     take(discovery, peer, address.ip(), &reply).map(|(fresh, _)| fresh)
 }
 

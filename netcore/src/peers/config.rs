@@ -1,4 +1,4 @@
-//! What a node's network side is made from, and why it cannot be.
+//! The configuration of a node's connections to peers, and why they cannot start.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -10,24 +10,24 @@ use polypeer_engine::peers::watermarks::Marks;
 use crate::identity::Identity;
 use crate::transport::{BindError, IDLE};
 
-/// What a node's network side is made from.
+/// The configuration of a node's connections to peers.
 #[derive(Debug)]
 pub struct PeersConfig {
-    /// The node's folder; `peers.db` is kept there.
+    /// The node's folder, which holds `peers.db`.
     pub home: PathBuf,
-    /// Its key.
+    /// The node's key.
     pub identity: Arc<Identity>,
-    /// Where to listen; empty: the default port of both families.
+    /// Addresses to listen on; empty: the default port of both families.
     pub listen: Vec<SocketAddr>,
     /// Whether a busy port is an error, rather than a reason to take the next one.
     pub explicit_listen: bool,
     /// Whether to dial peers known from earlier runs. They are remembered either way.
     pub remembered: bool,
-    /// The network's name: nodes of others ask this one nothing.
+    /// The name of the network; nodes of other networks do not get a query connection.
     pub network: String,
-    /// How long a silent connection lives; [`IDLE`] outside of tests.
+    /// Idle timeout of a connection; [`IDLE`] outside of tests.
     pub idle: Duration,
-    /// How many peers to have, and how many from where.
+    /// The watermarks and the limits per host and subnet.
     pub marks: Marks,
 }
 
@@ -47,13 +47,13 @@ impl PeersConfig {
     }
 }
 
-/// Why the network side of a node cannot start. Every text ends in what to do.
+/// Why the connections to peers cannot start. Every text ends in a remedy, or says that the process is stopping.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// No socket.
+    /// A socket could not be bound.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// The task that opens it did not finish: the runtime is shutting down.
+    /// The task that opens the peer store did not finish: the runtime is shutting down.
     #[error("open the peer store: this process is stopping")]
     Store,
 }

@@ -1,4 +1,4 @@
-//! Ways to a connection: somebody wants one, the manager wants one, a node was found.
+//! Requests for connections: by callers, by the manager, and through discovery.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,11 +16,12 @@ use super::dialer;
 use super::state::{Begun, DialMessage, Shared, Waiter, random_tag};
 use crate::clock;
 
-/// What a running dial may be told before it looks.
+/// Most messages queued for a dial in progress.
 const MAX_MESSAGES: usize = 16;
 
 impl Shared {
-    /// Somebody wants a connection: at `hints`, which `source` named, and wherever else the node is known to be.
+    /// Returns the connection with `node`, or a receiver for the result of its dial: at `hints`, which `source` named,
+    /// and at all other known addresses.
     pub(super) fn begin(
         self: &Arc<Self>,
         node: NodeId,
@@ -28,7 +29,7 @@ impl Shared {
         source: Source,
     ) -> Result<Begun, Failure> {
         let (waiter, result) = oneshot::channel();
-        // Who names no address vouches for none: it is found as whoever named those that are known.
+        // A caller without an address is no source: then the source is that of the known addresses.
         let source = if hints.is_empty() { self.known_from(&node) } else { source };
         let connection = self.want(node, hints, source, Some(waiter))?;
         Ok(connection.map_or(Begun::Wait(result), Begun::Live))
@@ -41,7 +42,7 @@ impl Shared {
         sources.min().unwrap_or(Source::Dht)
     }
 
-    /// Starts or joins a dial, unless there is a connection already.
+    /// Starts or joins a dial, unless there is a connection already, which it returns.
     pub(super) fn want(
         self: &Arc<Self>,
         node: NodeId,
@@ -56,7 +57,7 @@ impl Shared {
         if self.is_stopping() || !state.is_open {
             return Err(ErrorCode::ShuttingDown.into());
         }
-        state.manager.check(&node, clock::now()).map_err(|refusal| refused(&node, refusal))?;
+        state.manager.check(&node, clock::now()).map_err(|refusal| refusal_failure(&node, refusal))?;
         for hint in hints {
             state.manager.book_mut().learn(node, *hint, source);
         }
@@ -84,7 +85,7 @@ impl Shared {
         }
     }
 
-    /// A dial is over: tells those who still wait, and plans the next one if the peer is remembered.
+    /// Ends a dial: answers the callers that still wait, and reports to the manager, which plans the next dial.
     pub(super) fn dial_ended(&self, node: &NodeId, result: Result<(), Failure>) {
         let mut state = self.lock();
         state.dials.remove(node);
@@ -105,12 +106,12 @@ impl Shared {
         Failure::new(ErrorCode::TimedOut, format!("{node} did not answer in time{latest}"))
     }
 
-    /// A node was found, which may be wrong: the manager decides whether and when to see.
+    /// Discovery found `node` at `addresses`, unverified; the manager decides whether and when to dial it.
     pub(super) fn found(self: &Arc<Self>, node: NodeId, addresses: &[SocketAddr], source: Source) {
         let usable: Vec<_> = addresses.iter().copied().filter(|address| self.transport.reaches(*address)).collect();
         let mut state = self.lock();
         let new = state.manager.found(clock::now(), node, &usable, source);
-        // It was faster than its announcement, which is thereby verified.
+        // The node is connected already, which verifies its announcement.
         if new && state.table.live(&node).is_some() {
             state.note_found(source);
         }
@@ -130,17 +131,17 @@ impl Shared {
     }
 }
 
-/// Why this node does not want to reach `node`.
-pub(super) fn refused(node: &NodeId, refusal: Refusal) -> Failure {
+/// The error of a caller that wants a connection with `node`, which the manager refuses.
+pub(super) fn refusal_failure(node: &NodeId, refusal: Refusal) -> Failure {
     match refusal {
         Refusal::Banned { seconds } => {
             let text = format!(
-                "{node} did harm and is refused for {seconds} s more; to lift that, run: polypeer peers unblock {node}"
+                "{node} is banned on this node for {seconds} s more; to lift that, run: polypeer peers unblock {node}"
             );
             Failure::new(ErrorCode::PeerMisbehaved, text)
         }
         Refusal::Blocked => {
-            let text = format!("{node} is blocked on this node; run: polypeer peers unblock {node}");
+            let text = format!("{node} is blocked on this node; to lift the block, run: polypeer peers unblock {node}");
             Failure::new(ErrorCode::Blocked, text)
         }
         Refusal::Host | Refusal::Subnet | Refusal::Full => {

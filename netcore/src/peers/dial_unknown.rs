@@ -1,4 +1,4 @@
-//! Connections to addresses nobody said the node of, and what discovery wants to know of the others.
+//! Dials of seeds, whose node id is not known, and what else discovery asks about connections.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ impl Shared {
         }
     }
 
-    pub(super) fn came(&self, node: &NodeId) -> Option<(Source, SocketAddr)> {
+    pub(super) fn provenance(&self, node: &NodeId) -> Option<(Source, SocketAddr)> {
         let state = self.lock();
         let live = state.table.live(node)?;
         Some((live.source, plain(live.link.connection.remote_address())))

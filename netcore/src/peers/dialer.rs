@@ -1,4 +1,5 @@
-//! One dial: attempts as [`polypeer_engine::peers::plan`] says, the first that answers is settled, the others are dropped.
+//! One dial: it makes the attempts of a [`polypeer_engine::peers::plan`], keeps the first connection that passes the
+//! tie-break, and aborts the other attempts.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,7 +25,7 @@ struct Answer {
     result: Result<Link, DialError>,
 }
 
-/// Runs the dial and reports its end. `candidates` are best first.
+/// Runs a dial and reports its end. `candidates` are addresses, best first.
 pub(super) async fn dial(
     shared: Arc<Shared>,
     node: NodeId,
@@ -63,7 +64,7 @@ async fn attempt_all(
         };
         tokio::select! {
             Some(answer) = running.join_next() => {
-                // An attempt neither panics nor is aborted while the set lives.
+                // An attempt does not panic, and is not aborted while the set lives.
                 let Ok(Answer { address, started, result }) = answer else { continue };
                 let result = match result {
                     Ok(link) => shared.settle(link, Side::Dialer, source).await,
@@ -89,7 +90,7 @@ async fn attempt_all(
     Err(failure(&node, &attempts))
 }
 
-/// Waits for the connection that the peer prefers.
+/// Waits up to [`LIMIT`] for the connection that the peer keeps instead; returns whether it was made.
 async fn connected(inbox: &mut mpsc::Receiver<DialMessage>) -> bool {
     let connected = async {
         while let Some(message) = inbox.recv().await {
@@ -108,7 +109,7 @@ async fn attempt(shared: Arc<Shared>, node: NodeId, address: SocketAddr) -> Answ
     Answer { address, started, result: result.unwrap_or(Err(DialError::NoAnswer)) }
 }
 
-/// Writes down how an attempt ended; whether it brought the connection.
+/// Adds an attempt to the trace and to `attempts`; returns whether it made the connection.
 fn record(
     shared: &Shared,
     node: NodeId,

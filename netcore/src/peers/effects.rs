@@ -1,4 +1,5 @@
-//! Does what the [`polypeer_engine::peers::manager`] decides, and writes down what changed.
+//! The driver of the [`polypeer_engine::peers::manager`]: it performs the manager's actions, stores changed entries and
+//! reports scores.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -6,21 +7,21 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use polypeer_engine::now::Now;
-use polypeer_engine::peers::manager::{Action, Parting};
+use polypeer_engine::peers::manager::{Action, CloseReason};
 use polypeer_engine::peers::score::ScoreEvent;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::ids::NodeId;
 
-use super::connect::refused;
+use super::connect::refusal_failure;
 use super::state::{Shared, close_with};
 use crate::clock;
 
-/// How often it is looked who sent or was sent datagrams, and the scores of connected peers are written: a crash costs
-/// what was earned since.
+/// Interval at which datagrams are counted and the scores of connected peers are written. A crash loses the points
+/// since then.
 const CHECKPOINT: Duration = Duration::from_secs(120);
 
-/// How often it is looked whether a peer that was heard elsewhere has moved: several of QUIC's retransmissions apart.
-const LOOK: Duration = Duration::from_millis(200);
+/// Interval at which it is checked whether a peer has moved whose packets came from another address.
+const MOVE_CHECK: Duration = Duration::from_millis(200);
 
 impl Shared {
     pub(super) async fn manage_all(self: Arc<Self>) {
@@ -51,8 +52,9 @@ impl Shared {
         }
     }
 
-    /// Datagrams hold no connection, since none of them ends; their number says that one is in use. `seen` is how many
-    /// each peer's connection had carried the last time.
+    /// Marks connections as used that carried datagrams since the last call. (A stream marks its connection as used
+    /// while it lasts; a datagram has no duration.) `seen` is the number of datagrams of each connection at the last
+    /// call.
     fn note_datagrams(&self, now: Now, seen: &mut HashMap<NodeId, u64>) {
         let state = &mut *self.lock();
         let mut present = HashMap::new();
@@ -67,7 +69,7 @@ impl Shared {
         *seen = present;
     }
 
-    /// Lets connections follow peers that move; see [`crate::transport::moves`].
+    /// Makes connections follow peers that change their address; see [`crate::transport::moves`].
     pub(super) async fn follow_moves(self: Arc<Self>) {
         let moves = self.transport.moves();
         loop {
@@ -81,7 +83,7 @@ impl Shared {
                     }
                 }
                 self.manager_changed.notify_one();
-                tokio::time::sleep(LOOK).await;
+                tokio::time::sleep(MOVE_CHECK).await;
             }
         }
     }
@@ -95,11 +97,11 @@ impl Shared {
             Action::Close { node, why } => {
                 let live = self.lock().table.live(&node).cloned();
                 let Some(live) = live else { return };
-                tracing::debug!(%node, ?why, "letting a peer go");
+                tracing::debug!(%node, ?why, "disconnecting a peer");
                 let (code, reason) = match why {
-                    Parting::Crowded => (ErrorCode::Busy, "too many peers"),
-                    Parting::Unused => (ErrorCode::Busy, "not used for long"),
-                    Parting::Banned => (ErrorCode::PeerMisbehaved, "refused for a while"),
+                    CloseReason::Crowded => (ErrorCode::Busy, "too many peers"),
+                    CloseReason::Unused => (ErrorCode::Busy, "connection unused for long"),
+                    CloseReason::Banned => (ErrorCode::PeerMisbehaved, "banned for a while"),
                 };
                 close_with(&live.link.connection, code, reason);
             }
@@ -116,26 +118,27 @@ impl Shared {
         }
     }
 
-    /// Adds a deed of `node`; what it is called for the operator if not by its usual name, and where its packets came from
-    /// if not over its link. Where it only says it is does not count: that may be somebody else's address.
+    /// Adds `event` to the score of `node`. `reason` is the offence as the operator reads it, if not the usual one.
+    /// `from` is the address that its packets came from, if not over its link; an address that it only claims may be
+    /// somebody else's and must not be passed.
     pub(super) fn score(&self, node: NodeId, event: ScoreEvent, reason: Option<&str>, from: Option<SocketAddr>) {
         let now = clock::now();
         let state = &mut *self.lock();
         if state.manager.score(now, node, event) {
-            tracing::info!(%node, ?event, "a peer did too much harm and is refused for a while");
+            tracing::info!(%node, ?event, "banned a peer: its score fell too low");
         }
         if let Some(offence) = event.offence() {
             let live = || state.table.live(&node).map(|live| live.link.path.route().address());
             let address = from.or_else(live);
             state.offenders.add(now.unix, Some(node), address, reason.unwrap_or(offence));
             if let Some(address) = address {
-                state.doors.slow_down(now.at, address.ip(), state.manager.marks());
+                state.handshake_gate.slow_down(now.at, address.ip(), state.manager.marks());
             }
         }
         self.manager_changed.notify_one();
     }
 
     pub(super) fn check(&self, node: &NodeId) -> Result<(), Failure> {
-        self.lock().manager.check(node, clock::now()).map_err(|refusal| refused(node, refusal))
+        self.lock().manager.check(node, clock::now()).map_err(|refusal| refusal_failure(node, refusal))
     }
 }

@@ -1,4 +1,4 @@
-//! What the rest of the node is told.
+//! The events and callbacks by which the rest of the node learns of connections.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,43 +12,36 @@ use crate::transport::{Link, PathHandle};
 #[cfg(doc)]
 use super::Peers;
 
-/// A new connection, as the rest of the node gets it.
+/// A new connection that the tie-break has kept.
 #[derive(Debug, Clone)]
 pub struct Established {
-    /// Who is at the other end.
     pub node: NodeId,
-    /// The connection. Its first bidirectional stream is used up; nothing else was read or opened.
+    /// Its first bidirectional stream is used up by the tie-break; nothing else was read or opened.
     pub connection: quinn::Connection,
     /// Whether this node dialed.
     pub outgoing: bool,
-    /// How its packets travel, and the means to change that.
+    /// The path of its packets, and the means to change it.
     pub path: PathHandle,
-    /// Where it proved to be by the handshake.
+    /// The peer's address, proven by the handshake.
     pub proved: SocketAddr,
 }
 
-/// What happens to peers.
+/// A change of the connection with a peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PeerEvent {
-    /// A connection is in use. Sent after the callback returned.
+    /// A connection is in use. Sent after [`OnEstablished`] returned.
     Up(NodeId),
-    /// It ended, and why. A connection replaced by a newer one sends `Down`, then `Up`.
+    /// The connection has ended, for this reason. A connection replaced by a newer one sends `Down`, then `Up`.
     Down(NodeId, Failure),
-    /// A node that this one dialed has no place for it: it refused as `busy`. It still answers questions
+    /// A node that this one dialed at `address` is full: it refused with `busy`. It still answers questions
     /// ([`crate::query`]).
-    Full {
-        /// Which.
-        node: NodeId,
-        /// Where it answered.
-        address: SocketAddr,
-        /// Who knew it.
-        source: Source,
-    },
+    Full { node: NodeId, address: SocketAddr, source: Source },
 }
 
 /// Called once for each connection kept, on the runtime that [`Peers::bind`] was called on; must not block. It returns
 /// before [`Peers::connect`] does for that connection.
 pub type OnEstablished = Arc<dyn Fn(Established) + Send + Sync>;
 
-/// Called once for each query connection that comes, on the same runtime; must not block. The peer is not blocked.
+/// Called once for each incoming query connection of a peer that is neither blocked nor banned, on the same runtime;
+/// must not block.
 pub type OnQuery = Arc<dyn Fn(Link) + Send + Sync>;

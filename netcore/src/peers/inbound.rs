@@ -1,11 +1,12 @@
-//! Connections as they come: handshakes accepted, one connection a pair kept and told of, its end noticed.
+//! The life of a connection: the incoming handshake, the tie-break, the announcement to the rest of the node, and its
+//! end.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use polypeer_engine::peers::dial_error::DialError;
-use polypeer_engine::peers::handshake_gate::{Answer, Turned};
+use polypeer_engine::peers::handshake_gate::{Answer, HandshakeLimit};
 use polypeer_engine::peers::manager::{Ending, Refusal};
 use polypeer_engine::peers::table::Verdict;
 use polypeer_engine::socket_address::plain;
@@ -21,7 +22,7 @@ use crate::clock;
 use crate::transport::path::Watching;
 use crate::transport::{Link, Purpose, Route};
 
-/// For a stranger's handshake.
+/// Timeout of an incoming handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long the path of an ended connection is kept for its last packets.
 const LINGER: Duration = Duration::from_secs(3);
@@ -30,7 +31,7 @@ impl Shared {
     pub(super) async fn accept_all(self: Arc<Self>) {
         while let Some(incoming) = self.transport.incoming().await {
             let from = plain(incoming.remote_address());
-            let half_open = match self.knock(from, incoming.remote_address_validated()) {
+            let half_open = match self.admit_handshake(from, incoming.remote_address_validated()) {
                 Answer::Begin => HalfOpen { shared: Arc::clone(&self), ip: from.ip() },
                 Answer::Prove => {
                     incoming.retry().ok();
@@ -51,8 +52,8 @@ impl Shared {
                     }
                     Ok(Err(error)) => shared.handshake_failed(from, &error),
                     Err(_) => {
-                        shared.lock().turned_away.unfinished += 1;
-                        tracing::debug!(%from, "incoming connection took too long");
+                        shared.lock().handshakes.unfinished += 1;
+                        tracing::debug!(%from, "incoming handshake timed out");
                     }
                 }
                 drop(half_open);
@@ -60,7 +61,7 @@ impl Shared {
         }
     }
 
-    /// Hands a query connection on, unless nothing is to be had to do with the peer.
+    /// Passes a query connection on, or refuses it if the peer is blocked or banned.
     fn answer_questions(&self, link: Link) {
         let refused = match (self.is_stopping(), self.check(&link.node), self.on_query.get()) {
             (true, ..) => ErrorCode::ShuttingDown,
@@ -71,41 +72,41 @@ impl Shared {
         close(&link.connection, refused);
     }
 
-    /// Whether to begin a handshake with somebody at `from`; what is not begun is counted.
-    fn knock(&self, from: SocketAddr, proven: bool) -> Answer {
+    /// Decides about an incoming handshake from `from`, and counts one that is not begun.
+    fn admit_handshake(&self, from: SocketAddr, proven: bool) -> Answer {
         let state = &mut *self.lock();
-        let answer = state.doors.knock(Instant::now(), from.ip(), proven, state.manager.marks());
+        let answer = state.handshake_gate.admit(Instant::now(), from.ip(), proven, state.manager.marks());
         match answer {
             Answer::Begin => {}
-            Answer::Prove => state.turned_away.to_prove += 1,
-            Answer::Refuse(Turned::Rate) => {
-                state.turned_away.rate += 1;
-                state.offenders.add(clock::unix(), None, Some(from), "handshakes over the rate");
+            Answer::Prove => state.handshakes.to_prove += 1,
+            Answer::Refuse(HandshakeLimit::Rate) => {
+                state.handshakes.rate += 1;
+                state.offenders.add(clock::unix(), None, Some(from), "handshakes over the rate limit");
             }
-            Answer::Refuse(Turned::HostHalfOpen) => {
-                state.turned_away.half_open += 1;
-                state.offenders.add(clock::unix(), None, Some(from), "handshakes begun and not finished");
+            Answer::Refuse(HandshakeLimit::HostHalfOpen) => {
+                state.handshakes.half_open += 1;
+                state.offenders.add(clock::unix(), None, Some(from), "too many unfinished handshakes");
             }
-            Answer::Refuse(Turned::HalfOpen) => state.turned_away.half_open += 1,
+            Answer::Refuse(HandshakeLimit::HalfOpen) => state.handshakes.half_open += 1,
         }
         answer
     }
 
-    /// A handshake came to nothing, by the fault of whoever began it: it has no key, or not the one it shows.
+    /// Counts an incoming handshake that failed; the host is an offender if what it sent is the reason.
     fn handshake_failed(&self, from: SocketAddr, error: &DialError) {
         tracing::debug!(%from, %error, "incoming connection failed");
         let state = &mut *self.lock();
         match error {
             DialError::OtherProtocol { .. } => {
-                state.turned_away.failed += 1;
+                state.handshakes.failed += 1;
                 state.offenders.add(clock::unix(), None, Some(from), "handshake failed");
             }
-            _ => state.turned_away.unfinished += 1,
+            _ => state.handshakes.unfinished += 1,
         }
     }
 
-    /// Agrees with the peer on keeping this connection, then puts it to use. The error is what a dial's trace shows;
-    /// `Refused` with `superseded`: another connection is the one kept.
+    /// Runs the tie-break on a new connection and, if it is kept, puts it to use. The error is for the trace of a dial;
+    /// `Refused` with `superseded` means that another connection is kept.
     pub(super) async fn settle(self: &Arc<Self>, link: Link, side: Side, source: Source) -> Result<(), DialError> {
         let node = link.node;
         let (tag, admission) = self.enter(&link, side).map_err(|(code, reason)| {
@@ -152,7 +153,7 @@ impl Shared {
                 if let Some((number, replaced)) = kept {
                     let mut state = self.lock();
                     if state.table.ended(&node, number, random_tag()) && replaced.is_some() {
-                        // The one it took the place of is what the manager holds; nobody else ends that any more.
+                        // The manager still holds the connection that this one replaced; nobody else reports its end.
                         state.manager.down(clock::now(), &node, Ending::Lost);
                     }
                     drop(state);
@@ -171,7 +172,8 @@ impl Shared {
         outcome
     }
 
-    /// Whether to talk to the other end at all: the tag for this pair, and the place taken by an incoming connection.
+    /// Checks whether a connection may enter the tie-break. Returns this side's tag and, for an incoming connection,
+    /// the number of its admission; or the code and reason with which to refuse.
     fn enter(&self, link: &Link, side: Side) -> Result<(u64, Option<u64>), (ErrorCode, &'static str)> {
         let (node, now) = (link.node, clock::now());
         let plainly = |code: ErrorCode| (code, code.text());
@@ -186,7 +188,7 @@ impl Shared {
             Side::Dialer => state.manager.check(&node, now).map(|()| None),
             Side::Acceptor => state.manager.admit(now, node, link.path.route().address().ip()).map(Some),
         };
-        // It may be that somebody is let go for it.
+        // The manager may disconnect another peer for it.
         self.manager_changed.notify_one();
         let admission = admission.map_err(refusal)?;
         match state.table.enter(node, random_tag()) {
@@ -200,7 +202,7 @@ impl Shared {
         }
     }
 
-    /// Tells everybody of a connection that both sides keep.
+    /// Announces a connection that both sides keep: to the callback, the manager, waiting callers and listeners.
     fn establish(self: &Arc<Self>, link: &Link, side: Side, source: Source, number: u64, replaced: Option<Live>) {
         let node = link.node;
         self.drop_replaced(&node, replaced);
@@ -225,10 +227,10 @@ impl Shared {
                 .book()
                 .get(&node)
                 .and_then(|entry| entry.addresses.iter().map(|known| known.source).min());
-            // One that was found and dialed first is found nevertheless.
+            // A found node that dialed first counts for the source that found it.
             state.note_found(if source == Source::Incoming { known.unwrap_or(source) } else { source });
             if let Some(dial) = state.dials.get(&node) {
-                // Full only if it has not looked for a long time, and then it will end by itself.
+                // The queue is full only if the dial has not read it for long; such a dial ends by itself.
                 dial.try_send(DialMessage::Connected).ok();
             }
             (state.table.ready(&node, number), state.manager.book().is_blocked(&node))
@@ -242,21 +244,21 @@ impl Shared {
         let watching = (side == Side::Dialer).then(|| link.path.watch());
         self.spawn(move |shared| shared.watch(link, number, watching));
         if blocked {
-            // The operator was faster than the peer.
+            // The operator has blocked the peer in the meantime.
             self.cut_off(&node);
         }
     }
 
-    /// Ends the connection that another one took the place of; its peer has lost it already.
+    /// Closes a connection that another one has replaced; the peer has lost it already.
     fn drop_replaced(&self, node: &NodeId, replaced: Option<Live>) {
         let Some(Live { link, .. }) = replaced else { return };
         self.count(node, &link.connection);
         close(&link.connection, ErrorCode::Superseded);
-        let failure = Failure::new(ErrorCode::ConnectionLost, format!("{node} connected anew"));
+        let failure = Failure::new(ErrorCode::ConnectionLost, format!("{node} has opened a new connection"));
         self.events.send(PeerEvent::Down(*node, failure)).ok();
     }
 
-    /// Waits for the end of a connection and tells of it.
+    /// Waits for the end of a connection and reports it.
     async fn watch(self: Arc<Self>, link: Link, number: u64, watching: Option<Watching>) {
         let reason = link.connection.closed().await;
         drop(watching);
@@ -272,13 +274,13 @@ impl Shared {
         if was_live {
             self.count(&node, &link.connection);
             self.manager_changed.notify_one();
-            self.events.send(PeerEvent::Down(node, why(&reason))).ok();
+            self.events.send(PeerEvent::Down(node, end_failure(&reason))).ok();
         }
         tokio::time::sleep(LINGER).await;
         link.path.release();
     }
 
-    /// Adds the bytes of an ended connection to its peer's.
+    /// Adds the bytes of an ended connection to the totals of its peer.
     fn count(&self, node: &NodeId, connection: &Connection) {
         let stats = connection.stats();
         let mut state = self.lock();
@@ -292,7 +294,7 @@ impl Shared {
     }
 }
 
-/// A handshake under way; over when dropped.
+/// A handshake in progress; its drop tells the handshake gate that it is over.
 struct HalfOpen {
     shared: Arc<Shared>,
     ip: IpAddr,
@@ -300,22 +302,22 @@ struct HalfOpen {
 
 impl Drop for HalfOpen {
     fn drop(&mut self) {
-        self.shared.lock().doors.ended(self.ip);
+        self.shared.lock().handshake_gate.ended(self.ip);
     }
 }
 
-/// What a peer is told that is not wanted.
+/// The code and reason with which a connection is refused.
 fn refusal(refusal: Refusal) -> (ErrorCode, &'static str) {
     match refusal {
         Refusal::Blocked => (ErrorCode::Blocked, ErrorCode::Blocked.text()),
-        Refusal::Banned { .. } => (ErrorCode::PeerMisbehaved, "refused for a while"),
-        Refusal::Host => (ErrorCode::Busy, "too many connections with this address"),
+        Refusal::Banned { .. } => (ErrorCode::PeerMisbehaved, "banned for a while"),
+        Refusal::Host => (ErrorCode::Busy, "too many connections with this host"),
         Refusal::Subnet => (ErrorCode::Busy, "too many connections with this subnet"),
         Refusal::Full => (ErrorCode::Busy, "too many peers"),
     }
 }
 
-/// Whether the end of a connection was an accident.
+/// Whether a connection ended on purpose or by accident.
 fn ending(reason: &ConnectionError) -> Ending {
     let codes = [ErrorCode::Busy, ErrorCode::Blocked, ErrorCode::PeerMisbehaved, ErrorCode::Refused];
     let let_go = match reason {
@@ -325,11 +327,11 @@ fn ending(reason: &ConnectionError) -> Ending {
         }
         _ => false,
     };
-    if let_go { Ending::LetGo } else { Ending::Lost }
+    if let_go { Ending::Deliberate } else { Ending::Lost }
 }
 
-/// The end of a connection, as a failure.
-fn why(reason: &ConnectionError) -> Failure {
+/// The failure that reports the end of a connection.
+fn end_failure(reason: &ConnectionError) -> Failure {
     match reason {
         ConnectionError::ApplicationClosed(close) => match u32::try_from(close.error_code.into_inner()) {
             Ok(code) if ErrorCode::from_number(code).is_some() => {

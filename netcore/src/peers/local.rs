@@ -1,11 +1,11 @@
-//! The addresses others may reach this node at, as far as this machine can tell: what a ticket lists.
+//! The addresses of this node, as far as this machine can tell: those that a ticket lists and that peers are told.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use polypeer_engine::address::Zone;
 use polypeer_ipc_protocol::limits::MAX_TICKET_ADDRESSES;
 
-/// The addresses that `bound` sockets are reached at, best first: a wildcard stands for those of all interfaces.
+/// The addresses at which `bound` sockets can be reached, best first: a wildcard stands for those of all interfaces.
 pub(super) fn addresses(bound: &[SocketAddr]) -> Vec<SocketAddr> {
     let interfaces: Vec<IpAddr> = match if_addrs::get_if_addrs() {
         Ok(interfaces) => interfaces.into_iter().map(|interface| interface.ip()).collect(),
@@ -17,7 +17,8 @@ pub(super) fn addresses(bound: &[SocketAddr]) -> Vec<SocketAddr> {
     spread(bound, &interfaces)
 }
 
-/// Those of `addresses` to tell a peer at `peer`, which sees this node at `own`; of public ones only those that are `known`.
+/// Those of `addresses` that a peer at `peer`, which sees this node at `own`, is told; of public ones only those that
+/// are `known`.
 pub(super) fn told(
     mut addresses: Vec<SocketAddr>,
     peer: IpAddr,
@@ -45,7 +46,7 @@ fn spread(bound: &[SocketAddr], interfaces: &[IpAddr]) -> Vec<SocketAddr> {
     }
     // Another machine cannot use a link-local address without knowing its own interface.
     all.retain(|address| !is_link_local(address.ip()));
-    // Loopback is for nodes of this machine, when there is nothing else.
+    // Loopback addresses are listed only if there are no others.
     if all.iter().any(|address| !address.ip().is_loopback()) {
         all.retain(|address| !address.ip().is_loopback());
     }
@@ -62,7 +63,7 @@ fn is_link_local(ip: IpAddr) -> bool {
     }
 }
 
-/// Public addresses first, then private IPv4, then private IPv6.
+/// The sort key: public addresses first, then private IPv4, then private IPv6.
 fn rank(ip: IpAddr) -> u8 {
     let private = match ip {
         IpAddr::V4(v4) => v4.is_private() || v4.is_loopback(),

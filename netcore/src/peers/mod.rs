@@ -1,12 +1,12 @@
-//! Who this node is connected to, and how it gets there: one connection per pair, dials, remembered peers, blocks.
+//! The connections to peers: dials, incoming connections, the tie-break, remembered and blocked peers.
 //!
-//! The gateway holds [`Peers`] and asks it for connections; each new one is handed to it once, through the callback
-//! given to [`Peers::bind`]. Below, [`crate::transport`] makes single attempts. [`polypeer_engine::peers`] decides; `connect`,
-//! `inbound`, `effects` and `operator` drive it through `state`: one lock around all state, never held across an await, and
-//! tasks on the caller's runtime; the endpoint has its own thread.
+//! The node holds [`Peers`] and asks it for connections; it gets each new one once, through the callback given to
+//! [`Peers::bind`]. Below, [`crate::transport`] makes single attempts. [`polypeer_engine::peers`] decides; `connect`,
+//! `inbound`, `effects` and `operator` drive it through `state`: one lock around all state, which is never held across
+//! an await, and tasks on the caller's runtime. The endpoint has its own thread.
 //!
-//! Before anything else each connection carries the exchange of `tie_break` on its first bidirectional stream: by the
-//! time the callback sees a connection that stream is used up, and the other node has agreed to keep the connection.
+//! Each connection begins with the exchange of `tie_break` on its first bidirectional stream. When the callback gets a
+//! connection, that stream is used up, and the other node has agreed to keep the connection.
 
 mod config;
 mod connect;
@@ -45,19 +45,19 @@ pub use event::{Established, OnEstablished, OnQuery, PeerEvent};
 use state::Shared;
 use store::Store;
 
-/// Events kept for a slow listener; one that misses some is told how many (`RecvError::Lagged`) and can read
+/// Most events queued for a slow listener. One that misses events gets their number (`RecvError::Lagged`) and can read
 /// [`Peers::records`] instead.
 const MAX_EVENTS: usize = 1024;
 
-/// A handle to all of it; cheap to clone. When the last one is dropped everything stops, without the goodbyes of
-/// [`Peers::close`].
+/// A handle to the connections to peers; cheap to clone. When the last one is dropped, all tasks stop, without the
+/// orderly end of [`Peers::close`].
 #[derive(Clone)]
 pub struct Peers {
     shared: Arc<Shared>,
     _owner: Arc<Owner>,
 }
 
-/// Stops the tasks, which hold `Shared` themselves, when the last handle is gone.
+/// Stops the tasks, which hold `Shared` themselves, when the last handle is dropped.
 struct Owner(Arc<Shared>);
 
 impl Drop for Owner {
@@ -66,7 +66,7 @@ impl Drop for Owner {
     }
 }
 
-/// Says that a connection is in use; see [`Peers::keep`].
+/// A use of a connection, until it is dropped; see [`Peers::keep`].
 #[must_use = "dropped, it keeps nothing"]
 pub struct Keep {
     shared: Arc<Shared>,
@@ -94,8 +94,8 @@ impl std::fmt::Debug for Keep {
 }
 
 impl Peers {
-    /// Binds the sockets and loads what is remembered. Accepts and dials nothing before [`Self::open`]. Must be called
-    /// within the runtime that the node's tasks are to run on.
+    /// Binds the sockets and loads the remembered peers. Accepts and dials nothing before [`Self::open`]. Must be
+    /// called within the runtime on which the node's tasks are to run.
     pub async fn bind(config: PeersConfig, on_established: OnEstablished) -> Result<Self, StartError> {
         let default = [SocketAddr::from(([0, 0, 0, 0], DEFAULT_PORT)), SocketAddr::from(([0u16; 8], DEFAULT_PORT))];
         let listen = if config.listen.is_empty() { default.as_slice() } else { &config.listen };
@@ -110,23 +110,24 @@ impl Peers {
         Ok(Self { _owner: Arc::new(Owner(Arc::clone(&shared))), shared })
     }
 
-    /// Says who answers query connections, once; without, they are refused.
+    /// Sets the callback for query connections, once. Without one they are refused.
     pub fn answer_queries(&self, on_query: OnQuery) {
         let _ = self.shared.on_query.set(on_query);
     }
 
-    /// Starts accepting, and dialing remembered peers.
+    /// Starts to accept connections and to dial remembered peers.
     pub fn open(&self) {
         self.shared.open();
     }
 
-    /// This node.
+    /// This node's id.
     pub fn node(&self) -> NodeId {
         self.shared.me
     }
 
-    /// The connection with `node`, made if there is none: at `hints`, which the operator, a plugin or a ticket named, and wherever
-    /// else it is known to be. All callers share one dial; giving up on waiting does not end it.
+    /// Returns the connection with `node`, or dials it if there is none: at `hints`, which the operator, a plugin or a
+    /// ticket named, and at all other known addresses. All callers share one dial, which goes on when a caller stops
+    /// waiting.
     ///
     /// Fails with `unknown peer` (no address), `unreachable`, `blocked`, `timed out` (at `deadline`), `busy` (too many
     /// peers or callers), `bad argument` (this very node) or `shutting down`.
@@ -139,7 +140,7 @@ impl Peers {
         self.connect_as(node, hints, Source::Ticket, deadline).await
     }
 
-    /// [`Self::connect`] for hints that `source` named: who it is believed to be by depends on that.
+    /// [`Self::connect`] for hints that `source` named; the connection counts for that source.
     pub async fn connect_as(
         &self,
         node: NodeId,
@@ -163,76 +164,79 @@ impl Peers {
         self.shared.lock().table.live(node).map(|live| live.link.connection.clone())
     }
 
-    /// Where `node`, whose packets come from `ip`, says it can be reached. Only addresses of zones that are told there are
-    /// believed: another machine's loopback is ours, and a stranger's private network is not.
+    /// Adds addresses that `node`, whose packets come from `ip`, says of itself. Only those of zones that a peer at
+    /// `ip` may be told are used: a loopback address would mean this machine, and a private one of a public peer
+    /// another network.
     pub fn learned(&self, node: NodeId, ip: IpAddr, addresses: &[SocketAddr]) {
         self.shared.learned(node, addresses, |zone| zone.is_told_to(Zone::of(ip)));
     }
 
-    /// Where `node` can be reached by its own signature, which was looked up and judged already: all but loopback is
-    /// believed.
+    /// Adds addresses of `node` from its address record, which was looked up and checked; all but loopback ones are
+    /// used.
     pub fn located(&self, node: NodeId, addresses: &[SocketAddr]) {
         self.shared.learned(node, addresses, |zone| zone != Zone::Loopback);
     }
 
-    /// `node` may be at `addresses`, as `source` says: dials it if that is useful now, or keeps it in mind for later.
+    /// Adds unverified `addresses` of `node`, which `source` named. The manager dials the node now or later, or not at
+    /// all.
     pub fn found(&self, node: NodeId, addresses: &[SocketAddr], source: Source) {
         self.shared.found(node, addresses, source);
     }
 
-    /// Connects to whoever is at `address`, an address that `source` named without saying whose it is. Returns who that
-    /// is, if the connection is kept, or if there was one already.
+    /// Connects to the node at `address`, which `source` named without a node id. Returns its id if the connection is
+    /// kept, or if there was one already.
     pub async fn dial_seed(&self, address: SocketAddr, source: Source) -> Result<NodeId, DialError> {
         self.shared.dial_seed(address, source).await
     }
 
-    /// Everybody connected now.
+    /// All connected peers.
     pub fn connected(&self) -> Vec<NodeId> {
         self.shared.lock().table.connected().map(|(node, _)| *node).collect()
     }
 
-    /// How the connection with `node` came about, and where its packets come from now.
-    pub fn came(&self, node: &NodeId) -> Option<(Source, SocketAddr)> {
-        self.shared.came(node)
+    /// The source that led to the connection with `node`, and the address that its packets come from now.
+    pub fn provenance(&self, node: &NodeId) -> Option<(Source, SocketAddr)> {
+        self.shared.provenance(node)
     }
 
-    /// How many peers are known from earlier connections, or why that cannot be said.
+    /// The number of remembered peers that are not blocked, or the problem of the peer store.
     pub fn remembered(&self) -> Result<usize, String> {
         self.shared.remembered()
     }
 
-    /// How many connections `source` led to, and when the last was made.
+    /// The number of connections that `source` led to, and when the last one was made.
     pub fn found_by(&self, source: Source) -> Option<(u64, Instant)> {
         self.shared.lock().found.get(&source).copied()
     }
 
-    /// Keeps the connection with `node`, present or next, from being let go for as long as the result lives.
+    /// Marks the connection with `node`, present or future, as in use for as long as the result lives: it is not
+    /// disconnected to make room or as unused.
     pub fn keep(&self, node: NodeId) -> Keep {
         Keep::new(&self.shared, node)
     }
 
-    /// `node` did something good or bad. Bad enough, it is cut off and refused for a while.
+    /// Adds `event` to the score of `node`. A peer whose score falls too low is banned.
     pub fn score(&self, node: NodeId, event: ScoreEvent) {
         self.shared.score(node, event, None, None);
     }
 
-    /// `node` broke the protocol: `reason` is for the operator. The caller ends the connection.
+    /// `node` breached the protocol; the operator reads `reason`. The caller must end the connection.
     pub fn misbehaved(&self, node: NodeId, reason: &str) {
         self.shared.score(node, ScoreEvent::Misbehaved, Some(reason), None);
     }
 
-    /// The same of a node that need not be connected: its packets came from `address`.
+    /// [`Self::misbehaved`] for a node that need not be connected; its packets came from `address`.
     pub fn misbehaved_at(&self, node: NodeId, address: SocketAddr, reason: &str) {
         self.shared.score(node, ScoreEvent::Misbehaved, Some(reason), Some(plain(address)));
     }
 
-    /// Fails when nothing is to be had to do with `node`: `blocked`, or `peer misbehaved` while it is banned.
+    /// Fails with `blocked` if `node` is blocked, and with `peer misbehaved` while it is banned.
     pub fn check(&self, node: &NodeId) -> Result<(), Failure> {
         self.shared.check(node)
     }
 
-    /// Keeps `node` connected whatever the marks say, also after a restart, or stops doing so. Fails with `busy` when
-    /// hundreds are protected already, with `bad argument` for this very node, and as [`Self::block`] does.
+    /// Protects `node` or ends its protection, also for later runs. Fails with `busy` if the limit of protected nodes
+    /// is reached, with `bad argument` for this node itself, and otherwise like [`Self::block`].
     pub async fn protect(&self, node: NodeId, protected: bool) -> Result<(), Failure> {
         self.shared.protect(node, protected).await
     }
@@ -247,9 +251,9 @@ impl Peers {
         Ticket { node: self.shared.me, addresses }
     }
 
-    /// Where a peer at `ip`, which sees this node at `own`, may try to reach it: those of the ticket that mean something to
-    /// it. Of public ones it is told those that peers have dialed back, those the operator listens on by name, and `own`,
-    /// which it knows: others would show which lines and tunnels a machine has.
+    /// The addresses of this node that a peer at `ip`, which sees this node at `own`, is told: those of the ticket that
+    /// are valid for it. Of public ones it is told those that peers have dialed back, those on which the operator
+    /// listens explicitly, and `own`, which it knows. Others would reveal this machine's lines and tunnels.
     pub(crate) fn addresses_for(&self, ip: IpAddr, own: Option<IpAddr>) -> Vec<SocketAddr> {
         let confirmed = self.shared.lock().confirmed.clone();
         let bound = self.shared.transport.local_addresses();
@@ -259,44 +263,45 @@ impl Peers {
         local::told(self.ticket().addresses, ip, own, known)
     }
 
-    /// Public addresses of this node that peers have dialed back, perhaps none of this machine's own.
+    /// Sets the public addresses at which peers have dialed this node back; behind a NAT they are not this machine's
+    /// own.
     pub(crate) fn set_confirmed(&self, addresses: Vec<SocketAddr>) {
         self.shared.lock().confirmed = addresses;
     }
 
-    /// All peers: connected, known and blocked. `protocols` is left for the caller to fill in.
+    /// All peers: connected, known and blocked. The caller fills in `protocols`.
     pub fn records(&self) -> Vec<PeerRecord> {
         self.shared.records()
     }
 
-    /// The network side's state.
+    /// The part of the status that concerns peers.
     pub fn status(&self) -> NetStatus {
         self.shared.status()
     }
 
-    /// Cuts `node` off for good: ends its connection, refuses it in both directions, also after a restart. Fails with
-    /// `busy` when thousands are blocked already, and with `internal error` when the block holds, but could not be
-    /// written to the peer store. The same is true of the next two.
+    /// Blocks `node`: disconnects it and refuses it in both directions, also after a restart. Fails with `busy` if
+    /// there is no room for one more blocked node, and with `internal error` if the block holds, but could not be
+    /// written to the peer store. The latter is true of the next two, too.
     pub async fn block(&self, node: NodeId) -> Result<(), Failure> {
         self.shared.block(node).await
     }
 
-    /// Undoes [`Self::block`].
+    /// Lifts a block and a ban of `node`.
     pub async fn unblock(&self, node: NodeId) -> Result<(), Failure> {
         self.shared.unblock(node).await
     }
 
-    /// Ends the connection with `node` and drops all that is remembered of it, but a block.
+    /// Disconnects `node` and deletes all that is remembered of it, except a block.
     pub async fn forget(&self, node: NodeId) -> Result<(), Failure> {
         self.shared.forget(node).await
     }
 
-    /// Likely causes why `node` was not reached, ranked, then the trace, one line an attempt.
+    /// Likely causes why `node` is not connected, the most telling first; and its trace, one line per attempt.
     pub fn explain(&self, node: NodeId) -> (Vec<Cause>, Vec<String>) {
         self.shared.explain(&node)
     }
 
-    /// What happens from now on.
+    /// A receiver of all events from now on.
     pub fn events(&self) -> broadcast::Receiver<PeerEvent> {
         self.shared.events.subscribe()
     }
@@ -306,13 +311,14 @@ impl Peers {
         &self.shared.transport
     }
 
-    /// Tells all peers, ends everything, returns when they were told or at `deadline`.
+    /// Disconnects all peers with `shutting down`, stops all tasks and writes the peer store; returns when that is
+    /// done, at the latest at `deadline`.
     pub async fn close(&self, deadline: Instant) {
         self.shared.stop();
         let code = ErrorCode::ShuttingDown;
         let limit = deadline.saturating_duration_since(Instant::now());
         self.shared.transport.close(code.number(), code.text().as_bytes(), limit).await;
-        // Whoever did so all the time was stopped, perhaps before it saw the latest.
+        // The task that writes changes was stopped, perhaps before it saw the latest ones.
         self.shared.write_changed();
         let limit = deadline.saturating_duration_since(Instant::now());
         tokio::time::timeout(limit, self.shared.flush()).await.ok();

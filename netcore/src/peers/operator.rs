@@ -1,4 +1,4 @@
-//! What the operator asks for and wants to know: blocks, forgetting, lists and states.
+//! The operator's requests: to block, unblock, protect and forget peers, and to read lists, causes and status.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -75,13 +75,13 @@ impl Shared {
         self.write(node, entry).await
     }
 
-    /// Returns when what was to be written is written.
+    /// Returns when all queued changes are written.
     pub(super) async fn flush(&self) {
         self.store.flush().await;
     }
 
-    /// Writes what is known of `node` now, and waits for the disk. Without a usable store, which the status tells of,
-    /// the change holds until the process ends.
+    /// Writes the entry of `node` now, or removes it, and waits for the disk. If the store is not usable, which is a
+    /// warning in the status, the change holds until the process ends.
     async fn write(&self, node: NodeId, entry: Option<Entry>) -> Result<(), Failure> {
         let result = match entry {
             Some(entry) => self.store.put_now(node, entry).await,
@@ -105,13 +105,13 @@ impl Shared {
     pub(super) fn explain(&self, node: &NodeId) -> (Vec<Cause>, Vec<String>) {
         let state = self.lock();
         let mut causes = state.traces.causes(node);
-        let remedy = format!("if that is not wanted any more, run: polypeer peers unblock {node}");
+        let remedy = format!("to lift that, run: polypeer peers unblock {node}");
         match state.manager.check(node, clock::now()) {
             Err(Refusal::Blocked) => {
                 causes.insert(0, Cause { cause: "the peer is blocked on this node".into(), remedy });
             }
             Err(Refusal::Banned { seconds }) => {
-                let cause = format!("the peer did harm, and this node refuses it for {seconds} s more");
+                let cause = format!("the peer is banned on this node for {seconds} s more: its score fell too low");
                 causes.insert(0, Cause { cause, remedy });
             }
             _ => {}
@@ -144,15 +144,15 @@ impl Shared {
 }
 
 impl State {
-    /// What was counted here and, as `others`, elsewhere.
+    /// All counters of the status: those of handshakes and of the manager, and `others`.
     fn counters(&self, others: &[(&str, u64)]) -> Vec<(String, u64)> {
-        let turned = &self.turned_away;
+        let handshakes = &self.handshakes;
         let handshakes = [
-            ("handshakes_asked_for_proof", turned.to_prove),
-            ("refused_handshake_rate", turned.rate),
-            ("refused_half_open", turned.half_open),
-            ("handshakes_failed", turned.failed),
-            ("handshakes_unfinished", turned.unfinished),
+            ("handshakes_asked_for_proof", handshakes.to_prove),
+            ("refused_handshake_rate", handshakes.rate),
+            ("refused_half_open", handshakes.half_open),
+            ("handshakes_failed", handshakes.failed),
+            ("handshakes_unfinished", handshakes.unfinished),
         ];
         let handshakes = handshakes.into_iter().filter(|(_, count)| *count > 0);
         let named = others.iter().copied().chain(handshakes).map(|(name, count)| (name.to_owned(), count));

@@ -1,6 +1,6 @@
-//! The state behind [`super::Peers`], and the tasks that use it. What happens to it is in files by what it is about:
-//! [`super::connect`] (getting a connection), [`super::inbound`] (having one), [`super::effects`] (what the manager
-//! decides), [`super::operator`] (the operator's wishes).
+//! The state behind [`super::Peers`], and its tasks. What changes it is in [`super::connect`] (requests for
+//! connections), [`super::inbound`] (their life), [`super::effects`] (the manager's actions) and [`super::operator`]
+//! (the operator's requests).
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use polypeer_engine::peers::book::Book;
-use polypeer_engine::peers::handshake_gate::Doors;
+use polypeer_engine::peers::handshake_gate::HandshakeGate;
 use polypeer_engine::peers::manager::Manager;
 use polypeer_engine::peers::offenders::Offenders;
 use polypeer_engine::peers::table::Table;
@@ -26,7 +26,7 @@ use crate::clock;
 use crate::random;
 use crate::transport::{Link, Transport};
 
-/// Somebody who waits for a connection.
+/// The sender for the answer to a caller that waits for a connection.
 pub(super) type Waiter = oneshot::Sender<Result<Connection, Failure>>;
 
 /// A connection in use.
@@ -37,45 +37,48 @@ pub(super) struct Live {
     pub(super) source: Source,
 }
 
-/// What a running dial is told.
+/// A message to a dial in progress.
 #[derive(Debug)]
 pub(super) enum DialMessage {
-    /// More places to try.
+    /// Further addresses to try.
     More(Vec<SocketAddr>),
     /// A connection with that peer is in use.
     Connected,
 }
 
-/// What [`Shared::begin`] gives a caller.
+/// The result of [`Shared::begin`]: a connection, or a receiver for one.
 pub(super) enum Begun {
     Live(Connection),
     Wait(oneshot::Receiver<Result<Connection, Failure>>),
 }
 
-/// Handshakes that brought no connection, by why.
+/// Counters of incoming handshakes that led to no connection.
 #[derive(Debug, Default)]
-pub(super) struct TurnedAway {
-    /// Asked for proof of the address first.
+pub(super) struct HandshakeCounts {
+    /// Asked to prove the address first.
     pub(super) to_prove: u64,
+    /// Refused by a rate limit.
     pub(super) rate: u64,
+    /// Refused because too many were in progress.
     pub(super) half_open: u64,
-    /// Begun, and ended by what their beginner sent.
+    /// Begun, and failed because of what the other end sent.
     pub(super) failed: u64,
-    /// Begun, and given up by their beginner.
+    /// Begun, and not finished by the other end.
     pub(super) unfinished: u64,
 }
 
-/// Everything that changes, under one lock.
+/// All mutable state, under one lock.
 pub(super) struct State {
     pub(super) table: Table<Live, Waiter>,
     pub(super) manager: Manager,
-    pub(super) doors: Doors,
-    pub(super) turned_away: TurnedAway,
+    pub(super) handshake_gate: HandshakeGate,
+    pub(super) handshakes: HandshakeCounts,
     pub(super) offenders: Offenders,
     pub(super) traces: Traces,
     pub(super) dials: HashMap<NodeId, mpsc::Sender<DialMessage>>,
     /// UDP bytes of ended connections, sent and received; only for nodes in the book.
     pub(super) totals: HashMap<NodeId, (u64, u64)>,
+    /// Connections that each source led to, and when the last one was made.
     pub(super) found: HashMap<Source, (u64, Instant)>,
     pub(super) warnings: Vec<String>,
     /// Public addresses that peers have dialed back.
@@ -104,7 +107,7 @@ impl Shared {
         loaded: Loaded,
     ) -> Self {
         let mut book = Book::default();
-        // The most recently seen come first and are kept first.
+        // The store lists the most valuable and most recent peers first. They are restored last, so that they stay.
         for (node, entry) in loaded.peers.into_iter().rev() {
             if config.remembered || entry.blocked || entry.protected {
                 book.restore(node, entry);
@@ -116,8 +119,8 @@ impl Shared {
         let state = State {
             table: Table::default(),
             manager,
-            doors: Doors::default(),
-            turned_away: TurnedAway::default(),
+            handshake_gate: HandshakeGate::default(),
+            handshakes: HandshakeCounts::default(),
             offenders: Offenders::default(),
             traces: Traces::default(),
             dials: HashMap::new(),
@@ -156,7 +159,7 @@ impl Shared {
         self.spawn(Self::follow_moves);
     }
 
-    /// Runs `task` until it ends or everything stops.
+    /// Runs `task` until it ends or [`Self::stop`] is called.
     pub(super) fn spawn<F, T>(self: &Arc<Self>, task: F)
     where
         F: FnOnce(Arc<Self>) -> T,
@@ -172,7 +175,7 @@ impl Shared {
         });
     }
 
-    /// Ends all tasks; those who wait for a connection are told.
+    /// Ends all tasks; callers that wait for a connection get `shutting down`.
     pub(super) fn stop(&self) {
         self.stopping.send_replace(true);
         let mut state = self.lock();
@@ -197,17 +200,17 @@ impl State {
     }
 }
 
-/// Ends a connection with a code both sides understand.
+/// Closes a connection with `code` and its usual text.
 pub(super) fn close(connection: &Connection, code: ErrorCode) {
     close_with(connection, code, code.text());
 }
 
-/// The same, with a reason of its own.
+/// Closes a connection with `code` and another reason.
 pub(super) fn close_with(connection: &Connection, code: ErrorCode, reason: &str) {
     connection.close(VarInt::from_u32(code.number()), reason.as_bytes());
 }
 
-/// 64 bits nobody can guess.
+/// A random tag for the tie-break, which nobody can guess.
 pub(super) fn random_tag() -> u64 {
     u64::from_le_bytes(random::bytes())
 }

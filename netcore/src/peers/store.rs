@@ -1,10 +1,10 @@
-//! Remembered and blocked peers on disk: `peers.db` in the node's folder, SQLite in WAL mode.
+//! The peer store: remembered, blocked and protected peers on disk, in `peers.db` in the node's folder (SQLite, WAL
+//! mode).
 //!
-//! One thread owns the database; [`Store`] sends it what changed. What was written survives a crash; the last moments
-//! before a power cut may be lost, which costs a stale address and no more (`synchronous = NORMAL`). A damaged file is
-//! set aside and a fresh one begun; a file that cannot be used, and a disk that is full, leave the node running on what
-//! it has in memory. Each of these is a warning in the status. What could not be written is tried again with every later write, and at
-//! the end.
+//! One thread owns the database; [`Store`] sends it the changes. What is written survives a crash of the process; a
+//! power cut may lose the last moments (`synchronous = NORMAL`). A damaged file is set aside and a new one begun. With
+//! a file that cannot be used or a full disk the node runs on what it has in memory. Each of these is a warning in the
+//! status. Changes that could not be written are retried with every later write, and at the end.
 
 mod file;
 #[cfg(test)]
@@ -23,21 +23,19 @@ use tokio::sync::{mpsc, oneshot};
 use file::{OpenError, apply, open, set_aside};
 use unwritten::Unwritten;
 
-/// The file's name.
+/// The name of the store's file.
 pub const FILE: &str = "peers.db";
-/// Changes not yet written; a disk this far behind is as good as none, and the next changes are dropped with a warning.
+/// Most changes queued for the thread. A disk this far behind is as good as none; further changes are dropped, which is
+/// a warning in the status.
 const MAX_QUEUED: usize = 1024;
 
-/// Why a write did not happen.
+/// Why a change was not written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// The system or SQLite refused.
+    /// SQLite or the system failed.
     #[error("write the peer store: {reason}")]
-    Write {
-        /// What it said.
-        reason: String,
-    },
-    /// There is no usable file, or too much is queued.
+    Write { reason: String },
+    /// There is no usable file, or the store's thread has ended.
     #[error("write the peer store: it is not in use; see the warnings of polypeer status")]
     Unavailable,
 }
@@ -47,7 +45,7 @@ pub enum StoreError {
 enum Change {
     Put(NodeId, Entry),
     Remove(NodeId),
-    /// For the answer, and to try again what failed.
+    /// No change of its own: retries what failed, and answers.
     Nothing,
 }
 
@@ -59,7 +57,7 @@ impl Change {
         }
     }
 
-    /// Whether it is what the operator said about a peer.
+    /// Whether the operator has decided something about the peer: it is blocked or protected.
     fn is_of_operator(&self) -> bool {
         matches!(self, Self::Put(_, entry) if entry.blocked || entry.protected)
     }
@@ -70,25 +68,25 @@ struct Job {
     done: Option<oneshot::Sender<Result<(), StoreError>>>,
 }
 
-/// A handle to the thread; when it is dropped, what is queued is written and the thread ends.
+/// A handle to the store's thread. Its drop waits until all queued changes are written and the thread has ended.
 pub struct Store {
     jobs: Option<mpsc::Sender<Job>>,
     thread: Option<JoinHandle<()>>,
     problem: Arc<Mutex<Option<String>>>,
 }
 
-/// What [`Store::open`] found.
+/// The result of [`Store::open`].
 pub struct Loaded {
-    /// The store, which may be out of use.
+    /// The store, which may be unusable.
     pub store: Store,
-    /// What it held.
+    /// The stored peers, blocked and protected ones first, then the most valuable and most recent.
     pub peers: Vec<(NodeId, Entry)>,
-    /// What the operator should know.
+    /// Warnings for the status.
     pub warnings: Vec<String>,
 }
 
 impl Store {
-    /// Opens the store in `home`. Blocks on the disk.
+    /// Opens the store in folder `home`. Blocks on the disk.
     pub fn open(home: &Path) -> Loaded {
         let path = home.join(FILE);
         let mut warnings = Vec::new();
@@ -96,7 +94,8 @@ impl Store {
             OpenError::Damaged(reason) => {
                 let aside = set_aside(&path).map_err(OpenError::Unusable)?;
                 warnings.push(format!(
-                    "the peer store was damaged ({reason}); it is kept as {} and remembered and blocked peers start anew",
+                    "the peer store was damaged ({reason}); it is kept as {}, and a new one without remembered and \
+                     blocked peers begins",
                     aside.display()
                 ));
                 open(&path)
@@ -131,39 +130,39 @@ impl Store {
         }
     }
 
-    /// Writes what is known of a peer some time soon.
+    /// Queues the entry of a peer to be written.
     pub fn put(&self, node: NodeId, entry: Entry) {
         self.queue(Job { change: Change::Put(node, entry), done: None });
     }
 
-    /// Removes a peer some time soon.
+    /// Queues the removal of a peer.
     pub fn remove(&self, node: NodeId) {
         self.queue(Job { change: Change::Remove(node), done: None });
     }
 
-    /// Writes what is known of a peer; returns once it is in the file.
+    /// Writes the entry of a peer; returns once it is in the file.
     pub async fn put_now(&self, node: NodeId, entry: Entry) -> Result<(), StoreError> {
         self.wait(Change::Put(node, entry)).await
     }
 
-    /// Removes a peer; returns once it is gone from the file.
+    /// Removes a peer; returns once it is removed from the file.
     pub async fn remove_now(&self, node: NodeId) -> Result<(), StoreError> {
         self.wait(Change::Remove(node)).await
     }
 
-    /// Tries again what could not be written, some time soon.
+    /// Queues a retry of what could not be written.
     pub fn retry(&self) {
         if self.problem().is_some() {
             self.queue(Job { change: Change::Nothing, done: None });
         }
     }
 
-    /// Returns once everything put before is in the file, or has failed.
+    /// Returns once all earlier changes are in the file, or have failed.
     pub async fn flush(&self) {
         self.wait(Change::Nothing).await.ok();
     }
 
-    /// What is wrong at present: why the file lacks something that was to be written.
+    /// Why the file lacks changes at present, if it does.
     pub fn problem(&self) -> Option<String> {
         lock(&self.problem).clone()
     }
@@ -203,20 +202,20 @@ fn write_all(database: &Connection, mut inbox: mpsc::Receiver<Job>, problem: &Mu
         let before = unwritten.write(|change| apply(database, change));
         let result = apply(database, &change);
         if result.is_err() && !unwritten.keep(change) {
-            tracing::warn!("the peer store lacks more than is kept for it; what was seen of a peer is lost");
+            tracing::warn!("too many changes could not be written to the peer store; one of them is lost");
         }
         if let Err(error) = before.as_ref().and(result.as_ref()) {
-            tracing::warn!(%error, "the peer store");
+            tracing::warn!(%error, "failed to write the peer store");
         }
-        // A small change may fit where what waits does not: then there is still something wrong.
+        // A small change may fit on the disk where an earlier one does not: then there is still a problem.
         let failure = result.as_ref().err().or(before.as_ref().err());
-        let lacking = "peers as they are now, blocked ones included, are not all on disk, and it is tried again";
+        let lacking = "some changes, perhaps of blocked peers, are not on disk yet, and are retried";
         *lock(problem) = failure.map(|error| format!("failed to write the peer store: {error}; {lacking}"));
         if let Some(done) = done {
             done.send(result.map_err(|error| StoreError::Write { reason: error.to_string() })).ok();
         }
     }
     if let Err(error) = unwritten.write(|change| apply(database, change)) {
-        tracing::warn!(%error, "the peer store lacks what could not be written");
+        tracing::warn!(%error, "failed to write the peer store at exit; some changes are lost");
     }
 }

@@ -1,17 +1,16 @@
-//! The first words on a connection: which of several is kept ([`polypeer_engine::peers::table`] has the rule).
+//! The exchange of the tie-break on a new connection ([`polypeer_engine::peers::table`] has the rule).
 //!
-//! They travel on the connection's first bidirectional stream, opened by the dialer, before anything else of either
-//! side is read:
+//! It uses the connection's first bidirectional stream, which the dialer opens. Neither side reads anything else
+//! before:
 //!
 //! ```text
 //! dialer   → acceptor   tag of the dialer, u64 little-endian
 //! acceptor → dialer     tag of the acceptor, u64 little-endian
 //! decider  → follower   01, once both tags are known and it keeps the connection
 //! ```
-//!
-//! Both then finish the stream. The decider refuses by closing the connection with `superseded`; either side may refuse
-//! with `blocked`, `busy` or `shutting down` at any time. Established is a connection for the decider when it has
-//! written the 01, for the follower when it has read it.
+//! Then both sides finish the stream. The decider refuses a connection by closing it with `superseded`; either side may
+//! refuse with `blocked`, `busy`, `peer misbehaved` or `shutting down` at any time. For the decider a connection is
+//! established when it has written the 01, for the follower when it has read it.
 
 use std::time::Duration;
 
@@ -20,22 +19,24 @@ use quinn::{Connection, ReadExactError, RecvStream, SendStream, WriteError};
 
 use crate::transport::dial_error;
 
-/// For all of it: two round trips and some lost packets.
+/// Timeout of the whole exchange: two round trips and some lost packets.
 pub(super) const LIMIT: Duration = Duration::from_secs(5);
-/// How long a stream that ended too early waits for the connection's end, which says why: the two travel apart.
+/// How long to wait for the connection's close, which names the reason, after its stream ended too early: the two may
+/// arrive apart.
 const REASON: Duration = Duration::from_secs(1);
-/// What the decider says when it keeps a connection.
+/// The byte by which the decider keeps a connection.
 const KEPT: u8 = 1;
 
-/// Which end of a connection this node is.
+/// The side of a connection that this node is on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Side {
     Dialer,
     Acceptor,
 }
 
-/// Exchanges tags. With the smaller id, `decide` is asked with the peer's tag, before the peer is told; otherwise it is
-/// asked when the peer has decided, and must agree. `false` when it did not keep the connection.
+/// Exchanges tags and returns whether the connection is kept. On the deciding side (`decider`, the smaller id) `decide`
+/// is called with the peer's tag, before the peer is told. On the other side it is called once the peer keeps the
+/// connection.
 pub(super) async fn settle(
     connection: &Connection,
     side: Side,
@@ -71,7 +72,7 @@ pub(super) async fn settle(
         }
         decide(peer_tag)
     };
-    // Fails only where the connection is gone, which whoever uses it next will see.
+    // Fails only if the connection has ended, which its next user notices.
     send.finish().ok();
     Ok(kept)
 }

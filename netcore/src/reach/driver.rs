@@ -1,4 +1,5 @@
-//! Runs a node's [`Finder`]: one task owns it and the node's [`OwnRecords`], asks peers, and tells everybody of changes.
+//! Runs a node's [`Finder`]: one task owns it and the node's [`OwnRecords`], asks peers, and tells everybody of
+//! changes.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use crate::query::{Queries, Unanswered};
 /// For one answer: the peer's own handshakes, and the way there and back.
 const ANSWER: Duration = Duration::from_secs(8);
 /// How often this machine's addresses are looked at.
-const LOOK: Duration = Duration::from_secs(15);
+const INTERFACE_CHECK: Duration = Duration::from_secs(15);
 
 type Answered = (NodeId, Result<Probed, NoAnswer>);
 
@@ -54,7 +55,7 @@ pub(crate) async fn run(
     let protocol = PROBE.parse().expect("a protocol's name");
     let (finder, own) = (Finder::new(seed), OwnRecords::new(Arc::clone(&node.keys)));
     let mut driver = Driver { node, queries, reach, dht, finder, own, protocol, asking: JoinSet::new() };
-    let mut look = interval(LOOK);
+    let mut look = interval(INTERFACE_CHECK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while driver.step(&mut inbox, &mut look).await {}
 }
@@ -78,14 +79,14 @@ impl Driver {
                 self.finder.handle_timeout(Instant::now());
                 self.sign();
             }
-            _ = look.tick() => self.look(),
+            _ = look.tick() => self.check_interfaces(),
         }
         self.perform();
         true
     }
 
     /// Looks at this machine's addresses.
-    fn look(&mut self) {
+    fn check_interfaces(&mut self) {
         let Ok(peers) = self.node.peers() else { return };
         let local: Vec<IpAddr> = match if_addrs::get_if_addrs() {
             Ok(interfaces) => interfaces.into_iter().map(|interface| interface.ip()).collect(),

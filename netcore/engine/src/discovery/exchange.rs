@@ -3,12 +3,12 @@
 //! or lead others to an address that is not a node's.
 //!
 //! Only records of nodes that this node talked with are passed on: those that it got from their owners on a link
-//! ([`Exchange::learn`]), and those of its neighbours in the hash table, which answered there. Peers of a node that is full
-//! are as old as itself, and full; its neighbours are as any other node. Netcore's
-//! `discovery` asks, and answers the questions that its `query` receives.
+//! ([`Exchange::learn`]), and those of its neighbours in the hash table, which answered there. Peers of a node that is
+//! full are as old as itself, and full; its neighbours are as any other node. Netcore's `discovery` asks, and answers
+//! the questions that its `query` receives.
 //!
-//! Peers are asked on their links. A node that refused a link as `busy` is asked over a query connection, so that a network
-//! whose seeds are full takes newcomers in all the same: [`Exchange::may_ask_full`].
+//! Peers are asked on their links. A node that refused a link as `busy` is asked over a query connection, so that a
+//! network whose seeds are full takes newcomers in all the same: [`Exchange::may_ask_full`].
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -78,8 +78,8 @@ pub struct Reply {
     pub lies: u64,
     /// Records that are old or known to be, or of no use here. Honest peers send those too.
     pub useless: u64,
-    /// Of these, records of a zone that is not told here. Where addresses are translated between two nodes, each may see the
-    /// other in a zone that the other cannot know of: that is nobody's lie.
+    /// Of these, records of a zone that is not told here. Where addresses are translated between two nodes, each may
+    /// see the other in a zone that the other cannot know of: that is nobody's lie.
     pub misplaced: u64,
 }
 
@@ -115,8 +115,8 @@ impl Exchange {
         }
     }
 
-    /// A peer's own record, which it sent on the link that stands, and whose check succeeded. Full, the one heard of longest ago makes
-    /// room.
+    /// A peer's own record, which it sent on the link that stands, and whose check succeeded. Full, the one heard of
+    /// longest ago makes room.
     pub fn learn(&mut self, now: Now, record: Arc<AddressRecord>) {
         let place = (record.node, record.zone());
         if self.known.get(&place).is_some_and(|known| known.record.sequence > record.sequence) {
@@ -154,8 +154,8 @@ impl Exchange {
         Ok(usize::try_from(request.count).unwrap_or(MAX_RECORDS).min(MAX_RECORDS))
     }
 
-    /// The answer to `asker` at `ip`: records that mean something where it is, of peers and of `neighbours` by turns, chosen by
-    /// chance, few of each subnet.
+    /// The answer to `asker` at `ip`: records that mean something where it is, of peers and of `neighbours` by turns,
+    /// chosen by chance, few of each subnet.
     pub fn reply(
         &mut self,
         now: Now,
@@ -214,8 +214,9 @@ impl Exchange {
         self.asked.enter(now, *peer, INTERVAL)
     }
 
-    /// `node` refused a link as `busy`. Whether to ask it for others now, over a query connection: only while more peers are
-    /// wanted, as often as any peer, and few such nodes at a time. Then it counts as asked, until [`Self::full_answered`].
+    /// `node` refused a link as `busy`. Whether to ask it for others now, over a query connection: only while more
+    /// peers are wanted, as often as any peer, and few such nodes at a time. Then it counts as asked, until
+    /// [`Self::full_answered`].
     pub fn may_ask_full(&mut self, now: Now, node: &NodeId, is_hungry: bool) -> bool {
         self.asking_full.retain(|_, since| *since + FULL_PATIENCE > now.at);
         let may = is_hungry && self.asking_full.len() < FULL_AT_ONCE && self.may_ask(now, node);

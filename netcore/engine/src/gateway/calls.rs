@@ -1,34 +1,35 @@
-//! Calls that wait for one plugin's answer, and how many of them each caller has. Pure; netcore's `gateway::session` owns one.
+//! Pending calls to one plugin, shared out among their callers. Pure; netcore's `gateway::session` owns one.
 //!
-//! **Shares.** A caller may have no more waiting than there is still room for ([`allows`]): alone half of all, two a third
-//! each, and so on. Whoever floods a plugin is refused while there is room for others, however many do so at once; and one
-//! who calls a lot while nobody else does is not held to a small fixed part. (Choudhury and Hahne, *Dynamic queue length
-//! thresholds for shared-memory packet switches*, 1998, with a factor of 1.)
+//! **Shares.** A caller may have a further call pending while it has fewer pending calls than there are free places
+//! ([`allows`]). So a single caller gets half of all places, two callers a third each, and so on. Callers that flood a
+//! plugin are refused while there is still room for others, however many flood it at once; and a caller that is alone
+//! is not limited to a small fixed share. (Choudhury and Hahne, *Dynamic queue length thresholds for shared-memory
+//! packet switches*, 1998, with a factor of 1.)
 
 use std::collections::HashMap;
 
 use polypeer_ipc_protocol::gateway::Origin;
 use polypeer_ipc_protocol::limits::MAX_CALLS;
 
-/// Whether somebody who holds `held` of `total` units may have one more, of `limit` there may be.
+/// Whether a user that holds `held` units may take one more, when all users together hold `total` of at most `limit`.
 pub fn allows(held: usize, total: usize, limit: usize) -> bool {
     held < limit.saturating_sub(total)
 }
 
-/// Why a call cannot wait.
+/// Why a call is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Crowded {
-    /// There are [`MAX_CALLS`].
+    /// [`MAX_CALLS`] calls are pending.
     Full,
-    /// So many are of this caller, and there is room for no more of them.
+    /// The caller has used up its share: this many of its calls are pending.
     Share(usize),
 }
 
-/// See the module. `A` is where an answer goes.
+/// The pending calls of one plugin. `A` is the sender for a call's answer.
 #[derive(Debug)]
 pub struct Calls<A> {
     waiting: HashMap<u64, (Origin, A)>,
-    /// How many each caller has: none is 0.
+    /// Number of pending calls of each caller that has any.
     callers: HashMap<Origin, usize>,
 }
 
@@ -39,7 +40,7 @@ impl<A> Default for Calls<A> {
 }
 
 impl<A> Calls<A> {
-    /// Whether one more call of `origin` may wait.
+    /// Checks whether one more call of `origin` may be pending.
     pub fn check(&self, origin: &Origin) -> Result<(), Crowded> {
         let held = self.callers.get(origin).copied().unwrap_or_default();
         match (self.waiting.len(), held) {
@@ -49,13 +50,13 @@ impl<A> Calls<A> {
         }
     }
 
-    /// Adds one, under a number not used before.
+    /// Adds a call under `call`, a number not used before.
     pub fn insert(&mut self, call: u64, origin: Origin, answer: A) {
         *self.callers.entry(origin.clone()).or_default() += 1;
         self.waiting.insert(call, (origin, answer));
     }
 
-    /// Takes one out, if it waits.
+    /// Removes a call; `None` if it is not pending.
     pub fn remove(&mut self, call: u64) -> Option<A> {
         let (origin, answer) = self.waiting.remove(&call)?;
         if let Some(count) = self.callers.get_mut(&origin) {
@@ -67,12 +68,12 @@ impl<A> Calls<A> {
         Some(answer)
     }
 
-    /// How many there are.
+    /// The number of pending calls.
     pub fn len(&self) -> usize {
         self.waiting.len()
     }
 
-    /// Whether no call waits.
+    /// Whether no call is pending.
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
@@ -88,7 +89,7 @@ mod tests {
         Origin::Peer(NodeId([number; 32]))
     }
 
-    /// Calls of `of` until one is refused: how many were taken, and why that one was not.
+    /// Adds calls of caller `of` until one is refused; returns how many were added, and why that one was refused.
     fn flood(calls: &mut Calls<()>, of: u8, first: u64) -> (usize, Crowded) {
         let mut taken = 0;
         loop {

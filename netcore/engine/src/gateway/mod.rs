@@ -1,5 +1,5 @@
-//! The gateway, netcore's side towards plugins: [`router`] finds the session that serves a protocol, [`calls`] divides the
-//! places of pending calls among callers.
+//! The gateway, netcore's interface for plugins: [`router`] finds the session that serves a protocol, [`calls`] shares
+//! out the places for pending calls among callers.
 
 pub mod calls;
 pub mod router;

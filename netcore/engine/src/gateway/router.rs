@@ -1,5 +1,5 @@
-//! Which session serves which protocol: one listener per protocol and scope on a node. Pure; owned by the node behind
-//! one lock, asked for each incoming stream and call.
+//! The routing of incoming streams and calls to the session that serves their protocol. A node has one listener per
+//! protocol and scope. Pure; the node owns it behind one lock and asks it for each incoming stream and call.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -8,12 +8,12 @@ use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::gateway::{CallMode, Scope};
 use polypeer_ipc_protocol::ids::{OPERATOR, PluginId, Protocol};
 
-/// Protocols remembered as served a moment ago.
+/// Most protocols remembered as recently served.
 pub const RECENT: usize = 1024;
 
 type Key = (Scope, Protocol);
 
-/// The table. `S` is what a listener is reached by.
+/// The listeners of a node, and the protocols recently served. `S` is a handle to a listener's session.
 #[derive(Debug)]
 pub struct Router<S> {
     listeners: HashMap<Key, Listener<S>>,
@@ -29,24 +29,26 @@ struct Listener<S> {
     session: S,
 }
 
-/// Where a stream or call goes.
+/// The destination of a stream or call.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Route<S> {
-    /// To this session.
+    /// This session.
     To(S, CallMode),
-    /// Nowhere yet: ask again when a listener came, at the latest then.
+    /// None yet: ask again when a listener is added, at the latest at this moment.
     Hold(Instant),
-    /// Nowhere.
+    /// None: no session serves the protocol.
     NotServed,
 }
 
 impl<S: Clone> Router<S> {
-    /// An empty table that holds streams for `hold` after their listener went, or the plugin that may serve them came.
+    /// Creates a router without listeners. It holds streams and calls for `hold` after their listener's session ended,
+    /// or after the launch of a plugin that may serve them.
     pub fn new(hold: Duration) -> Self {
         Self { listeners: HashMap::new(), recent: HashMap::new(), hold }
     }
 
-    /// Enters a listener of `owner`; again changes `calls`. Fails with `protocol already served`.
+    /// Adds a listener of session `owner`, or changes the `calls` of the one it has. Fails with `protocol already
+    /// served`.
     pub fn listen(
         &mut self,
         key: Key,
@@ -73,7 +75,7 @@ impl<S: Clone> Router<S> {
         Ok(())
     }
 
-    /// Removes a listener of `owner` for good; whether there was one.
+    /// Removes a listener of `owner` at its own request, so its protocol is not held; returns whether there was one.
     pub fn unlisten(&mut self, key: &Key, owner: u64) -> bool {
         let owned = self.listeners.get(key).is_some_and(|listener| listener.owner == owner);
         if owned {
@@ -82,7 +84,7 @@ impl<S: Clone> Router<S> {
         owned
     }
 
-    /// Removes all listeners of `owner`, whose session ended, and holds their protocols for a moment.
+    /// Removes all listeners of `owner`, whose session ended, and holds their protocols for a while.
     pub fn handle_session_ended(&mut self, owner: u64, now: Instant) {
         self.recent.retain(|_, until| *until > now);
         let keys: Vec<Key> =
@@ -95,18 +97,18 @@ impl<S: Clone> Router<S> {
         }
     }
 
-    /// How many protocols `owner` listens on.
+    /// The number of protocols that `owner` serves.
     pub fn count(&self, owner: u64) -> usize {
         self.listeners.values().filter(|listener| listener.owner == owner).count()
     }
 
-    /// The listeners of `owner`.
+    /// The protocols that `owner` serves, with their scopes.
     pub fn of(&self, owner: u64) -> Vec<Key> {
         self.listeners.iter().filter(|(_, listener)| listener.owner == owner).map(|(key, _)| key.clone()).collect()
     }
 
-    /// Where something for `key` goes; `launched` says when the newest launch came that may serve it. It may not have
-    /// come to listening yet, as after a restart of netcore, for which all launches are new.
+    /// The destination of a stream or call for `key`. `launched` is the time of the newest launch of a plugin that may
+    /// serve it: the plugin may not listen yet. After a restart of netcore, all launches are new.
     pub fn route(&self, key: &Key, launched: Option<Instant>, now: Instant) -> Route<S> {
         if let Some(listener) = self.listeners.get(key) {
             return Route::To(listener.session.clone(), listener.calls);
@@ -119,7 +121,7 @@ impl<S: Clone> Router<S> {
         }
     }
 
-    /// What is served to peers, by whom, in order of name.
+    /// The protocols served to peers, each with its session, sorted by name.
     pub fn serving(&self) -> Vec<(Protocol, S)> {
         let mut all: Vec<_> = self
             .listeners

@@ -1,15 +1,15 @@
-//! Flow control of one direction of a stream between two plugins, pure. The receiving netcore grants credit, absolute
-//! counts of bytes; the sending one stays within it. QUIC's own windows never fill because of a plugin that does not
-//! read: everything received is taken out at once, and no more than the credit can be on its way.
+//! Flow control of one direction of a stream between two plugins. Pure. The receiving netcore grants credit: an
+//! absolute count of bytes that the sending netcore may send. A plugin that does not read never fills QUIC's own
+//! windows: netcore reads everything from QUIC at once, and no more than the credit can be in flight.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What each direction of a stream between peers may send before any credit arrives; a call's payload fits in it.
+/// Bytes that each direction of a stream between peers may send before any credit arrives; a call's payload fits in it.
 pub const INITIAL_WINDOW: u64 = 64 << 10;
-/// Largest window of one direction: 8 MiB is 640 Mbit/s at 100 ms.
+/// Largest window of one direction, bytes: 8 MiB allow 640 Mbit/s at a round trip of 100 ms.
 pub const MAX_WINDOW: u64 = 8 << 20;
 
-/// How many of a stream's bytes its sender may send in all, as the receiver has granted so far.
+/// The sender's limit for one direction of a stream: the bytes that the receiver has granted so far.
 #[derive(Debug)]
 pub struct SendLimit(AtomicU64);
 
@@ -20,7 +20,8 @@ impl Default for SendLimit {
 }
 
 impl SendLimit {
-    /// Raises the limit, and says whether it did: one that is not higher than before changes nothing.
+    /// Raises the limit to `limit` and returns `true`; a `limit` that is not higher changes nothing and returns
+    /// `false`.
     pub fn raise(&self, limit: u64) -> bool {
         self.0.fetch_max(limit, Ordering::AcqRel) < limit
     }
@@ -31,17 +32,17 @@ impl SendLimit {
     }
 }
 
-/// A sender that went over its credit.
+/// The peer sent more than it was granted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{received} bytes of a stream with a credit of {granted}")]
 pub struct OverCredit {
-    /// How many bytes came.
+    /// Bytes received, from the start of the stream.
     pub received: u64,
-    /// How many were allowed.
+    /// Bytes granted, from the start of the stream.
     pub granted: u64,
 }
 
-/// The receiving side's account of one direction.
+/// The receiver's window for one direction of a stream.
 #[derive(Debug)]
 pub struct ReceiveWindow {
     granted: u64,
@@ -57,7 +58,7 @@ impl Default for ReceiveWindow {
 }
 
 impl ReceiveWindow {
-    /// `bytes` came from the peer. Fails when they were not granted.
+    /// Adds `bytes` received from the peer. Fails when they exceed the credit.
     pub fn handle_received(&mut self, bytes: usize) -> Result<(), OverCredit> {
         self.received += bytes as u64;
         if self.received > self.granted {
@@ -66,13 +67,14 @@ impl ReceiveWindow {
         Ok(())
     }
 
-    /// The plugin took `bytes`.
+    /// Adds `bytes` that the plugin has read.
     pub fn handle_consumed(&mut self, bytes: usize) {
         self.consumed += bytes as u64;
     }
 
-    /// The credit to tell the sender, once half of the window is used up. The window doubles as long as the plugin
-    /// keeps up, which is when little lies unread, and `grow` has room for the difference.
+    /// The new credit for the sender, once half of the window is used up. The window doubles, up to [`MAX_WINDOW`],
+    /// while the plugin keeps up (at most a quarter of the window is unread) and `grow` has room for that many more
+    /// bytes.
     pub fn poll_credit(&mut self, grow: impl FnOnce(u64) -> bool) -> Option<u64> {
         if self.granted - self.consumed > self.window / 2 {
             return None;
@@ -85,7 +87,7 @@ impl ReceiveWindow {
         Some(self.granted)
     }
 
-    /// Bytes that may be granted and unread at once.
+    /// The window: bytes that may be granted and not yet read.
     pub fn window(&self) -> u64 {
         self.window
     }

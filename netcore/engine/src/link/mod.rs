@@ -1,3 +1,3 @@
-//! Links between two netcores: [`credit`], the flow control of streams between their plugins.
+//! Links between peers: [`credit`] is the flow control of streams between their plugins.
 
 pub mod credit;

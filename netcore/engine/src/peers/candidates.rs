@@ -1,8 +1,8 @@
-//! Which of the known nodes is dialed next. Pure.
+//! The ranking of known nodes for the next dial. Pure.
 //!
-//! Protected ones come first. Then what keeps an attacker from being all of a node's choices comes before what makes a good
-//! peer: a subnet not chosen yet, then the source least chosen from so far, then the score, then who was connected most
-//! recently, then chance.
+//! Protected peers come first. Diversity comes before quality, so that no single party becomes all of a node's choices:
+//! the subnet chosen least so far, then the source chosen least so far, then the highest score, then the most recent
+//! connection, then chance.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use crate::address::{Subnet, Zone};
 use crate::now::Now;
 use crate::source::Source;
 
-/// Where the connections are that were chosen so far.
+/// How many connections this node has chosen so far, by subnet and by source.
 #[derive(Debug, Default)]
 pub(super) struct Chosen {
     subnets: BTreeMap<Subnet, usize>,
@@ -40,12 +40,13 @@ impl Chosen {
     }
 }
 
-/// Candidates kept from one look at the whole book for the next dials.
+/// Candidates kept for the next dials after the whole book was ranked.
 const SHORTLIST: usize = 32;
-/// How long they are kept: what happens meanwhile to others may wait that long.
+/// How long they are kept: a change of other nodes may take effect that much later.
 const KEPT: Duration = Duration::from_secs(1);
 
-/// The best candidates of the last look at the book: a look for each dial is what costs a node that knows thousands.
+/// The best candidates of the last ranking of the whole book. To rank thousands of nodes for each dial would be
+/// expensive.
 #[derive(Debug, Default)]
 pub(super) struct Shortlist {
     all: Vec<Candidate>,
@@ -53,31 +54,31 @@ pub(super) struct Shortlist {
 }
 
 impl Shortlist {
-    /// Takes out those that are still candidates; nothing if all are to be gathered anew.
-    pub(super) fn take(&mut self, now: Now, look: impl Fn(&NodeId) -> Look) -> Option<Vec<Candidate>> {
+    /// Takes out those that are still candidates; `None` if the whole book must be ranked again.
+    pub(super) fn take(&mut self, now: Now, readiness: impl Fn(&NodeId) -> Readiness) -> Option<Vec<Candidate>> {
         let kept = std::mem::take(&mut self.all);
         if self.until.is_none_or(|until| until <= now.at) {
             self.until = None;
             return None;
         }
-        let again = |old: Candidate| match look(&old.node) {
-            Look::Ready(candidate) => Some(Candidate { chance: old.chance, ..candidate }),
-            Look::Later(_) | Look::No => None,
+        let again = |old: Candidate| match readiness(&old.node) {
+            Readiness::Ready(candidate) => Some(Candidate { chance: old.chance, ..candidate }),
+            Readiness::Later(_) | Readiness::No => None,
         };
         Some(kept.into_iter().filter_map(again).collect())
     }
 
-    /// Puts back what [`Self::take`] gave and nobody took.
+    /// Puts back what [`Self::take`] returned and was not dialed.
     pub(super) fn put_back(&mut self, rest: Vec<Candidate>) {
         self.all = rest;
     }
 
-    /// Whether it was gathered so lately that it need not be again.
+    /// Whether it is recent enough to be used.
     pub(super) fn is_fresh(&self) -> bool {
         self.until.is_some()
     }
 
-    /// Keeps the best, until somebody else may be dialed at `next`.
+    /// Keeps the best of `all` for [`KEPT`], but no longer than `next`, when a further node may be dialed.
     pub(super) fn keep(&mut self, now: Now, mut all: Vec<Candidate>, chosen: &Chosen, next: Option<Instant>) {
         if all.len() > SHORTLIST {
             all.select_nth_unstable_by_key(SHORTLIST, |candidate| candidate.rank(chosen));
@@ -89,13 +90,13 @@ impl Shortlist {
         self.until = Some(next.map_or(until, |next| until.min(next)));
     }
 
-    /// Somebody else may come first now.
+    /// Forgets all: another node may rank first now.
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }
 }
 
-/// Somebody who may be dialed.
+/// A node that may be dialed now.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Candidate {
     node: NodeId,
@@ -104,12 +105,12 @@ pub(super) struct Candidate {
     protected: bool,
     score: i64,
     worked: Option<u64>,
-    /// Decides between equals; to be filled in.
+    /// A random number that decides between equals; the manager fills it in.
     pub(super) chance: u64,
 }
 
 impl Candidate {
-    /// Less is better.
+    /// The sort key; the lowest is dialed first.
     fn rank(&self, chosen: &Chosen) -> impl Ord + use<> {
         (
             !self.protected,
@@ -124,31 +125,32 @@ impl Candidate {
 
 /// Whether a known node may be dialed.
 #[derive(Debug)]
-pub(super) enum Look {
-    /// Now.
+pub(super) enum Readiness {
+    /// It may be dialed now.
     Ready(Candidate),
-    /// Not before then.
+    /// It waits until this moment, after a failed dial or for the end of its ban.
     Later(Instant),
-    /// No.
+    /// It is not to be dialed.
     No,
 }
 
-/// Looks at one node. `free`: there is no connection with it, nor a dial. `crowded`: there are too many of its network.
-pub(super) fn look(
+/// Checks one node. `free` tells whether it has neither a connection nor a dial in progress; `crowded` whether the
+/// limits on links of its host or subnet are reached.
+pub(super) fn readiness(
     node: NodeId,
     entry: &Entry,
     now: Now,
     free: impl Fn(&NodeId) -> bool,
     crowded: impl Fn(IpAddr) -> bool,
-) -> Look {
-    let Some((ip, source)) = target(entry).filter(|_| free(&node)) else { return Look::No };
+) -> Readiness {
+    let Some((ip, source)) = target(entry).filter(|_| free(&node)) else { return Readiness::No };
     if let Some(ready) = waits(entry, now) {
-        return Look::Later(ready);
+        return Readiness::Later(ready);
     }
     if !entry.protected && crowded(ip) {
-        return Look::No;
+        return Readiness::No;
     }
-    Look::Ready(Candidate {
+    Readiness::Ready(Candidate {
         node,
         ip,
         source,
@@ -159,36 +161,36 @@ pub(super) fn look(
     })
 }
 
-/// Until when a node that did not answer, or did harm, is left alone; `None` if it is not.
+/// Until when a node must not be dialed, because of its backoff or its ban; `None` if it may be now.
 fn waits(entry: &Entry, now: Now) -> Option<Instant> {
     let ban = entry.banned_for(now.unix).map(|left| now.at + Duration::from_secs(left));
     entry.due.into_iter().chain(ban).max().filter(|ready| *ready > now.at)
 }
 
-/// All who may be dialed now, and when somebody else may be.
+/// All nodes that may be dialed now, and when the next one may be.
 pub(super) fn gather(
     book: &Book,
     now: Now,
-    look: impl Fn(NodeId, &Entry) -> Look,
+    readiness: impl Fn(NodeId, &Entry) -> Readiness,
 ) -> (Vec<Candidate>, Option<Instant>) {
     let mut all = Vec::new();
     let mut next: Option<Instant> = None;
     for (node, entry) in book.iter() {
-        // Nearly all of a large book wait longer than somebody else.
+        // In a large book nearly all nodes wait longer than the next one: skip them early.
         if next.is_some_and(|next| waits(entry, now).is_some_and(|ready| ready >= next)) {
             continue;
         }
-        match look(*node, entry) {
-            Look::Ready(candidate) => all.push(candidate),
-            Look::Later(ready) => next = Some(next.map_or(ready, |next| next.min(ready))),
-            Look::No => {}
+        match readiness(*node, entry) {
+            Readiness::Ready(candidate) => all.push(candidate),
+            Readiness::Later(ready) => next = Some(next.map_or(ready, |next| next.min(ready))),
+            Readiness::No => {}
         }
     }
     (all, next)
 }
 
-/// Where a node would be dialed first and who knows it, if it is to be dialed by ourselves at all: what a caller told alone
-/// is for that caller.
+/// The IP at which a node would be dialed first, and its source; `None` if the node is not to be dialed unasked. An
+/// address known only from a caller is only for that caller's request.
 fn target(entry: &Entry) -> Option<(IpAddr, Source)> {
     let told = |source| source != Source::Ticket;
     let wanted = entry.remembered || entry.protected || entry.addresses.iter().any(|known| told(known.source));
@@ -196,8 +198,8 @@ fn target(entry: &Entry) -> Option<(IpAddr, Source)> {
     Some((first.address.ip(), first.source))
 }
 
-/// Takes out at most `room` of them, best first: protected ones, and `missing` others. One after the other, since each
-/// choice counts for the next.
+/// Takes at most `room` candidates out of `all`, best first: protected ones, and at most `missing` others. It ranks
+/// anew after each, since each choice counts in `chosen`.
 pub(super) fn pick(
     all: &mut Vec<Candidate>,
     chosen: &mut Chosen,

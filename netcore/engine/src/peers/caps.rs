@@ -1,22 +1,21 @@
-//! How many connections there are with each host and subnet. Pure.
+//! The number of connections with each host and subnet, and whether one more is within the limits. Pure.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::watermarks::Place;
+use super::watermarks::ZoneLimits;
 use crate::address::Subnet;
 
-/// What one owner has for sure: an IPv4 address, or an IPv6 /64, within which addresses cost nothing.
+/// A host: an IPv4 address, or an IPv6 /64, within which its owner has any number of addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Host {
-    /// The address.
     V4([u8; 4]),
     /// The first 64 bits.
     V6([u8; 8]),
 }
 
 impl Host {
-    /// The one `ip` belongs to.
+    /// The host of `ip`.
     pub fn of(ip: IpAddr) -> Self {
         match ip.to_canonical() {
             IpAddr::V4(v4) => Self::V4(v4.octets()),
@@ -25,16 +24,16 @@ impl Host {
     }
 }
 
-/// Why there is no room.
+/// The limit on links that is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Crowded {
-    /// Too many with one host.
+    /// Links with one host.
     Host,
-    /// Too many with one subnet.
+    /// Links with one subnet.
     Subnet,
 }
 
-/// See the module. As many entries as there are connections at most.
+/// Connections by host and by subnet. Has at most as many entries as there are connections.
 #[derive(Debug, Default)]
 pub struct Counts {
     hosts: BTreeMap<Host, usize>,
@@ -42,43 +41,43 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Whether one more with `ip` is within the limits of its `place`.
-    pub fn check(&self, ip: IpAddr, place: &Place) -> Result<(), Crowded> {
+    /// Checks whether one more connection with `ip` is within the `limits` of its zone.
+    pub fn check(&self, ip: IpAddr, limits: &ZoneLimits) -> Result<(), Crowded> {
         let full = |limit: Option<usize>, count: Option<&usize>| {
             limit.is_some_and(|limit| count.copied().unwrap_or_default() >= limit)
         };
-        if full(place.per_host, self.hosts.get(&Host::of(ip))) {
+        if full(limits.per_host, self.hosts.get(&Host::of(ip))) {
             return Err(Crowded::Host);
         }
-        if full(place.per_subnet, self.subnets.get(&Subnet::of(ip))) {
+        if full(limits.per_subnet, self.subnets.get(&Subnet::of(ip))) {
             return Err(Crowded::Subnet);
         }
         Ok(())
     }
 
-    /// One more.
+    /// Counts a new connection with `ip`.
     pub fn add(&mut self, ip: IpAddr) {
         *self.hosts.entry(Host::of(ip)).or_default() += 1;
         *self.subnets.entry(Subnet::of(ip)).or_default() += 1;
     }
 
-    /// One less.
+    /// Counts the end of a connection with `ip`.
     pub fn remove(&mut self, ip: IpAddr) {
         take(&mut self.hosts, Host::of(ip));
         take(&mut self.subnets, Subnet::of(ip));
     }
 
-    /// How many there are with the host of `ip`.
+    /// The number of connections with the host of `ip`.
     pub fn host(&self, ip: IpAddr) -> usize {
         self.hosts.get(&Host::of(ip)).copied().unwrap_or_default()
     }
 
-    /// How many there are with the subnet of `ip`.
+    /// The number of connections with the subnet of `ip`.
     pub fn subnet(&self, ip: IpAddr) -> usize {
         self.subnets.get(&Subnet::of(ip)).copied().unwrap_or_default()
     }
 
-    /// Whether there is none at all.
+    /// Whether there is no connection.
     pub fn is_empty(&self) -> bool {
         self.hosts.is_empty() && self.subnets.is_empty()
     }
@@ -105,7 +104,7 @@ mod tests {
     #[test]
     fn hosts_and_subnets_are_limited_on_the_internet_only() {
         let marks = Marks::default();
-        let check = |counts: &Counts, text: &str| counts.check(ip(text), marks.place(ip(text)));
+        let check = |counts: &Counts, text: &str| counts.check(ip(text), marks.zone_limits(ip(text)));
         let mut counts = Counts::default();
         for _ in 0..marks.public.per_host.expect("limited") {
             assert_eq!(check(&counts, "198.51.100.1"), Ok(()));

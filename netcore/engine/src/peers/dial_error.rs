@@ -1,4 +1,4 @@
-//! Why one attempt to connect failed.
+//! The error of one attempt to connect.
 
 use polypeer_ipc_protocol::error::ErrorCode;
 use polypeer_ipc_protocol::ids::NodeId;
@@ -6,28 +6,25 @@ use polypeer_ipc_protocol::ids::NodeId;
 /// The ALPN of connections between peers (RFC 7301); its number is the major version of the protocol.
 pub const ALPN: &[u8] = b"polypeer/1";
 
-/// Why one attempt at one address came to nothing.
+/// Why one attempt at one address failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DialError {
     /// No socket of this node can send there.
     #[error("this node has no socket that can send there")]
     NoSocket,
-    /// Nothing came back.
+    /// Nothing answered in time.
     #[error("no answer")]
     NoAnswer,
-    /// Something else lives there now.
+    /// Another node has this address now.
     #[error("another node answered: {0}")]
     OtherNode(NodeId),
-    /// It is no Polypeer node, or not of this major version.
+    /// What answered is no Polypeer node, or has another major version.
     #[error("what answered does not speak {}: {reason}", String::from_utf8_lossy(ALPN))]
-    OtherProtocol {
-        /// What was wrong.
-        reason: String,
-    },
-    /// It answered and refused.
+    OtherProtocol { reason: String },
+    /// The peer answered and refused.
     #[error("refused with code {code:#x}")]
     Refused {
-        /// A number of [`polypeer_ipc_protocol::error::ErrorCode`], or QUIC's.
+        /// The number of an [`polypeer_ipc_protocol::error::ErrorCode`], or QUIC's.
         code: u64,
     },
     /// This node is stopping.
@@ -36,7 +33,7 @@ pub enum DialError {
 }
 
 impl DialError {
-    /// Whether it answered, and has no place for this node.
+    /// Whether the peer refused because it is full.
     pub fn is_busy(&self) -> bool {
         *self == Self::Refused { code: ErrorCode::Busy.number().into() }
     }

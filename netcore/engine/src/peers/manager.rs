@@ -1,23 +1,24 @@
-//! Whom to dial, whom to let in, whom to let go: all decisions about which peers a node has. Pure, and the same in a node
-//! and in the simulator: time comes with each call, randomness from a seed, and what to do comes out of [`Manager::poll`].
+//! The peer manager: it decides which peers a node dials, admits and disconnects. Pure, and the same in a node and in
+//! the simulator: time is an argument of each call, randomness comes from a random seed, and [`Manager::poll`] returns
+//! what to do.
 //!
 //! ```text
-//!  found, operator, score ──┐                      ┌──► Dial: whom the book says is best now
+//!  found, operator, score ──┐                      ┌──► Dial: the best candidate of the book
 //!  admit ── connected ──────┼──► Manager ── poll ──┤
-//!  dial_ended ─ disconnected┘    (with its Book)   └──► Close: let go, or banned
+//!  dial_ended ─ disconnected┘    (with its Book)   └──► Close: crowded, unused or banned
 //! ```
+//! **Watermarks.** The manager dials while there are fewer than `low` connections, and also while this node has dialed
+//! fewer than half of `low`, so that strangers who dial it cannot surround it. Above `high` it disconnects the least
+//! useful peers. Between the two it disconnects peers whose connection was unused for long, and dials only protected
+//! peers and what somebody asks for.
 //!
-//! **Marks.** Below `low` connections more are dialed, and as long as fewer than half of `low` were dialed by this node, so
-//! that strangers who dial it cannot surround it. Above `high` the least useful are let go. Between the two nothing is
-//! dialed but what somebody asks for; connections nobody used for long are let go.
+//! **A full node** accepts an incoming connection only in place of a worse one. It looks at peers that dialed it and
+//! are neither protected, nor in use, nor younger than the grace period, and takes the one with the lowest score; the
+//! newcomer's score must be higher. It refuses other newcomers with `busy`. These can ask for further nodes on a query
+//! connection (a protocol of its own, with its own limits), which a full node answers too.
 //!
-//! **A full node** takes an incoming connection only in place of a worse one: the one of the lowest score that is
-//! neither protected, nor in use, nor younger than the grace, if the newcomer's score is higher still. Others are refused as
-//! `busy`; they learn of further nodes over a query connection (its own protocol, with limits of its own), which a full
-//! node answers too.
-//!
-//! **Connections somebody asked for** (a plugin, the operator) are dialed and kept whatever the marks and the limits of a
-//! place say, up to the table's size: they count, and others go for them.
+//! **A connection that a plugin or the operator asks for** is dialed and kept regardless of the watermarks and the
+//! limits per host and subnet, up to the size of the connection table. It counts, and others are disconnected for it.
 
 mod admission;
 mod decision;
@@ -41,25 +42,25 @@ use super::score::ScoreEvent;
 use super::watermarks::Marks;
 use crate::now::Now;
 use crate::source::Source;
-pub use decision::{Action, Ending, Parting, Refusal, Tallies};
+pub use decision::{Action, CloseReason, Ending, Refusal, Tallies};
 
-/// Wait before the first new dial of a peer that was lost, and after the first failure.
+/// First backoff: after a connection was lost, and after the first failed dial.
 const FIRST: Duration = Duration::from_secs(1);
-/// Wait after many failures: a peer that comes back is found within this time, and costs a packet or two each.
+/// Longest backoff: a peer that returns is found again within about this time, and each attempt costs a packet or two.
 const LONGEST: Duration = Duration::from_secs(600);
-/// How long a full node does not look again for a connection worth less than a newcomer.
+/// How long a full node remembers the lowest score that it could replace, before it searches again.
 const FLOOR: Duration = Duration::from_secs(1);
-/// How long a node is left alone that has no place for this one: it would cost both a handshake each time.
+/// Wait before a node is dialed again that refused this one as full: each attempt costs both a handshake.
 const FULL: Duration = Duration::from_secs(300);
-/// How long a peer is left alone that one of both let go.
+/// Wait before a peer is dialed again that one of both sides disconnected on purpose.
 const REST: Duration = Duration::from_secs(600);
-/// Failures in a row after which a node that never answered is forgotten.
+/// Failed dials in a row after which a node that never answered is forgotten.
 const HOPELESS: u32 = 6;
-/// Dials under way beyond which nobody on the local network is dialed to see whether its announcement is true: anybody
-/// there can announce any number of nodes. Those announced again later are.
+/// Most dials in progress at which a node that was announced on the local network is still dialed, to verify the
+/// announcement. Anybody there can announce any number of nodes; a node beyond the limit is a candidate like others.
 const MAX_FOUND_DIALS: usize = 32;
 
-/// A connection that is kept.
+/// A connection that the tie-break has kept.
 #[derive(Debug, Clone, Copy)]
 struct Held {
     ip: IpAddr,
@@ -67,20 +68,20 @@ struct Held {
     outgoing: bool,
     since: Instant,
     used: Instant,
-    /// Its end was asked for.
+    /// Whether the manager has asked to close it.
     closing: bool,
 }
 
-/// A dial under way.
+/// A dial in progress.
 #[derive(Debug, Clone, Copy)]
 struct Dial {
-    /// Nobody asked for it.
+    /// Whether the manager began it, rather than a plugin or the operator.
     own: bool,
     ip: Option<IpAddr>,
     source: Source,
 }
 
-/// See the module.
+/// The peer manager of one node.
 #[derive(Debug)]
 pub struct Manager {
     me: NodeId,
@@ -88,29 +89,29 @@ pub struct Manager {
     book: Book,
     links: BTreeMap<NodeId, Held>,
     dials: BTreeMap<NodeId, Dial>,
-    /// Incoming connections let in that are not yet kept, by admission.
+    /// Incoming connections that are admitted and not yet kept, by admission number.
     entering: BTreeMap<u64, (NodeId, IpAddr)>,
     admissions: u64,
-    /// How many users each peer has; as many as there are users.
+    /// The number of users of each peer that has any ([`Manager::keep`]).
     kept: BTreeMap<NodeId, usize>,
-    /// Of `links` and `entering`.
+    /// Connections in `links` and `entering` by host and subnet.
     counts: Counts,
     actions: VecDeque<Action>,
-    /// Who comes next, of the last look at the book.
+    /// The best candidates of the last ranking of the book.
     shortlist: Shortlist,
-    /// The least worth of a connection that may go for a newcomer, and until when to believe that: a full node is dialed
-    /// often.
+    /// The lowest worth of a connection that may be replaced by a newcomer's, and until when that counts. Saves a
+    /// search for each newcomer.
     floor: Option<(f64, Instant)>,
-    /// When to look for something to do.
+    /// When [`Manager::poll`] is to search for something to do.
     wake: Option<Instant>,
-    /// Entries that changed and are worth writing; bounded by the book.
+    /// Entries that changed and are to be written to disk; no more than the book has.
     changed: BTreeSet<NodeId>,
     rng: StdRng,
     tallies: Tallies,
 }
 
 impl Manager {
-    /// For node `me`, with what is remembered in `book`.
+    /// Creates the manager of node `me`, with the remembered peers in `book`.
     pub fn new(me: NodeId, marks: Marks, book: Book, seed: [u8; 32], now: Now) -> Self {
         Self {
             me,
@@ -132,45 +133,45 @@ impl Manager {
         }
     }
 
-    // What is known.
+    // Getters.
 
-    /// The numbers it goes by.
+    /// The watermarks and limits.
     pub fn marks(&self) -> &Marks {
         &self.marks
     }
 
-    /// Everybody known.
+    /// The known nodes.
     pub fn book(&self) -> &Book {
         &self.book
     }
 
-    /// Everybody known, to be changed by those who know better.
+    /// The known nodes, to be changed by callers that learn of addresses, blocks and the like.
     pub fn book_mut(&mut self) -> &mut Book {
         &mut self.book
     }
 
-    /// Connections held.
+    /// The number of connections kept.
     pub fn connected(&self) -> usize {
         self.links.values().filter(|held| !held.closing).count()
     }
 
-    /// Of those, the ones this node dialed.
+    /// The number of connections kept that this node dialed.
     pub fn chosen(&self) -> usize {
         self.links.values().filter(|held| !held.closing && held.outgoing).count()
     }
 
-    /// What was decided how often.
+    /// The counters of its decisions.
     pub fn tallies(&self) -> &Tallies {
         &self.tallies
     }
 
-    /// What `node` is worth, with its present connection.
+    /// The score of `node`, with the points for the uptime of its present connection.
     pub fn worth(&self, node: &NodeId, now: Now) -> f64 {
         let uptime = self.links.get(node).map_or(Duration::ZERO, |held| now.at.saturating_duration_since(held.since));
         self.book.get(node).map_or(0.0, |entry| entry.standing.worth(now.unix, uptime))
     }
 
-    /// Whether anything is to be had to do with `node` at all.
+    /// Fails if `node` is blocked or banned.
     pub fn check(&self, node: &NodeId, now: Now) -> Result<(), Refusal> {
         match self.book.get(node) {
             Some(entry) if entry.blocked => Err(Refusal::Blocked),
@@ -179,13 +180,13 @@ impl Manager {
         }
     }
 
-    /// Entries worth writing since this was asked last: present state, or `None` for those that are gone.
+    /// Takes the entries that changed since the last call: their present state, or `None` for those that were removed.
     pub fn take_changed(&mut self) -> Vec<(NodeId, Option<Entry>)> {
         let changed = std::mem::take(&mut self.changed);
         changed.into_iter().map(|node| (node, self.book.get(&node).cloned())).collect()
     }
 
-    /// Marks what connected peers have earned, and that they were here until now, as worth writing.
+    /// Updates the entries of connected peers and marks them to be written: they were connected until `now`.
     pub fn checkpoint(&mut self, now: Now) {
         for node in self.links.keys() {
             self.book.seen(node, true, now.unix);
@@ -193,10 +194,10 @@ impl Manager {
         self.changed.extend(self.links.keys());
     }
 
-    // What happens.
+    // Events and commands.
 
-    /// `node` may be at `addresses`, as `source` says. Nodes announced on the local network are dialed to see whether it
-    /// is true; others are candidates. Returns whether it was news.
+    /// `source` named `addresses` of `node`, unverified. A node announced on the local network is dialed at once, to
+    /// verify the announcement; others become candidates. Returns whether this was new.
     pub fn found(&mut self, now: Now, node: NodeId, addresses: &[SocketAddr], source: Source) -> bool {
         if node == self.me {
             return false;
@@ -213,7 +214,7 @@ impl Manager {
             return true;
         }
         let known = self.book.known(&node).map(|entry| {
-            // It moved, or is back: what was before does not count.
+            // It moved or is back: earlier failures do not count.
             (entry.failures, entry.due) = (0, None);
             entry.seen.is_some()
         });
@@ -224,14 +225,14 @@ impl Manager {
         true
     }
 
-    /// The operator protects `node`, or stops it. `false`: too many are.
+    /// The operator protects `node`, or ends that. Returns `false` if too many nodes are protected.
     pub fn protect(&mut self, now: Now, node: NodeId, protected: bool) -> bool {
         self.shortlist.clear();
         self.wake = Some(now.at);
         self.book.set_protected(node, protected)
     }
 
-    /// The operator lets `node` back: neither blocked nor banned.
+    /// The operator unblocks `node`: lifts its block and its ban.
     pub fn pardon(&mut self, now: Now, node: NodeId) {
         self.book.set_blocked(node, false);
         if let Some(entry) = self.book.known(&node) {
@@ -241,12 +242,12 @@ impl Manager {
         self.wake = Some(now.at);
     }
 
-    /// Somebody dials `node`, which they asked for.
+    /// A dial of `node` has begun, asked for by a caller or by [`Action::Dial`].
     pub fn dialing(&mut self, node: NodeId) {
         self.dials.entry(node).or_insert(Dial { own: false, ip: None, source: Source::Ticket });
     }
 
-    /// A dial is over; `connected`: there is a connection with `node` now.
+    /// A dial of `node` has ended; `connected` tells whether there is a connection now.
     pub fn dial_ended(&mut self, now: Now, node: &NodeId, connected: bool) {
         self.dials.remove(node);
         self.wake = Some(now.at);
@@ -264,7 +265,7 @@ impl Manager {
         }
     }
 
-    /// `node`, which was dialed, has no place for this one. To be told before the dial's end.
+    /// `node`, which this one dialed, refused as full. Call it before [`Self::dial_ended`].
     pub fn was_full(&mut self, now: Now, node: &NodeId) {
         let jitter = self.jitter();
         if let Some(entry) = self.book.known(node) {
@@ -272,7 +273,7 @@ impl Manager {
         }
     }
 
-    /// `node` did something; `true` when it is banned for it.
+    /// Adds `event` to the score of `node`; returns `true` if that bans it.
     pub fn score(&mut self, now: Now, node: NodeId, event: ScoreEvent) -> bool {
         self.floor = None;
         let Some(standing) = self.book.standing(node) else { return false };
@@ -282,7 +283,7 @@ impl Manager {
         self.tallies.banned += 1;
         self.changed.insert(node);
         if self.links.contains_key(&node) {
-            self.close(node, Parting::Banned);
+            self.close(node, CloseReason::Banned);
         }
         true
     }

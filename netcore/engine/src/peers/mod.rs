@@ -1,10 +1,10 @@
-//! Which peers this node has: whom it dials, accepts, keeps and drops. Netcore's `peers` holds one of each behind its
-//! lock and performs what they decide.
+//! The peer policy: which peers this node dials, accepts, keeps and disconnects. Netcore's `peers` holds one of each
+//! behind its lock and performs what they decide.
 //!
 //! ```text
-//!  found, operator, score ──► manager (book, candidates, caps, marks, score) ──► dial, close
-//!  incoming packet ──► doors ──► handshake ──► table ──► the one connection that is kept
-//!  dial ──► plan ──► attempts ──► trace (dial_error), offenders ──► what the operator and plugins are told
+//!  found, operator, score ──► manager (book, candidates, caps, watermarks, score) ──► dial, close
+//!  incoming packet ──► handshake_gate ──► handshake ──► table ──► the one connection that is kept
+//!  dial ──► plan ──► attempts ──► trace (dial_error), offenders ──► reports to the operator and to plugins
 //! ```
 
 pub mod book;

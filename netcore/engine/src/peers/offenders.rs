@@ -1,36 +1,37 @@
-//! Who did harm lately, for the operator: each with what it did and how often. Pure and bounded.
+//! The latest offenders, for `polypeer status`: each with its offence and how often it happened. Pure and bounded.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use polypeer_ipc_protocol::ids::NodeId;
 
-/// Offenders named at once; whoever offended least recently makes room.
+/// Most offenders kept; a further one replaces the one whose last offence is the oldest.
 pub const MAX_OFFENDERS: usize = 32;
 /// Longest reason kept, bytes: it may quote what the offender sent.
 const MAX_REASON: usize = 120;
 
-/// One of them.
+/// A node or host that broke a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offender {
-    /// Who; unknown when it was turned away before it proved who it is.
+    /// Its node id; unknown if it was refused before its handshake proved one.
     pub node: Option<NodeId>,
-    /// From where, the latest time.
+    /// Its address at the latest offence.
     pub address: Option<SocketAddr>,
-    /// What it did.
+    /// The offence.
     pub reason: String,
-    /// How often.
+    /// How often it committed this offence.
     pub count: u64,
-    /// When, the latest time, Unix seconds.
+    /// Unix seconds of the latest offence.
     pub at: u64,
 }
 
-/// See the module.
+/// The latest offenders, the most recent last.
 #[derive(Debug, Default)]
 pub struct Offenders(VecDeque<Offender>);
 
 impl Offenders {
-    /// Adds one deed: of a node, or else of an address.
+    /// Adds an offence of `node`, or of the host at `address` if the node is unknown. The same offence again is
+    /// counted.
     pub fn add(&mut self, unix: u64, node: Option<NodeId>, address: Option<SocketAddr>, reason: &str) {
         let reason = &reason[..reason.floor_char_boundary(MAX_REASON)];
         let same = |known: &Offender| {
@@ -52,7 +53,7 @@ impl Offenders {
         self.0.push_back(offender);
     }
 
-    /// All of them, the latest first.
+    /// All offenders, the most recent first.
     pub fn list(&self) -> impl Iterator<Item = &Offender> {
         self.0.iter().rev()
     }

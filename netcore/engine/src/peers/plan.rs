@@ -1,5 +1,5 @@
-//! The order and pace of attempts within one dial ("happy eyeballs", RFC 8305): addresses one after another, families
-//! in turn, the next one started when the present one takes long or fails. Pure.
+//! The dial plan: order and pace of the attempts of one dial ("happy eyeballs", RFC 8305). It tries address families in
+//! turn and starts the next attempt when the previous one fails or takes longer than [`STAGGER`]. Pure.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -7,27 +7,27 @@ use std::time::{Duration, Instant};
 
 /// Head start of each attempt over the next (RFC 8305, section 5).
 pub const STAGGER: Duration = Duration::from_millis(250);
-/// How long one attempt may take: three lost packets in a row are survived (1 + 2 + … seconds would be five attempts).
+/// Timeout of one attempt: it survives two lost packets in a row (QUIC sends again after 1 and 3 s).
 pub const ATTEMPT: Duration = Duration::from_secs(5);
-/// Attempts at once.
+/// Most attempts in progress at once.
 const MAX_RUNNING: usize = 4;
-/// Attempts in one dial.
+/// Most attempts in one dial.
 const MAX_ATTEMPTS: usize = 32;
 
-/// What to do next.
+/// The next step of a dial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// Start an attempt there.
+    /// Start an attempt at this address.
     Start(SocketAddr),
-    /// Nothing before then, unless an attempt ends.
+    /// Wait until this moment, or until an attempt ends.
     Wait(Instant),
-    /// Nothing, unless an attempt ends or an address is added.
+    /// Wait until an attempt ends or an address is added.
     Idle,
-    /// All attempts ended and there is nothing left to try.
+    /// All attempts have ended, and no address is left to try.
     Exhausted,
 }
 
-/// See the module.
+/// The addresses of one dial that are tried and still to be tried.
 #[derive(Debug)]
 pub struct Plan {
     queue: VecDeque<SocketAddr>,
@@ -37,14 +37,14 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// A plan over `candidates`, best first.
+    /// Creates a plan for `candidates`, best first.
     pub fn new(now: Instant, candidates: &[SocketAddr]) -> Self {
         let mut plan = Self { queue: VecDeque::new(), tried: Vec::new(), running: 0, next: now };
         plan.add(candidates);
         plan
     }
 
-    /// Adds addresses learned meanwhile; known ones are not tried twice.
+    /// Adds addresses learned during the dial; one that is known already is not tried twice.
     pub fn add(&mut self, candidates: &[SocketAddr]) {
         for candidate in candidates {
             if self.tried.len() + self.queue.len() < MAX_ATTEMPTS
@@ -56,7 +56,7 @@ impl Plan {
         }
     }
 
-    /// What to do at `now`.
+    /// The next step at `now`.
     pub fn poll(&mut self, now: Instant) -> Step {
         if self.queue.is_empty() {
             return if self.running == 0 { Step::Exhausted } else { Step::Idle };
@@ -74,13 +74,13 @@ impl Plan {
         Step::Start(address)
     }
 
-    /// An attempt ended without a connection.
+    /// Notes that an attempt ended without a connection.
     pub fn ended(&mut self, now: Instant) {
         self.running = self.running.saturating_sub(1);
         self.next = now;
     }
 
-    /// The best address of the other family than the last one, or else the best.
+    /// Takes the best address of the other family than the last one tried, or else the best address.
     fn take(&mut self) -> SocketAddr {
         let last = self.tried.last().map(SocketAddr::is_ipv4);
         let index = self.queue.iter().position(|address| Some(address.is_ipv4()) != last).unwrap_or(0);

@@ -1,57 +1,59 @@
-//! What a peer is worth: good and bad deeds, forgotten with time, and bans that follow from them. Pure.
+//! Scores and bans of peers. Pure.
 //!
-//! A score is between [`WORST`] and [`BEST`] and halves every [`HALF_LIFE`]; strangers have 0. Good deeds weigh little and bad
-//! ones much, so that nobody saves up good will for an attack: whoever has the best score and breaks the protocol once
-//! has none left, and twice is banned. At or below [`BAN_AT`] a peer is cut off and refused, for [`FIRST_BAN`] the first time
-//! and twice as long each further time, up to [`LONGEST_BAN`]; a clean [`FORGIVEN`] starts that anew.
+//! A score is between [`WORST`] and [`BEST`] and halves every [`HALF_LIFE`]; a stranger's is 0. Rewards are small and
+//! penalties large, so that an attacker cannot save up good will. A peer with the best score that breaches the protocol
+//! has nothing left of it, and is banned when it does so again. At or below [`BAN_AT`] a peer is banned: disconnected
+//! and refused for [`FIRST_BAN`]. Each further ban lasts twice as long, up to [`LONGEST_BAN`]; after [`FORGIVEN`]
+//! without a ban the next one lasts [`FIRST_BAN`] again.
 
 use std::time::Duration;
 
-/// The best there is.
+/// The highest score.
 pub const BEST: f64 = 50.0;
-/// The worst there is.
+/// The lowest score.
 pub const WORST: f64 = -100.0;
-/// At or below this a peer is banned.
+/// The score at or below which a peer is banned.
 pub const BAN_AT: f64 = -50.0;
-/// How long half of a score lasts, seconds.
+/// Seconds in which a score halves.
 pub const HALF_LIFE: u64 = 3600;
-/// The first ban, seconds: long enough to make a nuisance rare, short enough to outlive an honest mistake.
+/// Seconds of the first ban: long enough to make a nuisance rare, short enough for an honest mistake.
 pub const FIRST_BAN: u64 = 600;
-/// The longest ban, seconds.
+/// Seconds of the longest ban.
 pub const LONGEST_BAN: u64 = 24 * 3600;
-/// After so long without a ban, seconds, the next one is a first one.
+/// Seconds after the end of a ban from which the next one counts as the first.
 pub const FORGIVEN: u64 = 7 * 24 * 3600;
-/// What an hour of standing connection is worth: it counts at once when peers are compared, and for good when it ends.
+/// Points for an hour of connection. They count at once when peers are compared, and are added to the score when the
+/// connection ends.
 const PER_HOUR: f64 = 6.0;
-/// What uptime alone may amount to.
+/// Most points for the uptime of one connection.
 const MOST_UPTIME: f64 = 20.0;
 
-/// A deed of a peer.
+/// An action of a peer that changes its score.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ScoreEvent {
-    /// It answered a question with something of use.
+    /// It gave a useful answer.
     Useful,
-    /// It passed on messages that were new and right.
+    /// It passed on gossip messages that were new and valid.
     ValidGossip,
     /// It did not answer in time.
     Timeout,
-    /// It published messages that a plugin rejected, or named ones that it never sent.
+    /// It published gossip messages that a plugin rejected, or announced some and did not send them.
     InvalidGossip,
-    /// It asked, sent or opened more than it may.
+    /// It exceeded a rate limit for long.
     Flood,
-    /// What it said is provably untrue: a record with a wrong signature, an answer against the rules.
+    /// It sent something provably untrue: a record with a wrong signature, an answer that breaks the rules.
     Lie,
-    /// It broke the protocol.
+    /// It breached the protocol.
     Misbehaved,
 }
 
 impl ScoreEvent {
-    /// What it adds.
+    /// The points that it adds to the score.
     pub const fn weight(self) -> f64 {
         match self {
             Self::Useful => 0.5,
             Self::ValidGossip => 0.05,
-            // Packets get lost, peers go: a dozen in an hour is somebody who does not serve.
+            // Packets get lost and peers leave. A dozen timeouts in an hour are those of a peer that does not serve.
             Self::Timeout => -2.0,
             Self::InvalidGossip => -10.0,
             Self::Flood => -15.0,
@@ -60,7 +62,7 @@ impl ScoreEvent {
         }
     }
 
-    /// What the operator reads about whoever did it; `None` for what is no offence.
+    /// The offence as the operator reads it; `None` if it is none.
     pub const fn offence(self) -> Option<&'static str> {
         match self {
             Self::Useful | Self::ValidGossip | Self::Timeout => None,
@@ -72,7 +74,7 @@ impl ScoreEvent {
     }
 }
 
-/// What is held against a peer or for it. Times are Unix seconds; a clock that goes back makes nothing worse.
+/// A peer's score and bans. Times are Unix seconds; a clock that goes back makes no score worse and no ban longer.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Standing {
     score: f64,
@@ -82,38 +84,40 @@ pub struct Standing {
 }
 
 impl Standing {
-    /// As it was stored. Numbers nobody could have stored are brought into range.
+    /// Restores a standing from its stored parts; brings numbers that are out of range into it.
     pub fn restore(score: f64, at: u64, bans: u32, banned_until: u64) -> Self {
         let score = if score.is_finite() { score.clamp(WORST, BEST) } else { 0.0 };
         Self { score, at, bans, banned_until }
     }
 
-    /// As it is to be stored: score, of when, bans so far, the end of the last one.
+    /// The parts to store: the score, the Unix seconds that it is of, the number of bans, the Unix seconds at which the
+    /// last one ends.
     pub fn parts(&self) -> (f64, u64, u32, u64) {
         (self.score, self.at, self.bans, self.banned_until)
     }
 
-    /// The score now.
+    /// The score at Unix second `unix`.
     pub fn score(&self, unix: u64) -> f64 {
         if self.at > unix.saturating_add(LONGEST_BAN) {
-            return 0.0; // of a clock that was far ahead: it would not fade before that time has come
+            return 0.0; // stored by a clock that was far ahead: it would not halve before that time
         }
         let halves = unix.saturating_sub(self.at) as f64 / HALF_LIFE as f64;
         self.score * (-halves).exp2()
     }
 
-    /// Whether there is nothing to remember.
+    /// Whether there is nothing worth remembering: no ban, and a score near 0.
     pub fn is_clean(&self, unix: u64) -> bool {
         self.bans == 0 && self.score(unix).abs() < 0.5
     }
 
-    /// Seconds it is refused for from now on.
+    /// Seconds until its ban ends; `None` if it is not banned at Unix second `unix`.
     pub fn banned_for(&self, unix: u64) -> Option<u64> {
-        // No ban is longer: this one was written, or is read, by a clock that is wrong, and is not to hold for years.
+        // No ban is longer than that. A longer one was written or is read by a wrong clock, and must not last for
+        // years.
         self.banned_until.checked_sub(unix).filter(|left| (1..=LONGEST_BAN).contains(left))
     }
 
-    /// Whether there was a ban that is not forgiven.
+    /// Whether it was ever banned and not pardoned since.
     pub fn was_banned(&self) -> bool {
         self.bans > 0
     }
@@ -123,7 +127,7 @@ impl Standing {
         self.at = unix;
     }
 
-    /// Adds a deed; `true` when the peer is banned for it.
+    /// Adds the points of `event`; returns `true` if that bans the peer.
     pub fn count(&mut self, unix: u64, event: ScoreEvent) -> bool {
         self.add(unix, event.weight());
         if event.weight() >= 0.0 || self.score > BAN_AT || self.banned_for(unix).is_some() {
@@ -135,22 +139,22 @@ impl Standing {
         let length = FIRST_BAN.saturating_mul(1 << self.bans.min(16)).min(LONGEST_BAN);
         self.bans = self.bans.saturating_add(1);
         self.banned_until = unix.saturating_add(length);
-        // It comes back on probation: less than half of what it did leads to the next ban.
+        // On probation: from here 25 points less lead to the next ban, not 50.
         self.score = BAN_AT / 2.0;
         true
     }
 
-    /// A connection of that length ended.
+    /// Adds the points for a connection that lasted `uptime` and has ended.
     pub fn was_up(&mut self, unix: u64, uptime: Duration) {
         self.add(unix, uptime_points(uptime));
     }
 
-    /// What it is worth while a connection stands for `uptime`.
+    /// The score with the points for a connection that has lasted `uptime` so far.
     pub fn worth(&self, unix: u64, uptime: Duration) -> f64 {
         self.score(unix) + uptime_points(uptime)
     }
 
-    /// Nothing is held against it any more.
+    /// Resets score and bans.
     pub fn pardon(&mut self) {
         *self = Self::default();
     }

@@ -1,33 +1,33 @@
-//! One connection per pair of nodes: which of several is kept, who waits for one, who is being dialed. Pure.
+//! The connection table: one connection per pair of nodes, kept by the tie-break, and the callers that wait for one.
+//! Pure.
 //!
-//! **The rule.** Of two nodes the one with the smaller id *decides*; the other follows. It keeps the first connection
-//! that works, whoever dialed it, and refuses the rest as superseded. Since one side alone decides, two dials that cross
-//! never both survive and never both die.
+//! **The tie-break.** Of two nodes the one with the smaller id *decides*; the other follows. The decider keeps the
+//! first connection that works, no matter which side dialed it, and refuses the others as superseded. Since one side
+//! alone decides, of two dials that cross exactly one connection survives.
 //!
-//! **Tags.** Each side gives each peer a random number that stays the same until a connection with that peer ends. Both
-//! are exchanged on every new connection (`tie_break` in netcore). A further connection that comes with the tag of the one
-//! that stands was dialed before its dialer knew of it, and is superfluous; one with another tag comes from a peer that
-//! has lost the old connection (it restarted, or timed out), and replaces it.
+//! **Tags.** Each side gives each peer a random number, its tag, which stays the same until a connection with that peer
+//! ends. Both tags are exchanged on every new connection (`tie_break` in netcore). A new connection with the same peer
+//! tag as the one that is kept was dialed before the peer knew of that one: it is superfluous. A new connection with
+//! another tag is from a peer that has lost the old one (it restarted, or timed out): it replaces the old one.
 
 use std::collections::HashMap;
 
 use polypeer_ipc_protocol::ids::NodeId;
 
-/// Nodes connected, being dialed or settling at once. At some 100 KiB a connection that is 100 MiB at worst.
+/// Most nodes connected, being dialed or in the tie-break. At about 100 KiB per connection, at most 100 MiB.
 pub const MAX_SLOTS: usize = 1024;
-/// Callers waiting for one connection; far more than all plugins' requests in flight amount to by design.
+/// Most callers that wait for one connection: far more than all plugins can have requests in flight.
 const MAX_WAITERS: usize = 4096;
 
-/// The connection kept.
+/// The connection that is kept with a node.
 #[derive(Debug)]
 pub struct Live<C> {
-    /// Which one, counted from 1 over all peers.
+    /// Its number, counted from 1 over all peers.
     pub number: u64,
-    /// It.
     pub connection: C,
-    /// What the peer called this pair when it was made.
+    /// The peer's tag when it was made.
     peer_tag: u64,
-    /// Whether the rest of the node knows it already.
+    /// Whether the rest of the node has been told of it.
     pub ready: bool,
 }
 
@@ -36,39 +36,34 @@ struct Slot<C, W> {
     tag: u64,
     live: Option<Live<C>>,
     dialing: bool,
-    /// Connections on which tags are being exchanged.
+    /// The number of connections on which tags are being exchanged.
     settling: usize,
     waiters: Vec<W>,
 }
 
-/// What [`Table::keep`] says of a new connection.
+/// The outcome of the tie-break for a new connection.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict<C> {
-    /// It is the one now; the one before, if any, is to be closed.
-    Kept {
-        /// Its number.
-        number: u64,
-        /// What it replaces.
-        replaced: Option<C>,
-    },
-    /// There is one already.
+    /// It is kept; the one that it replaces, if any, is to be closed.
+    Kept { number: u64, replaced: Option<C> },
+    /// Another connection is kept.
     Superfluous,
 }
 
-/// What there is to do for somebody who wants a connection.
+/// What to do for a caller that wants a connection.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Wanted<C, W> {
-    /// Take this one.
+    /// Use this connection; the waiter is returned.
     Live(C, W),
-    /// A dial is under way; the waiter is told.
+    /// A dial is in progress; the waiter is queued.
     Waiting,
-    /// Start a dial; the waiter is told.
+    /// Start a dial; the waiter is queued.
     Dial,
-    /// `MAX_SLOTS` or `MAX_WAITERS` is reached.
+    /// [`MAX_SLOTS`] or [`MAX_WAITERS`] is reached; the waiter is returned.
     Full(W),
 }
 
-/// See the module. `C` is a connection, `W` somebody who waits for one.
+/// The connection table. `C` is a connection, `W` a caller that waits for one.
 #[derive(Debug)]
 pub struct Table<C, W> {
     slots: HashMap<NodeId, Slot<C, W>>,
@@ -103,7 +98,7 @@ impl<C: Clone, W> Table<C, W> {
         live.ready.then_some(&live.connection)
     }
 
-    /// All connections in use.
+    /// All connections in use, each with its node.
     pub fn connected(&self) -> impl Iterator<Item = (&NodeId, &C)> {
         let ready = |slot: &'_ Slot<C, W>| slot.live.as_ref().is_some_and(|live| live.ready);
         self.slots
@@ -112,7 +107,7 @@ impl<C: Clone, W> Table<C, W> {
             .filter_map(|(node, slot)| Some((node, &slot.live.as_ref()?.connection)))
     }
 
-    /// Somebody wants a connection; `fresh` is a random tag for the case that there is none yet.
+    /// A caller wants a connection with `node`. `fresh` is a random tag, used if the node has none yet.
     pub fn want(&mut self, node: NodeId, waiter: Option<W>, fresh: u64) -> Wanted<C, Option<W>> {
         let Some(slot) = self.slot(node, fresh) else { return Wanted::Full(waiter) };
         if let Some(live) = slot.live.as_ref().filter(|live| live.ready) {
@@ -125,7 +120,7 @@ impl<C: Clone, W> Table<C, W> {
         if std::mem::replace(&mut slot.dialing, true) { Wanted::Waiting } else { Wanted::Dial }
     }
 
-    /// The dial ended; those who wait for what it did not bring.
+    /// A dial has ended; returns the callers that still wait for a connection.
     #[must_use]
     pub fn dial_ended(&mut self, node: &NodeId) -> Vec<W> {
         let Some(slot) = self.slots.get_mut(node) else { return Vec::new() };
@@ -135,14 +130,15 @@ impl<C: Clone, W> Table<C, W> {
         waiters
     }
 
-    /// Tags are about to be exchanged on a new connection: what to call this pair. `None`: too many peers.
+    /// Begins the tie-break for a new connection with `node`; returns this side's tag, or `None` if there are too many
+    /// nodes.
     pub fn enter(&mut self, node: NodeId, fresh: u64) -> Option<u64> {
         let slot = self.slot(node, fresh)?;
         slot.settling += 1;
         Some(slot.tag)
     }
 
-    /// The exchange that [`Self::enter`] began is over, either way.
+    /// Ends the tie-break that [`Self::enter`] began, whatever its outcome.
     pub fn leave(&mut self, node: &NodeId) {
         if let Some(slot) = self.slots.get_mut(node) {
             slot.settling -= 1;
@@ -150,7 +146,7 @@ impl<C: Clone, W> Table<C, W> {
         self.prune(node);
     }
 
-    /// The side that decides: whether to keep a new connection that came with `peer_tag`.
+    /// For the side that decides: whether to keep a new connection whose peer sent `peer_tag`.
     pub fn decide(&mut self, node: NodeId, peer_tag: u64, connection: C, alive: impl FnOnce(&C) -> bool) -> Verdict<C> {
         let live = self.slots.get(&node).and_then(|slot| slot.live.as_ref());
         if live.is_some_and(|live| live.peer_tag == peer_tag && alive(&live.connection)) {
@@ -159,18 +155,18 @@ impl<C: Clone, W> Table<C, W> {
         self.keep(node, peer_tag, connection)
     }
 
-    /// The side that follows: the peer decided to keep this one.
+    /// For the side that follows: the peer has decided to keep this connection.
     pub fn keep(&mut self, node: NodeId, peer_tag: u64, connection: C) -> Verdict<C> {
         self.numbers += 1;
         let number = self.numbers;
-        // Between `enter` and `leave` there is a slot.
+        // There is a slot between `enter` and `leave`.
         let Some(slot) = self.slots.get_mut(&node) else { return Verdict::Superfluous };
         let live = Live { number, connection, peer_tag, ready: false };
         let replaced = slot.live.replace(live).map(|live| live.connection);
         Verdict::Kept { number, replaced }
     }
 
-    /// The rest of the node knows the connection; those who waited for it.
+    /// The rest of the node has been told of connection `number`; returns the callers that waited for it.
     #[must_use]
     pub fn ready(&mut self, node: &NodeId, number: u64) -> Vec<W> {
         let Some(slot) = self.slots.get_mut(node) else { return Vec::new() };
@@ -183,7 +179,7 @@ impl<C: Clone, W> Table<C, W> {
         }
     }
 
-    /// A connection ended; whether it was the one kept. `fresh` is the random tag for the next one.
+    /// Connection `number` has ended; returns whether it was the one kept. `fresh` is a random tag for the next one.
     pub fn ended(&mut self, node: &NodeId, number: u64, fresh: u64) -> bool {
         let Some(slot) = self.slots.get_mut(node) else { return false };
         if slot.live.as_ref().is_none_or(|live| live.number != number) {

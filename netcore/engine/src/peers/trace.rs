@@ -1,5 +1,5 @@
-//! What happened at each attempt to reach a peer, and what that means: the source of `polypeer doctor PEER` and of the
-//! error a plugin gets. Pure.
+//! The trace of the attempts to reach each peer, with likely causes of failures and their remedies, for `polypeer
+//! doctor PEER` and for the error that a plugin gets. Pure.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -10,39 +10,38 @@ use polypeer_ipc_protocol::ids::NodeId;
 
 use super::dial_error::DialError;
 
-/// Attempts remembered of one peer.
+/// Most attempts remembered of one peer.
 const MAX_LINES: usize = 64;
-/// Peers with a trace; the one dialed least recently makes room.
+/// Most peers with a trace; a further one replaces the one dialed least recently.
 const MAX_NODES: usize = 1024;
 
 /// How an attempt ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// The peer answered and the connection was kept.
+    /// The peer answered, and the connection was kept.
     Connected,
-    /// It answered, and another connection with it is the one kept.
+    /// The peer answered, but another connection with it is kept.
     Superseded,
     /// The attempt at the address failed.
     Failed(DialError),
-    /// Nobody knew an address.
+    /// No address of the peer was known.
     NoAddress,
 }
 
-/// One attempt.
+/// One attempt to reach a peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {
-    /// When it ended, Unix seconds.
+    /// Unix seconds at which it ended.
     pub at: u64,
-    /// How long it took, milliseconds.
+    /// Its duration, milliseconds.
     pub took_ms: u64,
-    /// Where; absent when no address was known.
+    /// The address that was dialed; absent if none was known.
     pub address: Option<SocketAddr>,
-    /// How it ended.
     pub outcome: Outcome,
 }
 
 impl Attempt {
-    /// In words, at `now` in Unix seconds.
+    /// A line of text for people, as of Unix second `now`.
     fn line(&self, now: u64) -> String {
         let ago = now.saturating_sub(self.at);
         let outcome = match &self.outcome {
@@ -63,7 +62,7 @@ fn code_text(code: u64) -> String {
     u32::try_from(code).map_or_else(|_| format!("unknown code {code}"), describe)
 }
 
-/// See the module.
+/// The latest attempts to reach each peer, bounded.
 #[derive(Debug, Default)]
 pub struct Traces {
     nodes: HashMap<NodeId, (u64, VecDeque<Attempt>)>,
@@ -71,7 +70,7 @@ pub struct Traces {
 }
 
 impl Traces {
-    /// Adds an attempt.
+    /// Adds an attempt to reach `node`.
     pub fn add(&mut self, node: NodeId, attempt: Attempt) {
         self.clock += 1;
         if !self.nodes.contains_key(&node) && self.nodes.len() >= MAX_NODES {
@@ -86,12 +85,12 @@ impl Traces {
         attempts.push_back(attempt);
     }
 
-    /// Forgets a peer.
+    /// Removes the trace of `node`.
     pub fn forget(&mut self, node: &NodeId) {
         self.nodes.remove(node);
     }
 
-    /// One line an attempt, oldest first, as of `now` in Unix seconds.
+    /// The trace of `node`, one line per attempt, the oldest first, as of Unix second `now`.
     pub fn lines(&self, node: &NodeId, now: u64) -> Vec<String> {
         self.attempts(node).map(|attempt| attempt.line(now)).collect()
     }
@@ -100,7 +99,7 @@ impl Traces {
         self.nodes.get(node).into_iter().flat_map(|(_, attempts)| attempts)
     }
 
-    /// Ranked causes, from the latest attempt at each address.
+    /// Likely causes from the latest attempt at each address, the most telling first.
     pub fn causes(&self, node: &NodeId) -> Vec<Cause> {
         let mut seen = Vec::new();
         let mut causes = Vec::new();
@@ -129,31 +128,32 @@ fn cause(attempt: &Attempt) -> Option<(u8, Cause)> {
         ),
         Outcome::Failed(DialError::OtherNode(other)) => (
             1,
-            format!("{at}lives another node now: {other}"),
-            "ask the peer for a fresh ticket: it moved, or its identity changed",
+            format!("another node answers {at}now: {other}"),
+            "ask the peer's operator for a fresh ticket: the peer has moved, or its identity has changed",
         ),
         Outcome::Failed(DialError::OtherProtocol { reason }) => (
             2,
-            format!("what answers {at}is no Polypeer node of this version: {reason}"),
+            format!("what answers {at}is not a Polypeer node of this version: {reason}"),
             "check the address, and that both sides run a current version",
         ),
         Outcome::Failed(DialError::Refused { code }) if *code == u64::from(ErrorCode::PeerMisbehaved.number()) => (
             3,
-            format!("the peer {at}refuses this node for a while, for what it did"),
-            "wait: ten minutes the first time, longer after each further one; its operator sees why in: polypeer status",
+            format!("the peer {at}has banned this node for a while: its score there fell too low"),
+            "wait: a first ban lasts ten minutes, each further one twice as long; the peer's operator sees the \
+             offence in: polypeer status",
         ),
         Outcome::Failed(DialError::Refused { code }) => {
             (3, format!("the peer {at}refused: {}", code_text(*code)), "try again in a minute")
         }
         Outcome::Failed(DialError::NoSocket) => (
             4,
-            format!("this node has no socket for the address {at}").trim_end().to_owned(),
-            "listen on that family as well: polypeer run --listen",
+            format!("this node has no socket that can reach the peer {at}").trim_end().to_owned(),
+            "listen on an address of the same family, too: polypeer run --listen IP:PORT",
         ),
         Outcome::Failed(DialError::NoAnswer) => (
             5,
             format!("nothing answers {at}").trim_end().to_owned(),
-            "check that the peer runs and that a firewall on either side lets its UDP port through",
+            "check that the peer runs, and that no firewall on either side blocks its UDP port",
         ),
         Outcome::NoAddress => {
             (6, "no address of the peer is known".into(), "add it with a ticket: polypeer peers add TICKET")
@@ -163,7 +163,7 @@ fn cause(attempt: &Attempt) -> Option<(u8, Cause)> {
     Some((rank, Cause { cause, remedy: remedy.into() }))
 }
 
-/// The error of a dial whose attempts ended so.
+/// The error of a dial of `node` with these `attempts`: the code of the main cause, up to three causes, and a remedy.
 pub fn failure(node: &NodeId, attempts: &[Attempt]) -> Failure {
     let mut causes: Vec<_> = attempts.iter().filter_map(cause).collect();
     causes.sort_by_key(|(rank, _)| *rank);
@@ -174,7 +174,7 @@ pub fn failure(node: &NodeId, attempts: &[Attempt]) -> Failure {
         _ => ErrorCode::Unreachable,
     };
     if causes.is_empty() {
-        return Failure::new(code, format!("{node}: it answered, and kept no connection; try again"));
+        return Failure::new(code, format!("{node}: it answered, but no connection was kept; try again"));
     }
     let told: Vec<_> = causes.iter().take(3).map(|(_, told)| told.cause.as_str()).collect();
     let remedy = causes.first().map(|(_, told)| told.remedy.as_str()).unwrap_or("try again");

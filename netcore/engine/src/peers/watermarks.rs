@@ -1,4 +1,5 @@
-//! The numbers peers are managed by: how many, from where, how fast. Operators set the water marks; the rest is here.
+//! The watermarks and the limits per host and subnet. The operator may set the watermarks; the other values are fixed
+//! here.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -8,44 +9,45 @@ use polypeer_ipc_protocol::settings::{HIGH, LOW, PeerSettings};
 use crate::address::Zone;
 use crate::rate::Rate;
 
-/// How many connections and handshakes may come from one place.
+/// Limits on connections and handshakes with one host and one subnet, for addresses of one zone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
-    /// Connections with one host: an IPv4 address or an IPv6 /64. `None`: no limit.
+pub struct ZoneLimits {
+    /// Most connections with one host: an IPv4 address or an IPv6 /64. `None`: no limit, as in the next three.
     pub per_host: Option<usize>,
-    /// Connections with one subnet: /24 or /48.
+    /// Most connections with one subnet: /24 or /48.
     pub per_subnet: Option<usize>,
-    /// Handshakes of one host.
+    /// Rate limit of handshakes from one host.
     pub host_rate: Option<Rate>,
-    /// Handshakes of one subnet.
+    /// Rate limit of handshakes from one subnet.
     pub subnet_rate: Option<Rate>,
-    /// Handshakes of one host under way at once.
+    /// Most handshakes in progress with one host.
     pub half_open: usize,
 }
 
-/// See the module.
+/// The watermarks and limits of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Marks {
-    /// Below this many connections more are dialed.
+    /// The low watermark: below this number of connections the manager dials.
     pub low: usize,
-    /// Above this many the least useful are let go.
+    /// The high watermark: above this number of connections the manager disconnects the least useful.
     pub high: usize,
-    /// A connection younger than this is not let go: it has had no time to be of use.
+    /// A connection younger than this is not disconnected to make room: it has had no time to be useful.
     pub grace: Duration,
-    /// A connection that nobody used for so long is let go while there are more than `low`.
+    /// A connection unused for this long is disconnected while there are more than `low`.
     pub idle: Duration,
-    /// Dials under way that nobody asked for.
+    /// Most dials in progress that the manager began itself.
     pub dials: usize,
-    /// Connections dialed by ourselves into one public subnet: an attacker with one subnet gets so many of our choices.
+    /// Most connections that the manager chooses in one public subnet: an attacker with one subnet gets no more of
+    /// them.
     pub chosen_per_subnet: usize,
-    /// Handshakes of all strangers under way at once.
+    /// Most handshakes in progress with all hosts together.
     pub half_open: usize,
-    /// Limits for this machine: none but the last.
-    pub loopback: Place,
-    /// Limits for private networks, where one address may be a whole site behind a VPN.
-    pub private: Place,
-    /// Limits for the internet, where one address may be an office or a carrier's NAT.
-    pub public: Place,
+    /// Limits for this machine: only on handshakes in progress.
+    pub loopback: ZoneLimits,
+    /// Limits for private networks, where one address may be that of a whole site behind a VPN.
+    pub private: ZoneLimits,
+    /// Limits for the internet, where one address may be that of an office or of a carrier's NAT.
+    pub public: ZoneLimits,
 }
 
 impl Default for Marks {
@@ -55,10 +57,11 @@ impl Default for Marks {
 }
 
 impl Marks {
-    /// The usual numbers around these water marks. A high mark below the low one is raised to it.
+    /// The usual values with these watermarks. A high watermark below the low one is raised to it.
     pub fn new(low: usize, high: usize) -> Self {
         let rate = |burst, per_second| Some(Rate { burst, per_second });
-        let unlimited = Place { per_host: None, per_subnet: None, host_rate: None, subnet_rate: None, half_open: 192 };
+        let unlimited =
+            ZoneLimits { per_host: None, per_subnet: None, host_rate: None, subnet_rate: None, half_open: 192 };
         Self {
             low,
             high: high.max(low),
@@ -68,8 +71,8 @@ impl Marks {
             chosen_per_subnet: 2,
             half_open: 256,
             loopback: unlimited,
-            private: Place { per_host: Some(64), host_rate: rate(200, 50), half_open: 64, ..unlimited },
-            public: Place {
+            private: ZoneLimits { per_host: Some(64), host_rate: rate(200, 50), half_open: 64, ..unlimited },
+            public: ZoneLimits {
                 per_host: Some(8),
                 per_subnet: Some(24),
                 host_rate: rate(20, 1),
@@ -79,34 +82,35 @@ impl Marks {
         }
     }
 
-    /// The numbers of a node that serves newcomers or not, with the watermarks that the operator set.
+    /// The values of a node with the operator's watermarks; `seed_only` is a node that only serves newcomers.
     pub fn configured(seed_only: bool, peers: &PeerSettings) -> Self {
         let usual = if seed_only { Self::for_newcomers() } else { Self::default() };
         let (low, high) = (peers.low.unwrap_or(usual.low), peers.high.unwrap_or(usual.high));
         Self { low, high: high.max(low), ..usual }
     }
 
-    /// The numbers of a node that serves newcomers: it has few peers of its own, takes in many for a short time, and lets
-    /// them go when they have heard of others.
+    /// The values of a node that only serves newcomers: it has few peers of its own, accepts many for a short time, and
+    /// disconnects them once they know other nodes.
     pub fn for_newcomers() -> Self {
-        // At 100 KiB a connection 50 MiB, and half of what the table holds, so that it never refuses in our stead.
+        // 50 MiB at 100 KiB per connection. Half of what the connection table holds, so that the table never refuses
+        // first.
         let usual = Self::new(8, 512);
         Self { grace: Duration::from_secs(10), idle: Duration::from_secs(30), ..usual }
     }
 
-    /// Connections that others may have made: the rest of the high mark is for those this node chose, so that strangers
-    /// cannot surround it.
+    /// Most connections that others have dialed: the rest of `high` is for those that this node chose, so that
+    /// strangers cannot surround it.
     pub fn incoming(&self) -> usize {
         self.high - self.outgoing()
     }
 
-    /// Connections this node wants to have chosen itself, however many others have made.
+    /// Connections that this node wants to have dialed itself, however many others have dialed it.
     pub fn outgoing(&self) -> usize {
         self.low / 2
     }
 
-    /// The limits where `ip` is.
-    pub fn place(&self, ip: IpAddr) -> &Place {
+    /// The limits for the zone of `ip`.
+    pub fn zone_limits(&self, ip: IpAddr) -> &ZoneLimits {
         match Zone::of(ip) {
             Zone::Loopback => &self.loopback,
             Zone::Private => &self.private,

@@ -2,9 +2,10 @@
 //!
 //! Peers see this node from where they are: those on the same machine at a loopback address, those of the same network
 //! at a private one, others at a public one. For each of these zones and each family it asks one peer at a time. An
-//! address at which the peer got through is *confirmed* for an hour and asked about again before. An address that is not
-//! one of this machine's own interfaces (it is behind a NAT, or the peer lies) takes two peers of different subnets. When
-//! three different peers could not get through, the node is private there, and it asks less and less often.
+//! address at which the peer got through is *confirmed* for an hour and asked about again before. An address that is
+//! not one of this machine's own interfaces (it is behind a NAT, or the peer lies) takes two peers of different
+//! subnets. When three different peers could not get through, the node is private there, and it asks less and less
+//! often.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -184,7 +185,7 @@ impl Finder {
                     if !group.failed.contains(&from) {
                         group.failed.push(from);
                     }
-                    self.could_not(now, asked_in, view(observed.ip()));
+                    self.note_failure(now, asked_in, view(observed.ip()));
                 } else {
                     peer.failures = 0;
                     peer.not_before = now + AGAIN;
@@ -195,7 +196,7 @@ impl Finder {
                     for port in reached {
                         self.confirm(now, SocketAddr::new(observed.ip(), port), witness, enough);
                     }
-                    self.rest(now, asked_in);
+                    self.schedule_recheck(now, asked_in);
                 }
             }
         }
@@ -231,9 +232,9 @@ impl Finder {
         }
     }
 
-    /// A peer asked among those of `asked_in`, which sees this node in `seen`, got through to nothing: after some others,
-    /// what was confirmed there is not.
-    fn could_not(&mut self, now: Instant, asked_in: View, seen: View) {
+    /// A peer asked among those of `asked_in`, which sees this node in `seen`, got through to nothing: after some
+    /// others, what was confirmed there is not.
+    fn note_failure(&mut self, now: Instant, asked_in: View, seen: View) {
         let Some(group) = self.groups.get_mut(&asked_in).filter(|group| group.failed.len() >= FAILURES) else { return };
         group.failed.clear();
         group.next = now + doubled(PRIVATE, group.rounds);
@@ -245,8 +246,9 @@ impl Finder {
         }
     }
 
-    /// A peer asked among those of `view` has just got through: nothing more to ask for a while, unless another must agree.
-    fn rest(&mut self, now: Instant, view: View) {
+    /// A peer asked among those of `view` has just got through: nothing more to ask for a while, unless another must
+    /// agree.
+    fn schedule_recheck(&mut self, now: Instant, view: View) {
         let settled = self.addresses.values().any(|entry| entry.confirmed && entry.until == now + CONFIRMED);
         if let Some(group) = self.groups.get_mut(&view)
             && settled
@@ -272,8 +274,8 @@ impl Finder {
         Some(Output::Ask { peer, ports })
     }
 
-    /// Those to ask among peers that see this node alike: none where it listens on nothing; and while an address waits for a second witness, one from the
-    /// subnet of the first is none.
+    /// Those to ask among peers that see this node alike: none where it listens on nothing; and while an address waits
+    /// for a second witness, one from the subnet of the first is none.
     fn candidates(&self, view: View) -> impl Iterator<Item = (&NodeId, &Peer)> {
         let listens = self.ports.iter().any(|(is_ipv4, port)| *is_ipv4 == view.1 && *port != 0);
         let of_view = self.peers.iter().filter(move |(_, peer)| listens && self::view(peer.ip) == view);

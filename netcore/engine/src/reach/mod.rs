@@ -1,6 +1,6 @@
 //! Where this node can be reached: [`finder`] chooses peers that dial it back and judges their answers, [`own`] signs
-//! the address records that follow, [`probe_limits`] says which others are dialed back, [`wire`] is the protocol `probe/1`.
-//! Netcore's `reach::driver` runs the first two, its `reach::prober` the third.
+//! the address records that follow, [`probe_limits`] decides which peers are dialed back, [`wire`] is the protocol
+//! `probe/1`. Netcore's `reach::driver` runs the first two, its `reach::prober` the third.
 
 pub mod finder;
 pub mod own;

@@ -12,8 +12,8 @@ use crate::now::Now;
 
 /// When a record is signed anew: with most of its life left, for those who hold it and do not ask again.
 const RENEWAL: Duration = Duration::from_secs(RECORD_LIFETIME / 4);
-/// How far the clock may have been set since a record was signed, seconds: far less than others take for wrong, and more
-/// than a clock is slewed by.
+/// How far the clock may have been set since a record was signed, seconds: far less than others take for wrong, and
+/// more than a clock is slewed by.
 const CLOCK_STEP: u64 = 60;
 
 /// See the module.
@@ -41,8 +41,8 @@ impl OwnRecords {
             return None;
         }
         self.signed = Some(now);
-        // Milliseconds grow over restarts too, as nothing need be written down for that; a clock that was set back makes
-        // peers keep the older record until they are told of the new one by this node itself, or it expires.
+        // Milliseconds grow over restarts too, as nothing need be written down for that; a clock that was set back
+        // makes peers keep the older record until they are told of the new one by this node itself, or it expires.
         self.sequence = (self.sequence + 1).max(now.unix.saturating_mul(1000));
         let sign = |addresses: &Vec<SocketAddr>| {
             AddressRecord::sign(self.keys.as_ref(), fitting(addresses), self.sequence, now)
@@ -56,8 +56,8 @@ impl OwnRecords {
         self.signed.filter(|_| !self.records.is_empty()).map(|signed| signed.at + RENEWAL)
     }
 
-    /// Whether the clock was wrong when the records were signed, or is now: others would not believe their time. To be looked
-    /// at now and then, by [`Self::set`].
+    /// Whether the clock was wrong when the records were signed, or is now: others would not believe their time. To be
+    /// looked at now and then, by [`Self::set`].
     fn was_clock_set(&self, now: Now) -> bool {
         self.signed.filter(|_| !self.records.is_empty()).is_some_and(|signed| {
             let expected = signed.unix.saturating_add(now.at.saturating_duration_since(signed.at).as_secs());

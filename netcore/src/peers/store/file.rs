@@ -1,4 +1,4 @@
-//! The database in the file: its tables, what is read from it and written to it, and what becomes of a damaged one.
+//! The database file: its tables, how it is read and written, and how a damaged one is set aside.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -12,12 +12,12 @@ use rusqlite::{Connection, ErrorCode, params};
 use super::{Change, FILE};
 use crate::identity::make_private;
 
-/// Damaged files kept; beyond that the newest one is replaced.
+/// Most damaged files kept; a further one replaces the newest.
 const MAX_SET_ASIDE: usize = 9;
-/// Counts up when the tables change; an older netcore refuses a newer file.
+/// The version of the tables. An older netcore does not use a file with a newer one.
 const VERSION: i64 = STEPS.len() as i64;
 
-/// What makes each version out of the one before; an empty file is of version 0.
+/// The SQL that makes each version out of the one before; an empty file has version 0.
 pub(super) const STEPS: [&str; 3] = [
     "CREATE TABLE IF NOT EXISTS peers (
         node    BLOB PRIMARY KEY CHECK (length(node) = 32),
@@ -74,8 +74,8 @@ pub(super) fn apply(database: &Connection, change: &Change) -> rusqlite::Result<
                     params![node.0, known.address.to_string(), known.worked.map(|worked| worked as i64)],
                 )?;
             }
-            // The limit of the book holds for the file too: whoever is worth least goes, and of those who was seen least
-            // recently; those the operator has said something about stay.
+            // The limit of the book holds for the file, too. The least valuable peers go first, and of equals the one
+            // seen least recently; blocked and protected peers stay.
             transaction.execute(
                 "DELETE FROM peers WHERE node IN (
                      SELECT node FROM peers WHERE NOT blocked AND NOT protected ORDER BY weight ASC, seen ASC
@@ -102,7 +102,7 @@ impl From<rusqlite::Error> for OpenError {
 }
 
 pub(super) fn open(path: &Path) -> Result<(Connection, Vec<(NodeId, Entry)>), OpenError> {
-    // SQLite gives its side files the rights of this one.
+    // SQLite gives its side files the permissions of this one.
     make_private(path).map_err(|error| OpenError::Unusable(error.to_string()))?;
     let database = Connection::open(path)?;
     database.pragma_update(None, "journal_mode", "WAL")?;
@@ -116,7 +116,7 @@ pub(super) fn open(path: &Path) -> Result<(Connection, Vec<(NodeId, Entry)>), Op
     if version > VERSION {
         return Err(OpenError::Unusable(format!("it is of a later version ({version}); update Polypeer")));
     }
-    // A step and its number come together or not at all: a crash in between leaves the older version.
+    // A step and its version number are written in one transaction: a crash in between leaves the older version.
     for (done, step) in (0..).zip(STEPS).skip(version.max(0) as usize) {
         database.execute_batch(&format!("BEGIN;\n{step}\nPRAGMA user_version = {};\nCOMMIT;", done + 1))?;
     }
@@ -148,7 +148,7 @@ fn load(database: &Connection) -> rusqlite::Result<Vec<(NodeId, Entry)>> {
         let mut known = addresses.query(params![node, MAX_ADDRESSES as i64])?;
         while let Some(row) = known.next()? {
             let (text, worked): (String, Option<i64>) = (row.get(0)?, row.get(1)?);
-            // Written by a person, or by a version with more kinds of addresses.
+            // Skipped: written by a person, or by a version with more kinds of addresses.
             let Ok(address) = text.parse::<SocketAddr>() else { continue };
             let worked = worked.map(|worked| worked.max(0) as u64);
             entry.addresses.push(Known { address, source: Source::Remembered, worked });
@@ -158,15 +158,15 @@ fn load(database: &Connection) -> rusqlite::Result<Vec<(NodeId, Entry)>> {
     Ok(peers)
 }
 
-/// Columns 4 to 7.
+/// The standing in columns 4 to 7.
 fn standing(row: &rusqlite::Row<'_>) -> rusqlite::Result<Standing> {
     let seconds = |column| row.get::<_, i64>(column).map(|seconds| seconds.max(0) as u64);
     let bans = u32::try_from(row.get::<_, i64>(6)?).unwrap_or(0);
-    // A person may have written anything.
+    // A person may have edited the file: `restore` brings values into range.
     Ok(Standing::restore(row.get::<_, Option<f64>>(4)?.unwrap_or(0.0), seconds(5)?, bans, seconds(7)?))
 }
 
-/// Renames the file and what belongs to it; returns its new name.
+/// Renames the damaged file and removes its side files; returns its new name.
 pub(super) fn set_aside(path: &Path) -> Result<PathBuf, String> {
     let named = |number: usize| path.with_file_name(format!("{FILE}.damaged-{number}"));
     let number = (1..=MAX_SET_ASIDE).find(|number| !named(*number).exists()).unwrap_or(MAX_SET_ASIDE);
@@ -174,7 +174,7 @@ pub(super) fn set_aside(path: &Path) -> Result<PathBuf, String> {
     std::fs::rename(path, &aside).map_err(|error| format!("it is damaged and cannot be set aside: {error}"))?;
     for suffix in ["-wal", "-shm"] {
         let companion = path.with_file_name(format!("{FILE}{suffix}"));
-        // Often there is none. One that stayed would be applied to the fresh file.
+        // Often there is none. One that remained would be applied to the new file.
         match std::fs::remove_file(&companion) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 return Err(format!("it is damaged and {} cannot be removed: {error}", companion.display()));

@@ -1,4 +1,4 @@
-//! What stands in the file after a restart, a full disk, a crash or an attack.
+//! The content of the file after a restart, a full disk, a crash or an attack.
 
 use std::fs;
 use std::path::Path;
@@ -143,7 +143,7 @@ async fn block_that_could_not_be_written_is_written_when_there_is_room_again() {
     other.execute_batch(full).expect("trigger");
     assert!(loaded.store.put_now(node(3), blocked()).await.is_err());
     other.execute_batch("DROP TRIGGER full").expect("drop");
-    drop(loaded); // the end is the last chance
+    drop(loaded); // retries for the last time
     let peers = Store::open(home.path()).peers;
     let is_blocked = |number| peers.iter().any(|(peer, entry)| *peer == node(number) && entry.blocked);
     assert!(is_blocked(1) && is_blocked(3), "{peers:?}");
@@ -191,7 +191,7 @@ async fn peers_and_bans_stay_in_the_file_though_thousands_come_after_them() {
 async fn nobody_else_can_read_whom_this_node_knows() {
     use std::os::unix::fs::PermissionsExt;
     let home = tempfile::tempdir().expect("temporary folder");
-    // As a version wrote it that left it to the umask.
+    // As an earlier version wrote it, with permissions from the umask.
     std::fs::write(home.path().join(FILE), "").expect("written");
     std::fs::set_permissions(home.path().join(FILE), PermissionsExt::from_mode(0o644)).expect("chmod");
     let loaded = Store::open(home.path());

@@ -1,4 +1,4 @@
-//! Changes that could not be written, for a disk that has room again later. Owned by the store's thread.
+//! Changes that could not be written, kept to be retried. Owned by the store's thread.
 
 use std::collections::BTreeMap;
 
@@ -6,15 +6,15 @@ use polypeer_ipc_protocol::ids::NodeId;
 
 use super::{Change, MAX_QUEUED};
 
-/// The latest change of each peer that is not in the file, at most [`MAX_QUEUED`]: what the operator said about a peer goes
-/// before what was observed.
+/// The latest unwritten change of each peer, of at most [`MAX_QUEUED`] peers. Changes of peers that the operator
+/// blocked or protected replace others.
 #[derive(Debug, Default)]
 pub(super) struct Unwritten {
     changes: BTreeMap<NodeId, Change>,
 }
 
 impl Unwritten {
-    /// Keeps a change that failed. `false` when another one had to go for it, or it did not fit.
+    /// Keeps a change that failed. Returns `false` if another change was lost for it, or it is lost itself.
     pub(super) fn keep(&mut self, change: Change) -> bool {
         let Some(node) = change.node() else { return true };
         let is_full = self.changes.len() >= MAX_QUEUED && !self.changes.contains_key(&node);
@@ -29,14 +29,14 @@ impl Unwritten {
         !is_full
     }
 
-    /// A newer change of the same peer is being written.
+    /// Forgets an older change of the same peer, since a newer `change` is being written.
     pub(super) fn forget(&mut self, change: &Change) {
         if let Some(node) = change.node() {
             self.changes.remove(&node);
         }
     }
 
-    /// Writes until something fails.
+    /// Writes the kept changes until one fails.
     pub(super) fn write<E>(&mut self, mut write: impl FnMut(&Change) -> Result<(), E>) -> Result<(), E> {
         while let Some(entry) = self.changes.first_entry() {
             write(entry.get())?;

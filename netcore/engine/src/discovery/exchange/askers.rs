@@ -1,5 +1,5 @@
-//! Who asked `exchange/1` when. One question a minute is answered; a node that was restarted does not know that it asked
-//! just now, which is neither a fault of its own nor a flood. Pure; owned by [`super::Exchange`].
+//! Who asked `exchange/1` when. One question a minute is answered; a node that was restarted does not know that it
+//! asked just now, which is neither a fault of its own nor a flood. Pure; owned by [`super::Exchange`].
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -14,8 +14,8 @@ const EARLY_WINDOW: Duration = Duration::from_secs(3600);
 /// Early questions of a node in an [`EARLY_WINDOW`] that are answered like any other: restarts of its core, or of its
 /// computer. Each is at most one reply of 16 KiB.
 pub(super) const FORGETFUL: u32 = 5;
-/// Beyond so many early questions in an [`EARLY_WINDOW`] it is no node that is restarted again and again, but a flood: its core
-/// would have to be restarted every two minutes.
+/// Beyond so many early questions in an [`EARLY_WINDOW`] it is no node that is restarted again and again, but a flood:
+/// its core would have to be restarted every two minutes.
 pub(super) const FLOOD: u32 = 30;
 
 /// One that asked.

@@ -1,4 +1,4 @@
-//! What is known of one node, and how much would be lost with it.
+//! The entry of one node in the book: addresses, the operator's decisions, standing, and how valuable it is.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -7,32 +7,31 @@ use super::MAX_ADDRESSES;
 use crate::peers::score::Standing;
 use crate::source::Source;
 
-/// How much would be lost with a node, the least first; also in the store's file, as the numbers they are.
+/// How valuable an entry is, the least valuable first. The numbers are stored in `peers.db`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Weight {
-    /// Somebody named it.
+    /// A source named it; there was no connection.
     Named = 0,
-    /// It was here.
+    /// It was connected, but never answered a dial of this node.
     Guest = 1,
-    /// It did harm, which must outlast those who come to have it forgotten.
+    /// It was banned. This must not be forgotten because others dial this node.
     Banned = 2,
-    /// It is connected, or was found where it was said to be.
+    /// It is connected, or has answered a dial of this node.
     Peer = 3,
 }
 
 /// One address of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Known {
-    /// Where.
     pub address: SocketAddr,
-    /// The most promising source it came from.
+    /// The most promising of its sources.
     pub source: Source,
-    /// When a connection was made there last, Unix seconds.
+    /// Unix seconds of the last connection made there.
     pub worked: Option<u64>,
 }
 
 impl Known {
-    /// Better ones first: what worked last, then by source.
+    /// The sort key, best first: the latest connection, then the source.
     pub(super) fn rank(&self) -> (std::cmp::Reverse<Option<u64>>, Source) {
         (std::cmp::Reverse(self.worked), self.source)
     }
@@ -43,30 +42,28 @@ impl Known {
 pub struct Entry {
     /// Its addresses, best first.
     pub addresses: Vec<Known>,
-    /// Whether to keep it over restarts and to dial it by ourselves.
+    /// Whether it is kept on disk and dialed without being asked for.
     pub remembered: bool,
-    /// Whether the operator cut it off.
     pub blocked: bool,
-    /// Whether the operator wants it to be connected, whatever else is.
     pub protected: bool,
-    /// What it is worth, and how long it is refused.
+    /// Its score and its bans.
     pub standing: Standing,
-    /// When it was connected last, Unix seconds.
+    /// Unix seconds at which it was last connected.
     pub seen: Option<u64>,
-    /// Whether it ever answered a dial of ours, so that it is somebody more than a key.
+    /// Whether it ever answered a dial of this node: then there is a node behind its key.
     pub dialed: bool,
     /// Whether it is connected; not kept on disk.
     pub connected: bool,
     /// Dials in a row that failed; not kept on disk.
     pub failures: u32,
-    /// Not to be dialed by ourselves before then; not kept on disk.
+    /// The manager dials it no earlier than this, unless asked; not kept on disk.
     pub due: Option<Instant>,
-    /// Counts up with every mention; says who was heard of least recently.
+    /// The book's clock when the node was last heard of; it orders nodes by how recent that was.
     pub touched: u64,
 }
 
 impl Entry {
-    /// The names of all sources that know it.
+    /// The names of all its sources.
     pub fn sources(&self) -> Vec<String> {
         let mut sources: Vec<Source> = self.addresses.iter().map(|known| known.source).collect();
         if self.remembered {
@@ -77,12 +74,12 @@ impl Entry {
         sources.into_iter().map(|source| source.name().to_owned()).collect()
     }
 
-    /// Seconds for which it is still banned at `unix`; a peer protected by the operator is never banned.
+    /// Seconds for which it is still banned at Unix second `unix`; a protected peer is never banned.
     pub fn banned_for(&self, unix: u64) -> Option<u64> {
         if self.protected { None } else { self.standing.banned_for(unix) }
     }
 
-    /// How much would be lost with it.
+    /// Its value when another entry needs room.
     pub fn weight(&self) -> Weight {
         if self.connected || self.dialed {
             Weight::Peer
@@ -107,7 +104,7 @@ impl Entry {
                 known.worked = known.worked.max(worked);
             }
             None => {
-                // Nearly all nodes have one: room for more would be most of the book's memory.
+                // Nearly all nodes have one address: room for more would be most of the book's memory.
                 self.addresses.reserve_exact(1);
                 self.addresses.push(Known { address, source, worked });
             }

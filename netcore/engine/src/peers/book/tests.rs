@@ -1,4 +1,4 @@
-//! Who stays when there is no more room, and which address is tried first.
+//! Which nodes a full book keeps, and which address is tried first.
 
 use super::*;
 use crate::peers::score::ScoreEvent;
@@ -95,7 +95,7 @@ fn guests_however_many_take_no_place_of_peers_bans_and_half_of_those_who_were_na
     assert!(book.get(&node(100)).is_some(), "one that is connected");
     assert!(book.get(&node(101)).expect("known").standing.banned_for(100).is_some());
     let named = book.iter().filter(|(_, entry)| entry.weight() == Weight::Named).count();
-    assert!(named >= MAX_NODES - MAX_NODES / GUESTS - 102, "{named}");
+    assert!(named >= MAX_NODES - MAX_NODES / GUEST_PART - 102, "{named}");
 }
 
 #[test]

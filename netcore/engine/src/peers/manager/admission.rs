@@ -1,15 +1,16 @@
-//! Whom it lets in.
+//! The admission of incoming connections.
 
 use std::net::IpAddr;
 
 use polypeer_ipc_protocol::ids::NodeId;
 
-use super::{FLOOR, Manager, Parting, Refusal};
+use super::{CloseReason, FLOOR, Manager, Refusal};
 use crate::now::Now;
 use crate::peers::caps::Crowded;
 
 impl Manager {
-    /// `node` has connected from `ip`: whether to talk to it. [`Self::settled`] gives the result back.
+    /// Decides whether to admit `node`, which has connected from `ip`. Returns the number of the admission, which
+    /// [`Self::settled`] must end.
     pub fn admit(&mut self, now: Now, node: NodeId, ip: IpAddr) -> Result<u64, Refusal> {
         let admitted = self.judge(now, node, ip);
         if let Err(refusal) = admitted {
@@ -31,11 +32,12 @@ impl Manager {
 
     fn judge(&mut self, now: Now, node: NodeId, ip: IpAddr) -> Result<(), Refusal> {
         self.check(&node, now)?;
-        // A peer that lost the connection, or that is being dialed, has its place already; a protected one always has.
+        // A peer that is connected (it may have lost the connection) or being dialed has its place; a protected one
+        // always.
         if self.book.is_protected(&node) || self.links.contains_key(&node) || self.dials.contains_key(&node) {
             return Ok(());
         }
-        self.counts.check(ip, self.marks.place(ip)).map_err(|crowded| match crowded {
+        self.counts.check(ip, self.marks.zone_limits(ip)).map_err(|crowded| match crowded {
             Crowded::Host => Refusal::Host,
             Crowded::Subnet => Refusal::Subnet,
         })?;
@@ -53,14 +55,14 @@ impl Manager {
         match worst {
             Some((worth, worst)) if worth < newcomer => {
                 self.floor = None;
-                self.close(worst, Parting::Crowded);
+                self.close(worst, CloseReason::Crowded);
                 Ok(())
             }
             _ => Err(Refusal::Full),
         }
     }
 
-    /// What [`Self::admit`] let in is kept now, or gone.
+    /// The connection that [`Self::admit`] admitted is kept now, or has ended.
     pub fn settled(&mut self, admission: u64) {
         if let Some((_, ip)) = self.entering.remove(&admission) {
             self.counts.remove(ip);

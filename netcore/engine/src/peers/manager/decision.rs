@@ -1,4 +1,4 @@
-//! What a [`super::Manager`] decides, as types.
+//! The decisions of a [`super::Manager`], as types.
 
 use std::net::SocketAddr;
 
@@ -6,73 +6,67 @@ use polypeer_ipc_protocol::ids::NodeId;
 
 use crate::source::Source;
 
-/// What is to be done.
+/// What the manager asks its driver to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Dial, and tell with [`super::Manager::dial_ended`] how it went.
+    /// Dial a node, and report the end with [`super::Manager::dial_ended`].
     Dial {
-        /// Whom.
         node: NodeId,
-        /// Where, best first.
+        /// Best first.
         addresses: Vec<SocketAddr>,
-        /// Who knew.
+        /// The source of the best address.
         source: Source,
     },
-    /// End the connection.
-    Close {
-        /// With whom.
-        node: NodeId,
-        /// Why.
-        why: Parting,
-    },
+    /// Disconnect a peer.
+    Close { node: NodeId, why: CloseReason },
 }
 
-/// Why a connection is ended.
+/// Why the manager disconnects a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Parting {
-    /// There are too many, and others are worth more.
+pub enum CloseReason {
+    /// There are too many connections, and others are worth more.
     Crowded,
-    /// Nobody used it.
+    /// The connection was unused for long.
     Unused,
-    /// It did too much harm.
+    /// The peer is banned.
     Banned,
 }
 
-/// Why a connection is not wanted.
+/// Why a connection is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Refusal {
-    /// The operator cut the peer off.
+    /// The operator has blocked the peer.
     Blocked,
-    /// It did too much harm.
+    /// The peer is banned.
     Banned {
-        /// For so long, seconds.
+        /// Seconds until the ban ends.
         seconds: u64,
     },
-    /// Too many with its host.
+    /// The limit on links with its host is reached.
     Host,
-    /// Too many with its subnet.
+    /// The limit on links with its subnet is reached.
     Subnet,
-    /// The node is full of better ones.
+    /// The node is full, and has no connection that is worth less.
     Full,
 }
 
 /// How a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Ending {
-    /// By accident, or the peer stopped: it is worth trying again.
+    /// By accident, or because the peer stopped: it is dialed again soon.
     Lost,
-    /// One of both let the other go.
-    LetGo,
+    /// One of both sides disconnected the other on purpose.
+    Deliberate,
 }
 
 macro_rules! tallies {
     ($($(#[doc = $doc:literal])* $name:ident,)*) => {
-        /// What was decided so often.
+        /// Counters of decisions; their names are those in `polypeer status --json`.
         #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
         pub struct Tallies { $($(#[doc = $doc])* pub $name: u64,)* }
 
         impl Tallies {
-            /// All of them that are not zero, by name.
+            /// The counters that are not zero, by name.
             pub fn list(&self) -> impl Iterator<Item = (String, u64)> {
                 let all = [$((stringify!($name), self.$name),)*];
                 all.into_iter().filter(|(_, count)| *count > 0).map(|(name, count)| (name.to_owned(), count))
@@ -86,16 +80,16 @@ tallies! {
     refused_blocked,
     /// Connections refused because of a ban.
     refused_banned,
-    /// Connections refused because there are too many with the same address.
+    /// Connections refused because the limit per host is reached.
     refused_per_ip,
-    /// Connections refused because there are too many with the same subnet.
+    /// Connections refused because the limit per subnet is reached.
     refused_per_subnet,
     /// Connections refused because the node is full.
     refused_high_water,
-    /// Connections let go for better ones.
+    /// Peers disconnected to make room for better ones.
     let_go_crowded,
-    /// Connections let go because nobody used them.
+    /// Peers disconnected because their connection was unused.
     let_go_unused,
-    /// Bans begun.
+    /// Bans imposed.
     banned,
 }

@@ -1,4 +1,4 @@
-//! Connections from the first moment to the last, and who uses them.
+//! The connections that are kept: their begin, address, users and end.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -9,7 +9,8 @@ use crate::now::Now;
 use crate::source::Source;
 
 impl Manager {
-    /// A connection with `node` is kept, in place of an earlier one if there was one. `address`: where to dial it again.
+    /// A connection with `node` is kept; it replaces an earlier one. `address` is where to dial the peer again; `out`
+    /// tells whether this node dialed.
     pub fn up(&mut self, now: Now, node: NodeId, ip: IpAddr, address: Option<SocketAddr>, source: Source, out: bool) {
         self.book.connected(node, address, source, now.unix);
         if let Some(entry) = self.book.known(&node) {
@@ -32,7 +33,7 @@ impl Manager {
         self.wake = Some(now.at);
         let jitter = self.jitter();
         self.book.seen(node, false, now.unix);
-        let let_go = held.closing || ending == Ending::LetGo;
+        let let_go = held.closing || ending == Ending::Deliberate;
         let wait = if let_go { REST.mul_f64(0.5 + jitter) } else { FIRST.mul_f64(jitter) };
         if let Some(entry) = self.book.known(node) {
             entry.standing.was_up(now.unix, now.at.saturating_duration_since(held.since));
@@ -41,7 +42,7 @@ impl Manager {
         }
     }
 
-    /// The peer `node` is at `address` now, on the same connection.
+    /// The peer `node` has moved to `address`, on the same connection.
     pub fn moved(&mut self, now: Now, node: NodeId, address: SocketAddr) {
         if let Some(held) = self.links.get_mut(&node) {
             self.counts.remove(held.ip);
@@ -52,19 +53,20 @@ impl Manager {
         }
     }
 
-    /// Somebody uses the connection with `node`, or will; until [`Self::release`].
+    /// Adds a user of the connection with `node`, present or future, until [`Self::release`]. While it has one, it is
+    /// not disconnected to make room or as unused.
     pub fn keep(&mut self, node: NodeId) {
         *self.kept.entry(node).or_default() += 1;
     }
 
-    /// The connection with `node` was of use just now.
+    /// The connection with `node` was used just now.
     pub fn used(&mut self, now: Now, node: &NodeId) {
         if let Some(held) = self.links.get_mut(node) {
             held.used = now.at;
         }
     }
 
-    /// One of those who used it does no more.
+    /// Removes a user that [`Self::keep`] added.
     pub fn release(&mut self, now: Now, node: &NodeId) {
         self.floor = None;
         let Some(users) = self.kept.get_mut(node) else { return };

@@ -1,4 +1,4 @@
-//! What is to be done now: who is let go, who is dialed.
+//! The upkeep of the connections: which peers are disconnected and which are dialed now.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -6,25 +6,25 @@ use std::time::{Duration, Instant};
 use polypeer_ipc_protocol::ids::NodeId;
 use rand::RngExt;
 
-use super::{Action, Dial, Held, Manager, Parting};
+use super::{Action, CloseReason, Dial, Held, Manager};
 use crate::now::Now;
 use crate::peers::book::Entry;
-use crate::peers::candidates::{self, Chosen, Look};
+use crate::peers::candidates::{self, Chosen, Readiness};
 use crate::source::Source;
 
 impl Manager {
-    /// The next thing to do at `now`, if there is one.
+    /// The next action at `now`; call it again until there is none.
     pub fn poll(&mut self, now: Now) -> Option<Action> {
         if self.actions.is_empty() && self.wake.is_some_and(|wake| wake <= now.at) {
             self.wake = None;
-            self.let_crowd_go(now);
-            self.let_unused_go(now);
+            self.close_excess(now);
+            self.close_unused(now);
             self.choose(now);
         }
         self.actions.pop_front()
     }
 
-    /// When [`Self::poll`] may have something to do though nothing happens.
+    /// When to call [`Self::poll`] if nothing happens before.
     pub fn next_timeout(&self) -> Option<Instant> {
         self.wake
     }
@@ -33,7 +33,7 @@ impl Manager {
         self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
     }
 
-    /// From 0 to 1.
+    /// A random number from 0 to 1.
     pub(super) fn jitter(&mut self) -> f64 {
         self.rng.random()
     }
@@ -48,21 +48,21 @@ impl Manager {
         self.actions.push_back(Action::Dial { node, addresses, source });
     }
 
-    pub(super) fn close(&mut self, node: NodeId, why: Parting) {
+    pub(super) fn close(&mut self, node: NodeId, why: CloseReason) {
         match self.links.get_mut(&node) {
             Some(held) if !held.closing => held.closing = true,
             _ => return,
         }
         match why {
-            Parting::Crowded => self.tallies.let_go_crowded += 1,
-            Parting::Unused => self.tallies.let_go_unused += 1,
-            Parting::Banned => {}
+            CloseReason::Crowded => self.tallies.let_go_crowded += 1,
+            CloseReason::Unused => self.tallies.let_go_unused += 1,
+            CloseReason::Banned => {}
         }
         self.actions.push_back(Action::Close { node, why });
     }
 
-    /// Connections that may be let go, the least useful first, each with its worth: of those worth the same the one
-    /// unused for longest.
+    /// The peers that may be disconnected to make room, each with its worth: the lowest worth first, and of equals the
+    /// one unused for longest.
     pub(super) fn spare(&self, now: Now, of: impl Fn(&Held) -> bool) -> Vec<(f64, NodeId)> {
         let mut spare: Vec<_> = self
             .links
@@ -81,7 +81,7 @@ impl Manager {
         !held.closing && !self.book.is_protected(node) && !self.kept.contains_key(node)
     }
 
-    fn let_crowd_go(&mut self, now: Now) {
+    fn close_excess(&mut self, now: Now) {
         let over = self.connected().saturating_sub(self.marks.high);
         if over == 0 {
             return;
@@ -89,7 +89,7 @@ impl Manager {
         let spare = self.spare(now, |_| true);
         let missing = spare.len() < over;
         for (_, node) in spare.into_iter().take(over) {
-            self.close(node, Parting::Crowded);
+            self.close(node, CloseReason::Crowded);
         }
         if missing {
             let young = self.links.iter().filter(|(node, held)| self.is_dispensable(node, held));
@@ -99,7 +99,7 @@ impl Manager {
         }
     }
 
-    fn let_unused_go(&mut self, now: Now) {
+    fn close_unused(&mut self, now: Now) {
         let idle = self.marks.idle;
         let mut over = self.connected().saturating_sub(self.marks.low);
         let mut chosen = self.chosen().saturating_sub(self.marks.outgoing());
@@ -114,7 +114,7 @@ impl Manager {
             }
             over -= 1;
             chosen -= usize::from(outgoing);
-            self.close(node, Parting::Unused);
+            self.close(node, CloseReason::Unused);
         }
         let later = self.links.iter().filter(|(node, held)| self.is_dispensable(node, held) && !unused(held));
         if let Some(used) = later.map(|(_, held)| held.used).min().filter(|_| over > 0) {
@@ -122,7 +122,7 @@ impl Manager {
         }
     }
 
-    /// Dials the best candidates, as many as are missing.
+    /// Dials the best candidates, as many as are missing, and absent protected peers.
     fn choose(&mut self, now: Now) {
         let own: Vec<Dial> = self.dials.values().filter(|dial| dial.own).copied().collect();
         let room = self.marks.dials.saturating_sub(own.len());
@@ -143,7 +143,8 @@ impl Manager {
             }
         }
         let mut shortlist = std::mem::take(&mut self.shortlist);
-        let again = |node: &NodeId| self.book.get(node).map_or(Look::No, |entry| self.look(*node, entry, now));
+        let again =
+            |node: &NodeId| self.book.get(node).map_or(Readiness::No, |entry| self.readiness(*node, entry, now));
         let per_subnet = self.marks.chosen_per_subnet;
         let mut picked = Vec::new();
         if let Some(mut all) = shortlist.take(now, again) {
@@ -155,7 +156,7 @@ impl Manager {
         }
         let (missing, room) = (missing.saturating_sub(picked.len()), room - picked.len());
         if !shortlist.is_fresh() || (missing > 0 && room > 0) {
-            let (mut all, next) = candidates::gather(&self.book, now, |node, entry| self.look(node, entry, now));
+            let (mut all, next) = candidates::gather(&self.book, now, |node, entry| self.readiness(node, entry, now));
             all.iter_mut().for_each(|candidate| candidate.chance = self.rng.random());
             if let Some(next) = next {
                 self.wake_by(next);
@@ -168,9 +169,9 @@ impl Manager {
         self.shortlist = shortlist;
     }
 
-    fn look(&self, node: NodeId, entry: &Entry, now: Now) -> Look {
-        let crowded = |ip: IpAddr| self.counts.check(ip, self.marks.place(ip)).is_err();
-        candidates::look(node, entry, now, |node| self.is_free(node), crowded)
+    fn readiness(&self, node: NodeId, entry: &Entry, now: Now) -> Readiness {
+        let crowded = |ip: IpAddr| self.counts.check(ip, self.marks.zone_limits(ip)).is_err();
+        candidates::readiness(node, entry, now, |node| self.is_free(node), crowded)
     }
 
     fn is_free(&self, node: &NodeId) -> bool {

@@ -1,4 +1,4 @@
-//! Whom it dials, when, and how often.
+//! Which nodes it dials, when, and how often.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -98,7 +98,7 @@ fn lost_peer_is_dialed_again_at_once_and_one_that_was_let_go_is_left_alone() {
     let mut world = World::new(4, 8);
     world.connected(1, true).connected(2, true).settle();
     world.manager.down(world.now, &node(1), Ending::Lost);
-    world.manager.down(world.now, &node(2), Ending::LetGo);
+    world.manager.down(world.now, &node(2), Ending::Deliberate);
     world.pass(Duration::from_secs(2));
     assert_eq!(world.dialed, [node(1)]);
     world.pass(15 * MINUTE);

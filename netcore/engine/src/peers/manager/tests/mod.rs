@@ -1,4 +1,4 @@
-//! Each decision of the manager, in virtual time; then all of them at random, with what must always hold.
+//! Tests of each decision of the manager in virtual time, and of its invariants under random sequences.
 
 mod dials;
 mod places;
@@ -12,25 +12,25 @@ use polypeer_ipc_protocol::ids::NodeId;
 
 use super::super::book::Book;
 use super::super::watermarks::Marks;
-use super::{Action, Ending, Manager, Parting, Refusal};
+use super::{Action, CloseReason, Ending, Manager, Refusal};
 use crate::now::Now;
 use crate::source::Source;
 use crate::testing::{self, node};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// A host of its own in a subnet of its own, on the internet.
+/// A public address, of a host and subnet of its own for each number.
 fn address(number: u32) -> SocketAddr {
     let [_, a, b, c] = number.to_be_bytes();
     SocketAddr::from(([20 + a, b, c, 1], 7470))
 }
 
-/// A node's manager and its clock. Dials succeed or fail as the test says.
+/// A node's manager and its clock. The test decides which dials succeed.
 struct World {
     manager: Manager,
     now: Now,
     dialed: Vec<NodeId>,
-    closed: Vec<(NodeId, Parting)>,
+    closed: Vec<(NodeId, CloseReason)>,
 }
 
 impl World {
@@ -44,14 +44,14 @@ impl World {
         Self { manager, now, dialed: Vec::new(), closed: Vec::new() }
     }
 
-    /// Does everything there is to do now; a connection that is closed ends at once.
+    /// Performs all actions that are due now; a connection that is closed ends at once.
     fn settle(&mut self) -> &mut Self {
         while let Some(action) = self.manager.poll(self.now) {
             match action {
                 Action::Dial { node, .. } => self.dialed.push(node),
                 Action::Close { node, why } => {
                     self.closed.push((node, why));
-                    self.manager.down(self.now, &node, Ending::LetGo);
+                    self.manager.down(self.now, &node, Ending::Deliberate);
                 }
             }
         }
@@ -60,7 +60,7 @@ impl World {
 
     fn pass(&mut self, time: Duration) -> &mut Self {
         let end = self.now.after(time);
-        // Wakes when asked to, as a driver does.
+        // Polls at each timeout, like a driver.
         while let Some(at) = self.manager.next_timeout().filter(|at| *at <= end.at) {
             let later = at.saturating_duration_since(self.now.at);
             self.now = self.now.after(later);
@@ -84,7 +84,7 @@ impl World {
         self
     }
 
-    /// Somebody dials in; it stays if it may.
+    /// A peer dials this node; the connection is kept if it is admitted.
     fn incoming(&mut self, number: u32, ip: IpAddr) -> Result<(), Refusal> {
         let admission = self.manager.admit(self.now, node(number), ip)?;
         self.manager.up(self.now, node(number), ip, None, Source::Incoming, false);
@@ -93,7 +93,7 @@ impl World {
         Ok(())
     }
 
-    /// Dials under way succeed.
+    /// All dials in progress succeed.
     fn answer_all(&mut self) -> &mut Self {
         for dialed in std::mem::take(&mut self.dialed) {
             let number = u32::from_be_bytes(dialed.0[..4].try_into().expect("4 bytes"));

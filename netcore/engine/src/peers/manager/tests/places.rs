@@ -1,11 +1,11 @@
-//! Whom it lets in and whom it lets go.
+//! Which peers it admits and which it disconnects.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use polypeer_ipc_protocol::ids::NodeId;
 
-use super::super::{Ending, Parting, Refusal};
+use super::super::{CloseReason, Ending, Refusal};
 use super::{MINUTE, World, address, node};
 use crate::peers::score::ScoreEvent;
 use crate::source::Source;
@@ -35,7 +35,7 @@ fn above_high_the_least_useful_go_and_neither_protected_nor_used_nor_young_ones(
     world.pass(MINUTE);
     let gone: BTreeSet<NodeId> = world.closed.iter().map(|(node, _)| *node).collect();
     assert_eq!(gone, [2, 3, 4, 5].map(node).into());
-    assert!(world.closed.iter().all(|(_, why)| *why == Parting::Crowded));
+    assert!(world.closed.iter().all(|(_, why)| *why == CloseReason::Crowded));
     assert_eq!(world.manager.tallies().let_go_crowded, 4);
 }
 
@@ -57,7 +57,7 @@ fn a_full_node_lets_in_only_who_is_better_than_the_worst_that_dialed_it() {
     );
     world.manager.score(world.now, node(7), ScoreEvent::Timeout);
     assert_eq!(world.incoming(100, stranger), Ok(()));
-    assert_eq!(world.closed, [(node(7), Parting::Crowded)]);
+    assert_eq!(world.closed, [(node(7), CloseReason::Crowded)]);
     assert_eq!(world.incoming(101, address(101).ip()), Err(Refusal::Full));
     world.manager.protect(world.now, node(101), true);
     assert_eq!(world.incoming(101, address(101).ip()), Ok(()), "the operator wants it");
@@ -111,7 +111,7 @@ fn unused_connections_go_above_low_the_least_useful_first_and_used_ones_stay() {
     assert_eq!(world.manager.connected(), 5, "those three, and two that this node chose");
     let gone: BTreeSet<NodeId> = world.closed.iter().map(|(node, _)| *node).collect();
     assert!([3, 5, 7].iter().all(|number| !gone.contains(&node(*number))), "{gone:?}");
-    assert!(world.closed.iter().all(|(_, why)| *why == Parting::Unused));
+    assert!(world.closed.iter().all(|(_, why)| *why == CloseReason::Unused));
     world.manager.release(world.now, &node(3));
     world.pass(2 * idle);
     assert_eq!(world.manager.connected(), 4, "never below low");

@@ -1,4 +1,4 @@
-//! Anything in any order: what must always hold.
+//! Random sequences of events, and the invariants that must hold after each.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -7,7 +7,7 @@ use std::time::Duration;
 use polypeer_ipc_protocol::ids::NodeId;
 use proptest::prelude::*;
 
-use super::super::{Action, Ending, MAX_FOUND_DIALS, Manager, Parting};
+use super::super::{Action, CloseReason, Ending, MAX_FOUND_DIALS, Manager};
 use super::node;
 use crate::now::Now;
 use crate::peers::book::{Book, MAX_NODES};
@@ -16,7 +16,7 @@ use crate::peers::watermarks::Marks;
 use crate::source::Source;
 use crate::testing;
 
-/// Anything that can happen.
+/// An event or command.
 #[derive(Debug, Clone)]
 enum Op {
     Found(u32, u8, bool),
@@ -54,7 +54,7 @@ fn place(number: u8) -> IpAddr {
     IpAddr::from([50, 0, number % 4, number / 16])
 }
 
-/// What the outside knows beside the manager.
+/// The test's own account of dials, links and users, beside the manager's.
 #[derive(Default)]
 struct Outside {
     up: BTreeMap<NodeId, (IpAddr, bool)>,
@@ -154,12 +154,12 @@ fn perform(manager: &mut Manager, outside: &mut Outside, now: Now) -> Result<(),
             Action::Close { node, why } => {
                 prop_assert!(outside.up.remove(&node).is_some(), "closed what is not there");
                 prop_assert!(!outside.protected.contains(&node), "closed a protected one");
-                if why != Parting::Banned {
+                if why != CloseReason::Banned {
                     prop_assert!(outside.kept.get(&node).copied().unwrap_or_default() == 0, "closed one in use");
                     let age = now.at.saturating_duration_since(outside.since[&node].at);
                     prop_assert!(age >= manager.marks().grace, "closed one younger than the grace");
                 }
-                manager.down(now, &node, Ending::LetGo);
+                manager.down(now, &node, Ending::Deliberate);
             }
         }
     }

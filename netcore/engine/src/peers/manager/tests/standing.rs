@@ -1,6 +1,6 @@
-//! What harm costs a peer, and what the operator says about one.
+//! The effect of offences, and of the operator's decisions about a peer.
 
-use super::super::{Parting, Refusal};
+use super::super::{CloseReason, Refusal};
 use super::{MINUTE, World, address, node};
 use crate::peers::score::ScoreEvent;
 use crate::source::Source;
@@ -13,7 +13,7 @@ fn whoever_does_too_much_harm_is_cut_off_and_refused_until_the_ban_ends() {
     assert!(!world.manager.score(world.now, node(1), ScoreEvent::Timeout));
     assert!(world.manager.score(world.now, node(1), ScoreEvent::Lie));
     world.settle();
-    assert_eq!(world.closed, [(node(1), Parting::Banned)]);
+    assert_eq!(world.closed, [(node(1), CloseReason::Banned)]);
     assert!(matches!(world.incoming(1, address(1).ip()), Err(Refusal::Banned { .. })));
     world.pass(9 * MINUTE);
     assert!(world.dialed.is_empty() && world.manager.check(&node(1), world.now).is_err());
