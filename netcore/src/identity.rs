@@ -1,8 +1,8 @@
-//! The node's Ed25519 key: its name in the world, kept in `identity.key`.
+//! The node's identity: its Ed25519 key pair, stored in `identity.key`. The public key is the node id.
 //!
-//! The file is one line, `polypeer-identity-1 ` and the 32-byte seed as 64 hex digits. It is made once, readable by its
-//! owner alone, and never written again: a file that is damaged or open to others is refused, because replacing it
-//! would make this node a stranger to everybody who knows it. [`crate::transport`] signs handshakes with it.
+//! The file is one line: `polypeer-identity-1 ` and the 32-byte seed of the key as 64 hex digits. It is created once,
+//! readable by its owner only, and never overwritten. A damaged file, or one that others can read, is an error: with a
+//! new key this node would be a stranger to all its peers. [`crate::transport`] signs handshakes with the key.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -23,78 +23,60 @@ mod platform;
 use crate::random;
 pub(crate) use platform::make_private;
 
-/// What the file begins with; the number is that of the format.
+/// The prefix of the file, with the version of its format.
 const PREFIX: &str = "polypeer-identity-1 ";
-/// Bytes of a whole file: prefix, 64 digits, newline. Anything longer is not read.
+/// Bytes of the file: prefix, 64 digits, newline. A longer file is malformed.
 const FILE_BYTES: usize = PREFIX.len() + 64 + 1;
 /// PKCS #8 version 1 of an Ed25519 seed, up to the seed itself (RFC 8410, section 7).
 const PKCS8_PREFIX: [u8; 16] = [48, 46, 2, 1, 0, 48, 5, 6, 3, 43, 101, 112, 4, 34, 4, 32];
 
-/// Why there is no identity to run with. Every text ends in what to do.
+/// Why the identity cannot be used. Every text ends in a remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
-    /// The file is there and may not be read.
+    /// The file exists, but this user may not read it.
     #[error("read the identity key {}: permission denied; run as the user that owns it", path.display())]
-    Denied {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Reading, or creating, failed for another reason.
+    Denied { path: PathBuf },
+    /// The file could not be read or created, for another reason.
     #[error("{action} the identity key {}: {source}; check the folder and the disk", path.display())]
     Io {
         /// `read` or `create`.
         action: &'static str,
-        /// The file.
         path: PathBuf,
-        /// What the system said.
         #[source]
         source: io::Error,
     },
-    /// A link could make this node use, or show, somebody else's file.
+    /// It is a symbolic link, which could make this node use or reveal somebody else's file.
     #[error("use the identity key {}: it is a symbolic link; put the file itself there", path.display())]
-    Link {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A folder, a device, a pipe.
+    Link { path: PathBuf },
+    /// It is a folder, a device or a pipe.
     #[error("use the identity key {}: it is not a regular file; move it away", path.display())]
-    NotAFile {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Owned by another user, who could change it.
+    NotAFile { path: PathBuf },
+    /// It belongs to another user, who could change it.
     #[error("use the identity key {}: it belongs to user {owner}; run as that user, or chown it", path.display())]
     NotOurs {
-        /// The file.
         path: PathBuf,
-        /// Its owner's user id.
+        /// The user id of its owner.
         owner: u32,
     },
-    /// Group or others may read or write it.
+    /// Its group or others may read or write it.
     #[error(
         "use the identity key {}: others can read it (mode {mode:03o}); run chmod 600 on it, \
          or move it away for a new identity if somebody may have copied it", path.display()
     )]
     Exposed {
-        /// The file.
         path: PathBuf,
         /// Its permission bits.
         mode: u32,
     },
-    /// Not in the format above.
+    /// It is not in the format that the module describes.
     #[error(
         "use the identity key {}: {problem}; restore it from a backup, or move it away for a new identity",
         path.display()
     )]
-    Corrupt {
-        /// The file.
-        path: PathBuf,
-        /// In what way.
-        problem: &'static str,
-    },
+    Corrupt { path: PathBuf, problem: &'static str },
 }
 
-/// This node's key pair.
+/// A node's key pair.
 pub struct Identity {
     seed: [u8; 32],
     pair: Ed25519KeyPair,
@@ -108,8 +90,7 @@ impl std::fmt::Debug for Identity {
 }
 
 impl Identity {
-    /// Reads the key at `path`, or makes one when there is no file. Two processes starting at once end with the same
-    /// key.
+    /// Reads the key at `path`, or creates one if there is no file. Two processes that start at once get the same key.
     pub fn load_or_create(path: &Path) -> Result<Self, IdentityError> {
         match fs::symlink_metadata(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -127,19 +108,19 @@ impl Identity {
         Ok(Self::from_seed(seed))
     }
 
-    /// A key that lives as long as the process.
+    /// Creates a random key, which is not stored.
     pub fn generate() -> Self {
         Self::from_seed(random::bytes())
     }
 
-    /// The key with this seed.
+    /// Creates the key pair of an Ed25519 seed.
     pub fn from_seed(seed: [u8; 32]) -> Self {
         let pair = Ed25519KeyPair::from_seed_unchecked(&seed).expect("every 32 bytes are an Ed25519 seed");
         let public = pair.public_key().as_ref().try_into().expect("an Ed25519 public key has 32 bytes");
         Self { seed, pair, node: NodeId(public) }
     }
 
-    /// The node's name: its public key.
+    /// The node id: the public key.
     pub fn node(&self) -> NodeId {
         self.node
     }
@@ -149,12 +130,12 @@ impl Identity {
         self.pair.sign(message).as_ref().to_vec()
     }
 
-    /// The private key as a TLS library takes it (PKCS #8, version 1).
+    /// The private key in the form that a TLS library reads (PKCS #8, version 1).
     pub(crate) fn pkcs8(&self) -> Vec<u8> {
         [PKCS8_PREFIX.as_slice(), &self.seed].concat()
     }
 
-    /// A secret of this node for one use, the same after every restart.
+    /// Derives a secret of this node for one `purpose`; it is the same after every restart.
     pub(crate) fn derive(&self, purpose: &str) -> [u8; 32] {
         let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &self.seed);
         let tag = ring::hmac::sign(&key, purpose.as_bytes());
@@ -172,8 +153,8 @@ fn parse(text: &[u8]) -> Result<[u8; 32], &'static str> {
     seed.try_into().map_err(|_| "what follows is not 64 hexadecimal digits")
 }
 
-/// Writes the file whole under another name, then gives it its name, which fails where a file already is: then that
-/// file, and not ours, is the identity.
+/// Creates the file: writes it under another name, then links it to `path`. If `path` exists by then, it stays as it
+/// is, and is the identity.
 fn create(path: &Path, seed: &[u8; 32]) -> Result<(), IdentityError> {
     let failed = |source| IdentityError::Io { action: "create", path: path.to_owned(), source };
     let folder = path.parent().unwrap_or(Path::new("."));

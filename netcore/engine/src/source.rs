@@ -1,6 +1,6 @@
-//! Sources of peers: all that is declared of each one, except how it is asked, which is netcore's `discovery::sources`.
-//! The book records which sources named a node, [`crate::discovery::schedule`] says which one is asked when, and
-//! [`crate::discovery::crosscheck`] how far what it names is believed.
+//! The sources of peers: name, pace and trust of each. Netcore's `discovery::sources` asks them. The book records which
+//! sources named a node, [`crate::discovery::schedule`] decides when each is asked, and
+//! [`crate::discovery::crosscheck`] limits what an unverified one can do.
 
 use std::time::Duration;
 
@@ -9,17 +9,17 @@ use std::time::Duration;
 pub enum Source {
     /// The operator or a plugin named it: a ticket, an address in a request.
     Ticket,
-    /// The local network.
+    /// An announcement on the local network.
     Lan,
-    /// The node told its address itself.
+    /// The node itself named its address, on its link.
     Peer,
     /// The node dialed this one.
     Incoming,
-    /// An address record, told by another peer.
+    /// An address record, passed on by another peer.
     Exchange,
     /// An address record, found in the DHT.
     Dht,
-    /// An address or a ticket in the domain name system.
+    /// An address or a ticket in DNS.
     Dns,
     /// The built-in or the configured list.
     List,
@@ -29,14 +29,14 @@ pub enum Source {
     Remembered,
 }
 
-/// How a node was introduced to this one, by which [`crate::discovery::crosscheck`] judges its word.
+/// How a node was introduced to this one; [`crate::discovery::crosscheck`] trusts it accordingly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Introduction {
     /// The operator named it, or it is on the local network: verified.
     Trusted,
-    /// It dialed this node, or is known from before: a source of its own.
+    /// It dialed this node, or is remembered: it vouches for itself.
     Itself,
-    /// It answered at an address that was found without a node id, or with one that nobody vouches for.
+    /// It answered at an address that was found without a node id, or with one for which nobody vouches.
     Seed,
     /// Another node named it: [`crate::discovery::crosscheck::CrossCheck::introduced`] knows which.
     Peer,
@@ -52,7 +52,7 @@ pub struct Pace {
 }
 
 impl Source {
-    /// The sources that can be asked for peers, in the order in which they are (docs/design.md, section 4).
+    /// The sources that can be asked for peers, in the order in which they are asked (docs/design.md, section 4).
     pub const ASKED: [Self; 7] =
         [Self::Remembered, Self::Lan, Self::Dns, Self::List, Self::Exchange, Self::Dht, Self::Mainline];
 
@@ -72,27 +72,27 @@ impl Source {
         }
     }
 
-    /// How often it is asked; nothing for what cannot be asked.
+    /// How often it is asked; `None` if it cannot be asked.
     pub fn pace(self) -> Option<Pace> {
         let (hungry, satisfied) = match self {
             Self::Ticket | Self::Peer | Self::Incoming => return None,
             // The peer manager redials them by itself; asking only counts them.
             Self::Remembered => (10, 600),
-            // It goes on by itself once begun; asking again restarts it after a failure.
+            // It runs by itself once begun; a question restarts it after a failure.
             Self::Lan => (15, 600),
-            // Other people's servers, and answers that are cached for minutes anyway.
+            // The servers are other people's, and answers are cached for minutes anyway.
             Self::Dns => (15, 3600),
             Self::List => (15, 3600),
             // Peers answer once a minute.
             Self::Exchange => (15, 600),
             Self::Dht => (10, 900),
-            // An announcement expires after half an hour (BEP 5 leaves the time open; nodes keep to about that).
+            // An announcement expires after about half an hour (BEP 5 leaves the time open).
             Self::Mainline => (60, 900),
         };
         Some(Pace { hungry: Duration::from_secs(hungry), satisfied: Duration::from_secs(satisfied) })
     }
 
-    /// How it introduces a node whose id it told.
+    /// How it introduces a node that it names by id.
     pub fn introduction(self) -> Introduction {
         match self {
             Self::Ticket | Self::Lan | Self::List => Introduction::Trusted,

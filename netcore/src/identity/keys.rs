@@ -1,4 +1,4 @@
-//! The node's key as state machines use it.
+//! The node's key as the engine's [`Keys`].
 
 use polypeer_engine::keys::Keys;
 use polypeer_ipc_protocol::ids::NodeId;

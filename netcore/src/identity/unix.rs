@@ -1,4 +1,4 @@
-//! Opening and making the key file, and others that are nobody else's business, where files have owners and modes.
+//! Private files, like the key file, on systems where files have owners and modes.
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Read};
@@ -9,7 +9,7 @@ use nix::fcntl::OFlag;
 
 use super::IdentityError;
 
-/// The content of a regular file that only this user can read, at most one byte more than `limit`.
+/// Reads a regular file that only this user can read, at most one byte more than `limit`.
 pub(super) fn read_private(path: &Path, limit: usize) -> Result<Vec<u8>, IdentityError> {
     let path_buf = || path.to_owned();
     let failed = |source: io::Error| match source.kind() {
@@ -17,7 +17,7 @@ pub(super) fn read_private(path: &Path, limit: usize) -> Result<Vec<u8>, Identit
         _ if source.raw_os_error() == Some(nix::errno::Errno::ELOOP as i32) => IdentityError::Link { path: path_buf() },
         _ => IdentityError::Io { action: "read", path: path_buf(), source },
     };
-    // Not following a link, and not waiting for the writer of a pipe.
+    // Does not follow a link, and does not wait for the writer of a pipe.
     let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
@@ -35,12 +35,12 @@ pub(super) fn read_private(path: &Path, limit: usize) -> Result<Vec<u8>, Identit
     Ok(content)
 }
 
-/// A new file that only this user can read.
+/// Creates a file that only this user can read.
 pub(super) fn create_private(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
-/// Makes sure that a file is there, and that only this user can read it.
+/// Creates a file if it does not exist, and makes sure that only this user can read it.
 pub(crate) fn make_private(path: &Path) -> io::Result<()> {
     let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
     match file.metadata()?.mode() & 0o077 {
@@ -49,7 +49,7 @@ pub(crate) fn make_private(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Makes a new name in `folder` survive a power cut.
+/// Flushes `folder`, so that a new name in it survives a power cut.
 pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }

@@ -1,4 +1,4 @@
-//! Opening and making the key file where the profile folder already belongs to its user alone.
+//! Private files, like the key file, on Windows, where a profile folder is private to its user already.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::IdentityError;
 
-/// The content of a regular file, at most one byte more than `limit`.
+/// Reads a regular file, at most one byte more than `limit`.
 pub(super) fn read_private(path: &Path, limit: usize) -> Result<Vec<u8>, IdentityError> {
     let failed = |source: io::Error| match source.kind() {
         io::ErrorKind::PermissionDenied => IdentityError::Denied { path: path.to_owned() },
@@ -24,17 +24,17 @@ pub(super) fn read_private(path: &Path, limit: usize) -> Result<Vec<u8>, Identit
     Ok(content)
 }
 
-/// A new file; it inherits the folder's access list.
+/// Creates a file, which inherits the folder's access list.
 pub(super) fn create_private(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).open(path)
 }
 
-/// Makes sure that a file is there; it inherits the folder's access list.
+/// Creates a file if it does not exist; it inherits the folder's access list.
 pub(crate) fn make_private(path: &Path) -> io::Result<()> {
     OpenOptions::new().write(true).create(true).truncate(false).open(path).map(drop)
 }
 
-/// Nothing to do: the directory entry is journalled.
+/// Does nothing: the file system journals the directory entry.
 pub(super) fn sync_folder(_folder: &Path) -> io::Result<()> {
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! Runs a node's [`Finder`]: one task owns it and the node's [`OwnRecords`], asks peers, and tells everybody of
-//! changes.
+//! The driver of a node's [`Finder`]: one task owns it and the node's [`OwnRecords`], asks peers for probes, and
+//! publishes the signed records.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -21,9 +21,9 @@ use crate::dht::DhtHandle;
 use crate::node::{Node, Phase};
 use crate::query::{Queries, Unanswered};
 
-/// For one answer: the peer's own handshakes, and the way there and back.
+/// Timeout of one answer: the peer's own handshakes and a round trip.
 const ANSWER: Duration = Duration::from_secs(8);
-/// How often this machine's addresses are looked at.
+/// Interval at which this machine's addresses are read.
 const INTERFACE_CHECK: Duration = Duration::from_secs(15);
 
 type Answered = (NodeId, Result<Probed, NoAnswer>);
@@ -39,7 +39,7 @@ struct Driver {
     asking: JoinSet<Answered>,
 }
 
-/// Runs until it is dropped.
+/// Runs the driver until it is dropped.
 pub(crate) async fn run(
     node: Arc<Node>,
     queries: Arc<Queries>,
@@ -48,7 +48,7 @@ pub(crate) async fn run(
     seed: [u8; 32],
 ) {
     let Some(mut inbox) = reach.inbox() else { return };
-    // Until then there is nobody to ask.
+    // Before that there is no peer to ask.
     if node.phase().wait_for(|phase| *phase >= Phase::Open).await.is_err() {
         return;
     }
@@ -70,7 +70,7 @@ impl Driver {
                 None => return false,
             },
             Some(answered) = self.asking.join_next() => {
-                // A question neither panics nor is aborted.
+                // A question does not panic and is not aborted.
                 if let Ok((peer, answer)) = answered {
                     self.finder.handle_answer(Instant::now(), peer, answer);
                 }
@@ -85,7 +85,7 @@ impl Driver {
         true
     }
 
-    /// Looks at this machine's addresses.
+    /// Reads this machine's addresses.
     fn check_interfaces(&mut self) {
         let Ok(peers) = self.node.peers() else { return };
         let local: Vec<IpAddr> = match if_addrs::get_if_addrs() {
@@ -96,7 +96,7 @@ impl Driver {
             }
         };
         self.finder.set_local(Instant::now(), &peers.transport().local_addresses(), local);
-        self.sign(); // where the clock was set since
+        self.sign(); // in case the clock was set
     }
 
     fn perform(&mut self) {
@@ -116,7 +116,7 @@ impl Driver {
             let asked = queries.question_on_link(peer, &protocol, payload, Instant::now() + ANSWER).await;
             let answer = match asked {
                 Ok(reply) => Probed::decode(&reply).map_err(|error| {
-                    tracing::debug!(%peer, %error, "an answer to a probe that is none");
+                    tracing::debug!(%peer, %error, "a malformed answer to a probe");
                     NoAnswer::Useless
                 }),
                 Err(Unanswered::Refused(failure)) if !failure.is(ErrorCode::Busy) => Err(NoAnswer::Useless),
@@ -127,7 +127,7 @@ impl Driver {
         });
     }
 
-    /// Signs records where addresses changed or the old ones have aged, and tells of them.
+    /// Signs the records again if the addresses have changed or a renewal is due, and publishes them.
     fn sign(&mut self) {
         let confirmed = self.finder.confirmed();
         let Some(records) = self.own.set(clock::now(), &confirmed) else { return };

@@ -1,12 +1,12 @@
-//! Where this node can be reached: peers dial it back, and what they reached becomes its signed address records. The
-//! other side of it, dialing peers back, is here too.
+//! The reach of this node: it asks peers to dial it back, and signs address records of the addresses that they reached.
+//! It also dials peers back that ask for it.
 //!
 //! ```text
-//! link (a peer is ready, or gone) ──► ReachHandle ──► driver ──► Finder ──Ask──► query ──probe/1──► a peer
+//! link (a peer is up, or down)    ──► ReachHandle ──► driver ──► Finder ──Ask──► query ──probe/1──► a peer
 //!                                                       │  ▲                                         │
 //!                                                       │  └──────────────── reached ◄── Prober ◄────┘ dials
 //!                                                       ▼
-//!            OwnRecords ──► dht, links (Record frames), gossip, the ticket, whoever else watches `own`
+//!            OwnRecords ──► dht, links (Record frames), gossip, the ticket, and others that watch `own`
 //! ```
 
 pub(crate) mod driver;
@@ -23,20 +23,20 @@ use tokio::sync::{mpsc, watch};
 use crate::counters::Counter;
 use prober::Prober;
 
-/// The internal protocol.
+/// The internal protocol of probes.
 pub const PROBE: &str = "probe/1";
-/// Peers coming and going that the driver has not looked at: more than can come in a burst. One that is not told of is
-/// merely not asked.
+/// Most commands queued for the driver: more than one burst of peers that connect or disconnect. A peer whose command
+/// is dropped is not asked.
 const MAX_COMMANDS: usize = 1024;
 
-/// What the driver is told.
+/// A command to the driver: a link with a peer is ready or has ended.
 #[derive(Debug)]
 enum Command {
     Up(NodeId, IpAddr),
     Down(NodeId),
 }
 
-/// What is known of this node's reach, and the way to tell of it.
+/// A handle to this node's reach: reads it, watches its records, and reports peers to the driver.
 #[derive(Debug)]
 pub struct ReachHandle {
     commands: mpsc::Sender<Command>,
@@ -62,17 +62,17 @@ impl Default for ReachHandle {
 }
 
 impl ReachHandle {
-    /// This node's records, one for each zone in which it can be dialed; and every change of them.
+    /// A receiver of this node's records, one for each zone in which it can be dialed, and of their changes.
     pub fn own(&self) -> watch::Receiver<Vec<Arc<AddressRecord>>> {
         self.own.subscribe()
     }
 
-    /// How it is reached from the internet.
+    /// How this node is reached from the internet.
     pub fn reach(&self) -> Reach {
         *self.reach.borrow()
     }
 
-    /// Comings and goings the driver was not told of, as it did not keep up.
+    /// The number of commands dropped because the driver did not keep up.
     pub fn dropped(&self) -> u64 {
         self.dropped.value()
     }
@@ -98,9 +98,9 @@ impl ReachHandle {
     }
 }
 
-/// What the operator should know of it.
+/// A warning for the status, if no peer could dial this node.
 pub(crate) fn warning(reach: Reach) -> Option<String> {
-    let text = "no peer could dial this node at a public address: it finds others and is found only by those it dials; \
-                forward its UDP port on the router, or open it in the firewall";
+    let text = "no peer could dial this node at a public address: it can dial others, but others cannot dial it; forward its UDP \
+                port on the router, or open it in the firewall";
     (reach == Reach::Private).then(|| text.to_owned())
 }

@@ -1,5 +1,5 @@
-//! Dials peers back that ask for it: from a socket of its own that they never heard of, one handshake each, and only at
-//! the IP their packets come from. What that costs is limited for each asker and in all.
+//! Probes: it dials peers back that ask for it, with one handshake per port, from a separate socket that the peer does
+//! not know, and only at the IP that the peer's packets come from. [`ProbeLimits`] bounds the cost.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,9 +15,10 @@ use tokio::task::JoinSet;
 use super::ReachHandle;
 use crate::node::Node;
 
-/// For one handshake: a round trip, with two lost packets.
+/// Timeout of one handshake: a round trip with two lost packets.
 const HANDSHAKE: Duration = Duration::from_secs(3);
-/// See the module.
+
+/// The limits on probes that this node makes for others.
 #[derive(Debug, Default)]
 pub(super) struct Prober(Mutex<ProbeLimits>);
 
@@ -27,6 +28,7 @@ impl Prober {
     }
 }
 
+/// A probe in progress, until it is dropped.
 struct Probing<'a>(&'a Prober, IpAddr);
 
 impl Drop for Probing<'_> {
@@ -35,7 +37,8 @@ impl Drop for Probing<'_> {
     }
 }
 
-/// Answers a question of `probe/1`, of a peer whose packets come from `from`.
+/// Answers a question of `probe/1` by `asker`, whose packets come from `from`. Fails with `peer misbehaved` if it is
+/// malformed, `refused` without a direct address, and `busy` beyond the limits.
 pub(crate) async fn answer(
     node: &Arc<Node>,
     reach: &ReachHandle,
@@ -46,7 +49,7 @@ pub(crate) async fn answer(
     let request = Request::decode(payload)
         .map_err(|error| Failure::new(ErrorCode::PeerMisbehaved, format!("probe/1: {error}")))?;
     let Some(observed) = from else {
-        return Err(Failure::new(ErrorCode::Refused, "your packets come through others: there is no address to dial"));
+        return Err(Failure::new(ErrorCode::Refused, "your packets are relayed: there is no address to dial"));
     };
     let prober = &reach.prober;
     if let Err(refused) = prober.limits().enter(Instant::now(), asker, observed.ip()) {
@@ -67,7 +70,7 @@ pub(crate) async fn answer(
             match tokio::time::timeout(HANDSHAKE, peers.transport().probe(address, asker)).await {
                 Ok(Ok(())) => Some(port),
                 Ok(Err(error)) => {
-                    tracing::debug!(%asker, %address, %error, "a probe did not get through");
+                    tracing::debug!(%asker, %address, %error, "a probe failed");
                     None
                 }
                 Err(_) => None,

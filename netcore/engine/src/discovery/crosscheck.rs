@@ -1,13 +1,14 @@
-//! Whose word for other nodes is believed how far. Pure.
+//! The limit on connections for which a single unverified origin vouches. Pure.
 //!
-//! A seed that was dialed without a node id, from the domain name system, a list or the Mainline DHT, may be anybody's: it
-//! is *unverified*. It may tell of a hundred nodes that are all its own, and these of each other. So each node has
-//! *origins*: on whose word it was dialed. A node with one origin that is not trusted hands that origin on to all it
-//! names; nodes of one origin fill only a part of the places that this node fills by itself ([`CrossCheck::new`]). A
-//! node named by two origins, in different subnets, or by a peer that is verified itself, is verified.
+//! A seed that was dialed without a node id (from DNS, a list or the Mainline DHT) may belong to anybody: it is
+//! *unverified*. It may name a hundred nodes that all belong to it, and these may name each other. So each node has
+//! *origins*: the parties that named it. A node with a single origin that is not trusted passes this origin on to all
+//! nodes that it names. Nodes that have only this one origin fill no more than a share of the places
+//! ([`CrossCheck::new`]). A node is verified once origins in two subnets have named it, or a peer that is verified
+//! itself.
 //!
-//! This bounds what one liar can do alone, until somebody else is found who can be asked. Against many, in many subnets,
-//! stand the caps and scores of [`crate::peers`].
+//! This bounds what one liar can do, until this node finds somebody else to ask. Against many liars in many subnets
+//! there are the limits and scores of [`crate::peers`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -20,27 +21,28 @@ use crate::address::{AddressRecord, Subnet, Zone};
 use crate::now::Now;
 use crate::source::Introduction;
 
-/// Nodes whose origins are remembered; those that are not connected make room first, the oldest before the others.
+/// Most nodes whose origins are remembered. A further one replaces the oldest that is neither connected nor being
+/// dialed, or else the oldest.
 const MAX_NODES: usize = 2048;
-/// Origins remembered of one node: two are enough to verify it.
+/// Most origins remembered of one node: two verify it.
 const MAX_ORIGINS: usize = 2;
-/// Records of nodes that wait for a place or a second origin. The oldest makes room.
+/// Most nodes that wait for a place or a second origin; a further one replaces the oldest.
 const MAX_WAITING: usize = 256;
-/// For so long a dial takes a place; then it has failed, or stands.
+/// How long a dial takes a place: after that it has succeeded or failed.
 const DIAL: Duration = Duration::from_secs(20);
-/// A node that is not connected is forgotten after this long: its origins say little about who is there then.
+/// How long a node that is not connected is remembered: later its origins say little about it.
 const FORGET: Duration = Duration::from_secs(3600);
 
-/// On whose word a node is here.
+/// A party that vouches for a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {
-    /// The operator's, that of a node that is verified, or of the local network.
+    /// The operator, a verified node, or the local network.
     Trusted,
-    /// That of somebody in this public subnet: nodes there count as one.
+    /// The nodes in this public subnet, which count as one.
     Subnet(Subnet),
-    /// That of this node, which has no public address: a LAN is one subnet, and no attack.
+    /// A node without a public address: the nodes of a LAN are in one subnet, but not one party.
     Node(NodeId),
-    /// The DHT's, where it cannot be said whose.
+    /// The DHT, if its answers are not those of a single origin.
     Dht,
 }
 
@@ -58,9 +60,9 @@ struct Member {
     origins: Vec<Origin>,
     is_seed: bool,
     is_connected: bool,
-    /// It was asked for others without being connected.
+    /// Whether it was asked for other nodes without a link.
     is_asked: bool,
-    /// Until then a dial takes a place.
+    /// Until when a dial of it takes a place.
     dialing: Option<Instant>,
     since: Instant,
 }
@@ -81,29 +83,30 @@ impl Member {
     }
 }
 
-/// See the module.
+/// The origins of nodes, and the nodes that wait for a place.
 #[derive(Debug)]
 pub struct CrossCheck {
-    /// Places that one origin alone may fill.
+    /// Most places that nodes with the same single origin may fill.
     share: usize,
     members: BTreeMap<NodeId, Member>,
     waiting: BTreeMap<NodeId, (Arc<AddressRecord>, Instant)>,
 }
 
 impl CrossCheck {
-    /// For a node that wants at least `low` peers: what one origin alone vouches for fills at most half of that.
+    /// Creates one for a node with the low watermark `low`: nodes with the same single origin fill at most half of it,
+    /// and at least one place.
     pub fn new(low: usize) -> Self {
         Self { share: (low / 2).max(1), members: BTreeMap::new(), waiting: BTreeMap::new() }
     }
 
-    /// A peer is connected, from `ip`.
+    /// A peer whose packets come from `ip` is connected.
     pub fn connected(&mut self, now: Now, node: NodeId, ip: IpAddr, introduction: Introduction) {
         let member = self.met(now, node, ip, introduction);
         member.is_connected = true;
         member.dialing = None;
     }
 
-    /// A node at `ip` that has no place for a connection is asked for others: from now on it may name them.
+    /// A full node at `ip` is asked for others: from now on it may name them.
     pub fn asked(&mut self, now: Now, node: NodeId, ip: IpAddr, introduction: Introduction) {
         let member = self.met(now, node, ip, introduction);
         member.is_asked = true;
@@ -120,14 +123,14 @@ impl CrossCheck {
                 member.is_seed = true;
                 member.add(Origin::place(node, ip));
             }
-            // Forgotten meanwhile, it speaks for itself.
+            // It was forgotten in the meantime: it vouches for itself.
             Introduction::Peer if member.origins.is_empty() => member.add(Origin::place(node, ip)),
             Introduction::Peer => {}
         }
         member
     }
 
-    /// A connection has ended.
+    /// The connection with `node` has ended.
     pub fn disconnected(&mut self, now: Now, node: &NodeId) {
         if let Some(member) = self.members.get_mut(node) {
             member.is_connected = false;
@@ -135,24 +138,26 @@ impl CrossCheck {
         }
     }
 
-    /// Nodes that it takes for connected and that are not among these.
+    /// The nodes that count as connected here, but are not among `connected`.
     pub fn not_among(&self, connected: &BTreeSet<NodeId>) -> Vec<NodeId> {
         let gone = self.members.iter().filter(|(node, member)| member.is_connected && !connected.contains(node));
         gone.map(|(node, _)| *node).collect()
     }
 
-    /// `by` named a node. Whether to dial that now; otherwise it waits, and [`Self::poll`] gives it when its time comes.
+    /// `by` named the owner of `record`. Returns whether to dial it now; otherwise it waits until [`Self::poll`]
+    /// returns it.
     pub fn introduced(&mut self, now: Now, by: &NodeId, record: Arc<AddressRecord>) -> bool {
         let origin = match self.members.get(by) {
             Some(by) if by.is_verified() => Origin::Trusted,
             Some(by) => by.origins.first().copied().unwrap_or(Origin::Dht),
-            // Forgotten, or never met: nobody's word.
+            // Forgotten or never connected: it vouches for nobody.
             None => return false,
         };
         self.named(now, origin, record)
     }
 
-    /// A lookup in the DHT led to a node. While all who could have answered have one origin, it is that one's word.
+    /// A lookup in the DHT found the owner of `record`. While all nodes that could have answered have the same single
+    /// origin, that is its origin, too. Returns whether to dial it now.
     pub fn looked_up(&mut self, now: Now, record: Arc<AddressRecord>) -> bool {
         let mut told = self.members.values().filter(|member| member.is_connected || member.is_asked);
         let only = told.next().filter(|member| !member.is_verified()).and_then(|member| member.origins.first());
@@ -178,14 +183,14 @@ impl CrossCheck {
         false
     }
 
-    /// A node that waited and may be dialed now.
+    /// The record of a node that waited and may be dialed now; call it again until there is none.
     pub fn poll(&mut self, now: Now) -> Option<Arc<AddressRecord>> {
         let nodes: Vec<NodeId> = self.waiting.keys().copied().collect();
         let node = nodes.into_iter().find(|node| self.enter(now, node))?;
         self.waiting.remove(&node).map(|(record, _)| record)
     }
 
-    /// Takes a place for a dial, if there is one.
+    /// Takes a place for a dial of `node`; returns whether there was one.
     fn enter(&mut self, now: Now, node: &NodeId) -> bool {
         let Some(member) = self.members.get(node) else { return false };
         if member.takes_place(now) {
@@ -199,19 +204,19 @@ impl CrossCheck {
         free
     }
 
-    /// Places filled on the word of `origin` alone.
+    /// The places filled by nodes whose single origin is `origin`.
     fn alone(&self, now: Now, origin: Origin) -> usize {
         let alone = |member: &&Member| member.takes_place(now) && !member.is_verified() && member.origins == [origin];
         self.members.values().filter(alone).count()
     }
 
-    /// Whether a peer is a seed, and nobody else has said so far that it belongs to the network.
+    /// Whether `node` is a seed that no second origin has named yet.
     pub fn is_unverified(&self, node: &NodeId) -> bool {
         self.members.get(node).is_some_and(|member| member.is_seed && !member.is_verified())
     }
 
-    /// Connected peers, of which those that one origin alone vouches for count up to its share: whoever surrounds this
-    /// node does not make it stop looking.
+    /// The number of connected peers; those with the same single origin count only up to its share. So an attacker that
+    /// surrounds this node cannot make it stop its search.
     pub fn count(&self) -> usize {
         let mut alone: BTreeMap<Origin, usize> = BTreeMap::new();
         let mut verified = 0;

@@ -1,14 +1,14 @@
-//! Peer exchange, `exchange/1`: asking a peer for other nodes' address records, and answering. Pure. What is told and
-//! believed are records signed by their owners and nothing else, so that nobody can name nodes that did not ask for it,
-//! or lead others to an address that is not a node's.
+//! Peer exchange, `exchange/1`: questions to peers for other nodes' address records, and the answers. Pure. Only
+//! records signed by their owners are passed on and used. So nobody can name a node that did not sign its addresses, or
+//! send others to an address that is no node's.
 //!
-//! Only records of nodes that this node talked with are passed on: those that it got from their owners on a link
-//! ([`Exchange::learn`]), and those of its neighbours in the hash table, which answered there. Peers of a node that is
-//! full are as old as itself, and full; its neighbours are as any other node. Netcore's `discovery` asks, and answers
-//! the questions that its `query` receives.
+//! A node passes on only records of nodes that it has talked with: those that it got from their owners on a link
+//! ([`Exchange::learn`]), and those of its neighbours in the DHT, which have answered there. The peers of a full node
+//! are likely as old and as full as itself; its neighbours in the DHT are as full as any other node. Netcore's
+//! `discovery` asks peers, and answers the questions that its `query` receives.
 //!
-//! Peers are asked on their links. A node that refused a link as `busy` is asked over a query connection, so that a
-//! network whose seeds are full takes newcomers in all the same: [`Exchange::may_ask_full`].
+//! Peers are asked on their links. A node that refused a link with `busy` is asked on a query connection, so that a
+//! network whose seeds are full still takes in newcomers ([`Exchange::may_ask_full`]).
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -27,59 +27,61 @@ use crate::keys::SharedKeys;
 use crate::now::Now;
 use askers::Askers;
 
-/// Records in one reply: enough to fill a node's peers from one; 10 KiB.
+/// Most records in one reply, about 10 KiB: enough to reach the low watermark from one reply.
 pub const MAX_RECORDS: usize = 32;
-/// Largest reply, bytes: 32 of the largest records, which have 8 addresses of 22 bytes each.
+/// Largest reply, bytes: 32 of the largest records, with 8 addresses of 22 bytes each.
 pub const MAX_REPLY: usize = 16 << 10;
-/// Time between two questions to one peer, and between two of one peer that are answered.
+/// Shortest time between two questions to one peer, and between two answers to one peer.
 pub const INTERVAL: Duration = Duration::from_secs(60);
-/// Of [`INTERVAL`], what an asker's clock may run fast.
+/// How much shorter than [`INTERVAL`] the time between two questions may be: clocks differ, and so do delays.
 const TOLERANCE: Duration = Duration::from_secs(5);
-/// Full nodes asked at a time: as many as bring a newcomer in, where hundreds of them are met at once.
+/// Most full nodes asked at a time: enough for a newcomer, which may be refused by hundreds of full nodes at once.
 const FULL_AT_ONCE: usize = 4;
-/// A question to a full node is over after this long, whatever becomes of it: its connection and its answer have less.
+/// Timeout of a question to a full node. The timeouts of its connection and of its answer are shorter.
 const FULL_PATIENCE: Duration = Duration::from_secs(10);
-/// Records that can be told. 300 bytes each; far more than peers at one time.
+/// Most records to pass on, of about 300 bytes each: far more than peers at one time.
 const MAX_KNOWN: usize = 1024;
-/// Peers whose last question is remembered, for each direction; the one that asked longest ago makes room.
+/// Most peers whose latest question is remembered, for each direction; a further one replaces the one with the oldest
+/// question.
 const MAX_REMEMBERED: usize = 4096;
-/// Records from one public subnet in a reply, while there are others.
+/// Most records from one public subnet in a reply, while there are others.
 const PER_SUBNET: usize = 2;
-/// How long a node is told of after its connection ended: long enough to outlast a restart of ours or of its own.
+/// How long a node's record is passed on after its connection ended: long enough to outlast a restart of either side.
 const FRESH: Duration = Duration::from_secs(3600);
 
-/// A question.
+/// A question for records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
-    /// How many records are wanted; more than [`MAX_RECORDS`] means that many.
+    /// The number of records wanted; more than [`MAX_RECORDS`] means [`MAX_RECORDS`].
     pub count: u32,
 }
 
 /// Why a question is not answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// It asked before, less than [`INTERVAL`] ago, as a node may that was restarted.
+    /// The asker asked less than [`INTERVAL`] ago. A node that was restarted may do so.
     #[error("asked again too soon; one question a minute is answered")]
     TooSoon,
-    /// It asks far more often than restarts explain.
+    /// The asker asks far more often than restarts explain.
     #[error("asked again and again too soon; one question a minute is answered")]
     Flood,
-    /// It is no question.
+    /// The payload is not a question.
     #[error("it is not a question for records")]
     Malformed,
 }
 
-/// What came of a reply.
+/// The outcome of a reply's checks.
 #[derive(Debug, Default)]
 pub struct Reply {
-    /// Good ones, each of another node, none of the peer that replied or of this node.
+    /// The valid records, one per node, none of the peer that replied or of this node.
     pub records: Vec<Arc<AddressRecord>>,
-    /// Rules it breaks: no honest peer sends such a thing.
+    /// Number of broken rules: an honest peer breaks none.
     pub lies: u64,
-    /// Records that are old or known to be, or of no use here. Honest peers send those too.
+    /// Number of records without use here: with an invalid time, repeated, of the peer or of this node, or misplaced.
+    /// Honest peers send such records, too.
     pub useless: u64,
-    /// Of these, records of a zone that is not told here. Where addresses are translated between two nodes, each may
-    /// see the other in a zone that the other cannot know of: that is nobody's lie.
+    /// Of the useless ones, those of a zone that may not be told here. Behind a NAT two nodes may see each other in
+    /// zones that the other cannot know; so this is not a lie.
     pub misplaced: u64,
 }
 
@@ -90,20 +92,20 @@ struct Known {
     is_connected: bool,
 }
 
-/// See the module.
+/// The records to pass on, and who asked and was asked when.
 pub struct Exchange {
     keys: SharedKeys,
-    /// By node and zone: a node has one record for each.
+    /// By node and zone: a node has one record per zone.
     known: BTreeMap<(NodeId, Zone), Known>,
     answered: Askers,
     asked: Remembered,
-    /// Full nodes that are being asked, and since when; at most [`FULL_AT_ONCE`].
+    /// The full nodes being asked, each with the time of the question; at most [`FULL_AT_ONCE`].
     asking_full: BTreeMap<NodeId, Instant>,
     random: StdRng,
 }
 
 impl Exchange {
-    /// One that knows nobody.
+    /// Creates one without records. `seed` is the random seed.
     pub fn new(keys: SharedKeys, seed: [u8; 32]) -> Self {
         Self {
             keys,
@@ -115,8 +117,8 @@ impl Exchange {
         }
     }
 
-    /// A peer's own record, which it sent on the link that stands, and whose check succeeded. Full, the one heard of
-    /// longest ago makes room.
+    /// Adds a peer's own record, which the peer sent on its link and which was checked. Beyond [`MAX_KNOWN`] it
+    /// replaces the one heard of least recently.
     pub fn learn(&mut self, now: Now, record: Arc<AddressRecord>) {
         let place = (record.node, record.zone());
         if self.known.get(&place).is_some_and(|known| known.record.sequence > record.sequence) {
@@ -131,8 +133,8 @@ impl Exchange {
         }
     }
 
-    /// The connection with a peer stands from now on, or has ended just now. For a while after that it is still worth
-    /// telling others of.
+    /// The connection with a peer was just made or has just ended. Its record is still passed on for [`FRESH`] after
+    /// the end.
     pub fn seen(&mut self, now: Now, node: &NodeId, is_connected: bool) {
         for zone in [Zone::Loopback, Zone::Private, Zone::Public] {
             if let Some(known) = self.known.get_mut(&(*node, zone)) {
@@ -142,20 +144,20 @@ impl Exchange {
         }
     }
 
-    /// The operator blocked it, or it lied: nobody is told of it.
+    /// Removes the records of `node`, which is blocked or banned.
     pub fn forget(&mut self, node: &NodeId) {
         self.known.retain(|(known, _), _| known != node);
     }
 
-    /// How many records a question of `asker` is to be answered with ([`Self::reply`]), if it may ask at all.
+    /// Decides whether a question of `asker` is answered; returns the number of records for [`Self::reply`].
     pub fn admit(&mut self, now: Now, asker: &NodeId, payload: &[u8]) -> Result<usize, Refusal> {
         self.answered.enter(now, *asker)?;
         let request: Request = codec::decode(payload).map_err(|_| Refusal::Malformed)?;
         Ok(usize::try_from(request.count).unwrap_or(MAX_RECORDS).min(MAX_RECORDS))
     }
 
-    /// The answer to `asker` at `ip`: records that mean something where it is, of peers and of `neighbours` by turns,
-    /// chosen by chance, few of each subnet.
+    /// The encoded answer to `asker` at `ip`: at most `wanted` records whose zone may be told there, of peers and of
+    /// `neighbours` (in the DHT) in turn, at random, few of each subnet first.
     pub fn reply(
         &mut self,
         now: Now,
@@ -194,7 +196,7 @@ impl Exchange {
             [None, None] => None,
             both => Some(both.into_iter().flatten()),
         });
-        // First a few of each subnet, then the others while there is room.
+        // A few of each subnet come first, then the others while there is room.
         let mut counts: BTreeMap<Subnet, usize> = BTreeMap::new();
         let (mut first, mut rest) = (Vec::new(), Vec::new());
         for record in all.flatten() {
@@ -209,14 +211,14 @@ impl Exchange {
         first.into_iter().chain(rest).take(wanted).cloned().collect()
     }
 
-    /// Whether `peer` may be asked now; then it counts as asked.
+    /// Whether `peer` may be asked now; if so, it counts as asked.
     pub fn may_ask(&mut self, now: Now, peer: &NodeId) -> bool {
         self.asked.enter(now, *peer, INTERVAL)
     }
 
-    /// `node` refused a link as `busy`. Whether to ask it for others now, over a query connection: only while more
-    /// peers are wanted, as often as any peer, and few such nodes at a time. Then it counts as asked, until
-    /// [`Self::full_answered`].
+    /// Whether to ask `node`, which refused a link with `busy`, for other nodes on a query connection: only while more
+    /// peers are wanted (`is_hungry`), no more often than any peer, and at most [`FULL_AT_ONCE`] at a time. If so, it
+    /// counts as being asked until [`Self::full_answered`].
     pub fn may_ask_full(&mut self, now: Now, node: &NodeId, is_hungry: bool) -> bool {
         self.asking_full.retain(|_, since| *since + FULL_PATIENCE > now.at);
         let may = is_hungry && self.asking_full.len() < FULL_AT_ONCE && self.may_ask(now, node);
@@ -226,12 +228,12 @@ impl Exchange {
         may
     }
 
-    /// The question that [`Self::may_ask_full`] allowed is over, either way.
+    /// The question that [`Self::may_ask_full`] allowed has ended, with or without an answer.
     pub fn full_answered(&mut self, node: &NodeId) {
         self.asking_full.remove(node);
     }
 
-    /// A question.
+    /// An encoded question for `count` records.
     pub fn question(count: usize) -> Vec<u8> {
         let mut bytes = Vec::new();
         let request = Request { count: count.min(MAX_RECORDS) as u32 };
@@ -239,7 +241,7 @@ impl Exchange {
         bytes
     }
 
-    /// Looks at the reply of `from`, which is at `ip`. At most [`MAX_RECORDS`] signatures are checked.
+    /// Checks the reply of `from`, which is at `ip`. It verifies at most [`MAX_RECORDS`] signatures.
     pub fn take(&mut self, now: Now, from: &NodeId, ip: IpAddr, payload: &[u8]) -> Reply {
         let liar = Reply { lies: 1, ..Reply::default() };
         if payload.len() > MAX_REPLY {
@@ -251,7 +253,7 @@ impl Exchange {
         }
         let mut reply = Reply::default();
         for record in records {
-            // A peer on the same network tells of private addresses; what a public one calls private is elsewhere.
+            // A peer on the same network may name private addresses; those of a public peer are in another network.
             let misplaced = !record.zone().is_told_to(Zone::of(ip));
             match record.check(&*self.keys, now) {
                 Err(BadRecord::Addresses | BadRecord::Signature) => reply.lies += 1,
@@ -268,12 +270,13 @@ impl Exchange {
                 }
             }
         }
-        // Whoever chose the order gains nothing by it.
+        // The peer gains nothing by the order that it chose.
         reply.records.shuffle(&mut self.random);
         reply
     }
 
-    /// Peers to ask, of those that are connected: by chance, and each not more often than it answers.
+    /// Chooses at most `count` of the `connected` peers to ask, at random, none of them sooner than [`INTERVAL`] after
+    /// its last question. They count as asked.
     pub fn choose_peers(&mut self, now: Now, mut connected: Vec<NodeId>, count: usize) -> Vec<NodeId> {
         connected.sort_unstable();
         connected.shuffle(&mut self.random);
@@ -292,7 +295,7 @@ impl std::fmt::Debug for Exchange {
     }
 }
 
-/// When a peer did something last.
+/// The time of the latest event of each of at most [`MAX_REMEMBERED`] peers.
 #[derive(Debug, Default)]
 struct Remembered(BTreeMap<NodeId, Instant>);
 
@@ -301,7 +304,8 @@ impl Remembered {
         self.0.get(peer).is_some_and(|at| *at + interval > now.at)
     }
 
-    /// `false`: it did it less than `interval` ago. Otherwise it does it now.
+    /// Notes an event of `peer` now. Returns `false`, and notes nothing, if the latest one was less than `interval`
+    /// ago.
     fn enter(&mut self, now: Now, peer: NodeId, interval: Duration) -> bool {
         if self.is_within(now, &peer, interval) {
             return false;

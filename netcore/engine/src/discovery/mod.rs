@@ -1,6 +1,6 @@
-//! Finding nodes: [`schedule`] says which source is asked when, [`exchange`] what peers are told of other nodes and
-//! what of their answers is taken, [`crosscheck`] how far an unverified seed is believed. Netcore's `discovery::driver`
-//! runs them and asks the sources.
+//! Discovery of other nodes: [`schedule`] decides when each source is asked, [`exchange`] asks peers for other nodes'
+//! records and answers such questions, [`crosscheck`] limits what an unverified seed can do. Netcore's
+//! `discovery::driver` runs them and asks the sources.
 
 pub mod crosscheck;
 pub mod exchange;

@@ -1,9 +1,9 @@
-//! Schedule of the sources: which one is asked when. Time is given, randomness comes from a random seed; the driver does
-//! the asking in a node, the simulator in its world.
+//! The schedule of the sources: which one is asked when. Pure: time is an argument, randomness comes from a random
+//! seed. Netcore's driver asks the sources in a node, the simulator in its world.
 //!
-//! A node with too few peers asks one source after the other, in the order of [`Source::ASKED`]: the next one soon after
-//! the previous one answered without enough of them. Each source then waits, longer each time it named nobody, and takes
-//! its turn again. A node with enough peers asks each of them rarely.
+//! A node with too few peers asks one source after the other, in the order of [`Source::ASKED`]. It asks the next one
+//! soon after the previous one has answered, if there are still too few peers. Each source is then asked again after a
+//! wait, which grows each time the source names nobody. A node with enough peers asks each source rarely.
 //!
 //! ```text
 //!  start ──► poll ──► Some(source): ask it ──► answered(source, named or problem) ──┐
@@ -25,9 +25,10 @@ const SETTLE: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Time after which a source without an answer has failed, whatever its driver waits for.
 const GIVE_UP: Duration = Duration::from_secs(120);
-/// Longest interval of a node with too few peers: asking costs a few packets, and a network that comes back is found soon.
+/// Longest interval of a node with too few peers: asking costs a few packets, and a network that comes back is found
+/// soon.
 const LONGEST: Duration = Duration::from_secs(300);
-/// Characters of a problem that are kept.
+/// Most characters of a problem that are kept.
 const MAX_PROBLEM: usize = 300;
 
 /// Configuration of a schedule.
@@ -130,7 +131,8 @@ impl Schedule {
         Self { config, turns, connected: 0, gate: now.at, random: StdRng::from_seed(seed) }
     }
 
-    /// Sets the number of connected peers. A node that falls below the low watermark asks all sources that may be asked.
+    /// Sets the number of connected peers. A node that falls below the low watermark asks all sources that may be
+    /// asked.
     pub fn peers(&mut self, now: Now, connected: usize) {
         let was_hungry = self.is_hungry();
         self.connected = connected;
@@ -203,7 +205,7 @@ impl Schedule {
         }
     }
 
-    /// The next source to ask now, until there is none.
+    /// The next source to ask now; call it again until there is none.
     pub fn poll(&mut self, now: Now) -> Option<Source> {
         self.give_up(now);
         if self.gate > now.at {

@@ -1,11 +1,12 @@
-//! Decides which peers to ask to dial this node back, when, and what their answers mean. Pure.
+//! The search for the addresses at which other nodes can reach this one: it decides which peers to ask for a probe and
+//! when, and evaluates their answers. Pure.
 //!
-//! Peers see this node from where they are: those on the same machine at a loopback address, those of the same network
-//! at a private one, others at a public one. For each of these zones and each family it asks one peer at a time. An
-//! address at which the peer got through is *confirmed* for an hour and asked about again before. An address that is
-//! not one of this machine's own interfaces (it is behind a NAT, or the peer lies) takes two peers of different
-//! subnets. When three different peers could not get through, the node is private there, and it asks less and less
-//! often.
+//! A peer on the same machine sees this node at a loopback address, one in the same network at a private address,
+//! others at a public address. The finder asks one peer at a time for each of these zones and each address family. An
+//! address at which a peer reached this node is *confirmed* for an hour, and probed again before that ends. An address
+//! that is not one of this machine's own interfaces (because of a NAT, or because the peer lies) must be confirmed by
+//! two peers of different subnets. After failures of three different peers in a row the node is private in that zone,
+//! and it asks with a growing backoff.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -19,45 +20,41 @@ use rand::{RngExt, SeedableRng};
 use super::wire::{MAX_PORTS, Probed};
 use crate::address::{MAX_RECORD_ADDRESSES, Subnet, Zone};
 
-/// How long an address counts as one that can be dialed after a peer has.
+/// How long an address is confirmed after a successful probe.
 pub const CONFIRMED: Duration = Duration::from_secs(3600);
-/// When a confirmed one is asked about again: while there is time for a few more attempts.
+/// When a confirmed address is probed again: early enough for several attempts before it expires.
 const AGAIN: Duration = Duration::from_secs(2400);
-/// Peers that must have failed, in a row and all different, before an address counts as one that cannot be dialed.
+/// Number of different peers whose probes must fail in a row before an address is not confirmed any more.
 const FAILURES: usize = 3;
-/// Before the same peer is asked again that could not get through; doubled each time.
+/// First backoff before a peer whose probe failed is asked again.
 const SAME_PEER: Duration = Duration::from_secs(60);
-/// Before a peer is asked again that was too busy; a random part of it is added.
+/// Wait before a peer that was busy is asked again; up to as much again is added at random.
 const BUSY: Duration = Duration::from_secs(1);
-/// Before a peer is asked again that knows no probes, or whose answers cannot be used.
+/// Wait before a peer is asked again that does not support probes, or whose answer cannot be used.
 const USELESS: Duration = Duration::from_secs(3600);
-/// Before it is all tried again where nobody got through; doubled each time.
+/// First backoff before peers are asked again after [`FAILURES`] failures.
 const PRIVATE: Duration = Duration::from_secs(300);
-/// No wait is doubled beyond this.
+/// Longest backoff.
 const LONGEST: Duration = Duration::from_secs(3600);
-/// Peers that can be asked: as many as can be connected; more are not entered.
+/// Most peers that can be asked, as many as can be connected; further ones are ignored.
 const MAX_PEERS: usize = 1024;
 
 /// Why a peer gave no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoAnswer {
-    /// It will not now.
+    /// It was busy, or did not answer in time.
     Busy,
-    /// It never will, or what it said is no answer.
+    /// It refuses probes, or its answer is malformed.
     Useless,
 }
 
-/// What the finder wants done.
+/// What the finder asks its driver to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
-    /// To ask a peer to dial these ports; ends with one [`Finder::handle_answer`].
-    Ask {
-        /// Whom.
-        peer: NodeId,
-        /// Of this node's sockets.
-        ports: Vec<u16>,
-    },
-    /// Other addresses are confirmed than before, or none any more.
+    /// Ask `peer` for a probe of `ports`, those of this node's sockets; report the result with
+    /// [`Finder::handle_answer`].
+    Ask { peer: NodeId, ports: Vec<u16> },
+    /// The confirmed addresses have changed.
     Changed,
 }
 
@@ -69,29 +66,29 @@ struct Peer {
     failures: u32,
 }
 
-/// Peers see this node alike when these are the same for them: the zone they are in, and whether over IPv4.
+/// The zone of a peer's address, and whether it is IPv4. Peers with the same view see this node at the same addresses.
 type View = (Zone, bool);
 
 #[derive(Debug)]
 struct Group {
     asking: Option<NodeId>,
-    /// When to ask next.
+    /// When to ask the next peer.
     next: Instant,
-    /// Who could not get through since somebody did.
+    /// The peers whose probes failed since the last success.
     failed: Vec<NodeId>,
-    /// How many times [`FAILURES`] peers could not in a row.
+    /// How many times in a row [`FAILURES`] peers failed.
     rounds: u32,
 }
 
 #[derive(Debug)]
 struct Address {
-    /// By whose word, by the subnet they spoke from; at most two.
+    /// The peers that reached it, each with its subnet; at most two.
     witnesses: Vec<(NodeId, Subnet)>,
     until: Instant,
     confirmed: bool,
 }
 
-/// See the module.
+/// The addresses of one node, and the peers that probe them.
 #[derive(Debug)]
 pub struct Finder {
     rng: StdRng,
@@ -104,7 +101,7 @@ pub struct Finder {
 }
 
 impl Finder {
-    /// One that knows no peer. `seed` is where all its randomness comes from.
+    /// Creates one without peers. `seed` is the random seed.
     pub fn new(seed: [u8; 32]) -> Self {
         Self {
             rng: StdRng::from_seed(seed),
@@ -117,7 +114,8 @@ impl Finder {
         }
     }
 
-    /// Tells what the node listens on and which IPs this machine has. A change means that everything may be different.
+    /// Sets the addresses that the node listens on (`bound`) and the IPs of this machine. After a change, all peers may
+    /// be asked at once.
     pub fn set_local(&mut self, now: Instant, bound: &[SocketAddr], mut local: Vec<IpAddr>) {
         local.sort();
         local.dedup();
@@ -135,7 +133,7 @@ impl Finder {
         }
     }
 
-    /// A peer is connected whose packets come from `ip`.
+    /// A peer whose packets come from `ip` is connected.
     pub fn peer_up(&mut self, now: Instant, node: NodeId, ip: IpAddr) {
         if ip.is_unspecified() || (self.peers.len() >= MAX_PEERS && !self.peers.contains_key(&node)) {
             return;
@@ -146,7 +144,7 @@ impl Finder {
         self.groups.entry(view(ip)).or_insert(new);
     }
 
-    /// A peer is not connected any more.
+    /// The connection with a peer has ended.
     pub fn peer_down(&mut self, now: Instant, node: &NodeId) {
         if let Some(peer) = self.peers.remove(node)
             && let Some(group) = self.groups.get_mut(&view(peer.ip))
@@ -157,7 +155,7 @@ impl Finder {
         }
     }
 
-    /// What became of a question.
+    /// The peer `from` answered a question, or did not.
     pub fn handle_answer(&mut self, now: Instant, from: NodeId, answer: Result<Probed, NoAnswer>) {
         let Some(peer) = self.peers.get_mut(&from) else { return };
         let asked_in = view(peer.ip);
@@ -173,7 +171,7 @@ impl Finder {
             Ok(probed) => {
                 let observed = SocketAddr::new(probed.observed.ip().to_canonical(), probed.observed.port());
                 let zone = Zone::of(observed.ip());
-                // What is no public address means something only on an interface of this machine.
+                // An address that is not public can be right only if it is one of this machine.
                 let own = self.local.contains(&observed.ip());
                 let asked = |port: &u16| *port == observed.port() || self.ports.contains(&(observed.is_ipv4(), *port));
                 let reached: Vec<u16> = probed.reached.iter().copied().filter(asked).collect();
@@ -202,12 +200,13 @@ impl Finder {
         }
     }
 
-    /// A peer got through to an address.
+    /// A peer reached this node at `address`; it takes `enough` peers to confirm it.
     fn confirm(&mut self, now: Instant, address: SocketAddr, witness: (NodeId, Subnet), enough: usize) {
         let zone = Zone::of(address.ip());
         let same_zone = self.addresses.keys().filter(|other| Zone::of(other.ip()) == zone);
         if !self.addresses.contains_key(&address) && same_zone.count() >= MAX_RECORD_ADDRESSES {
-            // One that is a mere claim makes room, or else, but for what is sure only, the one not dialed for longest.
+            // It replaces one that is not confirmed. An address of this machine may also replace the confirmed one that
+            // was reached least recently.
             let others = self.addresses.iter().filter(|(other, _)| Zone::of(other.ip()) == zone);
             let oldest = others.min_by_key(|(_, entry)| (entry.confirmed, entry.until));
             let Some((oldest, was_confirmed)) = oldest.map(|(other, entry)| (*other, entry.confirmed)) else { return };
@@ -222,7 +221,7 @@ impl Finder {
         let new = || Address { witnesses: Vec::new(), until: now, confirmed: false };
         let entry = self.addresses.entry(address).or_insert_with(new);
         entry.until = now + CONFIRMED;
-        // The newest word replaces an older one from the same subnet.
+        // A new witness replaces an older one from the same subnet.
         entry.witnesses.retain(|(node, subnet)| *node != witness.0 && *subnet != witness.1);
         entry.witnesses.insert(0, witness);
         entry.witnesses.truncate(2);
@@ -232,8 +231,8 @@ impl Finder {
         }
     }
 
-    /// A peer asked among those of `asked_in`, which sees this node in `seen`, got through to nothing: after some
-    /// others, what was confirmed there is not.
+    /// The probe of a peer in view `asked_in`, which sees this node in view `seen`, failed. After [`FAILURES`] such
+    /// failures, no address of `seen` is confirmed any more.
     fn note_failure(&mut self, now: Instant, asked_in: View, seen: View) {
         let Some(group) = self.groups.get_mut(&asked_in).filter(|group| group.failed.len() >= FAILURES) else { return };
         group.failed.clear();
@@ -246,8 +245,8 @@ impl Finder {
         }
     }
 
-    /// A peer asked among those of `view` has just got through: nothing more to ask for a while, unless another must
-    /// agree.
+    /// A peer in `view` has just reached this node: the next probe is due in [`AGAIN`], unless another peer must
+    /// confirm.
     fn schedule_recheck(&mut self, now: Instant, view: View) {
         let settled = self.addresses.values().any(|entry| entry.confirmed && entry.until == now + CONFIRMED);
         if let Some(group) = self.groups.get_mut(&view)
@@ -257,7 +256,7 @@ impl Finder {
         }
     }
 
-    /// The next thing to do; to be called until there is none, after every other call.
+    /// The next output; call it after every other call until there is none.
     pub fn poll(&mut self, now: Instant) -> Option<Output> {
         if let Some(output) = self.outputs.pop_front() {
             return Some(output);
@@ -274,8 +273,8 @@ impl Finder {
         Some(Output::Ask { peer, ports })
     }
 
-    /// Those to ask among peers that see this node alike: none where it listens on nothing; and while an address waits
-    /// for a second witness, one from the subnet of the first is none.
+    /// The peers of `view` that may be asked: none if the node does not listen on that family, and while an address
+    /// waits for a second witness, none from the subnet of the first.
     fn candidates(&self, view: View) -> impl Iterator<Item = (&NodeId, &Peer)> {
         let listens = self.ports.iter().any(|(is_ipv4, port)| *is_ipv4 == view.1 && *port != 0);
         let of_view = self.peers.iter().filter(move |(_, peer)| listens && self::view(peer.ip) == view);
@@ -286,7 +285,7 @@ impl Finder {
         })
     }
 
-    /// Whom to ask: one that did not just fail, then the one that was asked longest ago.
+    /// Chooses the peer to ask: preferably one that has not failed, then the one asked least recently.
     fn choose(&self, now: Instant, view: View) -> Option<NodeId> {
         let group = self.groups.get(&view)?;
         let ready = self.candidates(view).filter(|(_, peer)| peer.not_before <= now);
@@ -302,7 +301,7 @@ impl Finder {
         asks.chain(expiry).min()
     }
 
-    /// Forgets what was confirmed too long ago. [`Self::poll`] does the rest.
+    /// Forgets addresses that have expired. Call [`Self::poll`] afterwards.
     pub fn handle_timeout(&mut self, now: Instant) {
         let was = self.confirmed();
         self.addresses.retain(|_, entry| entry.until > now);

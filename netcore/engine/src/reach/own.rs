@@ -1,5 +1,5 @@
-//! This node's own address records: one for each zone in which it can be dialed, signed anew when its addresses change
-//! and long before they expire, or when the clock was set. Pure.
+//! This node's own address records: one for each zone in which it can be dialed. They are signed again when the
+//! addresses change, long before they expire, and when the clock was set. Pure.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -10,13 +10,13 @@ use crate::address::{AddressRecord, RECORD_LIFETIME, Zone, fitting};
 use crate::keys::SharedKeys;
 use crate::now::Now;
 
-/// When a record is signed anew: with most of its life left, for those who hold it and do not ask again.
+/// Age at which a record is signed again: most of its lifetime is left for those that hold it and do not ask again.
 const RENEWAL: Duration = Duration::from_secs(RECORD_LIFETIME / 4);
-/// How far the clock may have been set since a record was signed, seconds: far less than others take for wrong, and
-/// more than a clock is slewed by.
+/// Seconds by which the clock may have changed since a record was signed: far less than makes others reject the record,
+/// and more than a clock is slewed by.
 const CLOCK_STEP: u64 = 60;
 
-/// See the module.
+/// This node's own address records.
 pub struct OwnRecords {
     keys: SharedKeys,
     records: BTreeMap<Zone, Arc<AddressRecord>>,
@@ -25,12 +25,12 @@ pub struct OwnRecords {
 }
 
 impl OwnRecords {
-    /// None yet.
+    /// Creates one without records.
     pub fn new(keys: SharedKeys) -> Self {
         Self { keys, records: BTreeMap::new(), sequence: 0, signed: None }
     }
 
-    /// Tells where the node can be dialed now. The records, if they are others than before.
+    /// Sets the addresses at which the node can be dialed now; returns the records if they were signed again.
     pub fn set(&mut self, now: Now, confirmed: &BTreeMap<Zone, Vec<SocketAddr>>) -> Option<Vec<Arc<AddressRecord>>> {
         let due = self.next_timeout().is_some_and(|due| due <= now.at) || self.was_clock_set(now);
         let same = confirmed.len() == self.records.len()
@@ -41,8 +41,8 @@ impl OwnRecords {
             return None;
         }
         self.signed = Some(now);
-        // Milliseconds grow over restarts too, as nothing need be written down for that; a clock that was set back
-        // makes peers keep the older record until they are told of the new one by this node itself, or it expires.
+        // Milliseconds grow over restarts without a file. After a clock was set back, peers keep the older record until
+        // this node itself sends them the new one, or until it expires.
         self.sequence = (self.sequence + 1).max(now.unix.saturating_mul(1000));
         let sign = |addresses: &Vec<SocketAddr>| {
             AddressRecord::sign(self.keys.as_ref(), fitting(addresses), self.sequence, now)
@@ -51,13 +51,12 @@ impl OwnRecords {
         Some(self.records.values().cloned().collect())
     }
 
-    /// When they are to be signed anew, by [`Self::set`].
+    /// When [`Self::set`] is to sign the records again.
     pub fn next_timeout(&self) -> Option<Instant> {
         self.signed.filter(|_| !self.records.is_empty()).map(|signed| signed.at + RENEWAL)
     }
 
-    /// Whether the clock was wrong when the records were signed, or is now: others would not believe their time. To be
-    /// looked at now and then, by [`Self::set`].
+    /// Whether the clock was wrong when the records were signed, or is now: others would reject their time.
     fn was_clock_set(&self, now: Now) -> bool {
         self.signed.filter(|_| !self.records.is_empty()).is_some_and(|signed| {
             let expected = signed.unix.saturating_add(now.at.saturating_duration_since(signed.at).as_secs());

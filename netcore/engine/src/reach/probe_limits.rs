@@ -1,5 +1,6 @@
-//! Which nodes that ask to be dialed back are served: a probe costs a handshake and sends packets to an address, so probes
-//! are limited for each asker, host and subnet, and in all.
+//! The limits on probes that this node makes for others. A probe costs a handshake and sends packets to an address, so
+//! probes are limited per asker, host and subnet, and in all. Pure; netcore's `reach::prober` asks it before each
+//! probe.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -12,45 +13,49 @@ use crate::address::{Subnet, Zone};
 use crate::peers::caps::Host;
 use crate::rate::{Bucket, Rate};
 
-/// Askers served at once; each has up to four sockets' worth of handshakes.
+/// Most askers served at once, each with up to four handshakes.
 const MAX_PROBING: usize = 16;
-/// Askers served in all: a seed that fifty nodes join at once serves them within seconds, and sends at most 120 packets
-/// a second for it.
+/// Rate limit of askers served in all. A seed that fifty nodes join at once serves them within seconds, and sends at
+/// most 120 packets a second for them.
 const ALL: Rate = Rate { burst: 32, per_second: 8 };
-/// Probes of one asker within [`WINDOW`]: a new node, with both families, a change of address and some bad luck.
+/// Most probes for one asker within [`WINDOW`]: enough for a new node with both families, a change of address and some
+/// failures.
 const EACH: u32 = 8;
-/// Probes of one IPv4 address or IPv6 /64 within [`WINDOW`], whatever ids it takes: a household's nodes. This machine's and
-/// those of local networks are not counted.
+/// Most probes for one host (IPv4 address or IPv6 /64) within [`WINDOW`], under any number of node ids: enough for the
+/// nodes of a household. Hosts of this machine and of private networks are not counted.
 const EACH_HOST: u32 = 4 * EACH;
-/// Of [`MAX_PROBING`], for one public /24 or /48: what does not answer takes its place for three seconds.
+/// Most askers of one public subnet (/24 or /48) among [`MAX_PROBING`]: one that does not answer takes a place for
+/// three seconds.
 const PROBING_SUBNET: usize = 4;
-/// Over which they are counted.
+/// The time over which probes are counted.
 const WINDOW: Duration = Duration::from_secs(600);
-/// Askers remembered.
+/// Most askers, and most hosts, that are remembered.
 const MAX_ASKERS: usize = 4096;
 
-/// Why somebody is not dialed back.
+/// Why a probe is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// [`MAX_PROBING`] are under way, or there is no room to count another asker.
-    #[error("too many probes are under way; ask another, or again in a second")]
+    /// [`MAX_PROBING`] askers are being served, the rate limit in all is reached, or there is no room to count another
+    /// asker.
+    #[error("too many probes are in progress; ask another node, or ask again in a second")]
     Full,
-    /// [`PROBING_SUBNET`] of its subnet are under way.
-    #[error("too many probes of your network are under way; ask another, or again in a few seconds")]
+    /// [`PROBING_SUBNET`] askers of its subnet are being served.
+    #[error("too many probes for your subnet are in progress; ask another node, or ask again in a few seconds")]
     FullSubnet,
-    /// [`EACH`] of it were.
-    #[error("more than {EACH} probes within {} s; ask another", WINDOW.as_secs())]
+    /// The asker got [`EACH`] probes within [`WINDOW`].
+    #[error("more than {EACH} probes within {} s; ask another node", WINDOW.as_secs())]
     TooOften,
-    /// [`EACH_HOST`] of its host were.
-    #[error("more than {EACH_HOST} probes of your address within {} s; ask another", WINDOW.as_secs())]
+    /// Its host got [`EACH_HOST`] probes within [`WINDOW`].
+    #[error("more than {EACH_HOST} probes for your host within {} s; ask another node", WINDOW.as_secs())]
     TooOftenHost,
 }
 
-/// The probes under way, and those of each asker and host of late.
+/// The probes in progress, and the recent probes for each asker and host.
 #[derive(Debug)]
 pub struct ProbeLimits {
+    /// Askers being served.
     probing: usize,
-    /// Of these, by network; only of public addresses.
+    /// Askers being served, by subnet; only those with a public address.
     subnets: HashMap<Subnet, usize>,
     all: Bucket,
     askers: Asked<NodeId>,
@@ -69,12 +74,13 @@ impl Default for ProbeLimits {
     }
 }
 
-/// How often each asked within its [`WINDOW`]; of at most [`MAX_ASKERS`].
+/// The number of probes within [`WINDOW`] for each of at most [`MAX_ASKERS`] askers or hosts, with the start of the
+/// window.
 #[derive(Debug)]
 struct Asked<T>(HashMap<T, (Instant, u32)>);
 
 impl<T: Eq + Hash> Asked<T> {
-    /// How often this one did; `None`: there is no room to remember it.
+    /// The number of probes for `who`; `None` if there is no room to remember it.
     fn count(&mut self, now: Instant, who: &T) -> Option<u32> {
         let in_window = |since: Instant| now.saturating_duration_since(since) < WINDOW;
         if self.0.len() >= MAX_ASKERS && !self.0.contains_key(who) {
@@ -84,7 +90,7 @@ impl<T: Eq + Hash> Asked<T> {
         known.or_else(|| (self.0.len() < MAX_ASKERS || self.0.contains_key(who)).then_some(0))
     }
 
-    /// Once more, where `count` is what [`Self::count`] said.
+    /// Adds a probe for `who`; `count` is the number that [`Self::count`] returned.
     fn add(&mut self, now: Instant, who: T, count: u32) {
         let since = if count == 0 { now } else { self.0.get(&who).map_or(now, |(since, _)| *since) };
         self.0.insert(who, (since, count + 1));
@@ -92,7 +98,7 @@ impl<T: Eq + Hash> Asked<T> {
 }
 
 impl ProbeLimits {
-    /// A node whose packets come from `ip` asks to be dialed back; once it has been, call [`Self::leave`].
+    /// Admits a probe for `asker`, whose packets come from `ip`; call [`Self::leave`] when it is over.
     pub fn enter(&mut self, now: Instant, asker: NodeId, ip: IpAddr) -> Result<(), Refused> {
         let public = (Zone::of(ip) == Zone::Public).then(|| (Host::of(ip), Subnet::of(ip)));
         let count = self.askers.count(now, &asker).ok_or(Refused::Full)?;
@@ -121,7 +127,7 @@ impl ProbeLimits {
         Ok(())
     }
 
-    /// One that entered with this address has been served.
+    /// Notes that a probe which was admitted with `ip` is over.
     pub fn leave(&mut self, ip: IpAddr) {
         self.probing -= 1;
         let subnet = Subnet::of(ip);
@@ -139,7 +145,7 @@ mod tests {
     use super::*;
     use crate::testing::{self, node as asker};
 
-    /// An address that is not counted.
+    /// An address whose host is not counted.
     fn lan() -> IpAddr {
         IpAddr::from([192, 168, 0, 1])
     }

@@ -1,45 +1,42 @@
-//! Question and answer of `probe/1` as types; `PROTOCOL.md`, section 12, owns the bytes.
+//! The question and the answer of `probe/1`. `PROTOCOL.md`, section 12, specifies the bytes.
 
 use std::net::SocketAddr;
 
 use polypeer_ipc_protocol::codec::{self, CodecError};
 use serde::{Deserialize, Serialize};
 
-/// Ports in one question: those of both families' sockets, with room for one forwarded by hand.
+/// Most ports in one question: those of both families' sockets, and one that is forwarded by hand.
 pub const MAX_PORTS: usize = 3;
-/// Longest question or answer, bytes: far above what they need, far below what costs anything.
+/// Longest question or answer, bytes: far more than they need, and still cheap.
 const MAX_MESSAGE: usize = 256;
 
-/// Asks to be dialed at the address that the asker's packets come from, and at these ports of the same IP. Nothing else
-/// can be asked for, so that nobody is made to send packets to others.
+/// The question: to dial the asker at the address that its packets come from, and at these ports of the same IP. No
+/// other address can be named, so that nobody can make a node send packets to others.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
-    /// At most [`MAX_PORTS`], none 0.
+    /// At most [`MAX_PORTS`], none of them 0.
     pub ports: Vec<u16>,
 }
 
-/// What came of it.
+/// The answer: the result of a probe.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Probed {
-    /// Where the asker's packets come from.
+    /// The address that the asker's packets come from.
     pub observed: SocketAddr,
-    /// The ports of that IP at which the asker, and nobody else, answered.
+    /// The ports of that IP at which the asker, by its node id, answered.
     pub reached: Vec<u16>,
 }
 
-/// Why bytes are not a message.
+/// Why a message is malformed.
 #[derive(Debug, thiserror::Error)]
 pub enum WireError {
-    /// Over the limit.
+    /// It is longer than [`MAX_MESSAGE`].
     #[error("a probe's message of {length} bytes; the limit is {MAX_MESSAGE}")]
-    TooLarge {
-        /// How long.
-        length: usize,
-    },
-    /// Too many ports, or one that is 0.
+    TooLarge { length: usize },
+    /// It names too many ports, or port 0.
     #[error("a probe names at most {MAX_PORTS} ports, none of them 0")]
     Ports,
-    /// Not what it should be.
+    /// It cannot be decoded.
     #[error(transparent)]
     Codec(#[from] CodecError),
 }

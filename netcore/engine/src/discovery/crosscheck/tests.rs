@@ -27,7 +27,7 @@ impl World {
         self.check.connected(self.now, node, at.parse().expect("an IP address"), introduction);
     }
 
-    /// `by` names a node that is there: it is dialed if that is allowed.
+    /// `by` names a node that can be reached: it is dialed if that is allowed, and then connected.
     fn introduce(&mut self, by: NodeId, node: NodeId, at: &str) -> bool {
         let record = self.record(node);
         let dial = self.check.introduced(self.now, &by, record);
@@ -54,7 +54,7 @@ fn lying_seed_that_names_only_its_own_fills_half_of_the_places() {
     world.connect(SEED, LIAR, Introduction::Seed);
     assert!(world.check.is_unverified(&SEED));
     for number in 0..100 {
-        // In as many subnets as it likes.
+        // They are in any number of subnets.
         world.introduce(SEED, node(number), &format!("192.0.{number}.1"));
     }
     // Those name others in turn.

@@ -1,5 +1,6 @@
-//! Who asked `exchange/1` when. One question a minute is answered; a node that was restarted does not know that it
-//! asked just now, which is neither a fault of its own nor a flood. Pure; owned by [`super::Exchange`].
+//! The rate limit on questions of each asker of `exchange/1`. One question a minute is answered. A node that was
+//! restarted does not know that it asked just before, so a few early questions are answered, too. Pure; owned by
+//! [`super::Exchange`].
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -9,30 +10,30 @@ use polypeer_ipc_protocol::ids::NodeId;
 use super::{INTERVAL, MAX_REMEMBERED, Refusal, TOLERANCE};
 use crate::now::Now;
 
-/// For so long early questions of a node are counted together.
+/// The time over which early questions of a node are counted.
 const EARLY_WINDOW: Duration = Duration::from_secs(3600);
-/// Early questions of a node in an [`EARLY_WINDOW`] that are answered like any other: restarts of its core, or of its
-/// computer. Each is at most one reply of 16 KiB.
+/// Early questions of a node in an [`EARLY_WINDOW`] that are answered: its netcore or computer may have restarted. Each
+/// costs at most one reply of 16 KiB.
 pub(super) const FORGETFUL: u32 = 5;
-/// Beyond so many early questions in an [`EARLY_WINDOW`] it is no node that is restarted again and again, but a flood:
-/// its core would have to be restarted every two minutes.
+/// More early questions than this in an [`EARLY_WINDOW`] are a flood: to be honest, the node would have to restart
+/// every two minutes.
 pub(super) const FLOOD: u32 = 30;
 
-/// One that asked.
+/// The questions of one asker.
 #[derive(Debug)]
 struct Asker {
     answered: Instant,
-    /// Questions since `counted_since` that came less than [`INTERVAL`] after an answered one.
+    /// Questions since `counted_since` that arrived less than [`INTERVAL`] after an answered one.
     early: u32,
     counted_since: Instant,
 }
 
-/// See the module. At most [`MAX_REMEMBERED`]; the one answered longest ago makes room.
+/// At most [`MAX_REMEMBERED`] askers; a further one replaces the one answered least recently.
 #[derive(Debug, Default)]
 pub(super) struct Askers(BTreeMap<NodeId, Asker>);
 
 impl Askers {
-    /// Whether a question of `node` is to be answered now; then it counts as answered.
+    /// Decides whether a question of `node` is answered now; if so, it counts as answered.
     pub(super) fn enter(&mut self, now: Now, node: NodeId) -> Result<(), Refusal> {
         let Some(asker) = self.0.get_mut(&node) else {
             self.make_room(now);

@@ -18,7 +18,7 @@ impl World {
         self.now = self.now.after(time);
     }
 
-    /// Goes to the next moment at which a source is asked: which, and how long after the start.
+    /// Advances to the next question; returns its source and the time since the start.
     fn next(&mut self) -> (Source, Duration) {
         for _ in 0..100 {
             if let Some(source) = self.schedule.poll(self.now) {

@@ -1,4 +1,4 @@
-//! A node whose peers see it at some address, and get through or not.
+//! A node whose peers see it at some address, and reach it there or not.
 
 use super::*;
 use crate::testing;
@@ -30,7 +30,7 @@ impl World {
         self.finder.peer_up(self.now, node(number), ip.parse().unwrap());
     }
 
-    /// Whom it asks now; changes are told apart.
+    /// The peers that it asks now; changes of the addresses are counted apart.
     fn asked(&mut self) -> Vec<u8> {
         let mut asked = Vec::new();
         while let Some(output) = self.finder.poll(self.now) {
@@ -47,7 +47,7 @@ impl World {
         self.finder.handle_answer(self.now, node(from), Ok(probed));
     }
 
-    /// Lets time pass to when there is something to do, which must be within `limit`.
+    /// Advances the time to the next timeout, which must be within `limit`.
     fn wait(&mut self, limit: Duration) {
         let due = self.finder.next_timeout().expect("something to wait for");
         assert!(due <= self.now + limit, "{:?} is too long", due - self.now);
