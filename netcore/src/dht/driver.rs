@@ -78,6 +78,7 @@ pub(crate) async fn run(node: Arc<Node>, queries: Arc<Queries>, handle: Arc<DhtH
                     driver.dht.handle_answer(clock::now(), call, from, answer);
                 }
             }
+            // Timers of the engine, and deadlines of searches that end with what they have found.
             () = sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => {
                 let now = clock::now();
                 while let Some((at, query)) = driver.ends.pop_first() {
@@ -89,6 +90,7 @@ pub(crate) async fn run(node: Arc<Node>, queries: Arc<Queries>, handle: Arc<DhtH
                 }
                 driver.dht.handle_timeout(now);
             }
+            // A caller that gave up drops its receiver; nothing wakes the driver then.
             _ = sweep.tick(), if !driver.waiting.is_empty() => driver.sweep(),
         }
     }

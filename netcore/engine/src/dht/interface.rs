@@ -200,7 +200,6 @@ pub struct DhtStats {
 /// Counters since the start.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Questions answered.
     pub answered: u64,
     /// Questions refused because the asker or its subnet exceeded the rate limit.
     pub refused_busy: u64,
@@ -236,9 +235,7 @@ pub struct Counts {
     pub handovers_dropped: u64,
     /// Jobs that ended by their timeout.
     pub timed_out: u64,
-    /// Calls made.
     pub calls: u64,
-    /// Calls that failed.
     pub calls_failed: u64,
     /// Times that a lookup started further paths, because it found nothing or seemed led astray.
     pub extended: u64,

@@ -11,7 +11,7 @@ use crate::rate::Rate;
 /// Contacts in a bucket, holders of a record, and contacts in an answer. All 20 holders leave within an hour with
 /// probability 2^-20 if half of the network does (Maymounkov and Mazières 2002).
 pub const K: usize = 20;
-/// Longest question or answer, bytes: the limit of every question between peers.
+/// Longest question or answer, bytes: as for calls between peers.
 pub const MAX_MESSAGE: usize = 64 << 10;
 /// Providers listed under one key, and so in one answer: 64 of up to 400 bytes fit in half of a message.
 pub const MAX_PROVIDERS_OF_KEY: usize = 64;

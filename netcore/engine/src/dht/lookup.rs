@@ -93,7 +93,6 @@ pub(super) type Check<'a> = &'a dyn Fn(&Contact) -> Result<(), BadRecord>;
 /// What to do next.
 #[derive(Debug)]
 pub(super) enum Step {
-    /// Ask this node.
     Ask(Contact),
     /// This node returned a forged record.
     Forged(Contact),

@@ -95,6 +95,7 @@ impl Dht {
                     self.call(now, contact, Purpose::Step(id), ask);
                 }
                 Move::Put(contact) => {
+                    // A node that must not get the request counts as one that refused: the next one is asked.
                     if let Err(Refused) = self.put_to(now, id, &query, contact)
                         && let Stage::Putting(spread) = &mut query.stage
                     {
@@ -102,13 +103,14 @@ impl Dht {
                     }
                 }
                 Move::Forged(contact) => self.lied(contact.node(), Lie::Contact),
-                Move::Looked => {
-                    if !self.looked_far_enough(now, &mut query) {
+                Move::PathsEnded => {
+                    if !self.extend_or_store(now, &mut query) {
                         return self.finish(now, id, query, None);
                     }
                 }
                 Move::Finish => return self.finish(now, id, query, None),
                 Move::Starve => {
+                    // In line once only: otherwise every answer to a waiting query would add it again.
                     if !query.starved {
                         query.starved = true;
                         self.starved.push_back(id);
@@ -122,12 +124,13 @@ impl Dht {
     }
 
     /// All paths have ended: extends the lookup or turns to storing. Returns `false` when the query has ended.
-    fn looked_far_enough(&mut self, now: Now, query: &mut Query) -> bool {
+    fn extend_or_store(&mut self, now: Now, query: &mut Query) -> bool {
         let Stage::Looking(lookup) = &mut query.stage else { return false };
         let astray = self.config.defences && self.table.spacing().is_some_and(|spacing| lookup.is_sparse(spacing));
         if query.goal.found_nothing() || astray && !matches!(query.goal, Goal::Look) {
             let target = lookup.target;
             let far = self.met_seeds(now);
+            // Further contacts than at the start: the paths so far have used up the closest.
             let more = self.table.closest(&target, 4 * K, |entry| entry.failures == 0);
             let contact = |entry: &Entry| {
                 let record = entry.records.to_dial(0)?;
@@ -150,6 +153,7 @@ impl Dht {
             }
             Goal::Put { .. } | Goal::Provide { .. } => 0,
             Goal::Join if self.serves() => {
+                // A join looks up the node's own key, under which its address records belong.
                 let (at, next) = (self.moment(now), self.next_republish(self.moment(now)));
                 if !self.upkeep.is_address_due(at, next) {
                     return false;
@@ -229,7 +233,7 @@ enum Move {
     Ask(Contact),
     Put(Contact),
     Forged(Contact),
-    Looked,
+    PathsEnded,
     Finish,
     Starve,
     Wait,
@@ -241,7 +245,7 @@ impl Move {
             Step::Ask(contact) => Self::Ask(contact),
             Step::Forged(contact) => Self::Forged(contact),
             Step::Wait => Self::Wait,
-            Step::Done => Self::Looked,
+            Step::Done => Self::PathsEnded,
         }
     }
 }

@@ -48,16 +48,27 @@ pub(super) enum Stage {
 #[derive(Debug)]
 pub(super) enum Goal {
     /// Find the newest address record of a node.
-    Locate { node: NodeId, best: Option<Arc<AddressRecord>> },
-    /// Find a record.
+    Locate {
+        node: NodeId,
+        best: Option<Arc<AddressRecord>>,
+    },
     Get(Holders),
     /// Store a record; `left` is its lease in seconds.
-    Put { record: Record, left: u32 },
+    Put {
+        record: Record,
+        left: u32,
+    },
     /// List this node as a provider.
-    Provide { key: Key },
+    Provide {
+        key: Key,
+    },
     /// Find providers. `holders` are nodes that returned a valid entry of another node; at most
     /// [`super::limits::MAX_ASKED`].
-    Providers { limit: usize, found: BTreeMap<NodeId, Arc<AddressRecord>>, holders: Vec<Key> },
+    Providers {
+        limit: usize,
+        found: BTreeMap<NodeId, Arc<AddressRecord>>,
+        holders: Vec<Key>,
+    },
     /// Contacts in a range of keys.
     Look,
     /// The own neighbourhood; then the own addresses are kept there.

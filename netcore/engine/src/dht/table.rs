@@ -1,5 +1,5 @@
 //! The routing table: a bucket of contacts for each number of leading bits shared with this node's key. It remembers
-//! which contacts answered and finds the closest; it does not decide whom to call.
+//! which contacts answered and finds the closest; it does not decide which to call.
 
 use std::net::IpAddr;
 use std::sync::Arc;

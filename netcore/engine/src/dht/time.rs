@@ -1,6 +1,6 @@
 //! Time inside the DHT: whole seconds, four bytes for each contact instead of sixteen.
 
-/// Seconds since the state machine was created.
+/// Seconds since the engine was first told the time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(super) struct Moment(pub(super) u32);
 

@@ -128,6 +128,7 @@ impl Dht {
         while self.upkeep.checks < MAX_CHECKS && self.calls.len() < MAX_CALLS {
             let Some(waiting) = self.upkeep.candidates.next() else { break };
             let (at, candidate) = (self.moment(now), &waiting.contact);
+            // The table may have changed while this node waited: decide again.
             if self.table.entry(&candidate.key).is_some() || !self.table.would_take(candidate) {
                 continue;
             }

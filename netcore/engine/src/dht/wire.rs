@@ -110,7 +110,7 @@ pub enum WireError {
     /// The message is longer than [`MAX_MESSAGE`].
     #[error("a message of {length} bytes; the limit is {MAX_MESSAGE}")]
     TooLarge {
-        /// Bytes.
+        /// Its length, bytes.
         length: usize,
     },
     /// A message of a later version: it is refused as unsupported, and is no misbehaviour.
