@@ -13,7 +13,7 @@
 //!   peers      manager: which peers to dial, accept and disconnect, by book    peers
 //!              and scores; handshake gate, tie-break, dial plan and trace
 //!   ─────────────────────────────────────────────────────────────────────────────────────────────────────
-//!   source (sources of peers) · address (signed address records, zones, subnets) · socket_address (forms of one address)
+//!   source (sources of peers) · address (signed address records, zones, subnets) · socket_address (its forms)
 //!   rate (token buckets) · keys (signatures) · now (the time) · bounded (lists from a wire)
 //! ```
 //!

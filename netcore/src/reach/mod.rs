@@ -100,7 +100,7 @@ impl ReachHandle {
 
 /// A warning for the status, if no peer could dial this node.
 pub(crate) fn warning(reach: Reach) -> Option<String> {
-    let text = "no peer could dial this node at a public address: it can dial others, but others cannot dial it; forward its UDP \
-                port on the router, or open it in the firewall";
+    let text = "no peer could dial this node at a public address: it can dial others, but others cannot dial it; \
+                forward its UDP port on the router, or open it in the firewall";
     (reach == Reach::Private).then(|| text.to_owned())
 }

@@ -144,7 +144,7 @@ impl Exchange {
         }
     }
 
-    /// Removes the records of `node`, which is blocked or banned.
+    /// Removes the records of `node`: it is blocked or banned, or has sent lies.
     pub fn forget(&mut self, node: &NodeId) {
         self.known.retain(|(known, _), _| known != node);
     }

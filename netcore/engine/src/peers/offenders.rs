@@ -17,7 +17,7 @@ pub struct Offender {
     pub node: Option<NodeId>,
     /// Its address at the latest offence.
     pub address: Option<SocketAddr>,
-    /// The offence.
+    /// The offence, as the operator reads it; at most [`MAX_REASON`] bytes.
     pub reason: String,
     /// How often it committed this offence.
     pub count: u64,

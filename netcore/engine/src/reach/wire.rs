@@ -42,12 +42,12 @@ pub enum WireError {
 }
 
 impl Request {
-    /// Its bytes.
+    /// Encodes the message.
     pub fn encode(&self) -> Vec<u8> {
         encode(self)
     }
 
-    /// Reads one from a stranger.
+    /// Decodes and checks a message from a peer.
     pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
         let request: Self = decode(bytes)?;
         if request.ports.len() > MAX_PORTS || request.ports.contains(&0) {
@@ -58,12 +58,12 @@ impl Request {
 }
 
 impl Probed {
-    /// Its bytes.
+    /// Encodes the message.
     pub fn encode(&self) -> Vec<u8> {
         encode(self)
     }
 
-    /// Reads one from a stranger.
+    /// Decodes and checks a message from a peer.
     pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
         let probed: Self = decode(bytes)?;
         if probed.reached.len() > MAX_PORTS + 1 || probed.reached.contains(&0) {

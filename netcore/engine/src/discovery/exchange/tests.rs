@@ -145,12 +145,12 @@ fn full_nodes_are_asked_while_peers_are_wanted_few_at_a_time_and_each_once_a_min
     for number in 1..FULL_AT_ONCE as u32 {
         assert!(ask(&mut world, number));
     }
-    assert!(!ask(&mut world, 100), "so many are being asked");
+    assert!(!ask(&mut world, 100), "the limit is being asked");
     world.exchange.full_answered(&asker(0));
     assert!(ask(&mut world, 100), "one has answered, and the refusal before did not count");
     assert!(!ask(&mut world, 0), "it was asked less than a minute ago");
     world.now = world.now.after(FULL_PATIENCE);
-    assert!(ask(&mut world, 101), "those that never answered hold nobody up");
+    assert!(ask(&mut world, 101), "those that never answered delay no others");
     world.now = world.now.after(INTERVAL);
     assert!(ask(&mut world, 0));
     for number in 1000..2000 {

@@ -186,9 +186,9 @@ fn lies_about_where_this_node_is_are_of_no_use() {
     world.up(2, "192.168.1.10");
     assert_eq!(world.asked(), [2]);
     world.answer(2, "192.168.1.5:7470", &[9, 10]);
-    assert_eq!(world.confirmed(), [], "ports nobody asked for");
+    assert_eq!(world.confirmed(), [], "ports that were not asked for");
     world.answer(2, "192.168.1.5:7470", &[PORT]);
-    assert_eq!(world.confirmed(), [], "answers nobody asked for");
+    assert_eq!(world.confirmed(), [], "answers to no question");
 }
 
 #[test]

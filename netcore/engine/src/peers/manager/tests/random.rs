@@ -89,7 +89,10 @@ fn apply(manager: &mut Manager, outside: &mut Outside, now: &mut Now, op: Op) ->
                 if !has_place && !outside.protected.contains(&id) {
                     prop_assert!(Some(host) < marks.public.per_host && Some(subnet) < marks.public.per_subnet);
                     let room = all < marks.high && strangers < marks.incoming();
-                    prop_assert!(room || manager.links.values().any(|held| held.closing), "nobody goes for it");
+                    prop_assert!(
+                        room || manager.links.values().any(|held| held.closing),
+                        "no peer is disconnected for it"
+                    );
                 }
                 manager.up(*now, node(n), place(at), None, Source::Incoming, false);
                 manager.settled(admission);
