@@ -48,9 +48,10 @@ bench: build ## Measures this project against plain QUIC on this machine
 	@scripts/bench
 
 .PHONY: generate
-generate: ## Writes what the SDKs, the specification and the vectors repeat of the gateway's Rust types
+generate: ## Writes what the SDKs, the specification and the vectors repeat of the gateway's Rust types, and docs/manifest.md
 	@scripts/setup build
 	@cargo run --quiet --locked -p polypeer-codegen
+	@POLYPEER_BLESS=1 cargo test --quiet --locked -p polypeer-supervisor --lib manifest::reference >/dev/null
 
 .PHONY: clean
 clean: ## Removes what the other targets made

@@ -1,6 +1,6 @@
 //! `config.toml` of a home: the operator's settings for the whole node. Every key has a default, so the file may be
-//! missing; options of `polypeer run` override it. What concerns the network core is parsed into the type that is sent to
-//! it ([`NetSettings`]).
+//! missing; options of `polypeer run` override it. What concerns the network core is parsed into the type that is sent
+//! to it ([`NetSettings`]).
 
 use std::net::SocketAddr;
 

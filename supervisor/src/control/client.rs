@@ -1,4 +1,4 @@
-//! The commands' side of the control socket.
+//! The commands' end of the control socket.
 
 use std::io;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::{Answer, Hello, Request, VERSION};
 use crate::cli_error::{CliError, Exit};
 use crate::home::Home;
 
-/// How long the daemon has to accept a connection. It answers requests as long as they take.
+/// Timeout for the daemon to accept a connection. Requests have none: they take as long as they need.
 const GREETING: Duration = Duration::from_secs(10);
 
 /// A connection to the daemon.
@@ -24,7 +24,7 @@ impl Control {
     /// Connects to the daemon of `home`.
     ///
     /// # Errors
-    /// [`Exit::NotRunning`] when there is none; [`Exit::Failed`] when it does not let us in.
+    /// [`Exit::NotRunning`] when no daemon runs; [`Exit::Failed`] when it refuses the connection.
     pub async fn connect(home: &Home) -> Result<Self, CliError> {
         let secret = match std::fs::read_to_string(home.control_key()) {
             Ok(text) => text.trim().parse::<Secret>().map_err(|_| not_running(home))?,
@@ -36,7 +36,7 @@ impl Control {
             }
             Err(_) => return Err(not_running(home)),
         };
-        // Before the secret is sent to whatever listens there.
+        // Before the secret is sent to the process that listens there.
         home.check_sockets()?;
         let stream = socket::connect(&home.control_socket()).await.map_err(|_| not_running(home))?;
         let mut control = Self { stream };
@@ -51,23 +51,23 @@ impl Control {
                 "the daemon closed the connection",
                 "commands cannot be run from inside a plugin; else try again, or restart the daemon",
             )),
-            Err(_) => Err(CliError::failed("the daemon does not answer", "look at its log; restart it if it hangs")),
+            Err(_) => Err(CliError::failed("the daemon does not answer", "check its output; restart it if it hangs")),
         }
     }
 
-    /// Asks, and waits for the answer, which is never [`Answer::Trouble`].
+    /// Sends a request and waits for the answer, which is never [`Answer::Trouble`].
     ///
     /// # Errors
-    /// What the daemon says is wrong, or that it went away.
+    /// The error of the daemon, or that it disconnected.
     pub async fn request(&mut self, request: &Request) -> Result<Answer, CliError> {
         self.send(request).await?;
         self.next().await
     }
 
-    /// Asks without waiting for the answer.
+    /// Sends a request without waiting for the answer.
     ///
     /// # Errors
-    /// That the daemon went away.
+    /// When the daemon disconnected.
     pub async fn send(&mut self, request: &Request) -> Result<(), CliError> {
         frames::write(&mut self.stream, request).await.map_err(gone)
     }
@@ -101,7 +101,7 @@ fn not_running(home: &Home) -> CliError {
 fn gone(error: io::Error) -> CliError {
     CliError::new(
         Exit::NotRunning,
-        format!("the daemon went away: {error}"),
+        format!("the daemon disconnected: {error}"),
         "it may be stopping; see its output, or start it again with `polypeer run`",
     )
 }

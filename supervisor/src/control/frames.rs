@@ -6,13 +6,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-/// Largest document, bytes: a full list of peers fits.
+/// Largest document, bytes; a full list of peers fits.
 pub const MAX_DOCUMENT: usize = 4 << 20;
 
 /// Reads one document. `None` at the clean end of the connection.
 ///
 /// # Errors
-/// When the connection breaks, ends inside a frame, or what arrives is too large or not the document expected.
+/// When the connection is cut, ends inside a frame, or the document is too large or malformed.
 pub async fn read<T: DeserializeOwned>(reader: &mut (impl AsyncRead + Unpin), most: usize) -> io::Result<Option<T>> {
     let mut header = [0; 4];
     if reader.read(&mut header[..1]).await? == 0 {
@@ -23,7 +23,7 @@ pub async fn read<T: DeserializeOwned>(reader: &mut (impl AsyncRead + Unpin), mo
     if length > most.min(MAX_DOCUMENT) {
         return Err(io::Error::new(io::ErrorKind::InvalidData, format!("document of {length} bytes")));
     }
-    // Grows with what arrives, not with what was announced.
+    // Grows with the bytes received, not with the length announced.
     let mut body = Vec::new();
     reader.take(length as u64).read_to_end(&mut body).await?;
     if body.len() < length {
@@ -35,7 +35,7 @@ pub async fn read<T: DeserializeOwned>(reader: &mut (impl AsyncRead + Unpin), mo
 /// Writes one document.
 ///
 /// # Errors
-/// When the connection breaks or the document is too large.
+/// When the connection is cut or the document is too large.
 pub async fn write<T: Serialize>(writer: &mut (impl AsyncWrite + Unpin), document: &T) -> io::Result<()> {
     let mut frame = vec![0; 4];
     serde_json::to_writer(&mut frame, document)?;

@@ -1,6 +1,6 @@
 //! The control socket: requests of commands to the daemon. Frames are a `u32` little-endian length and a JSON document.
-//! The first one is a [`Hello`] with the secret of `run/control.key`, answered by [`Answer::Done`]; then requests follow,
-//! one at a time. Each is answered by one [`Answer`], except logs, which are lines until [`Answer::Done`].
+//! The first one is a [`Hello`] with the secret of `run/control.key`, answered by [`Answer::Done`]; then requests
+//! follow, one at a time. Each is answered by one [`Answer`], except logs, which are lines until [`Answer::Done`].
 //!
 //! [`server`] runs in the daemon, [`client`] in every other command. Both are of the same binary, so the messages may
 //! change with every version; [`VERSION`] tells a command that the daemon was started from another one.

@@ -1,5 +1,5 @@
-//! The daemon's side of the control socket: lets callers in, reads their requests, hands them to a [`Handler`].
-//! Garbage ends the connection it came on and nothing else.
+//! The daemon's end of the control socket: authenticates callers, reads their requests, passes them to a [`Handler`]. A
+//! malformed frame ends its connection and nothing else.
 
 use std::collections::VecDeque;
 use std::io;
@@ -21,24 +21,24 @@ use crate::cli_error::CliError;
 use crate::files;
 use crate::home::Home;
 
-/// Connections at a time; one beyond takes the place of one that has said nothing yet, or waits. Each command uses one.
+/// Most connections; each command uses one. A further one replaces one that is still silent, or waits.
 pub const MAX_CONNECTIONS: usize = 64;
 /// Largest request, bytes.
 pub const MAX_REQUEST: usize = 64 << 10;
-/// How long a caller has for its first frame, and between two requests.
+/// Timeout of the first frame, and between two requests.
 pub const PATIENCE: Duration = Duration::from_secs(10);
-/// How long a caller may take to read an answer.
+/// Time limit for a caller to read an answer.
 const WRITE_TIME: Duration = Duration::from_secs(30);
-/// Answers of one request on their way to the caller.
+/// Most queued answers of one request.
 const ANSWERS: usize = 64;
 
-/// What answers requests: the daemon.
+/// The daemon, as the server sees it.
 pub trait Handler: Send + Sync + 'static {
-    /// Answers one request with one answer or, for logs, many. Dropped when the caller goes away, so what a request
-    /// holds (an operator session) ends with the connection.
+    /// Answers one request with one answer or, for logs, many. The future is dropped when the caller disconnects, so
+    /// what it holds (an operator session) ends with the connection.
     fn handle(&self, request: Request, answers: mpsc::Sender<Answer>) -> impl Future<Output = ()> + Send;
 
-    /// Whether a process is, or may be, a plugin's.
+    /// Whether a process belongs to a plugin, or may do so.
     fn is_confined(&self, pid: i32) -> bool;
 }
 
@@ -50,10 +50,10 @@ pub struct Server {
 }
 
 impl Server {
-    /// Makes a new secret and listens. The home must be locked: what is at the socket's place is a leftover.
+    /// Creates a new secret and listens. The home must be locked, so that an existing socket is a leftover.
     ///
     /// # Errors
-    /// When the secret cannot be stored or the socket cannot be made.
+    /// When the secret cannot be stored or the socket cannot be created.
     pub fn bind(home: &Home) -> io::Result<Self> {
         let mut bytes = [0; 32];
         getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
@@ -96,23 +96,23 @@ impl Server {
     }
 }
 
-/// Connections that have said nothing yet, in the order they came. The first of them makes room for one more: whoever opens
-/// hundreds and says nothing keeps no command waiting, as a command says who it is at once.
+/// Silent connections, in the order of their arrival. The first of them makes room for a new one. So hundreds of silent
+/// connections do not delay a command, which authenticates itself at once.
 #[derive(Default)]
 struct Silent(VecDeque<(AbortHandle, Arc<AtomicBool>)>);
 
 impl Silent {
-    /// Adds one; at most as many stay as there are connections.
+    /// Adds a connection.
     fn enter(&mut self, task: AbortHandle, greeted: Arc<AtomicBool>) {
         self.0.retain(|(task, greeted)| !task.is_finished() && !greeted.load(Ordering::Relaxed));
         self.0.push_back((task, greeted));
     }
 
-    /// Ends the one that came first, if there is any.
+    /// Ends the oldest silent connection, if there is one.
     fn end_first(&mut self) {
         while let Some((task, greeted)) = self.0.pop_front() {
             if !task.is_finished() && !greeted.load(Ordering::Relaxed) {
-                tracing::debug!("a silent control connection is ended: others wait for its place");
+                tracing::debug!("closed a silent control connection to make room for another");
                 return task.abort();
             }
         }
@@ -159,7 +159,7 @@ async fn serve(mut stream: Stream, secret: &Secret, greeted: &AtomicBool, handle
     answer(&mut stream, &Answer::Done).await?;
     let (reader, mut writer) = socket::split(stream);
     let (sender, mut requests) = mpsc::channel(1);
-    // A task of its own, so that a frame is not lost when something else happens while it arrives.
+    // A task of its own, because a cancelled read would lose part of a frame.
     let mut reading = JoinSet::new();
     reading.spawn(read_requests(reader, sender));
     let mut ahead: Option<Box<Request>> = None;
@@ -176,15 +176,15 @@ async fn serve(mut stream: Stream, secret: &Secret, greeted: &AtomicBool, handle
     }
 }
 
-/// How answering one request ended.
+/// The result of answering one request.
 enum Responded {
-    /// It is answered; the caller may have sent its next request already.
+    /// It is answered; the caller may already have sent its next request.
     Completely { next: Option<Box<Request>> },
-    /// Nobody waits for the answer any more.
+    /// The caller disconnected.
     CallerGone,
 }
 
-/// Answers one request, watching for the caller to go away meanwhile.
+/// Answers one request, and stops when the caller disconnects.
 async fn respond(
     request: Request,
     handler: &impl Handler,
@@ -202,7 +202,7 @@ async fn respond(
                 None => drained = true,
             },
             early = requests.recv() => match early.transpose()? {
-                // It has its answer and is quicker than the handler, which is about to end.
+                // The caller has its answer, and the handler is about to end.
                 Some(request) if next.is_none() => next = Some(Box::new(request)),
                 Some(_) => return Err(io::Error::new(io::ErrorKind::InvalidData, "requests before their answers")),
                 None => return Ok(Responded::CallerGone),
@@ -212,7 +212,7 @@ async fn respond(
     Ok(Responded::Completely { next })
 }
 
-/// Reads requests until the end of the connection or the first that is wrong. Waits while one is not taken yet.
+/// Reads requests until the end of the connection or the first malformed one. Waits while one is pending.
 async fn read_requests(mut reader: ReadHalf, requests: mpsc::Sender<io::Result<Request>>) {
     loop {
         let read = frames::read::<Request>(&mut reader, MAX_REQUEST).await.transpose();

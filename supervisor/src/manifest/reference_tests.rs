@@ -7,7 +7,6 @@ use super::limits::{LIMITS, Limit, Limits};
 use super::permissions::PERMISSIONS;
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/manifest.md");
-const COMMAND: &str = "POLYPEER_BLESS=1 cargo test -p polypeer-supervisor --lib manifest::reference";
 
 fn yes(enforced: bool) -> &'static str {
     if enforced { "yes" } else { "not yet" }
@@ -60,6 +59,6 @@ fn reference_is_that_of_the_tables() {
     if std::env::var_os("POLYPEER_BLESS").is_some() {
         std::fs::write(path, expected).expect("docs/manifest.md is written");
     } else {
-        assert!(page == expected, "docs/manifest.md is stale; run: {COMMAND}");
+        assert!(page == expected, "docs/manifest.md is stale; run: make generate");
     }
 }

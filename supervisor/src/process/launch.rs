@@ -1,4 +1,4 @@
-//! What a child is started with, and what becomes known of it.
+//! What a child is started with ([`Launch`]), and its events ([`ChildEvent`]).
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use super::Ended;
 use crate::limits::Measure;
 use crate::manifest::Limits;
 
-/// One child to be.
+/// What one child is started with.
 #[derive(Debug)]
 #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "part of it is for the init, which is Linux's"))]
 pub(crate) struct Launch {
@@ -17,7 +17,7 @@ pub(crate) struct Launch {
     pub(crate) name: String,
     /// The `polypeer` binary, whose init it gets.
     pub(crate) polypeer: PathBuf,
-    /// A path in the command line of its init, by which the reaper knows it as ours where there are no control groups.
+    /// A path in the command line of its init. The reaper recognises it by this where there are no control groups.
     pub(crate) mark: PathBuf,
     pub(crate) isolation: Isolation,
     pub(crate) setup: Setup,
@@ -27,19 +27,19 @@ pub(crate) struct Launch {
     pub(crate) limits: Option<Limits>,
 }
 
-/// First message to the first stage: which namespaces to leave.
+/// Message to the first stage: the new namespaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "part of it is for the init, which is Linux's"))]
 pub(crate) struct Isolation {
-    /// A user namespace: needed for the others when not root.
+    /// A user namespace, which the others require unless the user is root.
     pub(crate) user: bool,
     /// A mount and a pid namespace.
     pub(crate) process: bool,
-    /// A network namespace with nothing but a loopback.
+    /// A network namespace with a loopback interface only.
     pub(crate) network: bool,
 }
 
-/// Second message, to the second stage: what to run and how. Descriptors attached to it become 3, 4, … of the child.
+/// Message to the second stage: what to run, and how. Descriptors attached to it become 3, 4, … of the child.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "part of it is for the init, which is Linux's"))]
 pub(crate) struct Setup {
@@ -47,19 +47,19 @@ pub(crate) struct Setup {
     pub(crate) command: Vec<String>,
     /// Working folder.
     pub(crate) folder: PathBuf,
-    /// The whole environment.
+    /// The complete environment.
     pub(crate) environment: Vec<(String, String)>,
-    /// Folders to cover with an empty one.
+    /// Folders to hide under an empty one.
     pub(crate) hidden: Vec<PathBuf>,
-    /// Folders to keep in place where they lie in hidden ones.
+    /// Folders that stay visible inside hidden ones.
     pub(crate) kept: Vec<Kept>,
     /// Limits that the kernel enforces per process (setrlimit(2)), each by its key in the manifest.
     pub(crate) rlimits: Vec<(String, u64)>,
-    /// Most processes and threads, for where a user namespace can enforce it: there the kernel counts for it alone.
+    /// Most processes and threads, for RLIMIT_NPROC: only in a user namespace does the kernel count the child alone.
     pub(crate) processes: Option<u32>,
-    /// Whether it may bind ports below 1024; all other capabilities are always dropped.
+    /// Whether it may bind ports below 1024; all other capabilities are dropped.
     pub(crate) low_ports: bool,
-    /// Report ready once this loopback port answers.
+    /// Readiness port on the loopback interface.
     pub(crate) ready_port: Option<u16>,
 }
 
@@ -75,7 +75,7 @@ pub(crate) struct Kept {
 /// Events of a child.
 #[derive(Debug)]
 pub(crate) enum ChildEvent {
-    /// It runs.
+    /// Its process is running.
     Running { pid: i32, measures: Vec<Measure> },
     /// Its readiness port accepts connections.
     Ready,

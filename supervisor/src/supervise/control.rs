@@ -1,4 +1,4 @@
-//! Commands to the supervisor's task, each with the way back for its answer.
+//! Commands to the supervisor's task, each with the channel for its reply.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::manifest::Limits;
 pub(super) type Reply<T> = oneshot::Sender<T>;
 pub(super) type Done = Reply<Result<(), Failure>>;
 
-/// What the handle asks of the task.
+/// A command from the handle to the task.
 #[derive(Debug)]
 pub(super) enum Command {
     Add(Box<PluginSpec>, Done),
@@ -23,7 +23,7 @@ pub(super) enum Command {
     Stop(PluginId, Done),
     Restart(PluginId, Done),
     SetLimits(PluginId, Box<Limits>, Done),
-    /// Answers with what netcore will answer, if it is there.
+    /// Replies with the receiver of netcore's response, if netcore is running.
     SetGrants(PluginId, Box<Grants>, Reply<Result<Option<oneshot::Receiver<AdminResponse>>, Failure>>),
     Plugins(Reply<Vec<PluginStatus>>),
     Netcore(Reply<NetcoreStatus>),

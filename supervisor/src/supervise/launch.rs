@@ -1,5 +1,4 @@
-//! What a plugin or netcore is started with: the one place that knows the environment, what is hidden, and which
-//! namespaces are asked for.
+//! Launches of plugins and netcore: command, environment, hidden folders, namespaces and limits of each.
 
 use std::ffi::OsStr;
 use std::io;
@@ -16,14 +15,14 @@ use crate::home::Home;
 use crate::manifest::{Network, Ready};
 use crate::process::launch::{Isolation, Kept, Launch, Setup};
 
-/// Open files of netcore: every peer, plugin and stream takes one or two.
+/// Open files of netcore: each peer, plugin and stream takes one or two.
 const NETCORE_OPEN_FILES: u64 = 65_536;
 
-/// A plugin's launch. Makes its data folder.
+/// The launch of a plugin. Creates its data folder.
 pub(super) fn of_plugin(spec: &PluginSpec, gateway: &Gateway, home: &Home, programs: &Programs) -> io::Result<Launch> {
     let temporary = spec.data.join("tmp");
     create_private_folder(&temporary)?;
-    // The kernel's view of where things are; a link in a path would lead around what is hidden.
+    // Resolved paths: a symbolic link in a path would bypass what is hidden.
     let folder = real_path(&spec.folder)?;
     let data = real_path(&spec.data)?;
     let sockets = real_path(&gateway.folder)?;

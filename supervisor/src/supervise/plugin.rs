@@ -1,4 +1,4 @@
-//! One plugin in the supervisor's task: what is installed, its life, its launch, and who waits for a change.
+//! One plugin in the supervisor's task: its manifest, lifecycle, launch, and the commands that wait for a change.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -15,10 +15,10 @@ use crate::limits::Measure;
 use crate::manifest::{Network, Permissions};
 use crate::process::Watched;
 
-/// Callers that may wait for one plugin to start or stop.
+/// Most commands that wait for one plugin to start or stop.
 const MAX_WAITING: usize = 32;
 
-/// What its process has while it is there.
+/// What exists while its process runs.
 #[derive(Debug)]
 pub(super) struct Running {
     pub(super) gateway: Gateway,
@@ -26,12 +26,12 @@ pub(super) struct Running {
     pub(super) pid: Option<i32>,
 }
 
-/// For what somebody waits.
+/// What a command waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Want {
     /// Its process is running.
     Up,
-    /// Nothing of it is left.
+    /// All of its processes have ended.
     Down,
 }
 
@@ -42,11 +42,11 @@ pub(super) struct Plugin {
     pub(super) running: Option<Running>,
     pub(super) confinement: Vec<Measure>,
     pub(super) meter: Meter,
-    /// Shall start once what it requires is ready, at the latest at this time.
+    /// Set while it waits for the plugins that it requires: it starts at this time at the latest.
     pub(super) waits_until: Option<Instant>,
-    /// Shall be forgotten once it is down.
+    /// Whether it is deleted once it has stopped.
     pub(super) leaving: bool,
-    /// What subscribers were told last.
+    /// The state last reported to subscribers.
     pub(super) told: Option<(State, Option<String>)>,
     waiting: Vec<(Want, Done)>,
 }
@@ -72,7 +72,7 @@ impl Plugin {
         }
     }
 
-    /// Where it stands; one that waits for others is starting.
+    /// Its state; `Starting` while it waits for others.
     pub(super) fn state(&self) -> State {
         if self.waits_until.is_some() { State::Starting } else { self.life.state() }
     }
@@ -97,7 +97,7 @@ impl Plugin {
         }
     }
 
-    /// The measures of a start, with those this version does not take.
+    /// The measures of a start, and those that this version lacks.
     pub(super) fn set_confinement(&mut self, measures: Vec<Measure>) {
         self.confinement = measures;
         self.confinement.push(Measure::applied("clean_environment"));
@@ -113,7 +113,7 @@ impl Plugin {
         }
     }
 
-    /// Applies changed limits to what runs. The words of those that could not be.
+    /// Applies changed limits while it runs.
     pub(super) fn apply_limits(&mut self) -> Result<(), Failure> {
         let Some(running) = &self.running else { return Ok(()) };
         let measures = running.watched.limit(&self.spec.limits);
@@ -140,21 +140,21 @@ impl Plugin {
         }
     }
 
-    /// Answers those whose wait is over.
+    /// Answers the commands whose wait has ended.
     pub(super) fn answer(&mut self) {
         let (up, down) = (self.pid().is_some() && !matches!(self.state(), State::Stopping), self.is_down());
         if !up && !down {
             return;
         }
-        let trouble = match self.state() {
+        let failure = match self.state() {
             State::Backoff | State::Failed => Some(self.life.reason().unwrap_or("it failed").to_owned()),
-            // It came up and went down again, as it may.
+            // It started and ended without a failure.
             _ => None,
         };
         for (want, done) in std::mem::take(&mut self.waiting) {
             let result = match (want, up) {
                 (Want::Up, true) | (Want::Down, false) => Ok(()),
-                (Want::Up, false) => trouble.clone().map_or(Ok(()), |why| {
+                (Want::Up, false) => failure.clone().map_or(Ok(()), |why| {
                     Err(Failure::new(ErrorCode::Internal, format!("{} does not run: {why}", self.spec.id())))
                 }),
                 (Want::Down, true) => {

@@ -1,60 +1,59 @@
-//! When a child that ended is started again. Pure: time and randomness are arguments.
+//! Restart policy: whether and when an ended child is restarted. Pure: time and randomness are arguments.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::manifest::RestartPolicy;
 
-/// One that ran this long before it crashed is started again at once.
+/// Uptime after which a crashed child is restarted at once.
 pub const SETTLED: Duration = Duration::from_secs(10);
-/// Wait after the first crash of one that did not; doubles with each further one.
+/// Backoff after the first crash before that uptime; doubles with each further one.
 pub const FIRST_WAIT: Duration = Duration::from_millis(500);
-/// The longest wait.
+/// Longest backoff.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(60);
-/// This many crashes …
+/// Number of crashes …
 pub const TOO_MANY: usize = 5;
-/// … within this time are given up on.
+/// … within this time after which restarts stop.
 pub const WINDOW: Duration = Duration::from_secs(60);
-/// Waits differ by up to this part, so that what fell together does not rise together.
+/// Jitter of the backoff, as a fraction, so that children that crashed together do not restart together.
 const JITTER: f64 = 0.25;
 
-/// What to do after an end.
+/// The decision after an end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// Start it again after this long.
+    /// Restart it after this time.
     Again(Duration),
-    /// It ended as it may.
+    /// Leave it stopped.
     Rest,
-    /// It crashes too often.
+    /// Give up: it crashes too often.
     GiveUp {
         /// `5 crashes in 60 s`.
         why: String,
     },
 }
 
-/// The history of one child's ends.
+/// The crashes of one child.
 #[derive(Debug, Clone)]
 pub struct Restarts {
     policy: RestartPolicy,
-    /// Whether crashes are ever given up on: for plugins yes, for netcore no.
+    /// Whether restarts ever stop: yes for plugins, no for netcore.
     gives_up: bool,
     in_a_row: u32,
     recent: VecDeque<Instant>,
 }
 
 impl Restarts {
-    /// No history yet.
     pub fn new(policy: RestartPolicy, gives_up: bool) -> Self {
         Self { policy, gives_up, in_a_row: 0, recent: VecDeque::new() }
     }
 
-    /// Forgets the past: the operator wants it tried.
+    /// Clears the history, when the operator starts the child.
     pub fn reset(&mut self) {
         self.in_a_row = 0;
         self.recent.clear();
     }
 
-    /// It ended by itself after running for `uptime`. `random` is from 0 to 1.
+    /// Decides after an end that was not requested, after `uptime`. `random` is from 0 to 1.
     pub fn ended(&mut self, now: Instant, uptime: Duration, success: bool, random: f64) -> Verdict {
         match (self.policy, success) {
             (RestartPolicy::Never, _) | (RestartPolicy::OnFailure, true) => return Verdict::Rest,

@@ -1,4 +1,4 @@
-//! What plugins use, looked at every few seconds off the runtime's threads.
+//! Usage of plugins, measured every few seconds on a thread for blocking work.
 
 use std::fs;
 use std::path::Path;
@@ -8,23 +8,22 @@ use super::UsageStatus;
 use crate::files;
 use crate::limits::Usage;
 
-/// Between two looks at memory, processor and processes.
+/// Interval of measuring memory, processor time and processes.
 pub(super) const PERIOD: Duration = Duration::from_secs(2);
-/// Between two looks at a data folder, in periods.
+/// Interval of measuring data folders, in periods.
 pub(super) const DISK_EVERY: u64 = 15;
-/// Files counted in a data folder; one with more shows what these take.
+/// Most files measured in a data folder; the size of further ones is not counted.
 const MAX_FILES: usize = 200_000;
 
-/// One look at one child.
+/// One measurement of one child.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Look {
     pub(super) at: Instant,
     pub(super) usage: Usage,
-    /// Only now and then.
     pub(super) disk_bytes: Option<u64>,
 }
 
-/// The newest figures of one child.
+/// The latest measurements of one child.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Meter {
     last: Option<Look>,
@@ -33,7 +32,7 @@ pub(super) struct Meter {
 }
 
 impl Meter {
-    /// Takes a look in.
+    /// Adds a measurement.
     pub(super) fn look(&mut self, look: Look) {
         if let Some(last) = self.last
             && let (Some(before), Some(now)) = (last.usage.cpu_us, look.usage.cpu_us)
@@ -46,18 +45,18 @@ impl Meter {
         self.last = Some(look);
     }
 
-    /// Whether its folder was ever looked at.
+    /// Whether its folder was measured.
     pub(super) fn knows_disk(&self) -> bool {
         self.disk_bytes.is_some()
     }
 
-    /// The child ended: only its disk remains in use.
+    /// Clears everything but the disk usage, when the child has ended.
     pub(super) fn ended(&mut self) {
         self.last = None;
         self.cpu_percent = None;
     }
 
-    /// As it is shown; traffic is netcore's to add.
+    /// The status without the traffic, which netcore adds.
     pub(super) fn status(&self) -> UsageStatus {
         let usage = self.last.map(|last| last.usage).unwrap_or_default();
         UsageStatus {

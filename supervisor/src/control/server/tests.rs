@@ -8,7 +8,8 @@ use super::*;
 use crate::control::client::Control;
 use crate::control::frames::MAX_DOCUMENT;
 
-/// Takes every caller for the operator. Answers `Id` with a text and `PluginList` never, but tells when that is dropped.
+/// Takes every caller for the operator. Answers `Id` with a text and `PluginList` never, but tells when that is
+/// dropped.
 struct Fake {
     dropped: std::sync::Mutex<Option<oneshot::Sender<()>>>,
     confines: Option<i32>,

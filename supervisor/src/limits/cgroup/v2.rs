@@ -98,7 +98,7 @@ fn is_delegated(base: &Path) -> bool {
 mod tests {
     use super::*;
 
-    /// A group as the kernel shows it to one who may use `controllers`, but ordinary files, which hand nothing down.
+    /// A group with `controllers` as the kernel shows it, but of ordinary files, which delegate nothing.
     fn set_up_in(base: &Path, own: &Path, controllers: &str) -> Tree {
         std::fs::write(base.join("cgroup.controllers"), controllers).expect("writable");
         std::fs::write(base.join("cgroup.subtree_control"), "").expect("writable");

@@ -63,7 +63,8 @@ impl fmt::Display for Ended {
             None => Ok(()),
         };
         match &self.outcome {
-            // The kernel's way to kill for memory. One that dies otherwise after losing a helper died of that too.
+            // The kernel kills with SIGKILL when memory runs out. A child that ends otherwise after losing a helper
+            // ended of that, too.
             Outcome::Signalled(9) if self.out_of_memory => {
                 f.write_str("killed: out of memory")?;
                 limit(f)

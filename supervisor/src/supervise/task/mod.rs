@@ -32,7 +32,7 @@ use network::{LOG, Netcore};
 
 /// Most queued events of children.
 const CHILD_EVENTS: usize = 256;
-/// Where the task reports to: subscribers, the handle, and who waits for the first start.
+/// Receivers of what the task reports: subscribers, the handle, and the caller of the first start.
 pub(super) struct Outlets {
     pub(super) events: broadcast::Sender<SupervisorEvent>,
     pub(super) link: watch::Sender<Option<AdminHandle>>,
