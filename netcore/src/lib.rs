@@ -20,7 +20,6 @@
 //! [`grants`], [`account`] and [`counters`] hold what plugins may do, what they use, and what went wrong; [`limits`] has
 //! every bound. [`run`] is the whole process but its command line and [`open_files`].
 
-pub mod account;
 pub mod admin;
 pub mod clock;
 pub mod core;
@@ -32,13 +31,13 @@ pub mod discovery;
 mod examples;
 pub mod gateway;
 pub mod gossip;
-pub mod grants;
 pub mod identity;
 pub mod limits;
 pub mod link;
 pub mod node;
 pub mod open_files;
 pub mod peers;
+pub mod plugins;
 pub mod query;
 mod random;
 pub mod reach;

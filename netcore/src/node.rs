@@ -11,10 +11,10 @@ use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::ids::NodeId;
 use tokio::sync::{mpsc, watch};
 
-use crate::account::Accounts;
 use crate::counters::Counters;
 use crate::limits::{ADMIN_EVENTS, Timings};
 use crate::peers::Peers;
+use crate::plugins::account::Accounts;
 
 /// How far the network core has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -12,7 +12,7 @@ use super::*;
 use crate::gateway::launch::Launch;
 use crate::gateway::requests::{self, Handled};
 use crate::gateway::session::Session;
-use crate::grants::Use;
+use crate::plugins::grants::Use;
 use polypeer_engine::dht::Key;
 use polypeer_engine::gateway::router::Route;
 

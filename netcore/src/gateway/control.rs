@@ -19,7 +19,7 @@ use super::accept::Connection;
 use super::launch::Launch;
 use super::requests::{self, Handled};
 use super::session::Session;
-use super::{Hub, StreamOpener, provided};
+use super::{Hub, StreamOpener, provided_names};
 use crate::limits::{EVENT_BACKLOG, RESPONSE_BACKLOG};
 
 /// Runs a session from its `Hello` to its end.
@@ -92,7 +92,7 @@ fn retire(hub: &Arc<Hub>, session: &Session) {
     session.topics.end();
     hub.gossip.session_ended(session.id);
     hub.datagrams.handle_session_ended(session.id);
-    provided::handle_session_ended(hub, session.id);
+    provided_names::handle_session_ended(hub, session.id);
     hub.listeners_changed();
 }
 

@@ -13,10 +13,10 @@ use polypeer_ipc_protocol::limits::MAX_LISTENERS;
 use super::Hub;
 use super::launch::ActiveUse;
 use super::session::Session;
-use crate::grants::Use;
 use crate::limits::DATAGRAM_BACKLOG;
 #[cfg(doc)]
 use crate::link::Links;
+use crate::plugins::grants::Use;
 
 /// Which session receives the datagrams of which protocol: one for each, and [`MAX_LISTENERS`] for one session.
 #[derive(Debug, Default)]

@@ -17,19 +17,19 @@ use tokio::task::JoinSet;
 
 use super::accept;
 use super::datagrams::Receivers;
-use super::kept::Kept;
 use super::launch::{ActiveUse, Launch};
 use super::network::Watched;
-use super::provided::Provided;
+use super::provided_names::ProvidedNames;
+use super::record_quota::RecordQuota;
 use super::records::Sequences;
 use super::session::Session;
 use super::{StreamOpener, socket};
 use crate::dht::DhtHandle;
 use crate::gossip::driver::GossipHandle;
-use crate::grants::Use;
 use crate::limits::{HELD, MAX_PEERS_LISTED, MAX_SERVING};
 use crate::link::Links;
 use crate::node::Node;
+use crate::plugins::grants::Use;
 use crate::reach::ReachHandle;
 
 /// A listener, for as long as its use lives.
@@ -50,9 +50,9 @@ pub struct Hub {
     /// Which session receives which protocol's datagrams.
     pub(super) datagrams: Receivers,
     /// Names that plugins provide.
-    pub(super) provided: Provided,
+    pub(super) provided_names: ProvidedNames,
     /// Records that plugins have in the DHT.
-    pub(super) kept: Kept,
+    pub(super) record_quota: RecordQuota,
     /// Sequence numbers given to records of this node's own.
     pub(super) sequences: Sequences,
     /// Streams and calls that may wait for a listener.
@@ -85,8 +85,8 @@ impl Hub {
             gossip,
             reach,
             datagrams: Receivers::default(),
-            provided: Provided::default(),
-            kept: Kept::default(),
+            provided_names: ProvidedNames::default(),
+            record_quota: RecordQuota::default(),
             sequences: Sequences::default(),
             held: Semaphore::new(HELD),
             network_seen: Watched::default(),

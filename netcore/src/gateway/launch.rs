@@ -11,10 +11,10 @@ use polypeer_ipc_protocol::ids::{PluginId, Secret};
 use tokio::sync::{Semaphore, watch};
 
 use super::session::Session;
-use crate::account::{Account, Slot, WithPeer};
 use crate::counters::Counters;
-use crate::grants::Use;
 use crate::limits::{DATA_CONNECTIONS, OPENING_CONNECTIONS};
+use crate::plugins::account::{Account, Slot, WithPeer};
+use crate::plugins::grants::Use;
 
 /// One launch of a plugin.
 #[derive(Debug)]

@@ -16,9 +16,9 @@ use polypeer_ipc_protocol::ticket::Ticket;
 
 use super::requests::timeout_of;
 use super::session::Session;
-use super::{Hub, provided};
+use super::{Hub, provided_names};
 use crate::clock;
-use crate::grants::Use;
+use crate::plugins::grants::Use;
 
 /// Names whose last sequence number is remembered; for others the clock is enough, unless it was set back.
 const SEQUENCES: usize = 1024;
@@ -44,13 +44,13 @@ impl Sequences {
 }
 
 /// One request: its session, and what is left of its time.
-pub(super) struct Asked {
+pub(super) struct RecordRequests {
     pub(super) hub: Arc<Hub>,
     pub(super) session: Arc<Session>,
     deadline: Instant,
 }
 
-impl Asked {
+impl RecordRequests {
     pub(super) fn new(hub: &Arc<Hub>, session: &Arc<Session>, timeout_ms: u32) -> Self {
         let deadline = Instant::now() + timeout_of(timeout_ms);
         Self { hub: Arc::clone(hub), session: Arc::clone(session), deadline }
@@ -71,11 +71,11 @@ impl Asked {
         let used = Use::Keep(name.clone());
         let active = Arc::new(self.session.launch.begin(&self.hub.node.counters, used)?);
         let expires = unix.saturating_add(record.lifetime(clock::now()));
-        let new = self.hub.kept.enter(key, expires, unix, Arc::clone(&active))?;
+        let new = self.hub.record_quota.enter(key, expires, unix, Arc::clone(&active))?;
         let (hub_of, owner) = (Arc::downgrade(&self.hub), plugin.clone());
         active.on_revoke(move || {
             if let Some(hub) = hub_of.upgrade()
-                && hub.kept.revoke(&owner, &key)
+                && hub.record_quota.revoke(&owner, &key)
             {
                 tokio::spawn(async move { hub.dht.forget(key).await });
             }
@@ -85,7 +85,7 @@ impl Asked {
             && new
             && (failure.is(ErrorCode::BadArgument) || failure.is(ErrorCode::Busy))
         {
-            self.hub.kept.forget(plugin, &key); // in other cases the node goes on trying
+            self.hub.record_quota.forget(plugin, &key); // in other cases the node goes on trying
         }
         let copies = put?;
         self.session.launch.account.sent.add(length as u64 * u64::from(copies));
@@ -194,17 +194,17 @@ impl Asked {
     pub(super) async fn provide(self, name: Name) -> Result<Response, Failure> {
         self.granted(Use::Record(name.clone()), async {
             let active = Arc::new(self.session.launch.begin(&self.hub.node.counters, Use::Provide(name.clone()))?);
-            let new = self.hub.provided.enter(&name, &self.session, Arc::clone(&active)).await?;
+            let new = self.hub.provided_names.enter(&name, &self.session, Arc::clone(&active)).await?;
             let (hub_of, of, session) = (Arc::downgrade(&self.hub), name.clone(), self.session.id);
             active.on_revoke(move || {
                 if let Some(hub) = hub_of.upgrade() {
-                    provided::leave(&hub, &of, session);
+                    provided_names::leave(&hub, &of, session);
                 }
             });
             let mut entered = Entered { asked: &self, name: &name, undo: new };
             let key = Key::of_provided(&name);
             let copies = self.hub.dht.provide(key, self.deadline).await?;
-            if !self.hub.provided.has(&name, self.session.id) {
+            if !self.hub.provided_names.has(&name, self.session.id) {
                 return Err(ErrorCode::Cancelled.into()); // the session ended, or lost the grant, meanwhile
             }
             entered.undo = false;
@@ -215,7 +215,7 @@ impl Asked {
 
     /// [`polypeer_ipc_protocol::gateway::Request::Unprovide`].
     pub(super) fn unprovide(&self, name: &Name) -> Result<(), Failure> {
-        if provided::leave(&self.hub, name, self.session.id) {
+        if provided_names::leave(&self.hub, name, self.session.id) {
             return Ok(());
         }
         Err(Failure::new(ErrorCode::BadArgument, format!("this session does not provide {name}")))
@@ -274,7 +274,7 @@ fn stored(key: Key, sequence: u64, copies: u32) -> Response {
 
 /// A name that is being provided; taken back when nothing comes of it, whatever the reason.
 struct Entered<'a> {
-    asked: &'a Asked,
+    asked: &'a RecordRequests,
     name: &'a Name,
     undo: bool,
 }
@@ -282,7 +282,7 @@ struct Entered<'a> {
 impl Drop for Entered<'_> {
     fn drop(&mut self) {
         if self.undo {
-            provided::leave(&self.asked.hub, self.name, self.asked.session.id);
+            provided_names::leave(&self.asked.hub, self.name, self.asked.session.id);
         }
     }
 }

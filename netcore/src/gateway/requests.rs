@@ -11,11 +11,11 @@ use polypeer_ipc_protocol::ids::Protocol;
 use polypeer_ipc_protocol::limits::{DEFAULT_TIMEOUT, MAX_LISTENERS};
 use polypeer_ipc_protocol::ticket::Ticket;
 
-use super::records::Asked;
+use super::records::RecordRequests;
 use super::session::Session;
 use super::{Hub, Listening, StreamOpener, datagrams, topics};
-use crate::grants::Use;
 use crate::limits::MAX_PEERS_LISTED;
+use crate::plugins::grants::Use;
 
 /// A request that is answered, or work that ends in its answer.
 pub(crate) enum Handled {
@@ -36,7 +36,7 @@ pub(crate) fn handle(
     request: Request,
 ) -> Handled {
     let (own, of) = (Arc::clone(hub), Arc::clone(session)); // for work that outlives this call
-    let asked = |timeout_ms| Asked::new(hub, session, timeout_ms);
+    let asked = |timeout_ms| RecordRequests::new(hub, session, timeout_ms);
     Handled::Now(match request {
         Request::Listen { protocol, scope, calls } => done(listen(hub, session, protocol, scope, calls)),
         Request::Unlisten { protocol, scope } => done(unlisten(hub, session, protocol, scope)),

@@ -15,8 +15,8 @@ use super::Hub;
 use super::launch::ActiveUse;
 use super::session::Session;
 use crate::gossip::driver::Sink;
-use crate::grants::Use;
 use crate::limits::MESSAGE_BACKLOG;
+use crate::plugins::grants::Use;
 
 /// How long gossip may take to take something: it needs no other node for any of it.
 const AT_ONCE: Duration = Duration::from_secs(5);

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::frames::FrameReceiver;
 use super::stream::PeerStream;
-use super::streams::{Came, InUse};
+use super::streams::{Admission, InUse};
 use super::{Link, LinkHandler};
 use crate::limits::{HEADERLESS, LATE_HEADERS};
 use crate::node::Node;
@@ -37,14 +37,14 @@ pub(super) async fn run(node: &Arc<Node>, handler: &Arc<dyn LinkHandler>, link: 
                 Ok(((send, recv), permit)) => {
                     let mut stream = PeerStream::new(Arc::clone(link), send, recv);
                     match link.stream_came() {
-                        Came::Looked => {
+                        Admission::Serve => {
                             tasks.spawn(serve(Arc::clone(node), Arc::clone(handler), stream, permit));
                         }
-                        Came::OverRate => {
+                        Admission::OverRate => {
                             node.counters.peer_streams_over_rate.count();
                             stream.halves.abandon = ErrorCode::Busy;
                         }
-                        Came::Flood => link.misbehaved(node, "a flood of streams that come to nothing"),
+                        Admission::Flood => link.misbehaved(node, "a flood of streams that come to nothing"),
                     }
                 }
                 Err(_) => return tasks,

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::Links;
 use super::stream::PeerStream;
-use crate::account::Account;
+use crate::plugins::account::Account;
 use crate::wire::{StreamHeader, StreamKind, header_bytes};
 
 impl Links {

@@ -48,15 +48,15 @@ impl Link {
     }
 
     /// The peer opened a stream: whether to look at it.
-    pub(super) fn stream_came(&self) -> Came {
+    pub(super) fn stream_came(&self) -> Admission {
         let (for_nothing, refused) = &mut *self.for_nothing.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         if for_nothing.take(1, now) {
-            Came::Looked
+            Admission::Serve
         } else if refused.take(1, now) {
-            Came::OverRate
+            Admission::OverRate
         } else {
-            Came::Flood
+            Admission::Flood
         }
     }
 
@@ -102,14 +102,14 @@ impl Link {
     }
 }
 
-/// What is made of a stream that a peer opened.
+/// What becomes of a stream that a peer opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Came {
-    /// It is looked at.
-    Looked,
+pub(super) enum Admission {
+    /// It is served.
+    Serve,
     /// It is refused.
     OverRate,
-    /// The peer goes.
+    /// The peer is disconnected.
     Flood,
 }
 

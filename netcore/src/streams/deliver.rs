@@ -11,12 +11,12 @@ use polypeer_ipc_protocol::ids::Protocol;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::call;
-use crate::account::Account;
 use crate::gateway::Hub;
 use crate::gateway::accept::Opening;
 use crate::gateway::launch::ActiveUse;
 use crate::gateway::session::{NotTaken, Session};
-use crate::grants::Use;
+use crate::plugins::account::Account;
+use crate::plugins::grants::Use;
 
 /// A stream the serving plugin has claimed.
 #[derive(Debug)]

@@ -9,8 +9,8 @@ use polypeer_ipc_protocol::ids::Protocol;
 use super::deliver::{self, Claimed};
 use super::pump::pump;
 use crate::gateway::Hub;
-use crate::grants::told_to_peer;
 use crate::link::{InUse, PeerStream};
+use crate::plugins::grants::told_to_peer;
 
 /// Hands a stream to the plugin that serves its protocol, and carries it to its end.
 pub(super) async fn serve_stream(hub: Arc<Hub>, mut stream: PeerStream, protocol: Protocol, in_use: InUse) {

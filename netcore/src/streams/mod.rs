@@ -27,8 +27,8 @@ use polypeer_ipc_protocol::ids::{NodeId, Protocol};
 use crate::gateway::accept::Opening;
 use crate::gateway::launch::Launch;
 use crate::gateway::{Hub, StreamOpener};
-use crate::grants::Use;
 use crate::link::{InUse, PeerStream};
+use crate::plugins::grants::Use;
 
 /// Opens and serves the streams and calls of one node.
 #[derive(Debug)]

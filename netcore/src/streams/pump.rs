@@ -9,12 +9,12 @@ use polypeer_ipc_protocol::error::ErrorCode;
 use quinn::{ReadError, SendStream, StoppedError, VarInt, WriteError};
 
 use super::Direction;
-use crate::account::Account;
 use crate::gateway::data::{DataConnection, DataReader, DataWriter, Input};
 use crate::gateway::launch::ActiveUse;
 use crate::limits::LINK_SEND_WINDOW;
 use crate::link::{Link, PeerStream};
 use crate::node::Node;
+use crate::plugins::account::Account;
 use crate::wire::{Halves, code_of};
 
 /// Pieces taken from QUIC at a time.

@@ -1,4 +1,4 @@
-//! Which records each plugin has in the hash table: the node puts so many again by itself, and no plugin takes all of that.
+//! Quota of DHT records that the node republishes for each plugin.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,7 +14,7 @@ const MAX_KEPT: usize = limits::MAX_OWN_RECORDS / 4;
 
 /// When each ends, Unix seconds; those that have ended are forgotten with the next that is entered.
 #[derive(Debug, Default)]
-pub(crate) struct Kept(Mutex<BTreeMap<PluginId, BTreeMap<Key, Record>>>);
+pub(crate) struct RecordQuota(Mutex<BTreeMap<PluginId, BTreeMap<Key, Record>>>);
 
 /// A record that the node republishes, for as long as its use lives.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ struct Record {
     _active: Arc<ActiveUse>,
 }
 
-impl Kept {
+impl RecordQuota {
     /// A plugin puts a record that ends at `expires`; whether it had none there. Fails with `busy` beyond [`MAX_KEPT`].
     pub(super) fn enter(&self, key: Key, expires: u64, unix: u64, active: Arc<ActiveUse>) -> Result<bool, Failure> {
         let plugin = &active.launch().plugin.clone();
@@ -71,20 +71,20 @@ mod tests {
 
     #[test]
     fn a_plugin_has_so_many_records_and_others_have_theirs() {
-        let kept = Kept::default();
+        let quota = RecordQuota::default();
         let (files, chat) = (any_use("files"), any_use("chat"));
         for number in 0..MAX_KEPT {
-            assert_eq!(kept.enter(key(number), 100 + number as u64, 50, Arc::clone(&files)), Ok(true));
+            assert_eq!(quota.enter(key(number), 100 + number as u64, 50, Arc::clone(&files)), Ok(true));
         }
         let over = key(MAX_KEPT);
-        assert!(kept.enter(over, 1000, 50, Arc::clone(&files)).unwrap_err().is(ErrorCode::Busy));
-        assert_eq!(kept.enter(over, 1000, 50, Arc::clone(&chat)), Ok(true), "another plugin has room");
-        assert_eq!(kept.enter(key(7), 1000, 50, Arc::clone(&files)), Ok(false), "a newer one takes no more room");
-        kept.forget(&files.launch().plugin, &key(9));
-        assert_eq!(kept.enter(over, 1000, 50, Arc::clone(&files)), Ok(true), "one was not put");
-        assert!(kept.enter(key(9), 1000, 50, Arc::clone(&files)).is_err());
-        assert_eq!(kept.enter(key(9), 1000, 100, Arc::clone(&files)), Ok(true), "one has ended");
-        assert_eq!(kept.enter(over, 2000, 1000, Arc::clone(&chat)), Ok(true));
-        assert_eq!(kept.0.lock().unwrap().len(), 1, "nothing is left of what has ended");
+        assert!(quota.enter(over, 1000, 50, Arc::clone(&files)).unwrap_err().is(ErrorCode::Busy));
+        assert_eq!(quota.enter(over, 1000, 50, Arc::clone(&chat)), Ok(true), "another plugin has room");
+        assert_eq!(quota.enter(key(7), 1000, 50, Arc::clone(&files)), Ok(false), "a newer one takes no more room");
+        quota.forget(&files.launch().plugin, &key(9));
+        assert_eq!(quota.enter(over, 1000, 50, Arc::clone(&files)), Ok(true), "one was not put");
+        assert!(quota.enter(key(9), 1000, 50, Arc::clone(&files)).is_err());
+        assert_eq!(quota.enter(key(9), 1000, 100, Arc::clone(&files)), Ok(true), "one has ended");
+        assert_eq!(quota.enter(over, 2000, 1000, Arc::clone(&chat)), Ok(true));
+        assert_eq!(quota.0.lock().unwrap().len(), 1, "nothing is left of what has ended");
     }
 }

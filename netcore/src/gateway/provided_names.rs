@@ -1,4 +1,4 @@
-//! What plugins provide: each name once for the node, however many sessions say so, and until the last of them ends.
+//! Names that plugins provide: the node provides each once, from the first session that asks until the last one ends.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,14 +23,14 @@ struct Provider {
 
 /// Which names are provided, and by which sessions.
 #[derive(Debug, Default)]
-pub(crate) struct Provided {
+pub(crate) struct ProvidedNames {
     names: Mutex<Names>,
     /// Held while the DHT is told that a name is not provided any more, and while one is entered: so that it hears of them in
     /// order.
     telling: tokio::sync::Mutex<()>,
 }
 
-impl Provided {
+impl ProvidedNames {
     fn names(&self) -> MutexGuard<'_, Names> {
         self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -77,15 +77,15 @@ impl Provided {
 
 /// A session does not provide a name any more; whether it did.
 pub(super) fn leave(hub: &Arc<Hub>, name: &Name, session: u64) -> bool {
-    let had = hub.provided.has(name, session);
-    let over = hub.provided.retain(|other, by| other != name || by != session);
+    let had = hub.provided_names.has(name, session);
+    let over = hub.provided_names.retain(|other, by| other != name || by != session);
     tell(hub, over);
     had
 }
 
 /// A session is over.
 pub(super) fn handle_session_ended(hub: &Arc<Hub>, session: u64) {
-    let over = hub.provided.retain(|_, by| by != session);
+    let over = hub.provided_names.retain(|_, by| by != session);
     tell(hub, over);
 }
 
@@ -96,9 +96,9 @@ fn tell(hub: &Arc<Hub>, names: BTreeSet<Name>) {
     }
     let hub = Arc::clone(hub);
     tokio::spawn(async move {
-        let _telling = hub.provided.telling.lock().await;
+        let _telling = hub.provided_names.telling.lock().await;
         for name in names {
-            if !hub.provided.names().contains_key(&name)
+            if !hub.provided_names.names().contains_key(&name)
                 && let Err(failure) = hub.dht.unprovide(Key::of_provided(&name)).await
             {
                 tracing::warn!(%name, %failure, "cannot end providing");
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn a_name_is_provided_until_its_last_session_ends() {
-        let provided = Provided::default();
+        let provided = ProvidedNames::default();
         let (files, chat) = (any_use("files"), any_use("chat"));
         let add =
             |number, session, used: &Arc<ActiveUse>| provided.add(&name(number), session, Arc::clone(used), || false);
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn a_plugin_provides_so_many_names() {
-        let provided = Provided::default();
+        let provided = ProvidedNames::default();
         let (files, chat) = (any_use("files"), any_use("chat"));
         for number in 0..MAX_PROVIDED {
             assert!(provided.add(&name(number), number as u64 % 3, Arc::clone(&files), || false).is_ok());
