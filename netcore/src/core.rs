@@ -19,7 +19,7 @@ use crate::discovery::Discovery;
 use crate::gateway::{self, Hub, StreamOpener};
 use crate::gossip::driver::GossipHandle;
 use crate::identity::Identity;
-use crate::link::{Answering, FrameReceiver, InUse, Link, LinkHandler, Links, PeerStream, Serving};
+use crate::link::{Answering, FrameReceiver, InUse, LinkHandler, Links, PeerLink, PeerStream, Serving};
 use crate::node::{Node, Phase};
 use crate::peers::{Peers, PeersConfig};
 use crate::query::{self, Handlers, Question};
@@ -121,21 +121,21 @@ impl LinkHandler for Wiring {
         self.reach.own()
     }
 
-    fn peer_up(&self, link: &Link) {
+    fn peer_up(&self, link: &PeerLink) {
         self.reach.peer_up(link.peer, link.ip());
         self.gossip.peer_up(link.peer);
         self.hub.node.tell(AdminEvent::PeerUp { node: link.peer });
         self.hub.peer_up(&link.info());
     }
 
-    fn peer_down(&self, link: &Link) {
+    fn peer_down(&self, link: &PeerLink) {
         self.reach.peer_down(link.peer);
         self.gossip.peer_down(link.peer);
         self.hub.node.tell(AdminEvent::PeerDown { node: link.peer });
         self.hub.peer_down(link.peer, &link.why_closed());
     }
 
-    fn record(&self, link: &Link, record: Arc<AddressRecord>) {
+    fn record(&self, link: &PeerLink, record: Arc<AddressRecord>) {
         self.discovery.heard(Arc::clone(&record));
         self.dht.meet(record, link.judged_ip());
     }
@@ -163,7 +163,7 @@ impl LinkHandler for Wiring {
         Box::pin(async move { questions.serve(&protocol, frames).await })
     }
 
-    fn answer(&self, link: &Link, protocol: Protocol, payload: Bytes) -> Answering {
+    fn answer(&self, link: &PeerLink, protocol: Protocol, payload: Bytes) -> Answering {
         let questions = Arc::clone(&self.questions);
         let question = Question { node: link.peer, ip: link.judged_ip(), from: link.proved_address(), payload };
         Box::pin(async move { questions.answer(&protocol, question).await })

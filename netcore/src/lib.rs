@@ -2,23 +2,35 @@
 //! two of them; the gateway's and the admin session's messages are in `polypeer-ipc-protocol`.
 //!
 //! ```text
-//!            supervisor                       plugins
-//!                │ admin session                 │ one socket per launch
-//!          ┌─────▼─────┐                   ┌─────▼─────┐
-//!          │  admin    ├──► node ◄─────────┤  gateway  │  sessions, data connections, routing, local streams
-//!          └─────┬─────┘    (state)        └─────┬─────┘
-//!                │                               │ streams and calls
-//!          ┌─────▼─────┐   Established     ┌─────▼─────┐
-//!          │  peers    ├──────────────────►│   link    │  control stream, credit, streams on a connection
-//!          └─────┬─────┘                   └─────┬─────┘
-//!                │ dials, keeps                  │ quinn
-//!          ┌─────▼───────────────────────────────▼─────┐
-//!          │                transport                  │  one endpoint, sockets whose paths can change
-//!          └───────────────────────────────────────────┘
+//!            supervisor                            plugins                     peers
+//!                │ admin session                      │ one socket per launch     │ UDP
+//!  ┌─────────────▼────────────┐   ┌───────────────────▼──┐                       │
+//!  │ admin ─► core ─► services│   │ gateway              │  sessions, what they  │
+//!  └──────────────────────────┘   └───┬──────────────┬───┘  have and may have    │
+//!     makes the parts, hands    opens │              │ asks                      │
+//!     each what it uses       ┌───────▼─────┐   ┌────▼───────────────────────┐   │
+//!                             │ streams     │   │ discovery gossip reach dht │   │ drivers of the machines in
+//!                             └───────▲─────┘   └────┬───────────────────────┘   │ polypeer-engine
+//!                           joins the │              │ ask and answer            │
+//!                           two sides │         ┌────▼────┐                      │
+//!                                     │         │ query   │  questions between netcores
+//!                                     │         └────┬────┘                      │
+//!                                 ┌───┴──────────────▼───┐                       │
+//!                                 │ link                 │  control stream, credit, streams, datagrams
+//!                                 └───┬──────────────┬───┘                       │
+//!                                     │ bytes        │ connections               │
+//!                                 ┌───▼──┐   ┌───────▼──────────────┐            │
+//!                                 │ wire │   │ peers ─► transport ◄─┼────────────┘ one QUIC endpoint
+//!                                 └──────┘   └──────────────────────┘
 //! ```
 //!
-//! [`grants`], [`account`] and [`counters`] hold what plugins may do, what they use, and what went wrong; [`limits`] has
-//! every bound. [`run`] is the whole process but its command line and [`open_files`].
+//! Modules form no ring. From top to bottom, each uses only those below it: [`admin`]; [`core`], [`services`]; [`streams`];
+//! [`gateway`]; [`discovery`], [`gossip`], [`reach`]; [`dht`]; [`query`]; [`link`]; [`wire`]; [`node`], the state that all of
+//! them share; [`peers`]; [`transport`]; [`plugins`], with grants and accounts; [`identity`], [`limits`], [`counters`],
+//! [`clock`], `random` and [`open_files`]. What a lower one tells a higher one goes through a callback: `OnEstablished` of
+//! peers, `LinkHandler` of links, `StreamOpener` of the gateway, the table of handlers of queries.
+//!
+//! [`run`] is the whole process but its command line and [`open_files`].
 
 pub mod admin;
 pub mod clock;

@@ -1,5 +1,6 @@
-//! Every limit of the network core that is not part of the gateway's contract, with the reason for its value. The
-//! contract's own are in [`polypeer_ipc_protocol::limits`]; those between peers are also in `PROTOCOL.md`.
+//! Limits of what plugins, links and query connections may hold and how fast they may go, and the timeouts of netcore, each
+//! with the reason for its value. Those of the contract with plugins are in [`polypeer_ipc_protocol::limits`], those between
+//! peers also in `PROTOCOL.md`; what a single module bounds is a constant beside its code.
 
 use std::time::Duration;
 

@@ -149,7 +149,7 @@ async fn handshakes_of_one_host_have_a_rate_and_who_exceeds_it_is_named() {
     let mut refused = 0;
     for _ in 0..30 {
         match flood.dial(node.address(), node.id()).await {
-            Ok(link) => link.connection.close(0u32.into(), b""),
+            Ok(link) => link.quic.close(0u32.into(), b""),
             Err(_) => refused += 1,
         }
     }

@@ -338,7 +338,7 @@ async fn stranger_who_says_nothing_after_the_handshake_is_never_a_peer() {
     let identity = Identity::generate();
     let stranger = mute(&identity);
     let link = stranger.dial(b.address(), b.id()).await.expect("handshake");
-    let end = within("b ends it", link.connection.closed()).await;
+    let end = within("b ends it", link.quic.closed()).await;
     assert!(matches!(end, quinn::ConnectionError::ApplicationClosed(_)), "{end}");
     assert_eq!(b.established.load(Ordering::SeqCst), 0);
     assert!(b.peers.connection(&identity.node()).is_none());
@@ -368,11 +368,11 @@ async fn nonsense_in_the_first_words_ends_the_connection_and_nothing_else() {
     for words in [&b""[..], b"short", b"0123456789 and much more than a tag", &[0xff; 4096]] {
         let stranger = mute(&Identity::generate());
         let link = stranger.dial(b.address(), b.id()).await.expect("handshake");
-        let (mut send, _recv) = link.connection.open_bi().await.expect("stream");
+        let (mut send, _recv) = link.quic.open_bi().await.expect("stream");
         send.write_all(words).await.ok();
         send.finish().ok();
         // Whoever decides, by the ids: either b ends it for the missing word, or keeps it and this side goes.
-        link.connection.close(0u32.into(), b"");
+        link.quic.close(0u32.into(), b"");
     }
     until(&b.peers, "only the friend is left", || b.peers.status().connected == 1).await;
     exchange(&at_friend, &b.peers.connection(&friend.id()).expect("undisturbed")).await;

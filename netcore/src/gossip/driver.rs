@@ -31,7 +31,7 @@ pub use handle::{GossipHandle, Sink};
 
 use crate::clock;
 use crate::dht::DhtHandle;
-use crate::link::{self, FrameReceiver, Link};
+use crate::link::{self, FrameReceiver, PeerLink};
 use crate::node::Node;
 use crate::peers::Keep;
 use handle::{Command, Links, Turn};
@@ -205,7 +205,7 @@ impl Driver {
     }
 
     /// The link to a peer. The engine is told of a new link before its first frame is handled.
-    fn up(&mut self, now: Now, peer: NodeId) -> Option<Arc<Link>> {
+    fn up(&mut self, now: Now, peer: NodeId) -> Option<Arc<PeerLink>> {
         let link = self.links.ready(&peer)?;
         let number = link.connection.stable_id();
         if self.known.get(&peer) != Some(&number) {

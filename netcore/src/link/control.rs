@@ -11,7 +11,7 @@ use polypeer_ipc_protocol::limits::MAX_TICKET_ADDRESSES;
 use quinn::RecvStream;
 use tokio::time::timeout;
 
-use super::{Link, LinkHandler, Links, Stage, records};
+use super::{LinkHandler, Links, PeerLink, Stage, records};
 use crate::limits::MAX_SERVING;
 use crate::node::Node;
 use crate::wire::{self, ControlFrame, Found};
@@ -27,7 +27,7 @@ enum Ended {
 }
 
 /// Serves both control streams until the connection is closed; closes it when the peer breaks the protocol.
-pub(super) async fn run(links: Arc<Links>, handler: Arc<dyn LinkHandler>, link: Arc<Link>) {
+pub(super) async fn run(links: Arc<Links>, handler: Arc<dyn LinkHandler>, link: Arc<PeerLink>) {
     let node = &links.node;
     let ended = tokio::select! {
         ended = send(node, &*handler, &link) => ended,
@@ -40,7 +40,7 @@ pub(super) async fn run(links: Arc<Links>, handler: Arc<dyn LinkHandler>, link: 
     }
 }
 
-async fn send(node: &Node, handler: &dyn LinkHandler, link: &Link) -> Ended {
+async fn send(node: &Node, handler: &dyn LinkHandler, link: &PeerLink) -> Ended {
     let Ok(mut stream) = link.connection.open_uni().await else { return Ended::Lost };
     let _ = stream.set_priority(1); // credit goes before the bytes of streams
     let mut serving_changed = handler.serving_changed();
@@ -71,7 +71,7 @@ async fn send(node: &Node, handler: &dyn LinkHandler, link: &Link) -> Ended {
     }
 }
 
-fn hello(node: &Node, link: &Link, serving: Vec<Protocol>) -> ControlFrame {
+fn hello(node: &Node, link: &PeerLink, serving: Vec<Protocol>) -> ControlFrame {
     let addresses = node.peers().map(|peers| peers.addresses_for(link.judged_ip(), link.own_ip())).unwrap_or_default();
     ControlFrame::Hello {
         version: wire::VERSION,
@@ -82,7 +82,7 @@ fn hello(node: &Node, link: &Link, serving: Vec<Protocol>) -> ControlFrame {
     }
 }
 
-fn take_frames(link: &Link, out: &mut Vec<u8>) {
+fn take_frames(link: &PeerLink, out: &mut Vec<u8>) {
     let mut state = link.state();
     if let Some(nonce) = state.pong.take() {
         wire::write_frame(&ControlFrame::Pong { nonce }, out);
@@ -97,7 +97,7 @@ fn take_frames(link: &Link, out: &mut Vec<u8>) {
     }
 }
 
-async fn receive(links: &Links, handler: &dyn LinkHandler, link: &Link) -> Ended {
+async fn receive(links: &Links, handler: &dyn LinkHandler, link: &PeerLink) -> Ended {
     let node = &*links.node;
     let mut buffer = BytesMut::new();
     let hello = timeout(node.timings.header, async {
@@ -146,7 +146,7 @@ async fn next(node: &Node, stream: &mut RecvStream, buffer: &mut BytesMut) -> Re
     }
 }
 
-fn greet(links: &Links, handler: &dyn LinkHandler, link: &Link, frame: ControlFrame) -> Result<(), Ended> {
+fn greet(links: &Links, handler: &dyn LinkHandler, link: &PeerLink, frame: ControlFrame) -> Result<(), Ended> {
     let node = &links.node;
     let ControlFrame::Hello { agent, network, serving, addresses, .. } = frame else {
         return Err(Ended::Misbehaved("the first frame is not Hello".to_owned()));
@@ -179,7 +179,7 @@ fn check_serving(protocols: &[Protocol]) -> Result<(), Ended> {
     Ok(())
 }
 
-fn handle(node: &Node, handler: &dyn LinkHandler, link: &Link, frame: ControlFrame) -> Result<(), Ended> {
+fn handle(node: &Node, handler: &dyn LinkHandler, link: &PeerLink, frame: ControlFrame) -> Result<(), Ended> {
     match frame {
         ControlFrame::Hello { .. } => return Err(Ended::Misbehaved("a second Hello".to_owned())),
         ControlFrame::Credit { stream, limit } => {

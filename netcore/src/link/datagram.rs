@@ -11,7 +11,7 @@ use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::ids::{NodeId, Protocol};
 use quinn::SendDatagramError;
 
-use super::{Link, LinkHandler, Links};
+use super::{LinkHandler, Links, PeerLink};
 use crate::node::Node;
 use crate::wire::datagram::{decode, encode};
 
@@ -57,7 +57,7 @@ impl Links {
 }
 
 /// Hands what comes on a connection to plugins until it is closed.
-pub(super) async fn run(node: Arc<Node>, handler: Arc<dyn LinkHandler>, link: Arc<Link>) {
+pub(super) async fn run(node: Arc<Node>, handler: Arc<dyn LinkHandler>, link: Arc<PeerLink>) {
     if link.ready().await.is_err() {
         return;
     }

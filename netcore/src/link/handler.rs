@@ -11,7 +11,7 @@ use polypeer_ipc_protocol::gateway::Payload;
 use polypeer_ipc_protocol::ids::{NodeId, Protocol};
 use tokio::sync::watch;
 
-use super::{FrameReceiver, InUse, Link, PeerStream};
+use super::{FrameReceiver, InUse, PeerLink, PeerStream};
 
 /// Work on one stream, done in that stream's task.
 pub(crate) type Serving = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -28,11 +28,11 @@ pub(crate) trait LinkHandler: Send + Sync {
     fn own_records(&self) -> watch::Receiver<Vec<Arc<AddressRecord>>>;
 
     /// A peer said Hello.
-    fn peer_up(&self, link: &Link);
+    fn peer_up(&self, link: &PeerLink);
     /// The link with a peer that was up has ended, and no other one stands.
-    fn peer_down(&self, link: &Link);
+    fn peer_down(&self, link: &PeerLink);
     /// A peer's own record, which is new and verified.
-    fn record(&self, link: &Link, record: Arc<AddressRecord>);
+    fn record(&self, link: &PeerLink, record: Arc<AddressRecord>);
     /// A datagram from a peer.
     fn datagram(&self, peer: NodeId, protocol: Protocol, payload: Bytes);
 
@@ -46,5 +46,5 @@ pub(crate) trait LinkHandler: Send + Sync {
     fn frames(&self, protocol: Protocol, frames: FrameReceiver) -> Serving;
     /// Answers an internal question. `peer misbehaved` means that the peer broke a rule and is cut off; any other failure
     /// is told to it.
-    fn answer(&self, link: &Link, protocol: Protocol, payload: Bytes) -> Answering;
+    fn answer(&self, link: &PeerLink, protocol: Protocol, payload: Bytes) -> Answering;
 }

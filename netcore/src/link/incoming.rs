@@ -15,13 +15,13 @@ use tokio::time::timeout;
 use super::frames::FrameReceiver;
 use super::stream::PeerStream;
 use super::streams::{Admission, InUse};
-use super::{Link, LinkHandler};
+use super::{LinkHandler, PeerLink};
 use crate::limits::{HEADERLESS, LATE_HEADERS};
 use crate::node::Node;
 use crate::wire::StreamKind;
 
 /// Accepts streams until the connection is closed; returns those that are still being served.
-pub(super) async fn run(node: &Arc<Node>, handler: &Arc<dyn LinkHandler>, link: &Arc<Link>) -> JoinSet<()> {
+pub(super) async fn run(node: &Arc<Node>, handler: &Arc<dyn LinkHandler>, link: &Arc<PeerLink>) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     if link.ready().await.is_err() {
         return tasks;

@@ -9,7 +9,7 @@ use polypeer_ipc_protocol::ids::{NodeId, Protocol};
 
 use super::handler::LinkHandler;
 use super::windows::Budgets;
-use super::{Link, Stage, run};
+use super::{PeerLink, Stage, run};
 use crate::limits::{FREE_STREAMS, QUERY_PAYLOADS};
 use crate::node::Node;
 use crate::peers::Established;
@@ -29,7 +29,7 @@ pub struct Links {
 
 #[derive(Debug, Default)]
 struct All {
-    standing: HashMap<NodeId, Arc<Link>>,
+    standing: HashMap<NodeId, Arc<PeerLink>>,
     /// Peers that were told of as up and not as down since; each of them has a standing link.
     told: HashSet<NodeId>,
     /// Why the latest ones ended, by quinn's number for the connection.
@@ -53,14 +53,14 @@ impl Links {
 
     /// Takes a connection over, on the runtime this is called on. Called by `peers` before anybody can use it.
     pub(crate) fn establish(self: &Arc<Self>, handler: &Arc<dyn LinkHandler>, established: Established) {
-        let link = Arc::new(Link::new(established, &self.budgets));
+        let link = Arc::new(PeerLink::new(established, &self.budgets));
         link.allow_streams(FREE_STREAMS);
         self.all().standing.insert(link.peer, Arc::clone(&link));
         tokio::spawn(run(Arc::clone(self), Arc::clone(handler), link));
     }
 
     /// The link of a connection. Fails with the reason when it has ended.
-    pub(crate) fn of(&self, peer: &NodeId, connection: &quinn::Connection) -> Result<Arc<Link>, Failure> {
+    pub(crate) fn of(&self, peer: &NodeId, connection: &quinn::Connection) -> Result<Arc<PeerLink>, Failure> {
         let all = self.all();
         let number = connection.stable_id();
         match all.standing.get(peer).filter(|link| link.connection.stable_id() == number) {
@@ -73,12 +73,12 @@ impl Links {
     }
 
     /// The link with `peer`, if one stands.
-    pub(crate) fn standing(&self, peer: &NodeId) -> Option<Arc<Link>> {
+    pub(crate) fn standing(&self, peer: &NodeId) -> Option<Arc<PeerLink>> {
         self.all().standing.get(peer).cloned()
     }
 
     /// The link with `peer`, if one stands that is past its first frames.
-    pub(crate) fn ready(&self, peer: &NodeId) -> Option<Arc<Link>> {
+    pub(crate) fn ready(&self, peer: &NodeId) -> Option<Arc<PeerLink>> {
         self.standing(peer).filter(|link| link.stage() == Stage::Ready)
     }
 
@@ -95,7 +95,7 @@ impl Links {
 
     /// How packets travel to each connected peer.
     pub(crate) fn routes(&self) -> BTreeMap<NodeId, Route> {
-        let ready = |link: &&Arc<Link>| link.stage() == Stage::Ready;
+        let ready = |link: &&Arc<PeerLink>| link.stage() == Stage::Ready;
         self.all().standing.values().filter(ready).map(|link| (link.peer, link.path.route())).collect()
     }
 
@@ -111,7 +111,7 @@ impl Links {
 
     /// A link has ended. Whether the peer is to be told of as down: it was told of as up, on this link or on one that this
     /// one took the place of, and no other link stands.
-    pub(super) fn remove(&self, link: &Arc<Link>) -> bool {
+    pub(super) fn remove(&self, link: &Arc<PeerLink>) -> bool {
         let mut all = self.all();
         if all.ended.len() == ENDED {
             all.ended.pop_front();

@@ -2,7 +2,7 @@
 //! [`crate::peers`] makes a connection and hands it over; `PROTOCOL.md` says what travels on it.
 //!
 //! ```text
-//! peers ──Established──► Links ──► Link ──► control (Hello, Serving, Credit, Ping, Record)
+//! peers ──Established──► Links ──► PeerLink ──► control (Hello, Serving, Credit, Ping, Record)
 //!                                   ├─────► datagram ─┐
 //!                                   ├─────► incoming ─┴──► LinkHandler (crate::core): streams, query, gateway, services
 //! streams, query, gossip ──► outgoing, frames ┘
@@ -67,7 +67,7 @@ pub(crate) enum Stage {
 
 /// One connection to one peer.
 #[derive(Debug)]
-pub struct Link {
+pub struct PeerLink {
     /// Who is at the other end.
     pub peer: NodeId,
     pub(crate) connection: quinn::Connection,
@@ -119,7 +119,7 @@ struct State {
     allowed_streams: usize,
 }
 
-impl Link {
+impl PeerLink {
     fn new(established: Established, budgets: &Arc<Budgets>) -> Self {
         let Established { node: peer, connection, path, proved, .. } = established;
         Self {
@@ -232,7 +232,7 @@ impl Link {
 }
 
 /// Serves a connection to its end.
-async fn run(links: Arc<Links>, handler: Arc<dyn LinkHandler>, link: Arc<Link>) {
+async fn run(links: Arc<Links>, handler: Arc<dyn LinkHandler>, link: Arc<PeerLink>) {
     let control = tokio::spawn(control::run(Arc::clone(&links), Arc::clone(&handler), Arc::clone(&link)));
     let datagrams = tokio::spawn(datagram::run(Arc::clone(&links.node), Arc::clone(&handler), Arc::clone(&link)));
     let mut streams = incoming::run(&links.node, &handler, &link).await;

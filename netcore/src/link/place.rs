@@ -4,10 +4,10 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use polypeer_engine::address::Zone;
 
-use super::Link;
+use super::PeerLink;
 use crate::transport::Route;
 
-impl Link {
+impl PeerLink {
     /// Where the peer's packets come from; unspecified while they come through others.
     pub(crate) fn ip(&self) -> IpAddr {
         self.address().map_or(Ipv6Addr::UNSPECIFIED.into(), |address| address.ip())
@@ -44,7 +44,7 @@ impl Link {
     }
 }
 
-/// See [`Link::judged_ip`].
+/// See [`PeerLink::judged_ip`].
 fn judged(proved: IpAddr, now: IpAddr) -> IpAddr {
     if Zone::of(proved) == Zone::of(now) { now } else { Ipv6Addr::UNSPECIFIED.into() }
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use polypeer_engine::address::{AddressRecord, BadRecord, Zone};
 use polypeer_engine::rate::{Bucket, Rate};
 
-use super::{Link, LinkHandler};
+use super::{LinkHandler, PeerLink};
 use crate::clock;
 use crate::node::Node;
 use crate::wire::{ControlFrame, write_frame};
@@ -38,7 +38,7 @@ pub(super) enum Lie {
 }
 
 /// Appends frames with those of `own` that the peer may be told.
-pub(super) fn write(link: &Link, own: &[Arc<AddressRecord>], out: &mut Vec<u8>) {
+pub(super) fn write(link: &PeerLink, own: &[Arc<AddressRecord>], out: &mut Vec<u8>) {
     let peer = Zone::of(link.judged_ip());
     // As the peer sees this node, where that is known: it must not be told what it cannot use.
     let here = link.own_ip().map_or(peer, Zone::of);
@@ -49,7 +49,7 @@ pub(super) fn write(link: &Link, own: &[Arc<AddressRecord>], out: &mut Vec<u8>) 
 
 /// Takes a record from the peer: it is its own and signed. Too many are dropped, and those out of
 /// time or of a zone that means nothing here.
-pub(super) fn take(node: &Node, handler: &dyn LinkHandler, link: &Link, record: AddressRecord) -> Result<(), Lie> {
+pub(super) fn take(node: &Node, handler: &dyn LinkHandler, link: &PeerLink, record: AddressRecord) -> Result<(), Lie> {
     if !link.state().records.rate.take(1, Instant::now()) {
         node.counters.peer_records_dropped.count();
         return Ok(());

@@ -6,7 +6,7 @@ use polypeer_ipc_protocol::error::{ErrorCode, Failure, describe};
 use polypeer_ipc_protocol::ids::NodeId;
 use quinn::{RecvStream, SendStream, VarInt};
 
-use super::Link;
+use super::PeerLink;
 use super::credit::Credit;
 use crate::node::Node;
 use crate::peers::Keep;
@@ -15,7 +15,7 @@ use crate::wire::{Broken, Halves};
 /// A stream between two netcores.
 #[derive(Debug)]
 pub(crate) struct PeerStream {
-    pub(crate) link: Arc<Link>,
+    pub(crate) link: Arc<PeerLink>,
     pub(crate) id: u64,
     pub(crate) halves: Halves,
     pub(crate) credit: Arc<Credit>,
@@ -24,7 +24,7 @@ pub(crate) struct PeerStream {
 }
 
 impl PeerStream {
-    pub(super) fn new(link: Arc<Link>, send: SendStream, recv: RecvStream) -> Self {
+    pub(super) fn new(link: Arc<PeerLink>, send: SendStream, recv: RecvStream) -> Self {
         let id = VarInt::from(send.id()).into_inner();
         let credit = link.register(id);
         Self { link, id, halves: Halves::new(send, recv), credit, kept: None }
@@ -58,7 +58,7 @@ impl Drop for PeerStream {
     }
 }
 
-impl Link {
+impl PeerLink {
     /// What a stream that broke means to whoever opened it; a peer that broke a rule is cut off.
     pub(crate) fn failure(&self, node: &Node, broken: Broken) -> Failure {
         match broken {

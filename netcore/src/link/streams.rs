@@ -6,11 +6,11 @@ use std::time::Instant;
 
 use quinn::VarInt;
 
-use super::Link;
+use super::PeerLink;
 use super::credit::Credit;
 use crate::limits::{FRAME_STREAMS, FREE_STREAMS, LINK_WINDOW};
 
-impl Link {
+impl PeerLink {
     /// Enters a stream, so that credit for it is known.
     pub(super) fn register(&self, stream: u64) -> Arc<Credit> {
         Arc::clone(self.state().streams.entry(stream).or_default())
@@ -115,7 +115,7 @@ pub(super) enum Admission {
 
 /// One more stream of a peer in use, until this is dropped.
 #[derive(Debug)]
-pub(crate) struct InUse(Arc<Link>);
+pub(crate) struct InUse(Arc<PeerLink>);
 
 impl Drop for InUse {
     fn drop(&mut self) {

@@ -9,7 +9,7 @@ use polypeer_engine::peers::table::Wanted;
 use polypeer_engine::source::Source;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::ids::NodeId;
-use quinn::Connection;
+
 use tokio::sync::{mpsc, oneshot};
 
 use super::dialer;
@@ -49,7 +49,7 @@ impl Shared {
         hints: &[SocketAddr],
         source: Source,
         waiter: Option<Waiter>,
-    ) -> Result<Option<Connection>, Failure> {
+    ) -> Result<Option<quinn::Connection>, Failure> {
         if node == self.me {
             return Err(Failure::new(ErrorCode::BadArgument, "that is this node's own id"));
         }
@@ -64,7 +64,7 @@ impl Shared {
         let mut candidates = hints.to_vec();
         candidates.extend(state.manager.book().candidates(&node));
         match state.table.want(node, waiter, random_tag()) {
-            Wanted::Live(live, _) => Ok(Some(live.link.connection)),
+            Wanted::Live(live, _) => Ok(Some(live.connection.quic)),
             Wanted::Full(_) => {
                 Err(Failure::new(ErrorCode::Busy, format!("{node}: too many peers, or callers waiting for one")))
             }
@@ -89,7 +89,7 @@ impl Shared {
     pub(super) fn dial_ended(&self, node: &NodeId, result: Result<(), Failure>) {
         let mut state = self.lock();
         state.dials.remove(node);
-        let connection = state.table.live(node).map(|live| live.link.connection.clone());
+        let connection = state.table.live(node).map(|live| live.connection.quic.clone());
         let waiters = state.table.dial_ended(node);
         state.manager.dial_ended(clock::now(), node, connection.is_some());
         drop(state);

@@ -19,14 +19,14 @@ impl Shared {
             return Err(DialError::Stopping);
         }
         let dial = tokio::time::timeout(ATTEMPT, self.transport.dial_anybody(address));
-        let link = dial.await.unwrap_or(Err(DialError::NoAnswer))?;
-        let node = link.node;
+        let connection = dial.await.unwrap_or(Err(DialError::NoAnswer))?;
+        let node = connection.node;
         if node == self.me {
-            close(&link.connection, ErrorCode::BadArgument);
+            close(&connection.quic, ErrorCode::BadArgument);
             return Err(DialError::OtherNode(node));
         }
         let superseded = DialError::Refused { code: ErrorCode::Superseded.number().into() };
-        match self.settle(link, Side::Dialer, source).await {
+        match self.settle(connection, Side::Dialer, source).await {
             Ok(()) => Ok(node),
             Err(error) if error == superseded => Ok(node),
             Err(error) => Err(error),
@@ -36,7 +36,7 @@ impl Shared {
     pub(super) fn provenance(&self, node: &NodeId) -> Option<(Source, SocketAddr)> {
         let state = self.lock();
         let live = state.table.live(node)?;
-        Some((live.source, plain(live.link.connection.remote_address())))
+        Some((live.source, plain(live.connection.quic.remote_address())))
     }
 
     pub(super) fn remembered(&self) -> Result<usize, String> {

@@ -17,12 +17,12 @@ use tokio::task::JoinSet;
 use super::state::{DialMessage, Shared};
 use super::tie_break::{LIMIT, Side};
 use crate::clock;
-use crate::transport::Link;
+use crate::transport::Connection;
 
 struct Answer {
     address: SocketAddr,
     started: Instant,
-    result: Result<Link, DialError>,
+    result: Result<Connection, DialError>,
 }
 
 /// Runs a dial and reports its end. `candidates` are addresses, best first.
@@ -67,7 +67,7 @@ async fn attempt_all(
                 // An attempt does not panic, and is not aborted while the set lives.
                 let Ok(Answer { address, started, result }) = answer else { continue };
                 let result = match result {
-                    Ok(link) => shared.settle(link, Side::Dialer, source).await,
+                    Ok(connection) => shared.settle(connection, Side::Dialer, source).await,
                     Err(error) => Err(error),
                 };
                 let done = record(shared, node, address, started, result, &mut attempts);

@@ -59,7 +59,7 @@ impl Shared {
         let state = &mut *self.lock();
         let mut present = HashMap::new();
         for (node, live) in state.table.connected() {
-            let stats = live.link.connection.stats();
+            let stats = live.connection.quic.stats();
             let carried = stats.frame_tx.datagram + stats.frame_rx.datagram;
             if seen.get(node).copied().unwrap_or_default() != carried {
                 state.manager.used(now, node);
@@ -75,11 +75,11 @@ impl Shared {
         loop {
             moves.noted().await;
             while moves.is_pending() {
-                let links: Vec<_> = self.lock().table.connected().map(|(_, live)| live.link.clone()).collect();
-                for link in links {
-                    if let Some(address) = link.path.follow() {
-                        tracing::info!(node = %link.node, %address, "a peer changed its address; following it");
-                        self.lock().manager.moved(clock::now(), link.node, address);
+                let links: Vec<_> = self.lock().table.connected().map(|(_, live)| live.connection.clone()).collect();
+                for connection in links {
+                    if let Some(address) = connection.path.follow() {
+                        tracing::info!(node = %connection.node, %address, "a peer changed its address; following it");
+                        self.lock().manager.moved(clock::now(), connection.node, address);
                     }
                 }
                 self.manager_changed.notify_one();
@@ -103,7 +103,7 @@ impl Shared {
                     CloseReason::Unused => (ErrorCode::Busy, "connection unused for long"),
                     CloseReason::Banned => (ErrorCode::PeerMisbehaved, "banned for a while"),
                 };
-                close_with(&live.link.connection, code, reason);
+                close_with(&live.connection.quic, code, reason);
             }
         }
     }
@@ -128,7 +128,7 @@ impl Shared {
             tracing::info!(%node, ?event, "banned a peer: its score fell too low");
         }
         if let Some(offence) = event.offence() {
-            let live = || state.table.live(&node).map(|live| live.link.path.route().address());
+            let live = || state.table.live(&node).map(|live| live.connection.path.route().address());
             let address = from.or_else(live);
             state.offenders.add(now.unix, Some(node), address, reason.unwrap_or(offence));
             if let Some(address) = address {

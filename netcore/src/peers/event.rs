@@ -7,7 +7,7 @@ use polypeer_engine::source::Source;
 use polypeer_ipc_protocol::error::Failure;
 use polypeer_ipc_protocol::ids::NodeId;
 
-use crate::transport::{Link, PathHandle};
+use crate::transport::{Connection, PathHandle};
 
 #[cfg(doc)]
 use super::Peers;
@@ -44,4 +44,4 @@ pub type OnEstablished = Arc<dyn Fn(Established) + Send + Sync>;
 
 /// Called once for each incoming query connection of a peer that is neither blocked nor banned, on the same runtime;
 /// must not block.
-pub type OnQuery = Arc<dyn Fn(Link) + Send + Sync>;
+pub type OnQuery = Arc<dyn Fn(Connection) + Send + Sync>;

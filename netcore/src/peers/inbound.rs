@@ -13,14 +13,14 @@ use polypeer_engine::socket_address::plain;
 use polypeer_engine::source::Source;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure, describe};
 use polypeer_ipc_protocol::ids::NodeId;
-use quinn::{Connection, ConnectionError};
+use quinn::ConnectionError;
 
 use super::state::{DialMessage, Live, Shared, State, close, close_with, random_tag};
 use super::tie_break::{self, Side};
 use super::{Established, PeerEvent};
 use crate::clock;
 use crate::transport::path::Watching;
-use crate::transport::{Link, Purpose, Route};
+use crate::transport::{Connection, Purpose, Route};
 
 /// Timeout of an incoming handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -44,9 +44,9 @@ impl Shared {
             };
             self.spawn(move |shared| async move {
                 match tokio::time::timeout(HANDSHAKE, shared.transport.accept(incoming)).await {
-                    Ok(Ok(link)) if link.purpose == Purpose::Query => shared.answer_questions(link),
-                    Ok(Ok(link)) => {
-                        if let Err(error) = shared.settle(link, Side::Acceptor, Source::Incoming).await {
+                    Ok(Ok(connection)) if connection.purpose == Purpose::Query => shared.answer_questions(connection),
+                    Ok(Ok(connection)) => {
+                        if let Err(error) = shared.settle(connection, Side::Acceptor, Source::Incoming).await {
                             tracing::debug!(%from, %error, "incoming connection not kept");
                         }
                     }
@@ -62,14 +62,14 @@ impl Shared {
     }
 
     /// Passes a query connection on, or refuses it if the peer is blocked or banned.
-    fn answer_questions(&self, link: Link) {
-        let refused = match (self.is_stopping(), self.check(&link.node), self.on_query.get()) {
+    fn answer_questions(&self, connection: Connection) {
+        let refused = match (self.is_stopping(), self.check(&connection.node), self.on_query.get()) {
             (true, ..) => ErrorCode::ShuttingDown,
             (_, Err(failure), _) => ErrorCode::from_number(failure.code).unwrap_or(ErrorCode::Blocked),
             (.., None) => ErrorCode::Unsupported,
-            (false, Ok(()), Some(on_query)) => return on_query(link),
+            (false, Ok(()), Some(on_query)) => return on_query(connection),
         };
-        close(&link.connection, refused);
+        close(&connection.quic, refused);
     }
 
     /// Decides about an incoming handshake from `from`, and counts one that is not begun.
@@ -107,19 +107,24 @@ impl Shared {
 
     /// Runs the tie-break on a new connection and, if it is kept, puts it to use. The error is for the trace of a dial;
     /// `Refused` with `superseded` means that another connection is kept.
-    pub(super) async fn settle(self: &Arc<Self>, link: Link, side: Side, source: Source) -> Result<(), DialError> {
-        let node = link.node;
-        let (tag, admission) = self.enter(&link, side).map_err(|(code, reason)| {
-            close_with(&link.connection, code, reason);
+    pub(super) async fn settle(
+        self: &Arc<Self>,
+        connection: Connection,
+        side: Side,
+        source: Source,
+    ) -> Result<(), DialError> {
+        let node = connection.node;
+        let (tag, admission) = self.enter(&connection, side).map_err(|(code, reason)| {
+            close_with(&connection.quic, code, reason);
             DialError::Refused { code: code.number().into() }
         })?;
         let decider = self.me < node;
         let mut kept = None;
-        let live = Live { link: link.clone(), since: Instant::now(), source };
+        let live = Live { connection: connection.clone(), since: Instant::now(), source };
         let decide = |peer_tag| {
             let mut state = self.lock();
             let verdict = if decider {
-                let alive = |live: &Live| live.link.connection.close_reason().is_none();
+                let alive = |live: &Live| live.connection.quic.close_reason().is_none();
                 state.table.decide(node, peer_tag, live, alive)
             } else {
                 state.table.keep(node, peer_tag, live)
@@ -132,21 +137,21 @@ impl Shared {
                 Verdict::Superfluous => false,
             }
         };
-        let exchange = tie_break::settle(&link.connection, side, decider, tag, decide);
+        let exchange = tie_break::settle(&connection.quic, side, decider, tag, decide);
         let result = tokio::time::timeout(tie_break::LIMIT, exchange).await.unwrap_or(Err(DialError::NoAnswer));
         let outcome = match (result, kept) {
             (Ok(true), Some((number, replaced))) => {
-                self.establish(&link, side, source, number, replaced);
+                self.establish(&connection, side, source, number, replaced);
                 Ok(())
             }
             (Ok(_), _) => {
-                close(&link.connection, ErrorCode::Superseded);
+                close(&connection.quic, ErrorCode::Superseded);
                 Err(DialError::Refused { code: ErrorCode::Superseded.number().into() })
             }
             (Err(error), kept) => {
-                close(&link.connection, ErrorCode::TimedOut);
+                close(&connection.quic, ErrorCode::TimedOut);
                 if side == Side::Dialer && error.is_busy() {
-                    let address = link.path.route().address();
+                    let address = connection.path.route().address();
                     self.lock().manager.was_full(clock::now(), &node);
                     self.events.send(PeerEvent::Full { node, address, source }).ok();
                 }
@@ -174,8 +179,8 @@ impl Shared {
 
     /// Checks whether a connection may enter the tie-break. Returns this side's tag and, for an incoming connection,
     /// the number of its admission; or the code and reason with which to refuse.
-    fn enter(&self, link: &Link, side: Side) -> Result<(u64, Option<u64>), (ErrorCode, &'static str)> {
-        let (node, now) = (link.node, clock::now());
+    fn enter(&self, connection: &Connection, side: Side) -> Result<(u64, Option<u64>), (ErrorCode, &'static str)> {
+        let (node, now) = (connection.node, clock::now());
         let plainly = |code: ErrorCode| (code, code.text());
         let mut state = self.lock();
         if self.is_stopping() {
@@ -186,7 +191,7 @@ impl Shared {
         }
         let admission = match side {
             Side::Dialer => state.manager.check(&node, now).map(|()| None),
-            Side::Acceptor => state.manager.admit(now, node, link.path.route().address().ip()).map(Some),
+            Side::Acceptor => state.manager.admit(now, node, connection.path.route().address().ip()).map(Some),
         };
         // The manager may disconnect another peer for it.
         self.manager_changed.notify_one();
@@ -203,19 +208,26 @@ impl Shared {
     }
 
     /// Announces a connection that both sides keep: to the callback, the manager, waiting callers and listeners.
-    fn establish(self: &Arc<Self>, link: &Link, side: Side, source: Source, number: u64, replaced: Option<Live>) {
-        let node = link.node;
+    fn establish(
+        self: &Arc<Self>,
+        connection: &Connection,
+        side: Side,
+        source: Source,
+        number: u64,
+        replaced: Option<Live>,
+    ) {
+        let node = connection.node;
         self.drop_replaced(&node, replaced);
         (self.on_established)(Established {
             node,
-            connection: link.connection.clone(),
+            connection: connection.quic.clone(),
             outgoing: side == Side::Dialer,
-            path: link.path.clone(),
-            proved: link.proved,
+            path: connection.path.clone(),
+            proved: connection.proved,
         });
         let (waiters, blocked) = {
             let mut state = self.lock();
-            let route = link.path.route();
+            let route = connection.path.route();
             let address = match route {
                 Route::Direct(address) => Some(address),
                 Route::Tunnel { .. } => None,
@@ -237,12 +249,12 @@ impl Shared {
         };
         self.manager_changed.notify_one();
         for waiter in waiters {
-            waiter.send(Ok(link.connection.clone())).ok();
+            waiter.send(Ok(connection.quic.clone())).ok();
         }
         self.events.send(PeerEvent::Up(node)).ok();
-        let link = link.clone();
-        let watching = (side == Side::Dialer).then(|| link.path.watch());
-        self.spawn(move |shared| shared.watch(link, number, watching));
+        let connection = connection.clone();
+        let watching = (side == Side::Dialer).then(|| connection.path.watch());
+        self.spawn(move |shared| shared.watch(connection, number, watching));
         if blocked {
             // The operator has blocked the peer in the meantime.
             self.cut_off(&node);
@@ -251,18 +263,18 @@ impl Shared {
 
     /// Closes a connection that another one has replaced; the peer has lost it already.
     fn drop_replaced(&self, node: &NodeId, replaced: Option<Live>) {
-        let Some(Live { link, .. }) = replaced else { return };
-        self.count(node, &link.connection);
-        close(&link.connection, ErrorCode::Superseded);
-        let failure = Failure::new(ErrorCode::ConnectionLost, format!("{node} has opened a new connection"));
+    /// Waits for the end of a connection and reports it.
+        let Some(Live { connection, .. }) = replaced else { return };
+        self.count(node, &connection.quic);
+        close(&connection.quic, ErrorCode::Superseded);
+        let failure = Failure::new(ErrorCode::ConnectionLost, format!("{node} connected anew"));
         self.events.send(PeerEvent::Down(*node, failure)).ok();
     }
 
-    /// Waits for the end of a connection and reports it.
-    async fn watch(self: Arc<Self>, link: Link, number: u64, watching: Option<Watching>) {
-        let reason = link.connection.closed().await;
+    async fn watch(self: Arc<Self>, connection: Connection, number: u64, watching: Option<Watching>) {
+        let reason = connection.quic.closed().await;
         drop(watching);
-        let node = link.node;
+        let node = connection.node;
         let was_live = {
             let mut state = self.lock();
             let was_live = state.table.ended(&node, number, random_tag());
@@ -272,16 +284,16 @@ impl Shared {
             was_live
         };
         if was_live {
-            self.count(&node, &link.connection);
+            self.count(&node, &connection.quic);
             self.manager_changed.notify_one();
             self.events.send(PeerEvent::Down(node, end_failure(&reason))).ok();
         }
         tokio::time::sleep(LINGER).await;
-        link.path.release();
+        connection.path.release();
     }
 
     /// Adds the bytes of an ended connection to the totals of its peer.
-    fn count(&self, node: &NodeId, connection: &Connection) {
+    fn count(&self, node: &NodeId, connection: &quinn::Connection) {
         let stats = connection.stats();
         let mut state = self.lock();
         if state.manager.book().get(node).is_some() {

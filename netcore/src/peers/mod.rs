@@ -161,7 +161,7 @@ impl Peers {
 
     /// The connection in use with `node`.
     pub fn connection(&self, node: &NodeId) -> Option<quinn::Connection> {
-        self.shared.lock().table.live(node).map(|live| live.link.connection.clone())
+        self.shared.lock().table.live(node).map(|live| live.connection.quic.clone())
     }
 
     /// Adds addresses that `node`, whose packets come from `ip`, says of itself. Only those of zones that a peer at

@@ -17,7 +17,7 @@ impl Shared {
     pub(super) fn cut_off(&self, node: &NodeId) {
         let live = self.lock().table.live(node).cloned();
         if let Some(live) = live {
-            close(&live.link.connection, ErrorCode::Blocked);
+            close(&live.connection.quic, ErrorCode::Blocked);
         }
     }
 
@@ -70,7 +70,7 @@ impl Shared {
             (state.manager.book().get(&node).cloned(), state.table.live(&node).cloned())
         };
         if let Some(live) = live {
-            close(&live.link.connection, ErrorCode::Cancelled);
+            close(&live.connection.quic, ErrorCode::Cancelled);
         }
         self.write(node, entry).await
     }
@@ -174,7 +174,7 @@ impl State {
         let now = clock::now();
         let entry = self.manager.book().get(node);
         let live = self.table.live(node);
-        let stats = live.map(|live| live.link.connection.stats());
+        let stats = live.map(|live| live.connection.quic.stats());
         let (sent, received) = self.totals.get(node).copied().unwrap_or_default();
         let since_seen = || entry?.seen.map(|seen| clock::unix().saturating_sub(seen));
         let mut sources = entry.map(Entry::sources).unwrap_or_default();
@@ -188,12 +188,12 @@ impl State {
                 (Some(_), false) => PeerState::Connected,
                 (None, false) => PeerState::Known,
             },
-            path: live.map(|live| live.link.path.route().kind()),
+            path: live.map(|live| live.connection.path.route().kind()),
             address: match live {
-                Some(live) => Some(live.link.path.route().address().to_string()),
+                Some(live) => Some(live.connection.path.route().address().to_string()),
                 None => entry.and_then(|entry| entry.addresses.first()).map(|known| known.address.to_string()),
             },
-            rtt_us: live.map(|live| live.link.connection.rtt().as_micros() as u64),
+            rtt_us: live.map(|live| live.connection.quic.rtt().as_micros() as u64),
             since_s: live.map(|live| live.since.elapsed().as_secs()).or_else(since_seen),
             sources,
             unverified: false,

@@ -16,7 +16,7 @@ use polypeer_engine::peers::trace::Traces;
 use polypeer_engine::source::Source;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::ids::NodeId;
-use quinn::{Connection, VarInt};
+use quinn::VarInt;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 
@@ -24,15 +24,15 @@ use super::store::{Loaded, Store};
 use super::{MAX_EVENTS, OnEstablished, OnQuery, PeerEvent, PeersConfig};
 use crate::clock;
 use crate::random;
-use crate::transport::{Link, Transport};
+use crate::transport::{Connection, Transport};
 
 /// The sender for the answer to a caller that waits for a connection.
-pub(super) type Waiter = oneshot::Sender<Result<Connection, Failure>>;
+pub(super) type Waiter = oneshot::Sender<Result<quinn::Connection, Failure>>;
 
 /// A connection in use.
 #[derive(Debug, Clone)]
 pub(super) struct Live {
-    pub(super) link: Link,
+    pub(super) connection: Connection,
     pub(super) since: Instant,
     pub(super) source: Source,
 }
@@ -48,8 +48,8 @@ pub(super) enum DialMessage {
 
 /// The result of [`Shared::begin`]: a connection, or a receiver for one.
 pub(super) enum Begun {
-    Live(Connection),
-    Wait(oneshot::Receiver<Result<Connection, Failure>>),
+    Live(quinn::Connection),
+    Wait(oneshot::Receiver<Result<quinn::Connection, Failure>>),
 }
 
 /// Counters of incoming handshakes that led to no connection.
@@ -201,12 +201,12 @@ impl State {
 }
 
 /// Closes a connection with `code` and its usual text.
-pub(super) fn close(connection: &Connection, code: ErrorCode) {
+/// Closes a connection with `code` and another reason.
+pub(super) fn close(connection: &quinn::Connection, code: ErrorCode) {
     close_with(connection, code, code.text());
 }
 
-/// Closes a connection with `code` and another reason.
-pub(super) fn close_with(connection: &Connection, code: ErrorCode, reason: &str) {
+pub(super) fn close_with(connection: &quinn::Connection, code: ErrorCode, reason: &str) {
     connection.close(VarInt::from_u32(code.number()), reason.as_bytes());
 }
 

@@ -15,7 +15,7 @@
 use std::time::Duration;
 
 use polypeer_engine::peers::dial_error::DialError;
-use quinn::{Connection, ReadExactError, RecvStream, SendStream, WriteError};
+use quinn::{ReadExactError, RecvStream, SendStream, WriteError};
 
 use crate::transport::dial_error;
 
@@ -38,7 +38,7 @@ pub(super) enum Side {
 /// is called with the peer's tag, before the peer is told. On the other side it is called once the peer keeps the
 /// connection.
 pub(super) async fn settle(
-    connection: &Connection,
+    connection: &quinn::Connection,
     side: Side,
     decider: bool,
     tag: u64,
@@ -84,7 +84,7 @@ async fn write(send: &mut SendStream, bytes: &[u8]) -> Result<(), DialError> {
     })
 }
 
-async fn read(connection: &Connection, recv: &mut RecvStream, bytes: &mut [u8]) -> Result<(), DialError> {
+async fn read(connection: &quinn::Connection, recv: &mut RecvStream, bytes: &mut [u8]) -> Result<(), DialError> {
     let reason = match recv.read_exact(bytes).await {
         Ok(()) => return Ok(()),
         Err(ReadExactError::ReadError(quinn::ReadError::ConnectionLost(error))) => return Err(dial_error(error)),

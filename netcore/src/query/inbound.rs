@@ -19,7 +19,7 @@ use crate::limits::{
     ANSWER_TIME, QUERY_CONNECTIONS_IN, QUERY_CONNECTIONS_PER_HOST, QUERY_CONNECTIONS_PER_PRIVATE_HOST,
     QUERY_CONNECTIONS_PER_SUBNET, QUERY_IDLE, QUERY_LIFETIME, QUERY_STREAMS,
 };
-use crate::transport::{Link, Route};
+use crate::transport::{self, Route};
 use crate::wire::{Broken, Halves, Payloads, StreamKind};
 
 /// Why a connection is not let in.
@@ -99,10 +99,10 @@ impl Drop for Entered {
 }
 
 /// Serves a query connection to its end. Whoever calls this has checked that the peer is not blocked.
-pub(crate) async fn run(handlers: Arc<Handlers>, link: Link) {
+pub(crate) async fn run(handlers: Arc<Handlers>, connection: transport::Connection) {
     let queries = handlers.queries();
     let node = &queries.node;
-    let Link { node: peer, connection, path, .. } = link;
+    let transport::Connection { node: peer, quic: connection, path, .. } = connection;
     let from = match path.route() {
         Route::Direct(address) => Some(SocketAddr::new(address.ip().to_canonical(), address.port())),
         Route::Tunnel { .. } => None,

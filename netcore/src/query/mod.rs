@@ -24,7 +24,7 @@ use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::ids::{NodeId, Protocol};
 use polypeer_ipc_protocol::limits::MAX_PAYLOAD;
 
-use crate::link::{Link, Links};
+use crate::link::{Links, PeerLink};
 use crate::node::Node;
 use crate::wire::{Broken, Halves, StreamHeader, StreamKind};
 pub(crate) use handlers::{Handlers, Question};
@@ -145,7 +145,7 @@ impl Queries {
     }
 
     /// The link with a peer, once its first frames have come.
-    async fn ready_link(&self, peer: &NodeId) -> Option<Arc<Link>> {
+    async fn ready_link(&self, peer: &NodeId) -> Option<Arc<PeerLink>> {
         let link = self.links.standing(peer)?;
         link.ready().await.ok()?;
         Some(link)
@@ -155,7 +155,7 @@ impl Queries {
     /// and is dialed back only where a handshake has shown it to be.
     async fn on_link(
         self: &Arc<Self>,
-        link: &Link,
+        link: &PeerLink,
         addresses: &[SocketAddr],
         protocol: &Protocol,
         payload: &[u8],

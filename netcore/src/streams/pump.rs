@@ -12,7 +12,7 @@ use super::Direction;
 use crate::gateway::data::{DataConnection, DataReader, DataWriter, Input};
 use crate::gateway::launch::ActiveUse;
 use crate::limits::LINK_SEND_WINDOW;
-use crate::link::{Link, PeerStream};
+use crate::link::{PeerLink, PeerStream};
 use crate::node::Node;
 use crate::plugins::account::Account;
 use crate::wire::{Halves, code_of};
@@ -292,14 +292,14 @@ async fn write(send: &mut SendStream, chunk: &mut Bytes, allowed: u64) -> Result
 struct Window {
     flow: ReceiveWindow,
     account: Arc<Account>,
-    link: Arc<Link>,
+    link: Arc<PeerLink>,
     /// What was entered at the link: not the initial window where the node had no room for it, which is then part of
     /// what every link has.
     entered: u64,
 }
 
 impl Window {
-    fn new(account: Arc<Account>, link: Arc<Link>) -> Self {
+    fn new(account: Arc<Account>, link: Arc<PeerLink>) -> Self {
         account.window_opened(INITIAL_WINDOW);
         let entered = if link.widen(INITIAL_WINDOW) { INITIAL_WINDOW } else { 0 };
         Self { flow: ReceiveWindow::default(), account, link, entered }

@@ -28,9 +28,7 @@ use polypeer_engine::peers::dial_error::{ALPN, DialError};
 use polypeer_engine::socket_address::plain;
 use polypeer_ipc_protocol::error::ErrorCode;
 use polypeer_ipc_protocol::ids::NodeId;
-use quinn::{
-    ClientConfig, ConnectError, Connecting, Connection, ConnectionError, Endpoint, EndpointConfig, ServerConfig, VarInt,
-};
+use quinn::{ClientConfig, ConnectError, Connecting, ConnectionError, Endpoint, EndpointConfig, ServerConfig, VarInt};
 
 use crate::identity::Identity;
 pub use bind::{BindError, Choice};
@@ -47,11 +45,11 @@ use tls::Credentials;
 
 /// A connection whose other end proved to be `node`.
 #[derive(Debug, Clone)]
-pub struct Link {
+pub struct Connection {
     /// Who is at the other end.
     pub node: NodeId,
-    /// The connection.
-    pub connection: Connection,
+    /// QUIC's connection.
+    pub quic: quinn::Connection,
     /// Its path.
     pub path: PathHandle,
     /// What it is for.
@@ -179,16 +177,16 @@ impl Transport {
     /// One attempt to reach `node` at `address`. Whoever else answers learns nothing about this node.
     ///
     /// The handshake is done when this returns, on this side: the peer may still refuse.
-    pub async fn dial(&self, address: SocketAddr, node: NodeId) -> Result<Link, DialError> {
+    pub async fn dial(&self, address: SocketAddr, node: NodeId) -> Result<Connection, DialError> {
         self.attempt(address, Some(node)).await
     }
 
-    /// One attempt to reach whoever is at `address`; [`Link::node`] says who that is. It learns who this node is.
-    pub async fn dial_anybody(&self, address: SocketAddr) -> Result<Link, DialError> {
+    /// One attempt to reach whoever is at `address`; [`Connection::node`] says who that is. It learns who this node is.
+    pub async fn dial_anybody(&self, address: SocketAddr) -> Result<Connection, DialError> {
         self.attempt(address, None).await
     }
 
-    async fn attempt(&self, address: SocketAddr, node: Option<NodeId>) -> Result<Link, DialError> {
+    async fn attempt(&self, address: SocketAddr, node: Option<NodeId>) -> Result<Connection, DialError> {
         let direct = self.paths.route(address) == Some(Route::Direct(address));
         if direct && !self.reaches(address) {
             return Err(DialError::NoSocket);
@@ -200,14 +198,14 @@ impl Transport {
         match self.connect(config, address)?.await {
             Ok(connection) => {
                 let node = tls::node_of(&connection).expect("the handshake requires a key and checks its form");
-                Ok(self.link(connection, node, switches, Purpose::Peer, address))
+                Ok(self.connection(connection, node, switches, Purpose::Peer, address))
             }
             Err(error) => Err(who_answered(&other, error)),
         }
     }
 
     /// As [`Self::dial`], for a connection that only carries questions between netcores.
-    pub async fn dial_query(&self, address: SocketAddr, node: NodeId) -> Result<Connection, DialError> {
+    pub async fn dial_query(&self, address: SocketAddr, node: NodeId) -> Result<quinn::Connection, DialError> {
         if !self.reaches(address) {
             return Err(DialError::NoSocket);
         }
@@ -254,16 +252,16 @@ impl Transport {
         }
     }
 
-    fn link(
+    fn connection(
         &self,
-        connection: Connection,
+        connection: quinn::Connection,
         node: NodeId,
         switches: Arc<Switches>,
         purpose: Purpose,
         proved: SocketAddr,
-    ) -> Link {
+    ) -> Connection {
         let path = PathHandle::new(Arc::clone(&self.paths), connection.clone(), switches);
-        Link { node, connection, path, purpose, proved: plain(proved) }
+        Connection { node, quic: connection, path, purpose, proved: plain(proved) }
     }
 
     /// The next attempt of somebody to connect; `None` once the endpoint is closed.
@@ -272,7 +270,7 @@ impl Transport {
     }
 
     /// Does the handshake of an incoming connection.
-    pub async fn accept(&self, incoming: quinn::Incoming) -> Result<Link, DialError> {
+    pub async fn accept(&self, incoming: quinn::Incoming) -> Result<Connection, DialError> {
         let switches = Arc::new(Switches::new(Instant::now()));
         let mut server = self.server.clone();
         server.transport_config(Arc::new(config::transport(Arc::clone(&switches), self.idle)));
@@ -283,7 +281,7 @@ impl Transport {
             Some(alpn) if alpn == self.query_alpn => Purpose::Query,
             _ => Purpose::Peer,
         };
-        Ok(self.link(connection, node, switches, purpose, from))
+        Ok(self.connection(connection, node, switches, purpose, from))
     }
 
     /// Refuses new connections and ends all present ones with `code`; returns once the peers were told, or after `limit`.

@@ -53,7 +53,7 @@ async fn a_node_that_is_no_peer_is_asked_on_one_connection_that_is_let_go_when_u
         asking.spawn(async move { queries.ask(to, &[address], &protocol("future/1"), Vec::new(), deadline()).await });
     }
     let incoming = within("a connection", stranger.incoming()).await.expect("one");
-    let connection = stranger.accept(incoming).await.expect("handshake").connection;
+    let connection = stranger.accept(incoming).await.expect("handshake").quic;
     for _ in 0..16 {
         within("a question", refuse(&connection)).await;
     }
