@@ -17,8 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use crate::core::Core;
-use crate::gateway::requests::timeout_of;
-use crate::limits::{ADMIN_EVENTS, ADMIN_REQUESTS};
+use crate::limits::{ADMIN_EVENTS, ADMIN_REQUESTS, timeout_of};
 use crate::node::Phase;
 use crate::reach;
 

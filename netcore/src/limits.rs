@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use polypeer_engine::rate::Rate;
-use polypeer_ipc_protocol::limits::{CLAIM_TIMEOUT, FIRST_FRAME_TIMEOUT, RESTART_HOLD};
+use polypeer_ipc_protocol::limits::{CLAIM_TIMEOUT, DEFAULT_TIMEOUT, FIRST_FRAME_TIMEOUT, RESTART_HOLD};
 
 use polypeer_engine::link::credit::MAX_WINDOW;
 
@@ -138,4 +138,9 @@ impl Default for Timings {
             linger: Duration::from_secs(1),
         }
     }
+}
+
+/// The timeout that `timeout_ms` of a request means: 0 is the default.
+pub(crate) fn timeout_of(timeout_ms: u32) -> Duration {
+    if timeout_ms == 0 { DEFAULT_TIMEOUT } else { Duration::from_millis(timeout_ms.into()) }
 }

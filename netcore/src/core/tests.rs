@@ -10,8 +10,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::gateway::launch::Launch;
+use crate::gateway::launch::session::Session;
 use crate::gateway::requests::{self, Handled};
-use crate::gateway::session::Session;
 use crate::plugins::grants::Use;
 use polypeer_engine::dht::Key;
 use polypeer_engine::gateway::router::Route;

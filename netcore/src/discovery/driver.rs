@@ -5,18 +5,16 @@
 //! [`exchange`]: polypeer_engine::discovery::exchange
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use polypeer_engine::now::Now;
-use polypeer_engine::source::{Introduction, Source};
+use polypeer_engine::source::Source;
 use polypeer_ipc_protocol::ids::NodeId;
 use tokio::sync::broadcast;
 use tokio::task::JoinSet;
 
 use super::sources::Sources;
-use super::{Discovery, State, full, sources};
+use super::{Discovery, full, sources};
 use crate::clock;
 use crate::node::Phase;
 use crate::peers::{PeerEvent, Peers};
@@ -109,19 +107,11 @@ fn step(discovery: &Arc<Discovery>, asking: &mut Sources, asked: &mut JoinSet<(S
 fn up(discovery: &Discovery, peer: NodeId) {
     let Some((source, address)) = discovery.node.peers().ok().and_then(|peers| peers.provenance(&peer)) else { return };
     let (mut state, now) = (discovery.state(), clock::now());
-    let introduction = introduction(&state, now, source, address);
+    let introduction = state.introduction(now, source, address);
     state.check.connected(now, peer, address.ip(), introduction);
     state.exchange.seen(now, &peer, true);
     // Somebody new to ask.
     state.schedule.hasten(now, Source::Exchange);
-}
-
-/// How `source` introduced the node at `address`. A listed address without a node id is as unverified as any seed.
-pub(super) fn introduction(state: &State, now: Now, source: Source, address: SocketAddr) -> Introduction {
-    match source.introduction() {
-        Introduction::Trusted if source == Source::List && state.seeds.is_one(now, address) => Introduction::Seed,
-        introduction => introduction,
-    }
 }
 
 fn down(discovery: &Discovery, peer: &NodeId) {

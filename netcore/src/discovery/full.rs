@@ -10,7 +10,6 @@ use polypeer_engine::discovery::exchange::{Exchange, MAX_RECORDS};
 use polypeer_engine::source::Source;
 use polypeer_ipc_protocol::ids::NodeId;
 
-use super::driver::introduction;
 use super::{Discovery, EXCHANGE, sources};
 use crate::clock;
 
@@ -37,7 +36,7 @@ pub(super) fn refused(
     if !state.exchange.may_ask_full(now, &full, is_hungry) {
         return None;
     }
-    let introduction = introduction(&state, now, source, address);
+    let introduction = state.introduction(now, source, address);
     state.check.asked(now, full, address.ip(), introduction);
     drop(state);
     discovery.node.counters.full_nodes_asked.count();

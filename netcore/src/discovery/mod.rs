@@ -33,7 +33,7 @@ use polypeer_engine::discovery::exchange::{Exchange, Refusal};
 use polypeer_engine::discovery::schedule::{Schedule, ScheduleConfig, SourceReport, SourceState};
 use polypeer_engine::now::Now;
 use polypeer_engine::peers::score::ScoreEvent;
-use polypeer_engine::source::Source;
+use polypeer_engine::source::{Introduction, Source};
 use polypeer_ipc_protocol::admin::SourceStatus;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::ids::NodeId;
@@ -67,6 +67,16 @@ struct State {
     exchange: Exchange,
     check: CrossCheck,
     seeds: Seeds,
+}
+
+impl State {
+    /// How `source` introduced the node at `address`. A listed address without a node id is as unverified as any seed.
+    fn introduction(&self, now: Now, source: Source, address: SocketAddr) -> Introduction {
+        match source.introduction() {
+            Introduction::Trusted if source == Source::List && self.seeds.is_one(now, address) => Introduction::Seed,
+            introduction => introduction,
+        }
+    }
 }
 
 /// Addresses dialed of late without knowing who is there.

@@ -5,20 +5,20 @@ use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
-use polypeer_ipc_protocol::gateway::{self, Origin};
-use polypeer_ipc_protocol::ids::{Protocol, Secret};
+use polypeer_ipc_protocol::gateway;
+use polypeer_ipc_protocol::ids::Secret;
 use polypeer_ipc_protocol::session::server::{ServerEvent, ServerSession};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::data::{DataConnection, DataReader, DataWriter};
 use super::launch::Launch;
-use super::requests::{no_such_stream, timeout_of};
+use super::launch::session::no_such_stream;
+use super::opening::{Connection, Opening};
 use super::socket::{self, Listener, ReadHalf, WriteHalf};
 use super::{Hub, StreamOpener, control};
-use crate::limits::{DATA_CONNECTIONS, MAX_OPENING};
+use crate::limits::{DATA_CONNECTIONS, MAX_OPENING, timeout_of};
 use crate::node::Phase;
 
 /// Accepts connections once the node is open, until the launch is over or the node stops.
@@ -54,40 +54,6 @@ async fn next(listener: &Listener, launch: &Launch) -> ((ReadHalf, WriteHalf), O
                 tokio::time::sleep(std::time::Duration::from_millis(100)).await;
             }
         }
-    }
-}
-
-/// A connection whose first frame was read.
-#[derive(Debug)]
-pub(crate) struct Connection {
-    pub(crate) reader: ReadHalf,
-    pub(crate) writer: WriteHalf,
-    pub(crate) buffer: BytesMut,
-    pub(crate) server: ServerSession,
-    pub(crate) out: Vec<u8>,
-}
-
-impl Connection {
-    /// Sends what is in `out` and closes, within the time a closing connection gets. What still comes is read first: a
-    /// socket closed over unread bytes would make the plugin's next read or write fail before it has seen the reason.
-    pub(crate) async fn close(self, hub: &Hub) {
-        let Self { mut reader, mut writer, mut buffer, out, .. } = self;
-        let closing = async {
-            writer.write_all(&out).await?;
-            writer.shutdown().await?;
-            buffer.clear();
-            while reader.read_buf(&mut buffer).await? > 0 {
-                buffer.clear();
-            }
-            Ok::<_, std::io::Error>(())
-        };
-        let _ = timeout(hub.node.timings.linger, closing).await;
-    }
-
-    /// Refuses what the first frame asked for.
-    pub(crate) async fn refuse(mut self, hub: &Hub, failure: Failure) {
-        self.server.refuse(failure, &mut self.out);
-        self.close(hub).await;
     }
 }
 
@@ -156,30 +122,6 @@ async fn first(connection: &mut Connection) -> Option<ServerEvent> {
     }
 }
 
-/// A data connection that waits for its answer.
-#[derive(Debug)]
-pub(crate) struct Opening {
-    pub(crate) data: DataConnection,
-    server: ServerSession,
-    out: Vec<u8>,
-}
-
-impl Opening {
-    /// It is open; the answer goes out with the first bytes written.
-    pub(crate) fn opened(mut self, origin: Origin, protocol: Protocol) -> DataConnection {
-        self.server.opened(origin, protocol, &mut self.out);
-        self.data.writer.push_reply(&self.out);
-        self.data
-    }
-
-    /// It is not.
-    pub(crate) async fn refuse(mut self, hub: &Hub, failure: Failure) {
-        self.server.refuse(failure, &mut self.out);
-        self.data.writer.push_reply(&self.out);
-        let _ = timeout(hub.node.timings.linger, self.data.writer.flush()).await;
-    }
-}
-
 /// Checks the session secret and the number of data connections; refuses if one is wrong.
 async fn opening(hub: &Hub, launch: &Launch, connection: Connection, secret: &Secret) -> Option<Opening> {
     if !launch.session().is_some_and(|session| session.secret.matches(secret)) {
@@ -200,9 +142,7 @@ async fn opening(hub: &Hub, launch: &Launch, connection: Connection, secret: &Se
         connection.refuse(hub, failure).await;
         return None;
     };
-    let Connection { reader, writer, buffer, server, out } = connection;
-    let data = DataConnection { reader: DataReader::new(reader, buffer), writer: DataWriter::new(writer), permit };
-    Some(Opening { data, server, out })
+    Some(connection.into_opening(permit))
 }
 
 /// Hands a connection to the task that waits for the plugin to claim its stream.

@@ -15,10 +15,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-use super::accept::Connection;
 use super::launch::Launch;
+use super::launch::session::Session;
+use super::opening::Connection;
 use super::requests::{self, Handled};
-use super::session::Session;
 use super::{Hub, StreamOpener, provided_names};
 use crate::limits::{EVENT_BACKLOG, RESPONSE_BACKLOG};
 
@@ -89,7 +89,6 @@ fn begin(
 fn retire(hub: &Arc<Hub>, session: &Session) {
     hub.router().handle_session_ended(session.id, std::time::Instant::now());
     session.ended();
-    session.topics.end();
     hub.gossip.session_ended(session.id);
     hub.datagrams.handle_session_ended(session.id);
     provided_names::handle_session_ended(hub, session.id);

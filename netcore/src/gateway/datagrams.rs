@@ -12,7 +12,7 @@ use polypeer_ipc_protocol::limits::MAX_LISTENERS;
 
 use super::Hub;
 use super::launch::ActiveUse;
-use super::session::Session;
+use super::launch::session::Session;
 use crate::limits::DATAGRAM_BACKLOG;
 #[cfg(doc)]
 use crate::link::Links;

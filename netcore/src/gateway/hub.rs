@@ -17,12 +17,12 @@ use tokio::task::JoinSet;
 
 use super::accept;
 use super::datagrams::Receivers;
+use super::launch::session::Session;
 use super::launch::{ActiveUse, Launch};
 use super::network::Watched;
 use super::provided_names::ProvidedNames;
 use super::record_quota::RecordQuota;
 use super::records::Sequences;
-use super::session::Session;
 use super::{StreamOpener, socket};
 use crate::dht::DhtHandle;
 use crate::gossip::driver::GossipHandle;

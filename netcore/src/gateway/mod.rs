@@ -10,22 +10,22 @@
 //! ```
 //!
 //! What plugins open is handed to [`StreamOpener`], which [`crate::streams`] is; what is opened to them comes from there, by
-//! [`session`]. One owner for each piece of state: a session's connection belongs to its task (`control`), a stream's two
+//! [`launch::session`]. One owner for each piece of state: a session's connection belongs to its task (`control`), a stream's two
 //! ends to theirs (`crate::streams`); `launch` and `router` are behind locks held for a few lines.
 
-pub(crate) mod accept;
+mod accept;
 mod control;
 pub(crate) mod data;
 pub(crate) mod datagrams;
 mod hub;
 pub mod launch;
 pub(crate) mod network;
+pub(crate) mod opening;
 mod outbox;
 mod provided_names;
 mod record_quota;
 mod records;
 pub(crate) mod requests;
-pub mod session;
 pub mod socket;
 mod topics;
 
@@ -37,10 +37,10 @@ use polypeer_ipc_protocol::error::Failure;
 use polypeer_ipc_protocol::gateway::{Payload, Target};
 use polypeer_ipc_protocol::ids::Protocol;
 
-use accept::Opening;
 pub use hub::Hub;
 use hub::Listening;
 use launch::Launch;
+use opening::Opening;
 
 /// Does what plugins open: each future runs in the task of the connection or request that asked for it.
 pub(crate) trait StreamOpener: Send + Sync {

@@ -13,7 +13,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::Hub;
 use super::launch::ActiveUse;
-use super::session::Session;
+use super::launch::session::Session;
 use crate::transport::Route;
 
 /// How often the network is looked at: soon enough for a plugin that adapts to it, and a few microseconds of work.

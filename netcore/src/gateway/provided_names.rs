@@ -10,7 +10,7 @@ use polypeer_ipc_protocol::limits::MAX_PROVIDED;
 
 use super::Hub;
 use super::launch::ActiveUse;
-use super::session::Session;
+use super::launch::session::Session;
 
 type Names = BTreeMap<Name, BTreeMap<u64, Provider>>;
 

@@ -14,10 +14,10 @@ use polypeer_ipc_protocol::limits::{MAX_PROVIDERS, MAX_RECORD_LIFETIME};
 use polypeer_ipc_protocol::record::{Signature, SignedRecord};
 use polypeer_ipc_protocol::ticket::Ticket;
 
-use super::requests::timeout_of;
-use super::session::Session;
+use super::launch::session::Session;
 use super::{Hub, provided_names};
 use crate::clock;
+use crate::limits::timeout_of;
 use crate::plugins::grants::Use;
 
 /// Names whose last sequence number is remembered; for others the clock is enough, unless it was set back.

@@ -2,30 +2,24 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use polypeer_ipc_protocol::admin::AdminEvent;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::gateway::{CallMode, NodeInfo, Request, Response, Scope};
 use polypeer_ipc_protocol::ids::Protocol;
-use polypeer_ipc_protocol::limits::{DEFAULT_TIMEOUT, MAX_LISTENERS};
+use polypeer_ipc_protocol::limits::MAX_LISTENERS;
 use polypeer_ipc_protocol::ticket::Ticket;
 
+use super::launch::session::{Session, no_such_stream};
 use super::records::RecordRequests;
-use super::session::Session;
 use super::{Hub, Listening, StreamOpener, datagrams, topics};
-use crate::limits::MAX_PEERS_LISTED;
+use crate::limits::{MAX_PEERS_LISTED, timeout_of};
 use crate::plugins::grants::Use;
 
 /// A request that is answered, or work that ends in its answer.
 pub(crate) enum Handled {
     Now(Response),
     Later(Pin<Box<dyn Future<Output = Response> + Send>>),
-}
-
-/// What `timeout_ms` means.
-pub(crate) fn timeout_of(timeout_ms: u32) -> Duration {
-    if timeout_ms == 0 { DEFAULT_TIMEOUT } else { Duration::from_millis(timeout_ms.into()) }
 }
 
 /// Does what a plugin asks for.
@@ -97,14 +91,6 @@ fn done(result: Result<(), Failure>) -> Response {
         Ok(()) => Response::Done,
         Err(failure) => Response::Failed(failure),
     }
-}
-
-/// Why a claim or a refusal comes to nothing.
-pub(super) fn no_such_stream(stream: u64) -> Failure {
-    Failure::new(
-        ErrorCode::NoSuchStream,
-        format!("stream {stream} does not wait to be claimed: it is gone, claimed already, or was never announced"),
-    )
 }
 
 fn listen(

@@ -10,22 +10,11 @@ use polypeer_ipc_protocol::gateway::{CallMode, Origin, Payload, Scope};
 use polypeer_ipc_protocol::ids::Protocol;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::call;
+use super::{Claimed, call_over_stream};
 use crate::gateway::Hub;
-use crate::gateway::accept::Opening;
-use crate::gateway::launch::ActiveUse;
-use crate::gateway::session::{NotTaken, Session};
+use crate::gateway::launch::session::{NotTaken, Session};
 use crate::plugins::account::Account;
 use crate::plugins::grants::Use;
-
-/// A stream the serving plugin has claimed.
-#[derive(Debug)]
-pub(crate) struct Claimed {
-    /// The connection it claimed it with, which waits for its answer.
-    pub(crate) opening: Box<Opening>,
-    /// What it does, on its side.
-    pub(crate) active: ActiveUse,
-}
 
 /// Waits until the plugin that serves `protocol` has claimed a stream from `origin`. Fails with `protocol not served`,
 /// `not granted`, `peer not allowed`, `too many streams`, `busy`, `timed out`, or as the plugin turns it down.
@@ -88,7 +77,7 @@ pub(crate) async fn call(
         match mode {
             CallMode::Streams => {
                 if let Some(claimed) = announce(hub, &session, origin, protocol, deadline).await? {
-                    let reply = call::over_stream(claimed, origin, protocol, payload).await?;
+                    let reply = call_over_stream::call(claimed, origin, protocol, payload).await?;
                     return Ok((reply, Arc::clone(&session.launch.account)));
                 }
             }

@@ -6,8 +6,8 @@ use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::gateway::{Origin, Payload};
 use polypeer_ipc_protocol::ids::Protocol;
 
-use super::deliver::{self, Claimed};
 use super::pump::pump;
+use super::{Claimed, deliver};
 use crate::gateway::Hub;
 use crate::link::{InUse, PeerStream};
 use crate::plugins::grants::told_to_peer;

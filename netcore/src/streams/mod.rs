@@ -9,6 +9,7 @@
 //! ```
 
 mod call;
+mod call_over_stream;
 mod deliver;
 mod incoming;
 mod open;
@@ -24,8 +25,8 @@ use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::gateway::{Payload, Target};
 use polypeer_ipc_protocol::ids::{NodeId, Protocol};
 
-use crate::gateway::accept::Opening;
-use crate::gateway::launch::Launch;
+use crate::gateway::launch::{ActiveUse, Launch};
+use crate::gateway::opening::Opening;
 use crate::gateway::{Hub, StreamOpener};
 use crate::link::{InUse, PeerStream};
 use crate::plugins::grants::Use;
@@ -75,6 +76,15 @@ impl StreamOpener for Streams {
         let hub = Arc::clone(&self.hub);
         Box::pin(async move { call::call(&hub, &launch, target, protocol, payload, timeout).await })
     }
+}
+
+/// A stream the serving plugin has claimed.
+#[derive(Debug)]
+struct Claimed {
+    /// The connection it claimed it with, which waits for its answer.
+    opening: Box<Opening>,
+    /// What it does, on its side.
+    active: ActiveUse,
 }
 
 /// One direction of a stream, as netcore has passed it on.

@@ -8,12 +8,12 @@ use polypeer_ipc_protocol::gateway::{Origin, Target};
 use polypeer_ipc_protocol::ids::Protocol;
 use tokio::time::timeout;
 
-use super::deliver::{self, Claimed};
+use super::deliver;
 use super::pump::pump;
-use super::{Destination, splice, timed_out};
+use super::{Claimed, Destination, splice, timed_out};
 use crate::gateway::Hub;
-use crate::gateway::accept::Opening;
 use crate::gateway::launch::{ActiveUse, Launch};
+use crate::gateway::opening::Opening;
 use crate::link::PeerStream;
 
 enum Far {

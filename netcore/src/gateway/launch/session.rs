@@ -1,5 +1,5 @@
 //! A control session, as the rest of netcore sees it: where events for the plugin go, and what waits for its answer.
-//! The task that reads and writes is in [`super::control`].
+//! The task that reads and writes is in `gateway::control`.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,10 +11,11 @@ use polypeer_ipc_protocol::ids::{Protocol, Secret};
 use polypeer_ipc_protocol::limits::MAX_UNCLAIMED;
 use tokio::sync::{oneshot, watch};
 
-use super::accept::Opening;
-use super::launch::{ActiveUse, Launch};
-use super::outbox::{NoRoom, Outbox};
-use super::topics::Topics;
+use super::ActiveUse;
+use super::Launch;
+use super::subscriptions::Subscriptions;
+use crate::gateway::opening::Opening;
+use crate::gateway::outbox::{NoRoom, Outbox};
 
 /// What a plugin does with an announced stream: the connection it claims it with, or why not.
 pub(crate) type Claim = Result<Box<Opening>, Failure>;
@@ -33,27 +34,27 @@ pub struct Session {
     /// Events for the plugin.
     pub(crate) outbox: Outbox,
     /// Set while the plugin is told of peers.
-    pub(super) peers_watch: Watch,
+    pub(in crate::gateway) peers_watch: Watch,
     /// Set while the plugin is told of the network.
-    pub(super) network_watch: Watch,
+    pub(in crate::gateway) network_watch: Watch,
     /// What it is subscribed to.
-    pub(crate) topics: Topics,
+    pub(crate) subscriptions: Subscriptions,
     waiting: Mutex<Waiting>,
     end: watch::Sender<Option<Failure>>,
 }
 
 /// What a plugin watches, while it does.
 #[derive(Debug, Default)]
-pub(super) struct Watch(Mutex<Option<ActiveUse>>);
+pub(in crate::gateway) struct Watch(Mutex<Option<ActiveUse>>);
 
 impl Watch {
     /// Begins, or ends. What was watched before ends.
-    pub(super) fn set(&self, active: Option<ActiveUse>) {
+    pub(in crate::gateway) fn set(&self, active: Option<ActiveUse>) {
         let before = std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), active);
         drop(before);
     }
 
-    pub(super) fn is_set(&self) -> bool {
+    pub(in crate::gateway) fn is_set(&self) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 }
@@ -86,7 +87,7 @@ impl Session {
             outbox: Outbox::default(),
             peers_watch: Watch::default(),
             network_watch: Watch::default(),
-            topics: Topics::default(),
+            subscriptions: Subscriptions::default(),
             waiting: Mutex::default(),
             end: watch::Sender::new(None),
         }
@@ -198,6 +199,7 @@ impl Session {
         waiting.streams.clear();
         waiting.calls = Calls::default();
         drop(waiting);
+        self.subscriptions.end();
         self.peers_watch.set(None);
         self.network_watch.set(None);
     }
@@ -250,4 +252,12 @@ impl Drop for Announced {
             Kind::Stream | Kind::Call => {}
         }
     }
+}
+
+/// Why a claim or a refusal comes to nothing.
+pub(in crate::gateway) fn no_such_stream(stream: u64) -> Failure {
+    Failure::new(
+        ErrorCode::NoSuchStream,
+        format!("stream {stream} does not wait to be claimed: it is gone, claimed already, or was never announced"),
+    )
 }

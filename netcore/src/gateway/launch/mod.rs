@@ -1,5 +1,8 @@
 //! One launch of a plugin: its token, its grants, the newest session, and everything it does that grants cover. Made and
-//! ended by the admin session; its sockets' tasks are in [`super::accept`].
+//! ended by the admin session; its sockets' tasks are in `gateway::accept`.
+
+pub mod session;
+pub(super) mod subscriptions;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,11 +13,11 @@ use polypeer_ipc_protocol::gateway::{Grants, Origin};
 use polypeer_ipc_protocol::ids::{PluginId, Secret};
 use tokio::sync::{Semaphore, watch};
 
-use super::session::Session;
 use crate::counters::Counters;
 use crate::limits::{DATA_CONNECTIONS, OPENING_CONNECTIONS};
 use crate::plugins::account::{Account, Slot, WithPeer};
 use crate::plugins::grants::Use;
+use session::Session;
 
 /// One launch of a plugin.
 #[derive(Debug)]

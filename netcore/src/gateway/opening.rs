@@ -1,0 +1,80 @@
+//! Gateway connections from their first frame to its answer: what [`super::accept`] reads, `control` and
+//! [`crate::streams`] answer.
+
+use bytes::BytesMut;
+use polypeer_ipc_protocol::error::Failure;
+use polypeer_ipc_protocol::gateway::Origin;
+use polypeer_ipc_protocol::ids::Protocol;
+use polypeer_ipc_protocol::session::server::ServerSession;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
+
+use super::Hub;
+use super::data::{DataConnection, DataReader, DataWriter};
+use super::socket::{ReadHalf, WriteHalf};
+
+/// A connection whose first frame was read.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) reader: ReadHalf,
+    pub(crate) writer: WriteHalf,
+    pub(crate) buffer: BytesMut,
+    pub(crate) server: ServerSession,
+    pub(crate) out: Vec<u8>,
+}
+
+impl Connection {
+    /// Sends what is in `out` and closes, within the time a closing connection gets. What still comes is read first: a
+    /// socket closed over unread bytes would make the plugin's next read or write fail before it has seen the reason.
+    pub(crate) async fn close(self, hub: &Hub) {
+        let Self { mut reader, mut writer, mut buffer, out, .. } = self;
+        let closing = async {
+            writer.write_all(&out).await?;
+            writer.shutdown().await?;
+            buffer.clear();
+            while reader.read_buf(&mut buffer).await? > 0 {
+                buffer.clear();
+            }
+            Ok::<_, std::io::Error>(())
+        };
+        let _ = timeout(hub.node.timings.linger, closing).await;
+    }
+
+    /// A data connection, of which the opening waits for its answer. It gives `permit` back when it is closed.
+    pub(super) fn into_opening(self, permit: OwnedSemaphorePermit) -> Opening {
+        let Self { reader, writer, buffer, server, out } = self;
+        let data = DataConnection { reader: DataReader::new(reader, buffer), writer: DataWriter::new(writer), permit };
+        Opening { data, server, out }
+    }
+
+    /// Refuses what the first frame asked for.
+    pub(crate) async fn refuse(mut self, hub: &Hub, failure: Failure) {
+        self.server.refuse(failure, &mut self.out);
+        self.close(hub).await;
+    }
+}
+
+/// A data connection that waits for its answer.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    pub(crate) data: DataConnection,
+    server: ServerSession,
+    out: Vec<u8>,
+}
+
+impl Opening {
+    /// It is open; the answer goes out with the first bytes written.
+    pub(crate) fn opened(mut self, origin: Origin, protocol: Protocol) -> DataConnection {
+        self.server.opened(origin, protocol, &mut self.out);
+        self.data.writer.push_reply(&self.out);
+        self.data
+    }
+
+    /// It is not.
+    pub(crate) async fn refuse(mut self, hub: &Hub, failure: Failure) {
+        self.server.refuse(failure, &mut self.out);
+        self.data.writer.push_reply(&self.out);
+        let _ = timeout(hub.node.timings.linger, self.data.writer.flush()).await;
+    }
+}
