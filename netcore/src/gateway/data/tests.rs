@@ -6,7 +6,7 @@ use super::*;
 use tokio::net::UnixStream as Stream;
 
 fn halves() -> (DataReader, DataWriter) {
-    let (near, far) = Stream::pair().unwrap();
+    let (near, far) = Stream::pair().expect("a pair of sockets");
     let (reader, _) = near.into_split();
     let (kept, writer) = far.into_split();
     std::mem::forget(kept); // both ends stay open
@@ -77,12 +77,12 @@ async fn codes_of_polypeer_are_not_a_plugins_to_send() {
 
 #[tokio::test]
 async fn broken_frames_and_the_end_of_the_connection_are_told_apart() {
-    let (near, mut far) = Stream::pair().unwrap();
+    let (near, mut far) = Stream::pair().expect("a pair of sockets");
     let (half, _kept) = near.into_split();
     let mut reader = DataReader::new(half, BytesMut::from(&[1, 0, 0, 0, b'x', 0, 0, 0, 9][..]));
     assert!(matches!(reader.next().await, Input::Data(bytes) if bytes == b"x"[..]));
     assert!(matches!(reader.next().await, Input::Malformed(_)));
-    let (near, _) = Stream::pair().unwrap();
+    let (near, _) = Stream::pair().expect("a pair of sockets");
     let mut reader = DataReader::new(near.into_split().0, BytesMut::new());
     assert!(matches!(reader.next().await, Input::Closed));
     drop(reader);

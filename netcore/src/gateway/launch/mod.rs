@@ -56,13 +56,16 @@ struct Held {
     on_change: Option<OnChange>,
 }
 
+/// Told of the grants before and those from now on.
+type OnRegrant = Arc<dyn Fn(&Grants, &Grants) + Send + Sync>;
+
 /// What a holder does when the grants change.
 #[derive(Clone)]
 enum OnChange {
     /// They do not cover the use any more.
     Revoked(Arc<dyn Fn() + Send + Sync>),
     /// They are others now: those before, those from now on.
-    Regranted(Arc<dyn Fn(&Grants, &Grants) + Send + Sync>),
+    Regranted(OnRegrant),
 }
 
 impl std::fmt::Debug for OnChange {
