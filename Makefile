@@ -14,7 +14,7 @@ VENV := .venv/bin
 
 .PHONY: help
 help: ## Lists the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: setup
 setup: ## Checks and fetches all that the other targets need (they call it themselves)
@@ -52,6 +52,14 @@ generate: ## Writes what the SDKs, the specification and the vectors repeat of t
 	@scripts/setup build
 	@cargo run --quiet --locked -p polypeer-codegen
 	@POLYPEER_BLESS=1 cargo test --quiet --locked -p polypeer-supervisor --lib manifest::reference >/dev/null
+
+.PHONY: check-windows
+check-windows: ## Compiles for Windows and runs a conversation under Wine (Debian; many minutes)
+	@scripts/check-windows
+
+.PHONY: check-macos
+check-macos: ## Type-checks for macOS (Debian; many minutes)
+	@scripts/check-macos
 
 .PHONY: clean
 clean: ## Removes what the other targets made

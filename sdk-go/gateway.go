@@ -34,7 +34,7 @@ func gatewayFromEnvironment() (gateway, error) {
 
 // connect makes one connection to the gateway.
 func (g gateway) connect(ctx context.Context) (net.Conn, error) {
-	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", g.path)
+	conn, err := dialSocket(ctx, g.path)
 	if err != nil {
 		return nil, fmt.Errorf("cannot connect to the gateway of Polypeer: %w", err)
 	}
