@@ -7,7 +7,7 @@ use std::process::Stdio;
 use polypeer_ipc_protocol::transport::admin::{AdminChannel, Handover};
 use tokio::process::{Child, Command};
 
-pub fn start(home: &Path) -> (AdminChannel, Child) {
+pub(crate) fn start(home: &Path) -> (AdminChannel, Child) {
     let (channel, far) = AdminChannel::pair().expect("a pair");
     // The shell moves the socket from its standard input to descriptor 3.
     let child = Command::new("sh")
@@ -21,7 +21,7 @@ pub fn start(home: &Path) -> (AdminChannel, Child) {
     (channel, child)
 }
 
-pub fn gateway(folder: &Path, launch: u64) -> (PathBuf, Handover) {
+pub(crate) fn gateway(folder: &Path, launch: u64) -> (PathBuf, Handover) {
     let address = folder.join(format!("{launch}.sock"));
     let listener = UnixListener::bind(&address).expect("a socket");
     (address, listener.into())

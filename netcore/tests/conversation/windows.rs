@@ -6,7 +6,7 @@ use std::process::Stdio;
 use polypeer_ipc_protocol::transport::admin::{AdminChannel, Handover};
 use tokio::process::{Child, Command};
 
-pub fn start(home: &Path) -> (AdminChannel, Child) {
+pub(crate) fn start(home: &Path) -> (AdminChannel, Child) {
     let (channel, far) = AdminChannel::pair().expect("a pair");
     let child = Command::new(env!("CARGO_BIN_EXE_polypeer-netcore"))
         .arg("--home")
@@ -20,7 +20,7 @@ pub fn start(home: &Path) -> (AdminChannel, Child) {
     (channel, child)
 }
 
-pub fn gateway(folder: &Path, launch: u64) -> (PathBuf, Handover) {
+pub(crate) fn gateway(folder: &Path, launch: u64) -> (PathBuf, Handover) {
     let folder = folder.file_name().expect("a name drawn at random").to_string_lossy();
     let name = PathBuf::from(format!(r"\\.\pipe\polypeer-test-{folder}-{launch}"));
     (name.clone(), name)
