@@ -263,7 +263,6 @@ impl Shared {
 
     /// Closes a connection that another one has replaced; the peer has lost it already.
     fn drop_replaced(&self, node: &NodeId, replaced: Option<Live>) {
-    /// Waits for the end of a connection and reports it.
         let Some(Live { connection, .. }) = replaced else { return };
         self.count(node, &connection.quic);
         close(&connection.quic, ErrorCode::Superseded);
@@ -271,6 +270,7 @@ impl Shared {
         self.events.send(PeerEvent::Down(*node, failure)).ok();
     }
 
+    /// Waits for the end of a connection and reports it.
     async fn watch(self: Arc<Self>, connection: Connection, number: u64, watching: Option<Watching>) {
         let reason = connection.quic.closed().await;
         drop(watching);
