@@ -6,6 +6,9 @@
 //!        ├──► src/main.rs           the same by hand: one target, a longer run, the input of a crash
 //!        └──► libfuzzer/            a workspace of its own: libFuzzer's coverage-guided search (CONTRIBUTING.md)
 //! ```
+//!
+//! [`decoders`] and [`machines`] hold the targets, [`samples`] their seed inputs; [`choices`] reads an input as operations,
+//! with the [`keys`] of its nodes, and [`run`] mutates inputs.
 
 #![allow(clippy::panic, reason = "a target fails by panicking")]
 

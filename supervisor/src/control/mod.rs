@@ -3,7 +3,8 @@
 //! follow, one at a time. Each is answered by one [`Answer`], except logs, which are lines until [`Answer::Done`].
 //!
 //! [`server`] runs in the daemon, [`client`] in every other command. Both are of the same binary, so the messages may
-//! change with every version; [`VERSION`] tells a command that the daemon was started from another one.
+//! change with every version; [`VERSION`] tells a command that the daemon was started from another one. [`caller`] refuses
+//! callers that the supervisor started.
 
 pub mod caller;
 pub mod client;
