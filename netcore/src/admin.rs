@@ -1,6 +1,6 @@
-//! The admin session: what the supervisor asks, done one after the other where order matters (launches, grants, start)
-//! and side by side where something is waited for. The only way into netcore that is trusted, and its life line: netcore
-//! exits when the session ends.
+//! Netcore's end of the admin session: requests of the supervisor, in sequence where order matters (settings, launches,
+//! grants, start) and concurrently where they wait. The supervisor is the only party that netcore trusts; netcore exits
+//! when the session ends.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,25 +24,25 @@ use crate::reach;
 /// Why the admin session failed.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
-    /// The session cannot be read or written any more.
+    /// Reading or writing the session failed.
     #[error("admin session failed")]
     Transport(#[from] TransportError),
-    /// Thousands of answers wait.
+    /// The queue of frames to the supervisor is full.
     #[error("the supervisor does not read the admin session")]
     NotRead,
-    /// The first request was another.
+    /// The first request is not `Configure`.
     #[error("the admin session does not begin with the settings")]
     NotConfigured,
 }
 
-/// What a command leads to.
+/// How a command ends.
 enum Outcome {
     Answer(AdminResponse),
-    /// Answer, then exit.
+    /// Respond, then exit.
     Last(AdminResponse),
 }
 
-/// Reads the first request of the session: its id, and the settings. Nothing when the session has ended already.
+/// Reads the first request of the session, `Configure`: its id and the settings. `None` if the session has ended.
 pub(crate) async fn settings(channel: &mut AdminChannel) -> Result<Option<(u64, NetSettings)>, AdminError> {
     match channel.recv::<AdminCommand>().await {
         Ok(Some((AdminCommand { id, request: AdminRequest::Configure(settings) }, _))) => Ok(Some((id, *settings))),
@@ -52,13 +52,13 @@ pub(crate) async fn settings(channel: &mut AdminChannel) -> Result<Option<(u64, 
     }
 }
 
-/// Answers that one.
+/// Responds to `Configure`.
 pub(crate) async fn configured(channel: &mut AdminChannel, id: u64) -> Result<(), AdminError> {
     let response = AdminFrame::Response { id, response: AdminResponse::Done };
     channel.send(&response, None).await.or_else(ended)
 }
 
-/// Serves the admin session until it ends or asks for the end.
+/// Serves the admin session until it ends or `Shutdown` was handled.
 pub(crate) async fn run(
     core: Arc<Core>,
     channel: AdminChannel,
@@ -99,7 +99,8 @@ pub(crate) async fn run(
     }
 }
 
-/// A supervisor that is gone has ended the session, however that shows; anything else is a bug of one side.
+/// Whether an error only means that the supervisor has gone, which ends the session; any other one is a bug of one
+/// side.
 fn ended(error: TransportError) -> Result<(), AdminError> {
     match error {
         TransportError::Io(_) | TransportError::Cut => Ok(()),
@@ -250,7 +251,7 @@ async fn ping(core: &Core, ticket: &Ticket, limit: Duration) -> Result<AdminResp
     Ok(AdminResponse::Pong { node: ticket.node, rtt_us: rtt.as_micros() as u64 })
 }
 
-/// Nothing new from here on; what runs may end within `grace`, then it is reset, then peers are told.
+/// Refuses new work, gives streams `grace` to end, resets the rest, then closes the links.
 async fn shut_down(core: &Core, grace: Duration) {
     let Core { node, hub, peers, .. } = core;
     node.enter(Phase::Stopping);

@@ -1,5 +1,6 @@
 //! Seeds in the domain name system: names whose A and AAAA records are addresses of nodes, and whose TXT records may be
-//! tickets. Answers are not authenticated, so what they name is unverified ([`polypeer_engine::discovery::crosscheck`]).
+//! tickets. Answers are not authenticated, so what they name is unverified
+//! ([`polypeer_engine::discovery::crosscheck`]).
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -16,29 +17,27 @@ use polypeer_ipc_protocol::settings::DEFAULT_PORT;
 use polypeer_ipc_protocol::ticket::Ticket;
 use tokio::task::JoinSet;
 
-/// Addresses taken of one name: what fits in a response of 4 KiB.
+/// Most addresses used of one name: what fits in a response of 4 KiB.
 const MAX_ADDRESSES: usize = 64;
-/// Tickets taken of one name.
+/// Most tickets used of one name.
 const MAX_TICKETS: usize = 16;
-/// For one try with one server.
+/// Timeout of one query to one server.
 const TIMEOUT: Duration = Duration::from_secs(3);
-/// Tries beyond the first.
+/// Retries of a query.
 const ATTEMPTS: usize = 1;
-/// For all of one name.
+/// Time limit for all queries of one name.
 const LIMIT: Duration = Duration::from_secs(12);
 
-/// What all names led to.
+/// The records of all names.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Found {
-    /// Where nodes may be.
     pub addresses: Vec<SocketAddr>,
-    /// Nodes, and where they may be.
     pub tickets: Vec<Ticket>,
-    /// What went wrong, in words, a name each.
+    /// Failures for people, one per name.
     pub problems: Vec<String>,
 }
 
-/// A resolver: the one at `server`, or the system's. It keeps no answers, as they are asked for rarely.
+/// A resolver that asks `server`, or the system's. It caches nothing, since names are asked for rarely.
 pub fn resolver(server: Option<SocketAddr>) -> Result<TokioResolver, String> {
     let provider = TokioRuntimeProvider::default();
     let builder = match server {
@@ -65,7 +64,7 @@ pub fn resolver(server: Option<SocketAddr>) -> Result<TokioResolver, String> {
     builder.with_options(options).build().map_err(|error| error.to_string())
 }
 
-/// Asks for every name at the same time.
+/// Resolves all names in parallel.
 pub async fn resolve(seeds: &[Host], server: Option<SocketAddr>) -> Found {
     let mut found = Found::default();
     let resolver = match resolver(server) {
@@ -126,7 +125,7 @@ async fn one(resolver: &TokioResolver, seed: &Host) -> Found {
     found
 }
 
-/// Adds what a record says of nodes, up to the limits.
+/// Adds the address or the ticket of a record, up to the limits.
 fn take(found: &mut Found, record: &Record, port: u16) {
     let mut add = |ip: IpAddr| {
         if found.addresses.len() < MAX_ADDRESSES && !ip.is_unspecified() && !ip.is_multicast() {
@@ -142,7 +141,7 @@ fn take(found: &mut Found, record: &Record, port: u16) {
 }
 
 /// The ticket in a TXT record, whose strings have at most 255 bytes each and are joined (RFC 7208, section 3.3). Other
-/// texts are somebody else's.
+/// texts are ignored.
 fn ticket(strings: &[Box<[u8]>]) -> Option<Ticket> {
     let length: usize = strings.iter().map(|string| string.len()).sum();
     if length > MAX_TICKET {
@@ -152,7 +151,7 @@ fn ticket(strings: &[Box<[u8]>]) -> Option<Ticket> {
     std::str::from_utf8(&joined).ok()?.trim().parse().ok().filter(|ticket: &Ticket| !ticket.addresses.is_empty())
 }
 
-/// Why there is no answer; `None` for one that only has no such records.
+/// Why a query failed, for people; `None` if the name exists but has no such records.
 fn in_words(error: &NetError) -> Option<String> {
     let code = match error {
         NetError::Dns(DnsError::NoRecordsFound(none)) => none.response_code,

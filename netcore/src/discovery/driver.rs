@@ -1,5 +1,6 @@
-//! Asks the sources when the engine's [`schedule`] says so, and tells the machines what happens to peers. One task; each
-//! question is a task of its own set, at most one a source, and for full nodes as many as the engine's [`exchange`] allows.
+//! Driver of discovery: asks the sources when the engine's [`schedule`] says so, and reports to the state machines
+//! which peers connect and disconnect. It is one task; each question is a task of its own, at most one per source, and
+//! for full nodes as many as the engine's [`exchange`] allows.
 //!
 //! [`schedule`]: polypeer_engine::discovery::schedule
 //! [`exchange`]: polypeer_engine::discovery::exchange
@@ -19,12 +20,12 @@ use crate::clock;
 use crate::node::Phase;
 use crate::peers::{PeerEvent, Peers};
 
-/// At least so often the machines are looked at, whatever they say.
+/// Longest time between two polls of the state machines.
 const LOOK: Duration = Duration::from_secs(60);
-/// A step of the clock of this much more than was slept: the machine was asleep.
+/// Step of the wall clock beyond the elapsed time from which on the machine must have been asleep.
 const ASLEEP: Duration = Duration::from_secs(30);
 
-/// Begins when the node opens, and goes on until dropped. What happens to peers is heard from the moment this is called.
+/// Runs from the moment the node opens until dropped. Events of peers are received from the moment of this call.
 pub(crate) fn run(discovery: Arc<Discovery>) -> impl Future<Output = ()> {
     let events = discovery.node.peers().map(Peers::events);
     async move {
@@ -62,7 +63,7 @@ async fn drive(discovery: Arc<Discovery>, mut events: broadcast::Receiver<PeerEv
             },
             Some(answer) = asked.join_next(), if !asked.is_empty() => match answer {
                 Ok((source, answer)) => answered(&discovery, source, answer),
-                // The schedule gives it up after a while.
+                // The schedule stops waiting for it after a timeout.
                 Err(error) => tracing::error!(%error, "a discovery source failed"),
             },
             Some(answer) = full.join_next(), if !full.is_empty() => match answer {
@@ -76,7 +77,7 @@ async fn drive(discovery: Arc<Discovery>, mut events: broadcast::Receiver<PeerEv
     }
 }
 
-/// Asks what is due and dials what may be dialed; until when there is nothing else to do.
+/// Asks the sources that are due and dials the nodes that may be dialed. Returns the time of the next step.
 fn step(discovery: &Arc<Discovery>, asking: &mut Sources, asked: &mut JoinSet<(Source, sources::Answer)>) -> Instant {
     let now = clock::now();
     let latest = now.at + LOOK;
@@ -110,7 +111,7 @@ fn up(discovery: &Discovery, peer: NodeId) {
     let introduction = state.introduction(now, source, address);
     state.check.connected(now, peer, address.ip(), introduction);
     state.exchange.seen(now, &peer, true);
-    // Somebody new to ask.
+    // A new peer can be asked for others.
     state.schedule.hasten(now, Source::Exchange);
 }
 
@@ -123,7 +124,7 @@ fn down(discovery: &Discovery, peer: &NodeId) {
     }
 }
 
-/// Events were lost: takes those for connected that are, and no others.
+/// Resynchronises with the connected peers after events were lost.
 fn catch_up(discovery: &Discovery, peers: &Peers) {
     let connected: BTreeSet<NodeId> = peers.connected().into_iter().collect();
     let gone = discovery.state().check.not_among(&connected);
@@ -141,7 +142,7 @@ fn answered(discovery: &Discovery, source: Source, answer: sources::Answer) {
         Some(problem) if named == 0 => state.schedule.answered(clock::now(), source, Err(problem)),
         problem => {
             state.schedule.answered(clock::now(), source, Ok(named));
-            // It works in part.
+            // A part of the source failed.
             if problem.is_some() {
                 state.schedule.problem(source, problem);
             }
@@ -149,12 +150,12 @@ fn answered(discovery: &Discovery, source: Source, answer: sources::Answer) {
     }
 }
 
-/// After the machine slept, connections are lost and networks have changed: everything is tried at once.
+/// Makes every source due after the machine slept: connections are lost, and networks may have changed.
 fn look_at_clock(discovery: &Discovery, (before, unix): (Instant, u64)) -> (Instant, u64) {
     let now = clock::now();
     let passed = now.at.saturating_duration_since(before);
     if Duration::from_secs(now.unix.saturating_sub(unix)) > passed + ASLEEP {
-        tracing::info!("the clock stepped forward; looking for peers anew");
+        tracing::info!("the clock stepped forward; asking all sources again");
         discovery.state().schedule.start_over(now);
     }
     (now.at, now.unix)

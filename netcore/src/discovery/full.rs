@@ -1,6 +1,6 @@
-//! Nodes that have no place for this one: asked for others over a query connection. Without that, a network whose seeds
-//! are full would take nobody in. The driver calls this when [`crate::peers`] was refused;
-//! [`polypeer_engine::discovery::exchange`] decides.
+//! Questions to full nodes: a node that refused a link because it has too many is asked for others over a query
+//! connection. Without that, a network whose seeds are full would accept nobody. The driver calls this when
+//! [`crate::peers`] was refused; [`polypeer_engine::discovery::exchange`] decides.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use polypeer_ipc_protocol::ids::NodeId;
 use super::{Discovery, EXCHANGE, sources};
 use crate::clock;
 
-/// What came of asking a full node: how many others it named, or what went wrong.
+/// The answer of a full node: how many others it named, or why it failed.
 pub(super) struct Answer {
     node: NodeId,
     named: Result<u64, String>,
 }
 
-/// `full`, which `source` named, refused a link at `address`. The question to ask it, if any; it ends by itself, and then
-/// goes to [`answered`].
+/// The question for the node `full`, which `source` named and which refused a link at `address`, unless it may not be
+/// asked now. The question ends by itself; its answer goes to [`answered`].
 pub(super) fn refused(
     discovery: &Arc<Discovery>,
     full: NodeId,
@@ -50,14 +50,14 @@ async fn ask(discovery: &Arc<Discovery>, full: NodeId, address: SocketAddr) -> R
     let reply = discovery.queries.ask(full, &[address], &protocol, question, Instant::now() + sources::EXCHANGE).await;
     let reply = reply.map_err(|failure| format!("{full}, which has no place for another peer: {failure}"))?;
     let (fresh, records) = sources::take(discovery, full, address.ip(), &reply)?;
-    // Without a link nobody else tells the hash table of anybody.
+    // Without a link, the DHT hears of these nodes from nobody else.
     for record in records {
         discovery.dht.add(record);
     }
     Ok(fresh)
 }
 
-/// Notes what a full node said.
+/// Takes the answer of a full node.
 pub(super) fn answered(discovery: &Discovery, answer: Answer) {
     let Answer { node: full, named } = answer;
     tracing::debug!(node = %full, ?named, "asked a full node for others");

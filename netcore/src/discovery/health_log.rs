@@ -1,5 +1,5 @@
-//! Tells the operator in the log when a source begins to fail and when that is over: once each, however often the source
-//! is asked meanwhile. [`crate::services`] starts it; what is wrong now is in the status.
+//! Log of sources that begin to fail or to work again: one message each, however often the source is asked meanwhile.
+//! [`crate::services`] starts it; the status shows the present state.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use polypeer_engine::source::Source;
 
 use super::Discovery;
 
-/// Goes on until dropped.
+/// Runs until dropped.
 pub(crate) async fn run(discovery: Arc<Discovery>) {
     let mut changes = discovery.changes();
     let mut failing = BTreeSet::new();
@@ -25,7 +25,7 @@ pub(crate) async fn run(discovery: Arc<Discovery>) {
     }
 }
 
-/// Sources that fail and are not among `failing`, with the problem, and those that do not fail any more.
+/// Sources that fail and are not in `failing`, with the problem, and those of `failing` that no longer fail.
 fn news(failing: &mut BTreeSet<Source>, reports: Vec<SourceReport>) -> Vec<(Source, Option<String>)> {
     let mut news = Vec::new();
     for SourceReport { source, state, problem, .. } in reports {

@@ -1,10 +1,11 @@
-//! Nodes on the local network, by multicast DNS service discovery (RFC 6762, RFC 6763).
+//! Discovery on the local network, by multicast DNS service discovery (RFC 6762, RFC 6763).
 //!
 //! Each node announces one instance of `_polypeer._udp.local.` per port, named after its id, with TXT `id=` (node id)
-//! and `net=` (network name). It announces and browses on the interfaces it listens on and no others: a node on
-//! 127.0.0.1 meets those of its own machine and sends nothing elsewhere (but for the kernel's membership reports, IGMP and
-//! MLD: mdns-sd joins the multicast groups everywhere before it can be told where to stay). Anybody can announce anything, so what is found
-//! counts as a rumour. The daemon's thread is mdns-sd's; its sockets share port 5353 with other responders.
+//! and `net=` (network name). It announces and browses on the interfaces it listens on and no others: a node on loopback
+//! finds those of its own machine and sends nothing elsewhere, except the kernel's membership reports (IGMP and MLD):
+//! mdns-sd joins the multicast groups on every interface before it can be restricted. Announcements are not
+//! authenticated, so an address is only a candidate for a dial. The daemon's thread is mdns-sd's; its sockets share port
+//! 5353 with other responders.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -12,38 +13,37 @@ use std::time::Duration;
 use mdns_sd::{DaemonEvent, IfKind, Receiver, ResolvedService, ServiceDaemon, ServiceEvent, ServiceInfo};
 use polypeer_ipc_protocol::ids::NodeId;
 
-/// What is announced and looked for.
+/// DNS-SD service type.
 const SERVICE: &str = "_polypeer._udp.local.";
-/// Addresses taken from one announcement.
+/// Most addresses used of one announcement.
 const MAX_ADDRESSES: usize = 16;
-/// How long until the daemon is started again after it failed.
+/// Wait before the daemon is restarted after a failure.
 const RETRY: Duration = Duration::from_secs(60);
 
-/// What to announce, and where.
+/// The announcement, and its interfaces.
 #[derive(Debug, Clone)]
 pub struct LanConfig {
-    /// This node.
     pub node: NodeId,
     /// Only nodes with the same name are reported.
     pub network: String,
-    /// What the node's sockets are bound to.
+    /// Addresses to which the node's sockets are bound.
     pub bound: Vec<SocketAddr>,
 }
 
-/// What comes of it.
+/// Events of the local network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LanEvent {
-    /// Somebody says that this node is there.
+    /// A node is announced at these addresses.
     Found(NodeId, Vec<SocketAddr>),
-    /// It said goodbye, or its announcement has run out.
+    /// It said goodbye, or its announcement expired.
     Lost(NodeId),
-    /// It does not work, or only in part.
+    /// Discovery fails, wholly or in part.
     Problem(String),
-    /// It works (again).
+    /// Discovery works, or works again.
     Working,
 }
 
-/// Announces and looks until dropped, and reports to `report`.
+/// Announces this node and browses for others until dropped; events go to `report`.
 pub async fn run(config: LanConfig, report: impl Fn(LanEvent)) {
     loop {
         if let Err(error) = run_daemon(&config, &report).await {
@@ -53,12 +53,12 @@ pub async fn run(config: LanConfig, report: impl Fn(LanEvent)) {
     }
 }
 
-/// The daemon thread ends with this.
+/// The daemon; its thread ends when this is dropped.
 struct Daemon(ServiceDaemon);
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // Says goodbye for what is registered. Fails only when it is gone already.
+        // Sends goodbyes for what is registered. Fails only if the thread has ended already.
         self.0.shutdown().ok();
     }
 }
@@ -99,7 +99,7 @@ async fn listen(
                     }
                 }
                 Ok(_) => {}
-                // The daemon ended, or we were too slow for it: start anew.
+                // The daemon ended, or dropped events because they were read too slowly: it is restarted.
                 Err(_) => return,
             },
             problem = problems.recv_async() => match problem {
@@ -111,7 +111,7 @@ async fn listen(
     }
 }
 
-/// The node that announced an instance: its name is the id, a hyphen, the port, a dot and the service.
+/// The node id in the name of an instance: the id, a hyphen, the port, a dot and the service.
 fn node_of(name: &str) -> Option<NodeId> {
     name.split(['-', '.']).next()?.parse().ok()
 }
@@ -126,7 +126,7 @@ fn interface(bound: IpAddr) -> IfKind {
     }
 }
 
-/// One per port, each on the interfaces of the sockets with that port.
+/// The announcements: one per port, each on the interfaces of the sockets with that port.
 fn announcements(config: &LanConfig) -> Result<Vec<ServiceInfo>, mdns_sd::Error> {
     let mut ports: Vec<u16> = config.bound.iter().map(SocketAddr::port).collect();
     ports.sort_unstable();
@@ -139,14 +139,14 @@ fn announcements(config: &LanConfig) -> Result<Vec<ServiceInfo>, mdns_sd::Error>
         let mut info = ServiceInfo::new(SERVICE, &name, &host, "", port, &properties[..])?.enable_addr_auto();
         let bound = config.bound.iter().filter(|address| address.port() == port);
         info.set_interfaces(bound.map(|address| interface(address.ip())).collect());
-        // The name holds a public key: a conflict is somebody else's lie, and asking would cost the first second.
+        // The name contains a public key, so a conflict would be a lie, and probing for one would cost a second.
         info.set_requires_probe(false);
         Ok(info)
     };
     ports.into_iter().map(announcement).collect()
 }
 
-/// Another node of our network, and addresses that could be dialed.
+/// The announced node, if it is another one of this network, with the addresses that can be dialed.
 fn read(config: &LanConfig, service: &ResolvedService) -> Option<(NodeId, Vec<SocketAddr>)> {
     let node: NodeId = service.get_property_val_str("id")?.parse().ok()?;
     if node == config.node || service.get_property_val_str("net") != Some(&config.network) {
@@ -154,7 +154,7 @@ fn read(config: &LanConfig, service: &ResolvedService) -> Option<(NodeId, Vec<So
     }
     let mut addresses: Vec<SocketAddr> =
         service.get_addresses().iter().map(|ip| SocketAddr::new(ip.to_ip_addr(), service.get_port())).collect();
-    // Without its interface a link-local address leads nowhere; every host with one has others where we listen.
+    // A link-local address cannot be dialed without its interface; a host with one has other addresses, too.
     addresses.retain(|address| !matches!(address.ip(), IpAddr::V6(v6) if v6.is_unicast_link_local()));
     addresses.sort_unstable();
     addresses.truncate(MAX_ADDRESSES);

@@ -1,4 +1,4 @@
-//! Lists of nodes to begin with: the one that comes with the program, and the operator's.
+//! Lists of nodes: the built-in one and the operator's.
 
 use polypeer_ipc_protocol::seeds::{Entry, InvalidEntry};
 use polypeer_ipc_protocol::settings::DiscoverySettings;

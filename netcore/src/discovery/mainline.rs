@@ -1,10 +1,10 @@
-//! A rendezvous in the BitTorrent Mainline DHT (BEP 5): nodes of one network announce themselves under a name that is
-//! derived from the network's, and look who else does. Whoever knows the name sees the addresses, so this is off until
-//! the operator turns it on.
+//! Rendezvous in the BitTorrent Mainline DHT (BEP 5): nodes of one network announce themselves under an infohash that
+//! is derived from the network's name, and look up the others. Everybody who knows the name can see the addresses, so
+//! this is off until the operator turns it on.
 //!
-//! The infohash is the first 20 bytes of BLAKE3 over `polypeer/1 mainline`, a zero byte, the network's name, a zero byte,
-//! and the day as u64 little-endian, Unix seconds divided by 86,400. It changes each day, so that the few Mainline nodes
-//! near it, who could watch or refuse, do so for a day. Around midnight both days are used.
+//! The infohash is the first 20 bytes of BLAKE3 over `polypeer/1 mainline`, a zero byte, the network's name, a zero
+//! byte, and the day as u64 little-endian, Unix seconds divided by 86,400. It changes each day, so that the few
+//! Mainline nodes near it can watch or refuse for one day only. Around midnight both days' infohashes are used.
 
 use std::collections::BTreeSet;
 use std::future::poll_fn;
@@ -20,26 +20,27 @@ use polypeer_ipc_protocol::settings::MainlineSettings;
 
 use super::dns;
 
-/// Addresses taken of one lookup: each is dialed to find out who is there, a few at a time.
+/// Most addresses used of one lookup. They are dialed a few at a time, to see which node answers.
 const MAX_ADDRESSES: usize = 256;
-/// For one lookup. Nodes that do not answer within 2 s are passed over; the rest takes half a dozen rounds.
+/// Time limit of a lookup: some six rounds, in which nodes that do not answer within 2 s are skipped.
 const LOOKUP: Duration = Duration::from_secs(20);
-/// For one announcement, which is a lookup and a message to each of the closest nodes.
+/// Time limit of an announcement: a lookup, and a message to each of the closest nodes.
 const ANNOUNCE: Duration = Duration::from_secs(25);
-/// The port of a bootstrap node that is named without one.
+/// Default port of a bootstrap node.
 const BOOTSTRAP_PORT: u16 = 6881;
-/// How long before and after midnight both days' names are used, seconds: clocks differ, and announcements last a while.
+/// Seconds before and after midnight in which both days' infohashes are used: clocks differ, and announcements last
+/// half an hour.
 const OVERLAP: u64 = 3600;
 const DAY: u64 = 86_400;
 
-/// This node in the Mainline DHT. Its socket and its thread end with it.
+/// A client of the Mainline DHT. Its socket is closed and its thread ended when it is dropped.
 #[derive(Debug)]
 pub struct Rendezvous {
     dht: AsyncDht,
 }
 
 impl Rendezvous {
-    /// Binds the socket, on `bind`, and enters the DHT. Fails in words.
+    /// Binds the socket to `bind` and joins the DHT. Errors are texts for people.
     pub async fn start(
         settings: &MainlineSettings,
         bind: Ipv4Addr,
@@ -52,7 +53,8 @@ impl Rendezvous {
                 "the UDP port {port} for Mainline cannot be used ({error}); set another in [discovery.mainline] port"
             )
         };
-        // Tried first: the crate's thread may end with a busy port before the crate asks it how it went, which is a panic.
+        // Tested first: with a busy port, the crate's thread may end before the crate asks for its result, and that
+        // panics.
         std::net::UdpSocket::bind((bind, port)).map_err(|error| unusable(&error))?;
         // It waits for its thread, which binds the socket.
         let built = tokio::task::spawn_blocking(move || {
@@ -62,8 +64,8 @@ impl Rendezvous {
         Ok(Self { dht: dht.as_async() })
     }
 
-    /// Announces this node, at `port`, then looks who else announces itself in `network` at this time. In this order: of two
-    /// nodes that come at the same moment at least one finds the other.
+    /// Announces this node with `port`, then looks up the other nodes of `network`. Because of this order, at least one
+    /// of two nodes that start at the same moment finds the other.
     pub async fn meet(&self, network: &str, port: Option<u16>, unix: u64) -> Result<Vec<SocketAddr>, String> {
         let mut found = BTreeSet::new();
         for infohash in infohashes(network, unix) {
@@ -75,7 +77,7 @@ impl Rendezvous {
                     Err(_) => return Err("nobody in Mainline takes the announcement".into()),
                 }
             }
-            // What comes in time counts; the lookup ends by itself.
+            // Results within the time limit are used.
             let _late = tokio::time::timeout(LOOKUP, self.look(id, &mut found)).await;
         }
         Ok(found.into_iter().map(SocketAddr::V4).collect())
@@ -97,7 +99,7 @@ async fn next<S: Stream>(stream: &mut Pin<&mut S>) -> Option<S::Item> {
     poll_fn(|context| stream.as_mut().poll_next(context)).await
 }
 
-/// Where to enter: the nodes named, by our own resolver, or the well-known ones.
+/// Addresses of the bootstrap nodes: the configured ones, by our own resolver, or the well-known ones.
 async fn bootstrap(named: &[Host], resolver: Option<SocketAddr>) -> Result<Vec<SocketAddrV4>, String> {
     let well_known = || DEFAULT_BOOTSTRAP_NODES.iter().filter_map(|node| node.parse().ok()).collect();
     let mut hosts: Vec<Host> = if named.is_empty() { well_known() } else { named.to_vec() };
@@ -120,7 +122,7 @@ async fn bootstrap(named: &[Host], resolver: Option<SocketAddr>) -> Result<Vec<S
     Ok(addresses)
 }
 
-/// The names that hold at this time, at most two.
+/// The infohashes in use at this time, at most two.
 fn infohashes(network: &str, unix: u64) -> Vec<[u8; 20]> {
     let mut days = vec![unix / DAY];
     for day in [unix.saturating_sub(OVERLAP) / DAY, unix.saturating_add(OVERLAP) / DAY] {

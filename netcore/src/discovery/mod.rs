@@ -60,7 +60,7 @@ pub struct Discovery {
     changed: watch::Sender<()>,
 }
 
-/// The machines, under one lock that is never held across an await.
+/// The state machines, under one lock that is never held across an await.
 #[derive(Debug)]
 struct State {
     schedule: Schedule,
@@ -72,21 +72,22 @@ struct State {
 impl State {
     /// How `source` introduced the node at `address`. A listed address without a node id is as unverified as any seed.
     fn introduction(&self, now: Now, source: Source, address: SocketAddr) -> Introduction {
+        let trusts_addresses = matches!(source, Source::Ticket | Source::Lan);
         match source.introduction() {
-            Introduction::Trusted if source == Source::List && self.seeds.is_one(now, address) => Introduction::Seed,
+            Introduction::Trusted if !trusts_addresses && self.seeds.is_one(now, address) => Introduction::Seed,
             introduction => introduction,
         }
     }
 }
 
-/// Addresses dialed of late without knowing who is there.
+/// Addresses that were dialed recently without a node id.
 #[derive(Debug, Default)]
 struct Seeds(BTreeMap<SocketAddr, Instant>);
 
 impl Seeds {
-    /// Addresses remembered; the one dialed longest ago makes room. Eight are dialed at a time.
+    /// Most addresses; the oldest one makes room. Eight are dialed at a time.
     const MOST: usize = 256;
-    /// Far more than a dial takes.
+    /// Time for which an address is kept: far longer than a dial.
     const LATELY: Duration = Duration::from_secs(60);
 
     fn dialing(&mut self, now: Now, addresses: &[SocketAddr]) {
@@ -104,7 +105,7 @@ impl Seeds {
 }
 
 impl Discovery {
-    /// Makes the machines. `low` is the number of peers to be connected to.
+    /// `low` is the low watermark.
     pub(crate) fn new(
         node: Arc<Node>,
         queries: Arc<Queries>,
@@ -126,8 +127,7 @@ impl Discovery {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Told after whatever may have changed what the status says of the sources and of seeds, peers that came and went
-    /// included.
+    /// Notifies of each possible change of the status of sources and seeds, including peers that connect or disconnect.
     pub fn changes(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
     }
@@ -136,23 +136,23 @@ impl Discovery {
         self.changed.send_replace(());
     }
 
-    /// A peer's own record came on its link, and was checked: others may be told of it.
+    /// Takes a peer's own address record, received on its link and verified: other peers may be told of it.
     pub(crate) fn heard(&self, record: Arc<AddressRecord>) {
         self.state().exchange.learn(clock::now(), record);
     }
 
-    /// Whether a peer is a seed that nobody else has named so far.
+    /// Whether a peer is a seed that no second source has named.
     pub fn is_unverified(&self, node: &NodeId) -> bool {
         self.state().check.is_unverified(node)
     }
 
-    /// What the operator should know of what was turned on.
+    /// A warning for the operator about what Mainline publishes, while it is on.
     pub(crate) fn warning(&self) -> Option<String> {
         let report = self.state().schedule.report().into_iter().find(|report| report.source == Source::Mainline)?;
         mainline_warning(report.state).map(str::to_owned)
     }
 
-    /// Every source, in the order they are tried.
+    /// Status of every source that can be asked, in that order.
     pub fn sources(&self) -> Vec<SourceStatus> {
         let reports = self.state().schedule.report();
         let status = |report: SourceReport| {
@@ -174,8 +174,8 @@ fn mainline_warning(state: SourceState) -> Option<&'static str> {
     match state {
         SourceState::Off => None,
         SourceState::Failing => Some(
-            "Mainline is turned on and fails at the moment: as soon as it works, everybody can learn this node's IP address \
-             there, and that it runs Polypeer; turn it off with [discovery.mainline] enabled = false",
+            "Mainline is turned on and fails at the moment: as soon as it works, everybody can learn this node's IP \
+             address there, and that it runs Polypeer; turn it off with [discovery.mainline] enabled = false",
         ),
         _ => Some(
             "this node is listed in the BitTorrent Mainline DHT: everybody can learn its IP address there, and that \
@@ -199,7 +199,7 @@ pub(crate) async fn answer(
     let wanted = admitted.map_err(|refusal| {
         node.counters.exchange_refused.count();
         let (code, event) = match refusal {
-            // A node that was restarted forgot that it asked: no offence.
+            // A restarted node has forgotten its question: no offence.
             Refusal::TooSoon => (ErrorCode::Busy, None),
             Refusal::Flood => (ErrorCode::Busy, Some(ScoreEvent::Flood)),
             Refusal::Malformed => (ErrorCode::PeerMisbehaved, Some(ScoreEvent::Misbehaved)),
@@ -210,12 +210,12 @@ pub(crate) async fn answer(
         Failure::new(code, refusal.to_string())
     })?;
     let mut neighbours = discovery.dht.neighbours(Zone::of(ip)).await;
-    // Nobody is led to a node that is blocked or banned here.
+    // Blocked and banned nodes are not told.
     neighbours.retain(|record| node.peers().is_ok_and(|peers| peers.check(&record.node).is_ok()));
     Ok(discovery.state().exchange.reply(clock::now(), &asker, ip, wanted, &neighbours))
 }
 
-/// Addresses that this node's sockets can send to, of those that `source` named.
+/// Those of `addresses` that this node's sockets can send to.
 fn reachable(node: &Node, addresses: &[SocketAddr]) -> Vec<SocketAddr> {
     let Ok(peers) = node.peers() else { return Vec::new() };
     addresses.iter().copied().filter(|address| peers.transport().reaches(*address)).collect()

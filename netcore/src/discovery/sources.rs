@@ -26,27 +26,27 @@ use crate::clock;
 use crate::node::Node;
 use crate::random;
 
-/// Addresses without a node id that are dialed for one question: enough that some answer, few enough for a burst.
+/// Most addresses without a node id that are dialed per question: enough that some answer, few enough for a burst.
 const MAX_SEEDS: usize = 8;
-/// Tickets that are followed for one question.
+/// Most tickets used per question.
 const MAX_TICKETS: usize = 16;
-/// Peers asked for others at once.
+/// Peers asked for others at a time.
 const ASKED_PEERS: usize = 3;
-/// For an answer of `exchange/1`.
+/// Timeout of a question of `exchange/1`.
 pub(super) const EXCHANGE: Duration = Duration::from_secs(5);
-/// For a lookup in the DHT.
+/// Timeout of a DHT lookup.
 const LOOKUP: Duration = Duration::from_secs(10);
-/// Nodes that a lookup in the DHT adds to those to be dialed.
+/// Most nodes of a DHT lookup that are dialed.
 const MAX_CONTACTS: usize = 16;
-/// Nodes of the local network that are counted.
+/// Most nodes of the local network that are counted.
 const MAX_NEIGHBOURS: usize = 1024;
 
-/// What came of a question.
+/// Answer to a question.
 #[derive(Debug, Default)]
 pub(super) struct Answer {
-    /// Candidates: nodes that are, or may be, there.
+    /// Number of candidates.
     pub(super) named: u64,
-    /// What did not work.
+    /// What failed, for people.
     pub(super) problem: Option<String>,
 }
 
@@ -73,10 +73,10 @@ pub(super) fn enabled(settings: &DiscoverySettings) -> Vec<Source> {
     Source::ASKED.into_iter().filter(is_on).collect()
 }
 
-/// The sources, as the driver asks them.
+/// Asks the sources, and keeps what two of them need between questions.
 pub(super) struct Sources {
     discovery: Arc<Discovery>,
-    /// The local network is watched from the first question on.
+    /// Browses the local network, from the first question on.
     lan: JoinSet<()>,
     neighbours: Arc<Mutex<BTreeSet<NodeId>>>,
     mainline: Arc<tokio::sync::Mutex<Option<Rendezvous>>>,
@@ -104,7 +104,7 @@ impl Sources {
         }
     }
 
-    /// Begins to watch, or begins anew after a failure; tells of those who are there now.
+    /// Starts browsing, or restarts it after a failure; names the nodes found so far.
     fn lan(&mut self) -> Answer {
         while self.lan.try_join_next().is_some() {}
         if self.lan.is_empty() {
@@ -179,7 +179,7 @@ async fn ask_list(discovery: &Arc<Discovery>) -> Answer {
     Answer { named, problem }
 }
 
-/// Dials some of the nodes that tickets name.
+/// Dials some nodes of tickets, chosen at random.
 fn follow(node: &Node, mut tickets: Vec<Ticket>, source: Source) {
     tickets.shuffle(&mut rand::rng());
     if let Ok(peers) = node.peers() {
@@ -189,7 +189,7 @@ fn follow(node: &Node, mut tickets: Vec<Ticket>, source: Source) {
     }
 }
 
-/// Dials some of the addresses, to see who is there. Fails when nobody is.
+/// Dials some of the addresses, chosen at random, to see which nodes answer. Fails if none does.
 async fn dial_seeds(discovery: &Arc<Discovery>, addresses: Vec<SocketAddr>, source: Source) -> Result<(), String> {
     let mut usable = reachable(&discovery.node, &addresses);
     if addresses.is_empty() || usable.is_empty() {
@@ -205,7 +205,7 @@ async fn dial_seeds(discovery: &Arc<Discovery>, addresses: Vec<SocketAddr>, sour
             let Ok(peers) = node.peers() else { return Err((address, DialError::Stopping)) };
             match peers.dial_seed(address, source).await {
                 Ok(_) => Ok(()),
-                // This node, in its own list.
+                // This node itself.
                 Err(DialError::OtherNode(other)) if other == node.id => Ok(()),
                 Err(error) => Err((address, error)),
             }
@@ -225,7 +225,7 @@ async fn dial_seeds(discovery: &Arc<Discovery>, addresses: Vec<SocketAddr>, sour
     if is_answered { Ok(()) } else { problem.map_or(Ok(()), Err) }
 }
 
-/// Dials a node whose record was found, if that is useful.
+/// Hands the address record of a candidate to the peer manager, which dials it if it needs peers.
 pub(super) fn dial(node: &Node, record: &AddressRecord, source: Source) {
     if let Ok(peers) = node.peers() {
         peers.found(record.node, &record.addresses, source);
@@ -252,20 +252,20 @@ async fn ask_peers(discovery: &Arc<Discovery>) -> Answer {
     answer
 }
 
-/// Asks one peer for others: how many it named that this node is not connected to.
+/// Asks one peer for others. Returns how many it named that are not connected.
 async fn ask_peer(discovery: &Arc<Discovery>, peer: NodeId) -> Result<u64, String> {
     let protocol = super::EXCHANGE.parse().expect("a protocol");
     let question = Exchange::question(MAX_RECORDS);
     let reply = discovery.queries.ask(peer, &[], &protocol, question, Instant::now() + EXCHANGE).await;
     let reply = reply.map_err(|failure| format!("{peer}: {failure}"))?;
-    // Where it is decides what it may tell; once it is gone, that cannot be said any more.
+    // The address of a peer decides which records it may tell; after a disconnect it is unknown.
     let provenance = discovery.node.peers().ok().and_then(|peers| peers.provenance(&peer));
     let Some((_, address)) = provenance else { return Ok(0) };
     take(discovery, peer, address.ip(), &reply).map(|(fresh, _)| fresh)
 }
 
-/// Takes a reply of `peer`, which is at `ip`: dials whom it named where that is useful. How many of these this node is not
-/// connected to, and the records, which are right.
+/// Takes a reply of `peer` at `ip` and dials the nodes that it named, if useful. Returns how many of them are not
+/// connected, and the valid records.
 pub(super) fn take(
     discovery: &Discovery,
     peer: NodeId,
@@ -293,7 +293,7 @@ pub(super) fn take(
     };
     node.counters.exchange_lies.add(lies);
     node.counters.exchange_misplaced.add(misplaced);
-    // A reply of one may be an accident; nobody tells two.
+    // One false record may be an accident, two are not.
     for _ in 0..lies.min(2) {
         peers.score(peer, ScoreEvent::Lie);
     }
@@ -303,16 +303,16 @@ pub(super) fn take(
     for record in &dials {
         dial(node, record, Source::Exchange);
     }
-    if lies > 0 { Err(format!("{peer} told {lies} things that are not true")) } else { Ok((fresh, records)) }
+    if lies > 0 { Err(format!("{peer} sent {lies} false records")) } else { Ok((fresh, records)) }
 }
 
-/// Looks for nodes near a random place, which also fills the table, and dials some of them: whoever chose which nodes others
-/// know cannot choose these.
+/// Looks up the nodes near a random key, which also fills the routing table, and dials some of them: an attacker who
+/// chooses which nodes others report cannot choose these.
 async fn ask_dht(discovery: &Arc<Discovery>) -> Answer {
     let node = &discovery.node;
     let Ok(peers) = node.peers() else { return Answer::default() };
     let somewhere = Key(random::bytes());
-    // That there is nobody to ask yet is no failure.
+    // An empty routing table is no failure.
     let lookup = discovery.dht.look(somewhere, Instant::now() + LOOKUP).await;
     let (mut contacts, failure) = match lookup {
         Ok(near) => (near, None),
@@ -347,7 +347,7 @@ async fn ask_mainline(discovery: &Arc<Discovery>, rendezvous: &tokio::sync::Mute
     });
     let mut rendezvous = rendezvous.lock().await;
     if rendezvous.is_none() {
-        // Where this node listens on one address only, it uses no other here either.
+        // A node that listens on one address uses no other one here.
         let bind = own.map_or(Ipv4Addr::UNSPECIFIED, |own| *own.ip());
         match Rendezvous::start(&settings.mainline, bind, settings.resolver).await {
             Ok(ready) => *rendezvous = Some(ready),
@@ -359,9 +359,9 @@ async fn ask_mainline(discovery: &Arc<Discovery>, rendezvous: &tokio::sync::Mute
         Ok(addresses) => {
             let others: Vec<_> = addresses.into_iter().filter(|address| !listens.contains(address)).collect();
             let named = others.len() as u64;
-            // Many of them are gone; that nobody answers is nothing to complain of.
+            // Most announced nodes have gone by now, so it is no failure if none answers.
             if let Err(problem) = dial_seeds(discovery, others, Source::Mainline).await {
-                tracing::debug!(problem, "nobody found in Mainline answers");
+                tracing::debug!(problem, "no node found in Mainline answers");
             }
             Answer { named, problem: None }
         }
