@@ -1,5 +1,5 @@
-//! The control stream of each side: one sends, one receives. The first frame both ways is `Hello`; nothing else happens
-//! on the connection before it has come.
+//! The two control streams of a link: this node sends on one and receives on the other. The first frame on each is
+//! `Hello`; nothing else happens on the connection before the peer's `Hello` has arrived.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,11 +18,11 @@ use crate::wire::{self, ControlFrame, Found};
 
 /// Why a control stream ended.
 enum Ended {
-    /// The connection is closed, or will be for its own reasons.
+    /// The connection is closed, or is being closed for another reason.
     Lost,
     /// The peer broke a rule.
     Misbehaved(String),
-    /// It said nothing in time: against the rule, but what an honest peer on a machine under heavy load does too.
+    /// The peer sent no `Hello` in time. That breaks a rule, but an honest peer on an overloaded machine does it, too.
     Silent,
 }
 
@@ -125,7 +125,7 @@ async fn receive(links: &Links, handler: &dyn LinkHandler, link: &PeerLink) -> E
     }
 }
 
-/// The next known frame.
+/// Reads the next frame of a known kind. Unknown ones are counted and skipped.
 async fn next(node: &Node, stream: &mut RecvStream, buffer: &mut BytesMut) -> Result<ControlFrame, Ended> {
     loop {
         let (found, used) = wire::read_frame(buffer).map_err(|error| Ended::Misbehaved(error.to_string()))?;
@@ -185,7 +185,7 @@ fn handle(node: &Node, handler: &dyn LinkHandler, link: &PeerLink, frame: Contro
         ControlFrame::Credit { stream, limit } => {
             let credit = link.state().streams.get(&stream).cloned();
             if let Some(credit) = credit {
-                credit.raise(limit); // for a stream that has just ended there is nothing to do
+                credit.raise(limit); // a stream that has just ended needs no credit
             }
         }
         ControlFrame::Serving { protocols } => {
@@ -197,7 +197,7 @@ fn handle(node: &Node, handler: &dyn LinkHandler, link: &PeerLink, frame: Contro
             link.to_send.notify_one();
         }
         ControlFrame::Pong { nonce } => {
-            // Only the newest of several pings need be answered, and its answer answers those before it.
+            // A peer may answer only the newest of several pings; that answers the earlier ones, too.
             let mut state = link.state();
             let answered: Vec<u64> = state.pings.keys().copied().filter(|ping| *ping <= nonce).collect();
             for ping in answered {

@@ -1,9 +1,9 @@
-//! The credit of a stream as its sending task waits for it.
+//! Credit of a stream, on the sending side.
 
 use polypeer_engine::link::credit::SendLimit;
 use tokio::sync::Notify;
 
-/// What the receiver of a stream has granted, as seen by its sender: set by the control stream, awaited by the pump.
+/// The credit that a stream's receiver has granted. The control stream raises it; the sending task waits for it.
 #[derive(Debug, Default)]
 pub struct Credit {
     limit: SendLimit,
@@ -18,12 +18,12 @@ impl Credit {
         }
     }
 
-    /// How many of the stream's bytes may be sent in all.
+    /// The limit: bytes of the stream that may be sent in all.
     pub fn limit(&self) -> u64 {
         self.limit.bytes()
     }
 
-    /// Waits until the limit is over `sent`. Nothing is lost when dropped.
+    /// Waits until the limit exceeds `sent` bytes. Cancel safe.
     pub async fn beyond(&self, sent: u64) {
         while self.limit() <= sent {
             self.raised.notified().await;

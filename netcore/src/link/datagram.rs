@@ -1,5 +1,5 @@
-//! Datagrams between plugins: what one sends arrives once or never, in one QUIC datagram (RFC 9221) on the connection
-//! that stands. The gateway checks who may send, and has the table of who receives.
+//! Datagrams between plugins. Each travels in one QUIC datagram (RFC 9221) on the standing link, and arrives once or
+//! never. The gateway checks who may send, and knows which plugin receives.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -15,13 +15,13 @@ use super::{LinkHandler, Links, PeerLink};
 use crate::node::Node;
 use crate::wire::datagram::{decode, encode};
 
-/// Datagrams of one peer that are looked at: as much as a game or a call needs a hundred times over, and 64 Mbit/s of the
-/// largest. What comes beyond is dropped before it costs more than this check.
+/// Rate limit for the datagrams of one peer: a hundred times what a game or a voice call needs, and 64 Mbit/s of the
+/// largest ones. Datagrams beyond it are dropped before they are parsed.
 pub const FROM_A_PEER: Rate = Rate { burst: 8192, per_second: 8192 };
 
 impl Links {
-    /// Queues a datagram on the connection to `peer`. Fails with `unreachable` when there is none, `busy` when the path does
-    /// not take more now, `unsupported` when the peer takes none.
+    /// Queues a datagram on the link with `peer`. Fails with `unreachable` without a link, `busy` when the send queue
+    /// is full, `too large` when it exceeds the path's packets, and `unsupported` when the peer takes no datagrams.
     pub(crate) fn send_datagram(&self, peer: &NodeId, protocol: &Protocol, payload: &[u8]) -> Result<(), Failure> {
         let Some(link) = self.ready(peer) else {
             let text = format!(
@@ -30,7 +30,7 @@ impl Links {
             );
             return Err(Failure::new(ErrorCode::Unreachable, text));
         };
-        // Asked once and not waited for: quinn's other way would drop what other plugins have queued.
+        // Polled once and not awaited: quinn's `send_datagram` would drop datagrams that other plugins have queued.
         let mut queued = pin!(link.connection.send_datagram_wait(encode(protocol, payload)));
         match queued.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(())) => {
@@ -56,7 +56,7 @@ impl Links {
     }
 }
 
-/// Hands what comes on a connection to plugins until it is closed.
+/// Passes the peer's datagrams to plugins until the connection is closed.
 pub(super) async fn run(node: Arc<Node>, handler: Arc<dyn LinkHandler>, link: Arc<PeerLink>) {
     if link.ready().await.is_err() {
         return;
@@ -78,6 +78,6 @@ pub(super) async fn run(node: Arc<Node>, handler: Arc<dyn LinkHandler>, link: Ar
         }
         tokio::task::coop::consume_budget().await;
     }
-    // QUIC dropped the oldest ones itself where this task did not keep up.
+    // When this task does not keep up, QUIC drops the oldest datagrams itself; they are counted here.
     node.counters.datagrams_over_rate.add(link.connection.stats().frame_rx.datagram.saturating_sub(taken));
 }

@@ -1,5 +1,6 @@
-//! Long-lived streams between two netcores, as `gossip/1` uses them: the opener writes frames, as on the control stream;
-//! the acceptor answers that it takes them, and nothing more. For the other direction the other side opens its own.
+//! Streams of frames: long-lived streams between two netcores, e.g. of `gossip/1`. The opener writes frames as on the
+//! control stream. The acceptor answers once, that it accepts the stream. For the other direction, it opens a stream of
+//! its own.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -17,14 +18,14 @@ use crate::node::Node;
 use crate::wire::frames::FrameBuffer;
 use crate::wire::{StreamHeader, StreamKind, code_of};
 
-/// The end that writes.
+/// The sending end of a stream of frames.
 #[derive(Debug)]
 pub(crate) struct FrameSender {
     stream: PeerStream,
 }
 
 impl Links {
-    /// Opens a stream of frames to `peer`, which is dialed if there is no link: returns once it takes them.
+    /// Opens a stream of frames to `peer`, which is dialed if there is no link. Returns once the peer has accepted it.
     pub(crate) async fn open_frames(
         &self,
         peer: NodeId,
@@ -44,8 +45,9 @@ impl Links {
 }
 
 impl FrameSender {
-    /// Writes one frame, its length before it. Waits while the peer takes no more; when dropped meanwhile the stream
-    /// is of no more use. Fails once the peer or the connection has given it up.
+    /// Writes one frame, which begins with its length. Waits while the stream's window is full. When this is dropped
+    /// before it returns, a part of the frame may have been sent: the stream must not be used again. Fails once the
+    /// peer has stopped the stream or the connection is closed.
     pub(crate) async fn send(&mut self, frame: &[u8]) -> Result<(), Failure> {
         match self.stream.halves.send.write_all(frame).await {
             Ok(()) => Ok(()),
@@ -54,7 +56,7 @@ impl FrameSender {
         }
     }
 
-    /// Waits until the peer or the connection gives the stream up, and says why.
+    /// Waits until the peer stops the stream or the connection is closed; returns the reason.
     pub(crate) async fn ended(&self) -> Failure {
         match self.stream.halves.send.stopped().await {
             Ok(Some(code)) => stopped(code_of(code)),
@@ -69,7 +71,7 @@ fn stopped(code: u32) -> Failure {
     Failure { code, message: format!("the peer takes no more: {}", describe(code)) }
 }
 
-/// The end that reads.
+/// The receiving end of a stream of frames.
 #[derive(Debug)]
 pub(crate) struct FrameReceiver {
     stream: PeerStream,
@@ -78,17 +80,18 @@ pub(crate) struct FrameReceiver {
 }
 
 impl FrameReceiver {
-    /// Takes a stream the peer opened, unless it has too many already.
+    /// Accepts a stream that the peer opened; refuses it if the peer has [`FRAME_STREAMS`] already.
     pub(super) async fn accept(node: &Node, mut stream: PeerStream) -> Option<Self> {
         if !stream.link.enter_frames() {
-            // Not in use while it is turned down: a peer that does not take refusals gets no more streams.
+            // A stream that is being refused does not count as in use, so a peer that reads no refusals gets no more
+            // streams.
             let text = format!("{FRAME_STREAMS} streams of frames stand already; close one");
             let refusal = Failure::new(ErrorCode::TooManyStreams, text);
             stream.halves.refuse(node, &refusal).await;
             return None;
         }
         let in_use = stream.link.stream_in_use();
-        // From here on `drop` leaves.
+        // From here on, dropping the receiver calls `leave_frames`.
         let mut receiver = Self { stream, buffer: FrameBuffer::default(), _in_use: in_use };
         if !receiver.stream.halves.accept(node).await {
             return None;
@@ -97,19 +100,19 @@ impl FrameReceiver {
         Some(receiver)
     }
 
-    /// Who writes.
+    /// The peer that sends the frames.
     pub(crate) fn peer(&self) -> NodeId {
         self.stream.peer()
     }
 
-    /// The body of the next frame, at most `limit` bytes; `None` at the end. A longer one, or an end inside of one, breaks
-    /// a rule. Cancel safe.
+    /// Reads the body of the next frame, at most `limit` bytes; `None` at the end of the stream. A longer frame, or an
+    /// end inside a frame, is a breach of the protocol. Cancel safe.
     pub(crate) async fn next(&mut self, node: &Node, limit: usize) -> Result<Option<Bytes>, Failure> {
         let next = self.buffer.next(&mut self.stream.halves, limit).await;
         next.map_err(|broken| self.stream.link.failure(node, broken))
     }
 
-    /// The peer broke a rule in what it wrote: counted, and the connection is closed.
+    /// Counts a breach of the protocol in a frame and disconnects the peer.
     pub(crate) fn misbehaved(&self, node: &Node, reason: &str) {
         self.stream.link.misbehaved(node, reason);
     }

@@ -1,5 +1,5 @@
-//! What links ask of the rest of the node, and tell it. [`crate::core`] implements it and hands it to
-//! [`super::Links::establish`]: this module knows neither the gateway nor any service.
+//! The interface through which links call the rest of the node. [`crate::core`] implements it and passes it to
+//! [`super::Links::establish`], so this module knows neither the gateway nor any service.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,22 +18,22 @@ pub(crate) type Serving = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// The answer to one question.
 pub(crate) type Answering = Pin<Box<dyn Future<Output = Result<Vec<u8>, Failure>> + Send>>;
 
-/// The owner of a node's links. No method may block.
+/// Callbacks of links. No method may block.
 pub(crate) trait LinkHandler: Send + Sync {
     /// Protocols that plugins serve to `peer`, for `Hello` and `Serving`.
     fn serving(&self, peer: &NodeId) -> Vec<Protocol>;
-    /// Changes whenever [`Self::serving`] may have.
+    /// Changes whenever the result of [`Self::serving`] may have changed.
     fn serving_changed(&self) -> watch::Receiver<u64>;
     /// This node's own address records, for `Record`.
     fn own_records(&self) -> watch::Receiver<Vec<Arc<AddressRecord>>>;
 
-    /// A peer said Hello.
+    /// The `Hello` of a peer has arrived.
     fn peer_up(&self, link: &PeerLink);
     /// The link with a peer that was up has ended, and no other one stands.
     fn peer_down(&self, link: &PeerLink);
-    /// A peer's own record, which is new and verified.
+    /// A peer has sent an address record of its own, which is newer than the last one and verified.
     fn record(&self, link: &PeerLink, record: Arc<AddressRecord>);
-    /// A datagram from a peer.
+    /// A datagram has arrived from a peer.
     fn datagram(&self, peer: NodeId, protocol: Protocol, payload: Bytes);
 
     /// Serves a stream for a plugin, to its end.
@@ -44,7 +44,7 @@ pub(crate) trait LinkHandler: Send + Sync {
     fn carries_frames(&self, protocol: &Protocol) -> bool;
     /// Serves an internal stream of frames, to its end.
     fn frames(&self, protocol: Protocol, frames: FrameReceiver) -> Serving;
-    /// Answers an internal question. `peer misbehaved` means that the peer broke a rule and is cut off; any other failure
-    /// is told to it.
+    /// Answers an internal question. `peer misbehaved` means that the peer broke a rule, and disconnects it; any other
+    /// failure is sent to the peer as a refusal.
     fn answer(&self, link: &PeerLink, protocol: Protocol, payload: Bytes) -> Answering;
 }

@@ -1,4 +1,4 @@
-//! Streams and calls that a peer opens, from their header to their end.
+//! Incoming streams: streams, calls and questions that a peer opens, from their header to their end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -87,7 +87,7 @@ async fn serve(node: Arc<Node>, handler: Arc<dyn LinkHandler>, mut stream: PeerS
             handler.stream(stream, header.protocol, in_use).await;
         }
         StreamKind::Call => {
-            // A call is in use once it is there whole, so that half of one does not count as a plugin's.
+            // A call counts as in use once it is complete, so that an incomplete one does not occupy a plugin's place.
             let limit = node.timings.claim;
             let Some(payload) = payload(&node, &mut stream, limit).await.map(Payload) else { return };
             drop(permit);
@@ -97,7 +97,7 @@ async fn serve(node: Arc<Node>, handler: Arc<dyn LinkHandler>, mut stream: PeerS
     }
 }
 
-/// The payload of a question or a call; without, the stream is done with.
+/// Reads the payload of a question or a call. On `None` the stream has been refused or has failed, and is over.
 async fn payload(node: &Node, stream: &mut PeerStream, limit: Duration) -> Option<Bytes> {
     let link = Arc::clone(&stream.link);
     match timeout(limit, stream.halves.read_payload(MAX_PAYLOAD, &link.payloads)).await {
@@ -113,7 +113,7 @@ async fn payload(node: &Node, stream: &mut PeerStream, limit: Duration) -> Optio
     None
 }
 
-/// What was to come on a stream did not come in time.
+/// Counts a header or payload that did not arrive in time; disconnects a peer with more than [`LATE_HEADERS`] of them.
 fn late(node: &Node, stream: &PeerStream) {
     node.counters.peer_headers_late.count();
     if stream.link.header_late() > LATE_HEADERS {
@@ -131,7 +131,7 @@ async fn serve_question(
     in_use: InUse,
 ) {
     let answered = handler.answer(&stream.link, protocol, payload).await;
-    drop(in_use); // a peer that does not take answers gets no more streams
+    drop(in_use); // a peer that reads no answers gets no more streams
     match answered {
         Ok(reply) => {
             stream.link.stream_was_useful();

@@ -1,4 +1,4 @@
-//! All connections of a node, by peer.
+//! The table of a node's links, by peer.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,10 +16,10 @@ use crate::peers::Established;
 use crate::transport::Route;
 use crate::wire::{Payloads, why_closed};
 
-/// Reasons of ended connections kept for those who were about to use one.
+/// Ended links whose reasons are remembered, for tasks that were about to use one.
 const ENDED: usize = 64;
 
-/// All connections, by peer.
+/// The links of a node, by peer.
 #[derive(Debug)]
 pub struct Links {
     pub(super) node: Arc<Node>,
@@ -30,14 +30,14 @@ pub struct Links {
 #[derive(Debug, Default)]
 struct All {
     standing: HashMap<NodeId, Arc<PeerLink>>,
-    /// Peers that were told of as up and not as down since; each of them has a standing link.
+    /// Peers that were reported as up, and not as down since; each of them has a standing link.
     told: HashSet<NodeId>,
-    /// Why the latest ones ended, by quinn's number for the connection.
+    /// Reasons why the latest links ended, by quinn's number for the connection.
     ended: VecDeque<(usize, Failure)>,
 }
 
 impl Links {
-    /// No connections.
+    /// An empty table.
     pub(crate) fn new(node: Arc<Node>) -> Self {
         Self { node, all: Mutex::default(), budgets: Arc::default() }
     }
@@ -46,12 +46,13 @@ impl Links {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// For the payloads of a query connection.
+    /// A limit for the incomplete payloads of one query connection.
     pub(crate) fn payloads(&self) -> Payloads {
         Payloads::new(Arc::clone(&self.budgets.payloads), QUERY_PAYLOADS)
     }
 
-    /// Takes a connection over, on the runtime this is called on. Called by `peers` before anybody can use it.
+    /// Takes over a connection and serves it, on the calling task's runtime. `peers` calls this before the connection
+    /// can be used.
     pub(crate) fn establish(self: &Arc<Self>, handler: &Arc<dyn LinkHandler>, established: Established) {
         let link = Arc::new(PeerLink::new(established, &self.budgets));
         link.allow_streams(FREE_STREAMS);
@@ -77,7 +78,7 @@ impl Links {
         self.all().standing.get(peer).cloned()
     }
 
-    /// The link with `peer`, if one stands that is past its first frames.
+    /// The link with `peer`, if one stands on which both `Hello`s have been exchanged.
     pub(crate) fn ready(&self, peer: &NodeId) -> Option<Arc<PeerLink>> {
         self.standing(peer).filter(|link| link.stage() == Stage::Ready)
     }
@@ -93,24 +94,24 @@ impl Links {
         infos
     }
 
-    /// How packets travel to each connected peer.
+    /// The route to each connected peer.
     pub(crate) fn routes(&self) -> BTreeMap<NodeId, Route> {
         let ready = |link: &&Arc<PeerLink>| link.stage() == Stage::Ready;
         self.all().standing.values().filter(ready).map(|link| (link.peer, link.path.route())).collect()
     }
 
-    /// What a peer says it serves, while it is connected.
+    /// The protocols that a connected peer says it serves; empty without a link.
     pub(crate) fn protocols(&self, peer: &NodeId) -> Vec<Protocol> {
         self.all().standing.get(peer).map(|link| link.state().serving.clone()).unwrap_or_default()
     }
 
-    /// The peer said Hello and is told of as up.
+    /// Notes that a peer is reported as up: its `Hello` has arrived.
     pub(super) fn told_up(&self, peer: NodeId) {
         self.all().told.insert(peer);
     }
 
-    /// A link has ended. Whether the peer is to be told of as down: it was told of as up, on this link or on one that this
-    /// one took the place of, and no other link stands.
+    /// Removes a link that has ended. Returns whether the peer is now to be reported as down: it was reported as up, on
+    /// this link or on one that this link replaced, and no other link stands.
     pub(super) fn remove(&self, link: &Arc<PeerLink>) -> bool {
         let mut all = self.all();
         if all.ended.len() == ENDED {

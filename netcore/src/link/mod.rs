@@ -1,5 +1,5 @@
-//! Connections to peers, from their first frame to their last: the control stream, and the streams of plugins on them.
-//! [`crate::peers`] makes a connection and hands it over; `PROTOCOL.md` says what travels on it.
+//! Links to peers: the control stream of each, and the streams, calls and datagrams of plugins on it. [`crate::peers`]
+//! makes a connection and hands it over to this module; `PROTOCOL.md` specifies what travels on it.
 //!
 //! ```text
 //! peers ──Established──► Links ──► PeerLink ──► control (Hello, Serving, Credit, Ping, Record)
@@ -54,10 +54,10 @@ use credit::Credit;
 use records::Records;
 use windows::{Budgets, Windows};
 
-/// How far a link has come.
+/// State of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// The peer's `Hello` has not come.
+    /// The peer's `Hello` has not arrived yet.
     New,
     /// Streams may be opened.
     Ready,
@@ -65,10 +65,9 @@ pub(crate) enum Stage {
     Over,
 }
 
-/// One connection to one peer.
+/// A link: the connection to one peer, and its state.
 #[derive(Debug)]
 pub struct PeerLink {
-    /// Who is at the other end.
     pub peer: NodeId,
     pub(crate) connection: quinn::Connection,
     path: PathHandle,
@@ -79,22 +78,23 @@ pub struct PeerLink {
     state: Mutex<State>,
     /// Signalled when the control stream has something to send.
     to_send: Notify,
-    /// Streams the peer opened that have their header.
+    /// Number of the peer's streams in use: their header has arrived; for a call or question, its payload, too.
     in_use: AtomicUsize,
-    /// Those among them that carry frames.
+    /// Number of those streams that carry frames.
     frames: AtomicUsize,
-    /// Streams the peer opened whose header or payload did not come in time.
+    /// Streams of the peer whose header or payload did not arrive in time.
     late: Counter,
-    /// QUIC's windows beyond those every link has.
+    /// QUIC's windows beyond the share that every link has.
     pub(crate) windows: Windows,
-    /// Payloads the peer has begun to send.
+    /// Incomplete payloads from the peer.
     payloads: Payloads,
-    /// Streams the peer may open that come to nothing, and those of them it may be refused.
+    /// Two token buckets for streams that the peer opens. A useful stream gives its token back to the first bucket.
+    /// When the first is empty, streams are refused; when the second is empty, too, the peer is disconnected.
     for_nothing: Mutex<(Bucket, Bucket)>,
-    /// Where the peer's packets came from in the handshake, which proved it; QUIC follows it to another address before that
-    /// is proved.
+    /// The peer's IP in the handshake, which proved it. QUIC follows the peer to another address before that one is
+    /// proved.
     proved: IpAddr,
-    /// Payload bytes in each direction.
+    /// Payload bytes sent to the peer, and received from it.
     pub(crate) sent: Counter,
     pub(crate) received: Counter,
 }
@@ -102,20 +102,20 @@ pub struct PeerLink {
 #[derive(Debug, Default)]
 struct State {
     serving: Vec<Protocol>,
-    /// What may be sent on each stream, by QUIC stream id.
+    /// Credit for sending on each stream, by QUIC stream id.
     streams: HashMap<u64, Arc<Credit>>,
-    /// Credit to be told to the peer: the newest of each stream.
+    /// Credit not yet sent to the peer: the newest limit of each stream, by QUIC stream id.
     credits: HashMap<u64, u64>,
-    /// Who waits for which ping's answer.
+    /// Waiters for pending pings, by nonce.
     pings: HashMap<u64, oneshot::Sender<()>>,
-    /// The newest ping made, and the newest sent.
+    /// Nonce of the newest ping requested, and of the newest one sent.
     last_ping: u64,
     pinged: u64,
-    /// The ping to answer.
+    /// Nonce of the peer's ping that is not answered yet.
     pong: Option<u64>,
-    /// Where the peer can be dialed, by its own signature.
+    /// The peer's signed address records.
     records: Records,
-    /// Streams the peer has been allowed to have open.
+    /// Concurrent streams that the peer has been allowed so far.
     allowed_streams: usize,
 }
 
@@ -164,12 +164,12 @@ impl PeerLink {
         }
     }
 
-    /// Why the connection is closed, in words.
+    /// The reason why the connection is closed.
     pub(crate) fn why_closed(&self) -> Failure {
         self.closed_for.get().cloned().unwrap_or_else(|| why_closed(&self.connection))
     }
 
-    /// The peer broke the protocol: it is counted and cut off.
+    /// Counts a breach of the protocol and disconnects the peer.
     pub(crate) fn misbehaved(&self, node: &Node, reason: &str) {
         if self.connection.close_reason().is_some() {
             return;
@@ -182,7 +182,8 @@ impl PeerLink {
         self.close(ErrorCode::PeerMisbehaved, reason);
     }
 
-    /// The peer did not say Hello in time: the connection is closed as for a breach, but one such does not ban it.
+    /// Disconnects a peer that sent no `Hello` in time, with the code for a breach. One such timeout does not ban the
+    /// peer.
     fn silent(&self, node: &Node) {
         if self.connection.close_reason().is_some() {
             return;
@@ -200,7 +201,7 @@ impl PeerLink {
         self.connection.close(VarInt::from_u32(code.number()), reason.as_bytes());
     }
 
-    /// What plugins see of the peer.
+    /// The peer as plugins see it.
     pub(crate) fn info(&self) -> PeerInfo {
         PeerInfo {
             node: self.peer,
@@ -231,14 +232,14 @@ impl PeerLink {
     }
 }
 
-/// Serves a connection to its end.
+/// Serves a link until its connection is closed.
 async fn run(links: Arc<Links>, handler: Arc<dyn LinkHandler>, link: Arc<PeerLink>) {
     let control = tokio::spawn(control::run(Arc::clone(&links), Arc::clone(&handler), Arc::clone(&link)));
     let datagrams = tokio::spawn(datagram::run(Arc::clone(&links.node), Arc::clone(&handler), Arc::clone(&link)));
     let mut streams = incoming::run(&links.node, &handler, &link).await;
     let _ = datagrams.await; // it ends with the connection, as the streams do
     control.abort();
-    let _ = control.await; // it may be about to tell that the peer is up, which must come before that it is down
+    let _ = control.await; // it may be reporting the peer as up; `peer_down` must follow that
     link.stage.send_replace(Stage::Over);
     if links.remove(&link) {
         handler.peer_down(&link);

@@ -1,4 +1,4 @@
-//! Streams and calls this node's plugins open to peers.
+//! Outgoing streams, calls and pings of this node's plugins.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,8 +16,8 @@ use crate::plugins::account::Account;
 use crate::wire::{StreamHeader, StreamKind, header_bytes};
 
 impl Links {
-    /// Opens a stream: returns once the plugin at the other end has claimed it. Fails with the codes of dialing, or as the
-    /// peer refuses it.
+    /// Opens a stream. Returns once the plugin at the other end has claimed it. Fails with the codes of dialing, or
+    /// with the code of the peer's refusal.
     pub(crate) async fn open(
         &self,
         peer: NodeId,
@@ -34,8 +34,8 @@ impl Links {
                     stream.halves.abandon = ErrorCode::ConnectionLost;
                     return Ok(stream);
                 }
-                // The connection went before anybody accepted, as when a restarted peer replaces its old one: nothing was
-                // sent, so nothing is done twice.
+                // The connection was lost before the peer accepted the stream, e.g. because a restarted peer replaced
+                // it. No data was sent yet, so a retry does nothing twice.
                 Err(failure) if failure.is(ErrorCode::ConnectionLost) && !std::mem::replace(&mut retried, true) => {}
                 Err(failure) => return Err(failure),
             }
@@ -63,8 +63,8 @@ impl Links {
         Ok(Payload(reply))
     }
 
-    /// Finds a connection, makes one if there is none, and sends the header on a new stream. A connection that turns out
-    /// to be dead is replaced once.
+    /// Opens a stream on the link with `peer`, which is dialed if there is none, and sends `header` and `payload`. A
+    /// link that turns out to be lost is replaced once.
     pub(super) async fn start(
         &self,
         peer: NodeId,
@@ -86,7 +86,7 @@ impl Links {
                             }
                             let mut bytes = header_bytes(header);
                             bytes.extend_from_slice(payload);
-                            // Stopped already means refused already: the status says why.
+                            // If the peer has stopped the stream, it has refused it: the status has the reason.
                             return match stream.halves.send.write_all(&bytes).await {
                                 Ok(()) | Err(quinn::WriteError::Stopped(_)) => Ok(stream),
                                 Err(_) => Err(link.why_closed()),
@@ -104,7 +104,8 @@ impl Links {
         }
     }
 
-    /// Connects if need be and measures a round trip. A connection that turns out to be dead is replaced once.
+    /// Measures a round trip to `peer`, which is dialed if there is no link. A link that turns out to be lost is
+    /// replaced once.
     pub(crate) async fn ping(
         &self,
         peer: NodeId,

@@ -1,4 +1,4 @@
-//! Where a peer is, as far as it proved that.
+//! A peer's address, and how far the peer has proved it.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -8,12 +8,12 @@ use super::PeerLink;
 use crate::transport::Route;
 
 impl PeerLink {
-    /// Where the peer's packets come from; unspecified while they come through others.
+    /// The IP that the peer's packets come from; unspecified while they come through a relay.
     pub(crate) fn ip(&self) -> IpAddr {
         self.address().map_or(Ipv6Addr::UNSPECIFIED.into(), |address| address.ip())
     }
 
-    /// The same with the port; none while they come through others.
+    /// The address that the peer's packets come from; `None` while they come through a relay.
     pub(crate) fn address(&self) -> Option<SocketAddr> {
         match self.path.route() {
             Route::Direct(address) => Some(SocketAddr::new(address.ip().to_canonical(), address.port())),
@@ -21,30 +21,31 @@ impl PeerLink {
         }
     }
 
-    /// The peer's address if its IP is the one that it proved to be at.
+    /// The peer's address, if its IP is the one that the handshake proved.
     pub(crate) fn proved_address(&self) -> Option<SocketAddr> {
         self.address().filter(|now| now.ip() == self.proved)
     }
 
-    /// The IP that the peer proved to be at, while its packets come from one of that zone: QUIC may have followed it since.
+    /// The IP that the handshake proved, while the peer's packets come from the same zone. QUIC may have followed the
+    /// peer to another address since.
     pub(crate) fn proved_ip(&self) -> Option<IpAddr> {
         self.address().filter(|now| Zone::of(now.ip()) == Zone::of(self.proved)).map(|_| self.proved)
     }
 
-    /// For judging what the peer may be told: where its packets come from, or nowhere in particular, which is told public
-    /// addresses only, while they come from another zone than it proved to be in.
+    /// The IP by which to decide what the peer may be told: the one that its packets come from. It is unspecified, so
+    /// that the peer is told public addresses only, while the packets come from another zone than the proved IP.
     pub(crate) fn judged_ip(&self) -> IpAddr {
         judged(self.proved, self.ip())
     }
 
-    /// This node's end of the connection, where the system tells it: as the peer sees this node, unless something between
-    /// them rewrites addresses.
+    /// This node's IP on the connection, if the system reports it. The peer sees this node at that IP, unless a NAT or
+    /// proxy between them rewrites addresses.
     pub(super) fn own_ip(&self) -> Option<IpAddr> {
         self.connection.local_ip().map(|ip| ip.to_canonical()).filter(|ip| !ip.is_unspecified())
     }
 }
 
-/// See [`PeerLink::judged_ip`].
+/// Implements [`PeerLink::judged_ip`].
 fn judged(proved: IpAddr, now: IpAddr) -> IpAddr {
     if Zone::of(proved) == Zone::of(now) { now } else { Ipv6Addr::UNSPECIFIED.into() }
 }

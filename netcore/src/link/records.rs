@@ -1,4 +1,4 @@
-//! Address records on the control stream: each side tells the other where it can be dialed, by its own signature.
+//! Address records on the control stream: each side sends signed records of where it can be dialed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,10 +12,11 @@ use crate::clock;
 use crate::node::Node;
 use crate::wire::{ControlFrame, write_frame};
 
-/// Records one peer may tell of: it has one for each of three zones at most, and changes them when its addresses change.
+/// Rate limit for records from one peer. It has at most one for each of three zones, and changes them when its
+/// addresses change.
 const RATE: Rate = Rate { burst: 16, per_second: 1 };
 
-/// What a peer told of itself.
+/// The newest address record of a peer for each zone, and the rate limit for further ones.
 #[derive(Debug)]
 pub(super) struct Records {
     newest: BTreeMap<Zone, Arc<AddressRecord>>,
@@ -28,7 +29,7 @@ impl Default for Records {
     }
 }
 
-/// Why a record is a breach of the protocol.
+/// A breach of the protocol by an address record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Lie {
     #[error("an address record of another node")]
@@ -37,18 +38,18 @@ pub(super) enum Lie {
     Bad(#[from] BadRecord),
 }
 
-/// Appends frames with those of `own` that the peer may be told.
+/// Appends `Record` frames with those of `own` that the peer may be told.
 pub(super) fn write(link: &PeerLink, own: &[Arc<AddressRecord>], out: &mut Vec<u8>) {
     let peer = Zone::of(link.judged_ip());
-    // As the peer sees this node, where that is known: it must not be told what it cannot use.
+    // The zone in which the peer sees this node, if that is known: it must not be told addresses that it cannot use.
     let here = link.own_ip().map_or(peer, Zone::of);
     for record in own.iter().filter(|record| record.zone().is_told_to(peer) && record.zone().is_told_to(here)) {
         write_frame(&ControlFrame::Record { record: AddressRecord::clone(record) }, out);
     }
 }
 
-/// Takes a record from the peer: it is its own and signed. Too many are dropped, and those out of
-/// time or of a zone that means nothing here.
+/// Handles a record from the peer, which must be the peer's own and signed. Drops and counts records beyond the rate
+/// limit, those out of date, those of a zone that is not valid here, and those whose addresses cannot be the peer's.
 pub(super) fn take(node: &Node, handler: &dyn LinkHandler, link: &PeerLink, record: AddressRecord) -> Result<(), Lie> {
     if !link.state().records.rate.take(1, Instant::now()) {
         node.counters.peer_records_dropped.count();
@@ -57,14 +58,14 @@ pub(super) fn take(node: &Node, handler: &dyn LinkHandler, link: &PeerLink, reco
     if record.node != link.peer {
         return Err(Lie::OtherNode);
     }
-    // Useless here, and nobody's fault: with something between the two that rewrites addresses (a router that turns packets
-    // to its own public address around, a port proxy, a VPN) each sees the other elsewhere than it is.
+    // Useless here, but no breach: with a NAT between the two (a router that sends packets for its own public address
+    // back inside, a port proxy, a VPN), each sees the other at an address that is not the other's own.
     if !record.zone().is_told_to(Zone::of(link.judged_ip())) {
         node.counters.peer_records_dropped.count();
         return Ok(());
     }
     match record.check(node.keys.as_ref(), clock::now()) {
-        // Clocks differ, and frames are old when they come through a slow peer.
+        // No breach: clocks differ, and a frame may be old when it arrives from a slow peer.
         Err(BadRecord::Time) => {
             node.counters.peer_records_dropped.count();
             return Ok(());

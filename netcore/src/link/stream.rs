@@ -1,4 +1,4 @@
-//! One stream of plugins to a peer, on a link: with its credit.
+//! A stream on a link, with its credit.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ pub(crate) struct PeerStream {
     pub(crate) id: u64,
     pub(crate) halves: Halves,
     pub(crate) credit: Arc<Credit>,
-    /// Holds the connection for a plugin of this node.
+    /// Keeps the connection open for a plugin of this node.
     pub(super) kept: Option<Keep>,
 }
 
@@ -30,19 +30,18 @@ impl PeerStream {
         Self { link, id, halves: Halves::new(send, recv), credit, kept: None }
     }
 
-    /// Who is at the other end.
     pub(crate) fn peer(&self) -> NodeId {
         self.link.peer
     }
 
-    /// The stream is broken: a peer that broke a rule is cut off.
+    /// Ends a stream that failed; disconnects the peer if that broke a rule.
     pub(crate) fn gone(&self, node: &Node, broken: Broken) {
         if let Broken::Rule(reason) = broken {
             self.link.misbehaved(node, &reason);
         }
     }
 
-    /// Waits for the answer to a stream this node opened. Fails as the peer refuses it.
+    /// Waits for the peer's answer to a stream that this node opened. Fails with the code of the peer's refusal.
     pub(super) async fn status(&mut self, node: &Node) -> Result<(), Failure> {
         match self.halves.read_status().await {
             Ok(None) => Ok(()),
@@ -59,7 +58,7 @@ impl Drop for PeerStream {
 }
 
 impl PeerLink {
-    /// What a stream that broke means to whoever opened it; a peer that broke a rule is cut off.
+    /// The failure to report for a stream that failed; disconnects the peer if that broke a rule.
     pub(crate) fn failure(&self, node: &Node, broken: Broken) -> Failure {
         match broken {
             Broken::Lost => self.why_closed(),

@@ -1,4 +1,4 @@
-//! How many streams a peer may open and what they may carry: places, windows, and what is too much.
+//! Limits on the streams of one link: how many the peer may open, how fast, and their windows.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -11,7 +11,7 @@ use super::credit::Credit;
 use crate::limits::{FRAME_STREAMS, FREE_STREAMS, LINK_WINDOW};
 
 impl PeerLink {
-    /// Enters a stream, so that credit for it is known.
+    /// Registers a stream, so that `Credit` frames for it are applied.
     pub(super) fn register(&self, stream: u64) -> Arc<Credit> {
         Arc::clone(self.state().streams.entry(stream).or_default())
     }
@@ -22,20 +22,20 @@ impl PeerLink {
         state.credits.remove(&stream);
     }
 
-    /// Tells the peer that it may send up to `limit` bytes of a stream.
+    /// Sends credit: the peer may send up to `limit` bytes of the stream in all.
     pub(crate) fn grant(&self, stream: u64, limit: u64) {
         self.state().credits.insert(stream, limit);
         self.to_send.notify_one();
     }
 
-    /// One more stream of the peer's is in use, until the result is dropped: it may open as many more as before.
+    /// Counts a stream of the peer as in use until the result is dropped. The peer may then open one stream more.
     pub(super) fn stream_in_use(self: &Arc<Self>) -> InUse {
         let in_use = self.in_use.fetch_add(1, Ordering::Relaxed) + 1;
         self.allow_streams(in_use + FREE_STREAMS);
         InUse(Arc::clone(self))
     }
 
-    /// One more stream carries frames, until [`Self::leave_frames`]; `false` when there are too many.
+    /// Counts a stream of frames until [`Self::leave_frames`]; `false` when there are [`FRAME_STREAMS`] already.
     pub(super) fn enter_frames(&self) -> bool {
         let entered = self
             .frames
@@ -47,7 +47,7 @@ impl PeerLink {
         self.frames.fetch_sub(1, Ordering::AcqRel);
     }
 
-    /// The peer opened a stream: whether to look at it.
+    /// Decides whether to serve a stream that the peer opened.
     pub(super) fn stream_came(&self) -> Admission {
         let (for_nothing, refused) = &mut *self.for_nothing.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
@@ -60,7 +60,7 @@ impl PeerLink {
         }
     }
 
-    /// A stream of the peer's came to something: it does not count.
+    /// Gives the token of a useful stream back, so that it does not count against the peer.
     pub(crate) fn stream_was_useful(&self) {
         self.for_nothing.lock().unwrap_or_else(PoisonError::into_inner).0.give_back();
     }
@@ -73,47 +73,47 @@ impl PeerLink {
         }
     }
 
-    /// The peer has said Hello: it may send as much as every link may.
+    /// Widens the receive window to [`LINK_WINDOW`], once the peer's `Hello` has arrived.
     pub(super) fn open_window(&self) {
         self.set_receive_window(LINK_WINDOW);
     }
 
-    /// A stream between plugins may receive `more` bytes that are not read yet. `false`: the node has no room for that.
+    /// Grows the receive window of a plugin's stream by `more` bytes. `false` when the node's budget does not allow it.
     pub(crate) fn widen(&self, more: u64) -> bool {
         self.windows.grow(more, |window| self.set_receive_window(window))
     }
 
-    /// Only ever called with more than before: QUIC adds the difference to what the peer may send, each time it grows.
+    /// Sets QUIC's receive window. `bytes` only ever grows: QUIC adds each growth to what the peer may send.
     pub(super) fn set_receive_window(&self, bytes: u64) {
         self.connection.set_receive_window(VarInt::from_u64(bytes).unwrap_or(VarInt::MAX));
     }
 
-    /// A stream between plugins sends much, or does no more.
+    /// Sets QUIC's send window, if `window` is a new size in bytes.
     pub(crate) fn set_send_window(&self, window: Option<u64>) {
         if let Some(window) = window {
             self.connection.set_send_window(window);
         }
     }
 
-    /// One more stream had no header or payload in time; how many so far.
+    /// Counts a stream whose header or payload did not arrive in time. Returns the count so far.
     pub(super) fn header_late(&self) -> u64 {
         self.late.count();
         self.late.value()
     }
 }
 
-/// What becomes of a stream that a peer opened.
+/// The decision on a stream that a peer opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Admission {
-    /// It is served.
+    /// Serve the stream.
     Serve,
-    /// It is refused.
+    /// Refuse the stream.
     OverRate,
-    /// The peer is disconnected.
+    /// Disconnect the peer.
     Flood,
 }
 
-/// One more stream of a peer in use, until this is dropped.
+/// A stream of a peer that counts as in use until this is dropped.
 #[derive(Debug)]
 pub(crate) struct InUse(Arc<PeerLink>);
 

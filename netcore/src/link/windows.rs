@@ -1,5 +1,5 @@
-//! QUIC's windows of one link, which follow the plugins' streams on it. Each link has a little of its own; what it needs
-//! beyond comes out of the node's [`Budgets`], so that many links together cost no more than [`crate::limits`] says.
+//! QUIC's windows of one link, which follow the plugins' streams on it. Each link has a small share of its own. What it
+//! needs beyond that comes out of the node's [`Budgets`], so that all links together stay within [`crate::limits`].
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -8,7 +8,7 @@ use crate::limits::{
 };
 use crate::wire::Budget;
 
-/// The budgets of a node that its connections share.
+/// Budgets in bytes that all connections of a node share.
 #[derive(Debug)]
 pub(crate) struct Budgets {
     receive: Budget,
@@ -26,7 +26,7 @@ impl Default for Budgets {
     }
 }
 
-/// How wide QUIC's windows of one link are. They follow the streams of plugins on it.
+/// QUIC's windows of one link. Their sizes follow the plugins' streams on it.
 #[derive(Debug)]
 pub(crate) struct Windows {
     budgets: Arc<Budgets>,
@@ -35,13 +35,14 @@ pub(crate) struct Windows {
 
 #[derive(Debug, Default)]
 struct Wide {
-    /// Sum of what the plugins' streams on the link may receive unread.
+    /// Sum of the receive windows of the plugins' streams on the link, bytes.
     streams: u64,
-    /// What the peer was allowed beyond [`LINK_WINDOW`]. It never shrinks: what QUIC has once allowed it cannot take back.
+    /// Bytes that the peer was allowed beyond [`LINK_WINDOW`]. It never shrinks, since QUIC cannot take back what it
+    /// has allowed.
     receive: u64,
-    /// How many streams send much.
+    /// Number of streams in bulk sending.
     senders: usize,
-    /// Whether the window for sending is wide for them.
+    /// Whether the send window is widened for them.
     send: bool,
 }
 
@@ -54,11 +55,11 @@ impl Windows {
         self.wide.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A stream may receive `more` bytes unread: calls `widen` with the window for receiving that the link needs now, if
-    /// it is a wider one. `false` when the node has no room for it.
+    /// Grows a stream's receive window by `more` bytes. If the link needs a wider receive window for it, calls `widen`
+    /// with the new size in bytes. `false` when the node's budget does not allow it.
     ///
-    /// Two streams that grow at once do not overtake each other in `widen`: QUIC adds what a window grows by to what the
-    /// peer may send, and takes nothing back when it shrinks.
+    /// `widen` is called under the lock, so that calls for two streams keep their order: QUIC adds each growth of the
+    /// window to what the peer may send, and takes nothing back when the window shrinks.
     pub(super) fn grow(&self, more: u64, widen: impl FnOnce(u64)) -> bool {
         let mut wide = self.wide();
         let needed = (wide.streams + more).min(LINK_BULK_WINDOW);
@@ -74,13 +75,13 @@ impl Windows {
         true
     }
 
-    /// A stream that was allowed so much is over.
+    /// Ends a stream whose receive window was `bytes`.
     pub(crate) fn shrink(&self, bytes: u64) {
         let mut wide = self.wide();
         wide.streams = wide.streams.saturating_sub(bytes);
     }
 
-    /// A stream sends much from now on. The window for sending from now on, if it is another one.
+    /// A stream starts bulk sending. Returns the new send window in bytes, if it changes.
     pub(crate) fn sends_much(&self) -> Option<u64> {
         let mut wide = self.wide();
         wide.senders += 1;
@@ -91,7 +92,7 @@ impl Windows {
         Some(LINK_SEND_WINDOW + BULK_SEND_WINDOW)
     }
 
-    /// It is over. The window for sending from now on, if it is another one.
+    /// A stream ends bulk sending. Returns the new send window in bytes, if it changes.
     pub(crate) fn sent_much(&self) -> Option<u64> {
         let mut wide = self.wide();
         wide.senders = wide.senders.saturating_sub(1);
@@ -118,7 +119,8 @@ mod tests {
     use super::*;
     use polypeer_engine::link::credit::{INITIAL_WINDOW, MAX_WINDOW};
 
-    /// The window a link of `windows` has after it grew by `more`; `None` without room, 0 when it is as before.
+    /// The receive window of a link after a stream grew by `more`; `None` if the budget is used up, 0 if it did not
+    /// change.
     fn grow(windows: &Windows, more: u64) -> Option<u64> {
         let mut window = 0;
         windows.grow(more, |wider| window = wider).then_some(window)
@@ -149,7 +151,7 @@ mod tests {
             links.push(windows);
         }
         assert_eq!(links.len() as u64, RECEIVE_BUDGET / MAX_WINDOW);
-        // However many streams a link has, and however often they begin anew, it keeps within its own.
+        // A link keeps within its share, however many streams it has and however often new ones begin.
         let one = links.pop().expect("some");
         for _ in 0..100 {
             if grow(&one, MAX_WINDOW).is_some() {

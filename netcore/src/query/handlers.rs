@@ -1,5 +1,5 @@
-//! Which part of the node answers which internal protocol. [`crate::services`] fills the table; links and query connections
-//! ask it.
+//! Table of handlers: the part of the node that answers each internal protocol. [`crate::services`] fills it; links and
+//! query connections use it.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -18,11 +18,11 @@ use crate::link::FrameReceiver;
 /// A question of a peer.
 #[derive(Debug, Clone)]
 pub(crate) struct Question {
-    /// The peer.
+    /// The peer that asks.
     pub(crate) node: NodeId,
-    /// For judging what it may be told: where its packets come from, or unspecified.
+    /// The IP by which to decide what the peer may be told: where its packets come from, or unspecified.
     pub(crate) ip: IpAddr,
-    /// Where its packets come from, as it proved; none if they come through others.
+    /// The peer's address as a handshake proved it; `None` if its packets come through a relay.
     pub(crate) from: Option<SocketAddr>,
     /// At most 64 KiB.
     pub(crate) payload: Bytes,
@@ -32,9 +32,9 @@ type Answering = Pin<Box<dyn Future<Output = Result<Vec<u8>, Failure>> + Send>>;
 type Serving = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 enum Handler {
-    /// One question each stream.
+    /// Answers one question per stream.
     Question(Box<dyn Fn(Question) -> Answering + Send + Sync>),
-    /// A long-lived stream of frames.
+    /// Serves a long-lived stream of frames.
     Frames(Box<dyn Fn(FrameReceiver) -> Serving + Send + Sync>),
 }
 
@@ -45,12 +45,13 @@ pub(crate) struct Handlers {
 }
 
 impl Handlers {
-    /// An empty table: everything is refused as `unsupported`.
+    /// An empty table: every question is refused as `unsupported`.
     pub(crate) fn new(queries: Arc<Queries>) -> Self {
         Self { queries, table: HashMap::new() }
     }
 
-    /// Has questions of `protocol` answered by `answer`. `peer misbehaved` means that the peer broke a rule.
+    /// Adds `answer` as the handler for questions of `protocol`. Its failure `peer misbehaved` means that the peer
+    /// broke a rule.
     pub(crate) fn question<F>(
         mut self,
         protocol: &'static str,
@@ -63,7 +64,7 @@ impl Handlers {
         self
     }
 
-    /// Has streams of frames of `protocol` served by `serve`.
+    /// Adds `serve` as the handler for streams of frames of `protocol`.
     pub(crate) fn frames<F>(
         mut self,
         protocol: &'static str,
@@ -92,8 +93,8 @@ impl Handlers {
         }
     }
 
-    /// Answers a question. `peer misbehaved` means that the peer broke a rule and must be cut off; any other failure is told
-    /// to it.
+    /// Answers a question. `peer misbehaved` means that the peer broke a rule and must be disconnected; any other
+    /// failure is sent to the peer as a refusal.
     pub(crate) async fn answer(&self, protocol: &Protocol, question: Question) -> Result<Vec<u8>, Failure> {
         let Queries { node, .. } = &*self.queries;
         let peer = question.node;
@@ -113,7 +114,7 @@ impl Handlers {
     }
 }
 
-/// A question that was let in.
+/// An admitted question; dropped once it is answered or given up.
 struct Admitted<'a>(&'a Queries, NodeId);
 
 impl Drop for Admitted<'_> {

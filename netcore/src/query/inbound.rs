@@ -1,4 +1,4 @@
-//! Query connections that other nodes made: which are let in, and their questions answered until they are old or unused.
+//! Query connections from other nodes: admits or refuses each, and answers its questions until it is old or unused.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::limits::{
 use crate::transport::{self, Route};
 use crate::wire::{Broken, Halves, Payloads, StreamKind};
 
-/// Why a connection is not let in.
+/// Why a query connection is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Crowded {
     #[error("{QUERY_CONNECTIONS_IN} query connections stand; try again in a moment")]
@@ -35,10 +35,10 @@ pub(super) enum Crowded {
     Node,
 }
 
-/// Which connections stand. Pure.
+/// The standing query connections from other nodes, counted by node, host and subnet. Pure.
 #[derive(Debug, Default)]
 pub(super) struct Inbound {
-    /// A node may have two: one that it let go, which this side has not noticed, and a new one.
+    /// Connections of each node, at most two: a new one, and an old one whose end has not been noticed here yet.
     nodes: std::collections::BTreeMap<NodeId, usize>,
     total: usize,
     counts: Counts,
@@ -85,7 +85,7 @@ impl Inbound {
     }
 }
 
-/// A connection that was let in.
+/// An admitted connection; leaves the counts when dropped.
 struct Entered {
     queries: Arc<Queries>,
     peer: NodeId,
@@ -98,7 +98,7 @@ impl Drop for Entered {
     }
 }
 
-/// Serves a query connection to its end. Whoever calls this has checked that the peer is not blocked.
+/// Serves a query connection to its end. The caller has checked that the peer is not blocked.
 pub(crate) async fn run(handlers: Arc<Handlers>, connection: transport::Connection) {
     let queries = handlers.queries();
     let node = &queries.node;
@@ -135,7 +135,8 @@ pub(crate) async fn run(handlers: Arc<Handlers>, connection: transport::Connecti
                 });
             }
             Some(_) = tasks.join_next() => {}
-            // Nobody waits for any; what is not taken out lies there as long as the connection stands.
+            // Nothing uses datagrams here. They are read because QUIC would hold them for as long as the connection
+            // stands.
             Ok(_) = connection.read_datagram() => {
                 node.counters.query_datagrams_dropped.count();
                 continue;
@@ -144,17 +145,17 @@ pub(crate) async fn run(handlers: Arc<Handlers>, connection: transport::Connecti
         }
         used = Instant::now();
     }
-    // What was asked before is answered.
+    // Pending questions are still answered.
     let _ = timeout(ANSWER_TIME, async { while tasks.join_next().await.is_some() {} }).await;
     close(&connection);
 }
 
-/// The IP of a peer; unspecified while its packets come through others.
+/// The IP of a peer; unspecified if its packets come through a relay.
 fn ip_of(from: Option<SocketAddr>) -> IpAddr {
     from.map_or(IpAddr::from([0; 16]), |address| address.ip())
 }
 
-/// For a header and the payload.
+/// Timeout for the header and payload of one question.
 const PAYLOAD: Duration = Duration::from_secs(10);
 
 fn close(connection: &Connection) {
@@ -215,7 +216,7 @@ mod tests {
         text.parse().expect("an address")
     }
 
-    /// How many of `count` nodes at `ip` are let in.
+    /// How many of `count` nodes at `ip` are admitted.
     fn entered(inbound: &mut Inbound, ip: IpAddr, first: u32, count: u32) -> usize {
         (first..first + count).filter(|number| inbound.enter(node(*number), ip).is_ok()).count()
     }

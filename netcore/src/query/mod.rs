@@ -1,4 +1,4 @@
-//! Questions between netcores, answered by the netcore itself and not by a plugin: the DHT's, peer exchange, probes.
+//! Questions between netcores, answered by netcore itself and not by a plugin: the DHT's, peer exchange, probes.
 //!
 //! ```text
 //! dht::driver, discovery, reach ──ask──► link, if one stands ──────────► the peer's netcore
@@ -42,7 +42,7 @@ pub struct Queries {
 }
 
 impl Queries {
-    /// No questions so far.
+    /// No questions and no query connections.
     pub(crate) fn new(node: Arc<Node>, links: Arc<Links>) -> Self {
         let (admission, pool, inbound) = (Mutex::default(), Mutex::default(), Mutex::default());
         Self { node, links, admission, pool, inbound }
@@ -60,29 +60,29 @@ impl Queries {
         self.inbound.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Query connections that stand or are being made: this node's, and those of others.
+    /// Numbers of query connections: those that this node has dialed or is dialing, and those that others have made.
     pub fn connections(&self) -> (usize, usize) {
         (self.pool().len(), self.inbound().len())
     }
 }
 
-/// What a question brought.
+/// The reply to a question.
 #[derive(Debug)]
 pub(crate) struct Reply {
-    /// It; at most 64 KiB.
+    /// At most 64 KiB.
     pub(crate) bytes: Bytes,
-    /// Where its packets came from, as the connection proved; none if they came through others.
+    /// The IP that the answering node proved; `None` if its packets came through a relay.
     pub(crate) from: Option<IpAddr>,
 }
 
-/// Why there is no answer, for those who judge the node that was asked.
+/// Why a question has no answer. The caller judges the node that was asked by it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Unanswered {
-    /// Nothing was tried: limits of this node, or no network.
+    /// The question was not sent: a limit of this node, or no network.
     NotTried(Failure),
-    /// No connection, none that lasted, or no answer in time.
+    /// No connection, a lost connection, or no answer in time.
     Unreachable(Failure),
-    /// The peer said why not.
+    /// The peer refused, with a reason.
     Refused(Failure),
 }
 
@@ -97,7 +97,7 @@ impl From<Unanswered> for Failure {
 impl Queries {
     /// Asks `to` on the link with it, if one stands, or on a query connection to `addresses`. The reply has at most 64 KiB.
     ///
-    /// Fails with the codes of dialing, as the peer refuses, or with `timed out` at `deadline`.
+    /// Fails with the codes of dialing, with the code of the peer's refusal, or with `timed out` at `deadline`.
     pub async fn ask(
         self: &Arc<Self>,
         to: NodeId,
@@ -110,7 +110,7 @@ impl Queries {
         replied.map(|reply| reply.bytes).map_err(Unanswered::into)
     }
 
-    /// As [`Self::ask`], telling also where the answer came from, or why there is none.
+    /// As [`Self::ask`]; also returns where the answer came from, or why there is none.
     pub(crate) async fn question(
         self: &Arc<Self>,
         to: NodeId,
@@ -128,7 +128,7 @@ impl Queries {
         in_time(to, protocol, deadline, asked).await
     }
 
-    /// As [`Self::question`], only while a link with `to` stands.
+    /// As [`Self::question`], but only on a link; fails if none stands.
     pub(crate) async fn question_on_link(
         self: &Arc<Self>,
         to: NodeId,
@@ -144,15 +144,15 @@ impl Queries {
         in_time(to, protocol, deadline, asked).await
     }
 
-    /// The link with a peer, once its first frames have come.
+    /// The link with a peer, once the peer's `Hello` has arrived.
     async fn ready_link(&self, peer: &NodeId) -> Option<Arc<PeerLink>> {
         let link = self.links.standing(peer)?;
         link.ready().await.ok()?;
         Some(link)
     }
 
-    /// Asks on a link; on a query connection after all where the peer refuses to go by the link: this node has moved on it,
-    /// and is dialed back only where a handshake has shown it to be.
+    /// Asks on a link. If the peer refuses that with `refused`, asks on a query connection: the peer does so when this
+    /// node has moved since the link's handshake, because it probes only an address that a handshake has proved.
     async fn on_link(
         self: &Arc<Self>,
         link: &PeerLink,
@@ -183,7 +183,7 @@ async fn in_time<T>(
     tokio::time::timeout_at(deadline.into(), asked).await.unwrap_or_else(|_| Err(Unanswered::Unreachable(late())))
 }
 
-/// Asks on a connection: the reply, or the peer's refusal.
+/// Asks on a connection. Returns the reply, or the peer's refusal.
 async fn ask_on(
     connection: &quinn::Connection,
     protocol: &Protocol,

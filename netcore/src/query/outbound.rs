@@ -1,4 +1,4 @@
-//! Asking on query connections: dials them, shares them, and lets them go.
+//! Outgoing questions on query connections: dials, shares and closes the connections.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,15 +19,15 @@ use crate::limits::QUERY_CONNECTIONS_OUT;
 use crate::node::Node;
 use crate::wire::{Broken, why_closed};
 
-/// For making one: a handshake with two lost packets, at two addresses in turn.
+/// Timeout for dialing: enough for a handshake with two lost packets, at two addresses in turn.
 const DIAL: Duration = Duration::from_secs(4);
-/// How often those to let go are looked for.
+/// Interval between searches for connections to close.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// What those who wait for a dial are told: the connection and its number, or why there is none.
+/// Receives the result of a dial: the connection and its number, or why there is none.
 pub(super) type Waiter = oneshot::Sender<Result<(u64, Connection), Unanswered>>;
 
-/// Closes connections that are unused or old, until it is dropped.
+/// Closes unused and old connections, until it is dropped.
 pub(crate) async fn sweep(queries: Arc<Queries>) {
     let mut ticks = interval(SWEEP);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -39,7 +39,8 @@ pub(crate) async fn sweep(queries: Arc<Queries>) {
     }
 }
 
-/// Asks `to` at `addresses`. A connection that turns out to be closed is replaced once: the peer lets them go too.
+/// Asks `to` at `addresses`. A connection that turns out to be closed is replaced once, because the peer closes unused
+/// ones, too.
 pub(super) async fn ask(
     queries: &Arc<Queries>,
     to: NodeId,
@@ -75,7 +76,7 @@ pub(super) async fn ask(
     }
 }
 
-/// The peer broke a rule on a query connection: counted, and the connection is closed.
+/// Counts a breach of the protocol on a query connection and closes the connection.
 pub(super) fn misbehaved(node: &Node, peer: NodeId, connection: &Connection, reason: &str) {
     node.counters.peers_misbehaved.count();
     tracing::warn!(%peer, reason, "the peer broke the protocol; closing the query connection");
@@ -115,7 +116,7 @@ impl Taken {
 
 impl Drop for Taken {
     fn drop(&mut self) {
-        // Given up while waiting for the answer: the connection is as good as before.
+        // The caller cancelled while it waited for the answer. The connection still works.
         if !self.released {
             self.give_back(true);
         }
@@ -126,7 +127,7 @@ fn close(connection: &Connection) {
     connection.close(VarInt::from_u32(ErrorCode::Complete.number()), b"no more questions");
 }
 
-/// A connection with `to`, and whether it was made for this.
+/// A connection with `to`, and whether it is new.
 async fn take(queries: &Arc<Queries>, to: NodeId, addresses: &[SocketAddr]) -> Result<(Taken, bool), Unanswered> {
     let (waiter, told) = oneshot::channel();
     let wanted = queries.pool().want(Instant::now(), to, waiter);
@@ -143,7 +144,8 @@ async fn take(queries: &Arc<Queries>, to: NodeId, addresses: &[SocketAddr]) -> R
                 queries.node.counters.query_connections_made_room.count();
                 close(&connection);
             }
-            // Of its own, as others may wait for it when this caller has gone. It ends within `DIAL`.
+            // In a task of its own, because others may still wait for it when this caller has cancelled. It ends within
+            // `DIAL`.
             tokio::spawn(dial(Arc::clone(queries), to, addresses.to_vec()));
         }
     }
@@ -153,7 +155,7 @@ async fn take(queries: &Arc<Queries>, to: NodeId, addresses: &[SocketAddr]) -> R
     Ok((Taken::new(queries, to, number, connection), true))
 }
 
-/// Waits for a dial. Dropped when the answer is there already, it gives the connection back.
+/// Waits for a dial. If this is dropped with an unread result, it releases the connection.
 struct Waiting {
     queries: Arc<Queries>,
     to: NodeId,
@@ -170,7 +172,7 @@ impl Future for Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        // Nothing is sent from here on: what was sent before is there now.
+        // Once it is closed nothing more is sent to it, so a result is here now or never.
         self.told.close();
         if let Ok(Ok((number, _))) = self.told.try_recv() {
             self.queries.pool().release(Instant::now(), self.to, number, true);
@@ -188,13 +190,13 @@ async fn dial(queries: Arc<Queries>, to: NodeId, addresses: Vec<SocketAddr>) {
     let (number, waiters) = queries.pool().dialed(Instant::now(), to, dialed.as_ref().ok().cloned());
     for waiter in waiters {
         if waiter.send(dialed.clone().map(|connection| (number, connection))).is_err() {
-            // It gave up; its share is given back.
+            // The waiter has cancelled: its use of the connection is released.
             queries.pool().release(Instant::now(), to, number, true);
         }
     }
 }
 
-/// Tries addresses one after another, the next one when the present one takes long or fails.
+/// Dials the addresses in turn: the next one when the present one takes long or fails.
 async fn attempt_all(node: &Arc<Node>, to: NodeId, addresses: &[SocketAddr]) -> Result<Connection, Failure> {
     let peers = node.peers()?;
     if to == node.id {

@@ -1,5 +1,5 @@
-//! Query connections this node made: one a node, shared by all who ask it, made by one dial, let go soon. Pure; `C` is a
-//! connection, `W` somebody who waits for one.
+//! Pool of this node's query connections: one for each node asked, shared by all callers, made by one dial, and closed
+//! soon after its last use. Pure; `C` is a connection, `W` a waiter for one.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -8,9 +8,10 @@ use polypeer_ipc_protocol::ids::NodeId;
 
 use crate::limits::{QUERY_CONNECTIONS_OUT, QUERY_WAITERS};
 
-/// How long one is used. Below what the other side allows, so that no question meets a connection that is being closed.
+/// Longest use of a connection. It is below the other side's limit, so that no question is sent while that side closes
+/// the connection.
 const LIFETIME: Duration = Duration::from_secs(25);
-/// How long an unused one is kept, for the same reason.
+/// How long an unused connection is kept; below the other side's limit for the same reason.
 const IDLE: Duration = Duration::from_secs(8);
 
 #[derive(Debug)]
@@ -19,20 +20,20 @@ enum Slot<C, W> {
     Open { number: u64, connection: C, opened: Instant, used: Instant, asking: usize },
 }
 
-/// What there is for somebody who wants to ask.
+/// What a caller does to get a connection.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Wanted<C> {
-    /// This connection, until [`Pool::release`] with its number.
+    /// Use this connection, until [`Pool::release`] with its number.
     Use(u64, C),
-    /// One is being made; the waiter is told.
+    /// Wait: a dial is pending; its result goes to the waiter.
     Waiting,
-    /// Make one, and tell [`Pool::dialed`]; the waiter is told. The connection let go for it, if any, is to be closed.
+    /// Dial, and pass the result to [`Pool::dialed`], which returns the waiters. Close the connection given here, if
+    /// any, which had to make room.
     Dial(Option<C>),
-    /// [`QUERY_CONNECTIONS_OUT`] are in use, or [`QUERY_WAITERS`] wait for this one.
+    /// Give up: [`QUERY_CONNECTIONS_OUT`] connections are in use, or [`QUERY_WAITERS`] wait for this one.
     Full,
 }
 
-/// See the module.
 #[derive(Debug)]
 pub(super) struct Pool<C, W> {
     slots: BTreeMap<NodeId, Slot<C, W>>,
@@ -46,7 +47,7 @@ impl<C, W> Default for Pool<C, W> {
 }
 
 impl<C: Clone, W> Pool<C, W> {
-    /// Somebody wants to ask `node`.
+    /// Requests a connection with `node`.
     pub(super) fn want(&mut self, now: Instant, node: NodeId, waiter: W) -> Wanted<C> {
         match self.slots.get_mut(&node) {
             Some(Slot::Dialing(waiters)) if waiters.len() < QUERY_WAITERS => {
@@ -72,7 +73,7 @@ impl<C: Clone, W> Pool<C, W> {
         Wanted::Dial(closed)
     }
 
-    /// Among those nobody asks on.
+    /// The least recently used among connections without a pending question.
     fn least_recently_used(&self) -> Option<NodeId> {
         let unused = self.slots.iter().filter_map(|(node, slot)| match slot {
             Slot::Open { used, asking: 0, .. } => Some((*used, *node)),
@@ -88,7 +89,8 @@ impl<C: Clone, W> Pool<C, W> {
         }
     }
 
-    /// A dial is over. Those who waited: each uses the connection, if there is one, until it is released with the number.
+    /// Takes the result of a dial. Returns the connection's number and the waiters: each of them uses the connection,
+    /// if there is one, until it calls [`Self::release`] with the number.
     #[must_use]
     pub(super) fn dialed(&mut self, now: Instant, node: NodeId, connection: Option<C>) -> (u64, Vec<W>) {
         let Some(Slot::Dialing(waiters)) = self.slots.remove(&node) else { return (0, Vec::new()) };
@@ -101,7 +103,8 @@ impl<C: Clone, W> Pool<C, W> {
         (self.numbers, waiters)
     }
 
-    /// A question is over. `works`: the connection is good for more.
+    /// Releases a connection after a question. `works`: it can be used for more questions. Returns the connection if it
+    /// is to be closed.
     pub(super) fn release(&mut self, now: Instant, node: NodeId, of: u64, works: bool) -> Option<C> {
         match self.slots.get_mut(&node) {
             Some(Slot::Open { number, used, asking, .. }) if *number == of => {
@@ -113,7 +116,7 @@ impl<C: Clone, W> Pool<C, W> {
         if works { None } else { self.remove(&node) }
     }
 
-    /// Takes out those that are to be closed: unused for long, or old.
+    /// Removes and returns the connections that are to be closed: unused for [`IDLE`], or older than [`LIFETIME`].
     pub(super) fn expired(&mut self, now: Instant) -> Vec<C> {
         let over = self.slots.iter().filter(|(_, slot)| match slot {
             Slot::Open { opened, used, asking: 0, .. } => now >= *used + IDLE || now >= *opened + LIFETIME,
@@ -123,7 +126,7 @@ impl<C: Clone, W> Pool<C, W> {
         over.iter().filter_map(|node| self.remove(node)).collect()
     }
 
-    /// How many there are, those being made included.
+    /// Number of connections, pending dials included.
     pub(super) fn len(&self) -> usize {
         self.slots.len()
     }
@@ -136,7 +139,7 @@ mod tests {
 
     type Test = Pool<u32, u32>;
 
-    /// A pool with a connection to `node(number)` on which nobody asks.
+    /// Adds an unused connection to `node(number)`.
     fn opened(pool: &mut Test, now: Instant, number: u32) {
         assert!(matches!(pool.want(now, node(number), 0), Wanted::Dial(_)));
         let (of, _) = pool.dialed(now, node(number), Some(number));

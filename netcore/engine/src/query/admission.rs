@@ -1,7 +1,7 @@
-//! Who may ask how much: questions of peers in progress, and how fast they come. Pure.
+//! Admission of peers' questions: limits how many are in progress, and how fast each peer may ask. Pure.
 //!
-//! A peer has a bucket that fills steadily; each question takes one out. What an honest node asks of another in a burst
-//! (a lookup, a round of republishing) fits in it; what floods does not.
+//! Each peer has a token bucket; each question takes a token. The burst of an honest node (a lookup, a round of
+//! republishing) fits in it; a flood does not.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -10,13 +10,13 @@ use polypeer_ipc_protocol::ids::NodeId;
 
 use crate::rate::{Bucket, Rate};
 
-/// Questions of peers being answered at once: most take microseconds, a probe some seconds.
+/// Questions in progress on the whole node: most take microseconds, a probe some seconds.
 pub const QUESTIONS: usize = 1024;
-/// Those of one peer among them: what a busy lookup has under way with one node is a few.
+/// Questions in progress of one peer: a busy lookup has only a few in flight with one node.
 pub const QUESTIONS_PER_PEER: usize = 32;
-/// Questions one peer may ask: ten times what republishing and lookups of a busy node amount to.
+/// Rate limit for the questions of one peer: ten times what a busy node's republishing and lookups need.
 pub const QUESTION_RATE: Rate = Rate { burst: 256, per_second: 64 };
-/// Peers whose rate is remembered: more than can be connected, with those of short connections a moment ago.
+/// Peers whose rate is remembered: more than can be connected, with room for those of recent short connections.
 pub const QUESTION_PEERS: usize = 4096;
 
 /// Why a question is not answered now.
@@ -25,7 +25,7 @@ pub enum Refused {
     /// The whole node is at its limit.
     #[error("{QUESTIONS} questions are being answered already; try again in a moment")]
     Full,
-    /// This peer is, with questions not answered yet.
+    /// This peer has too many questions in progress.
     #[error("{QUESTIONS_PER_PEER} of your questions are being answered already; wait for an answer")]
     TooMany,
     /// This peer asks too fast.
@@ -33,7 +33,7 @@ pub enum Refused {
     TooFast,
 }
 
-/// One peer's.
+/// Questions in progress and rate of one peer.
 #[derive(Debug)]
 struct Asking {
     in_progress: usize,
@@ -42,14 +42,13 @@ struct Asking {
 }
 
 impl Asking {
-    /// Whether nothing of it need be remembered: the bucket is full again.
+    /// Whether the peer can be forgotten: nothing is in progress, and its bucket is full again.
     fn is_over(&self, now: Instant) -> bool {
         let full = Duration::from_secs((QUESTION_RATE.burst / QUESTION_RATE.per_second).into());
         self.in_progress == 0 && now.saturating_duration_since(self.latest) >= full
     }
 }
 
-/// See the module.
 #[derive(Debug, Default)]
 pub struct Admission {
     peers: HashMap<NodeId, Asking>,
@@ -57,7 +56,7 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// A question of `peer`'s came; when it is let in, [`Self::leave`] is called once it is answered.
+    /// Admits a question of `peer`, or refuses it. After `Ok`, call [`Self::leave`] once the question is answered.
     pub fn enter(&mut self, now: Instant, peer: NodeId) -> Result<(), Refused> {
         if self.in_progress >= QUESTIONS {
             return Err(Refused::Full);
@@ -82,7 +81,7 @@ impl Admission {
         Ok(())
     }
 
-    /// A question that was let in is answered, or given up.
+    /// Ends an admitted question, which is answered or given up.
     pub fn leave(&mut self, peer: &NodeId) {
         if let Some(asking) = self.peers.get_mut(peer) {
             asking.in_progress = asking.in_progress.saturating_sub(1);

@@ -1,3 +1,3 @@
-//! Questions between netcores: [`admission`] says whose question is answered now. Netcore's `query` asks and answers.
+//! Questions between netcores: [`admission`] decides which are answered now. Netcore's `query` sends and answers them.
 
 pub mod admission;
