@@ -1,5 +1,5 @@
-//! One network core: makes its parts, hands each of them those that it uses, and passes on what links tell. The only module
-//! besides [`crate::admin`] that sees all of them.
+//! One network core: makes its parts, hands each of them those that it uses, and passes on what links tell. The only
+//! module besides [`crate::admin`] that sees all of them.
 
 use std::sync::Arc;
 
@@ -45,8 +45,8 @@ pub struct Core {
 }
 
 impl Core {
-    /// Binds the sockets and loads what is remembered; accepts and dials nothing before [`Self::open`]. With it, the events
-    /// for the supervisor.
+    /// Binds the sockets and loads what is remembered; accepts and dials nothing before [`Self::open`]. With it, the
+    /// events for the supervisor.
     pub async fn bind(options: Options, settings: NetSettings) -> Result<(Self, mpsc::Receiver<AdminEvent>), RunError> {
         settings.check()?;
         let identity = Arc::new(Identity::load_or_create(&options.home.join("identity.key"))?);

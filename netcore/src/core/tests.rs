@@ -182,8 +182,8 @@ impl World {
                 self.loses_its_hold(used);
                 self.fails(Request::Unprovide { name: name.clone() }, ErrorCode::BadArgument).await;
             }
-            // No grant lets a plugin watch; what it is told of peers is checked each time, and after each change of grants
-            // it is told of those that came into sight or went out of it.
+            // No grant lets a plugin watch; what it is told of peers is checked each time, and after each change of
+            // grants it is told of those that came into sight or went out of it.
             Use::WatchPeers | Use::WatchNetwork => {
                 let watch = |on| match used {
                     Use::WatchPeers => Request::WatchPeers { on },

@@ -1,5 +1,5 @@
-//! One launch's socket: accepts connections, reads the first frame of each, and starts what it asks for. All tasks of
-//! a launch end with it.
+//! The socket of one launch: accepts connections, reads the first frame of each, and starts what the frame asks for.
+//! All tasks of a launch end with it.
 
 use std::sync::Arc;
 
@@ -49,7 +49,7 @@ async fn next(listener: &Listener, launch: &Launch) -> ((ReadHalf, WriteHalf), O
         match socket::accept(listener).await {
             Ok(halves) => return (halves, permit),
             Err(error) => {
-                // Out of descriptors or memory; the connect waits in the backlog meanwhile.
+                // Out of descriptors or memory. The connection waits in the backlog meanwhile.
                 tracing::warn!(plugin = %launch.plugin, %error, "cannot accept a gateway connection");
                 tokio::time::sleep(std::time::Duration::from_millis(100)).await;
             }
@@ -122,7 +122,7 @@ async fn first(connection: &mut Connection) -> Option<ServerEvent> {
     }
 }
 
-/// Checks the session secret and the number of data connections; refuses if one is wrong.
+/// Checks the session secret and the limit of data connections; refuses the connection if either check fails.
 async fn opening(hub: &Hub, launch: &Launch, connection: Connection, secret: &Secret) -> Option<Opening> {
     if !launch.session().is_some_and(|session| session.secret.matches(secret)) {
         hub.node.counters.gateway_unauthorised.count();

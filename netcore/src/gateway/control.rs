@@ -1,5 +1,5 @@
-//! The task of a control session: the only one that reads and writes its connection and knows its requests. While the
-//! plugin does not read its answers, no more requests are taken from it.
+//! The task of a control session. It alone reads and writes the session's connection and tracks its requests. While
+//! [`RESPONSE_BACKLOG`] bytes for the plugin are unsent, it takes no more requests.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -42,7 +42,7 @@ pub(crate) async fn run(
         cancels: HashMap::new(),
     };
     let ended = Box::pin(task.run(&mut connection)).await;
-    task.calls.shutdown().await; // nothing a request was about to begin outlives the session
+    task.calls.shutdown().await; // nothing that a pending request begins may outlive the session
     hub.node.counters.gateway_unsupported.add(connection.server.unsupported());
     end(&hub, &session, ended.clone());
     if ended.is_some() {
@@ -85,7 +85,8 @@ fn begin(
     Ok(session)
 }
 
-/// Takes a session's listeners, subscriptions and what it provides away; their protocols are held for the next session.
+/// Removes a session's listeners, subscriptions and provided names. Streams and calls for its protocols are held a
+/// while for the next session.
 fn retire(hub: &Arc<Hub>, session: &Session) {
     hub.router().handle_session_ended(session.id, std::time::Instant::now());
     session.ended();
@@ -111,7 +112,7 @@ struct Control {
 }
 
 impl Control {
-    /// Until the plugin goes (`None`) or netcore ends the session, with the reason in `out`.
+    /// Runs until the plugin disconnects (`None`) or netcore ends the session; then the reason is in `out`, too.
     async fn run(&mut self, connection: &mut Connection) -> Option<Failure> {
         let Connection { reader, writer, buffer, server, out } = connection;
         let session = Arc::clone(&self.session);

@@ -1,5 +1,5 @@
-//! A data connection after its opening: frames taken apart without copying what they carry, and put together again
-//! with one system call for a header and many pieces. Every waiting function may be dropped and called again.
+//! A data connection after its opening. Frames are parsed without copying their payload, and written with one system
+//! call for a header and many pieces. Every async function is safe to cancel: drop its future and call it again.
 
 mod writer;
 
@@ -16,45 +16,43 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::socket::ReadHalf;
 pub(crate) use writer::DataWriter;
 
-/// Least and most bytes asked of the kernel at once; doubled while reads fill what was asked.
+/// Least and most bytes requested per read. The size doubles while reads fill the buffer, and shrinks when they do not.
 const READ: std::ops::RangeInclusive<usize> = (16 << 10)..=(256 << 10);
-/// Bytes read ahead of the opening's answer.
+/// Most bytes read before the opening is answered.
 const AHEAD: usize = 64 << 10;
 
-/// What a plugin sent.
+/// One thing that a plugin sent, or the end of its connection.
 #[derive(Debug)]
 pub(crate) enum Input {
     /// Bytes of the stream.
     Data(Bytes),
-    /// It has written everything.
+    /// The plugin has written everything.
     Fin,
-    /// It gives up writing; the code is one the other side may see.
+    /// The plugin resets its direction. The code is one that the other side may see.
     Reset(u32),
-    /// It reads no more; the code is one the other side may see.
+    /// The plugin stops the other direction: it reads no more. The code is one that the other side may see.
     Stop(u32),
-    /// It is gone.
+    /// The plugin closed the connection.
     Closed,
-    /// It broke the rules: it is of no more use.
+    /// A malformed frame. Nothing more can be read from the connection.
     Malformed(DataError),
 }
 
-/// A plugin's code as the other side sees it: Polypeer's own are not its to send.
+/// A plugin's code as the other side sees it. A plugin may not send Polypeer's own codes; they become `refused`.
 fn from_plugin(code: u32) -> u32 {
     if code < FIRST_CODE { code } else { ErrorCode::Refused.number() }
 }
 
-/// Both halves of a data connection, and its place among its launch's.
+/// Both halves of a data connection, and its permit out of those of its launch.
 #[derive(Debug)]
 pub(crate) struct DataConnection {
-    /// From the plugin.
     pub(crate) reader: DataReader,
-    /// To the plugin.
     pub(crate) writer: DataWriter,
-    /// Given back when the connection is closed.
+    /// Released when the connection is closed.
     pub(crate) permit: OwnedSemaphorePermit,
 }
 
-/// The incoming half.
+/// The half that reads from the plugin.
 #[derive(Debug)]
 pub(crate) struct DataReader {
     half: ReadHalf,
@@ -64,12 +62,12 @@ pub(crate) struct DataReader {
 }
 
 impl DataReader {
-    /// A reader of `half`, with what has been read of it already.
+    /// A reader of `half`; `buffer` holds the bytes that were read from it already.
     pub(crate) fn new(half: ReadHalf, buffer: BytesMut) -> Self {
         Self { half, buffer, receiver: Receiver::default(), size: *READ.start() }
     }
 
-    /// The next thing the plugin sent. After `Closed` and `Malformed`, not to be called again.
+    /// Waits for the next input of the plugin. Must not be called again after `Closed` or `Malformed`.
     pub(crate) async fn next(&mut self) -> Input {
         loop {
             match self.take() {
@@ -124,8 +122,8 @@ impl DataReader {
         Ok(read)
     }
 
-    /// Waits until the plugin closes the connection, which it may do instead of waiting for its opening's answer. What
-    /// it sends meanwhile is kept.
+    /// Waits until the plugin closes the connection, as it may do before its opening is answered. Bytes that it sends
+    /// meanwhile are kept, up to [`AHEAD`]; then the future never resolves.
     pub(crate) async fn closed(&mut self) {
         loop {
             if self.buffer.len() >= AHEAD {

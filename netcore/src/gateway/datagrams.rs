@@ -1,4 +1,5 @@
-//! Datagrams of plugins: who sends, and which session receives those of a protocol. [`Links::send_datagram`] carries them.
+//! Datagrams of plugins: who sends, and which session receives those of a protocol. [`Links::send_datagram`] carries
+//! them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

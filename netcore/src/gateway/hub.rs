@@ -1,6 +1,6 @@
-//! The state of the gateway: launches and their sessions, which session serves what, and what plugins have in the services
-//! of the node. Made once by [`crate::core`]; the admin session adds and removes launches, [`crate::link`]'s peers come and
-//! go by [`Hub::peer_up`] and [`Hub::peer_down`].
+//! The state of the gateway: launches and their sessions, the session that serves each protocol, and what plugins have
+//! in the node's services. [`crate::core`] makes it once. The admin session adds and removes launches; [`Hub::peer_up`]
+//! and [`Hub::peer_down`] report the peers of [`crate::link`].
 
 use std::collections::HashMap;
 use std::io;
@@ -32,7 +32,7 @@ use crate::node::Node;
 use crate::plugins::grants::Use;
 use crate::reach::ReachHandle;
 
-/// A listener, for as long as its use lives.
+/// A listener. It holds its use, which counts as long as the listener lives.
 #[derive(Debug, Clone)]
 pub(crate) struct Listening {
     pub(crate) session: Arc<Session>,
@@ -47,24 +47,23 @@ pub struct Hub {
     pub(super) dht: Arc<DhtHandle>,
     pub(super) gossip: Arc<GossipHandle>,
     pub(super) reach: Arc<ReachHandle>,
-    /// Which session receives which protocol's datagrams.
+    /// The session that receives the datagrams of each protocol.
     pub(super) datagrams: Receivers,
-    /// Names that plugins provide.
     pub(super) provided_names: ProvidedNames,
-    /// Records that plugins have in the DHT.
+    /// Records of plugins that the node republishes.
     pub(super) record_quota: RecordQuota,
-    /// Sequence numbers given to records of this node's own.
+    /// Sequence numbers of the records that this node signs.
     pub(super) sequences: Sequences,
-    /// Streams and calls that may wait for a listener.
+    /// Permits for streams and calls that wait for a listener, [`HELD`] in all.
     pub(crate) held: Semaphore,
-    /// The network as last told to the plugins that watch it.
+    /// The state of the network as last reported to the plugins that watch it.
     pub(super) network_seen: Watched,
-    /// Signalled when a listener came or went.
+    /// Signalled when a listener is added or removed.
     pub(crate) routes_changed: Notify,
     serving_changed: watch::Sender<u64>,
     router: Mutex<Router<Listening>>,
     launches: Mutex<HashMap<u64, Arc<Launch>>>,
-    /// Launches that are over, of which records may be left in the DHT: a change of grants holds for those too.
+    /// Launches that are over but may still have records in the DHT: a change of grants applies to those records too.
     over: Mutex<Vec<Weak<Launch>>>,
 }
 
@@ -110,8 +109,8 @@ impl Hub {
         self.over.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Enters a launch and serves its socket, in `tasks`, until it is removed. Fails with `bad argument` when its number is
-    /// taken or the descriptor is not a listening socket.
+    /// Adds a launch and serves its socket, in `tasks`, until the launch is removed. Fails with `bad argument` when the
+    /// number is taken or the descriptor is not a listening socket.
     #[allow(clippy::too_many_arguments, reason = "what the supervisor says of a launch, and who serves it")]
     pub(crate) fn add_launch(
         self: &Arc<Self>,
@@ -133,7 +132,7 @@ impl Hub {
         }
         launches.insert(number, Arc::clone(&launch));
         drop(launches);
-        // What earlier launches left behind stands under the newest grants.
+        // The newest grants apply to what earlier launches of the plugin left in the DHT.
         for over in self.over().iter().filter_map(Weak::upgrade).filter(|over| over.plugin == *plugin) {
             over.set_grants(Grants::clone(&launch.grants()));
         }
@@ -141,7 +140,8 @@ impl Hub {
         Ok(())
     }
 
-    /// Ends a launch: its socket is closed, its session ended, its streams are cut.
+    /// Ends a launch: closes its socket and ends its session and streams. Fails with `bad argument` for an unknown
+    /// number.
     pub(crate) fn remove_launch(&self, number: u64) -> Result<(), Failure> {
         let Some(launch) = self.launches().remove(&number) else {
             return Err(Failure::new(ErrorCode::BadArgument, format!("there is no launch {number}")));
@@ -153,7 +153,7 @@ impl Hub {
         Ok(())
     }
 
-    /// Gives all launches of a plugin new grants; what they do not cover any more ends.
+    /// Replaces the grants of all launches of a plugin. Uses that the new grants do not cover end.
     pub(crate) fn set_grants(&self, plugin: &PluginId, grants: &Grants) {
         let mut launches: Vec<_> = self.launches().values().cloned().collect();
         launches.extend(self.over().iter().filter_map(Weak::upgrade));
@@ -163,7 +163,7 @@ impl Hub {
         self.listeners_changed();
     }
 
-    /// Tells of connected peers that came into sight of a plugin, or went out of it, by a change of its grants.
+    /// Reports connected peers that a change of grants made visible to a plugin (`PeerUp`) or hid from it (`PeerDown`).
     pub(super) fn tell_who_is_seen(&self, session: &Session, before: &PeerScope, now: &PeerScope) {
         let came = self.links.infos(|peer| now.allows(peer) && !before.allows(peer), MAX_PEERS_LISTED);
         let went = self.links.infos(|peer| before.allows(peer) && !now.allows(peer), MAX_PEERS_LISTED);
@@ -181,14 +181,14 @@ impl Hub {
         }
     }
 
-    /// A peer is connected: tells the plugins that watch peers and may see this one.
+    /// Reports a connected peer to the plugins that watch peers and whose grants include this one.
     pub(crate) fn peer_up(&self, info: &PeerInfo) {
         for session in self.sessions_that_see(&info.node) {
             self.tell_peer(&session, Event::PeerUp(info.clone()));
         }
     }
 
-    /// A peer is not connected any more: tells the same plugins why.
+    /// Reports to the same plugins that a peer is no longer connected, and why.
     pub(crate) fn peer_down(&self, peer: NodeId, failure: &Failure) {
         for session in self.sessions_that_see(&peer) {
             self.tell_peer(&session, Event::PeerDown { node: peer, failure: failure.clone() });
@@ -201,31 +201,31 @@ impl Hub {
         sessions
     }
 
-    /// Wakes everything that waits for a listener or tells peers what is served.
+    /// Wakes the tasks that wait for a listener, and those that tell peers which protocols are served.
     pub(crate) fn listeners_changed(&self) {
         self.routes_changed.notify_waiters();
         self.serving_changed.send_modify(|version| *version += 1);
     }
 
-    /// Changes with every change of what is served to peers.
+    /// A version number that changes whenever the protocols served to peers may have changed.
     pub(crate) fn serving_changed(&self) -> watch::Receiver<u64> {
         self.serving_changed.subscribe()
     }
 
-    /// The open sessions.
+    /// The newest session of each launch, where it has one.
     pub(crate) fn sessions(&self) -> Vec<Arc<Session>> {
         self.launches().values().filter_map(|launch| launch.session()).collect()
     }
 
-    /// Protocols served to `peer`, at most [`MAX_SERVING`].
+    /// The protocols served to `peer`, at most [`MAX_SERVING`].
     pub(crate) fn serving(&self, peer: &NodeId) -> Vec<Protocol> {
         let all = self.router().serving();
         let visible = all.into_iter().filter(|(_, listening)| listening.session.launch.grants().peers.allows(peer));
         visible.map(|(protocol, _)| protocol).take(MAX_SERVING).collect()
     }
 
-    /// When the newest launch came that may serve `protocol` to `origin`. The operator's commands do not count: they
-    /// may serve everything, and most serve nothing.
+    /// The start of the newest launch whose grants let it serve `protocol` to `origin`. The operator's commands do not
+    /// count: they may serve everything, and most serve nothing.
     pub(crate) fn launched_to_serve(&self, origin: &Origin, protocol: &Protocol) -> Option<Instant> {
         let used = Use::Serve(origin.clone(), protocol.clone());
         let launches = self.launches();

@@ -9,9 +9,10 @@
 //!    └─ Open ──────────────────────────────────────────► StreamOpener (crate::streams)
 //! ```
 //!
-//! What plugins open is handed to [`StreamOpener`], which [`crate::streams`] is; what is opened to them comes from there, by
-//! [`launch::session`]. One owner for each piece of state: a session's connection belongs to its task (`control`), a stream's two
-//! ends to theirs (`crate::streams`); `launch` and `router` are behind locks held for a few lines.
+//! The gateway passes what plugins open to a [`StreamOpener`], implemented by [`crate::streams`]. Streams and calls for
+//! a plugin come back from there and are announced by [`launch::session`]. Each piece of state has one owner: the task
+//! in `control` owns a session's connection, a task in `crate::streams` owns both ends of a stream. `launch` and
+//! `router` are shared behind locks, each held for a few lines.
 
 mod accept;
 mod control;
@@ -42,9 +43,10 @@ use hub::Listening;
 use launch::Launch;
 use opening::Opening;
 
-/// Does what plugins open: each future runs in the task of the connection or request that asked for it.
+/// Opens streams and makes calls for plugins. Each future runs in the task of the connection or request that asked for
+/// it.
 pub(crate) trait StreamOpener: Send + Sync {
-    /// Opens a stream and carries it to its end; `opening` gets the answer.
+    /// Opens a stream and carries it to its end. The answer goes out on `opening`.
     fn open(
         &self,
         launch: Arc<Launch>,
@@ -54,7 +56,7 @@ pub(crate) trait StreamOpener: Send + Sync {
         timeout: Duration,
     ) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 
-    /// Makes a call and waits for the reply, `timeout` in all.
+    /// Makes a call and waits for the reply. `timeout` limits both together.
     fn call(
         &self,
         launch: Arc<Launch>,

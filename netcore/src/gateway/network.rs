@@ -1,5 +1,6 @@
-//! What changes about the network, told to the plugins that watch it: how this node is reached, its addresses, the paths to
-//! its peers, which change when a peer's address does. Looked at a few times a second, so that changes that follow each other fast are told as one.
+//! Changes of the network, reported to the plugins that watch it: this node's reach, its addresses, and the paths to
+//! its peers. A path changes when the peer's address does. The state is polled a few times a second, so that a quick
+//! series of changes is reported as one.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -16,10 +17,10 @@ use super::launch::ActiveUse;
 use super::launch::session::Session;
 use crate::transport::Route;
 
-/// How often the network is looked at: soon enough for a plugin that adapts to it, and a few microseconds of work.
+/// The polling interval: short enough for a plugin that adapts to changes; each poll costs a few microseconds.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// The network at one moment.
+/// The state of the network at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Seen {
     reach: Reach,
@@ -33,20 +34,20 @@ impl Seen {
         Self { reach: hub.reach.reach(), addresses, routes: hub.links.routes() }
     }
 
-    /// Adds peers that are not there yet.
+    /// Adds the routes of peers that it does not contain yet.
     fn enter(&mut self, routes: BTreeMap<NodeId, Route>) {
         for (peer, route) in routes {
             self.routes.entry(peer).or_insert(route);
         }
     }
 
-    /// What a plugin cannot know that begins to watch; paths are in what it is told of peers.
+    /// The state for a plugin that begins to watch, without paths: those are part of each peer's `PeerInfo`.
     fn state(&self, node: NodeId) -> [NetworkChange; 2] {
         let ticket = Ticket { node, addresses: self.addresses.clone() };
         [NetworkChange::Reach(self.reach), NetworkChange::Addresses(ticket)]
     }
 
-    /// What is different in `newer`. A peer that came or went is told by other events.
+    /// The differences from `self` to `newer`. Peers that connect or disconnect are reported by other events.
     fn changes(&self, newer: &Self, node: NodeId) -> Vec<NetworkChange> {
         let mut changes = Vec::new();
         if newer.reach != self.reach {
@@ -64,7 +65,7 @@ impl Seen {
     }
 }
 
-/// What was seen last.
+/// The state at the last poll; `None` before the first.
 #[derive(Debug, Default)]
 pub(crate) struct Watched(Mutex<Option<Seen>>);
 
@@ -73,10 +74,11 @@ impl Watched {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A plugin begins to watch: it is told how the network was at the last look, and then what changes, also of peers that
-    /// came after that look.
+    /// Begins to report to a plugin: first the state at the last poll, then each change since, also for peers that
+    /// connected after that poll.
     pub(crate) fn begin(&self, hub: &Hub, session: &Session, active: ActiveUse) {
-        // Before the lock: a change that is found next is told this session, after what is told here under the lock.
+        // Set before the lock is taken: the next poll then reports its changes to this session, too, and does so after
+        // the state that is sent here under the lock.
         session.network_watch.set(Some(active));
         let mut last = self.last();
         let newer = Seen::now(hub);
@@ -98,7 +100,7 @@ impl Watched {
     }
 }
 
-/// Looks and tells until it is dropped.
+/// Polls and reports changes until the future is dropped.
 pub(crate) async fn run(hub: Arc<Hub>) {
     let mut ticks = interval(LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

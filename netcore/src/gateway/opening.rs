@@ -1,5 +1,5 @@
-//! Gateway connections from their first frame to its answer: what [`super::accept`] reads, `control` and
-//! [`crate::streams`] answer.
+//! Gateway connections from their first frame to its answer. [`super::accept`] reads the frame; `control` and
+//! [`crate::streams`] answer it.
 
 use bytes::BytesMut;
 use polypeer_ipc_protocol::error::Failure;
@@ -25,8 +25,9 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Sends what is in `out` and closes, within the time a closing connection gets. What still comes is read first: a
-    /// socket closed over unread bytes would make the plugin's next read or write fail before it has seen the reason.
+    /// Sends what is in `out` and closes the connection, within the time `linger`. Bytes that still arrive are read and
+    /// discarded first: if a socket is closed with unread bytes, the plugin's next read or write fails before it sees
+    /// the reason.
     pub(crate) async fn close(self, hub: &Hub) {
         let Self { mut reader, mut writer, mut buffer, out, .. } = self;
         let closing = async {
@@ -41,21 +42,21 @@ impl Connection {
         let _ = timeout(hub.node.timings.linger, closing).await;
     }
 
-    /// A data connection, of which the opening waits for its answer. It gives `permit` back when it is closed.
+    /// Turns it into a data connection whose opening is not answered yet. `permit` is released when that is closed.
     pub(super) fn into_opening(self, permit: OwnedSemaphorePermit) -> Opening {
         let Self { reader, writer, buffer, server, out } = self;
         let data = DataConnection { reader: DataReader::new(reader, buffer), writer: DataWriter::new(writer), permit };
         Opening { data, server, out }
     }
 
-    /// Refuses what the first frame asked for.
+    /// Refuses the request in the first frame and closes the connection.
     pub(crate) async fn refuse(mut self, hub: &Hub, failure: Failure) {
         self.server.refuse(failure, &mut self.out);
         self.close(hub).await;
     }
 }
 
-/// A data connection that waits for its answer.
+/// A data connection whose opening frame is not answered yet.
 #[derive(Debug)]
 pub(crate) struct Opening {
     pub(crate) data: DataConnection,
@@ -64,14 +65,14 @@ pub(crate) struct Opening {
 }
 
 impl Opening {
-    /// It is open; the answer goes out with the first bytes written.
+    /// Accepts the opening. The answer goes out with the first bytes written.
     pub(crate) fn opened(mut self, origin: Origin, protocol: Protocol) -> DataConnection {
         self.server.opened(origin, protocol, &mut self.out);
         self.data.writer.push_reply(&self.out);
         self.data
     }
 
-    /// It is not.
+    /// Refuses the opening and closes the connection.
     pub(crate) async fn refuse(mut self, hub: &Hub, failure: Failure) {
         self.server.refuse(failure, &mut self.out);
         self.data.writer.push_reply(&self.out);

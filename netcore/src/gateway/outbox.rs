@@ -1,5 +1,6 @@
-//! What waits to be told to one plugin: bounded, whatever the plugin does. The session's task takes from it; everybody
-//! else only adds. Calls are the largest of it, and their callers share the room as [`polypeer_engine::gateway::calls`] says.
+//! The queue of events for one plugin. It is bounded, whatever the plugin does. The session's task takes from it; all
+//! other tasks only add. Calls take the most room; their callers share it by the rule of
+//! [`polypeer_engine::gateway::calls`].
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -12,7 +13,7 @@ use tokio::sync::Notify;
 
 use crate::limits::EVENT_BACKLOG;
 
-/// Events for one session, encoded.
+/// The encoded events for one session.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     waiting: Mutex<Waiting>,
@@ -22,18 +23,18 @@ pub(crate) struct Outbox {
 #[derive(Debug, Default)]
 struct Waiting {
     frames: Vec<u8>,
-    /// Bytes of `frames` that are calls, by caller.
+    /// Bytes of calls in `frames`, by caller.
     callers: HashMap<Origin, usize>,
     dropped: u64,
     grants: Option<Grants>,
 }
 
-/// Why a call cannot be told.
+/// The reason why a call could not be queued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NoRoom {
-    /// [`EVENT_BACKLOG`] bytes wait.
+    /// [`EVENT_BACKLOG`] bytes are queued.
     Full,
-    /// So many bytes wait of this caller, and there is room for no more of them.
+    /// The caller has used up its share; the number is its bytes in the queue.
     Share(usize),
 }
 
@@ -44,12 +45,12 @@ impl Outbox {
         result
     }
 
-    /// Adds an event if there is room; whether there was.
+    /// Adds an event if there is room. Returns whether there was.
     pub(crate) fn offer(&self, event: Event) -> bool {
         self.with(|waiting| waiting.frames.len() < EVENT_BACKLOG && waiting.add(event))
     }
 
-    /// Adds a call if there is room for it and for more of its caller.
+    /// Adds a call if there is room and its caller has not used up its share.
     pub(crate) fn offer_call(
         &self,
         call: u64,
@@ -73,12 +74,13 @@ impl Outbox {
         })
     }
 
-    /// Adds an event if there is room; if not, drops it and counts it, and the plugin is told how many once it reads.
+    /// Adds an event if there is room; otherwise drops and counts it. The plugin learns the count once it reads again.
+    /// Returns whether the event was added.
     pub(crate) fn offer_or_drop(&self, event: Event) -> bool {
         self.offer_below(EVENT_BACKLOG, event)
     }
 
-    /// As [`Self::offer_or_drop`], where there is room only while less than `backlog` bytes wait.
+    /// Like [`Self::offer_or_drop`], but with room only while less than `backlog` bytes are queued.
     pub(crate) fn offer_below(&self, backlog: usize, event: Event) -> bool {
         self.with(|waiting| {
             let added = waiting.frames.len() < backlog && waiting.add(event);
@@ -87,22 +89,22 @@ impl Outbox {
         })
     }
 
-    /// Adds an event that takes back an earlier one, of which there is at most one for each.
+    /// Adds an event that withdraws an earlier one, room or not: there is at most one for each earlier event.
     pub(crate) fn withdraw(&self, event: Event) {
         self.with(|waiting| waiting.add(event));
     }
 
-    /// Tells the newest grants; older ones not told yet are forgotten.
+    /// Queues the newest grants. They replace older ones that are still queued.
     pub(crate) fn grants_changed(&self, grants: Grants) {
         self.with(|waiting| waiting.grants = Some(grants));
     }
 
-    /// Waits until something was added. Nothing is lost when dropped.
+    /// Waits until an event was added. Safe to cancel: no wake-up is lost.
     pub(crate) async fn added(&self) {
         self.added.notified().await;
     }
 
-    /// Moves everything to `out`.
+    /// Moves all queued events to the end of `out`.
     pub(crate) fn take(&self, out: &mut Vec<u8>) {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).move_to(out);
     }

@@ -25,8 +25,8 @@ struct Provider {
 #[derive(Debug, Default)]
 pub(crate) struct ProvidedNames {
     names: Mutex<Names>,
-    /// Held while the DHT is told that a name is not provided any more, and while one is entered: so that it hears of them in
-    /// order.
+    /// Held while the DHT is told that a name is not provided any more, and while one is entered: so that it hears of
+    /// them in order.
     telling: tokio::sync::Mutex<()>,
 }
 

@@ -165,7 +165,8 @@ impl RecordRequests {
         record
     }
 
-    /// [`polypeer_ipc_protocol::gateway::Request::PutSigned`]; the session has checked its size, the DHT checks the rest.
+    /// [`polypeer_ipc_protocol::gateway::Request::PutSigned`]; the session has checked its size, the DHT checks the
+    /// rest.
     pub(super) async fn put_signed(self, record: SignedRecord) -> Result<Response, Failure> {
         self.granted(Use::Record(record.name.clone()), async {
             let (key, sequence) = (Key::of_signed(&record.key, &record.name), record.sequence);

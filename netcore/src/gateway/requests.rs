@@ -1,4 +1,4 @@
-//! What each request of a control session does: at once, or as work that ends in its answer.
+//! Requests of a control session. Each is answered at once, or by a future that resolves to its answer.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,13 +16,13 @@ use super::{Hub, Listening, StreamOpener, datagrams, topics};
 use crate::limits::{MAX_PEERS_LISTED, timeout_of};
 use crate::plugins::grants::Use;
 
-/// A request that is answered, or work that ends in its answer.
+/// The answer to a request, or a future that resolves to it.
 pub(crate) enum Handled {
     Now(Response),
     Later(Pin<Box<dyn Future<Output = Response> + Send>>),
 }
 
-/// Does what a plugin asks for.
+/// Handles one request of a plugin.
 pub(crate) fn handle(
     hub: &Arc<Hub>,
     opener: &Arc<dyn StreamOpener>,

@@ -29,8 +29,8 @@ pub struct Account {
     usage: Mutex<Usage>,
 }
 
-/// Datagrams one plugin may send: what one peer takes from another ([`crate::link::datagram::FROM_A_PEER`]), so that it is
-/// told here and not dropped there.
+/// Datagrams one plugin may send: what one peer takes from another ([`crate::link::datagram::FROM_A_PEER`]), so that it
+/// is told here and not dropped there.
 pub const DATAGRAMS_SENT: Rate = Rate { burst: 4096, per_second: 8192 };
 
 #[derive(Debug, Default)]

@@ -39,7 +39,8 @@ pub enum Use {
 }
 
 impl Use {
-    /// Whether it lasts until the plugin or its session ends it, unlike a stream, a call or a request, which end by themselves.
+    /// Whether it lasts until the plugin or its session ends it, unlike a stream, a call or a request, which end by
+    /// themselves.
     pub fn is_standing(&self) -> bool {
         match self {
             Self::Listen(..)

@@ -1,6 +1,6 @@
-//! Hands streams and calls to the plugin that serves their protocol: finds its session, waiting a moment for one that is
-//! on its way back; checks the grants; announces; waits for the claim or the answer. Used for what comes from peers and
-//! from plugins of this node alike; whoever drops the future takes it back.
+//! Hands streams and calls to the plugin that serves their protocol: finds its session, waiting a moment for one that
+//! is on its way back; checks the grants; announces; waits for the claim or the answer. Used for what comes from peers
+//! and from plugins of this node alike; whoever drops the future takes it back.
 
 use std::sync::Arc;
 
@@ -64,7 +64,8 @@ async fn announce(
     }
 }
 
-/// Waits for the answer of the plugin that serves `protocol`; with it, that plugin's account. Fails as [`stream`] does, or as the plugin declines.
+/// Waits for the answer of the plugin that serves `protocol`; with it, that plugin's account. Fails as [`stream`] does,
+/// or as the plugin declines.
 pub(crate) async fn call(
     hub: &Hub,
     origin: &Origin,

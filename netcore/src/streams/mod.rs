@@ -1,5 +1,5 @@
-//! Streams and calls, joined end to end. What a plugin opens comes from the gateway ([`StreamOpener`]), what a peer opens from
-//! its link; both ends are plugins, of this node or of a peer.
+//! Streams and calls, joined end to end. What a plugin opens comes from the gateway ([`StreamOpener`]), what a peer
+//! opens from its link; both ends are plugins, of this node or of a peer.
 //!
 //! ```text
 //! crate::gateway ── a plugin opens ──► open, call ──┬─► deliver, to a plugin of this node ──► splice (data connection

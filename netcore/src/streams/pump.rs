@@ -1,5 +1,6 @@
-//! A stream between a plugin of this node and one of a peer: what the data connection brings goes to the peer within its
-//! credit, what the peer sends is taken from QUIC at once and written to the plugin as it reads. One task owns all of it.
+//! A stream between a plugin of this node and one of a peer: what the data connection brings goes to the peer within
+//! its credit, what the peer sends is taken from QUIC at once and written to the plugin as it reads. One task owns all
+//! of it.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The outgoing half of a data connection: a header and many pieces with one system call.
+//! The writing half of a data connection. One system call writes a header and many pieces.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -14,24 +14,24 @@ use tokio::io::AsyncWrite;
 
 use crate::gateway::socket::WriteHalf;
 
-/// Pieces written with one system call.
+/// Most pieces written with one system call.
 const PIECES: usize = 128;
-/// Pieces under this size are copied together: a system call with many of them costs more, and each would keep the
-/// whole packet it came in.
+/// Pieces below this size, in bytes, are copied into one block: a system call with many small pieces costs more, and
+/// each piece would keep its whole packet in memory.
 const SMALL: usize = 512;
-/// Size of the blocks that small pieces are copied into.
+/// Bytes in a block that small pieces are copied into.
 const BLOCK: usize = 16 << 10;
-/// Unwritten bytes from which on all pieces are copied, so that a slow plugin does not keep packets.
+/// Beyond this many unwritten bytes all pieces are copied, so that a slow plugin does not keep packets in memory.
 pub(super) const COPY_FROM: usize = 256 << 10;
 
-/// The outgoing half: what is pushed is written by [`DataWriter::flush_some`].
+/// The half that writes to the plugin. `push` queues bytes; [`DataWriter::flush_some`] writes them.
 #[derive(Debug)]
 pub(crate) struct DataWriter {
     half: WriteHalf,
     sender: Sender,
-    /// A header or an answer being written, before anything else.
+    /// A header or an answer that is being written; it goes before everything else.
     head: BytesMut,
-    /// Bytes of `data` that belong to the frame begun.
+    /// Bytes of `data` that belong to the frame in progress.
     frame: usize,
     data: VecDeque<Bytes>,
     small: BytesMut,
@@ -41,7 +41,7 @@ pub(crate) struct DataWriter {
 }
 
 impl DataWriter {
-    /// A writer that has nothing to write.
+    /// A writer with an empty queue.
     pub(crate) fn new(half: WriteHalf) -> Self {
         Self {
             half,
@@ -56,12 +56,12 @@ impl DataWriter {
         }
     }
 
-    /// The answer to the opening, encoded; goes before everything else.
+    /// Queues the encoded answer to the opening. It goes before everything else.
     pub(crate) fn push_reply(&mut self, reply: &[u8]) {
         self.head.extend_from_slice(reply);
     }
 
-    /// Bytes for the plugin. The caller looks at [`DataWriter::queued`] and limits it.
+    /// Queues bytes for the plugin. The caller limits the queue with the help of [`DataWriter::queued`].
     pub(crate) fn push(&mut self, bytes: Bytes) {
         if bytes.is_empty() || self.end.is_some() || self.sender.is_ended() {
             return;
@@ -84,18 +84,18 @@ impl DataWriter {
         }
     }
 
-    /// Bytes pushed and not written.
+    /// Bytes pushed and not yet written.
     pub(crate) fn queued(&self) -> usize {
         self.queued
     }
 
-    /// Ends the stream after what is queued.
+    /// Ends the stream after the queued bytes.
     pub(crate) fn finish(&mut self) {
         self.end.get_or_insert(DataHeader::Fin);
     }
 
-    /// Gives the stream up: what is queued is dropped, but for the frame begun. After an end that has been written,
-    /// does nothing.
+    /// Resets the stream: drops the queued bytes, except those of the frame in progress. Does nothing once the end of
+    /// the stream has been written.
     pub(crate) fn reset(&mut self, code: u32) {
         if self.sender.is_ended() {
             return;
@@ -112,7 +112,7 @@ impl DataWriter {
         self.queued = self.frame;
     }
 
-    /// Tells the plugin that nobody reads what it sends.
+    /// Tells the plugin that its bytes are no longer read.
     pub(crate) fn stop(&mut self, code: u32) {
         self.stop.get_or_insert(code);
     }
@@ -122,7 +122,7 @@ impl DataWriter {
         !self.head.is_empty() || self.queued > 0 || self.stop.is_some() || self.end.is_some()
     }
 
-    /// Puts the next header before the data, at a boundary between frames.
+    /// Prepares the next header. Called between two frames only.
     fn next_head(&mut self) {
         if let Some(code) = self.stop.take() {
             self.push_header(DataHeader::Stop(code));
@@ -141,7 +141,7 @@ impl DataWriter {
         }
     }
 
-    /// Writes once what the kernel takes; returns how many bytes of the stream it took. Returns at once when nothing
+    /// Writes once, as much as the kernel accepts. Returns the number of stream bytes written; 0 at once when nothing
     /// is pending.
     pub(crate) async fn flush_some(&mut self) -> io::Result<usize> {
         if self.frame == 0 && self.head.is_empty() {
@@ -192,7 +192,7 @@ impl DataWriter {
         Poll::Ready(Ok(data))
     }
 
-    /// Writes everything out.
+    /// Writes everything that is pending.
     pub(crate) async fn flush(&mut self) -> io::Result<()> {
         while self.is_pending() {
             self.flush_some().await?;

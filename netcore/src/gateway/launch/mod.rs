@@ -1,5 +1,5 @@
-//! One launch of a plugin: its token, its grants, the newest session, and everything it does that grants cover. Made and
-//! ended by the admin session; its sockets' tasks are in `gateway::accept`.
+//! One launch of a plugin: its token, its grants, its newest session, and its uses that grants cover. The admin session
+//! makes and ends it; `gateway::accept` serves its socket.
 
 pub mod session;
 pub(super) mod subscriptions;
@@ -22,17 +22,16 @@ use session::Session;
 /// One launch of a plugin.
 #[derive(Debug)]
 pub struct Launch {
-    /// Its number, given by the supervisor.
+    /// The number that the supervisor gave it.
     pub number: u64,
-    /// Whose.
     pub plugin: PluginId,
-    /// When this netcore learnt of it.
+    /// The moment at which this netcore learned of the launch.
     pub since: Instant,
-    /// What the plugin uses, over all its launches.
+    /// What the plugin uses of the node, summed over all its launches.
     pub account: Arc<Account>,
-    /// Free places for data connections.
+    /// Permits for data connections.
     pub(crate) data: Arc<Semaphore>,
-    /// Free places for connections whose first frame is not there.
+    /// Permits for connections whose first frame has not arrived.
     pub(crate) opening: Arc<Semaphore>,
     token: Secret,
     state: Mutex<State>,
@@ -48,7 +47,7 @@ struct State {
     ended: bool,
 }
 
-/// A use that lasts.
+/// A use that has begun and not ended.
 #[derive(Debug)]
 struct Held {
     used: Use,
@@ -56,15 +55,15 @@ struct Held {
     on_change: Option<OnChange>,
 }
 
-/// Told of the grants before and those from now on.
+/// A callback for a change of grants: gets the old and the new grants.
 type OnRegrant = Arc<dyn Fn(&Grants, &Grants) + Send + Sync>;
 
-/// What a holder does when the grants change.
+/// The callback of a use's holder for a change of grants.
 #[derive(Clone)]
 enum OnChange {
-    /// They do not cover the use any more.
+    /// Called once, when the use is revoked.
     Revoked(Arc<dyn Fn() + Send + Sync>),
-    /// They are others now: those before, those from now on.
+    /// Called after each change.
     Regranted(OnRegrant),
 }
 
@@ -78,7 +77,7 @@ impl std::fmt::Debug for OnChange {
 }
 
 impl Launch {
-    /// A launch with no session.
+    /// A launch without a session.
     pub fn new(number: u64, account: Arc<Account>, token: Secret, grants: Grants) -> Self {
         let state = State { grants: Arc::new(grants), session: None, uses: HashMap::new(), last_use: 0, ended: false };
         Self {
@@ -98,22 +97,23 @@ impl Launch {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What it may do.
+    /// The current grants.
     pub fn grants(&self) -> Arc<Grants> {
         Arc::clone(&self.state().grants)
     }
 
-    /// Whether this is the token it was launched with.
+    /// Whether `token` is the one that the plugin was launched with.
     pub fn is_token(&self, token: &Secret) -> bool {
         self.token.matches(token)
     }
 
-    /// The newest session, if it stands.
+    /// The newest session, if it has not ended.
     pub(crate) fn session(&self) -> Option<Arc<Session>> {
         self.state().session.clone()
     }
 
-    /// Makes `session` the newest; returns the one it supersedes. Fails when the launch is over.
+    /// Makes `session` the newest. Returns the session that it supersedes. Fails with `shutting down` when the launch
+    /// is over.
     pub(crate) fn begin_session(&self, session: Arc<Session>) -> Result<Option<Arc<Session>>, Failure> {
         let mut state = self.state();
         if state.ended {
@@ -122,7 +122,7 @@ impl Launch {
         Ok(state.session.replace(session))
     }
 
-    /// Forgets `session` if it is the newest; whether it was.
+    /// Removes `session` if it is the newest. Returns whether it was.
     pub(crate) fn end_session(&self, session: &Arc<Session>) -> bool {
         let mut state = self.state();
         let newest = state.session.as_ref().is_some_and(|newest| Arc::ptr_eq(newest, session));
@@ -132,8 +132,8 @@ impl Launch {
         newest
     }
 
-    /// Checks that the grants cover `used` and enters it until the result is dropped; a stream or call takes a slot of the
-    /// plugin's account. Whatever does what `used` says holds the result.
+    /// Checks that the grants cover `used`, and records the use until the result is dropped. A stream or call takes a
+    /// slot of the plugin's account. The task or object that performs the use holds the result.
     pub(crate) fn begin(self: &Arc<Self>, counters: &Counters, used: Use) -> Result<ActiveUse, Failure> {
         let state = self.state();
         if state.ended {
@@ -144,7 +144,7 @@ impl Launch {
             Use::Dial(node, _) => Some(WithPeer::Opened(*node)),
             Use::Serve(Origin::Peer(node), _) => Some(WithPeer::Served(*node)),
             Use::DialLocal(_) | Use::Serve(Origin::Local(_), _) => None,
-            // They have limits of their own.
+            // Other uses have limits of their own.
             _ => return Ok(self.enter(state, used, None)),
         };
         let slot = self.account.slot(peer).inspect_err(|_| counters.refused_too_many.count())?;
@@ -159,7 +159,7 @@ impl Launch {
         ActiveUse { launch: Arc::clone(self), number, revoked, _slot: slot }
     }
 
-    /// Checks that the grants cover `used`, which holds no place.
+    /// Checks that the grants cover `used`, without recording the use.
     pub(crate) fn check(&self, counters: &Counters, used: &Use) -> Result<(), Failure> {
         self.counted(counters, used.check(&self.plugin, &self.grants()))
     }
@@ -171,7 +171,7 @@ impl Launch {
         })
     }
 
-    /// Replaces the grants; what they do not cover any more is revoked.
+    /// Replaces the grants and revokes the uses that they no longer cover.
     pub(crate) fn set_grants(&self, grants: Grants) {
         let grants = Arc::new(grants);
         let mut state = self.state();
@@ -191,7 +191,7 @@ impl Launch {
         }
     }
 
-    /// Revokes the uses for which `code` gives a reason.
+    /// Revokes the uses for which `code` returns a reason.
     fn revoke(&self, mut state: MutexGuard<'_, State>, code: impl Fn(&Use) -> Option<ErrorCode>) {
         let mut holders = Vec::new();
         for held in state.uses.values_mut() {
@@ -200,7 +200,7 @@ impl Launch {
                 holders.extend(held.on_change.take());
             }
         }
-        drop(state); // a holder drops its use
+        drop(state); // a holder drops its use, which takes this lock
         for holder in holders {
             if let OnChange::Revoked(end) = holder {
                 end();
@@ -208,7 +208,7 @@ impl Launch {
         }
     }
 
-    /// The launch is over: its streams are cut, its session ends, and with it what the session has.
+    /// Ends the launch: ends its streams, calls and requests, and its session with all that the session holds.
     pub(crate) fn end(&self) {
         let mut state = self.state();
         state.ended = true;
@@ -219,17 +219,17 @@ impl Launch {
         self.ended.send_replace(true);
     }
 
-    /// Ends streams, calls and requests, because the node stops.
+    /// Ends streams, calls and requests with `code`, because the node stops.
     pub(crate) fn revoke_all(&self, code: ErrorCode) {
         self.revoke(self.state(), |used| (!used.is_standing()).then_some(code));
     }
 
-    /// Streams, calls and requests in progress.
+    /// The number of streams, calls and requests in progress.
     pub(crate) fn active(&self) -> usize {
         self.state().uses.values().filter(|held| !held.used.is_standing()).count()
     }
 
-    /// What it does now.
+    /// The uses in progress.
     #[cfg(test)]
     pub(crate) fn uses(&self) -> Vec<Use> {
         self.state().uses.values().map(|held| held.used.clone()).collect()
@@ -245,8 +245,8 @@ fn over() -> Failure {
     Failure::new(ErrorCode::ShuttingDown, "this launch of the plugin is over")
 }
 
-/// A use that the grants cover, for as long as this lives: held by whatever does it. Streams, calls and requests wait for
-/// [`Self::revoked`]; what stands says with [`Self::on_revoke`] how it ends.
+/// A use that the grants cover. It is recorded until this is dropped. Streams, calls and requests wait for
+/// [`Self::revoked`]; standing uses register with [`Self::on_revoke`] what ends them.
 #[derive(Debug)]
 pub struct ActiveUse {
     launch: Arc<Launch>,
@@ -256,12 +256,12 @@ pub struct ActiveUse {
 }
 
 impl ActiveUse {
-    /// Whose it is.
+    /// The launch that the use belongs to.
     pub fn launch(&self) -> &Arc<Launch> {
         &self.launch
     }
 
-    /// Waits until it must end, and says why.
+    /// Waits until the use is revoked. Returns the reason.
     pub async fn revoked(&mut self) -> ErrorCode {
         match self.revoked.wait_for(Option::is_some).await {
             Ok(code) => code.unwrap_or(ErrorCode::Internal),
@@ -271,7 +271,7 @@ impl ActiveUse {
 }
 
 impl ActiveUse {
-    /// Has `end` called when the use is revoked; at once, if it was already.
+    /// Registers `end` to be called when the use is revoked. Calls it at once if the use was revoked already.
     pub(crate) fn on_revoke(&self, end: impl Fn() + Send + Sync + 'static) {
         let end = {
             let mut state = self.launch.state();
@@ -286,7 +286,7 @@ impl ActiveUse {
         end();
     }
 
-    /// Has `told` called whenever the grants change, with those before and those from now on.
+    /// Registers `told` to be called after each change of the grants, with the old and the new ones.
     pub(crate) fn on_regrant(&self, told: impl Fn(&Grants, &Grants) + Send + Sync + 'static) {
         if let Some(held) = self.launch.state().uses.get_mut(&self.number) {
             held.on_change = Some(OnChange::Regranted(Arc::new(told)));
@@ -297,11 +297,11 @@ impl ActiveUse {
 impl Drop for ActiveUse {
     fn drop(&mut self) {
         let held = self.launch.state().uses.remove(&self.number);
-        drop(held); // not under the lock: it may hold the last of what it ends
+        drop(held); // not under the lock: its callback may own objects that take the lock when dropped
     }
 }
 
-/// Some use of a plugin, for tests of what holds one.
+/// A use of `plugin`, for tests of what holds one.
 #[cfg(test)]
 pub(super) fn any_use(plugin: &str) -> Arc<ActiveUse> {
     let account = Arc::new(Account::new(plugin.parse().expect("a plugin's name")));

@@ -1,5 +1,5 @@
-//! A control session, as the rest of netcore sees it: where events for the plugin go, and what waits for its answer.
-//! The task that reads and writes is in `gateway::control`.
+//! A control session as the rest of netcore sees it: the queue of events for the plugin, and the streams and calls that
+//! wait for its answer. The task that reads and writes the connection is in `gateway::control`.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,38 +17,35 @@ use super::subscriptions::Subscriptions;
 use crate::gateway::opening::Opening;
 use crate::gateway::outbox::{NoRoom, Outbox};
 
-/// What a plugin does with an announced stream: the connection it claims it with, or why not.
+/// A plugin's answer to an announced stream: the connection that claims it, or the reason for a refusal.
 pub(crate) type Claim = Result<Box<Opening>, Failure>;
-/// What a plugin does with a call.
+/// A plugin's answer to a call: the reply, or the reason for a refusal.
 pub(crate) type Answer = Result<Payload, Failure>;
 
 /// A control session.
 #[derive(Debug)]
 pub struct Session {
-    /// Its number on this node.
+    /// Unique on this node until netcore restarts.
     pub id: u64,
-    /// Whose.
     pub launch: Arc<Launch>,
-    /// Opens data connections.
+    /// Authenticates data connections.
     pub(crate) secret: Secret,
-    /// Events for the plugin.
     pub(crate) outbox: Outbox,
-    /// Set while the plugin is told of peers.
+    /// Set while the plugin watches peers.
     pub(in crate::gateway) peers_watch: Watch,
-    /// Set while the plugin is told of the network.
+    /// Set while the plugin watches the network.
     pub(in crate::gateway) network_watch: Watch,
-    /// What it is subscribed to.
     pub(crate) subscriptions: Subscriptions,
     waiting: Mutex<Waiting>,
     end: watch::Sender<Option<Failure>>,
 }
 
-/// What a plugin watches, while it does.
+/// The use of a plugin that watches peers or the network; empty while it does not.
 #[derive(Debug, Default)]
 pub(in crate::gateway) struct Watch(Mutex<Option<ActiveUse>>);
 
 impl Watch {
-    /// Begins, or ends. What was watched before ends.
+    /// Begins watching, or ends it with `None`. The previous use, if any, ends.
     pub(in crate::gateway) fn set(&self, active: Option<ActiveUse>) {
         let before = std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), active);
         drop(before);
@@ -66,19 +63,19 @@ struct Waiting {
     calls: Calls<oneshot::Sender<Answer>>,
 }
 
-/// Why something could not be handed to a session.
+/// The reason why a stream or call could not be handed to a session.
 #[derive(Debug)]
 pub(crate) enum NotTaken {
-    /// The session has just ended; another one may come.
+    /// The session has just ended; a newer one may follow.
     Ended,
-    /// It has too much waiting already.
+    /// The queue of the session is full.
     Busy(Failure),
-    /// The caller has its share of what waits already; there is room for others.
+    /// The caller has used up its share of the queue; there is room for other callers.
     OverShare(Failure),
 }
 
 impl Session {
-    /// A session that stands.
+    /// A session that has just begun.
     pub(crate) fn new(id: u64, launch: Arc<Launch>, secret: Secret) -> Self {
         Self {
             id,
@@ -102,8 +99,8 @@ impl Session {
         NotTaken::Busy(Failure::new(ErrorCode::Busy, format!("plugin {plugin} has {count} {what} waiting already")))
     }
 
-    /// Announces a stream under a number not used before. The claim comes by the receiver, which fails when the
-    /// session ends.
+    /// Announces a stream to the plugin. `stream` must be a new number. The receiver yields the claim; it fails when
+    /// the session ends.
     pub(crate) fn announce(
         self: &Arc<Self>,
         stream: u64,
@@ -124,15 +121,15 @@ impl Session {
         Ok((Announced { session: Arc::clone(self), number: stream, kind: Kind::Stream, why }, receiver))
     }
 
-    /// The caller has `held` waiting, and gets no more.
+    /// The refusal for a caller that has used up its share with `held`.
     fn over_share(&self, held: &str) -> NotTaken {
         let plugin = &self.launch.plugin;
         let text = format!("plugin {plugin} has {held} of this caller waiting already; the rest is for other callers");
         NotTaken::OverShare(Failure::new(ErrorCode::Busy, text))
     }
 
-    /// Hands over a call under a number not used before. The answer comes by the receiver, which fails when the session
-    /// ends. One caller has at most as much waiting as there is room left, of calls and of unread bytes.
+    /// Hands a call to the plugin. `call` must be a new number. The receiver yields the answer; it fails when the
+    /// session ends. One caller may have at most as much pending as there is room left, in calls and in unread bytes.
     pub(crate) fn call(
         self: &Arc<Self>,
         call: u64,
@@ -159,7 +156,7 @@ impl Session {
         Ok((Announced { session: Arc::clone(self), number: call, kind: Kind::Call, why }, receiver))
     }
 
-    /// The plugin claims a stream or turns it down. Gives the claim back when no such stream waits.
+    /// Passes on that the plugin claims or refuses a stream. Returns the claim when no such stream waits.
     pub(crate) fn claim(&self, stream: u64, claim: Claim) -> Option<Claim> {
         match self.waiting().streams.remove(&stream) {
             Some(waiting) => waiting.send(claim).err(),
@@ -167,14 +164,14 @@ impl Session {
         }
     }
 
-    /// The plugin answers a call; ignored when no such call waits.
+    /// Passes on the plugin's answer to a call. Ignored when no such call is pending.
     pub(crate) fn answer(&self, call: u64, answer: Answer) {
         if let Some(waiting) = self.waiting().calls.remove(call) {
             let _ = waiting.send(answer);
         }
     }
 
-    /// Ends the session: the plugin is told why.
+    /// Asks the session's task to end the session and tell the plugin why. Only the first reason counts.
     pub(crate) fn end(&self, why: Failure) {
         self.end.send_if_modified(|end| {
             let first = end.is_none();
@@ -185,14 +182,14 @@ impl Session {
         });
     }
 
-    /// Waits for [`Session::end`].
+    /// Waits for [`Session::end`]. Returns the reason.
     pub(crate) async fn ending(&self) -> Failure {
         let mut end = self.end.subscribe();
         let why = end.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
         why.unwrap_or_else(|| ErrorCode::Internal.into())
     }
 
-    /// Its task is done: whoever waits for its answers learns that it is gone.
+    /// Marks the session as over. Waiting streams and calls fail; subscriptions and watches end.
     pub(crate) fn ended(&self) {
         let mut waiting = self.waiting();
         waiting.ended = true;
@@ -204,12 +201,12 @@ impl Session {
         self.network_watch.set(None);
     }
 
-    /// Whether [`Self::ended`] was said.
+    /// Whether [`Self::ended`] was called.
     pub(crate) fn is_over(&self) -> bool {
         self.waiting().ended
     }
 
-    /// Tells of a peer, if the plugin asked to hear of them.
+    /// Queues an event about a peer if the plugin watches peers. Returns `false` if the event was dropped.
     pub(crate) fn tell_peer(&self, event: Event) -> bool {
         !self.peers_watch.is_set() || self.outbox.offer_or_drop(event)
     }
@@ -221,7 +218,7 @@ enum Kind {
     Call,
 }
 
-/// A stream or call that a plugin knows of and has not dealt with; takes it back when dropped.
+/// A stream or call that was announced to a plugin and is not answered yet. Dropping it withdraws the announcement.
 #[derive(Debug)]
 pub(crate) struct Announced {
     session: Arc<Session>,
@@ -231,7 +228,7 @@ pub(crate) struct Announced {
 }
 
 impl Announced {
-    /// Takes it back for a reason.
+    /// Withdraws the announcement, with a reason for the plugin.
     pub(crate) fn withdraw(mut self, why: Failure) {
         self.why = why;
     }
@@ -254,7 +251,7 @@ impl Drop for Announced {
     }
 }
 
-/// Why a claim or a refusal comes to nothing.
+/// The failure for a claim or refusal of a stream that does not wait.
 pub(in crate::gateway) fn no_such_stream(stream: u64) -> Failure {
     Failure::new(
         ErrorCode::NoSuchStream,

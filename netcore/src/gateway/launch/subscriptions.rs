@@ -1,4 +1,5 @@
-//! What one session is subscribed to, and which messages wait for its verdict. Gossip itself is told by `gateway::topics`.
+//! The subscriptions of one session, and the messages that wait for its verdict. `gateway::topics` passes changes on to
+//! gossip.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,11 +11,11 @@ use polypeer_ipc_protocol::limits::{MAX_TOPICS, MAX_UNJUDGED};
 
 use super::ActiveUse;
 
-/// The topics of one session.
+/// The subscriptions of one session.
 #[derive(Debug, Default)]
 pub(crate) struct Subscriptions {
     state: Mutex<State>,
-    /// Held while gossip is told of a change, so that it hears of them in order.
+    /// Held while gossip is told of a change, so that changes reach it in order.
     pub(in crate::gateway) telling: tokio::sync::Mutex<()>,
 }
 
@@ -23,11 +24,11 @@ struct State {
     ended: bool,
     /// At most [`MAX_TOPICS`].
     subscribed: BTreeMap<Name, Subscribed>,
-    /// What waits for a verdict, oldest first; at most [`MAX_UNJUDGED`].
+    /// Messages that wait for a verdict, oldest first; at most [`MAX_UNJUDGED`].
     unjudged: VecDeque<(Name, Hash)>,
 }
 
-/// A subscription, for as long as its use lives.
+/// A subscription. It holds its use, which counts as long as the subscription lives.
 #[derive(Debug, Clone)]
 pub(in crate::gateway) struct Subscribed {
     pub(in crate::gateway) validation: Validation,
@@ -39,7 +40,8 @@ impl Subscriptions {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Enters a topic; what was there before.
+    /// Adds a subscription. Returns the one that it replaces. Fails with `superseded` when the session is over, and
+    /// with `busy` beyond [`MAX_TOPICS`].
     pub(in crate::gateway) fn enter(
         &self,
         topic: &Name,
@@ -73,24 +75,24 @@ impl Subscriptions {
         Err(Failure::new(ErrorCode::BadArgument, format!("this session is not subscribed to {topic}")))
     }
 
-    /// How messages of a topic are validated, if it is subscribed to.
+    /// How messages of a topic are validated; `None` without a subscription.
     pub(in crate::gateway) fn validation(&self, topic: &Name) -> Option<Validation> {
         self.state().subscribed.get(topic).map(|subscribed| subscribed.validation)
     }
 
-    /// The plugin has judged a message.
+    /// Removes a message that the plugin has judged.
     pub(in crate::gateway) fn judged(&self, message: &Hash) {
         self.state().unjudged.retain(|(_, waiting)| waiting != message);
     }
 
-    /// A message is with the plugin. What waits too long for its verdict by that.
+    /// Adds a message that was handed to the plugin. Returns the oldest one if [`MAX_UNJUDGED`] is exceeded.
     pub(in crate::gateway) fn wait_for_verdict(&self, topic: &Name, message: Hash) -> Option<(Name, Hash)> {
         let mut state = self.state();
         state.unjudged.push_back((topic.clone(), message));
         if state.unjudged.len() > MAX_UNJUDGED { state.unjudged.pop_front() } else { None }
     }
 
-    /// The session is over.
+    /// Ends all subscriptions, because the session is over.
     pub(super) fn end(&self) {
         let mut state = self.state();
         *state = State { ended: true, ..State::default() };
@@ -106,7 +108,7 @@ mod tests {
         format!("topic/{number}").parse().unwrap()
     }
 
-    /// Enters a topic; how it was validated before.
+    /// Subscribes to a topic. Returns how its messages were validated before.
     fn enter(topics: &Subscriptions, number: usize, validation: Validation) -> Result<Option<Validation>, Failure> {
         let before = topics.enter(&name(number), Subscribed { validation, _active: any_use("chat") })?;
         Ok(before.map(|before| before.validation))

@@ -1,5 +1,5 @@
-//! Plugins' sockets on Unix: descriptors handed over by the supervisor, which keeps its own copy, so that the path goes on
-//! accepting connects while netcore is restarted.
+//! Plugins' sockets on Unix: descriptors handed over by the supervisor, which keeps its own copy, so that the path goes
+//! on accepting connects while netcore is restarted.
 
 use std::io;
 

@@ -1,5 +1,5 @@
-//! Plugins' sockets on Windows: named pipes that netcore makes, under the name the supervisor drew for the launch. While
-//! netcore is restarted there is no such pipe, and a connect fails; SDKs try again.
+//! Plugins' sockets on Windows: named pipes that netcore makes, under the name the supervisor drew for the launch.
+//! While netcore is restarted there is no such pipe, and a connect fails; SDKs try again.
 
 use std::io;
 
