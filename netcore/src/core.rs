@@ -1,5 +1,5 @@
-//! One network core: makes its parts, hands each of them those that it uses, and passes on what links tell. The only
-//! module besides [`crate::admin`] that sees all of them.
+//! One network core: makes its parts, gives each the parts that it uses, and passes on what links report. Only this
+//! module and [`crate::admin`] see all parts.
 
 use std::sync::Arc;
 
@@ -28,25 +28,25 @@ use crate::services::Services;
 use crate::streams::Streams;
 use crate::{Options, RunError};
 
-/// A network core without its supervisor. Its services end when this is dropped.
+/// A network core without a supervisor. Its services end when it is dropped.
 pub struct Core {
-    /// Its shared state.
+    /// State that all parts share.
     pub node: Arc<Node>,
-    /// Its network side.
+    /// Connections to peers: sockets, dialing, watermarks.
     pub peers: Peers,
-    /// Its sessions with peers.
+    /// Links to peers.
     pub links: Arc<Links>,
-    /// Its DHT, gossip, discovery and the like.
+    /// DHT, gossip, discovery and other services.
     pub services: Services,
-    /// Its plugins' side.
+    /// The gateway for plugins.
     pub hub: Arc<Hub>,
     pub(crate) opener: Arc<dyn StreamOpener>,
     _drivers: JoinSet<()>,
 }
 
 impl Core {
-    /// Binds the sockets and loads what is remembered; accepts and dials nothing before [`Self::open`]. With it, the
-    /// events for the supervisor.
+    /// Binds the sockets and loads the state stored on disk. Accepts and dials nothing before [`Self::open`]. The
+    /// receiver yields the events for the supervisor.
     pub async fn bind(options: Options, settings: NetSettings) -> Result<(Self, mpsc::Receiver<AdminEvent>), RunError> {
         settings.check()?;
         let identity = Arc::new(Identity::load_or_create(&options.home.join("identity.key"))?);
@@ -90,14 +90,14 @@ impl Core {
         Ok((Self { node, peers, links, services, hub, opener: streams, _drivers: drivers }, events))
     }
 
-    /// Begins. The supervisor's `Start` does the same.
+    /// Begins to accept and dial connections, like the supervisor's `Start`.
     pub fn open(&self) {
         self.node.enter(Phase::Open);
         self.peers.open();
     }
 }
 
-/// Passes on to the other parts what links ask and tell.
+/// Passes the requests and events of links on to the other parts.
 struct Wiring {
     hub: Arc<Hub>,
     streams: Arc<Streams>,

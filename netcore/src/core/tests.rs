@@ -1,4 +1,4 @@
-//! Every kind of use that a plugin's grants cover ends when they cover it no more.
+//! Tests that every kind of use ends when the plugin's grants no longer cover it.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ fn plugin() -> PluginId {
     "chat".parse().unwrap()
 }
 
-/// One of every kind. A new kind does not compile before it is in this chain, and in [`World::loses`].
+/// One use of every kind. A new kind does not compile until it is in this chain and in [`World::loses`].
 fn every_use() -> impl Iterator<Item = Use> {
     std::iter::successors(Some(Use::Listen(Scope::Peers, protocol())), |used| match used {
         Use::Listen(..) => Some(Use::Serve(Origin::Peer(PEER), protocol())),
@@ -50,7 +50,7 @@ fn every_use() -> impl Iterator<Item = Use> {
     })
 }
 
-/// A network core without peers, and a session of a plugin that may do everything.
+/// A network core without peers, and a session of a plugin with all grants.
 struct World {
     core: Core,
     session: Arc<Session>,
@@ -105,19 +105,19 @@ impl World {
         self.session.launch.uses().contains(used)
     }
 
-    /// The plugin may do nothing any more.
+    /// Takes all grants from the plugin.
     fn revoke(&self) {
         self.core.hub.set_grants(&plugin(), &Grants::default());
     }
 
-    /// What holds a use that stands lets go of it when it is revoked.
+    /// Revokes a standing use and asserts that its holder releases it.
     fn loses_its_hold(&self, used: &Use) {
         assert!(self.holds(used), "{used:?} is not held");
         self.revoke();
         assert!(!self.holds(used), "{used:?} is still held");
     }
 
-    /// Does what `used` says, loses the grant, and sees it end.
+    /// Begins the use, revokes its grant, and asserts that the use ends.
     async fn loses(&self, used: &Use) {
         let Core { hub, node, services, .. } = &self.core;
         match used {
@@ -130,7 +130,7 @@ impl World {
                 assert!(matches!(route(), Route::NotServed));
                 self.fails(listen, ErrorCode::NotGranted).await;
             }
-            // Whoever carries a stream, makes a call or serves a request waits for this beside its work.
+            // The task that carries a stream, makes a call or serves a request also waits for the revocation.
             Use::Serve(..) | Use::Dial(..) | Use::DialLocal(_) | Use::Record(_) | Use::Find(_) => {
                 let mut active = self.session.launch.begin(&node.counters, used.clone()).unwrap();
                 self.revoke();
@@ -182,8 +182,8 @@ impl World {
                 self.loses_its_hold(used);
                 self.fails(Request::Unprovide { name: name.clone() }, ErrorCode::BadArgument).await;
             }
-            // No grant lets a plugin watch; what it is told of peers is checked each time, and after each change of
-            // grants it is told of those that came into sight or went out of it.
+            // Watching needs no grant. Each event about a peer is checked, and after a change of grants the plugin is
+            // told which peers became visible or hidden.
             Use::WatchPeers | Use::WatchNetwork => {
                 let watch = |on| match used {
                     Use::WatchPeers => Request::WatchPeers { on },

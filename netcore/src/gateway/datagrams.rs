@@ -1,5 +1,5 @@
-//! Datagrams of plugins: who sends, and which session receives those of a protocol. [`Links::send_datagram`] carries
-//! them.
+//! Datagrams of plugins: checks and limits for sending, and the session that receives those of each protocol.
+//! [`Links::send_datagram`] sends them to peers.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,11 +19,12 @@ use crate::limits::DATAGRAM_BACKLOG;
 use crate::link::Links;
 use crate::plugins::grants::Use;
 
-/// Which session receives the datagrams of which protocol: one for each, and [`MAX_LISTENERS`] for one session.
+/// The receiver of each protocol's datagrams: one session per protocol, at most [`MAX_LISTENERS`] protocols per
+/// session.
 #[derive(Debug, Default)]
 pub(crate) struct Receivers(Mutex<HashMap<Protocol, Receiver>>);
 
-/// A session that receives datagrams, for as long as its use lives.
+/// A session that receives datagrams. It holds its use, which counts as long as the receiver lives.
 #[derive(Debug)]
 struct Receiver {
     session: Arc<Session>,
@@ -68,13 +69,13 @@ impl Receivers {
         self.all().get(protocol).map(|owner| Arc::clone(&owner.session))
     }
 
-    /// A session is over.
+    /// Removes the receivers of a session that is over.
     pub(crate) fn handle_session_ended(&self, session: u64) {
         self.all().retain(|_, owner| owner.session.id != session);
     }
 }
 
-/// [`polypeer_ipc_protocol::gateway::Request::SendDatagram`]; the session has checked its size.
+/// Handles [`polypeer_ipc_protocol::gateway::Request::SendDatagram`]. The protocol session has checked its size.
 pub(super) fn send(
     hub: &Hub,
     session: &Session,
@@ -95,7 +96,7 @@ pub(super) fn send(
     Ok(())
 }
 
-/// [`polypeer_ipc_protocol::gateway::Request::ReceiveDatagrams`].
+/// Handles [`polypeer_ipc_protocol::gateway::Request::ReceiveDatagrams`].
 pub(super) fn receive(hub: &Arc<Hub>, session: &Arc<Session>, protocol: Protocol, on: bool) -> Result<(), Failure> {
     if !on {
         hub.datagrams.remove(&protocol, session.id);
@@ -114,7 +115,8 @@ pub(super) fn receive(hub: &Arc<Hub>, session: &Arc<Session>, protocol: Protocol
     Ok(())
 }
 
-/// One came from `peer`: to the plugin that receives its protocol, if that may deal with the peer and reads.
+/// Delivers a datagram from `peer` to the plugin that receives its protocol. Drops and counts it if there is no such
+/// plugin, its grants do not include the peer, or its queue has no room.
 pub(crate) fn deliver(hub: &Hub, peer: NodeId, protocol: Protocol, payload: Bytes) {
     let Some(session) = hub.datagrams.of(&protocol) else {
         return hub.node.counters.datagrams_unwanted.count();

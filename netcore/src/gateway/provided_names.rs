@@ -1,4 +1,5 @@
-//! Names that plugins provide: the node provides each once, from the first session that asks until the last one ends.
+//! Names that plugins provide. The node provides each name once: from the first session that asks for it until the last
+//! one stops or ends.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,19 +15,18 @@ use super::launch::session::Session;
 
 type Names = BTreeMap<Name, BTreeMap<u64, Provider>>;
 
-/// A plugin's session that provides a name, for as long as its use lives.
+/// A session that provides a name. It holds its use, which counts as long as the entry lives.
 #[derive(Debug)]
 struct Provider {
     plugin: PluginId,
     _active: Arc<ActiveUse>,
 }
 
-/// Which names are provided, and by which sessions.
+/// The provided names, each with the sessions that provide it.
 #[derive(Debug, Default)]
 pub(crate) struct ProvidedNames {
     names: Mutex<Names>,
-    /// Held while the DHT is told that a name is not provided any more, and while one is entered: so that it hears of
-    /// them in order.
+    /// Held while a name is added and while the DHT is told of ended ones, so that both reach it in order.
     telling: tokio::sync::Mutex<()>,
 }
 
@@ -35,7 +35,8 @@ impl ProvidedNames {
         self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Enters a name; whether the session had it not. Fails with `busy` beyond [`MAX_PROVIDED`] names of a plugin.
+    /// Adds a name of a session. Returns whether it is new. Fails with `busy` beyond [`MAX_PROVIDED`] names of a
+    /// plugin, and with `superseded` when the session is over.
     pub(super) async fn enter(&self, name: &Name, session: &Session, active: Arc<ActiveUse>) -> Result<bool, Failure> {
         let _telling = self.telling.lock().await;
         self.add(name, session.id, active, || session.is_over())
@@ -56,12 +57,12 @@ impl ProvidedNames {
         Ok(names.entry(name.clone()).or_default().insert(session, Provider { plugin, _active: active }).is_none())
     }
 
-    /// Whether the session provides it.
+    /// Whether the session provides the name.
     pub(super) fn has(&self, name: &Name, session: u64) -> bool {
         self.names().get(name).is_some_and(|sessions| sessions.contains_key(&session))
     }
 
-    /// Forgets what of each name's sessions is not to be kept; the names that nobody provides any more.
+    /// Removes the sessions for which `keep` is false. Returns the names that no session provides any more.
     fn retain(&self, keep: impl Fn(&Name, u64) -> bool) -> BTreeSet<Name> {
         let mut over = BTreeSet::new();
         self.names().retain(|name, sessions| {
@@ -75,7 +76,7 @@ impl ProvidedNames {
     }
 }
 
-/// A session does not provide a name any more; whether it did.
+/// Ends a session's providing of a name. Returns whether the session provided it.
 pub(super) fn leave(hub: &Arc<Hub>, name: &Name, session: u64) -> bool {
     let had = hub.provided_names.has(name, session);
     let over = hub.provided_names.retain(|other, by| other != name || by != session);
@@ -83,13 +84,13 @@ pub(super) fn leave(hub: &Arc<Hub>, name: &Name, session: u64) -> bool {
     had
 }
 
-/// A session is over.
+/// Ends all providing of a session that is over.
 pub(super) fn handle_session_ended(hub: &Arc<Hub>, session: u64) {
     let over = hub.provided_names.retain(|_, by| by != session);
     tell(hub, over);
 }
 
-/// Tells the DHT, unless somebody provides a name again by then.
+/// Tells the DHT that names are no longer provided, except those that a session provides again by then.
 fn tell(hub: &Arc<Hub>, names: BTreeSet<Name>) {
     if names.is_empty() {
         return;

@@ -1,4 +1,4 @@
-//! Quota of DHT records that the node republishes for each plugin.
+//! The quota of DHT records that the node republishes for each plugin.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,22 +9,24 @@ use polypeer_ipc_protocol::ids::PluginId;
 
 use super::launch::ActiveUse;
 
-/// Records of one plugin: a quarter of what the node keeps alive.
+/// Most records of one plugin: a quarter of those that the node republishes in all.
 const MAX_KEPT: usize = limits::MAX_OWN_RECORDS / 4;
 
-/// When each ends, Unix seconds; those that have ended are forgotten with the next that is entered.
+/// The republished records of each plugin. Expired ones are removed when the next is added.
 #[derive(Debug, Default)]
 pub(crate) struct RecordQuota(Mutex<BTreeMap<PluginId, BTreeMap<Key, Record>>>);
 
-/// A record that the node republishes, for as long as its use lives.
+/// A record that the node republishes. It holds its use, which counts as long as the entry lives.
 #[derive(Debug)]
 struct Record {
+    /// Unix time, seconds.
     expires: u64,
     _active: Arc<ActiveUse>,
 }
 
 impl RecordQuota {
-    /// A plugin puts a record that ends at `expires`; whether it had none there. Fails with `busy` beyond [`MAX_KEPT`].
+    /// Adds a plugin's record; `expires` and `unix` (now) are in Unix seconds. Returns whether the plugin had none
+    /// under `key`. Fails with `busy` beyond [`MAX_KEPT`].
     pub(super) fn enter(&self, key: Key, expires: u64, unix: u64, active: Arc<ActiveUse>) -> Result<bool, Failure> {
         let plugin = &active.launch().plugin.clone();
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -43,7 +45,7 @@ impl RecordQuota {
         Ok(keys.insert(key, Record { expires, _active: active }).is_none())
     }
 
-    /// One that was entered did not come to be.
+    /// Removes a record of a plugin.
     pub(super) fn forget(&self, plugin: &PluginId, key: &Key) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(keys) = kept.get_mut(plugin) {
@@ -51,7 +53,7 @@ impl RecordQuota {
         }
     }
 
-    /// A plugin may not have a record any more. Whether no other plugin has it.
+    /// Removes a record that a plugin may no longer have. Returns whether no other plugin has it either.
     pub(super) fn revoke(&self, plugin: &PluginId, key: &Key) -> bool {
         self.forget(plugin, key);
         !self.0.lock().unwrap_or_else(PoisonError::into_inner).values().any(|keys| keys.contains_key(key))

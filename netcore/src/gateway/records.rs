@@ -1,4 +1,5 @@
-//! Records of the DHT for plugins: put and found under names that they have a grant for. [`crate::dht`] does the rest.
+//! DHT records for plugins: requests to put and get records, and to provide and find names, with their grants and
+//! quotas. [`crate::dht`] does the rest.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,17 +21,18 @@ use crate::clock;
 use crate::limits::timeout_of;
 use crate::plugins::grants::Use;
 
-/// Names whose last sequence number is remembered; for others the clock is enough, unless it was set back.
+/// Most names whose last sequence number is remembered. For others the clock is enough, unless it was set back.
 const SEQUENCES: usize = 1024;
-/// What `limit` 0 means.
+/// The number of providers that `limit` 0 stands for.
 const SOME_PROVIDERS: usize = 16;
 
-/// The sequence numbers this node gave its own records.
+/// The last sequence number that this node gave its own record of each name.
 #[derive(Debug, Default)]
 pub(crate) struct Sequences(Mutex<BTreeMap<Name, u64>>);
 
 impl Sequences {
-    /// One above `found`, all given for `name` before, and the clock in milliseconds.
+    /// The next sequence number for `name`: the Unix time in milliseconds, or more if that is needed to exceed `found`
+    /// and all numbers given before.
     fn next(&self, name: &Name, found: u64, unix_ms: u64) -> u64 {
         let mut given = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let last = given.get(name).copied().unwrap_or(0).max(found);
@@ -43,7 +45,7 @@ impl Sequences {
     }
 }
 
-/// One request: its session, and what is left of its time.
+/// One request about records, with its session and deadline.
 pub(super) struct RecordRequests {
     pub(super) hub: Arc<Hub>,
     pub(super) session: Arc<Session>,
@@ -56,7 +58,7 @@ impl RecordRequests {
         Self { hub: Arc::clone(hub), session: Arc::clone(session), deadline }
     }
 
-    /// Does `work` as long as the grants cover `used`.
+    /// Runs `work` while the grants cover `used`. Fails with the reason when they are revoked.
     async fn granted<T>(&self, used: Use, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
         self.hub.node.check_running()?;
         let mut active = self.session.launch.begin(&self.hub.node.counters, used)?;
@@ -85,7 +87,7 @@ impl RecordRequests {
             && new
             && (failure.is(ErrorCode::BadArgument) || failure.is(ErrorCode::Busy))
         {
-            self.hub.record_quota.forget(plugin, &key); // in other cases the node goes on trying
+            self.hub.record_quota.forget(plugin, &key); // after other failures the node retries
         }
         let copies = put?;
         self.session.launch.account.sent.add(length as u64 * u64::from(copies));
@@ -100,7 +102,7 @@ impl RecordRequests {
         self.session.launch.account.received.add(value.0.len() as u64);
     }
 
-    /// [`polypeer_ipc_protocol::gateway::Request::PutImmutable`]; the session has checked its size.
+    /// Handles [`polypeer_ipc_protocol::gateway::Request::PutImmutable`]. The protocol session has checked its size.
     pub(super) async fn put_immutable(self, name: Name, value: Payload) -> Result<Response, Failure> {
         self.granted(Use::Record(name.clone()), async {
             let (key, length) = (Key::value_hash(&value.0), value.0.len());
@@ -110,7 +112,7 @@ impl RecordRequests {
         .await
     }
 
-    /// [`polypeer_ipc_protocol::gateway::Request::GetImmutable`].
+    /// Handles [`polypeer_ipc_protocol::gateway::Request::GetImmutable`].
     pub(super) async fn get_immutable(self, name: Name, hash: Hash) -> Result<Response, Failure> {
         self.granted(Use::Record(name.clone()), async {
             let value = match self.get(Key::of_immutable(&name, &hash)).await? {
@@ -123,7 +125,7 @@ impl RecordRequests {
         .await
     }
 
-    /// [`polypeer_ipc_protocol::gateway::Request::PutOwn`]; the session has checked its size.
+    /// Handles [`polypeer_ipc_protocol::gateway::Request::PutOwn`]. The protocol session has checked its size.
     pub(super) async fn put_own(self, name: Name, value: Payload, lifetime_s: u32) -> Result<Response, Failure> {
         if lifetime_s > MAX_RECORD_LIFETIME {
             let text =
@@ -139,7 +141,7 @@ impl RecordRequests {
             match self.put(&name, Record::Signed(record), value.0.len()).await {
                 Ok(copies) => Ok(stored(key, sequence, copies)),
                 Err(failure) if failure.is(ErrorCode::Refused) => {
-                    // Somebody holds a newer one: this node's clock was set back, or its key is used elsewhere.
+                    // A holder has a newer record: this node's clock was set back, or its key is used elsewhere.
                     let Some(Record::Signed(found)) = self.get(key).await? else { return Err(failure) };
                     if found.sequence < sequence {
                         return Err(failure);
@@ -165,8 +167,8 @@ impl RecordRequests {
         record
     }
 
-    /// [`polypeer_ipc_protocol::gateway::Request::PutSigned`]; the session has checked its size, the DHT checks the
-    /// rest.
+    /// Handles [`polypeer_ipc_protocol::gateway::Request::PutSigned`]. The protocol session has checked its size; the
+    /// DHT checks the rest.
     pub(super) async fn put_signed(self, record: SignedRecord) -> Result<Response, Failure> {
         self.granted(Use::Record(record.name.clone()), async {
             let (key, sequence) = (Key::of_signed(&record.key, &record.name), record.sequence);
@@ -178,7 +180,7 @@ impl RecordRequests {
         .await
     }
 
-    /// [`polypeer_ipc_protocol::gateway::Request::GetSigned`].
+    /// Handles [`polypeer_ipc_protocol::gateway::Request::GetSigned`].
     pub(super) async fn get_signed(self, key: NodeId, name: Name) -> Result<Response, Failure> {
         self.granted(Use::Record(name.clone()), async {
             let record = match self.get(Key::of_signed(&key, &name)).await? {
@@ -191,7 +193,7 @@ impl RecordRequests {
         .await
     }
 
-    /// [`polypeer_ipc_protocol::gateway::Request::Provide`].
+    /// Handles [`polypeer_ipc_protocol::gateway::Request::Provide`].
     pub(super) async fn provide(self, name: Name) -> Result<Response, Failure> {
         self.granted(Use::Record(name.clone()), async {
             let active = Arc::new(self.session.launch.begin(&self.hub.node.counters, Use::Provide(name.clone()))?);
@@ -214,7 +216,7 @@ impl RecordRequests {
         .await
     }
 
-    /// [`polypeer_ipc_protocol::gateway::Request::Unprovide`].
+    /// Handles [`polypeer_ipc_protocol::gateway::Request::Unprovide`].
     pub(super) fn unprovide(&self, name: &Name) -> Result<(), Failure> {
         if provided_names::leave(&self.hub, name, self.session.id) {
             return Ok(());
@@ -222,12 +224,12 @@ impl RecordRequests {
         Err(Failure::new(ErrorCode::BadArgument, format!("this session does not provide {name}")))
     }
 
-    /// [`polypeer_ipc_protocol::gateway::Request::FindProviders`].
+    /// Handles [`polypeer_ipc_protocol::gateway::Request::FindProviders`].
     pub(super) async fn find_providers(self, name: Name, limit: u32) -> Result<Response, Failure> {
         let limit = if limit == 0 { SOME_PROVIDERS } else { (limit as usize).min(MAX_PROVIDERS) };
         self.granted(Use::Record(name.clone()), async {
             let grants = self.session.launch.grants();
-            // Of those found only some may be allowed.
+            // The grants may cover only some of the providers found.
             let enough =
                 if grants.peers == polypeer_ipc_protocol::gateway::PeerScope::Any { limit } else { MAX_PROVIDERS };
             let found = self.hub.dht.providers(Key::of_provided(&name), enough + 1, self.deadline).await?;
@@ -243,7 +245,7 @@ impl RecordRequests {
         .await
     }
 
-    /// [`polypeer_ipc_protocol::gateway::Request::FindPeer`].
+    /// Handles [`polypeer_ipc_protocol::gateway::Request::FindPeer`].
     pub(super) async fn find_peer(self, peer: NodeId) -> Result<Response, Failure> {
         if peer == self.hub.node.id {
             let text = "this is the id of the own node: ask for it with the request Node";
@@ -261,7 +263,7 @@ impl RecordRequests {
         .await
     }
 
-    /// Remembers where a peer is, so that the plugin can dial it by its id.
+    /// Remembers the addresses of a peer, so that the plugin can dial it by its id.
     fn learn(&self, record: &AddressRecord) {
         if let Ok(peers) = self.hub.node.peers() {
             peers.located(record.node, &record.addresses);
@@ -273,7 +275,7 @@ fn stored(key: Key, sequence: u64, copies: u32) -> Response {
     Response::Stored { key: Hash(key.0), sequence, copies }
 }
 
-/// A name that is being provided; taken back when nothing comes of it, whatever the reason.
+/// A name that a request has begun to provide. Dropping it with `undo` set ends that, e.g. after a failure.
 struct Entered<'a> {
     asked: &'a RecordRequests,
     name: &'a Name,

@@ -1,4 +1,5 @@
-//! Gossip for plugins: requests of a session, and how messages reach it. [`crate::gossip`] does the rest.
+//! Gossip for plugins: the requests of a session about topics, and the delivery of messages to it. [`crate::gossip`]
+//! does the rest.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,16 +17,16 @@ use crate::gossip::driver::Sink;
 use crate::limits::MESSAGE_BACKLOG;
 use crate::plugins::grants::Use;
 
-/// How long gossip may take to take something: it needs no other node for any of it.
+/// The timeout of a request to gossip. It is short, because gossip needs no other node to answer one.
 const AT_ONCE: Duration = Duration::from_secs(5);
 
-/// Tells gossip of a topic the session has left, unless it is subscribed again by then.
+/// Tells gossip that the session has left a topic, unless it has subscribed again by then.
 fn tell(hub: &Arc<Hub>, session: &Arc<Session>, left: Name) {
     let (hub, session) = (Arc::clone(hub), Arc::clone(session));
     tokio::spawn(async move {
         let _telling = session.subscriptions.telling.lock().await;
         if session.subscriptions.check(&left).is_err() {
-            // Fails only when the session is over, and its subscriptions with it.
+            // Fails only when the session is over; then its subscriptions are, too.
             let _ = hub.gossip.unsubscribe(session.id, left).await;
         }
     });
@@ -36,7 +37,7 @@ async fn at_once<T>(asked: impl Future<Output = Result<T, Failure>>) -> Result<T
     timeout(AT_ONCE, asked).await.unwrap_or_else(|_| Err(late()))
 }
 
-/// [`polypeer_ipc_protocol::gateway::Request::Publish`]; the session has checked its size.
+/// Handles [`polypeer_ipc_protocol::gateway::Request::Publish`]. The protocol session has checked its size.
 pub(super) async fn publish(
     hub: Arc<Hub>,
     session: Arc<Session>,
@@ -51,7 +52,7 @@ pub(super) async fn publish(
     Ok(Response::Published { message, peers })
 }
 
-/// [`polypeer_ipc_protocol::gateway::Request::Subscribe`].
+/// Handles [`polypeer_ipc_protocol::gateway::Request::Subscribe`].
 pub(super) async fn subscribe(
     hub: Arc<Hub>,
     session: Arc<Session>,
@@ -76,7 +77,7 @@ pub(super) async fn subscribe(
     told.map(|()| Response::Done)
 }
 
-/// Ends a subscription whose use is revoked.
+/// A callback that ends a subscription when its use is revoked.
 fn leaving(hub: &Arc<Hub>, session: &Arc<Session>, topic: Name) -> impl Fn() + Send + Sync + 'static {
     let (hub, session) = (Arc::downgrade(hub), Arc::downgrade(session));
     move || {
@@ -88,7 +89,8 @@ fn leaving(hub: &Arc<Hub>, session: &Arc<Session>, topic: Name) -> impl Fn() + S
     }
 }
 
-/// A topic that is being subscribed to; as it was before when nothing comes of it, whatever the reason.
+/// A subscription that a request has begun. Dropping it restores `before`; without one, or if the session is no
+/// longer subscribed, it leaves the topic. After a success `before` is the new subscription.
 struct Entered<'a> {
     hub: &'a Arc<Hub>,
     session: &'a Arc<Session>,
@@ -110,7 +112,7 @@ impl Drop for Entered<'_> {
     }
 }
 
-/// [`polypeer_ipc_protocol::gateway::Request::Unsubscribe`].
+/// Handles [`polypeer_ipc_protocol::gateway::Request::Unsubscribe`].
 pub(super) async fn unsubscribe(hub: Arc<Hub>, session: Arc<Session>, topic: Name) -> Result<Response, Failure> {
     let _telling = session.subscriptions.telling.lock().await;
     session.subscriptions.check(&topic)?;
@@ -119,7 +121,7 @@ pub(super) async fn unsubscribe(hub: Arc<Hub>, session: Arc<Session>, topic: Nam
     Ok(Response::Done)
 }
 
-/// [`polypeer_ipc_protocol::gateway::Request::Judge`].
+/// Handles [`polypeer_ipc_protocol::gateway::Request::Judge`].
 pub(super) async fn judge(
     hub: Arc<Hub>,
     session: Arc<Session>,
@@ -133,24 +135,24 @@ pub(super) async fn judge(
     Ok(Response::Done)
 }
 
-/// [`polypeer_ipc_protocol::gateway::Request::Topic`].
+/// Handles [`polypeer_ipc_protocol::gateway::Request::Topic`].
 pub(super) async fn info(hub: Arc<Hub>, session: Arc<Session>, topic: Name) -> Result<Response, Failure> {
     session.subscriptions.check(&topic)?;
     at_once(hub.gossip.info(session.id, topic)).await.map(Response::Topic)
 }
 
-/// Where gossip leaves a session's messages.
+/// The receiver of a session's messages from gossip.
 struct SessionSink {
     hub: Arc<Hub>,
     session: Arc<Session>,
 }
 
 impl SessionSink {
-    /// Nobody will judge it.
+    /// Tells gossip to ignore a message that the plugin will not judge.
     fn ignore(&self, topic: Name, message: Hash) {
         let (hub, session) = (Arc::clone(&self.hub), self.session.id);
         tokio::spawn(async move {
-            // Fails only when gossip is over.
+            // Fails only when gossip is overloaded or has ended.
             let _ = at_once(hub.gossip.judge(session, topic, message, Verdict::Ignore)).await;
         });
     }
@@ -160,7 +162,7 @@ impl Sink for SessionSink {
     fn deliver(&self, topic: &Name, message: &Message) -> bool {
         let Self { hub, session } = self;
         let Some(validation) = session.subscriptions.validation(topic) else {
-            return true; // it is ending
+            return true; // the subscription is ending
         };
         let (id, author) = (message.id(), message.author());
         let own = author == hub.node.id;

@@ -1,5 +1,5 @@
-//! What one plugin uses of the node, over all its launches: bytes, streams, the sum of its windows. The gateway and the
-//! links hold it; the admin session's `Traffic` reads it.
+//! Accounts of what each plugin uses of the node, over all its launches: bytes, streams, the sum of its windows. The
+//! gateway and the links hold them; the admin request `Traffic` reads them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +16,6 @@ use crate::limits::{SERVED_PER_PEER, STREAMS_PER_PEER, STREAMS_PER_PLUGIN, WINDO
 /// One plugin's use of the node.
 #[derive(Debug)]
 pub struct Account {
-    /// Whose.
     pub plugin: PluginId,
     /// Payload bytes sent to peers.
     pub sent: Counter,
@@ -24,13 +23,14 @@ pub struct Account {
     pub received: Counter,
     /// Requests refused for lack of a grant.
     pub refused: Counter,
-    /// Datagrams it may send, to all peers: they go before the bytes of streams, its own and others'.
+    /// Rate limit of sent datagrams, to all peers together: QUIC sends datagrams before the bytes of any plugin's
+    /// streams.
     datagrams: Mutex<Bucket>,
     usage: Mutex<Usage>,
 }
 
-/// Datagrams one plugin may send: what one peer takes from another ([`crate::link::datagram::FROM_A_PEER`]), so that it
-/// is told here and not dropped there.
+/// Rate limit of the datagrams that one plugin sends. It does not exceed what a peer accepts from another
+/// ([`crate::link::datagram::FROM_A_PEER`]), so that excess is refused here and not dropped there.
 pub const DATAGRAMS_SENT: Rate = Rate { burst: 4096, per_second: 8192 };
 
 #[derive(Debug, Default)]
@@ -41,12 +41,12 @@ struct Usage {
     windows_peak: u64,
 }
 
-/// A stream or call with a peer, by who opened it.
+/// The peer of a stream or call, and which side opened it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum WithPeer {
-    /// The plugin did.
+    /// Opened by the plugin.
     Opened(NodeId),
-    /// The peer did.
+    /// Opened by the peer.
     Served(NodeId),
 }
 
@@ -60,7 +60,7 @@ impl WithPeer {
 }
 
 impl Account {
-    /// An account of a plugin that has used nothing.
+    /// An empty account.
     pub fn new(plugin: PluginId) -> Self {
         Self {
             plugin,
@@ -76,12 +76,12 @@ impl Account {
         self.usage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the place of one datagram that is sent now, if it may be.
+    /// Takes a token for one datagram. Returns whether there was one.
     pub(crate) fn datagram(&self, now: Instant) -> bool {
         self.datagrams.lock().unwrap_or_else(PoisonError::into_inner).take(1, now)
     }
 
-    /// Takes the place of one stream or call, with `peer` or inside the node. Fails with `too many streams`.
+    /// Takes the slot of one stream or call, with a peer or (`None`) inside the node. Fails with `too many streams`.
     pub fn slot(self: &Arc<Self>, peer: Option<WithPeer>) -> Result<Slot, Failure> {
         let mut usage = self.usage();
         if usage.streams >= STREAMS_PER_PLUGIN {
@@ -109,14 +109,14 @@ impl Account {
         )
     }
 
-    /// Adds an initial window, beyond the pool if need be: the number of streams is limited.
+    /// Adds the initial window of a stream, in bytes, even beyond the pool: the number of streams is limited.
     pub(crate) fn window_opened(&self, bytes: u64) {
         let mut usage = self.usage();
         usage.windows += bytes;
         usage.windows_peak = usage.windows_peak.max(usage.windows);
     }
 
-    /// Adds `bytes` to the pool if they fit.
+    /// Adds `bytes` to the windows if they fit into the pool. Returns whether they did.
     pub(crate) fn window_grown(&self, bytes: u64) -> bool {
         let mut usage = self.usage();
         let fits = usage.windows + bytes <= WINDOW_POOL;
@@ -127,12 +127,12 @@ impl Account {
         fits
     }
 
-    /// Gives a window back.
+    /// Subtracts `bytes` from the windows.
     pub(crate) fn window_closed(&self, bytes: u64) {
         self.usage().windows -= bytes;
     }
 
-    /// Bytes peers may send to this plugin unasked: now, and at most since the start.
+    /// The sum of the windows in which peers may send to this plugin, bytes: now, and its peak since the start.
     pub fn windows(&self) -> (u64, u64) {
         let usage = self.usage();
         (usage.windows, usage.windows_peak)
@@ -150,7 +150,7 @@ impl Account {
     }
 }
 
-/// The place of one stream or call; given back when dropped.
+/// The slot of one stream or call; released when dropped.
 #[derive(Debug)]
 pub struct Slot {
     account: Arc<Account>,
@@ -171,19 +171,19 @@ impl Drop for Slot {
     }
 }
 
-/// The accounts of all plugins seen since the start: they outlive launches, so that counts do not start again.
+/// The accounts of all plugins seen since the start. They outlive launches, so that counts do not restart.
 #[derive(Debug, Default)]
 pub struct Accounts(Mutex<HashMap<PluginId, Arc<Account>>>);
 
 impl Accounts {
-    /// The account of `plugin`, made when it has none. Only the supervisor names plugins, so they are few.
+    /// The account of `plugin`, created on first use. Only the supervisor names plugins, so there are few.
     pub fn of(&self, plugin: &PluginId) -> Arc<Account> {
         let mut accounts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let account = accounts.entry(plugin.clone()).or_insert_with(|| Arc::new(Account::new(plugin.clone())));
         Arc::clone(account)
     }
 
-    /// All of them, by name.
+    /// All accounts, sorted by the name of the plugin.
     pub fn all(&self) -> Vec<Arc<Account>> {
         let mut all: Vec<_> = self.0.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
         all.sort_by(|a, b| a.plugin.cmp(&b.plugin));

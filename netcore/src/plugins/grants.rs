@@ -1,46 +1,46 @@
-//! What a plugin may do: the checks, and the words for a refusal. Pure; called for each request of a plugin and for
-//! each stream or call that comes in for one.
+//! Checks of what a plugin's grants cover, and the words for a refusal. Pure; called for each request of a plugin and
+//! for each stream or call that arrives for one.
 
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::gateway::{Grants, Origin, Scope};
 use polypeer_ipc_protocol::ids::{Name, NodeId, Pattern, PluginId, Protocol};
 
-/// Something a plugin does, checked at its start and, for as long as it lasts, again when the grants change.
+/// Something that a plugin does under its grants. It is checked when it begins, and at each change of the grants while
+/// it lasts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Use {
-    /// It listens.
+    /// Listens for streams and calls of a protocol.
     Listen(Scope, Protocol),
-    /// It has a stream or call that somebody else opened.
+    /// Serves a stream or call that a peer or another plugin opened.
     Serve(Origin, Protocol),
-    /// It has a stream or call that it opened to a peer.
+    /// Has a stream or call that it opened to a peer.
     Dial(NodeId, Protocol),
-    /// It has a stream or call that it opened to a plugin of this node.
+    /// Has a stream or call that it opened to a plugin of this node.
     DialLocal(Protocol),
-    /// It sends a datagram.
+    /// Sends a datagram to a peer.
     SendDatagram(NodeId, Protocol),
-    /// It receives a protocol's datagrams.
+    /// Receives the datagrams of a protocol.
     ReceiveDatagrams(Protocol),
-    /// It publishes to a topic.
+    /// Publishes a message to a topic.
     Publish(Name),
-    /// It is subscribed to a topic.
+    /// Is subscribed to a topic.
     Subscribe(Name),
-    /// It puts or gets records, or provides or finds what is provided, under a name.
+    /// Puts or gets a record under a name, begins to provide the name, or finds its providers.
     Record(Name),
-    /// It has a record in the DHT, which the node republishes.
+    /// Has a record in the DHT that the node republishes.
     Keep(Name),
-    /// It provides a name.
+    /// Provides a name.
     Provide(Name),
-    /// It finds out where a peer is.
+    /// Looks up the addresses of a peer.
     Find(NodeId),
-    /// It is told of peers, those that it may deal with.
+    /// Watches the peers that its grants include.
     WatchPeers,
-    /// It is told of the network: of the node, and of peers that it may deal with.
+    /// Watches the network: this node, and the paths to the peers that its grants include.
     WatchNetwork,
 }
 
 impl Use {
-    /// Whether it lasts until the plugin or its session ends it, unlike a stream, a call or a request, which end by
-    /// themselves.
+    /// Whether the use lasts until the plugin or its session ends it. Streams, calls and requests end by themselves.
     pub fn is_standing(&self) -> bool {
         match self {
             Self::Listen(..)
@@ -60,7 +60,7 @@ impl Use {
         }
     }
 
-    /// Whether `grants` of `plugin` cover it. Fails with `not granted` or `peer not allowed`.
+    /// Checks that `grants` of `plugin` cover the use. Fails with `not granted` or `peer not allowed`.
     pub fn check(&self, plugin: &PluginId, grants: &Grants) -> Result<(), Failure> {
         match self {
             Self::Listen(scope, protocol) => serve(plugin, grants, *scope, protocol),
@@ -82,7 +82,7 @@ impl Use {
                 named(plugin, "dht", &grants.dht, name.as_str(), "use record name")
             }
             Self::Find(node) => peer(plugin, grants, node),
-            // What they are told of is checked each time.
+            // Each event about a peer is checked on its own.
             Self::WatchPeers | Self::WatchNetwork => Ok(()),
         }
     }
@@ -122,7 +122,7 @@ fn peer(plugin: &PluginId, grants: &Grants, node: &NodeId) -> Result<(), Failure
     ))
 }
 
-/// What a peer is told of a refusal made for the grants of this node's plugins: the code, not what they are.
+/// The failure that a peer may see. A refusal for lack of a grant does not reveal the grants of this node's plugins.
 pub fn told_to_peer(failure: &Failure) -> Failure {
     match ErrorCode::from_number(failure.code) {
         Some(ErrorCode::NotGranted) => Failure::from(ErrorCode::NotServed),

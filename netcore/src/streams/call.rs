@@ -1,4 +1,4 @@
-//! Calls that plugins of this node make on their control session: one message there and one back, each at most 64 KiB.
+//! Calls that plugins of this node make on their control session: one message and one reply, each at most 64 KiB.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::{Destination, timed_out};
 use crate::gateway::Hub;
 use crate::gateway::launch::Launch;
 
-/// Makes a call for a plugin and waits for the reply, `timeout` in all.
+/// Makes a call for a plugin and waits for the reply. `timeout` limits both together.
 pub(crate) async fn call(
     hub: &Arc<Hub>,
     launch: &Arc<Launch>,

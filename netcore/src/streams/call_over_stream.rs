@@ -1,4 +1,4 @@
-//! A call for a listener that takes calls as streams: the message and the reply go over a data connection.
+//! Calls for a listener that takes calls as streams. The message and the reply travel over a data connection.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use polypeer_ipc_protocol::limits::MAX_PAYLOAD;
 use super::Claimed;
 use crate::gateway::data::{DataConnection, Input};
 
-/// Delivers a call over a claimed stream: the payload and its end, then everything written back until its end.
+/// Delivers a call over a claimed stream: sends the payload and ends that direction, then reads the reply to its end.
 pub(super) async fn call(
     claimed: Claimed,
     origin: &Origin,
@@ -49,7 +49,7 @@ pub(super) async fn call(
     outcome
 }
 
-/// Tells the plugin that the stream is over, as far as it takes it at once.
+/// Ends both directions of the stream with `code`. Waits at most 100 ms for the plugin to accept that.
 async fn abandon(data: &mut DataConnection, code: u32) {
     data.writer.reset(code);
     data.writer.stop(code);

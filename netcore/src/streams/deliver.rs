@@ -1,6 +1,7 @@
-//! Hands streams and calls to the plugin that serves their protocol: finds its session, waiting a moment for one that
-//! is on its way back; checks the grants; announces; waits for the claim or the answer. Used for what comes from peers
-//! and from plugins of this node alike; whoever drops the future takes it back.
+//! Delivery of streams and calls to the plugin that serves their protocol, whether they come from a peer or from a
+//! plugin of this node. It finds the plugin's session (and waits a moment if the plugin is being restarted), checks the
+//! grants, announces the stream or call, and waits for the claim or the answer. Dropping the future withdraws the
+//! announcement.
 
 use std::sync::Arc;
 
@@ -16,8 +17,9 @@ use crate::gateway::launch::session::{NotTaken, Session};
 use crate::plugins::account::Account;
 use crate::plugins::grants::Use;
 
-/// Waits until the plugin that serves `protocol` has claimed a stream from `origin`. Fails with `protocol not served`,
-/// `not granted`, `peer not allowed`, `too many streams`, `busy`, `timed out`, or as the plugin turns it down.
+/// Announces a stream from `origin` and waits until the plugin that serves `protocol` has claimed it. Fails with
+/// `protocol not served`, `not granted`, `peer not allowed`, `too many streams`, `busy`, `timed out`, or with the
+/// plugin's refusal.
 pub(crate) async fn stream(hub: &Hub, origin: &Origin, protocol: &Protocol) -> Result<Claimed, Failure> {
     let deadline = Instant::now() + hub.node.timings.claim;
     loop {
@@ -28,7 +30,7 @@ pub(crate) async fn stream(hub: &Hub, origin: &Origin, protocol: &Protocol) -> R
     }
 }
 
-/// Announces to one session; `None` when it has ended meanwhile.
+/// Announces a stream to one session and waits for the claim. Returns `None` when the session ends meanwhile.
 async fn announce(
     hub: &Hub,
     session: &Arc<Session>,
@@ -64,8 +66,8 @@ async fn announce(
     }
 }
 
-/// Waits for the answer of the plugin that serves `protocol`; with it, that plugin's account. Fails as [`stream`] does,
-/// or as the plugin declines.
+/// Hands a call to the plugin that serves `protocol` and waits for its reply. Returns the reply and that plugin's
+/// account. Fails as [`stream`] does, or with the plugin's refusal.
 pub(crate) async fn call(
     hub: &Hub,
     origin: &Origin,
@@ -101,7 +103,7 @@ pub(crate) async fn call(
     }
 }
 
-/// Counts why a session did not take something; what the opener is told.
+/// Counts that a session did not take a stream or call. Returns the failure for the opener.
 fn refused(hub: &Hub, not_taken: NotTaken) -> Failure {
     hub.node.counters.refused_busy.count();
     match not_taken {
@@ -153,7 +155,7 @@ async fn route(hub: &Hub, origin: &Origin, protocol: &Protocol) -> Result<(Arc<S
     }
 }
 
-/// The scope in which a listener for something from `origin` must listen.
+/// The scope of the listeners that serve streams and calls from `origin`.
 fn scope_for(origin: &Origin) -> Scope {
     match origin {
         Origin::Peer(_) => Scope::Peers,

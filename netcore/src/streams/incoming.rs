@@ -1,4 +1,4 @@
-//! Streams and calls that peers open, once their header, and a call's payload, have arrived.
+//! Streams and calls that peers open, from the moment at which the header (and a call's payload) has arrived.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::gateway::Hub;
 use crate::link::{InUse, PeerStream};
 use crate::plugins::grants::told_to_peer;
 
-/// Hands a stream to the plugin that serves its protocol, and carries it to its end.
+/// Hands a stream to the plugin that serves its protocol and carries it to its end.
 pub(super) async fn serve_stream(hub: Arc<Hub>, mut stream: PeerStream, protocol: Protocol, in_use: InUse) {
     let origin = Origin::Peer(stream.peer());
     let claimed = tokio::select! {
@@ -36,7 +36,7 @@ pub(super) async fn serve_stream(hub: Arc<Hub>, mut stream: PeerStream, protocol
     Box::pin(pump(Arc::clone(&hub.node), stream, data, active)).await;
 }
 
-/// Hands a call to the plugin that serves its protocol, and replies.
+/// Hands a call to the plugin that serves its protocol and sends the reply to the peer.
 pub(super) async fn serve_call(
     hub: Arc<Hub>,
     mut stream: PeerStream,

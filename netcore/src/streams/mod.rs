@@ -1,5 +1,5 @@
-//! Streams and calls, joined end to end. What a plugin opens comes from the gateway ([`StreamOpener`]), what a peer
-//! opens from its link; both ends are plugins, of this node or of a peer.
+//! Streams and calls between plugins, from end to end. Those that a plugin opens come from the gateway
+//! ([`StreamOpener`]); those that a peer opens come from its link. Both ends are plugins, of this node or of a peer.
 //!
 //! ```text
 //! crate::gateway ── a plugin opens ──► open, call ──┬─► deliver, to a plugin of this node ──► splice (data connection
@@ -42,7 +42,7 @@ impl Streams {
         Self { hub }
     }
 
-    /// Serves a stream that a peer opened, to its end.
+    /// Serves a stream that a peer opened, until it ends.
     pub(crate) async fn serve(&self, stream: PeerStream, protocol: Protocol, in_use: InUse) {
         Box::pin(incoming::serve_stream(Arc::clone(&self.hub), stream, protocol, in_use)).await;
     }
@@ -78,25 +78,25 @@ impl StreamOpener for Streams {
     }
 }
 
-/// A stream the serving plugin has claimed.
+/// A stream that the serving plugin has claimed.
 #[derive(Debug)]
 struct Claimed {
-    /// The connection it claimed it with, which waits for its answer.
+    /// The data connection that claims the stream; its opening is not answered yet.
     opening: Box<Opening>,
-    /// What it does, on its side.
+    /// The use of the serving plugin.
     active: ActiveUse,
 }
 
-/// One direction of a stream, as netcore has passed it on.
+/// The state of one direction of a stream, as netcore has passed it on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Direction {
     /// Bytes may follow.
     Open,
-    /// It ended, was reset, or nobody reads it.
+    /// It ended, was reset, or was stopped.
     Over,
 }
 
-/// Where a stream or call goes.
+/// The destination of a stream or call.
 #[derive(Debug)]
 enum Destination {
     Local,
@@ -104,7 +104,7 @@ enum Destination {
 }
 
 impl Destination {
-    /// The destination of `target`, for the node `own`. Fails with `bad argument` for that node itself.
+    /// The destination that `target` names. Fails with `bad argument` if that is the node itself (`own`).
     fn of(own: NodeId, target: Target) -> Result<Self, Failure> {
         let (peer, hints) = match target {
             Target::Local => return Ok(Self::Local),
@@ -118,7 +118,7 @@ impl Destination {
         Ok(Self::Peer(peer, hints))
     }
 
-    /// What a plugin needs a grant for to open something there.
+    /// The use that a plugin's grants must cover to open something there.
     fn used(&self, protocol: &Protocol) -> Use {
         match self {
             Self::Local => Use::DialLocal(protocol.clone()),
@@ -127,7 +127,7 @@ impl Destination {
     }
 }
 
-/// The failure when the time a plugin gave is over.
+/// The failure when the timeout given by a plugin is over.
 fn timed_out(after: Duration) -> Failure {
     Failure::new(ErrorCode::TimedOut, format!("no answer within {} s", after.as_secs_f32()))
 }

@@ -1,4 +1,4 @@
-//! Streams that plugins of this node open, from the first frame of their data connection to the end of the stream.
+//! Streams that plugins of this node open, from the first frame of the data connection to the end of the stream.
 
 use std::sync::Arc;
 use std::time::Duration;

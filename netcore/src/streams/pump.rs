@@ -1,6 +1,6 @@
-//! A stream between a plugin of this node and one of a peer: what the data connection brings goes to the peer within
-//! its credit, what the peer sends is taken from QUIC at once and written to the plugin as it reads. One task owns all
-//! of it.
+//! A stream between a plugin of this node and a plugin of a peer. Bytes from the data connection are sent to the peer
+//! within its credit. Bytes from the peer are taken from QUIC at once and written to the plugin as fast as it reads.
+//! One task owns both directions.
 
 use std::sync::Arc;
 
@@ -18,11 +18,11 @@ use crate::node::Node;
 use crate::plugins::account::Account;
 use crate::wire::{Halves, code_of};
 
-/// Pieces taken from QUIC at a time.
+/// Most pieces taken from QUIC at a time.
 const PIECES: usize = 64;
 
-/// Carries a stream to its end: until both directions are over, the peer has acknowledged everything and the plugin was
-/// told everything. Then the data connection is closed.
+/// Carries a stream to its end: until both directions are over, the peer has acknowledged everything, and everything
+/// for the plugin is written. Then it closes the data connection.
 pub(crate) async fn pump(node: Arc<Node>, stream: PeerStream, data: DataConnection, mut active: ActiveUse) {
     let DataConnection { reader, writer, permit: _permit } = data;
     let account = Arc::clone(&active.launch().account);
@@ -54,9 +54,9 @@ pub(crate) async fn pump(node: Arc<Node>, stream: PeerStream, data: DataConnecti
 enum Up {
     /// Bytes may follow.
     Open,
-    /// Everything was sent; the peer has not acknowledged all of it.
+    /// Ended by the plugin; the peer has not acknowledged everything yet.
     Ending,
-    /// Acknowledged, given up, or stopped.
+    /// Acknowledged, reset, or stopped.
     Over,
 }
 
@@ -65,18 +65,18 @@ struct Pump {
     stream: PeerStream,
     reader: DataReader,
     writer: DataWriter,
-    /// From the plugin, waiting for credit.
+    /// Bytes from the plugin that are not sent yet, e.g. for lack of credit.
     chunk: Bytes,
     sent: u64,
     up: Up,
     down: Direction,
     /// The plugin cannot be written to any more.
     deaf: bool,
-    /// Nothing more comes from the plugin.
+    /// The data connection has been read to its end.
     gone: bool,
     window: Window,
     account: Arc<Account>,
-    /// So much was sent that the link's window for sending is to be wide.
+    /// At least [`LINK_SEND_WINDOW`] bytes were sent, so the stream asks for a wider send window of its link.
     sends_much: bool,
 }
 
@@ -133,7 +133,7 @@ impl Pump {
         up && self.down == Direction::Over && self.is_told()
     }
 
-    /// What the plugin sent.
+    /// Handles one input from the plugin.
     fn handle(&mut self, input: Input) {
         match input {
             Input::Data(bytes) => {
@@ -177,7 +177,8 @@ impl Pump {
         }
     }
 
-    /// The plugin's connection is closed; what it sent before may still be there.
+    /// Marks the plugin as not writable, because its connection is closed. Bytes that it sent before may still be
+    /// unread.
     fn deafen(&mut self) {
         self.deaf = true;
         self.stop(ErrorCode::ConnectionLost.number());
@@ -199,7 +200,7 @@ impl Pump {
         }
     }
 
-    /// The peer reads no more, has acknowledged everything, or is gone.
+    /// Handles the end of the sending direction at the peer: everything acknowledged, stopped, or connection lost.
     fn stopped(&mut self, stop: Result<Option<VarInt>, StoppedError>) {
         match stop {
             Ok(None) if self.up == Up::Ending => {
@@ -243,7 +244,7 @@ impl Pump {
         Ok(())
     }
 
-    /// The plugin took bytes: the peer may send more.
+    /// Grants the peer more credit after bytes were written to the plugin.
     fn consumed(&mut self, bytes: usize) {
         if bytes == 0 || self.down == Direction::Over {
             return;
@@ -253,7 +254,7 @@ impl Pump {
         }
     }
 
-    /// The connection is gone.
+    /// Ends both directions because the connection to the peer is lost.
     fn lost(&mut self) {
         let lost = ErrorCode::ConnectionLost.number();
         if self.up != Up::Over {
@@ -267,7 +268,7 @@ impl Pump {
         }
     }
 
-    /// The grants, the launch or the node end it.
+    /// Ends both directions with `code`, because the use was revoked.
     fn cut(&mut self, code: ErrorCode) {
         let number = code.number();
         if self.up == Up::Open {
@@ -289,13 +290,13 @@ async fn write(send: &mut SendStream, chunk: &mut Bytes, allowed: u64) -> Result
     Ok(written.bytes)
 }
 
-/// The receiving window, entered in the plugin's pool and at the link for as long as the stream lives.
+/// The receive window of the stream. It counts in the plugin's pool and at the link until it is dropped.
 struct Window {
     flow: ReceiveWindow,
     account: Arc<Account>,
     link: Arc<PeerLink>,
-    /// What was entered at the link: not the initial window where the node had no room for it, which is then part of
-    /// what every link has.
+    /// Bytes counted at the link. They include the initial window only if the node had room for it; otherwise that is
+    /// part of the window that every link has.
     entered: u64,
 }
 

@@ -1,5 +1,5 @@
-//! A stream between two plugins of this node: what one data connection brings goes out on the other. One task owns both
-//! connections and both directions.
+//! A stream between two plugins of this node: bytes from one data connection are written to the other. One task owns
+//! both connections and both directions.
 
 use polypeer_ipc_protocol::error::ErrorCode;
 
@@ -9,7 +9,7 @@ use crate::gateway::data::{DataConnection, DataReader, DataWriter, Input};
 use crate::gateway::launch::ActiveUse;
 use crate::limits::SPLICE_BACKLOG;
 
-/// Carries the stream to its end: until both directions are over and both plugins were told.
+/// Carries the stream to its end: until both directions are over and everything for the plugins is written.
 pub(crate) async fn run(
     counters: &Counters,
     near: DataConnection,
@@ -45,17 +45,17 @@ struct Splice {
     far: End,
 }
 
-/// One plugin's end.
+/// One plugin's end of the stream.
 struct End {
     reader: DataReader,
     writer: DataWriter,
-    /// The direction this plugin writes.
+    /// The direction that this plugin writes.
     sends: Direction,
-    /// It cannot be written to any more; what it sent before it went may still be there.
+    /// The plugin cannot be written to any more. Bytes that it sent before may still be unread.
     deaf: bool,
-    /// Nothing more comes from it.
+    /// The connection has been read to its end.
     gone: bool,
-    /// It has written everything, and was not yet told that all of it arrived.
+    /// The plugin has written everything and was not yet told that all of it arrived.
     finished: bool,
 }
 
@@ -93,7 +93,7 @@ impl Splice {
     }
 }
 
-/// Tells `from` that all it wrote has arrived, once `to` has been given the last of it.
+/// Tells `from` that everything it wrote has arrived, once the last of it is written to `to`.
 fn confirm(from: &mut End, to: &End) {
     if from.finished && to.is_told() {
         let code = if to.deaf { ErrorCode::ConnectionLost } else { ErrorCode::Complete };
@@ -102,7 +102,7 @@ fn confirm(from: &mut End, to: &End) {
     }
 }
 
-/// Ends what `from` writes, if it has not ended, by neither plugin's doing.
+/// Ends the direction that `from` writes, if it is open, for a reason outside both plugins.
 fn end(from: &mut End, to: &mut End, code: ErrorCode) {
     if from.sends == Direction::Open {
         to.writer.reset(code.number());
@@ -122,7 +122,7 @@ impl End {
     }
 }
 
-/// What `from` sent goes to `to`.
+/// Passes an input from `from` on to `to`.
 fn pass(counters: &Counters, from: &mut End, to: &mut End, input: Input) {
     match input {
         Input::Data(bytes) => {
@@ -165,7 +165,7 @@ fn pass(counters: &Counters, from: &mut End, to: &mut End, input: Input) {
     }
 }
 
-/// `end` reads no more, since its connection is closed.
+/// Marks `end` as not writable, because its connection is closed, and stops the direction that `other` writes.
 fn deafen(end: &mut End, other: &mut End) {
     end.deaf = true;
     if other.sends == Direction::Open {

@@ -1,4 +1,4 @@
-//! Plugins' sockets: taking over one that the supervisor hands over, and accepting connections on it.
+//! The listening sockets of plugins: adopts the one that the supervisor hands over, and accepts connections on it.
 
 #[cfg(unix)]
 mod unix;

@@ -1,5 +1,5 @@
-//! Plugins' sockets on Unix: descriptors handed over by the supervisor, which keeps its own copy, so that the path goes
-//! on accepting connects while netcore is restarted.
+//! The listening sockets of plugins on Unix: descriptors from the supervisor. It keeps a copy of each, so that plugins
+//! can connect while netcore restarts.
 
 use std::io;
 
@@ -8,8 +8,8 @@ use polypeer_ipc_protocol::transport::admin::Handover;
 pub use tokio::net::UnixListener as Listener;
 pub use tokio::net::unix::{OwnedReadHalf as ReadHalf, OwnedWriteHalf as WriteHalf};
 
-/// Listens on a descriptor. The socket file is left alone when the listener is dropped. Fails when the descriptor is
-/// not a listening Unix socket.
+/// Makes a listener of a descriptor. Dropping the listener leaves the socket file in place. Fails when the descriptor
+/// is not a listening Unix socket.
 pub fn adopt(descriptor: Handover) -> io::Result<Listener> {
     if !getsockopt(&descriptor, sockopt::AcceptConn)? {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "the descriptor is not a listening socket"));
@@ -19,7 +19,7 @@ pub fn adopt(descriptor: Handover) -> io::Result<Listener> {
     Listener::from_std(listener)
 }
 
-/// The next connection.
+/// Accepts the next connection.
 pub async fn accept(listener: &Listener) -> io::Result<(ReadHalf, WriteHalf)> {
     Ok(listener.accept().await?.0.into_split())
 }

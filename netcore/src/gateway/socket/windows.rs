@@ -1,5 +1,5 @@
-//! Plugins' sockets on Windows: named pipes that netcore makes, under the name the supervisor drew for the launch.
-//! While netcore is restarted there is no such pipe, and a connect fails; SDKs try again.
+//! The listening sockets of plugins on Windows: named pipes. Netcore makes each under the random name that the
+//! supervisor chose for the launch. While netcore restarts, the pipe does not exist and connecting fails; SDKs retry.
 
 use std::io;
 
@@ -8,12 +8,12 @@ use polypeer_ipc_protocol::transport::admin::Handover;
 pub use polypeer_ipc_protocol::transport::{LocalListener as Listener, ReadHalf, WriteHalf};
 use polypeer_ipc_protocol::transport::{listen, split};
 
-/// Makes the pipe, for this user alone. Fails when there is one of that name already.
+/// Makes the pipe, accessible to this user alone. Fails when a pipe of that name exists.
 pub fn adopt(name: Handover) -> io::Result<Listener> {
     listen(&name)
 }
 
-/// The next connection.
+/// Accepts the next connection.
 pub async fn accept(listener: &Listener) -> io::Result<(ReadHalf, WriteHalf)> {
     listener.accept().await.map(split)
 }
