@@ -170,7 +170,7 @@ impl World {
             }
             Use::Keep(name) => {
                 let put = Request::PutImmutable { name: name.clone(), value: vec![1].into(), timeout_ms: 5000 };
-                self.fails(put, ErrorCode::Unreachable).await; // nobody to give it to yet; the node goes on trying
+                self.fails(put, ErrorCode::Unreachable).await; // no peer can hold the record yet; the node retries
                 let key = Key::of_immutable(name, &Hash(Key::value_hash(&[1]).0));
                 let deadline = || std::time::Instant::now() + Duration::from_secs(5);
                 assert!(services.dht.get(key, deadline()).await.unwrap().is_some());

@@ -43,7 +43,7 @@ fn from_plugin(code: u32) -> u32 {
     if code < FIRST_CODE { code } else { ErrorCode::Refused.number() }
 }
 
-/// Both halves of a data connection, and its permit out of those of its launch.
+/// Both halves of a data connection, with the launch's permit for it.
 #[derive(Debug)]
 pub(crate) struct DataConnection {
     pub(crate) reader: DataReader,

@@ -19,8 +19,7 @@ use crate::limits::DATAGRAM_BACKLOG;
 use crate::link::Links;
 use crate::plugins::grants::Use;
 
-/// The receiver of each protocol's datagrams: one session per protocol, at most [`MAX_LISTENERS`] protocols per
-/// session.
+/// The receiver of each protocol's datagrams. One session receives at most [`MAX_LISTENERS`] protocols.
 #[derive(Debug, Default)]
 pub(crate) struct Receivers(Mutex<HashMap<Protocol, Receiver>>);
 

@@ -1,6 +1,6 @@
-//! The state of the gateway: launches and their sessions, the session that serves each protocol, and what plugins have
-//! in the node's services. [`crate::core`] makes it once. The admin session adds and removes launches; [`Hub::peer_up`]
-//! and [`Hub::peer_down`] report the peers of [`crate::link`].
+//! The state of the gateway: launches and their sessions, the session that serves each protocol, and the records,
+//! provided names and datagram receivers of plugins. [`crate::core`] makes it once. The admin session adds and removes
+//! launches; [`Hub::peer_up`] and [`Hub::peer_down`] pass on that peers of [`crate::link`] connect and disconnect.
 
 use std::collections::HashMap;
 use std::io;
@@ -140,8 +140,7 @@ impl Hub {
         Ok(())
     }
 
-    /// Ends a launch: closes its socket and ends its session and streams. Fails with `bad argument` for an unknown
-    /// number.
+    /// Ends a launch, its socket, its session and its streams. Fails with `bad argument` for an unknown number.
     pub(crate) fn remove_launch(&self, number: u64) -> Result<(), Failure> {
         let Some(launch) = self.launches().remove(&number) else {
             return Err(Failure::new(ErrorCode::BadArgument, format!("there is no launch {number}")));

@@ -1,4 +1,4 @@
-//! The plugins' side of netcore: one listening socket per launch, control sessions, data connections.
+//! The gateway: netcore's side of plugins, with one listening socket per launch, control sessions and data connections.
 //!
 //! ```text
 //! admin ── launches, grants ──► hub ◄── peers up and down, datagrams (crate::link, through crate::core)
@@ -43,8 +43,7 @@ use hub::Listening;
 use launch::Launch;
 use opening::Opening;
 
-/// Opens streams and makes calls for plugins. Each future runs in the task of the connection or request that asked for
-/// it.
+/// Opens streams and makes calls for plugins. Each future runs in the task of its data connection or request.
 pub(crate) trait StreamOpener: Send + Sync {
     /// Opens a stream and carries it to its end. The answer goes out on `opening`.
     fn open(

@@ -25,7 +25,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Sends what is in `out` and closes the connection, within the time `linger`. Bytes that still arrive are read and
+    /// Sends what is in `out` and closes the connection, within `timings.linger`. Bytes that still arrive are read and
     /// discarded first: if a socket is closed with unread bytes, the plugin's next read or write fails before it sees
     /// the reason.
     pub(crate) async fn close(self, hub: &Hub) {

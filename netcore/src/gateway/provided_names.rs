@@ -26,7 +26,7 @@ struct Provider {
 #[derive(Debug, Default)]
 pub(crate) struct ProvidedNames {
     names: Mutex<Names>,
-    /// Held while a name is added and while the DHT is told of ended ones, so that both reach it in order.
+    /// Held while a name is added, and while the DHT stops providing names. So a name added in between stays provided.
     telling: tokio::sync::Mutex<()>,
 }
 
@@ -76,7 +76,7 @@ impl ProvidedNames {
     }
 }
 
-/// Ends a session's providing of a name. Returns whether the session provided it.
+/// Stops providing a name for one session. Returns whether the session provided it.
 pub(super) fn leave(hub: &Arc<Hub>, name: &Name, session: u64) -> bool {
     let had = hub.provided_names.has(name, session);
     let over = hub.provided_names.retain(|other, by| other != name || by != session);
@@ -84,7 +84,7 @@ pub(super) fn leave(hub: &Arc<Hub>, name: &Name, session: u64) -> bool {
     had
 }
 
-/// Ends all providing of a session that is over.
+/// Stops providing all names for a session that is over.
 pub(super) fn handle_session_ended(hub: &Arc<Hub>, session: u64) {
     let over = hub.provided_names.retain(|_, by| by != session);
     tell(hub, over);

@@ -45,7 +45,7 @@ impl RecordQuota {
         Ok(keys.insert(key, Record { expires, _active: active }).is_none())
     }
 
-    /// Removes a record of a plugin.
+    /// Removes a plugin's record from the quota.
     pub(super) fn forget(&self, plugin: &PluginId, key: &Key) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(keys) = kept.get_mut(plugin) {

@@ -13,7 +13,7 @@ use polypeer_ipc_protocol::ids::{NodeId, PluginId};
 use crate::counters::Counter;
 use crate::limits::{SERVED_PER_PEER, STREAMS_PER_PEER, STREAMS_PER_PLUGIN, WINDOW_POOL};
 
-/// One plugin's use of the node.
+/// One plugin's use of the node since netcore started.
 #[derive(Debug)]
 pub struct Account {
     pub plugin: PluginId,
@@ -23,8 +23,7 @@ pub struct Account {
     pub received: Counter,
     /// Requests refused for lack of a grant.
     pub refused: Counter,
-    /// Rate limit of sent datagrams, to all peers together: QUIC sends datagrams before the bytes of any plugin's
-    /// streams.
+    /// Rate limit of sent datagrams, to all peers together. QUIC sends datagrams before the bytes of all streams.
     datagrams: Mutex<Bucket>,
     usage: Mutex<Usage>,
 }

@@ -5,8 +5,7 @@ use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::gateway::{Grants, Origin, Scope};
 use polypeer_ipc_protocol::ids::{Name, NodeId, Pattern, PluginId, Protocol};
 
-/// Something that a plugin does under its grants. It is checked when it begins, and at each change of the grants while
-/// it lasts.
+/// Something that a plugin does under its grants. It is checked when it begins and at each later change of the grants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Use {
     /// Listens for streams and calls of a protocol.

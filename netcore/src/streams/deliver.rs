@@ -155,7 +155,7 @@ async fn route(hub: &Hub, origin: &Origin, protocol: &Protocol) -> Result<(Arc<S
     }
 }
 
-/// The scope of the listeners that serve streams and calls from `origin`.
+/// The scope of a listener that serves streams and calls from `origin`.
 fn scope_for(origin: &Origin) -> Scope {
     match origin {
         Origin::Peer(_) => Scope::Peers,

@@ -22,7 +22,7 @@ pub(super) async fn serve_stream(hub: Arc<Hub>, mut stream: PeerStream, protocol
     let Claimed { opening, active } = match claimed {
         Ok(claimed) => claimed,
         Err(failure) => {
-            drop(in_use); // a peer that does not take refusals gets no more streams
+            drop(in_use); // a peer that reads no refusals gets no more streams
             return stream.halves.refuse(&hub.node, &told_to_peer(&failure)).await;
         }
     };
@@ -51,7 +51,7 @@ pub(super) async fn serve_call(
         answered = deliver::call(&hub, &origin, &protocol, payload) => answered,
         _ = stopped => return,
     };
-    drop(in_use); // a peer that does not take answers gets no more streams
+    drop(in_use); // a peer that reads no answers gets no more streams
     let (reply, account) = match answered {
         Ok(answered) => answered,
         Err(failure) => return stream.halves.refuse(&hub.node, &told_to_peer(&failure)).await,

@@ -92,7 +92,7 @@ struct Claimed {
 enum Direction {
     /// Bytes may follow.
     Open,
-    /// It ended, was reset, or was stopped.
+    /// Ended, reset or stopped.
     Over,
 }
 

@@ -70,7 +70,7 @@ struct Pump {
     sent: u64,
     up: Up,
     down: Direction,
-    /// The plugin cannot be written to any more.
+    /// The plugin cannot be written to any more. Bytes that it sent before may still be unread.
     deaf: bool,
     /// The data connection has been read to its end.
     gone: bool,
@@ -177,8 +177,7 @@ impl Pump {
         }
     }
 
-    /// Marks the plugin as not writable, because its connection is closed. Bytes that it sent before may still be
-    /// unread.
+    /// Marks the plugin as not writable: its connection is closed. Bytes that it sent before may still be unread.
     fn deafen(&mut self) {
         self.deaf = true;
         self.stop(ErrorCode::ConnectionLost.number());

@@ -27,7 +27,7 @@ pub struct Launch {
     pub plugin: PluginId,
     /// The moment at which this netcore learned of the launch.
     pub since: Instant,
-    /// What the plugin uses of the node, summed over all its launches.
+    /// The plugin's use of the node, over all its launches.
     pub account: Arc<Account>,
     /// Permits for data connections.
     pub(crate) data: Arc<Semaphore>,
@@ -112,8 +112,8 @@ impl Launch {
         self.state().session.clone()
     }
 
-    /// Makes `session` the newest. Returns the session that it supersedes. Fails with `shutting down` when the launch
-    /// is over.
+    /// Makes `session` the newest and returns the one that it supersedes. Fails with `shutting down` if the launch is
+    /// over.
     pub(crate) fn begin_session(&self, session: Arc<Session>) -> Result<Option<Arc<Session>>, Failure> {
         let mut state = self.state();
         if state.ended {

@@ -22,7 +22,7 @@ pub(crate) type Claim = Result<Box<Opening>, Failure>;
 /// A plugin's answer to a call: the reply, or the reason for a refusal.
 pub(crate) type Answer = Result<Payload, Failure>;
 
-/// A control session.
+/// One authenticated conversation of a plugin with netcore, from `Hello` to its end.
 #[derive(Debug)]
 pub struct Session {
     /// Unique on this node until netcore restarts.
@@ -121,7 +121,7 @@ impl Session {
         Ok((Announced { session: Arc::clone(self), number: stream, kind: Kind::Stream, why }, receiver))
     }
 
-    /// The refusal for a caller that has used up its share with `held`.
+    /// The refusal of a call whose caller has used up its share; `held` names that share.
     fn over_share(&self, held: &str) -> NotTaken {
         let plugin = &self.launch.plugin;
         let text = format!("plugin {plugin} has {held} of this caller waiting already; the rest is for other callers");
