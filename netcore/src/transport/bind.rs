@@ -1,4 +1,4 @@
-//! Binding the UDP sockets: what was asked for exactly, or the default port and the next free ones.
+//! Binding of the UDP sockets: to exactly the operator's addresses, or to the default port or the next free one.
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -7,22 +7,22 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 /// Ports tried after the default one.
 const MORE_PORTS: u16 = 32;
-/// Addresses one node listens on at most; each costs a socket that is asked for each packet.
+/// Most addresses that a node listens on; each costs a socket that is polled for packets.
 const MAX_LISTEN: usize = 8;
-/// Kernel buffers per socket, bytes: what a gigabit link delivers in 16 ms, should the thread be kept waiting that long.
-/// The system may grant less.
+/// Kernel buffers per socket, bytes: what arrives at 1 Gbit/s in 16 ms, in case the thread has to wait that long. The
+/// system may grant less.
 const BUFFER: usize = 2 << 20;
 
-/// Why there is no socket to run with. Every text ends in what to do.
+/// Why the sockets could not be bound. Every text ends in a remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// Somebody else listens there.
+    /// Another socket is bound to the port.
     #[error("listen on {address}: the port is in use; stop what uses it, or choose another with --listen")]
     Busy {
         /// The address asked for.
         address: SocketAddr,
     },
-    /// All of a range of ports are taken.
+    /// All ports of the range are in use.
     #[error("listen on a port from {first} to {last}: all are in use; choose one with --listen")]
     AllBusy {
         /// The first tried.
@@ -35,13 +35,13 @@ pub enum BindError {
     Io {
         /// The address asked for.
         address: SocketAddr,
-        /// What the system said; in the text, so no source of its own, which would be said once more.
+        /// The system's error. It is in the text, so it is no `source`, which would print it again.
         reason: io::Error,
     },
     /// No address, or more than `MAX_LISTEN`.
     #[error("listen on {count} addresses: between 1 and {MAX_LISTEN} are possible; change --listen")]
     Count {
-        /// How many were asked for.
+        /// Number of addresses asked for.
         count: usize,
     },
     /// The endpoint's thread or socket could not be set up.
@@ -49,18 +49,18 @@ pub enum BindError {
     Endpoint(io::Error),
 }
 
-/// What was bound, and what could not be.
+/// The bound sockets, and warnings about those that could not be bound.
 pub(super) struct Bound {
     pub(super) sockets: Vec<UdpSocket>,
     pub(super) warnings: Vec<String>,
 }
 
-/// Whether the operator chose the addresses, so that nothing else will do.
+/// Whether the operator chose the addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Choice {
-    /// A busy port is an error.
+    /// The operator chose them: a busy port is an error.
     Explicit,
-    /// The next free port does, and one family is enough.
+    /// They are the default: the next free port is used instead of a busy one, and one address family is enough.
     Default,
 }
 
@@ -77,7 +77,7 @@ pub(super) fn bind(addresses: &[SocketAddr], choice: Choice) -> Result<Bound, Bi
     }
 }
 
-/// The same distance from the wanted port for all addresses, so that one port number names the node.
+/// Binds all addresses at the same distance from the default port, so that the node has one port number.
 fn bind_near(addresses: &[SocketAddr]) -> Result<Bound, BindError> {
     let first = addresses[0].port();
     let last = first.saturating_add(MORE_PORTS);

@@ -1,5 +1,5 @@
-//! The numbers QUIC runs with. Everything per connection is made per connection, since each has a congestion controller
-//! that follows its own path.
+//! QUIC's parameters. Each connection gets a configuration of its own, since its congestion controller follows its own
+//! path.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,26 +10,26 @@ use super::congestion::PathAwareConfig;
 use super::path::Switches;
 use crate::limits::{LINK_SEND_WINDOW, QUERY_IDLE, QUERY_STREAMS, START_WINDOW};
 
-/// How long a connection lives without a sign of the other side.
+/// Idle timeout: how long a connection stands without a packet from the peer.
 pub const IDLE: Duration = Duration::from_secs(15);
-/// Bytes one stream may have under way: a gigabit over 64 ms. Netcore's own credit per stream ends below it, and so does the
+/// Window of one stream, bytes: 1 Gbit/s over 64 ms. Netcore's own credit per stream ends below it, and so does the
 /// window of the connection, which starts at [`START_WINDOW`] and is widened as the link earns it (`crate::link`).
 const STREAM_WINDOW: u32 = 8 << 20;
-/// Streams a peer may open before netcore grants more, as they are used.
+/// Bidirectional streams that a peer may open at first. Netcore allows more as they are used.
 const STREAMS: u32 = 256;
-/// Unidirectional streams: the one that carries control. None is ever added, as nobody would read it.
+/// Unidirectional streams that a peer may open: its control stream.
 const UNI_STREAMS: u32 = 1;
-/// Bytes of received datagrams that QUIC may hold: netcore takes them out at once, and its thread may be a scheduler's turn
-/// behind. Beyond, QUIC drops the oldest.
+/// Bytes of received datagrams that QUIC may hold. Netcore takes them out at once, but its thread may have to wait for
+/// the scheduler. Beyond this, QUIC drops the oldest.
 const DATAGRAMS_RECEIVED: usize = 128 << 10;
-/// Bytes of datagrams that wait to be sent: they go before the bytes of streams, so few may be ahead of those.
+/// Bytes of datagrams that wait to be sent. Datagrams are sent before stream bytes, so only few may wait.
 const DATAGRAMS_TO_SEND: usize = 64 << 10;
-/// Bytes of one answer on a query connection: all of it.
+/// Window of a stream on a query connection, bytes: a whole question or answer fits in it.
 const QUERY_STREAM_WINDOW: u32 = 80 << 10;
-/// How often a larger packet size is tried where the path did not take the largest, and how long after one that used to
-/// pass stopped passing. quinn's 10 minutes and 1 minute are for paths that stay; after a move from a tunnel the larger
-/// packets of the direct path should come soon. Costs at most a dozen probes each time, and only where something is
-/// being sent anyway.
+/// Interval of MTU discovery: when to try larger packets again after the path did not carry the largest, and after it
+/// stopped carrying a size. quinn's defaults, 10 minutes and 1 minute, suit paths that stay; after a switch from a
+/// tunnel, the larger packets of the direct path should be used soon. Costs at most a dozen probes each time, and only
+/// while data is being sent.
 const MTU_INTERVAL: Duration = Duration::from_secs(10);
 
 pub(super) fn transport(switches: Arc<Switches>, idle: Duration) -> TransportConfig {
@@ -37,7 +37,7 @@ pub(super) fn transport(switches: Arc<Switches>, idle: Duration) -> TransportCon
     mtu.interval(MTU_INTERVAL).black_hole_cooldown(MTU_INTERVAL);
     let mut config = TransportConfig::default();
     config
-        // Three chances within the idle time.
+        // Three keep-alives within the idle timeout.
         .keep_alive_interval(Some(idle / 3))
         .max_idle_timeout(Some(idle.try_into().expect("idle times are minutes at most")))
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
@@ -52,7 +52,7 @@ pub(super) fn transport(switches: Arc<Switches>, idle: Duration) -> TransportCon
     config
 }
 
-/// For connections that carry questions between netcores: small, and without signs of life.
+/// Parameters of query connections: small windows, and no keep-alives.
 pub(super) fn query() -> TransportConfig {
     let mut config = TransportConfig::default();
     config

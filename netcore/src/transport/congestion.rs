@@ -1,10 +1,10 @@
-//! Congestion control that knows when the path changes under a connection.
+//! Congestion control that starts anew when a connection's path changes.
 //!
-//! quinn keeps one controller per connection for as long as its remote address stays, and with our [`super::path`] it
-//! stays while the path changes. So each connection gets its own factory, which wraps the stock controller and replaces
-//! it by a fresh one at the first call after a switch. What happened to packets of the old path says nothing about the
-//! new one and is not passed on; while they are in flight they do not count against the new window either, or a slow
-//! old path would hold up the new one until it drained. `docs/decisions/` has the figures.
+//! quinn keeps one controller per connection for as long as its remote address stays. With [`super::path`] that address
+//! stays although the path changes. So each connection gets its own factory. It wraps the stock controller and replaces
+//! it by a fresh one at the first call after a switch. Acknowledgements and losses of packets on the old path say
+//! nothing about the new one and are not passed on. While such packets are in flight they do not count against the new
+//! window; otherwise a slow old path would hold up the new one until it drained. `docs/decisions/` has the figures.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -38,10 +38,10 @@ impl ControllerFactory for PathAwareConfig {
 struct PathAware {
     config: Arc<PathAwareConfig>,
     inner: Box<dyn Controller>,
-    /// When the present path began.
+    /// When the connection switched to the present path; `None` if it never switched.
     since: Option<Instant>,
     mtu: u16,
-    /// Bytes in flight on all paths, as far as told.
+    /// Bytes in flight on all paths, as quinn has reported them.
     in_flight: u64,
     /// Bytes among them that were sent before the switch.
     stale: u64,
@@ -85,7 +85,7 @@ impl Controller for PathAware {
     fn on_end_acks(&mut self, now: Instant, in_flight: u64, app_limited: bool, largest: Option<u64>) {
         self.follow(now);
         self.in_flight = in_flight;
-        // Whatever was sent before a packet that arrived is about to be declared lost, or has arrived.
+        // Packets sent before an acknowledged one have arrived or are about to be declared lost.
         if std::mem::take(&mut self.arrived) {
             self.stale = 0;
         }

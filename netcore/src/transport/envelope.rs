@@ -1,35 +1,34 @@
-//! What stands in front of a sealed QUIC packet on its way through another node, and how datagrams on the one UDP port
-//! are told apart.
+//! The envelope before a QUIC packet in a tunnel through a relay, and the kinds of datagrams on the one UDP port.
 //!
-//! A QUIC packet has the bit 0x40 of its first byte set (RFC 9000, section 17; this node does not grease it, see
-//! RFC 9287). Everything of ours has it clear:
+//! A QUIC packet has the bit 0x40 of its first byte set (RFC 9000, section 17; this node does not grease it, see RFC
+//! 9287). Every other datagram of ours has it clear:
 //!
 //! ```text
 //! 10 | tunnel id, u64 big-endian | QUIC packet …          a packet in a tunnel, 9 bytes of overhead
 //! ```
 //!
-//! The tunnel id means something to the relay and to the two ends only. 1200 bytes of QUIC and the envelope fit the
-//! 1232 bytes of UDP payload that every IPv6 path carries.
+//! Only the relay and the two ends know the meaning of a tunnel id. 1200 bytes of QUIC and the envelope fit in the 1232
+//! bytes of UDP payload that every IPv6 path carries.
 
 /// First byte of a packet in a tunnel.
 const TUNNEL: u8 = 0x10;
-/// The bit that QUIC sets and we clear.
+/// The bit that QUIC packets have set and envelopes have clear.
 const FIXED_BIT: u8 = 0x40;
 /// Length of the envelope, bytes.
 pub const OVERHEAD: usize = 9;
 
-/// What a datagram is, by its first bytes alone.
+/// Kind of a datagram, by its first bytes alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// For the QUIC endpoint as it is.
+    /// A QUIC packet.
     Quic,
-    /// For the QUIC endpoint once unwrapped.
+    /// A QUIC packet in an envelope, with the tunnel id.
     Tunnel(u64),
-    /// Nothing this version knows.
+    /// Unknown to this version.
     Strange,
 }
 
-/// Which kind a datagram is.
+/// Determines the kind of a datagram.
 pub fn kind(datagram: &[u8]) -> Kind {
     match datagram.first() {
         Some(first) if first & FIXED_BIT != 0 => Kind::Quic,
@@ -40,7 +39,8 @@ pub fn kind(datagram: &[u8]) -> Kind {
     }
 }
 
-/// Puts an envelope before each segment of `contents`, all into `into`. Segments are `segment` bytes but for the last.
+/// Puts an envelope before each segment of `contents`, all into `into`. Segments have `segment` bytes; the last may be
+/// shorter.
 pub fn wrap(contents: &[u8], segment: usize, id: u64, into: &mut Vec<u8>) {
     into.clear();
     for packet in contents.chunks(segment) {
@@ -50,8 +50,8 @@ pub fn wrap(contents: &[u8], segment: usize, id: u64, into: &mut Vec<u8>) {
     }
 }
 
-/// Takes the envelopes off datagrams of `stride` bytes (the last may be shorter) that lie one after another in
-/// `datagrams`; returns how many bytes are left. Each then has `stride - OVERHEAD` bytes.
+/// Removes the envelopes of consecutive datagrams of `stride` bytes each (the last may be shorter), in place. Each then
+/// has `stride - OVERHEAD` bytes. Returns how many bytes are left.
 pub fn unwrap(datagrams: &mut [u8], stride: usize) -> usize {
     let mut end = 0;
     let mut start = 0;
@@ -64,7 +64,7 @@ pub fn unwrap(datagrams: &mut [u8], stride: usize) -> usize {
     end
 }
 
-/// The first run of datagrams of one kind: what it is, and its length in bytes.
+/// The first run of datagrams of one kind: the kind, and the length of the run in bytes.
 pub(super) fn first_run(datagrams: &[u8], stride: usize) -> (Kind, usize) {
     let mut packets = datagrams.chunks(stride.max(1));
     let Some(first) = packets.next() else { return (Kind::Strange, 0) };

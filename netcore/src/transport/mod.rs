@@ -1,7 +1,8 @@
 //! QUIC between nodes: one endpoint on one thread, raw public keys, and paths that can change under a connection.
 //!
-//! [`crate::peers`] creates the [`Transport`] and decides whom to dial and whom to keep; here a dial is one attempt at
-//! one address. Bytes go from quinn through `socket` (which way: [`path`], in what form: [`envelope`]) to UDP.
+//! [`crate::peers`] creates the [`Transport`] and decides which peers to dial and to keep; here a dial is one attempt
+//! at one address. Packets go from quinn through `socket`, with the route from [`path`] and the form from [`envelope`],
+//! to UDP.
 //!
 //! ```text
 //!  peers ── dial, accept ──► Transport ──► quinn ──► PathSocket ──► UDP sockets (one per listen address)
@@ -43,32 +44,28 @@ use socket::PathSocket;
 use thread::EndpointThread;
 use tls::Credentials;
 
-/// A connection whose other end proved to be `node`.
+/// An authenticated connection with `node`.
 #[derive(Debug, Clone)]
 pub struct Connection {
-    /// Who is at the other end.
     pub node: NodeId,
-    /// QUIC's connection.
     pub quic: quinn::Connection,
-    /// Its path.
     pub path: PathHandle,
-    /// What it is for.
     pub purpose: Purpose,
-    /// Where the peer was when it did the handshake, which proves that it receives what is sent there. QUIC follows a peer
-    /// to another address before that is proved.
+    /// The peer's address in the handshake, which proved that the peer receives packets there. QUIC follows a peer to
+    /// another address before that one is proved.
     pub proved: SocketAddr,
 }
 
-/// What a connection is for; the dialer chooses.
+/// Purpose of a connection; the dialer chooses it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// To be kept: everything travels on it.
+    /// A connection that can become a link.
     Peer,
-    /// A few questions between netcores, and over.
+    /// A query connection.
     Query,
 }
 
-/// What the end of a connection means for the attempt that made it.
+/// Converts the error of a failed connection to that of a dial.
 pub(crate) fn dial_error(error: ConnectionError) -> DialError {
     match error {
         ConnectionError::TimedOut | ConnectionError::Reset => DialError::NoAnswer,
@@ -83,7 +80,7 @@ pub(crate) fn dial_error(error: ConnectionError) -> DialError {
     }
 }
 
-/// How long a probe's connection stands at least.
+/// Shortest time for which a probe's connection stands.
 const PROBE_LINGER: Duration = Duration::from_millis(50);
 
 /// The QUIC endpoint of a node and its thread; both end when this is dropped.
@@ -97,13 +94,13 @@ pub struct Transport {
     query_alpn: Vec<u8>,
     idle: Duration,
     open: AtomicBool,
-    // Last, so that the endpoint's tasks are gone only after the endpoint.
+    // The last field, so that it is dropped after the endpoint.
     _thread: EndpointThread,
 }
 
 impl Transport {
-    /// Binds the sockets and starts the thread. Nothing is accepted before [`Self::open`]. The second value is what the
-    /// operator should know, such as a port that was busy.
+    /// Binds the sockets and starts the thread. Nothing is accepted before [`Self::open`]. The second value has
+    /// warnings for the operator, such as a busy port.
     pub fn bind(
         identity: &Identity,
         listen: &[SocketAddr],
@@ -116,7 +113,7 @@ impl Transport {
         let counters = Arc::new(Counters::default());
         let credentials = Credentials::new(identity);
         let mut server = ServerConfig::with_crypto(credentials.server(QUERY_ALPN));
-        // Unanswered attempts wait here; beyond this many the next ones are refused.
+        // Backlog of incoming connections; beyond it they are refused.
         server.max_incoming(1024);
         let (endpoint, socket) = {
             let _context = thread.handle().enter();
@@ -136,25 +133,26 @@ impl Transport {
         Ok((transport, bound.warnings))
     }
 
-    /// Names the node's network, before [`Self::open`]: on query connections nothing else tells nodes of others apart.
+    /// Sets the node's network. Call it before [`Self::open`]. Query connections have no `Hello`: only the ALPN keeps
+    /// nodes of other networks out.
     pub fn set_network(&mut self, network: &str) {
         self.query_alpn = tls::query_alpn(network);
         self.server.crypto = self.credentials.server(&self.query_alpn);
     }
 
-    /// Starts answering those who dial.
+    /// Starts accepting connections.
     pub fn open(&self) {
         if !self.open.swap(true, Ordering::AcqRel) {
             self.endpoint.set_server_config(Some(self.server.clone()));
         }
     }
 
-    /// What the sockets are bound to.
+    /// The addresses that the sockets are bound to.
     pub fn local_addresses(&self) -> Vec<SocketAddr> {
         self.socket.local_addresses()
     }
 
-    /// What passed through the sockets.
+    /// Traffic counters of the sockets.
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
@@ -164,24 +162,24 @@ impl Transport {
         self.socket.reaches(address)
     }
 
-    /// Peers heard at another address than they were dialed at.
+    /// The detector of peers that change their address.
     pub(crate) fn moves(&self) -> &Moves {
         &self.paths.moves
     }
 
-    /// The address to dial in order to reach a peer through a tunnel; also lets the peer's packets in.
+    /// The address to dial to reach a peer through a tunnel. From now on, packets from the tunnel are accepted.
     pub fn tunnel(&self, relay: SocketAddr, id: u64) -> Result<SocketAddr, PathError> {
         self.paths.open(Route::Tunnel { relay, id })
     }
 
-    /// One attempt to reach `node` at `address`. Whoever else answers learns nothing about this node.
+    /// Dials `node` at `address`, once. If another node answers, it does not learn this node's id.
     ///
-    /// The handshake is done when this returns, on this side: the peer may still refuse.
+    /// When this returns, the handshake is done on this side; the peer may still refuse.
     pub async fn dial(&self, address: SocketAddr, node: NodeId) -> Result<Connection, DialError> {
         self.attempt(address, Some(node)).await
     }
 
-    /// One attempt to reach whoever is at `address`; [`Connection::node`] says who that is. It learns who this node is.
+    /// Dials any node at `address`, once; [`Connection::node`] is its id. It learns this node's id.
     pub async fn dial_anybody(&self, address: SocketAddr) -> Result<Connection, DialError> {
         self.attempt(address, None).await
     }
@@ -204,7 +202,7 @@ impl Transport {
         }
     }
 
-    /// As [`Self::dial`], for a connection that only carries questions between netcores.
+    /// As [`Self::dial`], for a query connection.
     pub async fn dial_query(&self, address: SocketAddr, node: NodeId) -> Result<quinn::Connection, DialError> {
         if !self.reaches(address) {
             return Err(DialError::NoSocket);
@@ -223,8 +221,8 @@ impl Transport {
         })
     }
 
-    /// Does one handshake with `node` at `address` from a socket that is used for nothing else, and ends the connection:
-    /// whether the node can be reached there by somebody it never heard of.
+    /// Probes `address`: does one handshake with `node` from a new socket and closes the connection. It succeeds if a
+    /// stranger can reach the node there.
     pub async fn probe(&self, address: SocketAddr, node: NodeId) -> Result<(), DialError> {
         let local: IpAddr = match address {
             SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
@@ -240,8 +238,8 @@ impl Transport {
         let connecting = endpoint.connect_with(ClientConfig::new(crypto), address, tls::SERVER_NAME);
         match connecting.map_err(|error| other(&error))?.await {
             Ok(connection) => {
-                // Only when the last packets of the handshake have arrived there does its end look like one, and not
-                // like a handshake that failed.
+                // Wait until the last packets of the handshake have arrived. An earlier close would look like a failed
+                // handshake to the peer.
                 let arrived = (2 * connection.rtt()).clamp(PROBE_LINGER, PROBE_LINGER * 20);
                 tokio::time::timeout(arrived, connection.closed()).await.ok();
                 let code = ErrorCode::Complete;
@@ -264,7 +262,7 @@ impl Transport {
         Connection { node, quic: connection, path, purpose, proved: plain(proved) }
     }
 
-    /// The next attempt of somebody to connect; `None` once the endpoint is closed.
+    /// The next incoming connection; `None` once the endpoint is closed.
     pub async fn incoming(&self) -> Option<quinn::Incoming> {
         self.endpoint.accept().await
     }
@@ -284,20 +282,20 @@ impl Transport {
         Ok(self.connection(connection, node, switches, purpose, from))
     }
 
-    /// Refuses new connections and ends all present ones with `code`; returns once the peers were told, or after `limit`.
+    /// Refuses new connections and closes all present ones with `code`. Returns once that is done, or after `limit`.
     pub async fn close(&self, code: u32, reason: &[u8], limit: Duration) {
         self.endpoint.close(VarInt::from_u32(code), reason);
         tokio::time::timeout(limit, self.endpoint.wait_idle()).await.ok();
     }
 }
 
-/// Why a handshake failed, with who answered in place of the node that was dialed.
+/// The error of a failed handshake; it names the node that answered in place of the dialed one, if one did.
 fn who_answered(other: &OnceLock<NodeId>, error: ConnectionError) -> DialError {
     other.get().map_or_else(|| dial_error(error), |node| DialError::OtherNode(*node))
 }
 
-/// Connection ids and reset tokens are derived from the identity: after a restart the node can tell its peers, by a
-/// stateless reset (RFC 9000, section 10.3), that the connections they still believe in are gone.
+/// Configuration of the endpoint. Connection ids and reset tokens are derived from the identity, so that a restarted
+/// node can end its former connections by stateless resets (RFC 9000, section 10.3).
 fn endpoint_config(identity: &Identity) -> EndpointConfig {
     let reset = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &identity.derive("polypeer/1 stateless reset"));
     let ids = identity.derive("polypeer/1 connection ids");
@@ -305,7 +303,7 @@ fn endpoint_config(identity: &Identity) -> EndpointConfig {
     let mut config = EndpointConfig::new(Arc::new(reset));
     config
         .cid_generator(move || Box::new(quinn_proto::HashedConnectionIdGenerator::from_key(ids)))
-        // The bit that tells QUIC from our envelope.
+        // This bit distinguishes QUIC packets from envelopes.
         .grease_quic_bit(false);
     config
 }

@@ -1,12 +1,12 @@
-//! Peers that change their address under a connection this node dialed. QUIC lets only the dialing side move (RFC 9000,
-//! section 9): an accepting one whose NAT forgets a mapping, or that changes networks, would fall silent.
+//! Peers that change their address during a connection that this node dialed. QUIC lets only the dialing side move (RFC
+//! 9000, section 9). An accepting side would fall silent when its NAT forgets a mapping or when it changes networks.
 //!
-//! A packet carries the connection id that this node gave the peer, wherever it comes from. Those that come from the
-//! address a peer was dialed at say which ids are whose; a packet from elsewhere with one of them is handed to QUIC as if
-//! it had come from there. That is no more than a forged source would do, and QUIC believes only what is sealed right. What
-//! this node sends goes there too only once it is sure ([`super::PathHandle::follow`]): when sealed packets come from
-//! the new address alone. Somebody who copies packets and is faster than the peer thereby gains nothing, as the peer's own
-//! still come.
+//! Each packet carries a connection id that this node gave the peer. Packets from the address at which a peer was
+//! dialed show which ids belong to that peer. A packet from another address with one of these ids is passed to QUIC as
+//! if it came from the dialed address. A forged source could do the same, and QUIC accepts only packets that it can
+//! authenticate. This node sends to the new address only once the move is certain ([`super::PathHandle::follow`]): when
+//! authentic packets come from the new address alone. An attacker who copies packets and is faster than the peer gains
+//! nothing, because the peer's own packets still arrive.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -15,20 +15,20 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-/// Length of the ids this node gives (`quinn_proto::HashedConnectionIdGenerator`).
+/// Length of this node's connection ids, bytes (`quinn_proto::HashedConnectionIdGenerator`).
 const ID: usize = 8;
-/// Ids remembered of one peer's address: QUIC has up to 8 in use, and replaces them rarely. 2 KiB a peer; the peers are
-/// those connected.
+/// Connection ids remembered for one dialed address. QUIC has up to 8 in use and replaces them rarely. About 2 KiB for
+/// each connected peer.
 const MAX_IDS: usize = 32;
-/// Looks after which a peer that is heard elsewhere and not believed is waited for anew.
+/// Calls of [`Moves::look`] after which an unconfirmed new address is forgotten.
 const MAX_LOOKS: u32 = 50;
 
 #[derive(Debug)]
 struct Watched {
     users: usize,
-    /// Where it is sent to.
+    /// The address that this node sends to.
     current: SocketAddr,
-    /// Packets from there since the last look.
+    /// Packets from that address since the last look.
     heard: u64,
     elsewhere: Option<Elsewhere>,
     ids: Vec<[u8; ID]>,
@@ -37,10 +37,10 @@ struct Watched {
 #[derive(Debug)]
 struct Elsewhere {
     address: SocketAddr,
-    /// Packets from there since the last look.
+    /// Packets from that address since the last look.
     heard: u64,
     looks: u32,
-    /// What the connection had understood at the last look.
+    /// Frames that the connection had received by the last look.
     frames: Option<u64>,
 }
 
@@ -50,10 +50,10 @@ struct State {
     ids: HashMap<[u8; ID], SocketAddr>,
 }
 
-/// See the module. A remote is what quinn calls the peer: the address it was dialed at.
+/// Detects moves of peers. A `remote` is the address by which quinn knows a peer: the one at which it was dialed.
 #[derive(Debug, Default)]
 pub(crate) struct Moves {
-    /// Whether anybody is watched.
+    /// Whether any peer is watched.
     used: AtomicBool,
     state: Mutex<State>,
     noted: Notify,
@@ -64,7 +64,7 @@ impl Moves {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks out for packets of the peer dialed at `remote`, until [`Self::unwatch`] is called as often.
+    /// Watches for packets of the peer dialed at `remote`, until [`Self::unwatch`] is called as often.
     pub(super) fn watch(&self, remote: SocketAddr) {
         let mut state = self.state();
         let fresh = || Watched { users: 0, current: remote, heard: 0, elsewhere: None, ids: Vec::new() };
@@ -86,12 +86,12 @@ impl Moves {
         self.used.store(!state.watched.is_empty(), Ordering::Release);
     }
 
-    /// A packet came from `from`, which so far counts as `remote`: what it counts as.
+    /// The remote to which a packet from `from` belongs; `remote` is the one by its source address alone.
     pub(super) fn source(&self, packet: &[u8], from: SocketAddr, remote: SocketAddr) -> SocketAddr {
         if !self.used.load(Ordering::Acquire) {
             return remote;
         }
-        // Only packets with a short header carry nothing but an id of ours.
+        // Only a short header has the id, which is then ours, at a fixed place.
         let id = match packet.split_first() {
             Some((first, rest)) if first & 0x80 == 0 => rest.first_chunk::<ID>(),
             _ => None,
@@ -119,13 +119,13 @@ impl Moves {
         *moved
     }
 
-    /// Returns when somebody was heard elsewhere, maybe a while ago.
+    /// Waits until a watched peer's id was seen from another address, which may have been a while ago.
     pub(crate) async fn noted(&self) {
         self.noted.notified().await;
     }
 
-    /// Whether the peer dialed at `remote` has moved, and whereto: to be asked again and again, with how much its
-    /// connection has understood so far. `None`: it has not, or that is not sure yet.
+    /// The new address of the peer dialed at `remote`; `None` if it has not moved or that is not certain yet. Call it
+    /// repeatedly, with the number of frames that its connection has received so far.
     pub(super) fn look(&self, remote: SocketAddr, frames: u64) -> Option<SocketAddr> {
         let mut state = self.state();
         let watched = state.watched.get_mut(&remote)?;
@@ -146,7 +146,7 @@ impl Moves {
         moved.then_some(address)
     }
 
-    /// Whether anybody was heard elsewhere and it is not known yet what that means.
+    /// Whether a watched peer may have moved and that is not decided yet.
     pub(crate) fn is_pending(&self) -> bool {
         self.state().watched.values().any(|watched| watched.elsewhere.is_some())
     }
@@ -166,7 +166,7 @@ mod tests {
         packet
     }
 
-    /// A peer at address 1 whose id 7 is known.
+    /// A peer at address 1 with the known id 7.
     fn watched() -> Moves {
         let moves = Moves::default();
         moves.watch(address(1));
@@ -186,7 +186,7 @@ mod tests {
         moves.source(&packet(7), address(2), address(2));
         assert_eq!(moves.look(address(1), 11), Some(address(2)));
         assert!(!moves.is_pending());
-        // From there it can move on, and back.
+        // It can move on from there, and back.
         moves.source(&packet(7), address(2), address(1));
         moves.look(address(1), 12);
         for (frames, expected) in [(12, None), (13, Some(address(1)))] {

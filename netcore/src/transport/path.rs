@@ -1,9 +1,9 @@
-//! Which way packets of a connection travel: the map between the address quinn believes in and the present path.
+//! Paths of connections: the map between the remote address that quinn knows and the present route.
 //!
 //! quinn holds one remote address per connection. For a connection made directly that is the peer's address; for one
-//! made through a tunnel it is a *synthetic* address of our own. Either stays what it is while [`PathHandle::switch_to`]
-//! moves the packets elsewhere: `socket` looks each destination up here on the way out, and each source on the
-//! way in. A switch also tells the connection's congestion controller (`congestion`).
+//! made through a tunnel it is a *synthetic* address of our own. Neither changes when [`PathHandle::switch_to`] moves
+//! the packets to another route: `socket` looks up each destination here when it sends, and each source when it
+//! receives. The connection's congestion controller (`congestion`) learns of a switch, too.
 
 use std::collections::HashMap;
 use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
@@ -16,22 +16,22 @@ use polypeer_ipc_protocol::gateway::Path;
 
 use super::moves::Moves;
 
-/// Connections with an entry at once: those made through a tunnel or switched. Far above what one node relays today,
-/// far below what would be felt in memory (some 200 bytes each).
+/// Connections with an entry at once: those made through a tunnel or switched. Far more than one node relays today, and
+/// little memory (some 200 bytes each).
 const MAX_ENTRIES: usize = 4096;
-/// Sources accepted for one connection: old and new path, both families, and a few candidates.
+/// Routes accepted as sources of one connection: old and new path, both families, and a few candidates.
 const MAX_SOURCES: usize = 16;
 
-/// A way to a peer.
+/// A route to a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Route {
-    /// Straight to its address.
+    /// Directly to its address.
     Direct(SocketAddr),
-    /// In the envelope, to a node that passes it on.
+    /// In an envelope, to a relay that forwards it.
     Tunnel {
-        /// The address of that node.
+        /// The relay's address.
         relay: SocketAddr,
-        /// What it knows the tunnel by.
+        /// The tunnel id.
         id: u64,
     },
 }
@@ -45,7 +45,7 @@ impl Route {
         }
     }
 
-    /// How the gateway protocol calls it.
+    /// The kind of path, as the gateway protocol names it.
     pub fn kind(&self) -> Path {
         match self {
             Self::Direct(_) => Path::Direct,
@@ -62,7 +62,7 @@ pub enum PathError {
     Full,
 }
 
-/// When a connection's path changed last; shared with its congestion controllers.
+/// The time of a connection's last switch of paths; shared with its congestion controllers.
 #[derive(Debug)]
 pub(crate) struct Switches {
     base: Instant,
@@ -90,15 +90,15 @@ impl Switches {
 #[derive(Debug, Default)]
 struct Maps {
     routes: HashMap<SocketAddr, Route>,
-    /// From where packets for a connection may come, other than its own address.
+    /// The remote that a route belongs to, for routes from which packets are accepted beside the remote's own address.
     sources: HashMap<Route, SocketAddr>,
     next: u64,
 }
 
-/// All connections' paths on one socket. Addresses in and out have IPv4 in its plain form.
+/// The paths of all connections on one socket. Its addresses have IPv4 in the plain form, not mapped to IPv6.
 #[derive(Debug, Default)]
 pub(crate) struct PathTable {
-    /// Whether `maps` holds anything: while all connections are direct, a packet costs one load here.
+    /// Whether `maps` has entries. While all connections are direct, a packet costs only the load of this flag.
     used: AtomicBool,
     maps: RwLock<Maps>,
     pub(super) moves: Moves,
@@ -117,13 +117,13 @@ impl PathTable {
         used.then(|| with(&self.maps.read().unwrap_or_else(PoisonError::into_inner)))
     }
 
-    /// The way to what quinn calls `remote`; `None` for a synthetic address that stands for nothing any more.
+    /// The route to the peer that quinn calls `remote`; `None` for a synthetic address that was released.
     pub(crate) fn route(&self, remote: SocketAddr) -> Option<Route> {
         let found = self.look(|maps| maps.routes.get(&remote).copied()).flatten();
         found.or_else(|| (!is_synthetic(remote)).then_some(Route::Direct(remote)))
     }
 
-    /// What quinn calls the sender of a packet that came this way; `None`: a tunnel nobody set up.
+    /// The remote address by which quinn knows the sender of a packet on route `way`; `None` for an unknown tunnel.
     pub(crate) fn source(&self, way: Route) -> Option<SocketAddr> {
         let known = self.look(|maps| maps.sources.get(&way).copied()).flatten();
         known.or(match way {
@@ -145,12 +145,12 @@ impl PathTable {
         })
     }
 
-    /// Sends what goes to `remote` along `route`, and accepts what comes that way, beside all earlier ways.
+    /// Sends packets for `remote` along `route`, and accepts packets from it, beside all earlier routes.
     fn switch(&self, remote: SocketAddr, route: Route) -> Result<(), PathError> {
         self.change(|maps| set(maps, remote, route))
     }
 
-    /// The same for a peer that is where it was no more: packets from there are somebody else's.
+    /// As `switch`, for a peer that has left its old address: packets from there are no longer accepted as the peer's.
     fn moved(&self, remote: SocketAddr, route: Route) -> Result<(), PathError> {
         self.change(|maps| {
             maps.sources.retain(|way, known| *known != remote || !matches!(way, Route::Direct(_)));
@@ -162,7 +162,7 @@ impl PathTable {
         self.change(|maps| add_source(maps, remote, route))
     }
 
-    /// Forgets all about `remote`.
+    /// Removes all routes and sources of `remote`.
     pub(crate) fn release(&self, remote: SocketAddr) {
         if self.look(|_| ()).is_some() {
             self.change(|maps| {
@@ -200,7 +200,7 @@ fn synthetic(number: u64) -> SocketAddr {
     SocketAddr::V6(SocketAddrV6::new(Ipv6Addr::new(a, b, c, 0, part(0), part(2), part(4), part(6)), 1, 0, 0))
 }
 
-/// The one form quinn keeps addresses in, since its endpoint counts as an IPv6 one.
+/// The IPv6 form of an address. quinn keeps all addresses in it, since its endpoint counts as IPv6.
 pub(crate) fn mapped(address: SocketAddr) -> SocketAddr {
     match address {
         SocketAddr::V4(v4) => SocketAddr::new(v4.ip().to_ipv6_mapped().into(), v4.port()),
@@ -208,7 +208,7 @@ pub(crate) fn mapped(address: SocketAddr) -> SocketAddr {
     }
 }
 
-/// One connection's path: where it goes, and the means to move it. Cheap to clone.
+/// Handle of one connection's path: reads the route and switches it. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct PathHandle {
     table: Arc<PathTable>,
@@ -225,37 +225,38 @@ impl PathHandle {
         plain(self.connection.remote_address())
     }
 
-    /// Where packets go now.
+    /// The route on which packets are sent now.
     pub fn route(&self) -> Route {
         let remote = self.remote();
         self.table.route(remote).unwrap_or(Route::Direct(remote))
     }
 
-    /// Lets the peer's packets come this way too, while ours keep going where they go: to be called on both sides before
-    /// either switches, or the first packets on the new way are taken for a stranger's.
+    /// Accepts the peer's packets from `route`, too; this node's packets keep their route. Call it on both sides before
+    /// either switches: otherwise the first packets on the new route are taken for a stranger's.
     pub fn accept_from(&self, route: Route) -> Result<(), PathError> {
         self.table.accept(self.remote(), route)
     }
 
-    /// Sends everything along `route` from the next packet on, and starts congestion control anew there. Nothing is
-    /// lost that the old path delivers: its packets are still accepted, and what is missing is sent again.
+    /// Switches to `route` from the next packet on, with fresh congestion control. Packets on the old path are still
+    /// accepted, and lost ones are sent again on the new one.
     ///
-    /// The caller knows that the route works in both directions; nothing here probes it.
+    /// The caller must know that the route works in both directions; it is not probed here.
     pub fn switch_to(&self, route: Route) -> Result<(), PathError> {
         self.table.switch(self.remote(), route)?;
         self.switches.switched(Instant::now());
         Ok(())
     }
 
-    /// Looks out for the peer's moving, until the result is dropped. For connections this node dialed.
+    /// Watches for packets of the peer from another address, until the result is dropped. For connections that this
+    /// node dialed.
     pub(crate) fn watch(&self) -> Watching {
         let remote = self.remote();
         self.table.moves.watch(remote);
         Watching { table: Arc::clone(&self.table), remote }
     }
 
-    /// Whether the peer has moved, and whereto; then what is sent goes there already. To be asked a few times a second
-    /// while [`Moves::is_pending`].
+    /// The peer's new address, if it has moved; packets are sent there from now on. Call it a few times a second while
+    /// [`Moves::is_pending`].
     pub(crate) fn follow(&self) -> Option<SocketAddr> {
         let frames = self.connection.stats().frame_rx;
         let understood = frames.acks + frames.ping + frames.stream + frames.datagram + frames.path_challenge;
@@ -265,13 +266,13 @@ impl PathHandle {
         Some(address)
     }
 
-    /// Forgets the ways of a connection that ended.
+    /// Removes the routes of a connection that has ended.
     pub(crate) fn release(&self) {
         self.table.release(self.remote());
     }
 }
 
-/// See [`PathHandle::watch`].
+/// Ends the watch of [`PathHandle::watch`] when dropped.
 pub(crate) struct Watching {
     table: Arc<PathTable>,
     remote: SocketAddr,

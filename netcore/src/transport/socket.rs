@@ -1,8 +1,8 @@
 //! The one socket under the QUIC endpoint: direct packets and packets in tunnels, over one or more UDP sockets.
 //!
-//! quinn calls it through [`AsyncUdpSocket`]; each destination and source passes through [`super::path`], each datagram
-//! through [`super::envelope`]. Segmentation and receive offload (GSO, GRO) of `quinn-udp` stay in use on both kinds of
-//! path. Datagrams that are neither are counted and dropped: on an open port they are ordinary.
+//! quinn calls it through [`AsyncUdpSocket`]. [`super::path`] translates each destination and source, and
+//! [`super::envelope`] each datagram. Segmentation and receive offload (GSO, GRO) of `quinn-udp` stay in use on both
+//! kinds of path. Datagrams of neither kind are dropped and counted: on an open port they are ordinary.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -21,8 +21,8 @@ use tokio::io::Interest;
 use super::envelope::{self, Kind};
 use super::path::{PathTable, Route, mapped};
 
-/// Errors of one socket in a row before the endpoint is told: single ones are about one datagram or a passing lack of
-/// memory, and the endpoint ends at the first it hears of.
+/// Consecutive errors of one socket before the endpoint gets one. Single errors concern one datagram or a passing lack
+/// of memory, but the endpoint ends at the first error that it gets.
 const MAX_ERRORS: usize = 16;
 
 /// One bound UDP socket.
@@ -34,30 +34,30 @@ struct Lane {
     blocked: AtomicBool,
 }
 
-/// What the socket has seen.
+/// Traffic counters of the socket.
 #[derive(Debug, Default)]
 pub struct Counters {
     /// UDP payload bytes sent.
     pub sent_bytes: AtomicU64,
     /// UDP payload bytes received.
     pub received_bytes: AtomicU64,
-    /// Datagrams that are neither QUIC nor of a known tunnel.
+    /// Received datagrams that are neither QUIC nor of a known tunnel; dropped.
     pub strange: AtomicU64,
-    /// Datagrams for which no socket fits, such as IPv6 on an IPv4 node.
+    /// Datagrams that no socket can send, such as IPv6 on an IPv4 node; dropped.
     pub unroutable: AtomicU64,
 }
 
-/// See the module.
+/// The socket that quinn uses: all bound UDP sockets, and the path table.
 pub(crate) struct PathSocket {
     lanes: Vec<Lane>,
     paths: Arc<PathTable>,
     counters: Arc<Counters>,
-    /// Which lane is asked first, so that a busy one does not starve another.
+    /// The lane to poll first. It rotates, so that a busy lane does not starve another.
     turn: AtomicUsize,
-    /// Datagrams that came in one buffer with others of another kind; bounded by what one receive call returns.
+    /// Datagrams that were received in one buffer with others of another kind; at most what one receive call returns.
     set_aside: Mutex<VecDeque<(RecvMeta, Vec<u8>)>>,
     has_set_aside: AtomicBool,
-    /// Where envelopes are put on.
+    /// Buffer in which packets get their envelopes.
     wrapped: Mutex<Vec<u8>>,
 }
 
@@ -68,7 +68,7 @@ impl fmt::Debug for PathSocket {
 }
 
 impl PathSocket {
-    /// Takes bound sockets, at least one. To be called within the runtime that drives the endpoint.
+    /// Wraps bound sockets, at least one. Call it within the runtime that drives the endpoint.
     pub(crate) fn new(
         sockets: Vec<std::net::UdpSocket>,
         paths: Arc<PathTable>,
@@ -91,7 +91,7 @@ impl PathSocket {
         })
     }
 
-    /// What the sockets are bound to.
+    /// The addresses that the sockets are bound to.
     pub(crate) fn local_addresses(&self) -> Vec<SocketAddr> {
         self.lanes.iter().map(|lane| lane.local).collect()
     }
@@ -101,8 +101,8 @@ impl PathSocket {
         self.lane(to).is_some()
     }
 
-    /// The socket to send from. An address no socket can send to must not reach the kernel: the error it answers makes
-    /// `quinn-udp` give up segmentation offload for good.
+    /// The socket to send to `to` from. An address that no socket can send to must not reach the kernel: the resulting
+    /// error makes `quinn-udp` turn off segmentation offload for good.
     fn lane(&self, to: SocketAddr) -> Option<&Lane> {
         let scopeless = matches!(to, SocketAddr::V6(v6) if v6.ip().is_unicast_link_local() && v6.scope_id() == 0);
         let broadcast = matches!(to, SocketAddr::V4(v4) if v4.ip().is_broadcast());
@@ -113,7 +113,7 @@ impl PathSocket {
             let local = lane.local.ip();
             local.is_ipv4() == to.is_ipv4() && (local.is_unspecified() || local.is_loopback() == to.ip().is_loopback())
         };
-        // The one bound to a certain address is the one meant where both fit.
+        // Where both fit, the socket bound to a certain address is preferred.
         self.lanes.iter().filter(fits).min_by_key(|lane| lane.local.ip().is_unspecified())
     }
 
@@ -133,8 +133,8 @@ impl PathSocket {
         sent
     }
 
-    /// Makes what was received what quinn expects: QUIC packets from the address it knows the sender by. Returns whether
-    /// anything is left in the buffer.
+    /// Translates received datagrams for quinn: removes envelopes and sets the sender's address to the one that quinn
+    /// knows. Drops unknown ones. Returns whether anything is left in the buffer.
     fn admit(&self, buffer: &mut [u8], meta: &mut RecvMeta) -> bool {
         self.counters.received_bytes.fetch_add(meta.len as u64, Ordering::Relaxed);
         let from = plain(meta.addr);
@@ -161,7 +161,7 @@ impl PathSocket {
             meta.stride -= envelope::OVERHEAD;
         }
         if source != from {
-            // The address it came to belongs to the path, and quinn would send from it whatever the path is then.
+            // The local address belongs to this path. quinn would send from it even after the path has changed.
             meta.dst_ip = None;
         }
         meta.addr = mapped(source);
@@ -183,7 +183,7 @@ impl PathSocket {
             self.has_set_aside.store(false, Ordering::Release);
             return false;
         };
-        // It came out of a buffer of this size.
+        // It was received in a buffer of this size.
         let length = datagrams.len().min(buffer.len());
         buffer[..length].copy_from_slice(&datagrams[..length]);
         *meta = RecvMeta { len: length, ..aside };
@@ -195,7 +195,7 @@ impl PathSocket {
 }
 
 impl Lane {
-    /// As many buffers as there are datagrams, or `Pending`.
+    /// Receives datagrams. Returns the number of buffers filled.
     fn poll_recv(
         &self,
         cx: &mut Context<'_>,
@@ -261,7 +261,8 @@ impl AsyncUdpSocket for PathSocket {
         let first = self.turn.fetch_add(1, Ordering::Relaxed);
         for index in 0..self.lanes.len() {
             let lane = &self.lanes[(first.wrapping_add(index)) % self.lanes.len()];
-            // A lane with nothing but strange datagrams is asked again; tokio's budget for a task ends a flood of them.
+            // A lane that gave only strange datagrams is polled again; tokio's budget for a task bounds that under a
+            // flood.
             while let Poll::Ready(received) = lane.poll_recv(cx, buffers, metas) {
                 let received = received?;
                 let mut admitted = false;
@@ -276,7 +277,7 @@ impl AsyncUdpSocket for PathSocket {
         Poll::Pending
     }
 
-    /// Always IPv6, so that quinn takes destinations of either family.
+    /// Always IPv6, so that quinn accepts destinations of either family.
     fn local_addr(&self) -> io::Result<SocketAddr> {
         Ok((Ipv6Addr::UNSPECIFIED, self.lanes[0].local.port()).into())
     }

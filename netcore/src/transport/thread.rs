@@ -1,5 +1,5 @@
-//! The thread that drives the QUIC endpoint: sealing, opening and timing packets happens there and nowhere else, so a
-//! busy plugin cannot delay an acknowledgement.
+//! The thread of the QUIC endpoint. All packets are encrypted, decrypted and timed there, so a busy plugin cannot delay
+//! an acknowledgement.
 
 use std::fmt;
 use std::io;
@@ -25,7 +25,7 @@ impl EndpointThread {
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel::<()>();
         let thread = std::thread::Builder::new().name("quic".into()).spawn(move || {
-            // Either a message or the sender's end.
+            // Returns on a message or once the sender is dropped.
             runtime.block_on(stopped).ok();
         })?;
         Ok(Self { handle, stop: Some(stop), thread: Some(thread) })
@@ -35,7 +35,7 @@ impl EndpointThread {
         &self.handle
     }
 
-    /// What quinn spawns its drivers with.
+    /// The runtime on which quinn spawns its tasks.
     pub(super) fn runtime(&self) -> Arc<dyn quinn::Runtime> {
         Arc::new(OnThread(self.handle.clone()))
     }
@@ -44,7 +44,7 @@ impl EndpointThread {
 impl Drop for EndpointThread {
     fn drop(&mut self) {
         drop(self.stop.take());
-        // Joining would wait for ourselves where the last owner is a task of this very thread.
+        // A task of this very thread may be the last owner; joining would then wait for itself.
         if let Some(thread) = self.thread.take()
             && thread.thread().id() != std::thread::current().id()
         {

@@ -1,5 +1,5 @@
-//! TLS 1.3 with raw public keys (RFC 7250) on both sides: the key *is* the node id, so the handshake that proves the one
-//! proves the other. No names, no certificates, no resumption (a ticket would outlive a block).
+//! TLS 1.3 with raw public keys (RFC 7250) on both sides. The key *is* the node id, so the handshake authenticates the
+//! node. There are no names, no certificates and no resumption (a session ticket would outlive a block).
 
 use std::sync::{Arc, OnceLock};
 
@@ -18,16 +18,16 @@ use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, 
 
 use crate::identity::Identity;
 
-/// As [`ALPN`], for connections that carry questions between netcores only.
+/// ALPN of query connections.
 pub const QUERY_ALPN: &[u8] = b"polypeer-query/1";
-/// The network whose name is not part of it.
+/// The network whose name is not part of the ALPN.
 const MAIN: &str = "main";
-/// What a TLS client must name; never sent.
+/// A server name, as the TLS client requires one; never sent.
 pub(super) const SERVER_NAME: &str = "peer.invalid";
 /// An Ed25519 SubjectPublicKeyInfo up to the key itself (RFC 8410, section 4).
 const SPKI_PREFIX: [u8; 12] = [48, 42, 48, 5, 6, 3, 43, 101, 112, 3, 33, 0];
 
-/// What the node shows in handshakes.
+/// The node's key for handshakes.
 pub(super) struct Credentials {
     key: Arc<CertifiedKey>,
     provider: Arc<CryptoProvider>,
@@ -55,8 +55,8 @@ impl Credentials {
         Arc::new(config.try_into().expect("the provider has the cipher suite of initial packets"))
     }
 
-    /// For one dial: `expected` must answer, or without it anybody who proves to hold a key. Who answers instead is left in
-    /// the second value; that much is only claimed.
+    /// Configuration for one dial. `expected` must answer; with `None`, any node may. If another node answers, its id
+    /// is left in the second value; that id is unverified.
     pub(super) fn client(
         &self,
         expected: Option<NodeId>,
@@ -78,14 +78,14 @@ impl Credentials {
     }
 }
 
-/// The node a connection proved to lead to. `None` only before the handshake is done.
+/// The node that the handshake authenticated. `None` only before the handshake is done.
 pub(super) fn node_of(connection: &quinn::Connection) -> Option<NodeId> {
     let identity = connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
     node_of_key(identity.first()?)
 }
 
-/// [`QUERY_ALPN`] as nodes of `network` use it: that of another network than `main` is named by its BLAKE3 hash, as an
-/// ALPN's length is limited.
+/// [`QUERY_ALPN`] for nodes of `network`. For another network than `main` it ends in the BLAKE3 hash of the name, since
+/// the length of an ALPN is limited.
 pub(super) fn query_alpn(network: &str) -> Vec<u8> {
     let mut alpn = QUERY_ALPN.to_vec();
     if network != MAIN {
@@ -95,7 +95,7 @@ pub(super) fn query_alpn(network: &str) -> Vec<u8> {
     alpn
 }
 
-/// What the connection is for, by what the dialer chose. `None` only before the handshake is done.
+/// The ALPN that the dialer chose. `None` only before the handshake is done.
 pub(super) fn alpn_of(connection: &quinn::Connection) -> Option<Vec<u8>> {
     connection.handshake_data()?.downcast::<HandshakeData>().ok()?.protocol
 }
@@ -122,7 +122,7 @@ fn no_tls12() -> Result<HandshakeSignatureValid, Error> {
     Err(Error::PeerIncompatible(PeerIncompatible::Tls13RequiredForQuic))
 }
 
-/// Accepts the one node that was dialed, or whoever is at the address that was.
+/// Verifier of a dial: accepts the node that was dialed, or any node if none was named.
 #[derive(Debug)]
 struct OneNode {
     expected: Option<NodeId>,
@@ -174,7 +174,8 @@ impl ServerCertVerifier for OneNode {
     }
 }
 
-/// Accepts whoever proves to hold the key shown; who may stay is decided with the node id, after the handshake.
+/// Verifier of incoming connections: accepts any node that proves its key. Whether it is refused is decided by its node
+/// id, after the handshake.
 #[derive(Debug)]
 struct AnyNode(Arc<CryptoProvider>);
 

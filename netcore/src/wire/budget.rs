@@ -1,10 +1,10 @@
-//! Bytes that peers may make this node hold, bounded over all connections: a [`Budget`] of the node, and the incomplete
-//! payloads of one connection that draw on it beyond a little of their own.
+//! Limits on the bytes of incomplete payloads from peers: each connection has a small share of its own, and beyond that
+//! draws on a [`Budget`] of the node that all connections share.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Bytes that may be taken and are given back.
+/// A budget in bytes, which are taken and given back.
 #[derive(Debug)]
 pub(crate) struct Budget(AtomicU64);
 
@@ -23,7 +23,7 @@ impl Budget {
     }
 }
 
-/// The incomplete payloads of one connection.
+/// The incomplete payloads of one connection, and how much they may hold.
 #[derive(Debug)]
 pub(crate) struct Payloads {
     budget: Arc<Budget>,
@@ -41,7 +41,7 @@ impl Payloads {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A payload that has nothing yet.
+    /// Starts a payload, with no bytes yet.
     pub(crate) fn begin(&self) -> Unfinished<'_> {
         Unfinished { payloads: self, bytes: 0 }
     }
@@ -64,7 +64,7 @@ impl Payloads {
     }
 }
 
-/// One payload on its way; no more held when dropped.
+/// One incomplete payload; gives its bytes back when dropped.
 #[derive(Debug)]
 pub(crate) struct Unfinished<'a> {
     payloads: &'a Payloads,
@@ -72,7 +72,7 @@ pub(crate) struct Unfinished<'a> {
 }
 
 impl Unfinished<'_> {
-    /// Some more of it came: whether there is room.
+    /// Takes room for `bytes` more; `false` when there is none.
     pub(crate) fn add(&mut self, bytes: usize) -> bool {
         let fits = self.payloads.take(bytes as u64);
         if fits {

@@ -1,9 +1,9 @@
-//! Why a connection is closed, in words and codes.
+//! Reasons why a connection is closed, as text and code.
 
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use quinn::{ConnectionError, VarInt};
 
-/// Why a connection is closed, as far as QUIC knows.
+/// The reason why a connection is closed, as QUIC reports it.
 pub(crate) fn why_closed(connection: &quinn::Connection) -> Failure {
     let text = match connection.close_reason() {
         Some(ConnectionError::ApplicationClosed(close)) => {
@@ -23,11 +23,11 @@ pub(crate) fn why_closed(connection: &quinn::Connection) -> Failure {
     Failure::new(ErrorCode::ConnectionLost, text)
 }
 
-/// Codes of a closed connection that say more to a plugin than that it is gone.
+/// Close codes that are passed on to plugins; every other one becomes `connection lost`.
 const CLOSE_CODES: &[ErrorCode] =
     &[ErrorCode::Blocked, ErrorCode::Refused, ErrorCode::PeerMisbehaved, ErrorCode::ShuttingDown];
 
-/// A QUIC error code as one of ours: those have 24 bits.
+/// A QUIC error code as one of ours, which have 24 bits; `internal` if it is larger.
 pub(crate) fn code_of(code: VarInt) -> u32 {
     u32::try_from(code.into_inner()).ok().filter(|code| *code < 1 << 24).unwrap_or(ErrorCode::Internal.number())
 }

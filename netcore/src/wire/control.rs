@@ -1,5 +1,5 @@
-//! Frames of the control stream of each side of a link. They are cut and encoded as those of the gateway; `PROTOCOL.md`
-//! section 4 owns the bytes.
+//! Frames of the control stream of each side of a link. They are delimited and encoded like those of the gateway;
+//! `PROTOCOL.md` section 4 specifies the bytes.
 
 use polypeer_engine::address::AddressRecord;
 use polypeer_ipc_protocol::codec::{self, CodecError};
@@ -9,67 +9,67 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::MAX_PEER_FRAME;
 
-/// The version of the protocol within its ALPN, for what only appends.
+/// The version of the protocol within its ALPN; changes that only append raise it.
 pub const VERSION: u32 = 1;
 
-/// A frame of the control stream. Tags are their order: only ever append.
+/// A frame of the control stream. Its tag is its position in this list, so only append.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ControlFrame {
-    /// The first frame, and only that.
+    /// The first frame, sent once.
     Hello {
         /// [`VERSION`] of the sender.
         version: u32,
-        /// Name and version of the program, for people; at most 64 bytes.
+        /// Name and version of the program, for logs; at most 64 bytes.
         agent: String,
-        /// Both must be of the same network.
+        /// The sender's network, which must be the receiver's, too.
         network: String,
-        /// What plugins serve to this peer; at most 256.
+        /// The protocols that plugins serve to this peer; at most 256.
         serving: Vec<Protocol>,
-        /// Where the sender believes it can be reached, `IP:PORT`; at most 16.
+        /// The sender's addresses as it knows them, `IP:PORT`; at most 16.
         addresses: Vec<String>,
     },
-    /// How much of a stream the sender of this frame is ready to receive.
+    /// Grants credit for a stream.
     Credit {
         /// The QUIC stream id.
         stream: u64,
-        /// Bytes after header and status, counted from the start of the stream.
+        /// Bytes that may be sent on the stream in all, header and status not counted.
         limit: u64,
     },
-    /// Replaces the list in `Hello`.
+    /// Replaces the list of protocols in `Hello`.
     Serving {
         /// At most 256.
         protocols: Vec<Protocol>,
     },
     /// Asks for a [`ControlFrame::Pong`].
     Ping {
-        /// Returned.
+        /// Returned in the `Pong`.
         nonce: u64,
     },
     /// Answers the newest [`ControlFrame::Ping`].
     Pong {
-        /// Of the ping.
+        /// The ping's nonce.
         nonce: u64,
     },
-    /// Where the sender can be dialed, by its own signature.
+    /// A signed address record of the sender.
     Record {
         /// The sender's own, of a zone that may be told to the receiver.
         record: AddressRecord,
     },
 }
 
-/// Tags below this are known.
+/// Number of known tags, which start at 0.
 const KNOWN_FRAMES: u32 = 6;
 
 /// Why bytes are not a control frame.
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
-    /// A frame over the limit.
+    /// The frame is longer than [`MAX_PEER_FRAME`].
     #[error("control frame of {length} bytes; the limit is {MAX_PEER_FRAME}")]
     FrameTooLarge {
-        /// What its header said.
+        /// The length in its header, bytes.
         length: usize,
     },
-    /// A malformed body.
+    /// The body is malformed.
     #[error(transparent)]
     Codec(#[from] CodecError),
 }
@@ -77,11 +77,11 @@ pub enum FrameError {
 /// One frame found in a buffer.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Found {
-    /// Bytes are missing.
+    /// The buffer ends before the frame does.
     Incomplete,
     /// A frame of a later version.
     Unknown,
-    /// This one.
+    /// A complete frame.
     Frame(ControlFrame),
 }
 
@@ -90,7 +90,7 @@ pub fn write_frame(message: &ControlFrame, out: &mut Vec<u8>) {
     frame::write(message, out).expect("every list of a control frame is limited by its maker");
 }
 
-/// Takes the first frame of `buffer`, if it is there whole; with it, how many bytes it took.
+/// Reads the first frame of `buffer`, if it is complete. Also returns the number of bytes read.
 pub fn read_frame(buffer: &[u8]) -> Result<(Found, usize), FrameError> {
     let Some((header, rest)) = buffer.split_first_chunk::<{ frame::HEADER }>() else {
         return Ok((Found::Incomplete, 0));

@@ -1,28 +1,28 @@
-//! Datagrams between plugins as they travel, each in one QUIC datagram (RFC 9221): the length of the protocol's name in one
-//! byte, the name, the payload. `PROTOCOL.md` section 14 owns the bytes.
+//! Wire format of a datagram between plugins, which travels in one QUIC datagram (RFC 9221): the length of the
+//! protocol's name in one byte, the name, the payload. `PROTOCOL.md` section 14 specifies the bytes.
 
 use bytes::{Bytes, BytesMut};
 use polypeer_ipc_protocol::ids::Protocol;
 use polypeer_ipc_protocol::limits::{MAX_DATAGRAM, MAX_PROTOCOL};
 
-/// Largest datagram: the protocol's length and name, and the payload.
+/// Largest encoded datagram, bytes: the protocol's length and name, and the payload.
 pub const MAX_WIRE: usize = 1 + MAX_PROTOCOL + MAX_DATAGRAM;
 
 /// Why bytes are not a datagram.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadDatagram {
-    /// The name is not there whole, or is no protocol.
+    /// The protocol's name is cut off or malformed.
     #[error("a datagram does not begin with the name of a protocol")]
     Protocol,
-    /// Too long.
+    /// The payload is longer than [`MAX_DATAGRAM`].
     #[error("datagram with a payload of {length} bytes; the limit is {MAX_DATAGRAM}")]
     TooLarge {
-        /// Of the payload.
+        /// Length of the payload, bytes.
         length: usize,
     },
 }
 
-/// A datagram as it travels. `payload` has at most [`MAX_DATAGRAM`] bytes.
+/// Encodes a datagram. `payload` has at most [`MAX_DATAGRAM`] bytes.
 pub fn encode(protocol: &Protocol, payload: &[u8]) -> Bytes {
     let name = protocol.as_str().as_bytes();
     let mut bytes = BytesMut::with_capacity(1 + name.len() + payload.len());
@@ -32,7 +32,7 @@ pub fn encode(protocol: &Protocol, payload: &[u8]) -> Bytes {
     bytes.freeze()
 }
 
-/// Reads a datagram.
+/// Decodes a datagram.
 pub fn decode(bytes: &Bytes) -> Result<(Protocol, Bytes), BadDatagram> {
     let length = usize::from(*bytes.first().ok_or(BadDatagram::Protocol)?);
     let name = bytes.get(1..=length).ok_or(BadDatagram::Protocol)?;

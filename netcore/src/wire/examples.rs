@@ -1,4 +1,4 @@
-//! The examples of `PROTOCOL.md` are what the code sends and takes.
+//! Test of the examples in `PROTOCOL.md`: the code writes and reads exactly these bytes.
 
 use polypeer_engine::address::AddressRecord;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
@@ -8,7 +8,7 @@ use polypeer_ipc_protocol::record::Signature;
 use crate::wire::datagram;
 use crate::wire::{self, ControlFrame, Found, StreamHeader, StreamKind};
 
-/// Examples of other sections are checked where their code is.
+/// Prefixes of examples that are tested beside the code they belong to.
 const ELSEWHERE: &[&str] = &["kad-", "exchange-", "probe-", "gossip-"];
 
 fn chat() -> Protocol {

@@ -1,19 +1,19 @@
-//! Frames on a long-lived stream: each a length in four bytes, little-endian, and a body.
+//! Frames of a long-lived stream: each is a length in four bytes, little-endian, and a body.
 
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::halves::{Broken, Halves};
 
-/// Bytes taken from QUIC at a time.
+/// Most bytes read from QUIC at once.
 const CHUNK: usize = 16 << 10;
 
-/// Bytes of a stream that are not yet a whole frame.
+/// Received bytes that are not a complete frame yet.
 #[derive(Debug, Default)]
 pub(crate) struct FrameBuffer(BytesMut);
 
 impl FrameBuffer {
-    /// The body of the next frame, at most `limit` bytes; `None` at the end of the stream. A longer one, or an end inside a
-    /// frame, breaks a rule. Cancel safe.
+    /// Reads the body of the next frame, at most `limit` bytes; `None` at the end of the stream. A longer frame, or an
+    /// end inside a frame, is a breach of the protocol. Cancel safe.
     pub(crate) async fn next(&mut self, halves: &mut Halves, limit: usize) -> Result<Option<Bytes>, Broken> {
         loop {
             if let Some(length) = self.0.first_chunk::<4>() {

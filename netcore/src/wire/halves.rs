@@ -1,5 +1,5 @@
-//! Both halves of one bidirectional stream to a peer, on whatever kind of connection: header, answer, message, end.
-//! Whatever happens to it, the peer never sees an end that was not meant: dropped before its end, a stream is reset.
+//! Both halves of a bidirectional stream to a peer, on a link or a query connection: header, status, message, end. A
+//! half that is dropped before its end is reset or stopped, so the peer never takes it for complete.
 
 use std::time::Duration;
 
@@ -13,21 +13,21 @@ use super::closed::code_of;
 use super::header::{self, StreamHeader, WireError};
 use crate::node::Node;
 
-/// For a peer to take that its stream is accepted, or refused and why: a few hundred bytes.
+/// Timeout for the peer to read the status of its stream: a few hundred bytes.
 const STATUS: Duration = Duration::from_secs(10);
-/// For a peer to take a reply: 64 KiB in this time are 26 kbit/s.
+/// Timeout for the peer to read a reply: 64 KiB in this time are 26 kbit/s.
 const REPLY: Duration = Duration::from_secs(20);
 
-/// One stream; the connection may be a link or a query connection.
+/// A bidirectional stream on a link or a query connection.
 #[derive(Debug)]
 pub(crate) struct Halves {
     pub(crate) send: SendStream,
     pub(crate) recv: RecvStream,
-    /// The half for sending was ended or reset.
+    /// Whether the sending half was ended or reset.
     pub(crate) sent: bool,
-    /// The half for receiving ended or was stopped.
+    /// Whether the receiving half ended or was stopped.
     pub(crate) received: bool,
-    /// What the peer sees when this is dropped before its end.
+    /// The code for the peer when this is dropped before its end.
     pub(crate) abandon: ErrorCode,
 }
 
@@ -42,19 +42,19 @@ impl Halves {
         self.sent = true;
     }
 
-    /// Gives the sending half up.
+    /// Resets the sending half.
     pub(crate) fn reset(&mut self, code: u32) {
         let _ = self.send.reset(VarInt::from_u32(code));
         self.sent = true;
     }
 
-    /// Reads no more.
+    /// Stops the receiving half.
     pub(crate) fn stop(&mut self, code: u32) {
         let _ = self.recv.stop(VarInt::from_u32(code));
         self.received = true;
     }
 
-    /// Turns the stream down, with the reason.
+    /// Refuses the stream, with the reason.
     pub(crate) async fn refuse(&mut self, node: &Node, failure: &Failure) {
         self.stop(failure.code);
         if self.answer(node, &header::refusal_bytes(failure), STATUS).await {
@@ -62,12 +62,12 @@ impl Halves {
         }
     }
 
-    /// Takes a stream. Whether the peer was told.
+    /// Accepts the stream. Returns whether the status was written.
     pub(crate) async fn accept(&mut self, node: &Node) -> bool {
         self.answer(node, &[header::ACCEPTED], STATUS).await
     }
 
-    /// Answers a call. Whether the reply is on its way.
+    /// Replies to a call or question. Returns whether the reply was written.
     pub(crate) async fn reply(&mut self, node: &Node, reply: &[u8]) -> bool {
         let mut bytes = Vec::with_capacity(1 + reply.len());
         bytes.push(header::ACCEPTED);
@@ -79,8 +79,8 @@ impl Halves {
         written
     }
 
-    /// Writes an answer, for which the peer must have room within `limit`: a peer that takes none would keep what waits for it
-    /// for ever.
+    /// Writes an answer within `limit`. Without that timeout, a peer that never reads would make this node hold the
+    /// answer for ever.
     async fn answer(&mut self, node: &Node, bytes: &[u8], limit: Duration) -> bool {
         match timeout(limit, self.send.write_all(bytes)).await {
             Ok(written) => written.is_ok(),
@@ -92,7 +92,8 @@ impl Halves {
         }
     }
 
-    /// Sends the header and the payload of a call whole. Stopped already means refused already: the status says why.
+    /// Sends the header and the payload of a call or question. If the peer has stopped the stream, it has refused it:
+    /// the status has the reason.
     pub(crate) async fn send_call(&mut self, header: &StreamHeader, payload: &[u8]) -> Result<(), Broken> {
         let mut bytes = header::header_bytes(header);
         bytes.extend_from_slice(payload);
@@ -104,7 +105,7 @@ impl Halves {
         Ok(())
     }
 
-    /// Reads the header of a stream the peer opened; `None` when its kind is of a later version.
+    /// Reads the header of a stream that the peer opened; `None` if its kind is of a later version.
     pub(crate) async fn header(&mut self) -> Result<Option<StreamHeader>, Broken> {
         let mut length = [0; 2];
         self.recv.read_exact(&mut length).await?;
@@ -113,7 +114,7 @@ impl Halves {
         header::read_header(&body).map_err(|error| Broken::Rule(error.to_string()))
     }
 
-    /// Reads the answer to a stream this node opened: nothing, or why it is refused.
+    /// Reads the status of a stream that this node opened: `None` if it is accepted, else the refusal.
     pub(crate) async fn read_status(&mut self) -> Result<Option<Failure>, Broken> {
         let mut status = [0; 1];
         self.recv.read_exact(&mut status).await?;
@@ -132,7 +133,7 @@ impl Halves {
         }
     }
 
-    /// Waits for the peer to give up a stream that it opened and that is not accepted yet.
+    /// Waits until the peer resets a stream that it opened and that is not accepted yet, or breaks a rule on it.
     pub(crate) async fn given_up(&mut self) -> Broken {
         match self.recv.read_chunk(1, true).await {
             Ok(Some(_)) => Broken::Rule("bytes on a stream before it was accepted".to_owned()),
@@ -146,7 +147,7 @@ impl Halves {
         Ok(self.read_while(limit, |_| true).await?.unwrap_or_default())
     }
 
-    /// The same of what a peer sends unasked; `None` when too much of that is on its way already.
+    /// As [`Self::read_all`], for a payload that the peer sends unasked; `None` when `payloads` has no room for it.
     pub(crate) async fn read_payload(&mut self, limit: usize, payloads: &Payloads) -> Result<Option<Bytes>, Broken> {
         let mut unfinished = payloads.begin();
         self.read_while(limit, |bytes| unfinished.add(bytes)).await
@@ -179,12 +180,12 @@ impl Drop for Halves {
     }
 }
 
-/// Why a stream cannot be read on.
+/// Why a stream failed.
 #[derive(Debug)]
 pub(crate) enum Broken {
-    /// The connection is gone.
+    /// The connection is lost.
     Lost,
-    /// The peer gave it up, with this code.
+    /// The peer reset the stream, with this code.
     Gone(u32),
     /// The peer broke a rule.
     Rule(String),

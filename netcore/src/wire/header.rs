@@ -1,5 +1,5 @@
-//! The first bytes of a stream between two netcores: its header, and the acceptor's answer of one byte, [`ACCEPTED`] or
-//! [`REFUSED`]. `PROTOCOL.md` section 5 owns the bytes.
+//! Stream headers, and the acceptor's status of one byte, [`ACCEPTED`] or [`REFUSED`]. `PROTOCOL.md` section 5
+//! specifies the bytes.
 
 use polypeer_ipc_protocol::codec::{self, CodecError};
 use polypeer_ipc_protocol::error::Failure;
@@ -9,60 +9,58 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::MAX_HEADER;
 
-/// First byte of the acceptor's half of a stream: it is open, and its bytes follow.
+/// Status, the first byte of the acceptor's half of a stream: it is accepted, and its bytes follow.
 pub const ACCEPTED: u8 = 1;
-/// First byte of the acceptor's half of a stream: it is not; a [`Failure`] follows, after its length in two bytes.
+/// Status of a refused stream: a [`Failure`] follows, after its length in two bytes.
 pub const REFUSED: u8 = 0;
-/// Largest encoded [`Failure`].
+/// Largest encoded [`Failure`], bytes.
 pub const MAX_FAILURE: usize = MAX_MESSAGE + 12;
 
-/// What a bidirectional stream is for.
+/// Kind of a bidirectional stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StreamKind {
     /// Bytes in both directions.
     Stream,
     /// One message of at most 64 KiB each way.
     Call,
-    /// As [`Self::Call`], but answered by the netcore itself: `kad/1`, `exchange/1`, `probe/1`; with `gossip/1`, one
-    /// direction of frames for as long as the connection stands.
+    /// As [`Self::Call`], but answered by netcore itself: `kad/1`, `exchange/1`, `probe/1`. For `gossip/1`, a
+    /// long-lived stream of frames in one direction.
     Internal,
 }
 
-/// The first bytes of a stream, after their length in two bytes.
+/// Header of a stream, which follows its length in two bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamHeader {
-    /// What it is for.
     pub kind: StreamKind,
-    /// What is spoken on it.
     pub protocol: Protocol,
 }
 
-/// Why what a peer sent cannot be taken.
+/// Why a header or a refusal is malformed.
 #[derive(Debug, thiserror::Error)]
 pub enum WireError {
-    /// A stream header over the limit or of nothing.
+    /// The header is empty or longer than [`MAX_HEADER`].
     #[error("stream header of {length} bytes; expected 1 to {MAX_HEADER}")]
     HeaderLength {
-        /// What its first two bytes said.
+        /// The length in its first two bytes.
         length: usize,
     },
-    /// A refusal over the limit.
+    /// The refusal is longer than [`MAX_FAILURE`].
     #[error("refusal of {length} bytes; the limit is {MAX_FAILURE}")]
     FailureLength {
-        /// What its length said.
+        /// The length in its first two bytes.
         length: usize,
     },
-    /// The body of one of these.
+    /// The body is malformed.
     #[error(transparent)]
     Codec(#[from] CodecError),
 }
 
-/// A header with its length before it.
+/// Encodes a header, with its length before it.
 pub fn header_bytes(header: &StreamHeader) -> Vec<u8> {
     with_length(header)
 }
 
-/// A refusal: [`REFUSED`], a length in two bytes, the failure.
+/// Encodes a refusal: [`REFUSED`], a length in two bytes, the failure.
 pub fn refusal_bytes(failure: &Failure) -> Vec<u8> {
     let mut bytes = vec![REFUSED];
     bytes.extend(with_length(failure));
@@ -89,7 +87,7 @@ pub fn failure_length(bytes: [u8; 2]) -> Result<usize, WireError> {
     if length <= MAX_FAILURE { Ok(length) } else { Err(WireError::FailureLength { length }) }
 }
 
-/// Reads a header; `None` when its kind is of a later version.
+/// Decodes a header; `None` if its kind is of a later version.
 pub fn read_header(body: &[u8]) -> Result<Option<StreamHeader>, WireError> {
     match body.first_chunk::<4>() {
         Some(tag) if u32::from_le_bytes(*tag) > StreamKind::Internal as u32 => Ok(None),
@@ -97,7 +95,7 @@ pub fn read_header(body: &[u8]) -> Result<Option<StreamHeader>, WireError> {
     }
 }
 
-/// Reads a refusal. Its text comes from a stranger: cut to its limit and freed of control characters.
+/// Decodes a refusal. Its text comes from a stranger, so it is cut to its limit, and control characters become spaces.
 pub fn read_failure(body: &[u8]) -> Result<Failure, WireError> {
     let failure: Failure = codec::decode(body)?;
     let mut message: String = failure.message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();

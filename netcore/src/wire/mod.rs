@@ -1,5 +1,5 @@
-//! The byte level of streams between two netcores, for [`crate::link`] and [`crate::query`] alike: what is written and read,
-//! and how much of it is held. `PROTOCOL.md` owns the bytes.
+//! The wire format between two netcores, for [`crate::link`] and [`crate::query`] alike: encoding, decoding, and the
+//! budget for incomplete payloads. `PROTOCOL.md` specifies the bytes.
 //!
 //! ```text
 //! header ──► halves (one stream: header, status, message, end) ◄── budget (payloads not yet complete)

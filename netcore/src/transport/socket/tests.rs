@@ -1,4 +1,4 @@
-//! The socket against plain UDP sockets on loopback.
+//! Tests of the socket with plain UDP sockets on loopback.
 
 use std::future::poll_fn;
 use std::net::UdpSocket;
@@ -12,7 +12,7 @@ struct Fixture {
     socket: Arc<PathSocket>,
     paths: Arc<PathTable>,
     counters: Arc<Counters>,
-    /// Somebody on the network: a peer, or a relay.
+    /// A plain UDP socket in the role of a peer or relay.
     other: UdpSocket,
 }
 
@@ -38,7 +38,7 @@ impl Fixture {
         self.other.send_to(datagram, self.socket.local_addresses()[0]).expect("send");
     }
 
-    /// The next datagrams handed to quinn: from whom it thinks they are, and what they hold.
+    /// The next datagrams for quinn: the sender's address as quinn sees it, and the contents.
     async fn receive(&self) -> Vec<(SocketAddr, Vec<u8>)> {
         let mut space = vec![[0; 65536]; 4];
         let mut buffers: Vec<_> = space.iter_mut().map(|space| IoSliceMut::new(space)).collect();
@@ -52,7 +52,7 @@ impl Fixture {
         datagrams
     }
 
-    /// Sends as quinn does: when the socket would block, after waiting until it would not.
+    /// Sends as quinn does: if the socket would block, waits until it is writable.
     async fn transmit(&self, destination: SocketAddr, contents: &[u8], segment: Option<usize>) {
         let transmit = Transmit { destination, ecn: None, contents, segment_size: segment, src_ip: None };
         let mut poller = Arc::clone(&self.socket).create_io_poller();
