@@ -1,15 +1,15 @@
-//! The system's clocks, which drivers read for the state machines.
+//! The system's clocks, which drivers read for the engines.
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use polypeer_engine::now::Now;
 
-/// This moment.
+/// The present time, on both clocks.
 pub fn now() -> Now {
     Now { at: Instant::now(), unix: unix() }
 }
 
-/// This moment in Unix seconds; 0 if the clock is set before 1970.
+/// The present time in Unix seconds; 0 if the clock is set before 1970.
 pub(crate) fn unix() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -1,5 +1,5 @@
-//! What happened, as numbers: things that go wrong too often or too cheaply to be logged each time. They are read by
-//! the admin session's `Status`; each is counted where it happens.
+//! Counters of events that are too frequent, or too cheap to provoke, for a log line each. The admin session's `Status`
+//! reads them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -8,17 +8,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct Counter(AtomicU64);
 
 impl Counter {
-    /// One more.
+    /// Adds 1.
     pub fn count(&self) {
         self.add(1);
     }
 
-    /// `n` more.
+    /// Adds `n`.
     pub fn add(&self, n: u64) {
         self.0.fetch_add(n, Ordering::Relaxed);
     }
 
-    /// How many so far.
+    /// The count so far.
     pub fn value(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -44,91 +44,92 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Questions for other nodes' records that were refused: too many of one peer, or none.
+    /// Questions of peer exchange that were refused: too frequent, or malformed.
     exchange_refused,
-    /// Things in answers of peer exchange that are not true.
+    /// False records in answers of peer exchange.
     exchange_lies,
-    /// Records in answers of peer exchange that mean nothing where this node is.
+    /// Records in answers of peer exchange from a zone that is not valid here.
     exchange_misplaced,
-    /// Nodes that had no place for a connection and were asked for others.
+    /// Full nodes that were asked for other peers.
     full_nodes_asked,
     /// Gateway connections with a wrong token or session secret.
     gateway_unauthorised,
-    /// Gateway connections ended for bytes that break the specification.
+    /// Gateway connections closed because of malformed bytes.
     gateway_malformed,
     /// Gateway connections whose first frame did not arrive in time.
     gateway_silent,
-    /// Requests of kinds this netcore does not know.
+    /// Gateway requests of unknown kind.
     gateway_unsupported,
     /// Events dropped because a plugin did not read.
     events_dropped,
-    /// Gossip messages not given to a subscribed plugin, since it may not deal with their author.
+    /// Gossip messages not delivered to a subscribed plugin, since its grants do not allow their author.
     messages_not_allowed,
-    /// Gossip messages dropped because the plugin that is subscribed did not read.
+    /// Gossip messages dropped because the subscribed plugin did not read.
     messages_unread,
-    /// Gossip messages ignored because a plugin left too many without a verdict.
+    /// Gossip messages ignored because a plugin left too many without a verdict of its validator.
     messages_unjudged,
-    /// Gossip frames dropped because a peer did not take them fast enough, or takes none.
+    /// Gossip frames dropped because a peer was too slow to read them, or accepts none.
     gossip_frames_dropped,
-    /// Gossip messages that a session of this node had no room for.
+    /// Gossip messages dropped because a session's queue was full.
     gossip_undelivered,
-    /// Deeds in gossip that counted against a peer.
+    /// Breaches in gossip that lowered a peer's score.
     gossip_blames,
-    /// Datagrams from peers for protocols that no plugin receives, or not from them.
+    /// Datagrams from peers dropped because no plugin receives their protocol, or not from that peer.
     datagrams_unwanted,
-    /// Datagrams from peers dropped unread, for coming faster than they are looked at.
+    /// Datagrams from peers dropped unread, because they exceeded the rate limit.
     datagrams_over_rate,
     /// Datagrams dropped because the plugin that receives them did not read.
     datagrams_unread,
-    /// Datagrams of plugins refused because the path to the peer, or their rate, did not allow them.
+    /// Datagrams of plugins refused because of the path to the peer, or of the rate limit.
     datagrams_not_sent,
-    /// Streams and calls refused because their plugin had too much waiting.
+    /// Streams and calls refused because their plugin's backlog was full.
     refused_busy,
-    /// Calls refused because their caller has its share of what waits for the plugin; part of those above.
+    /// Calls refused because their caller had used up its share of the plugin's backlog; also counted in
+    /// `refused_busy`.
     refused_over_share,
-    /// Streams refused for the limits on streams.
+    /// Streams and data connections refused because of a limit on their number.
     refused_too_many,
     /// Requests and incoming streams refused for lack of a grant.
     refused_not_granted,
-    /// Announced streams nobody claimed in time.
+    /// Announced streams that the plugin did not claim in time.
     streams_unclaimed,
     /// Connections closed because the peer broke the protocol.
     peers_misbehaved,
     /// Connections closed because the peer is of another network.
     peers_other_network,
-    /// Frames of unknown kind from peers, skipped.
+    /// Frames of unknown kind from peers; skipped.
     peer_frames_unknown,
-    /// Streams of peers refused unseen, because too many before came to nothing.
+    /// Streams of peers refused unread, because too many before were useless.
     peer_streams_over_rate,
     /// Streams whose header or payload did not arrive in time.
     peer_headers_late,
-    /// Answers to streams, calls and questions that a peer left no room for; given up.
+    /// Answers to streams, calls and questions that the peer did not read in time.
     peer_answers_untaken,
-    /// Calls and questions of peers refused because too many payloads were on their way.
+    /// Calls and questions of peers refused because the budget for incomplete payloads was used up.
     peer_payloads_refused,
-    /// Questions of peers refused because they came too fast, or too many at once.
+    /// Questions of peers refused because they were too frequent, or too many at once.
     questions_refused_busy,
     /// Questions of peers that took too long to answer.
     questions_late,
-    /// Datagrams on query connections, which have none.
+    /// Datagrams on query connections, where none are allowed; dropped.
     query_datagrams_dropped,
     /// Query connections made.
     query_connections_dialed,
-    /// Query connections let go early to make room for others.
+    /// Query connections closed early to make room for others.
     query_connections_made_room,
     /// Questions not asked because all query connections were in use.
     query_connections_short,
-    /// Query connections of others refused because too many stood.
+    /// Query connections from other nodes refused because too many stood.
     query_connections_refused,
-    /// Peers not dialed back because too many asked, or one asked too often.
+    /// Probes refused because too many were asked for, or one peer asked too often.
     probes_refused_busy,
-    /// Address records from peers dropped because they came too fast, out of time, or for another zone.
+    /// Address records from peers dropped because they were too frequent, out of date, or of another zone.
     peer_records_dropped,
-    /// Address records from peers dropped because they name no address that the peer's packets come from.
+    /// Address records from peers dropped because they do not have the address that the peer's packets come from.
     peer_records_elsewhere,
-    /// Nodes caught lying by the hash table: forged records, answers that fit no question.
+    /// Breaches of the protocol that the DHT found: forged records, answers that fit no question.
     dht_lies,
-    /// Questions the hash table wanted asked while too many were in flight.
+    /// Questions of the DHT dropped because too many were in flight.
     dht_calls_dropped,
     /// Events for the supervisor dropped because it did not read.
     admin_events_dropped,

@@ -1,5 +1,5 @@
-//! The network core: finds peers, keeps links to them, and serves plugins. `../PROTOCOL.md` says what travels between
-//! two of them; the gateway's and the admin session's messages are in `polypeer-ipc-protocol`.
+//! The network core: finds peers, keeps links to them, and serves plugins. `../PROTOCOL.md` specifies the protocol
+//! between two network cores; the messages of the gateway and of the admin session are in `polypeer-ipc-protocol`.
 //!
 //! ```text
 //!            supervisor                            plugins                     peers
@@ -24,13 +24,14 @@
 //!                                 └──────┘   └──────────────────────┘
 //! ```
 //!
-//! Modules form no ring. From top to bottom, each uses only those below it: [`admin`]; [`core`], [`services`]; [`streams`];
-//! [`gateway`]; [`discovery`], [`gossip`], [`reach`]; [`dht`]; [`query`]; [`link`]; [`wire`]; [`node`], the state that all of
-//! them share; [`peers`]; [`transport`]; [`plugins`], with grants and accounts; [`identity`], [`limits`], [`counters`],
-//! [`clock`], `random` and [`open_files`]. What a lower one tells a higher one goes through a callback: `OnEstablished` of
-//! peers, `LinkHandler` of links, `StreamOpener` of the gateway, the table of handlers of queries.
+//! The modules form no dependency cycle. From top to bottom, each uses only those below it: [`admin`]; [`core`],
+//! [`services`]; [`streams`]; [`gateway`]; [`discovery`], [`gossip`], [`reach`]; [`dht`]; [`query`]; [`link`];
+//! [`wire`]; [`node`], the state that all of them share; [`peers`]; [`transport`]; [`plugins`], with grants and
+//! accounts; [`identity`], [`limits`], [`counters`], [`clock`], `random` and [`open_files`]. A lower module calls a
+//! higher one only through a callback: `OnEstablished` of peers, `LinkHandler` of links, `StreamOpener` of the gateway,
+//! the table of handlers of queries.
 //!
-//! [`run`] is the whole process but its command line and [`open_files`].
+//! [`run`] is the whole process, except for its command line and [`open_files`].
 
 pub mod admin;
 pub mod clock;
@@ -73,14 +74,14 @@ use identity::IdentityError;
 use limits::Timings;
 use peers::StartError;
 
-/// What a network core is started with, beside the settings that the supervisor sends.
+/// Options of a network core, beside the settings that the supervisor sends.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The node's folder: its key and what it remembers of peers.
+    /// The node's folder, with its key and the remembered peers.
     pub home: PathBuf,
-    /// How long a connection to a silent peer lives.
+    /// Idle timeout of connections to peers.
     pub idle: Duration,
-    /// The other timeouts.
+    /// Further timeouts.
     pub timings: Timings,
 }
 
@@ -91,25 +92,25 @@ impl Options {
     }
 }
 
-/// Why a network core did not start, or stopped by itself.
+/// Why a network core did not start, or ended by itself.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// The supervisor sent settings that break a rule.
     #[error("use the settings")]
     Settings(#[from] InvalidSettings),
-    /// No key.
+    /// The node's key cannot be used.
     #[error(transparent)]
     Identity(#[from] IdentityError),
-    /// No network.
+    /// The endpoint cannot be started.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// No supervisor.
+    /// The admin session failed.
     #[error(transparent)]
     Admin(#[from] AdminError),
 }
 
-/// Runs a network core whose supervisor is at the other end of `admin`, until that session ends. Must be called within
-/// a multi-threaded runtime.
+/// Runs a network core until its admin session ends; the supervisor is at the other end of `admin`. Call it within a
+/// multi-threaded runtime.
 pub async fn run(options: Options, admin: AdminEnd) -> Result<(), RunError> {
     let mut channel = AdminChannel::from_end(admin).map_err(|error| AdminError::Transport(error.into()))?;
     let Some((configure, settings)) = admin::settings(&mut channel).await? else { return Ok(()) };
@@ -122,5 +123,5 @@ pub async fn run(options: Options, admin: AdminEnd) -> Result<(), RunError> {
     Ok(ended?)
 }
 
-/// For telling peers that this node goes, when the supervisor has gone without asking for an ordered end.
+/// Timeout for closing the links at the end. It matters when the supervisor has gone without `Shutdown`.
 const GOODBYE: Duration = Duration::from_millis(300);

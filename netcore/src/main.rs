@@ -1,5 +1,5 @@
-//! The network core's process. `polypeer` starts it, speaks to it on descriptor 3 (on stdin and stdout under Windows), and
-//! configures it there; it logs to stderr and exits when the admin session ends.
+//! The network core's process. `polypeer` starts it and configures it through the admin session on descriptor 3 (under
+//! Windows, on stdin and stdout). It logs to stderr and exits when the admin session ends.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -20,7 +20,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    // First, while nothing else can have opened a descriptor of that number.
+    // Before anything else, as another file could get this descriptor number.
     let admin = inherited();
     let arguments = Arguments::parse();
     let filter = EnvFilter::try_from_env("POLYPEER_LOG").unwrap_or_else(|_| EnvFilter::new("info"));

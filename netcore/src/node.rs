@@ -1,5 +1,5 @@
-//! The state that all parts of a network core share: its keys, limits of time, counters and events. Made once by
-//! [`crate::core`], which also makes the parts and hands each of them what it uses.
+//! The state that all parts of a network core share: keys, timeouts, counters and events. [`crate::core`] makes it
+//! once; it also makes the parts and passes each of them what it uses.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -16,14 +16,14 @@ use crate::limits::{ADMIN_EVENTS, Timings};
 use crate::peers::Peers;
 use crate::plugins::account::Accounts;
 
-/// How far the network core has come.
+/// Phase of a network core's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
-    /// Before `Start`: nothing is accepted from anywhere.
+    /// Before `Start`: no connection or stream is accepted.
     Waiting,
-    /// Everything works.
+    /// In normal operation.
     Open,
-    /// Nothing new is accepted; what runs may end.
+    /// Nothing new is accepted; open streams may end.
     Stopping,
 }
 
@@ -33,15 +33,14 @@ pub struct Node {
     pub id: NodeId,
     /// Signs as this node, and verifies any node's signatures.
     pub keys: SharedKeys,
-    /// The network's name: peers of others are refused.
+    /// The network's name; peers of another network are disconnected.
     pub network: String,
-    /// When it was made.
+    /// When the network core started.
     pub started: Instant,
-    /// Timeouts.
     pub timings: Timings,
     /// Counts of events, by kind.
     pub counters: Counters,
-    /// What each plugin used.
+    /// What each plugin has used.
     pub accounts: Accounts,
     peers: OnceLock<Peers>,
     phase: watch::Sender<Phase>,
@@ -50,7 +49,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// A node that waits for `Start`, and the events it has for the supervisor.
+    /// A node that waits for `Start`, and the receiver of its events for the supervisor.
     pub fn new(keys: SharedKeys, network: String, timings: Timings) -> (Arc<Self>, mpsc::Receiver<AdminEvent>) {
         let (events, receiver) = mpsc::channel(ADMIN_EVENTS);
         let node = Self {
@@ -69,39 +68,39 @@ impl Node {
         (Arc::new(node), receiver)
     }
 
-    /// Gives the node its network, once.
+    /// Sets the node's peers, once.
     pub fn join(&self, peers: Peers) {
         let _ = self.peers.set(peers);
     }
 
-    /// The peers, unless the node has no network.
+    /// The node's peers. Fails with `unreachable` before [`Self::join`].
     pub fn peers(&self) -> Result<&Peers, Failure> {
         self.peers.get().ok_or_else(|| Failure::new(ErrorCode::Unreachable, "this node has no network"))
     }
 
-    /// A number not used before: for streams, calls and sessions.
+    /// A new number for a stream, call or session; never the same twice.
     pub(crate) fn number(&self) -> u64 {
         self.numbers.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Sends the supervisor an event; dropped and counted when thousands wait already.
+    /// Sends the supervisor an event. It is dropped and counted when [`ADMIN_EVENTS`] wait already.
     pub(crate) fn tell(&self, event: AdminEvent) {
         if self.events.try_send(event).is_err() {
             self.counters.admin_events_dropped.count();
         }
     }
 
-    /// How far the node has come.
+    /// The node's phase, to wait for changes of.
     pub fn phase(&self) -> watch::Receiver<Phase> {
         self.phase.subscribe()
     }
 
-    /// Opens or stops; never goes back.
+    /// Enters a later phase; an earlier one is ignored.
     pub(crate) fn enter(&self, phase: Phase) {
         self.phase.send_modify(|current| *current = phase.max(*current));
     }
 
-    /// Fails once the node stops.
+    /// Fails with `shutting down` once the node is stopping.
     pub(crate) fn check_running(&self) -> Result<(), Failure> {
         match *self.phase.borrow() {
             Phase::Stopping => Err(Failure::new(ErrorCode::ShuttingDown, "the node is stopping")),

@@ -1,6 +1,6 @@
-//! What a node does for its plugins and its peers beyond carrying streams: the DHT, gossip, reachability and discovery, with
-//! the questions between netcores that they ask and answer. Each is a machine with a driver, started here; [`crate::core`]
-//! makes them, and hands their handles to the parts that use them.
+//! The services of a node: the DHT, gossip, reachability and discovery, and the questions between netcores that they
+//! ask and answer. Each is an engine with a driver, which is started here. [`crate::core`] passes the handles to the
+//! parts that use them.
 
 use std::sync::Arc;
 
@@ -18,18 +18,16 @@ use crate::query::{self, Handlers, Queries, Question};
 use crate::random;
 use crate::reach::{self, PROBE, ReachHandle};
 
-/// The handles.
+/// Handles of the services.
 #[derive(Debug)]
 pub struct Services {
     /// Questions between netcores.
     pub queries: Arc<Queries>,
-    /// The hash table.
     pub dht: Arc<DhtHandle>,
-    /// Where this node can be reached.
+    /// Finds out where this node can be reached.
     pub reach: Arc<ReachHandle>,
-    /// Publish and subscribe.
     pub gossip: Arc<GossipHandle>,
-    /// Finding peers.
+    /// Finds peers.
     pub discovery: Arc<Discovery>,
 }
 
@@ -42,7 +40,7 @@ impl Services {
         Self { queries, dht, reach: Arc::default(), gossip: Arc::default(), discovery: Arc::new(discovery) }
     }
 
-    /// Which of them handles which internal protocol.
+    /// The table of handlers for internal protocols.
     pub(crate) fn handlers(&self, node: &Arc<Node>) -> Handlers {
         let dht = Arc::clone(&self.dht);
         let (reach, prober) = (Arc::clone(&self.reach), Arc::clone(node));
@@ -64,7 +62,7 @@ impl Services {
             .frames(GOSSIP, move |frames| gossip::serve(Arc::clone(&counted), Arc::clone(&gossip), frames))
     }
 
-    /// Starts the drivers. They end when the result is dropped. The node must have its peers.
+    /// Starts the drivers; they end when the result is dropped. Call it after [`Node::join`].
     pub(crate) fn start(&self, node: &Arc<Node>, links: &Arc<Links>) -> JoinSet<()> {
         let mut drivers = JoinSet::new();
         let (node, queries) = (|| Arc::clone(node), || Arc::clone(&self.queries));
@@ -79,7 +77,7 @@ impl Services {
         drivers
     }
 
-    /// How they fare, as numbers by name: those that are not zero.
+    /// Counters of all services by name, without those that are zero.
     pub async fn counters(&self) -> Vec<(String, u64)> {
         let dht = self.dht.stats().borrow().clone();
         let gossip = self.gossip.stats().await;

@@ -24,7 +24,7 @@ const UNI_STREAMS: u32 = 1;
 const DATAGRAMS_RECEIVED: usize = 128 << 10;
 /// Bytes of datagrams that wait to be sent. Datagrams are sent before stream bytes, so only few may wait.
 const DATAGRAMS_TO_SEND: usize = 64 << 10;
-/// Window of a stream on a query connection, bytes: a whole question or answer fits in it.
+/// Window of a stream on a query connection that this node dialed, bytes: a whole answer fits in it.
 const QUERY_STREAM_WINDOW: u32 = 80 << 10;
 /// Interval of MTU discovery: when to try larger packets again after the path did not carry the largest, and after it
 /// stopped carrying a size. quinn's defaults, 10 minutes and 1 minute, suit paths that stay; after a switch from a
@@ -52,7 +52,7 @@ pub(super) fn transport(switches: Arc<Switches>, idle: Duration) -> TransportCon
     config
 }
 
-/// Parameters of query connections: small windows, and no keep-alives.
+/// Parameters of query connections that this node dials: small windows, and no keep-alives.
 pub(super) fn query() -> TransportConfig {
     let mut config = TransportConfig::default();
     config
