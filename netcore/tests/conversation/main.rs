@@ -16,6 +16,7 @@ use polypeer_ipc_protocol::client::{Client, Events};
 use polypeer_ipc_protocol::error::ErrorCode;
 use polypeer_ipc_protocol::gateway::{CallMode, Event, Grants, PeerScope, Scope, Target};
 use polypeer_ipc_protocol::ids::{Protocol, Secret};
+use polypeer_ipc_protocol::settings::{DiscoverySettings, NetSettings};
 use polypeer_ipc_protocol::transport::admin::{AdminChannel, Handover};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -28,9 +29,6 @@ use windows as system;
 
 /// For anything that must happen; far more than it takes.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Alone on a port of its own.
-const OPTIONS: [&str; 3] = ["--no-lan", "--listen", "127.0.0.1:0"];
 
 /// A network core and its admin session.
 struct Node {
@@ -45,6 +43,11 @@ impl Node {
         let home = TempDir::new().expect("a folder");
         let (channel, process) = system::start(home.path());
         let mut node = Self { channel, process, next: 0, home };
+        // Alone on a port of its own.
+        let discovery = DiscoverySettings { lan: false, ..DiscoverySettings::default() };
+        let listen = vec!["127.0.0.1:0".parse().expect("an address")];
+        let settings = NetSettings { listen, discovery, ..NetSettings::default() };
+        assert_eq!(node.ask(AdminRequest::Configure(Box::new(settings)), None).await, AdminResponse::Done);
         assert_eq!(node.ask(AdminRequest::Start, None).await, AdminResponse::Done);
         node
     }

@@ -13,7 +13,6 @@ pub(crate) fn start(home: &Path) -> (AdminChannel, Child) {
     let child = Command::new("sh")
         .args(["-c", "exec 3<&0 </dev/null; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_polypeer-netcore"), "--home"])
         .arg(home)
-        .args(super::OPTIONS)
         .stdin(Stdio::from(far))
         .kill_on_drop(true)
         .spawn()

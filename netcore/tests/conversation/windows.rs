@@ -11,7 +11,6 @@ pub(crate) fn start(home: &Path) -> (AdminChannel, Child) {
     let child = Command::new(env!("CARGO_BIN_EXE_polypeer-netcore"))
         .arg("--home")
         .arg(home)
-        .args(super::OPTIONS)
         .stdin(Stdio::from(far.reader))
         .stdout(Stdio::from(far.writer))
         .kill_on_drop(true)
