@@ -198,7 +198,7 @@ async fn whoever_lies_is_cut_off_named_and_refused_until_it_is_pardoned() {
     liar.connect(&node).await.unwrap_err();
     assert!(node.counter("refused_banned") >= 1);
     let (causes, _) = node.peers.explain(liar.id());
-    assert!(causes[0].cause.contains("harm") && causes[0].remedy.contains("unblock"), "{causes:?}");
+    assert!(causes[0].cause.contains("banned") && causes[0].remedy.contains("unblock"), "{causes:?}");
     node.peers.unblock(liar.id()).await.unwrap();
     liar.connect(&node).await.unwrap();
 }

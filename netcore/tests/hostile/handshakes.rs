@@ -106,7 +106,7 @@ async fn one_host_that_leaves_handshakes_open_is_named_and_leaves_room_for_other
     attack.await.unwrap();
     world.counted("refused_half_open", 1).await;
     let offenders = world.node.status().await.offenders;
-    let named = offenders.iter().find(|named| named.reason.contains("not finished")).expect("it is named");
+    let named = offenders.iter().find(|named| named.reason.contains("unfinished")).expect("it is named");
     assert!(named.address.as_ref().is_some_and(|address| address.starts_with("127.0.0.66:")), "{named:?}");
     world.counted("handshakes_unfinished", 100).await;
     world.is_well().await;

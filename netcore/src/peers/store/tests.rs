@@ -135,7 +135,7 @@ async fn block_that_could_not_be_written_is_written_when_there_is_room_again() {
     other.execute_batch(full).expect("trigger");
     assert!(loaded.store.put_now(node(1), blocked()).await.is_err());
     loaded.store.put_now(node(2), entry(1)).await.expect("what is smaller fits");
-    assert!(loaded.store.problem().is_some_and(|problem| problem.contains("blocked ones")));
+    assert!(loaded.store.problem().is_some_and(|problem| problem.contains("blocked peers")));
     other.execute_batch("DROP TRIGGER full").expect("drop");
     loaded.store.retry();
     loaded.store.flush().await;
