@@ -24,10 +24,11 @@ from store import Store
 async def app(world: Any, number: int, folder: Path) -> AsyncIterator[Store]:
     """The app on launch `number`."""
     launch = world.launches[number]
+    before = launch.readies
     async with polypeer.connect(launch.path, launch.token_text) as node:
         store = Store(folder / f"{number}.db")
         running = asyncio.ensure_future(main.run(node, store))
-        await eventually(lambda: launch.readies or running.done(), "readiness")
+        await eventually(lambda: launch.readies > before or running.done(), "readiness")
         try:
             yield store
         finally:
@@ -124,7 +125,6 @@ async def test_messages_survive_a_restart_of_the_app_and_arrive_once(world: Any,
         async with operator(world, 0, {"op": "open", "peer": peer}) as talk:
             await talk.say({"text": "later"})
             await talk.until("sent")
-    world.launches[0].readies = 0
     async with app(world, 1, tmp_path) as far, app(world, 0, tmp_path) as near:
         await eventually(lambda: not near.waiting_peers(), "delivery")
         waited = near.history(peer, 1)[0]
