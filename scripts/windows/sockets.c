@@ -2,6 +2,7 @@
  * effect, so that no packet arrives with congestion marks. Linked into the programs that run under Wine, and into no other:
  * it takes the place of the import of setsockopt. */
 
+#include <stdio.h>
 #include <winsock2.h>
 #include <ws2tcpip.h>
 
@@ -16,7 +17,12 @@ static int WSAAPI set_known_option(SOCKET socket, int level, int name, const cha
         real = (set_option)(void *)GetProcAddress(GetModuleHandleA("ws2_32.dll"), "setsockopt");
     if ((level == IPPROTO_IP || level == IPPROTO_IPV6) && name == RECEIVE_ECN)
         return 0;
-    return real(socket, level, name, value, length);
+    int result = real(socket, level, name, value, length);
+    if (result != 0 && WSAGetLastError() == WSAEOPNOTSUPP) {
+        fprintf(stderr, "unsupported socket option: level %d, name %d\n", level, name);
+        return 0;
+    }
+    return result;
 }
 
 set_option __imp_setsockopt = set_known_option;
