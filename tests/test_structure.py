@@ -133,7 +133,9 @@ def test_rings_are_found_through_every_form_of_a_path(tmp_path: Path) -> None:
     (tmp_path / "lib.rs").write_text("mod one;\nmod two;\nmod three;\nmod four;\n")
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "mod.rs").write_text("mod inner;\nuse crate::four::Four;\n")
-    (tmp_path / "one" / "inner.rs").write_text("use super::super::{\n    four::{Four, Five as Six},\n    two::Two,\n};\n")
+    (tmp_path / "one" / "inner.rs").write_text(
+        "use super::super::{\n    four::{Four, Five as Six},\n    two::Two,\n};\n"
+    )
     (tmp_path / "two.rs").write_text("fn two() { crate::three::three() }\n")
     (tmp_path / "three.rs").write_text("// use crate::four::Four;\nuse crate::one;\n")
     (tmp_path / "four.rs").write_text(
