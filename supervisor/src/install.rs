@@ -64,7 +64,6 @@ impl InstallError {
 /// A checked folder.
 #[derive(Debug)]
 pub struct Candidate {
-    /// Its manifest.
     pub manifest: Manifest,
     /// The manifest's text.
     pub text: String,

@@ -171,7 +171,6 @@ impl Home {
         self.run().join("control.key")
     }
 
-    /// The control socket.
     pub fn control_socket(&self) -> PathBuf {
         system::control_socket(self)
     }

@@ -61,7 +61,6 @@ const FIRST_START: Duration = Duration::from_secs(60);
 /// An installed plugin.
 #[derive(Debug, Clone)]
 pub struct PluginSpec {
-    /// Its manifest.
     pub manifest: Manifest,
     /// The installed copy of its folder.
     pub folder: PathBuf,

@@ -1,4 +1,4 @@
-//! Pending calls to one plugin, shared out among their callers. Pure; netcore's `gateway::session` owns one.
+//! Pending calls to one plugin, shared out among their callers. Pure; netcore's `gateway::launch::session` owns one.
 //!
 //! **Shares.** A caller may have a further call pending while it has fewer pending calls than there are free places
 //! ([`allows`]). So a single caller gets half of all places, two callers a third each, and so on. Callers that flood a
