@@ -137,6 +137,7 @@ async fn a_full_node_refuses_strangers_and_lets_protected_peers_in() {
     let record = node.peers.records().into_iter().find(|record| record.node == friend.id()).unwrap();
     assert!(record.protected);
     assert!(node.peers.protect(node.id(), true).await.unwrap_err().is(ErrorCode::BadArgument));
+    assert!(node.peers.forget(node.id()).await.unwrap_err().is(ErrorCode::BadArgument));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

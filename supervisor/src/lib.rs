@@ -21,6 +21,7 @@
 //! - [`limits`]: control groups, and what replaces them where there are none
 //! - [`install`]: packages: inspecting, copying and replacing plugins' folders; [`store`]: the SQLite database
 //! - [`config`]: `config.toml`; [`manifest`]: `plugin.toml`; [`toml_file`]: what both share
+//! - [`petname`]: the operator's names of peers, and how a peer is shown
 //! - [`home`]: paths, locks and sockets of one node; [`netcore`]: the supervisor's end of the admin session
 //! - `files`: owners, rights and flushing of files; `kernel`: system calls without a safe wrapper
 
@@ -38,6 +39,7 @@ pub mod limits;
 pub mod manifest;
 pub mod netcore;
 pub mod output;
+pub mod petname;
 pub mod process;
 #[cfg(target_os = "linux")]
 pub mod reaper;

@@ -1,14 +1,17 @@
-//! `state.db`: the installed plugins with their approved manifests, the operator's limits and lists of peers, and which
-//! plugins are enabled. SQLite in WAL mode, flushed at every commit, so that a confirmed change survives a crash. Only
+//! `state.db`: the installed plugins with their approved manifests, the operator's limits and lists of peers, which
+//! plugins are enabled, and the operator's names of peers (`names`). SQLite in WAL mode, flushed at every commit, so that a confirmed change survives a crash. Only
 //! the daemon that holds [`crate::home::Home::lock`] opens it.
+
+mod names;
 
 use std::path::{Path, PathBuf};
 
+pub use names::{MAX_PETNAMES, Named};
 use polypeer_ipc_protocol::ids::{InvalidId, NodeId, PluginId};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, params};
 
 /// Version of the schema. A later version of Polypeer migrates it, an earlier one refuses it.
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
 /// "Poly": SQLite's application id, which identifies the file.
 const APPLICATION_ID: i64 = 0x506f_6c79;
 
@@ -35,6 +38,14 @@ CREATE TABLE peer_lists (        -- for plugins whose manifest says peers = \"li
 CREATE TABLE notes (             -- what was done once, such as installing the bundled apps
     key   TEXT PRIMARY KEY,
     value TEXT NOT NULL
+) STRICT;
+";
+
+/// What version 2 adds.
+const SCHEMA_2: &str = "
+CREATE TABLE petnames (          -- the operator's names of peers
+    node TEXT PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE
 ) STRICT;
 ";
 
@@ -176,9 +187,11 @@ impl Store {
         if sound != "ok" {
             return Err(StoreError::Damaged { path, what: sound });
         }
-        if version == 0 {
+        if version < SCHEMA_VERSION {
             self.change(|transaction| {
-                transaction.execute_batch(SCHEMA)?;
+                for (_, schema) in [(1, SCHEMA), (2, SCHEMA_2)].iter().filter(|(added, _)| *added > version) {
+                    transaction.execute_batch(schema)?;
+                }
                 transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
                 transaction.pragma_update(None, "user_version", SCHEMA_VERSION)
             })?;

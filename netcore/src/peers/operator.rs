@@ -63,6 +63,9 @@ impl Shared {
     }
 
     pub(super) async fn forget(&self, node: NodeId) -> Result<(), Failure> {
+        if node == self.me {
+            return Err(Failure::new(ErrorCode::BadArgument, "this is the own node"));
+        }
         let (entry, live) = {
             let mut state = self.lock();
             state.manager.book_mut().forget(&node);

@@ -3,7 +3,7 @@
 
 use clap::Args;
 
-use super::peer::Peer;
+use super::peer::{Peer, PeerArgument};
 use super::{Context, unexpected};
 use crate::cli_error::{CliError, Exit};
 use crate::config::DaemonConfig;
@@ -15,13 +15,16 @@ use crate::output::clean;
 /// Check the installation, the daemon and the network, and say how to fix what is wrong
 #[derive(Debug, Args)]
 pub(super) struct Doctor {
-    /// Explain also why this peer may be unreachable: node id or ticket
-    peer: Option<Peer>,
+    /// Explain also why this peer may be unreachable: its name, node id or the start of it, or ticket
+    peer: Option<PeerArgument>,
 }
 
 impl Doctor {
     pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
-        let peer = self.peer;
+        let peer = match self.peer {
+            Some(peer) => Some(peer.resolve_other(context).await?),
+            None => None,
+        };
         let mut found = DoctorDocument { checks: checks::of_home(&context.home), ..Default::default() };
         found.checks.push(match DaemonConfig::load(&context.home) {
             Ok(_) => checks::ok("configuration", "valid"),

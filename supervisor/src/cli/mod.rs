@@ -4,7 +4,8 @@
 //!
 //! - `run` starts [`crate::daemon`]; every other command sends a request to it over [`crate::control`]
 //! - [`streams`]: the commands that open or accept streams, as clients of the gateway
-//! - `plugin`: the commands below `polypeer plugin`
+//! - `plugin`: the commands below `polypeer plugin`; `peers`: those below `polypeer peers`
+//! - `peer`: a peer as typed, and the peer that is meant
 //! - `usage`: errors in the arguments themselves
 
 mod config;

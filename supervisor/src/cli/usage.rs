@@ -68,7 +68,7 @@ mod tests {
             ("polypeer statu", "unrecognized subcommand 'statu'", "'status'"),
             ("polypeer status --al", "unexpected argument '--al' found", "usage: polypeer status [OPTIONS]"),
             ("polypeer pipe", "were not provided: <PEER> <PROTOCOL>", "usage: polypeer pipe <PEER> <PROTOCOL>"),
-            ("polypeer peers ping bob", "expected a node id (52 characters) or a ticket", "--help"),
+            ("polypeer peers ping Bob", "expected a name, a node id or its start, a ticket", "--help"),
             ("polypeer plugin", "a command is missing", "usage: polypeer plugin"),
         ] {
             let error = of(line);

@@ -9,6 +9,7 @@ use polypeer_ipc_protocol::ids::{NodeId, PluginId, Protocol};
 use serde::{Deserialize, Serialize};
 
 use crate::limits::Measure;
+use crate::petname::Petname;
 use crate::supervise::UsageStatus;
 
 /// `polypeer status`.
@@ -122,7 +123,10 @@ pub struct PluginState {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PeerDocument {
     pub node_id: NodeId,
-    /// `connected`, `known` or `blocked`.
+    /// The operator's name for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<Petname>,
+    /// `connected`, `known`, `blocked`, or `named` when nothing but its name is known.
     pub state: String,
     /// `direct` or `relayed`, when connected.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -171,6 +175,7 @@ impl From<PeerRecord> for PeerDocument {
         });
         Self {
             node_id: record.node,
+            name: None,
             state: state.into(),
             path: path.map(Into::into),
             address: record.address,
@@ -184,6 +189,29 @@ impl From<PeerRecord> for PeerDocument {
             protected: record.protected,
             score: record.score,
             banned_s: record.banned_s,
+        }
+    }
+}
+
+impl PeerDocument {
+    /// A peer of which nothing but its name is known.
+    pub fn of_name(node_id: NodeId, name: Petname) -> Self {
+        Self {
+            node_id,
+            name: Some(name),
+            state: "named".into(),
+            path: None,
+            address: None,
+            rtt_ms: None,
+            since_s: None,
+            sources: Vec::new(),
+            unverified: false,
+            protocols: Vec::new(),
+            sent_bytes: 0,
+            received_bytes: 0,
+            protected: false,
+            score: 0,
+            banned_s: None,
         }
     }
 }

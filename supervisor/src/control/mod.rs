@@ -10,6 +10,7 @@ pub mod caller;
 pub mod client;
 pub mod documents;
 pub mod frames;
+pub mod known;
 pub mod server;
 mod socket;
 
@@ -18,10 +19,12 @@ use polypeer_ipc_protocol::ids::{NodeId, PluginId, Secret};
 use serde::{Deserialize, Serialize};
 
 use crate::cli_error::CliError;
+use crate::petname::Petname;
 use documents::{DoctorDocument, PluginDocument, PluginLine, StatusDocument};
+use known::KnownPeers;
 
 /// Version of the messages below.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// First frame of a connection.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -42,6 +45,10 @@ pub enum Request {
     Id,
     /// A request to the network core, passed on if [`AdminRequest::is_for_operators`]. → `Net`
     Net { request: AdminRequest },
+    /// → `KnownPeers`
+    KnownPeers,
+    /// Names a peer, or without a name removes the one it has. → `Done`
+    PeerName { node: NodeId, name: Option<Petname> },
     /// → `Plugins`
     PluginList,
     /// → `Plugin`
@@ -108,6 +115,7 @@ pub enum Answer {
     Status(Box<StatusDocument>),
     /// The network core's response, never `Failed`.
     Net(Box<AdminResponse>),
+    KnownPeers(Box<KnownPeers>),
     Plugins(Vec<PluginLine>),
     Plugin(Box<PluginDocument>),
     /// A launch for the operator's commands.

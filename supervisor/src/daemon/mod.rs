@@ -1,7 +1,7 @@
 //! `polypeer run`: locks the home, starts everything, answers the control socket, and stops everything in order. It
 //! joins [`crate::supervise`], which owns the children, and [`crate::store`], which records what is installed.
 //!
-//! `requests` answers the control socket from `state`, with `plugins`, `logs`, `describe` and the [`checks`] of `doctor`;
+//! `requests` answers the control socket from `state`, with `plugins`, `peers`, `logs`, `describe` and the [`checks`] of `doctor`;
 //! `bundle` finds the bundled applications. `signals` and `notify` (systemd) differ per system.
 
 mod bundle;
@@ -9,6 +9,7 @@ pub mod checks;
 mod describe;
 mod logs;
 mod notify;
+mod peers;
 mod plugins;
 mod requests;
 mod signals;

@@ -60,6 +60,11 @@ impl Daemon {
                     "use a command of polypeer; see polypeer --help",
                 ));
             }
+            Request::KnownPeers => Answer::KnownPeers(Box::new(self.known_peers().await?)),
+            Request::PeerName { node, name } => {
+                self.name_peer(node, name).await?;
+                Answer::Done
+            }
             Request::PluginList => Answer::Plugins(self.plugin_list().await?),
             Request::PluginInfo { id } => Answer::Plugin(self.plugin(&id).await?),
             Request::PluginInstall { folder, digest, start } => {

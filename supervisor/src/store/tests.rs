@@ -74,7 +74,25 @@ fn later_layout_is_refused() {
     let connection = Connection::open(&path).expect("opened");
     connection.pragma_update(None, "user_version", SCHEMA_VERSION + 1).expect("raised");
     drop(connection);
-    assert!(matches!(Store::open(&path), Err(StoreError::TooNew { found: 2, .. })));
+    let refused = Store::open(&path);
+    assert!(matches!(refused, Err(StoreError::TooNew { found, .. }) if found == SCHEMA_VERSION + 1), "{refused:?}");
+}
+
+#[test]
+fn earlier_layout_is_brought_up_to_date_with_all_that_it_holds() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("state.db");
+    let connection = Connection::open(&path).expect("created");
+    connection.execute_batch(SCHEMA).expect("the first layout");
+    connection.pragma_update(None, "application_id", APPLICATION_ID).expect("set");
+    connection.pragma_update(None, "user_version", 1).expect("set");
+    connection.execute("INSERT INTO notes VALUES ('bundled', 'done')", []).expect("a note");
+    drop(connection);
+    for _ in 0..2 {
+        let store = Store::open(&path).expect("the new layout");
+        assert_eq!(store.note("bundled").expect("read").as_deref(), Some("done"));
+        assert!(store.petnames().expect("read").is_empty());
+    }
 }
 
 #[test]

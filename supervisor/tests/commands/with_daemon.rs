@@ -18,6 +18,8 @@ use crate::world::World;
 
 /// Node id of the fake network core: 32 zero bytes.
 const NODE: &str = "yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy";
+/// Node id of a peer, which begins as the fake one.
+const PEER: &str = "yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyndrfg8ejkmcy";
 /// A plugin that is ready at once and runs until it is told to end.
 const SLEEPER: &str = "echo hello from the plugin\nexec sleep 1000\n";
 const READY: &str = "[health]\nready = \"none\"\n";
@@ -74,12 +76,45 @@ fn node_is_described_as_text_and_as_documented_json() {
         serde_json::json!({ "node_id": NODE, "address": "192.0.2.9:7470", "reason": "lie", "count": 3, "ago_s": 60 });
     assert_eq!(status["offenders"], serde_json::json!([lie]));
     for (verb, done) in [("protect", "protected"), ("unprotect", "unprotected"), ("unblock", "unblocked")] {
-        let told = world.run(&["peers", verb, NODE]);
-        assert_eq!((told.code, told.err.trim()), (0, format!("{done} {NODE}").as_str()), "{told:?}");
+        let told = world.run(&["peers", verb, PEER]);
+        assert_eq!((told.code, told.err.trim()), (0, format!("{done} {PEER}").as_str()), "{told:?}");
     }
     assert_eq!(keys(&status["netcore"]), ["pid", "restarts", "rss_bytes", "state"]);
     assert_eq!(status["traffic"], serde_json::json!({ "sent_bytes": 5, "received_bytes": 7 }));
     assert_eq!(status["listen"], serde_json::json!(["127.0.0.1:7470"]));
+}
+
+#[test]
+fn peer_is_named_found_by_its_name_and_by_the_start_of_its_id() {
+    let mut world = World::new();
+    world.start();
+    let done = world.run(&["peers", "name", PEER, "ann"]);
+    assert_eq!(done.snapshot(), format!("0\n--- out\n--- err\n{PEER} is now ann\n"));
+    for text in ["ann", PEER, &PEER[..51]] {
+        let done = world.run(&["peers", "protect", text]);
+        assert_eq!(done.snapshot(), "0\n--- out\n--- err\nprotected ann (yyyyyyyy)\n", "{text}");
+    }
+    let peers = world.run(&["peers", "--json"]).json();
+    assert_eq!(
+        (&peers[0]["node_id"], &peers[0]["name"], &peers[0]["state"]),
+        (&PEER.into(), &"ann".into(), &"named".into())
+    );
+    let renamed = world.run(&["peers", "name", "ann", "anna"]);
+    assert_eq!(renamed.err, format!("{PEER} is now anna; it was ann\n"));
+    world.run(&["peers", "ping", "ann"]).refused(2, &["no peer has the name \"ann\"", "did you mean anna?"]);
+    world.run(&["peers", "ping", &PEER[..20]]).refused(2, &["fits 2 peers", "your own node", "anna"]);
+    for arguments in [["peers", "forget", NODE], ["peers", "block", "local"], ["pipe", NODE, "echo/1"]] {
+        world.run(&arguments).refused(2, &["your own node"]);
+    }
+    let reserved = world.run(&["peers", "name", PEER, "local"]);
+    assert!(reserved.code == 2 && reserved.err.contains("always stands for your own node"), "{reserved:?}");
+
+    assert_eq!(world.run(&["shutdown"]).code, 0);
+    world.wait();
+    world.start();
+    let done = world.run(&["peers", "name", "anna", "--remove"]);
+    assert_eq!(done.err, format!("{PEER} is no longer anna\n"), "names survive a restart");
+    assert_eq!(world.run(&["peers", "--json"]).out, "[]\n");
 }
 
 #[test]
@@ -138,7 +173,7 @@ fn plugin_is_installed_run_changed_and_removed() {
     let limits = world.run(&["plugin", "limit", "app", "pids=default", "--json"]).json();
     assert_eq!(limits["overrides"], serde_json::json!({ "memory": "512MiB" }));
     world.run(&["plugin", "limit", "app", "memry=1MiB"]).refused(2, &["did you mean \"memory\"?"]);
-    world.run(&["plugin", "grants", "app", "--add-peer", NODE]).refused(2, &["peers = \"list\""]);
+    world.run(&["plugin", "grants", "app", "--add-peer", PEER]).refused(2, &["peers = \"list\""]);
 
     world.run(&["plugin", "remove", "app"]).refused(4, &["--yes"]);
     assert_eq!(world.run(&["plugin", "remove", "app", "-y"]).snapshot(), "0\n--- out\n--- err\nremoved app\n");

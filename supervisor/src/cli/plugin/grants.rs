@@ -1,10 +1,10 @@
 //! `polypeer plugin grants`: what a plugin is allowed, and its list of peers.
 
 use clap::Args;
-use polypeer_ipc_protocol::ids::PluginId;
+use polypeer_ipc_protocol::ids::{NodeId, PluginId};
 
 use super::super::Context;
-use super::super::peer::Peer;
+use super::super::peer::PeerArgument;
 use super::{ask, bullets};
 use crate::cli_error::CliError;
 use crate::control::Request;
@@ -16,17 +16,25 @@ pub(super) struct Grants {
     id: PluginId,
     /// Add a peer to its list (for peers = "list")
     #[arg(long, value_name = "PEER")]
-    add_peer: Vec<Peer>,
+    add_peer: Vec<PeerArgument>,
     /// Remove a peer from its list
     #[arg(long, value_name = "PEER")]
-    remove_peer: Vec<Peer>,
+    remove_peer: Vec<PeerArgument>,
 }
 
 impl Grants {
     pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
-        let nodes = |peers: Vec<Peer>| peers.iter().map(Peer::node).collect();
-        let request = Request::PluginPeers { id: self.id, add: nodes(self.add_peer), remove: nodes(self.remove_peer) };
+        let (add, remove) = (nodes(context, self.add_peer).await?, nodes(context, self.remove_peer).await?);
+        let request = Request::PluginPeers { id: self.id, add, remove };
         let plugin = ask(context, request).await?;
         context.printer.either(&plugin.grants, || bullets(&plugin.grants.in_words))
     }
+}
+
+async fn nodes(context: &Context, peers: Vec<PeerArgument>) -> Result<Vec<NodeId>, CliError> {
+    let mut nodes = Vec::with_capacity(peers.len());
+    for peer in peers {
+        nodes.push(peer.resolve_other(context).await?.node());
+    }
+    Ok(nodes)
 }

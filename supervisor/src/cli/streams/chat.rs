@@ -12,7 +12,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 
 use super::{Session, lines};
 use crate::cli::Context;
-use crate::cli::peer::Peer;
+use crate::cli::peer::PeerArgument;
 use crate::cli_error::{CliError, of_stream};
 use crate::output::clean;
 
@@ -49,13 +49,13 @@ enum Said {
 /// Exchange messages with a peer, line by line
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Chat {
-    /// Node id or ticket
-    peer: Peer,
+    /// Name, node id or its start, or ticket
+    peer: PeerArgument,
 }
 
 impl Chat {
     pub(in crate::cli) async fn run(self, context: &Context) -> Result<(), CliError> {
-        let peer = self.peer.0;
+        let peer = self.peer.resolve_other(context).await?.ticket;
         let session = Session::open(context).await?;
         let stream = session.app(context, APP, PROTOCOL).await?;
         let (from_app, mut to_app) = tokio::io::split(stream);

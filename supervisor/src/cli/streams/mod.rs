@@ -16,7 +16,6 @@ use polypeer_ipc_protocol::client::{Client, ClientError, DataStream, Events};
 use polypeer_ipc_protocol::error::ErrorCode;
 use polypeer_ipc_protocol::gateway::Target;
 use polypeer_ipc_protocol::ids::{PluginId, Protocol, Secret};
-use polypeer_ipc_protocol::ticket::Ticket;
 
 use crate::cli::{Context, unexpected};
 use crate::cli_error::{CliError, Exit};
@@ -89,11 +88,6 @@ async fn app_error(context: &Context, id: &str, error: &ClientError) -> CliError
             format!("install it with `polypeer plugin install contrib/apps/{id}`, in the folder of Polypeer"),
         ),
     }
-}
-
-/// The target that a ticket names; without addresses, the node with the addresses that netcore knows.
-pub(crate) fn target(ticket: Ticket) -> Target {
-    if ticket.addresses.is_empty() { Target::Node(ticket.node) } else { Target::Ticket(ticket) }
 }
 
 /// The error for a local file that cannot be used.

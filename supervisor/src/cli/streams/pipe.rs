@@ -8,9 +8,9 @@ use polypeer_ipc_protocol::client::StreamError;
 use polypeer_ipc_protocol::ids::Protocol;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::{Session, target};
+use super::Session;
 use crate::cli::Context;
-use crate::cli::peer::Peer;
+use crate::cli::peer::PeerArgument;
 use crate::cli_error::{CliError, of_stream};
 
 /// Bytes moved at a time.
@@ -19,16 +19,17 @@ const CHUNK: usize = 128 << 10;
 /// Connect stdin and stdout to a protocol of a peer
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Pipe {
-    /// Node id or ticket
-    peer: Peer,
+    /// Name, node id or its start, or ticket
+    peer: PeerArgument,
     /// Protocol to open, such as echo/1
     protocol: Protocol,
 }
 
 impl Pipe {
     pub(in crate::cli) async fn run(self, context: &Context) -> Result<(), CliError> {
+        let peer = self.peer.resolve_other(context).await?;
         let session = Session::open(context).await?;
-        let stream = session.client.open(target(self.peer.0), self.protocol, None).await?;
+        let stream = session.client.open(peer.target(), self.protocol, None).await?;
         let (mut from_peer, mut to_peer) = tokio::io::split(stream);
         let sending = async {
             match copy(&mut tokio::io::stdin(), &mut to_peer).await {
