@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from harness import ROOT
 
 CRATES = sorted(path.parent for path in ROOT.glob("**/src/lib.rs") if "target" not in path.parts)
@@ -96,7 +95,9 @@ def rings(graph: Graph) -> list[list[str]]:
         return seen
 
     reached = {name: reach(name) for name in graph}
-    groups = {frozenset(other for other in graph if name in reached[other] and other in reached[name]) for name in graph}
+    groups = {
+        frozenset(other for other in graph if name in reached[other] and other in reached[name]) for name in graph
+    }
     return sorted(sorted(group) for group in groups if group)
 
 
