@@ -8,9 +8,11 @@
 //! - `peer`: a peer as typed, and the peer that is meant
 //! - `usage`: errors in the arguments themselves
 
+mod completions;
 mod config;
 mod doctor;
 mod id;
+mod man;
 mod peer;
 mod peers;
 mod plugin;
@@ -81,6 +83,8 @@ enum Command {
     Doctor(doctor::Doctor),
     Config(config::Config),
     Shutdown(shutdown::Shutdown),
+    Completions(completions::Completions),
+    Man(man::Man),
 }
 
 impl Command {
@@ -100,6 +104,8 @@ impl Command {
             Self::Doctor(command) => command.run(context).await,
             Self::Config(command) => command.run(context),
             Self::Shutdown(command) => command.run(context).await,
+            Self::Completions(command) => command.run(context),
+            Self::Man(command) => command.run(context),
         }
     }
 }
