@@ -8,6 +8,7 @@ mod install;
 mod limit;
 mod list;
 mod logs;
+mod new;
 mod remove;
 
 use clap::{Args, Subcommand};
@@ -27,6 +28,7 @@ pub(super) struct Plugin {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    New(new::New),
     Install(install::Install),
     List(list::List),
     Info(info::Info),
@@ -49,6 +51,7 @@ enum Command {
 impl Plugin {
     pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
         match self.command {
+            Command::New(command) => command.run(context),
             Command::Install(command) => command.run(context).await,
             Command::List(command) => command.run(context).await,
             Command::Info(command) => command.run(context).await,

@@ -1,0 +1,7 @@
+module example.com/my-plugin
+
+go 1.22
+
+require polypeer v0.0.0
+
+replace polypeer => ../../../sdk-go
