@@ -1,19 +1,33 @@
-//! Installs a plugin from a folder: checks the manifest, copies everything to `plugins/<id>.new`, flushes, swaps the
-//! names; then [`crate::daemon`] records it in the store. A crash at any point leaves the old version or the new one;
-//! [`sweep`], at the start of the daemon, removes the rest.
+//! Installs a plugin from a folder: checks the manifest, copies everything to `plugins/<id>.new` (or makes that a link
+//! to the folder), flushes, swaps the names; then [`crate::daemon`] records it in the store. A crash at any point leaves
+//! the old version or the new one; [`sweep`], at the start of the daemon, removes the rest.
 
 mod copy;
+mod link;
 
 use std::path::{Path, PathBuf};
 
 use polypeer_ipc_protocol::ids::PluginId;
+use serde::{Deserialize, Serialize};
 
 use crate::files;
 use crate::home::Home;
 use crate::manifest::{FILE_NAME, Manifest};
+use crate::store::Installed;
 use crate::toml_file::{self, FileError};
 
 pub use copy::{MAX_BYTES, MAX_DEPTH, MAX_ENTRIES};
+pub use link::warning as link_warning;
+
+/// How a plugin gets into the home.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Way {
+    /// As a copy, which later edits of the folder do not reach.
+    Copy,
+    /// As a link: each start runs what is in the folder then.
+    Link,
+}
 
 /// Errors of an installation; nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -67,17 +81,19 @@ pub struct Candidate {
     pub manifest: Manifest,
     /// The manifest's text.
     pub text: String,
-    /// BLAKE3 of names, kinds, execute permissions and contents, hex.
+    /// BLAKE3 of what the operator approves, hex: names, kinds, execute permissions and contents of a copy, place and
+    /// manifest of a link.
     pub digest: String,
     /// Where it is.
     pub folder: PathBuf,
+    pub way: Way,
 }
 
 /// Reads and checks a folder as an installation does. Changes nothing.
 ///
 /// # Errors
 /// When the folder cannot be installed.
-pub fn inspect(folder: &Path) -> Result<Candidate, InstallError> {
+pub fn inspect(folder: &Path, way: Way) -> Result<Candidate, InstallError> {
     let manifest = Manifest::load(folder)?;
     let program = &manifest.plugin.command[0];
     if program.contains('/') && !executable(&folder.join(program)) {
@@ -86,15 +102,22 @@ pub fn inspect(folder: &Path) -> Result<Candidate, InstallError> {
     let path = folder.join(FILE_NAME);
     let text = toml_file::read(&path, "")?;
     let manifest = Manifest::parse(&path, &text)?;
-    let digest = copy::digest(folder)?;
-    Ok(Candidate { manifest, text, digest, folder: folder.into() })
+    let (folder, digest) = match way {
+        Way::Copy => (folder.to_path_buf(), copy::digest(folder)?),
+        Way::Link => {
+            let folder = link::check(folder)?;
+            let digest = link::digest(&folder, &text);
+            (folder, digest)
+        }
+    };
+    Ok(Candidate { manifest, text, digest, folder, way })
 }
 
 fn executable(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|file| file.is_file() && files::is_executable(&file))
 }
 
-/// Copies a candidate into the home and swaps it with the previous version, which is kept until [`Swapped::keep`].
+/// Puts a candidate into the home and swaps it with the previous version, which is kept until [`Swapped::keep`].
 ///
 /// # Errors
 /// When the copy fails or differs from what was inspected; the previous version is then in place.
@@ -102,17 +125,22 @@ pub fn swap_in(home: &Home, candidate: &Candidate) -> Result<Swapped, InstallErr
     let place = home.plugin(&candidate.manifest.plugin.id);
     let (fresh, old) = (beside(&place, "new"), beside(&place, "old"));
     remove(&fresh)?;
-    let copied = copy::copy(&candidate.folder, &fresh);
-    let checked = copied.and_then(|()| match copy::digest(&fresh)? == candidate.digest {
-        true => Ok(()),
-        false => Err(InstallError::Changed { path: candidate.folder.clone() }),
-    });
-    if let Err(error) = checked {
+    let put = match candidate.way {
+        Way::Copy => copied(candidate, &fresh),
+        Way::Link => link::check_place(home, &candidate.folder).and_then(|()| {
+            files::symlink(&candidate.folder, &fresh).map_err(|source| InstallError::Io {
+                action: "make the link",
+                path: fresh.clone(),
+                source,
+            })
+        }),
+    };
+    if let Err(error) = put {
         let _ = remove(&fresh); // The first error is the one to tell; the next sweep tries again.
         return Err(error);
     }
     remove(&old)?;
-    let replaced = place.exists();
+    let replaced = is_there(&place);
     if replaced {
         rename(&place, &old)?;
     }
@@ -123,6 +151,15 @@ pub fn swap_in(home: &Home, candidate: &Candidate) -> Result<Swapped, InstallErr
         return Err(error);
     }
     Ok(Swapped { place, old: replaced.then_some(old) })
+}
+
+/// Copies a candidate, and fails if the copy is not what was approved.
+fn copied(candidate: &Candidate, to: &Path) -> Result<(), InstallError> {
+    copy::copy(&candidate.folder, to)?;
+    match copy::digest(to)? == candidate.digest {
+        true => Ok(()),
+        false => Err(InstallError::Changed { path: candidate.folder.clone() }),
+    }
 }
 
 /// An installation whose files are in place and whose record is pending.
@@ -151,7 +188,7 @@ impl Swapped {
     }
 }
 
-/// Deletes the installed copy of a plugin.
+/// Deletes the installed copy of a plugin, or the link to it.
 ///
 /// # Errors
 /// When it cannot be deleted.
@@ -159,11 +196,11 @@ pub fn delete(home: &Home, id: &PluginId) -> Result<(), InstallError> {
     remove(&home.plugin(id))
 }
 
-/// Removes leftovers of a crash from `plugins/`. `recorded` has the id and digest of each plugin in the store.
+/// Removes leftovers of a crash from `plugins/`. `recorded` is what the store has.
 ///
 /// # Errors
 /// When the folder cannot be read or a leftover cannot be removed.
-pub fn sweep(home: &Home, recorded: &[(PluginId, String)]) -> Result<(), InstallError> {
+pub fn sweep(home: &Home, recorded: &[Installed]) -> Result<(), InstallError> {
     let io = |action, path: &Path| {
         let path = path.to_path_buf();
         move |source| InstallError::Io { action, path, source }
@@ -175,13 +212,13 @@ pub fn sweep(home: &Home, recorded: &[(PluginId, String)]) -> Result<(), Install
             remove(&path)?;
         }
     }
-    for (id, digest) in recorded {
-        let place = home.plugin(id);
+    for plugin in recorded {
+        let place = home.plugin(&plugin.id);
         let old = beside(&place, "old");
-        if !old.exists() {
+        if !is_there(&old) {
             continue;
         }
-        if place.exists() && copy::digest(&place).is_ok_and(|found| found == *digest) {
+        if is_recorded(&place, plugin) {
             remove(&old)?;
         } else {
             remove(&place)?;
@@ -189,6 +226,19 @@ pub fn sweep(home: &Home, recorded: &[(PluginId, String)]) -> Result<(), Install
         }
     }
     Ok(())
+}
+
+/// Whether the version in place is the one in the store.
+fn is_recorded(place: &Path, plugin: &Installed) -> bool {
+    match std::fs::read_link(place) {
+        Ok(folder) => link::digest(&folder, &plugin.manifest) == plugin.digest,
+        Err(_) => is_there(place) && copy::digest(place).is_ok_and(|found| found == plugin.digest),
+    }
+}
+
+/// Whether the name exists, a link to a folder that is gone included.
+fn is_there(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
 }
 
 fn beside(place: &Path, extension: &str) -> PathBuf {

@@ -248,6 +248,8 @@ pub struct PluginLine {
     /// Memory of its processes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_bytes: Option<u64>,
+    /// Whether it runs from the folder that it was installed from.
+    pub linked: bool,
 }
 
 /// `polypeer plugin info`.
@@ -275,6 +277,9 @@ pub struct PluginDocument {
     pub confinement: Vec<Measure>,
     /// Keys of its manifest that this version does not enforce.
     pub not_enforced: Vec<String>,
+    /// What the operator should know, such as that no peer can reach it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// For people.
     pub name: String,
     /// For people.
@@ -283,7 +288,9 @@ pub struct PluginDocument {
     pub enabled: bool,
     /// Where it was installed from.
     pub source: String,
-    /// BLAKE3 of the installed folder, hex.
+    /// Whether it runs from that folder, so that edits take effect at its next start.
+    pub linked: bool,
+    /// BLAKE3 of the installed folder, hex; if it is linked, of its place and its manifest.
     pub digest: String,
 }
 

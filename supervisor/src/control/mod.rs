@@ -19,12 +19,13 @@ use polypeer_ipc_protocol::ids::{NodeId, PluginId, Secret};
 use serde::{Deserialize, Serialize};
 
 use crate::cli_error::CliError;
+use crate::install::Way;
 use crate::petname::Petname;
 use documents::{DoctorDocument, PluginDocument, PluginLine, StatusDocument};
 use known::KnownPeers;
 
 /// Version of the messages below.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// First frame of a connection.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -59,6 +60,7 @@ pub enum Request {
         folder: String,
         /// Digest of what was shown; a folder that changed since is refused.
         digest: String,
+        way: Way,
         /// Whether to enable and start it.
         start: bool,
     },

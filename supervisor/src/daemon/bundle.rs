@@ -7,7 +7,7 @@ use polypeer_ipc_protocol::ids::PluginId;
 
 use crate::cli_error::CliError;
 use crate::home::Home;
-use crate::install;
+use crate::install::{self, Way};
 use crate::output::Printer;
 use crate::store::{Installed, Store};
 use crate::supervise::Programs;
@@ -44,7 +44,7 @@ pub(super) fn install(home: &Home, store: &mut Store, printer: &Printer) -> Resu
 }
 
 fn install_one(home: &Home, store: &mut Store, folder: &Path) -> Result<Vec<String>, CliError> {
-    let candidate = install::inspect(folder)?;
+    let candidate = install::inspect(folder, Way::Copy)?;
     let swapped = install::swap_in(home, &candidate)?;
     let installed = Installed {
         id: candidate.manifest.plugin.id.clone(),

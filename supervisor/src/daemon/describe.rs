@@ -62,6 +62,7 @@ pub(super) fn line(recorded: &Recorded, status: Option<&PluginStatus>) -> Plugin
         pid: status.and_then(pid),
         restarts: status.map_or(0, |status| status.restarts.into()),
         memory_bytes: status.and_then(|status| status.usage.memory_bytes),
+        linked: recorded.spec.folder.is_symlink(),
     }
 }
 
@@ -85,10 +86,12 @@ pub(super) fn plugin(recorded: Recorded, status: Option<PluginStatus>) -> Plugin
         usage: status.map(|status| status.usage).unwrap_or_default(),
         confinement: status.map(|status| status.confinement.clone()).unwrap_or_default(),
         not_enforced: manifest.not_enforced(),
+        warnings: manifest.warnings(),
         name: manifest.shown_name().into(),
         description: manifest.plugin.description,
         enabled: installed.enabled,
         source: installed.source,
+        linked: spec.folder.is_symlink(),
         digest: installed.digest,
         id: installed.id,
     }

@@ -62,8 +62,7 @@ pub(crate) async fn run(home: Home, config: DaemonConfig, printer: &Printer) -> 
     let _lock = home.lock()?;
     // From here on this is the only daemon of the home.
     let mut store = Store::open(&home.state_db())?;
-    let recorded: Vec<_> = store.plugins()?.into_iter().map(|plugin| (plugin.id, plugin.digest)).collect();
-    install::sweep(&home, &recorded)?;
+    install::sweep(&home, &store.plugins()?)?;
     if config.bundled_apps {
         bundle::install(&home, &mut store, printer)?;
     }

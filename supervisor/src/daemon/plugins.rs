@@ -12,7 +12,7 @@ use super::state::Recorded;
 use super::{Daemon, state};
 use crate::cli_error::{CliError, Exit};
 use crate::control::documents::{PluginDocument, PluginLine};
-use crate::install::{self, InstallError};
+use crate::install::{self, InstallError, Way};
 use crate::manifest::{LimitSettings, Mode, Peers};
 use crate::store::{Installed, MAX_PEER_LIST};
 use crate::supervise::{PluginStatus, State, SupervisorEvent};
@@ -37,19 +37,24 @@ impl Daemon {
     pub(super) async fn plugin(&self, id: &PluginId) -> Result<Box<PluginDocument>, CliError> {
         let recorded = self.state.recorded(id).await?;
         let status = self.supervisor.plugin(id).await;
-        Ok(Box::new(describe::plugin(recorded, status)))
+        let (folder, approved) = (recorded.spec.folder.clone(), recorded.installed.manifest.clone());
+        let warning = blocking(move || Ok(install::link_warning(&folder, &approved))).await?;
+        let mut document = describe::plugin(recorded, status);
+        document.warnings.extend(warning);
+        Ok(Box::new(document))
     }
 
     pub(super) async fn install(
         &self,
         folder: &str,
         digest: &str,
+        way: Way,
         start: bool,
     ) -> Result<Box<PluginDocument>, CliError> {
         let _one_at_a_time = self.changes.lock().await;
         let folder = Path::new(folder).to_path_buf();
         let source = folder.display().to_string();
-        let inspected = blocking(move || install::inspect(&folder)).await?;
+        let inspected = blocking(move || install::inspect(&folder, way)).await?;
         if inspected.digest != digest {
             return Err(InstallError::Changed { path: inspected.folder }.into());
         }

@@ -67,8 +67,8 @@ impl Daemon {
             }
             Request::PluginList => Answer::Plugins(self.plugin_list().await?),
             Request::PluginInfo { id } => Answer::Plugin(self.plugin(&id).await?),
-            Request::PluginInstall { folder, digest, start } => {
-                Answer::Plugin(self.install(&folder, &digest, start).await?)
+            Request::PluginInstall { folder, digest, way, start } => {
+                Answer::Plugin(self.install(&folder, &digest, way, start).await?)
             }
             Request::PluginStart { id } => Answer::Plugin(self.start(&id).await?),
             Request::PluginStop { id } => Answer::Plugin(self.stop(&id).await?),

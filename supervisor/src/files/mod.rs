@@ -10,11 +10,13 @@ mod windows;
 
 #[cfg(unix)]
 pub(crate) use unix::{
-    allocated_bytes, create_folder, create_private_folder, exclude_others, is_executable, is_full, is_ours,
-    others_may_use, others_may_write, private_file, program_file, real_path, set_executable, symlink, sync_folder,
+    allocated_bytes, create_folder, create_private_folder, everybody_may_write, exclude_others, is_executable, is_full,
+    is_ours, is_ours_or_roots, others_may_use, others_may_write, private_file, program_file, real_path, set_executable,
+    symlink, sync_folder,
 };
 #[cfg(windows)]
 pub(crate) use windows::{
-    allocated_bytes, create_folder, create_private_folder, exclude_others, is_executable, is_full, is_ours,
-    others_may_use, others_may_write, private_file, program_file, real_path, set_executable, symlink, sync_folder,
+    allocated_bytes, create_folder, create_private_folder, everybody_may_write, exclude_others, is_executable, is_full,
+    is_ours, is_ours_or_roots, others_may_use, others_may_write, private_file, program_file, real_path, set_executable,
+    symlink, sync_folder,
 };

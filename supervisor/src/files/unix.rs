@@ -48,6 +48,16 @@ pub(crate) fn is_ours(metadata: &Metadata) -> bool {
     metadata.uid() == nix::unistd::geteuid().as_raw()
 }
 
+/// Whether it belongs to this process's user or to root.
+pub(crate) fn is_ours_or_roots(metadata: &Metadata) -> bool {
+    is_ours(metadata) || metadata.uid() == 0
+}
+
+/// Whether users outside its group may write to it.
+pub(crate) fn everybody_may_write(metadata: &Metadata) -> bool {
+    metadata.mode() & 0o002 != 0
+}
+
 /// Whether other users may write to it.
 pub(crate) fn others_may_write(metadata: &Metadata) -> bool {
     metadata.mode() & 0o022 != 0

@@ -39,6 +39,16 @@ pub(crate) fn is_ours(_metadata: &Metadata) -> bool {
     true
 }
 
+/// Not checked: the owner is not among a file's metadata.
+pub(crate) fn is_ours_or_roots(_metadata: &Metadata) -> bool {
+    true
+}
+
+/// Not checked: it takes a reading of the access list.
+pub(crate) fn everybody_may_write(_metadata: &Metadata) -> bool {
+    false
+}
+
 /// Not checked: it takes a reading of the access list.
 pub(crate) fn others_may_write(_metadata: &Metadata) -> bool {
     false

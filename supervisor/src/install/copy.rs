@@ -19,6 +19,10 @@ pub const MAX_DEPTH: usize = 32;
 /// Names that are never part of a plugin.
 const SKIPPED: &[&str] = &[".git", "__pycache__"];
 
+/// What to do about a link that leaves the folder; most are in a Python environment.
+const LINK_HINT: &str =
+    "replace the link with the file itself; `python3 -m venv --copies` makes an environment without such links";
+
 /// One thing in a plugin's folder.
 struct Entry {
     /// From the plugin's folder.
@@ -100,9 +104,24 @@ fn kind(root: &Path, real_root: &Path, path: &Path) -> Result<Kind, InstallError
     let inside = std::fs::canonicalize(&full).is_ok_and(|real| real.starts_with(real_root));
     if target.is_absolute() || !inside {
         let problem = format!("is a symbolic link that leaves the folder or is broken ({})", target.display());
-        return Err(refused(&full, problem, "replace the link with the file itself"));
+        return Err(refused(&full, problem, LINK_HINT));
     }
     Ok(Kind::Link { target })
+}
+
+/// Refuses a folder in which another user could change what runs.
+pub(super) fn check_owners(root: &Path) -> Result<(), InstallError> {
+    let inside = entries(root)?.into_iter().map(|entry| root.join(entry.path));
+    for path in std::iter::once(root.to_path_buf()).chain(inside) {
+        let metadata = std::fs::symlink_metadata(&path).map_err(io("inspect", &path))?;
+        if !files::is_ours_or_roots(&metadata) {
+            return Err(refused(&path, "belongs to another user", "give it to the user that runs the daemon"));
+        }
+        if !metadata.is_symlink() && files::everybody_may_write(&metadata) {
+            return Err(refused(&path, "is writable by every user", "take that right away: chmod -R o-w FOLDER"));
+        }
+    }
+    Ok(())
 }
 
 /// BLAKE3 over names, kinds, rights to execute and contents of a plugin's folder, hex.

@@ -281,6 +281,19 @@ impl Manifest {
         found.extend(self.limits.not_enforced().iter().map(|key| format!("limits.{key}")));
         found
     }
+
+    /// What its operator should know: it says one thing and another is missing for it to have an effect.
+    pub fn warnings(&self) -> Vec<String> {
+        let served = &self.permissions.serve.0;
+        if served.is_empty() || self.permissions.peers != Peers::None {
+            return Vec::new();
+        }
+        let names: Vec<_> = served.iter().map(ToString::to_string).collect();
+        vec![format!(
+            "it serves {} and no peer can reach it: its manifest does not say peers = \"any\" or \"list\"",
+            names.join(", ")
+        )]
+    }
 }
 
 /// Whether `path` is relative and has no `..`.

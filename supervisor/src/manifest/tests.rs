@@ -197,3 +197,16 @@ fn missing_manifest_and_missing_folder_are_told_apart() {
     assert!(error.to_string().ends_with("nowhere does not exist"), "{error}");
     assert!(error.hint().contains("plugin's folder"));
 }
+
+#[test]
+fn plugin_that_serves_nobody_is_pointed_out() {
+    let warnings = |permissions: &str| {
+        parse(&format!("{MINIMAL}[permissions]\n{permissions}")).expect("valid").warnings().concat()
+    };
+    let told = warnings("serve = [\"chat/1\", \"talk/*\"]");
+    assert!(told.contains("serves chat/1, talk/* and no peer can reach it"), "{told}");
+    for peers in ["any", "list"] {
+        assert_eq!(warnings(&format!("serve = [\"chat/1\"]\npeers = \"{peers}\"")), "");
+    }
+    assert_eq!(warnings("serve_local = [\"chat/1\"]"), "");
+}

@@ -7,6 +7,7 @@ use super::super::Context;
 use super::{ask, print_state};
 use crate::cli_error::CliError;
 use crate::control::Request;
+use crate::output::clean;
 
 #[derive(Debug, Args)]
 pub(super) struct Id {
@@ -21,6 +22,10 @@ impl Id {
         request: impl FnOnce(PluginId) -> Request,
     ) -> Result<(), CliError> {
         let plugin = ask(context, request(self.id)).await?;
-        print_state(context, &plugin)
+        print_state(context, &plugin)?;
+        for warning in &plugin.warnings {
+            context.printer.say(format!("note: {}", clean(warning)));
+        }
+        Ok(())
     }
 }

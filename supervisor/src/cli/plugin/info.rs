@@ -35,7 +35,7 @@ fn info_text(context: &Context, plugin: &PluginDocument) -> String {
         ("pid", known(plugin.pid)),
         ("restarts", plugin.restarts.to_string()),
         ("last exit", known(plugin.exit_reason.as_deref().map(clean))),
-        ("source", clean(&plugin.source)),
+        ("source", format!("{}{}", clean(&plugin.source), if plugin.linked { " (linked)" } else { "" })),
         ("memory", known(usage.memory_bytes.map(shown_size))),
         ("cpu", known(usage.cpu_percent.map(|percent| format!("{percent:.1} %")))),
         ("processes", known(usage.pids)),
@@ -45,6 +45,9 @@ fn info_text(context: &Context, plugin: &PluginDocument) -> String {
         ("permissions", plugin.grants.in_words.iter().map(|line| clean(line)).collect::<Vec<_>>().join("\n")),
         ("limits", limits_text(plugin)),
     ];
+    if !plugin.warnings.is_empty() {
+        pairs.insert(2, ("warnings", plugin.warnings.iter().map(|line| clean(line)).collect::<Vec<_>>().join("\n")));
+    }
     if !plugin.description.is_empty() {
         pairs.insert(1, ("description", clean(&plugin.description)));
     }

@@ -9,7 +9,7 @@ use super::{bullets, confirm, print_state};
 use crate::cli_error::CliError;
 use crate::config::DaemonConfig;
 use crate::control::{Answer, Request};
-use crate::install::{self, Candidate};
+use crate::install::{self, Candidate, Way};
 use crate::manifest::{Limits, Peers};
 use crate::output::clean;
 
@@ -18,6 +18,9 @@ use crate::output::clean;
 pub(super) struct Install {
     /// Folder that contains its plugin.toml
     folder: PathBuf,
+    /// Run it from this folder instead of a copy, so that edits take effect when it is restarted
+    #[arg(long)]
+    link: bool,
     /// Grant the permissions it asks for without asking
     #[arg(short, long)]
     yes: bool,
@@ -30,7 +33,8 @@ impl Install {
     pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
         let (yes, start) = (self.yes, !self.no_start);
         let folder = std::path::absolute(&self.folder).unwrap_or(self.folder);
-        let candidate = install::inspect(&folder)?;
+        let way = if self.link { Way::Link } else { Way::Copy };
+        let candidate = install::inspect(&folder, way)?;
         let id = &candidate.manifest.plugin.id;
         // Before the question: without a daemon the answer would be useless.
         let before = context.control().await?.request(&Request::PluginInfo { id: id.clone() }).await;
@@ -50,7 +54,7 @@ impl Install {
         let folder = folder
             .to_str()
             .ok_or_else(|| CliError::usage(format!("{} is not UTF-8", folder.display()), "rename the folder"))?;
-        let request = Request::PluginInstall { folder: folder.into(), digest: candidate.digest.clone(), start };
+        let request = Request::PluginInstall { folder: folder.into(), digest: candidate.digest.clone(), way, start };
         // On a new connection: the daemon closes one that is silent for as long as a person may think.
         match context.ask(request).await? {
             Answer::Plugin(plugin) => {
@@ -83,6 +87,12 @@ fn permissions_text(context: &Context, candidate: &Candidate) -> Result<String, 
             "\nIts list of peers is empty; add a peer with `polypeer plugin grants {} --add-peer PEER`",
             manifest.plugin.id
         );
+    }
+    if candidate.way == Way::Link {
+        text += &format!("\nEach start runs what is in {} then", clean(&candidate.folder.display().to_string()));
+    }
+    for warning in manifest.warnings() {
+        text += &format!("\nNote: {warning}");
     }
     let skipped = manifest.not_enforced();
     if !skipped.is_empty() {

@@ -21,7 +21,7 @@ pub(super) fn arrange(setup: &Setup, own_pids: bool) -> Vec<Measure> {
     // Mounts made here must not be visible outside.
     if let Err(error) = mount(NOTHING, "/", NOTHING, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NOTHING) {
         let why = format!("cannot detach mounts from the system's: {error}");
-        return ["hidden_home", "read_only_kernel"].map(|name| Measure::missing(name, &why)).to_vec();
+        return missing(setup, &why).into_iter().chain([Measure::missing("read_only_kernel", &why)]).collect();
     }
     let mut measures = Vec::new();
     if own_pids {
@@ -31,7 +31,22 @@ pub(super) fn arrange(setup: &Setup, own_pids: bool) -> Vec<Measure> {
     }
     measures.push(Measure::from_result("read_only_kernel", protect_kernel()));
     measures.push(Measure::from_result("hidden_home", hide(&setup.hidden, &setup.kept)));
+    for folder in linked(setup) {
+        let protected = bind(&folder.path, &folder.path).and_then(|()| remount_read_only(&folder.path));
+        measures.push(Measure::from_result("read_only_folder", protected));
+    }
     measures
+}
+
+/// The measures of a child that sees the file system as the supervisor does.
+pub(super) fn missing(setup: &Setup, why: &str) -> Vec<Measure> {
+    let linked = linked(setup).map(|_| "read_only_folder");
+    ["hidden_home"].into_iter().chain(linked).map(|name| Measure::missing(name, why)).collect()
+}
+
+/// The folder of a linked plugin: not inside the home, so not hidden and put back read-only.
+fn linked(setup: &Setup) -> impl Iterator<Item = &Kept> {
+    setup.kept.iter().filter(|kept| !kept.writable && !is_hidden(kept, &setup.hidden))
 }
 
 /// Makes these folders read-only: root owns their files even without capabilities, an ordinary user those of a
@@ -54,11 +69,15 @@ fn protect_kernel() -> Result<(), String> {
     Ok(())
 }
 
+fn is_hidden(folder: &Kept, hidden: &[PathBuf]) -> bool {
+    hidden.iter().any(|cover| folder.path.starts_with(cover))
+}
+
 /// Mounts an empty folder over each of `hidden`, and the folders of `kept` inside them back in their places.
 fn hide(hidden: &[PathBuf], kept: &[Kept]) -> Result<(), String> {
     // Opened before, because afterwards their paths are hidden.
     let mut held: Vec<(&Kept, OwnedFd)> = Vec::new();
-    for folder in kept.iter().filter(|folder| hidden.iter().any(|cover| folder.path.starts_with(cover))) {
+    for folder in kept.iter().filter(|folder| is_hidden(folder, hidden)) {
         let descriptor = open(&folder.path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
             .map_err(|error| format!("cannot open {}: {error}", folder.path.display()))?;
         held.push((folder, descriptor));

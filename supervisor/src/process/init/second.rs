@@ -68,7 +68,7 @@ pub(super) fn run(socket: BorrowedFd<'_>, standing: &[String]) -> Result<(), Str
     if stands(MOUNT) {
         measures.extend(mounts::arrange(&setup, stands(PID)));
     } else {
-        measures.push(Measure::missing("hidden_home", "it takes a mount namespace"));
+        measures.extend(mounts::missing(&setup, "it takes a mount namespace"));
     }
     if stands(NETWORK) {
         measures.push(Measure::from_result("own_loopback", raise_loopback()));
