@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
-# The binaries find the bundled apps and the Python SDK two folders above themselves, so they stay in the tree.
+# The binaries find the bundled apps and the SDKs two folders above themselves, so they stay in the tree.
 export CARGO_TARGET_DIR := $(CURDIR)/target
 # What the tests and the demo run.
 export POLYPEER_BIN := $(CURDIR)/target/release
@@ -38,6 +38,11 @@ test: build ## Runs every test: Rust, Python, Go and end to end
 	@scripts/setup tools
 	@$(VENV)/python scripts/run_tests.py $(SUITES)
 
+.PHONY: test-faults
+test-faults: build ## Runs the end-to-end tests that take longer than 10 s each
+	@scripts/setup tools
+	@$(VENV)/python -m pytest -q --color=no -p no:cacheprovider -m slow tests
+
 .PHONY: lint
 lint: ## Checks format, lints, types, licences and advisories
 	@scripts/setup build tools
@@ -46,6 +51,19 @@ lint: ## Checks format, lints, types, licences and advisories
 .PHONY: bench
 bench: build ## Measures this project against plain QUIC on this machine
 	@scripts/bench
+
+.PHONY: install
+install: ## Installs below PREFIX [/usr/local], staged in DESTDIR; under sudo it takes what `make build` made
+	@$(if $(SUDO_USER),:,$(MAKE) build)
+	@PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" scripts/package install
+
+.PHONY: uninstall
+uninstall: ## Removes what `make install` with the same PREFIX and DESTDIR installed
+	@PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" scripts/package uninstall
+
+.PHONY: dist
+dist: build ## Packs an archive that runs wherever it is unpacked, into target/dist
+	@scripts/package archive target/dist
 
 .PHONY: generate
 generate: ## Writes what the SDKs, the specification and the vectors repeat of the gateway's Rust types, and docs/manifest.md

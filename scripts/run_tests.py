@@ -65,6 +65,8 @@ def pytest_suite(name: str, folder: Path) -> Suite:
     """Makes the pytest suite of a folder."""
     report = LOGS / f"{name}.xml"
     command = [sys.executable, "-m", "pytest", "-q", "--color=no", "-p", "no:cacheprovider", f"--junitxml={report}"]
+    # Those take longer than 10 s each: `make test-faults`.
+    command += ["-m", "not slow"]
     return Suite(name, command, folder, pytest_results)
 
 

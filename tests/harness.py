@@ -84,15 +84,19 @@ class Node:
         lan: Optional[str] = None,
         bundled_apps: bool = False,
         config: str = "",
+        program: Path = POLYPEER,
     ) -> None:
-        """Writes `config.toml`; starts nothing.
+        """Makes the home with a `config.toml`, unless it exists already; starts nothing.
 
         `lan` names the network whose nodes find each other; without it local discovery is off. `config` is appended
-        to `config.toml`.
+        to `config.toml`. `program` is the binary to run.
         """
         self.home = home
+        self.program = program
         self.log = home.with_name(home.name[:40] + ".log")
         self.daemon: Optional[subprocess.Popen[bytes]] = None
+        if home.exists():
+            return
         home.mkdir(parents=True, mode=0o700)
         lines = [f'listen = ["{listen}"]', f"lan = {str(lan is not None).lower()}"]
         if lan is not None:
@@ -165,7 +169,7 @@ class Node:
 
     def command(self, *args: str) -> list[str]:
         """Returns the arguments of a command on this home."""
-        return [str(POLYPEER), "--home", str(self.home), *args]
+        return [str(self.program), "--home", str(self.home), *args]
 
     def cli(self, *args: str, stdin: Optional[bytes] = None, timeout_s: float = 60) -> Result:
         """Runs a command on this home to its end."""

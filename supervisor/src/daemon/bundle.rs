@@ -1,5 +1,6 @@
-//! Bundled apps: installed once into a new home, with the permissions of their manifests. A removed one is not
-//! installed again; one that is not built yet is tried again at the next start.
+//! Bundled apps: installed once into a new home, with the permissions of their manifests, and replaced when this
+//! program comes with another version. A removed one is not installed again, one that the operator installed from
+//! elsewhere is left alone, and one that is not built yet is tried again at the next start.
 
 use std::path::Path;
 
@@ -17,46 +18,64 @@ pub(super) const APPS: &[&str] = &["chat", "files"];
 /// Their [`Installed::source`].
 const SOURCE: &str = "bundled";
 
-/// Installs the apps that were never installed.
+/// Installs the apps that were never installed, and replaces those that came with another version of Polypeer.
 pub(super) fn install(home: &Home, store: &mut Store, printer: &Printer) -> Result<(), CliError> {
     let share = Programs::find().ok().and_then(|programs| programs.share);
     for name in APPS {
         let id: PluginId = name.parse().expect("an id of ours");
         let note = format!("bundled {id}");
-        if store.note(&note)?.is_some() || store.plugin(&id)?.is_some() {
+        let before = store.plugin(&id)?;
+        let is_operators = match &before {
+            Some(plugin) => plugin.source != SOURCE,
+            None => store.note(&note)?.is_some(),
+        };
+        if is_operators {
             continue;
         }
         let Some(folder) = share.as_ref().map(|share| share.join("contrib/apps").join(name)) else {
-            printer.say(format!(
-                "the bundled app {id} is not installed: there is no folder of shared files beside this program"
-            ));
+            if before.is_none() {
+                printer.say(format!(
+                    "the bundled app {id} is not installed: there is no folder of shared files beside this program"
+                ));
+            }
             continue;
         };
-        match install_one(home, store, &folder) {
-            Ok(words) => {
+        let done = if before.is_some() { "updated" } else { "installed" };
+        match install_one(home, store, &folder, before.as_ref()) {
+            Ok(None) => {}
+            Ok(Some(words)) => {
                 store.set_note(&note, "installed")?;
-                printer.say(format!("installed the bundled app {id}; permissions: {}", words.join("; ")));
+                printer.say(format!("{done} the bundled app {id}; permissions: {}", words.join("; ")));
             }
-            Err(error) => printer.say(format!("the bundled app {id} is not installed: {error}")),
+            Err(error) => printer.say(format!("the bundled app {id} is not {done}: {error}")),
         }
     }
     Ok(())
 }
 
-fn install_one(home: &Home, store: &mut Store, folder: &Path) -> Result<Vec<String>, CliError> {
+/// Returns the permissions in words, or `None` if `before` is the same already.
+fn install_one(
+    home: &Home,
+    store: &mut Store,
+    folder: &Path,
+    before: Option<&Installed>,
+) -> Result<Option<Vec<String>>, CliError> {
     let candidate = install::inspect(folder, Way::Copy)?;
+    if before.is_some_and(|before| before.digest == candidate.digest) {
+        return Ok(None);
+    }
     let swapped = install::swap_in(home, &candidate)?;
     let installed = Installed {
         id: candidate.manifest.plugin.id.clone(),
         manifest: candidate.text,
         digest: candidate.digest,
-        enabled: true,
+        enabled: before.is_none_or(|before| before.enabled),
         source: SOURCE.into(),
     };
     match store.install(&installed) {
         Ok(()) => {
             swapped.keep();
-            Ok(candidate.manifest.permissions.in_words())
+            Ok(Some(candidate.manifest.permissions.in_words()))
         }
         Err(error) => {
             if let Err(left) = swapped.take_back() {

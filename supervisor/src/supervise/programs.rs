@@ -10,7 +10,7 @@ pub struct Programs {
     pub polypeer: PathBuf,
     /// The network core.
     pub netcore: PathBuf,
-    /// The folder that contains `sdk-python/`, if it exists.
+    /// The folder of `sdk-python/`, `sdk-go/` and `contrib/apps/`, if it exists.
     pub share: Option<PathBuf>,
 }
 
@@ -30,8 +30,9 @@ impl Programs {
     }
 }
 
-/// The first of `<folder>/../share/polypeer` and `<folder>/../..` that has `sdk-python`.
+/// The first of `<folder>/../lib/polypeer` (installed) and `<folder>/../..` (built) that has `sdk-python`. Not
+/// `../share/polypeer`: below `~/.local` that is the home of the user's node.
 pub fn share_folder(folder: &Path) -> Option<PathBuf> {
-    let candidates = [folder.join("../share/polypeer"), folder.join("../..")];
+    let candidates = [folder.join("../lib/polypeer"), folder.join("../..")];
     candidates.into_iter().find(|path| path.join("sdk-python").is_dir()).and_then(|path| path.canonicalize().ok())
 }
