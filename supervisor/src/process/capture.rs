@@ -1,5 +1,6 @@
-//! Copies a child's output from its pipe to its log, as printable lines with a maximum length and a rate limit. The
-//! pipe is always read, so a plugin that writes too much is slowed down but never blocked.
+//! Copies a child's output from its pipe to its log, as printable lines with a maximum length and a rate limit. A flood
+//! costs the child, not the daemon: its pipe is read at a limited rate, so that its writes wait, with line breaks or
+//! without; lines beyond their own rate limit are dropped and counted.
 
 use std::time::{Duration, Instant};
 
@@ -12,10 +13,13 @@ pub(crate) const MAX_LINE: usize = 8 << 10;
 /// Rate limit for a child's log: lines per second, and the burst.
 pub(crate) const LINES_A_SECOND: u32 = 500;
 pub(crate) const BURST: u32 = 4000;
+/// Length at which a line without an end is ended, bytes; what is beyond [`MAX_LINE`] is cut. So it reaches the log, too.
+const ENDLESS: usize = 1 << 20;
 /// Bytes per read: the capacity of a pipe.
 const CHUNK: usize = 64 << 10;
-/// Pause after a chunk with dropped lines: bounds the cost of reading a flood.
-const PAUSE: Duration = Duration::from_millis(5);
+/// Rate limit for reading a pipe, bytes per second, and the burst: [`LINES_A_SECOND`] lines of 512 bytes.
+const BYTES_A_SECOND: u32 = 256 << 10;
+const BYTES_BURST: u32 = 8 << 20;
 /// Time after the last dropped line until their number is logged.
 const TELL_AFTER: Duration = Duration::from_secs(1);
 
@@ -27,6 +31,7 @@ pub(crate) async fn capture(mut pipe: std::io::Result<impl AsyncRead + Unpin>, s
     };
     let mut lines = Lines::default();
     let mut allowance = Allowance::new(Instant::now());
+    let mut pace = Bucket::new(BYTES_A_SECOND, BYTES_BURST, Instant::now());
     let mut chunk = vec![0; CHUNK];
     loop {
         let read = if allowance.dropped == 0 {
@@ -41,22 +46,22 @@ pub(crate) async fn capture(mut pipe: std::io::Result<impl AsyncRead + Unpin>, s
             }
         };
         let Ok(length @ 1..) = read else { break };
-        let before = allowance.dropped;
         lines.push(&chunk[..length], |line| keep(line, &mut allowance, &sink, from));
-        if allowance.dropped > before {
-            tokio::time::sleep(PAUSE).await;
+        let wait = pace.owe(length as f64, Instant::now());
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
         }
     }
     lines.finish(|line| keep(line, &mut allowance, &sink, from));
     tell(&mut allowance, &sink);
 }
 
-fn keep(line: &str, allowance: &mut Allowance, sink: &Sink, from: &str) {
+fn keep(line: Line<'_>, allowance: &mut Allowance, sink: &Sink, from: &str) {
     if !allowance.take(Instant::now()) {
         return;
     }
     tell(allowance, sink);
-    sink.line(from, line);
+    sink.line(from, &line.text());
 }
 
 fn tell(allowance: &mut Allowance, sink: &Sink) {
@@ -66,30 +71,79 @@ fn tell(allowance: &mut Allowance, sink: &Sink) {
     }
 }
 
-/// A token bucket, in lines.
+/// A token bucket.
 #[derive(Debug)]
-struct Allowance {
+struct Bucket {
+    rate: f64,
+    burst: f64,
     saved: f64,
     at: Instant,
+}
+
+impl Bucket {
+    fn new(rate: u32, burst: u32, now: Instant) -> Self {
+        Self { rate: rate.into(), burst: burst.into(), saved: burst.into(), at: now }
+    }
+
+    fn earn(&mut self, now: Instant) {
+        let earned = now.saturating_duration_since(self.at).as_secs_f64() * self.rate;
+        self.saved = (self.saved + earned).min(self.burst);
+        self.at = now;
+    }
+
+    /// Takes a token if there is one.
+    fn take(&mut self, now: Instant) -> bool {
+        self.earn(now);
+        let has_one = self.saved >= 1.0;
+        if has_one {
+            self.saved -= 1.0;
+        }
+        has_one
+    }
+
+    /// Takes tokens that may be missing; returns the time until they are earned.
+    fn owe(&mut self, tokens: f64, now: Instant) -> Duration {
+        self.earn(now);
+        self.saved -= tokens;
+        Duration::from_secs_f64((-self.saved).max(0.0) / self.rate)
+    }
+}
+
+/// The lines that may be logged.
+#[derive(Debug)]
+struct Allowance {
+    lines: Bucket,
     dropped: u64,
 }
 
 impl Allowance {
     fn new(now: Instant) -> Self {
-        Self { saved: f64::from(BURST), at: now, dropped: 0 }
+        Self { lines: Bucket::new(LINES_A_SECOND, BURST, now), dropped: 0 }
     }
 
     /// Takes a token for one line; without one, counts the line as dropped.
     fn take(&mut self, now: Instant) -> bool {
-        let earned = now.saturating_duration_since(self.at).as_secs_f64() * f64::from(LINES_A_SECOND);
-        self.saved = (self.saved + earned).min(f64::from(BURST));
-        self.at = now;
-        if self.saved < 1.0 {
-            self.dropped += 1;
-            return false;
+        let has_one = self.lines.take(now);
+        self.dropped += u64::from(!has_one);
+        has_one
+    }
+}
+
+/// One line, before it is made printable: a dropped one never is.
+#[derive(Debug, Clone, Copy)]
+struct Line<'a> {
+    bytes: &'a [u8],
+    /// Bytes beyond the limit.
+    cut: usize,
+}
+
+impl Line<'_> {
+    fn text(self) -> String {
+        let mut text = printable(self.bytes);
+        if self.cut > 0 {
+            text.push_str(&format!("… [{} bytes cut]", self.cut));
         }
-        self.saved -= 1.0;
-        true
+        text
     }
 }
 
@@ -102,34 +156,39 @@ struct Lines {
 }
 
 impl Lines {
-    fn push(&mut self, mut bytes: &[u8], mut each: impl FnMut(&str)) {
+    fn push(&mut self, mut bytes: &[u8], mut each: impl FnMut(Line<'_>)) {
         while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
-            self.add(&bytes[..end]);
+            self.add(&bytes[..end], &mut each);
             bytes = &bytes[end + 1..];
             self.end(&mut each);
         }
-        self.add(bytes);
+        self.add(bytes, &mut each);
     }
 
-    fn finish(&mut self, mut each: impl FnMut(&str)) {
+    fn finish(&mut self, mut each: impl FnMut(Line<'_>)) {
         if !self.begun.is_empty() {
             self.end(&mut each);
         }
     }
 
-    fn add(&mut self, bytes: &[u8]) {
+    fn add(&mut self, mut bytes: &[u8], each: &mut impl FnMut(Line<'_>)) {
+        while self.begun.len() + self.cut + bytes.len() > ENDLESS {
+            let (now, later) = bytes.split_at(ENDLESS - self.begun.len() - self.cut);
+            self.keep(now);
+            self.end(each);
+            bytes = later;
+        }
+        self.keep(bytes);
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
         let kept = bytes.len().min(MAX_LINE - self.begun.len());
         self.begun.extend_from_slice(&bytes[..kept]);
         self.cut += bytes.len() - kept;
     }
 
-    fn end(&mut self, each: &mut impl FnMut(&str)) {
-        let begun = self.begun.strip_suffix(b"\r").unwrap_or(&self.begun);
-        let mut text = printable(begun);
-        if self.cut > 0 {
-            text.push_str(&format!("… [{} bytes cut]", self.cut));
-        }
-        each(&text);
+    fn end(&mut self, each: &mut impl FnMut(Line<'_>)) {
+        each(Line { bytes: self.begun.strip_suffix(b"\r").unwrap_or(&self.begun), cut: self.cut });
         self.begun.clear();
         self.cut = 0;
     }
@@ -157,9 +216,9 @@ mod tests {
         let mut lines = Lines::default();
         let mut out = Vec::new();
         for chunk in chunks {
-            lines.push(chunk, |line| out.push(line.to_owned()));
+            lines.push(chunk, |line| out.push(line.text()));
         }
-        lines.finish(|line| out.push(line.to_owned()));
+        lines.finish(|line| out.push(line.text()));
         out
     }
 
@@ -175,7 +234,28 @@ mod tests {
             lines.push(&[b'x'; 1 << 10], |_| panic!("no line ended"));
             assert!(lines.begun.len() <= MAX_LINE);
         }
-        lines.push(b"\nnext\n", |line| assert!(line == "next" || line.ends_with("… [94208 bytes cut]"), "{line}"));
+        lines.push(b"\nnext\n", |line| {
+            assert!(line.bytes == b"next" || line.text().ends_with("… [94208 bytes cut]"), "{line:?}");
+        });
+    }
+
+    #[test]
+    fn line_that_never_ends_reaches_the_log_in_pieces() {
+        let mut lines = Lines::default();
+        let mut pieces = Vec::new();
+        for _ in 0..3 * ENDLESS / CHUNK + 1 {
+            lines.push(&[0; CHUNK], |line| pieces.push((line.bytes.len(), line.cut)));
+        }
+        assert_eq!(pieces, [(MAX_LINE, ENDLESS - MAX_LINE); 3]);
+    }
+
+    #[test]
+    fn flood_is_read_no_faster_than_its_rate() {
+        let start = Instant::now();
+        let mut pace = Bucket::new(BYTES_A_SECOND, BYTES_BURST, start);
+        assert_eq!(pace.owe(BYTES_BURST.into(), start), Duration::ZERO, "a burst is free");
+        assert_eq!(pace.owe(BYTES_A_SECOND.into(), start), Duration::from_secs(1));
+        assert_eq!(pace.owe(BYTES_A_SECOND.into(), start + Duration::from_secs(1)), Duration::from_secs(1));
     }
 
     #[test]
