@@ -151,6 +151,18 @@ func (n *fakeNode) event(kind string, value any) {
 	n.do("event", fields{"event": fields{kind: value}})
 }
 
+// heartbeat asks the plugin whether it is alive.
+func (n *fakeNode) heartbeat() {
+	n.world.t.Helper()
+	n.do("event", fields{"event": "Heartbeat"})
+}
+
+// close ends the plugin's session.
+func (n *fakeNode) close(code ErrorCode) {
+	n.world.t.Helper()
+	n.do("close", fields{"failure": fields{"code": code, "message": ""}})
+}
+
 // send sends bytes on the plugin's session.
 func (n *fakeNode) send(bytes []byte) {
 	n.world.t.Helper()
@@ -202,6 +214,7 @@ func failedWith(code ErrorCode) fields {
 type fakeState struct {
 	Session        bool
 	Hellos         int
+	Heartbeats     int
 	Topics         [][2]string
 	WatchesPeers   bool `json:"watches_peers"`
 	WatchesNetwork bool `json:"watches_network"`

@@ -1088,6 +1088,18 @@ func (v msgClientFrameDecline) json() any {
 	return map[string]any{"Decline": map[string]any{"call": v.call, "failure": v.failure.json()}}
 }
 
+type msgClientFrameAlive struct{}
+
+func (msgClientFrameAlive) isClientFrame() {}
+
+func (msgClientFrameAlive) write(w *msgWriter) {
+	w.u32(4)
+}
+
+func (msgClientFrameAlive) json() any {
+	return "Alive"
+}
+
 func (r *msgReader) msgClientFrame() msgClientFrame {
 	switch tag := r.u32(); tag {
 	case 0:
@@ -1098,6 +1110,8 @@ func (r *msgReader) msgClientFrame() msgClientFrame {
 		return msgClientFrameAnswer{r.u64(), r.bytes()}
 	case 3:
 		return msgClientFrameDecline{r.u64(), r.msgFailure()}
+	case 4:
+		return msgClientFrameAlive{}
 	default:
 		r.fail("unknown ClientFrame %d", tag)
 		return nil
@@ -1742,6 +1756,18 @@ func (v msgEventNetwork) json() any {
 	return map[string]any{"Network": v.value.json()}
 }
 
+type msgEventHeartbeat struct{}
+
+func (msgEventHeartbeat) isEvent() {}
+
+func (msgEventHeartbeat) write(w *msgWriter) {
+	w.u32(12)
+}
+
+func (msgEventHeartbeat) json() any {
+	return "Heartbeat"
+}
+
 // msgEventUnknown is of a later version; what it holds was not read.
 type msgEventUnknown struct {
 	tag uint32
@@ -1783,6 +1809,8 @@ func (r *msgReader) msgEvent() msgEvent {
 		return msgEventDatagram{r.node(), r.protocol(), r.bytes()}
 	case 11:
 		return msgEventNetwork{r.msgNetworkChange()}
+	case 12:
+		return msgEventHeartbeat{}
 	default:
 		r.b = nil
 		return msgEventUnknown{tag}

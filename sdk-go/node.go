@@ -150,6 +150,8 @@ func (n *Node) handle(s *session, event msgEvent) error {
 		}
 	case msgEventNetwork:
 		n.onNetwork(networkEvent(event.value))
+	case msgEventHeartbeat:
+		s.trySend(msgClientFrameAlive{}) // with a full queue the plugin does not do its work, and is not alive
 	case msgEventClosing:
 		return event.value.error()
 	default:

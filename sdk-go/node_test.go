@@ -283,6 +283,30 @@ func TestSupersededSessionEndsForGood(t *testing.T) {
 	}
 }
 
+func TestHeartbeatsAreAnswered(t *testing.T) {
+	n, _ := one(t)
+	for answered := 1; answered <= 2; answered++ {
+		n.heartbeat()
+		until(t, func() bool { return n.state().Heartbeats == answered })
+	}
+}
+
+func TestPluginThatIsBeingStoppedIsClosedAndDoesNotComeBack(t *testing.T) {
+	n, node := one(t)
+	ln := listen(t, node)
+	n.close(CodeShuttingDown)
+	if _, err := ln.Accept(); !errors.Is(err, net.ErrClosed) {
+		t.Fatal(err)
+	}
+	<-node.Done()
+	if err := node.Err(); !errors.Is(err, net.ErrClosed) {
+		t.Fatal(err)
+	}
+	if hellos := n.state().Hellos; hellos != 1 {
+		t.Fatal("it came back:", hellos)
+	}
+}
+
 func TestLostGrantEndsItsListener(t *testing.T) {
 	n, node := one(t)
 	ln := listen(t, node)

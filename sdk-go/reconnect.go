@@ -23,6 +23,10 @@ func (n *Node) run(s *session) {
 			return
 		}
 		for s = nil; s == nil; {
+			if errors.Is(err, ErrShuttingDown) { // this plugin is being stopped
+				n.fail(net.ErrClosed)
+				return
+			}
 			if final(err) {
 				n.fail(err)
 				return

@@ -107,7 +107,9 @@ def bad_plugin(node: Node, body: str, *, name: str = "bad", memory: str = "64MiB
     folder = node.home.parent / name
     manifest = MANIFEST.format(name=name, memory=memory, restart=restart)
     write_plugin(folder, manifest, {"main.py": PRELUDE + body + "\n"})
-    node.cli("plugin", "install", str(folder), "--yes").ok()
+    installed = node.cli("plugin", "install", str(folder), "--yes")
+    # One that dies at once is not praised.
+    assert installed.code == 0 or "did not start: killed" in installed.err, installed
     return node.home / "data" / name / "said"
 
 
@@ -263,7 +265,8 @@ def test_plugin_that_always_crashes_is_given_up_with_a_reason(undisturbed: Pair)
         MANIFEST.format(name="crasher", memory="64MiB", restart="on-failure"),
         {"main.py": "raise SystemExit(7)\n"},
     )
-    a.node.cli("plugin", "install", str(folder), "--yes").ok()
+    installed = a.node.cli("plugin", "install", str(folder), "--yes")
+    assert (installed.code, "crasher did not start: exited with status 7" in installed.err) == (1, True)
     info = until("it waits or is given up", lambda: in_states(a.node, "crasher", "backoff", "failed"))
     assert "7" in info["exit_reason"]
 

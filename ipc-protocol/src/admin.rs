@@ -67,6 +67,14 @@ pub enum AdminRequest {
     /// The first request of a session, and sent only once: binds the sockets. A netcore that cannot use these settings
     /// says why in its log and exits. → `Done`
     Configure(Box<NetSettings>),
+    /// Checks that both of netcore's runtimes, the gateway's and the endpoint's, do their work. → `Done`
+    Heartbeat,
+    /// Asks the plugin of a launch, on its control session, whether it is alive. → `Done`, once asked; its answer is
+    /// [`AdminEvent::SessionAlive`]
+    CheckSession { launch: u64 },
+    /// Ends the control session of a launch that is being stopped, and refuses another; its streams go on. → `Done`,
+    /// once the plugin was told
+    EndSession { launch: u64 },
 }
 
 impl AdminRequest {
@@ -88,6 +96,9 @@ impl AdminRequest {
             | Self::RemoveLaunch { .. }
             | Self::SetGrants { .. }
             | Self::Start
+            | Self::Heartbeat
+            | Self::CheckSession { .. }
+            | Self::EndSession { .. }
             | Self::Shutdown { .. }
             // Part of the supervisor's own documents.
             | Self::Status
@@ -266,4 +277,6 @@ pub enum AdminEvent {
     PeerUp { node: NodeId },
     /// A peer disconnected.
     PeerDown { node: NodeId },
+    /// The plugin of a launch answered [`AdminRequest::CheckSession`].
+    SessionAlive { launch: u64 },
 }

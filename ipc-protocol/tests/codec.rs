@@ -258,6 +258,7 @@ fn client_frame() -> impl Strategy<Value = ClientFrame> {
         any::<u64>().prop_map(|id| ClientFrame::Cancel { id }),
         (any::<u64>(), payload()).prop_map(|(call, payload)| ClientFrame::Answer { call, payload }),
         (any::<u64>(), failure()).prop_map(|(call, failure)| ClientFrame::Decline { call, failure }),
+        Just(ClientFrame::Alive),
     ]
 }
 
@@ -331,6 +332,7 @@ fn server_frame() -> impl Strategy<Value = ServerFrame> {
             payload
         }),
         network_change().prop_map(Event::Network),
+        Just(Event::Heartbeat),
     ];
     prop_oneof![
         (any::<u64>(), response).prop_map(|(id, response)| ServerFrame::Response { id, response }),

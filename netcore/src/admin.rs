@@ -149,6 +149,16 @@ impl Session {
                 self.core.open();
                 AdminResponse::Done
             }
+            AdminRequest::CheckSession { launch } => done(self.core.hub.ask_for_life(launch)),
+            // Answered whatever else is in progress; the supervisor asks for one at a time.
+            AdminRequest::Heartbeat => {
+                let core = Arc::clone(&self.core);
+                self.work.spawn(async move {
+                    core.peers.transport().heartbeat().await;
+                    (id, Outcome::Answer(AdminResponse::Done))
+                });
+                return Ok(());
+            }
             AdminRequest::Configure(_) => AdminResponse::Failed(Failure::new(
                 ErrorCode::BadArgument,
                 "the network core is configured already; restart it to change its settings",
@@ -201,6 +211,7 @@ async fn query(core: &Core, request: AdminRequest) -> Result<AdminResponse, Fail
         AdminRequest::Block { node: peer } => done(peers.block(peer).await),
         AdminRequest::Unblock { node: peer } => done(peers.unblock(peer).await),
         AdminRequest::Protect { node: peer, protected } => done(peers.protect(peer, protected).await),
+        AdminRequest::EndSession { launch } => done(core.hub.close_session(launch).await),
         AdminRequest::Forget { node: peer } => done(peers.forget(peer).await),
         AdminRequest::Explain { node: peer } => {
             let (causes, trace) = peers.explain(peer);
@@ -213,6 +224,8 @@ async fn query(core: &Core, request: AdminRequest) -> Result<AdminResponse, Fail
         | AdminRequest::AddLaunch { .. }
         | AdminRequest::RemoveLaunch { .. }
         | AdminRequest::SetGrants { .. }
+        | AdminRequest::CheckSession { .. }
+        | AdminRequest::Heartbeat
         | AdminRequest::Start
         | AdminRequest::Shutdown { .. } => unreachable!("done before"),
     })

@@ -1051,11 +1051,17 @@ class ClientFrameDecline:
     failure: Failure
 
 
+@dataclass(frozen=True)
+class ClientFrameAlive:
+    pass
+
+
 ClientFrame = Union[
     ClientFrameRequest,
     ClientFrameCancel,
     ClientFrameAnswer,
     ClientFrameDecline,
+    ClientFrameAlive,
 ]
 
 
@@ -1069,6 +1075,8 @@ def _read_client_frame(r: Reader) -> ClientFrame:
         return ClientFrameAnswer(r.u64(), r.bytes())
     if tag == 3:
         return ClientFrameDecline(r.u64(), _read_failure(r))
+    if tag == 4:
+        return ClientFrameAlive()
     raise DecodeError(f"unknown ClientFrame {tag}")
 
 
@@ -1088,6 +1096,8 @@ def _write_client_frame(w: Writer, v: ClientFrame) -> None:
         w.u32(3)
         w.u64(v.call)
         _write_failure(w, v.failure)
+    elif isinstance(v, ClientFrameAlive):
+        w.u32(4)
     else:
         raise TypeError(f"not a ClientFrame: {v!r}")
 
@@ -1101,6 +1111,8 @@ def _json_client_frame(v: ClientFrame) -> Any:
         return {"Answer": {"call": v.call, "payload": v.payload.hex()}}
     if isinstance(v, ClientFrameDecline):
         return {"Decline": {"call": v.call, "failure": _json_failure(v.failure)}}
+    if isinstance(v, ClientFrameAlive):
+        return "Alive"
     raise TypeError(f"not a ClientFrame: {v!r}")
 
 
@@ -1613,6 +1625,11 @@ class EventNetwork:
     value: NetworkChange
 
 
+@dataclass(frozen=True)
+class EventHeartbeat:
+    pass
+
+
 Event = Union[
     EventStream,
     EventStreamGone,
@@ -1626,6 +1643,7 @@ Event = Union[
     EventMessage,
     EventDatagram,
     EventNetwork,
+    EventHeartbeat,
 ]
 
 
@@ -1655,6 +1673,8 @@ def _read_event(r: Reader) -> Event:
         return EventDatagram(r.bytes32(), r.protocol(), r.bytes())
     if tag == 11:
         return EventNetwork(_read_network_change(r))
+    if tag == 12:
+        return EventHeartbeat()
     raise UnknownTag(f"unknown Event {tag}")
 
 
@@ -1707,6 +1727,8 @@ def _write_event(w: Writer, v: Event) -> None:
     elif isinstance(v, EventNetwork):
         w.u32(11)
         _write_network_change(w, v.value)
+    elif isinstance(v, EventHeartbeat):
+        w.u32(12)
     else:
         raise TypeError(f"not a Event: {v!r}")
 
@@ -1736,6 +1758,8 @@ def _json_event(v: Event) -> Any:
         return {"Datagram": {"node": node_text(v.node), "protocol": v.protocol, "payload": v.payload.hex()}}
     if isinstance(v, EventNetwork):
         return {"Network": _json_network_change(v.value)}
+    if isinstance(v, EventHeartbeat):
+        return "Heartbeat"
     raise TypeError(f"not a Event: {v!r}")
 
 

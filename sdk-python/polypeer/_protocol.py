@@ -149,6 +149,10 @@ class ControlMachine:
         """The bytes that decline a call."""
         return frame(m.encode_client_frame(m.ClientFrameDecline(call, failure)))
 
+    def alive(self) -> bytes:
+        """The bytes that answer a heartbeat."""
+        return frame(m.encode_client_frame(m.ClientFrameAlive()))
+
     def receive(self, data: bytes | bytearray | memoryview) -> list[MachineEvent]:
         """The messages in the received bytes, in order. Raises :class:`ProtocolError` when netcore breaks the protocol;
         the session must then be closed."""

@@ -107,6 +107,8 @@ class Reconnector:
                 return
             if is_final(reason):
                 self.end(reason)
+            elif reason.code == ErrorCode.SHUTTING_DOWN:  # this plugin is being stopped
+                self.end(NodeClosed(reason.message))
             self._set(None)
             self._on_lost(reason)
             if self.ended.done():

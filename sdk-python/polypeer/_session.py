@@ -139,6 +139,8 @@ class Session(asyncio.Protocol):
                     self.welcomed.set_result(event.welcome)
             elif isinstance(event, HelloRefused):
                 self._fail(_types.failure(event.failure))
+            elif isinstance(event.event, m.EventHeartbeat):
+                self._send(self._machine.alive())  # from the event loop: a blocked one does not answer
             else:
                 if isinstance(event.event, m.EventClosing):
                     self._reason = _types.failure(event.event.value)

@@ -83,6 +83,11 @@ class Launch:
         return cast(int, self.state["hellos"])
 
     @property
+    def heartbeats(self) -> int:
+        """Heartbeats it answered."""
+        return cast(int, self.state["heartbeats"])
+
+    @property
     def listeners(self) -> dict[tuple[str, bool], str]:
         """How calls arrive, by protocol and whether it is served locally."""
         return {(protocol, scope == "Local"): calls for protocol, scope, calls in self.state["listeners"]}
@@ -127,7 +132,7 @@ class Launch:
         """Changes what those learn who begin to watch the network."""
         self._do("network", {"reach": reach, "addresses": ()})
 
-    def event(self, event: Json) -> None:
+    def event(self, event: Json | str) -> None:
         self._do("event", {"event": event})
 
     def send(self, data: bytes, to: str = "session") -> None:

@@ -68,6 +68,29 @@ async def test_final_refusals_of_a_session_are_not_tried_again(
     assert launch.hellos == 1
 
 
+async def test_heartbeat_is_answered_from_the_event_loop_alone(world: FakeNetcore) -> None:
+    launch = world.launches[0]
+    async with polypeer.connect(launch.path, launch.token_text):
+        launch.event("Heartbeat")
+        await eventually(lambda: launch.heartbeats == 1)
+        launch.event("Heartbeat")
+        for _ in range(10):  # the loop stands still: this test does not await
+            assert launch.heartbeats == 1
+        await eventually(lambda: launch.heartbeats == 2)
+
+
+async def test_plugin_that_is_being_stopped_is_closed_and_does_not_come_back(world: FakeNetcore) -> None:
+    launch = world.launches[0]
+    async with polypeer.connect(launch.path, launch.token_text) as node:
+        listener = await node.listen(PROTOCOL)
+        launch.close(ErrorCode.SHUTTING_DOWN)
+        await soon(listener.serve(echo))
+        await soon(node.wait_closed())
+        with pytest.raises(polypeer.NodeClosed):
+            await node.ping()
+    assert launch.hellos == 1
+
+
 async def test_session_refused_for_now_is_tried_again(world: FakeNetcore) -> None:
     launch = world.launches[0]
     world.answer(("Hello",), failed(ErrorCode.BUSY))

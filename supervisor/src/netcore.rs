@@ -39,6 +39,8 @@ pub enum NetEvent {
     Said(AdminEvent),
     /// It answered [`AdminRequest::Start`].
     Started(Result<(), Failure>),
+    /// It answered [`AdminRequest::Heartbeat`].
+    Alive,
     /// Netcore listens on these addresses, `IP:PORT`.
     Listens(Vec<String>),
     /// The session has ended.

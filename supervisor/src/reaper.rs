@@ -3,7 +3,7 @@
 //! process with the home's mark in its environment. [`sweep`] does the same at the daemon's start, in case supervisor
 //! and reaper were both killed.
 
-use std::ffi::OsString;
+use std::ffi::{CStr, OsString};
 use std::fs;
 use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
@@ -20,6 +20,9 @@ use crate::process::init::SUBCOMMAND as INIT;
 
 /// The hidden subcommand of `polypeer`.
 pub const SUBCOMMAND: &str = "internal-reaper";
+/// What `ps` calls it, and its name for the kernel, at most 15 bytes.
+const TITLE: &str = "polypeer: reaper";
+const NAME: &CStr = c"polypeer-reaper";
 /// Pause before an ended reaper is restarted, so that one that cannot run does not overload the machine.
 const PAUSE: Duration = Duration::from_millis(500);
 /// Time limit for the reaper at an orderly end of the supervisor.
@@ -45,6 +48,7 @@ pub fn main(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
         ignored.add(signal);
     }
     let _ = ignored.thread_block();
+    let _ = nix::sys::prctl::set_name(NAME);
     let _ = nix::unistd::setsid();
     let mut nothing = [0; 64];
     loop {
@@ -104,7 +108,7 @@ fn is_marked(environment: &[u8], gateways: &Path) -> bool {
     })
 }
 
-/// Whether this is the command line of an init of this home: `polypeer internal-init … <folder of a gateway>`.
+/// Whether this is the command line of an init of this home: `TITLE internal-init … <folder of a gateway>`.
 fn is_init(line: &[u8], gateways: &Path) -> bool {
     let mut words = line.split(|byte| *byte == 0).filter(|word| !word.is_empty()).skip(1);
     let is_ours = |mark: &[u8]| std::str::from_utf8(mark).is_ok_and(|mark| Path::new(mark).starts_with(gateways));
@@ -163,7 +167,7 @@ fn spawn(
     targets: &Targets,
 ) -> io::Result<(tokio::process::Child, Option<tokio::process::ChildStdin>)> {
     let mut command = std::process::Command::new(polypeer);
-    command.arg(SUBCOMMAND).arg(&targets.gateways).args(&targets.roots);
+    command.arg0(TITLE).arg(SUBCOMMAND).arg(&targets.gateways).args(&targets.roots);
     command.env_clear().stdin(Stdio::piped()).stdout(Stdio::null()).process_group(0);
     let mut child = tokio::process::Command::from(command).spawn()?;
     let lifeline = child.stdin.take();
@@ -179,7 +183,7 @@ mod tests {
         let gateways = Path::new("/home/run/gateway");
         assert!(is_marked(b"A=1\0POLYPEER_GATEWAY=/home/run/gateway/7/gateway.sock\0", gateways));
         assert!(!is_marked(b"POLYPEER_GATEWAY=/home/run/gateways/7/gateway.sock\0", gateways));
-        assert!(is_init(b"/proc/self/exe\0internal-init\0second\0pid\0/home/run/gateway/7\0", gateways));
+        assert!(is_init(b"polypeer: init of chat\0internal-init\0second\0pid\0/home/run/gateway/7\0", gateways));
         assert!(!is_init(b"/proc/self/exe\0internal-init\0second\0pid\0/home2/run/gateway/7\0", gateways));
         assert!(!is_init(b"vi\0/home/run/gateway/7\0", gateways));
         assert!(!is_marked(b"XPOLYPEER_GATEWAY=/home/run/gateway/7\0", gateways));

@@ -21,6 +21,10 @@ async fn plugin_starts_is_ready_and_stops_whole() {
     let status = world.reaches("chat", State::Ready).await;
     let pid = status.pid.expect("it runs");
     assert!(is_alive(pid));
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
+    let parent = stat[stat.rfind(')').expect("a name")..].split(' ').nth(2).expect("a parent");
+    let line = std::fs::read_to_string(format!("/proc/{parent}/cmdline")).expect("its init");
+    assert!(line.starts_with("polypeer: init of chat\0"), "{line}");
     until("its output is logged", || world.log("chat").contains("out | hello\n")).await;
     world.supervisor.start_plugin(id("chat")).await.expect("start of a running plugin succeeds");
     assert_eq!(world.status("chat").await.pid, Some(pid), "and leaves it alone");
@@ -98,7 +102,7 @@ async fn stubborn_plugin_is_killed_after_its_time() {
     world.file("chat", "up").await;
     world.supervisor.stop_plugin(id("chat")).await.expect("it stops");
     let status = world.status("chat").await;
-    let expected = "stopped by the operator; killed, as it did not end within 1 s";
+    let expected = "stopped by the operator; did not stop within 1 s of SIGTERM: killed";
     assert_eq!(status.exit_reason.as_deref(), Some(expected));
     world.end().await;
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -62,6 +63,9 @@ func run(ctx context.Context) error {
 	case <-ctx.Done():
 		return nil
 	case err := <-ended:
+		if errors.Is(err, net.ErrClosed) { // Polypeer stops this app
+			return nil
+		}
 		return err
 	}
 }

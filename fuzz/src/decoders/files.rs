@@ -16,7 +16,7 @@ pub fn manifest(bytes: &[u8]) {
         Ok(manifest) => {
             manifest.shown_name();
             manifest.ready();
-            manifest.not_enforced();
+            manifest.not_enforced(&manifest.limits);
             manifest.permissions.in_words();
             manifest.permissions.grants(&[]);
         }

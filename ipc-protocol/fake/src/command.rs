@@ -83,12 +83,14 @@ struct State<'a> {
     providers: &'a BTreeMap<Name, Vec<NodeId>>,
 }
 
-/// A launch; all but the first two fields are of its present session.
+/// A launch; all but the first three fields are of its present session.
 #[derive(Serialize)]
 struct LaunchState<'a> {
     session: bool,
     /// Control sessions asked for, refused ones included.
     hellos: u64,
+    /// Heartbeats answered.
+    heartbeats: u64,
     listeners: Vec<(&'a Protocol, Scope, CallMode)>,
     topics: Vec<(&'a Name, Validation)>,
     datagrams: Vec<&'a Protocol>,
@@ -170,6 +172,7 @@ fn launch_state(launch: &Launch) -> LaunchState<'_> {
     LaunchState {
         session: session.is_some(),
         hellos: launch.hellos,
+        heartbeats: launch.heartbeats,
         listeners: listeners.map(|((protocol, scope), calls)| (protocol, *scope, *calls)).collect(),
         topics: session.map(|session| &session.topics).into_iter().flatten().map(|(name, by)| (name, *by)).collect(),
         datagrams: session.map(|session| &session.datagrams).into_iter().flatten().collect(),

@@ -43,6 +43,7 @@ pub(crate) struct Launch {
     pub(crate) reach: Reach,
     pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) hellos: u64,
+    pub(crate) heartbeats: u64,
     pub(crate) requests: Vec<Request>,
     pub(crate) session: Option<Session>,
     pub(crate) token: Secret,

@@ -72,6 +72,7 @@ impl World {
             reach: Reach::Unknown,
             addresses: Vec::new(),
             hellos: 0,
+            heartbeats: 0,
             requests: Vec::new(),
             session: None,
             token: token.clone(),
@@ -190,6 +191,11 @@ impl World {
             ClientFrame::Cancel { id } => self.cancel(Asked { launch, session, id }),
             ClientFrame::Answer { call, payload } => self.answer(launch, call, Response::Reply { payload }),
             ClientFrame::Decline { call, failure } => self.answer(launch, call, Response::Failed(failure)),
+            ClientFrame::Alive => {
+                if let Some(launch) = self.launches.get_mut(&launch) {
+                    launch.heartbeats += 1;
+                }
+            }
         }
     }
 

@@ -90,6 +90,10 @@ impl Driver {
             {
                 self.route(topic, Message { id: message, author, payload: payload.0 });
             }
+            ClientEvent::Event(Event::Heartbeat) => {
+                // Fails only if the session is over.
+                let _ = self.session.alive(self.writer.buffer());
+            }
             ClientEvent::Event(event) => {
                 if let Err(error) = self.events.try_send(event) {
                     self.dropped.fetch_add(1, Ordering::Relaxed);

@@ -71,4 +71,6 @@ pub enum Event {
     },
     /// The network changed.
     Network(NetworkChange),
+    /// Asks whether the plugin still does its work: answer at once with [`ClientFrame::Alive`], from its event loop.
+    Heartbeat,
 }

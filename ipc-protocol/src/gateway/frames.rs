@@ -31,6 +31,8 @@ pub enum ClientFrame {
         /// Reaches the caller; Polypeer's own codes become `refused`.
         failure: Failure,
     },
+    /// Answers [`Event::Heartbeat`].
+    Alive,
 }
 
 /// What netcore sends on a control session.

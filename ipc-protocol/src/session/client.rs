@@ -186,6 +186,11 @@ impl ClientSession {
         self.send(&ClientFrame::Decline { call, failure }, out)
     }
 
+    /// Answers a heartbeat.
+    pub fn alive(&mut self, out: &mut Vec<u8>) -> Result<(), CommandError> {
+        self.send(&ClientFrame::Alive, out)
+    }
+
     fn send<T: Serialize>(&self, message: &T, out: &mut Vec<u8>) -> Result<(), CommandError> {
         if self.state != State::Running {
             return Err(CommandError::NotRunning);

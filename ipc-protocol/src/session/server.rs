@@ -144,7 +144,9 @@ impl ServerSession {
             Ok(ClientFrame::Decline { call, failure }) => {
                 Some(ServerEvent::Frame(ClientFrame::Decline { call, failure: failure.from_plugin() }))
             }
-            Ok(frame @ (ClientFrame::Cancel { .. } | ClientFrame::Answer { .. })) => Some(ServerEvent::Frame(frame)),
+            Ok(frame @ (ClientFrame::Cancel { .. } | ClientFrame::Answer { .. } | ClientFrame::Alive)) => {
+                Some(ServerEvent::Frame(frame))
+            }
             Err(Undecodable::UnknownRequest { id, tag }) => {
                 if self.in_flight.contains(&id) {
                     return Some(self.id_in_use(id, out));

@@ -46,6 +46,10 @@ pub(crate) async fn run(
     hub.node.counters.gateway_unsupported.add(connection.server.unsupported());
     end(&hub, &session, ended.clone());
     if ended.is_some() {
+        connection.flush(&hub).await;
+    }
+    session.closed();
+    if ended.is_some() {
         connection.close(&hub).await;
     }
 }
@@ -178,6 +182,11 @@ impl Control {
             }
             ClientFrame::Answer { call, payload } => self.session.answer(call, Ok(payload)),
             ClientFrame::Decline { call, failure } => self.session.answer(call, Err(failure)),
+            ClientFrame::Alive => {
+                if self.session.alive() {
+                    self.hub.node.tell(AdminEvent::SessionAlive { launch: self.session.launch.number });
+                }
+            }
         }
     }
 }

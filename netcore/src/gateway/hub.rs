@@ -143,12 +143,29 @@ impl Hub {
     /// Ends a launch, its socket, its session and its streams. Fails with `bad argument` for an unknown number.
     pub(crate) fn remove_launch(&self, number: u64) -> Result<(), Failure> {
         let Some(launch) = self.launches().remove(&number) else {
-            return Err(Failure::new(ErrorCode::BadArgument, format!("there is no launch {number}")));
+            return Err(unknown(number));
         };
         launch.end();
         let mut over = self.over();
         over.retain(|launch| launch.strong_count() > 0);
         over.push(Arc::downgrade(&launch));
+        Ok(())
+    }
+
+    /// Ends the session of a launch, and refuses another. Returns once the plugin was told.
+    pub(crate) async fn close_session(&self, number: u64) -> Result<(), Failure> {
+        let launch = self.launches().get(&number).cloned();
+        let session = launch.ok_or_else(|| unknown(number))?.close();
+        if let Some(session) = session {
+            session.until_closed().await;
+        }
+        Ok(())
+    }
+
+    /// Asks the plugin of a launch whether it is alive. Fails with `bad argument` without a session.
+    pub(crate) fn ask_for_life(&self, number: u64) -> Result<(), Failure> {
+        let session = self.launches().get(&number).and_then(|launch| launch.session());
+        session.ok_or_else(|| unknown(number))?.ask_for_life();
         Ok(())
     }
 
@@ -233,4 +250,8 @@ impl Hub {
         });
         may_serve.map(|launch| launch.since).max()
     }
+}
+
+fn unknown(launch: u64) -> Failure {
+    Failure::new(ErrorCode::BadArgument, format!("there is no launch {launch}, or it has no session"))
 }

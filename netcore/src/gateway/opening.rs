@@ -25,6 +25,12 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
+    /// Sends what is in `out`, within `timings.linger`.
+    pub(crate) async fn flush(&mut self, hub: &Hub) {
+        let _ = timeout(hub.node.timings.linger, self.writer.write_all(&self.out)).await;
+        self.out.clear();
+    }
+
     /// Sends what is in `out` and closes the connection, within `timings.linger`. Bytes that still arrive are read and
     /// discarded first: if a socket is closed with unread bytes, the plugin's next read or write fails before it sees
     /// the reason.

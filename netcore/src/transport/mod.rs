@@ -95,7 +95,7 @@ pub struct Transport {
     idle: Duration,
     open: AtomicBool,
     // The last field, so that it is dropped after the endpoint.
-    _thread: EndpointThread,
+    thread: EndpointThread,
 }
 
 impl Transport {
@@ -128,8 +128,7 @@ impl Transport {
         };
         let open = AtomicBool::new(false);
         let query_alpn = QUERY_ALPN.to_vec();
-        let transport =
-            Self { endpoint, socket, paths, counters, credentials, server, query_alpn, idle, open, _thread: thread };
+        let transport = Self { endpoint, socket, paths, counters, credentials, server, query_alpn, idle, open, thread };
         Ok((transport, bound.warnings))
     }
 
@@ -280,6 +279,11 @@ impl Transport {
             _ => Purpose::Peer,
         };
         Ok(self.connection(connection, node, switches, purpose, from))
+    }
+
+    /// Returns once the endpoint's thread has done a piece of work: it is not stuck.
+    pub async fn heartbeat(&self) {
+        let _ = self.thread.handle().spawn(async {}).await; // It fails only if the runtime ends.
     }
 
     /// Refuses new connections and closes all present ones with `code`. Returns once that is done, or after `limit`.

@@ -75,6 +75,9 @@ pub struct NetcoreDocument {
     /// Resident memory, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rss_bytes: Option<u64>,
+    /// How its last run ended, for people; absent before its first restart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_reason: Option<String>,
 }
 
 /// Numbers of peers.
@@ -252,6 +255,16 @@ pub struct PluginLine {
     pub linked: bool,
 }
 
+/// One element of `polypeer plugin list --removed`: what a removed plugin left behind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leftover {
+    pub id: PluginId,
+    /// Size of its data folder.
+    pub data_bytes: u64,
+    /// Size of its log.
+    pub log_bytes: u64,
+}
+
 /// `polypeer plugin info`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PluginDocument {
@@ -264,6 +277,9 @@ pub struct PluginDocument {
     pub pid: Option<u32>,
     /// Since the daemon started.
     pub restarts: u64,
+    /// What it is in the middle of, or what is amiss, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
     /// How its last run ended, for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exit_reason: Option<String>,
@@ -275,7 +291,7 @@ pub struct PluginDocument {
     pub usage: UsageStatus,
     /// Measures of confinement, applied or not.
     pub confinement: Vec<Measure>,
-    /// Keys of its manifest that this version does not enforce.
+    /// Keys of its manifest, and of limits in force, that this version does not enforce.
     pub not_enforced: Vec<String>,
     /// What the operator should know, such as that no peer can reach it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -1,6 +1,6 @@
 //! The control socket: requests of commands to the daemon. Frames are a `u32` little-endian length and a JSON document.
 //! The first one is a [`Hello`] with the secret of `run/control.key`, answered by [`Answer::Done`]; then requests
-//! follow, one at a time. Each is answered by one [`Answer`], except logs, which are lines until [`Answer::Done`].
+//! follow, one at a time. Each is answered by one [`Answer`], except logs, which are lines until [`Answer::Done`], and what takes long, which [`Answer::Progress`] precedes.
 //!
 //! [`server`] runs in the daemon, [`client`] in every other command. Both are of the same binary, so the messages may
 //! change with every version; [`VERSION`] tells a command that the daemon was started from another one. [`caller`] refuses
@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::cli_error::CliError;
 use crate::install::Way;
 use crate::petname::Petname;
-use documents::{DoctorDocument, PluginDocument, PluginLine, StatusDocument};
+use documents::{DoctorDocument, Leftover, PluginDocument, PluginLine, StatusDocument};
 use known::KnownPeers;
 
 /// Version of the messages below.
@@ -74,12 +74,15 @@ pub enum Request {
     PluginEnable { id: PluginId },
     /// Stops it now and leaves it stopped. → `Plugin`
     PluginDisable { id: PluginId },
-    /// Uninstalls it. → `Done`
+    /// Uninstalls it; with `data`, one that is not installed any more may have left something. → `Leftovers`: what is
+    /// left of it
     PluginRemove {
         id: PluginId,
-        /// Whether its data is deleted, too.
+        /// Whether its data and its log are deleted, too.
         data: bool,
     },
+    /// What removed plugins left behind. → `Leftovers`
+    PluginLeftovers,
     /// → `Line` for each, then `Done`
     PluginLogs {
         id: PluginId,
@@ -112,6 +115,8 @@ pub enum Answer {
     /// Success without a result.
     Done,
     Text(String),
+    /// What is going on, for people; the answer follows.
+    Progress(String),
     /// One of many lines.
     Line(String),
     Status(Box<StatusDocument>),
@@ -120,6 +125,7 @@ pub enum Answer {
     KnownPeers(Box<KnownPeers>),
     Plugins(Vec<PluginLine>),
     Plugin(Box<PluginDocument>),
+    Leftovers(Vec<Leftover>),
     /// A launch for the operator's commands.
     Operator {
         /// Path of the gateway socket.

@@ -48,6 +48,7 @@ pub(super) fn netcore(netcore: NetcoreStatus) -> NetcoreDocument {
         state: netcore.state,
         restarts: netcore.restarts.into(),
         rss_bytes: netcore.rss_bytes,
+        exit_reason: netcore.exit_reason,
     }
 }
 
@@ -71,7 +72,7 @@ fn pid(status: &PluginStatus) -> Option<u32> {
 }
 
 pub(super) fn plugin(recorded: Recorded, status: Option<PluginStatus>) -> PluginDocument {
-    let Recorded { installed, spec, overrides } = recorded;
+    let Recorded { installed, spec, overrides, not_enforced } = recorded;
     let manifest = spec.manifest;
     let status = status.as_ref();
     PluginDocument {
@@ -79,13 +80,14 @@ pub(super) fn plugin(recorded: Recorded, status: Option<PluginStatus>) -> Plugin
         state: status.map_or(NOT_RUN, |status| status.state.as_str()).into(),
         pid: status.and_then(pid),
         restarts: status.map_or(0, |status| status.restarts.into()),
+        note: status.and_then(|status| status.note.clone()),
         exit_reason: status.and_then(|status| status.exit_reason.clone()),
         grants: grants(&manifest, &spec.grants),
         limits: spec.limits.to_json().into(),
         overrides: overrides.into_iter().collect(),
         usage: status.map(|status| status.usage).unwrap_or_default(),
         confinement: status.map(|status| status.confinement.clone()).unwrap_or_default(),
-        not_enforced: manifest.not_enforced(),
+        not_enforced,
         warnings: manifest.warnings(),
         name: manifest.shown_name().into(),
         description: manifest.plugin.description,

@@ -1,19 +1,23 @@
 //! `polypeer run`: locks the home, starts everything, answers the control socket, and stops everything in order. It
 //! joins [`crate::supervise`], which owns the children, and [`crate::store`], which records what is installed.
 //!
-//! `requests` answers the control socket from `state`, with `plugins`, `peers`, `logs`, `describe` and the [`checks`] of `doctor`;
-//! `bundle` finds the bundled applications. `signals` and `notify` (systemd) differ per system.
+//! `requests` answers the control socket from `state`, with `plugins`, `peers`, `leftovers`, `logs`, `progress`, `describe` and the [`checks`] of `doctor`;
+//! `bundle` finds the bundled applications. `watchdog` tells the service manager that all is well. `signals` and
+//! `notify` (systemd) differ per system.
 
 mod bundle;
 pub mod checks;
 mod describe;
+mod leftovers;
 mod logs;
 mod notify;
 mod peers;
 mod plugins;
+mod progress;
 mod requests;
 mod signals;
 mod state;
+mod watchdog;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -46,6 +50,8 @@ pub(crate) struct Daemon {
     state: State,
     /// Held while a plugin is installed, removed or changed, so that store, files and children stay consistent.
     changes: Mutex<()>,
+    /// Told whenever a plugin was removed.
+    removals: tokio::sync::Notify,
     started: Instant,
     node: polypeer_ipc_protocol::ids::NodeId,
     stop: tokio::sync::Notify,
@@ -94,6 +100,7 @@ pub(crate) async fn run(home: Home, config: DaemonConfig, printer: &Printer) -> 
             supervisor: supervisor.clone(),
             state: state.clone(),
             changes: Mutex::new(()),
+            removals: tokio::sync::Notify::new(),
             started: Instant::now(),
             node: status.node,
             stop: tokio::sync::Notify::new(),
@@ -113,11 +120,13 @@ pub(crate) async fn run(home: Home, config: DaemonConfig, printer: &Printer) -> 
             tracing::warn!("{warning}");
         }
         notify::tell("READY=1");
+        let watchdog = tokio::spawn(watchdog::run(supervisor.clone(), notify::watchdog()));
         let orderly = tokio::select! {
             () = signals.stop_or_hangup() => true,
             () = daemon.stop.notified() => true,
             _ = &mut ended => false,
         };
+        watchdog.abort();
         if orderly {
             Ok(serving)
         } else {

@@ -6,19 +6,21 @@ use std::time::Duration;
 
 use polypeer_ipc_protocol::ids::{NodeId, PluginId};
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, mpsc};
 
 use super::describe;
-use super::state::Recorded;
 use super::{Daemon, state};
 use crate::cli_error::{CliError, Exit};
-use crate::control::documents::{PluginDocument, PluginLine};
+use crate::control::Answer;
+use crate::control::documents::{Leftover, PluginDocument, PluginLine};
 use crate::install::{self, InstallError, Way};
+use crate::manifest::values::shown_size;
 use crate::manifest::{LimitSettings, Mode, Peers};
 use crate::store::{Installed, MAX_PEER_LIST};
-use crate::supervise::{PluginStatus, State, SupervisorEvent};
+use crate::supervise::{LimitError, State, SupervisorEvent, machine_memory};
 
-/// How long a command waits for a plugin to be ready; then it reports the state reached.
-const READY_TIME: Duration = Duration::from_secs(30);
+/// How long `install` watches a plugin that is ready: what crashes at its first work is seen.
+const EARLY: Duration = Duration::from_millis(500);
 
 impl Daemon {
     pub(super) async fn plugin_list(&self) -> Result<Vec<PluginLine>, CliError> {
@@ -50,6 +52,7 @@ impl Daemon {
         digest: &str,
         way: Way,
         start: bool,
+        answers: &mpsc::Sender<Answer>,
     ) -> Result<Box<PluginDocument>, CliError> {
         let _one_at_a_time = self.changes.lock().await;
         let folder = Path::new(folder).to_path_buf();
@@ -59,6 +62,9 @@ impl Daemon {
             return Err(InstallError::Changed { path: inspected.folder }.into());
         }
         let id = inspected.manifest.plugin.id.clone();
+        if start {
+            can_run(&id, inspected.manifest.plugin.mode)?;
+        }
         let wanted = id.clone();
         let before = self.state.with(move |store| store.plugin(&wanted)).await?;
         let installed = Installed {
@@ -75,10 +81,43 @@ impl Daemon {
             let wanted = id.clone();
             self.state.with(move |store| store.set_enabled(&wanted, true)).await?;
             if !self.config.net.seed_only {
-                self.start_and_wait(&id).await?;
+                let mut events = self.supervisor.subscribe();
+                self.start_and_wait(&id, answers).await?;
+                self.stays_up(&id, &mut events).await?;
             }
         }
         self.plugin(&id).await
+    }
+
+    /// Fails if a plugin that was ready crashes at once. `events` are those since before its start.
+    async fn stays_up(&self, id: &PluginId, events: &mut broadcast::Receiver<SupervisorEvent>) -> Result<(), CliError> {
+        let crashed = async {
+            loop {
+                match events.recv().await {
+                    Ok(SupervisorEvent::Plugin { id: of, state: State::Backoff | State::Failed, reason })
+                        if of == *id =>
+                    {
+                        return reason;
+                    }
+                    Ok(_) | Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => return None,
+                }
+            }
+        };
+        match tokio::time::timeout(EARLY, crashed).await {
+            Ok(Some(reason)) => Err(self.not_started(id, &reason).await),
+            Ok(None) | Err(_) => Ok(()),
+        }
+    }
+
+    /// The error for a plugin that does not run, with the last line of its output.
+    async fn not_started(&self, id: &PluginId, reason: &str) -> CliError {
+        let last = self.supervisor.plugin(id).await.and_then(|status| status.last_line);
+        let last = last.map(|line| format!("; its last line: {line}")).unwrap_or_default();
+        CliError::failed(
+            format!("{id} did not start: {reason}{last}"),
+            format!("see its output with `polypeer plugin logs {id}`"),
+        )
     }
 
     /// Replaces the installed version; restores it on failure.
@@ -124,29 +163,41 @@ impl Daemon {
         stored
     }
 
-    pub(super) async fn start(&self, id: &PluginId) -> Result<Box<PluginDocument>, CliError> {
-        self.start_and_wait(id).await?;
+    pub(super) async fn start(
+        &self,
+        id: &PluginId,
+        answers: &mpsc::Sender<Answer>,
+    ) -> Result<Box<PluginDocument>, CliError> {
+        self.start_and_wait(id, answers).await?;
         self.plugin(id).await
     }
 
-    async fn start_and_wait(&self, id: &PluginId) -> Result<(), CliError> {
+    /// Waits until it is ready, or its start has failed, which its own limit on that time bounds.
+    async fn start_and_wait(&self, id: &PluginId, answers: &mpsc::Sender<Answer>) -> Result<(), CliError> {
         let recorded = self.state.recorded(id).await?;
-        can_run(&recorded)?;
+        can_run(id, recorded.spec.manifest.plugin.mode)?;
         if self.config.net.seed_only {
             let hint = "run the daemon without --seed-only";
             return Err(CliError::new(Exit::Refused, super::SEED_ONLY, hint));
         }
         let mut events = self.supervisor.subscribe();
-        self.supervisor.start_plugin(id.clone()).await.map_err(|failure| not_started(id, &failure.message))?;
+        let started = self.supervisor.start_plugin(id.clone());
+        if let Err(failure) = self.telling(id, answers, started).await {
+            return Err(self.not_started(id, &failure.message).await);
+        }
         let settled = async {
             loop {
-                if let Some(status) = self.supervisor.plugin(id).await.filter(|status| status.state != State::Starting)
-                {
-                    return Some(status);
+                if self.supervisor.plugin_note(id).await.is_none_or(|(state, _)| state != State::Starting) {
+                    return None;
                 }
+                // Also a state that has passed already: of a plugin that crashes and is started again.
                 loop {
                     match events.recv().await {
-                        Ok(SupervisorEvent::Plugin { id: of, .. }) if of == *id => break,
+                        Ok(SupervisorEvent::Plugin { id: of, state, reason })
+                            if of == *id && state != State::Starting =>
+                        {
+                            return Some((state, reason));
+                        }
                         Ok(_) => {}
                         Err(RecvError::Lagged(_)) => break,
                         Err(RecvError::Closed) => return None,
@@ -154,70 +205,107 @@ impl Daemon {
                 }
             }
         };
-        match tokio::time::timeout(READY_TIME, settled).await {
-            Ok(Some(status)) => started(id, &status),
-            Ok(None) => Err(CliError::failed("the daemon is stopping", "start it again with `polypeer run`")),
-            Err(_) => Ok(()), // Still starting, which the answer says.
+        let (state, reason) = match self.telling(id, answers, settled).await {
+            Some(settled) => settled,
+            None => match self.supervisor.plugin(id).await {
+                Some(status) => (status.state, status.exit_reason),
+                None => return Err(CliError::failed("the daemon is stopping", "start it again with `polypeer run`")),
+            },
+        };
+        match (state, reason) {
+            (State::Failed | State::Backoff, reason) => {
+                Err(self.not_started(id, reason.as_deref().unwrap_or("it ended")).await)
+            }
+            (State::Stopped, Some(reason)) => Err(self.not_started(id, &reason).await),
+            _ => Ok(()),
         }
     }
 
-    pub(super) async fn stop(&self, id: &PluginId) -> Result<Box<PluginDocument>, CliError> {
+    pub(super) async fn stop(
+        &self,
+        id: &PluginId,
+        answers: &mpsc::Sender<Answer>,
+    ) -> Result<Box<PluginDocument>, CliError> {
         self.state.recorded(id).await?;
-        self.supervisor.stop_plugin(id.clone()).await?;
+        self.telling(id, answers, self.supervisor.stop_plugin(id.clone())).await?;
         self.plugin(id).await
     }
 
-    pub(super) async fn restart(&self, id: &PluginId) -> Result<Box<PluginDocument>, CliError> {
-        self.stop(id).await?;
-        self.start(id).await
+    pub(super) async fn restart(
+        &self,
+        id: &PluginId,
+        answers: &mpsc::Sender<Answer>,
+    ) -> Result<Box<PluginDocument>, CliError> {
+        self.stop(id, answers).await?;
+        self.start(id, answers).await
     }
 
-    pub(super) async fn enable(&self, id: &PluginId, enabled: bool) -> Result<Box<PluginDocument>, CliError> {
+    pub(super) async fn enable(
+        &self,
+        id: &PluginId,
+        enabled: bool,
+        answers: &mpsc::Sender<Answer>,
+    ) -> Result<Box<PluginDocument>, CliError> {
         let wanted = id.clone();
         if !self.state.with(move |store| store.set_enabled(&wanted, enabled)).await? {
             return Err(state::no_such_plugin(id));
         }
-        if enabled { self.start(id).await } else { self.stop(id).await }
+        if enabled { self.start(id, answers).await } else { self.stop(id, answers).await }
     }
 
-    pub(super) async fn remove(&self, id: &PluginId, data: bool) -> Result<(), CliError> {
+    /// Uninstalls a plugin. With `data`, deletes what it, or an earlier one of this id, left behind. Returns what is left.
+    pub(super) async fn remove(
+        &self,
+        id: &PluginId,
+        data: bool,
+        answers: &mpsc::Sender<Answer>,
+    ) -> Result<Vec<Leftover>, CliError> {
         let _one_at_a_time = self.changes.lock().await;
         let wanted = id.clone();
         if self.state.with(move |store| store.plugin(&wanted)).await?.is_none() {
-            return Err(state::no_such_plugin(id));
+            return match data && self.delete_leftovers(id).await? {
+                true => Ok(Vec::new()),
+                false => Err(state::no_such_plugin(id)),
+            };
         }
-        if self.supervisor.plugin(id).await.is_some() {
-            self.supervisor.remove(id.clone()).await?;
+        if self.supervisor.plugin_note(id).await.is_some() {
+            self.telling(id, answers, self.supervisor.remove(id.clone())).await?;
         }
-        let (wanted, home, id) = (id.clone(), self.home.clone(), id.clone());
+        let (wanted, home, of) = (id.clone(), self.home.clone(), id.clone());
         self.state.with(move |store| store.remove(&wanted)).await?;
-        blocking(move || {
-            install::delete(&home, &id)?;
-            match data.then(|| std::fs::remove_dir_all(home.data(&id))) {
-                Some(Err(source)) if source.kind() != std::io::ErrorKind::NotFound => {
-                    Err(InstallError::Io { action: "remove", path: home.data(&id), source })
-                }
-                _ => Ok(()),
-            }
-        })
-        .await
+        self.removals.notify_waiters();
+        blocking(move || install::delete(&home, &of)).await?;
+        if data {
+            self.delete_leftovers(id).await?;
+        }
+        let mut left = self.leftovers().await?;
+        left.retain(|one| one.id == *id);
+        Ok(left)
     }
 
+    /// Sets limits; on failure the earlier ones are restored.
     pub(super) async fn limit(
         &self,
         id: &PluginId,
         limits: Vec<(String, Option<String>)>,
     ) -> Result<Box<PluginDocument>, CliError> {
         let _one_at_a_time = self.changes.lock().await;
-        self.state.recorded(id).await?;
+        let before = self.state.recorded(id).await?.overrides;
         for (key, value) in limits.iter().filter_map(|(key, value)| value.as_ref().map(|value| (key, value))) {
-            LimitSettings::from_text(key, value).map_err(|what| CliError::usage(what, "see docs/manifest.md"))?;
+            let set = LimitSettings::from_text(key, value);
+            fits_machine(&set.map_err(|what| CliError::usage(what, "see docs/manifest.md"))?)?;
         }
         if !limits.is_empty() {
+            let earlier = |key: &String| before.iter().find(|(of, _)| of == key).map(|(_, value)| value.clone());
+            let restored: Vec<_> = limits.iter().map(|(key, _)| (key.clone(), earlier(key))).collect();
             let wanted = id.clone();
             self.state.with(move |store| store.set_limits(&wanted, &limits)).await?;
             let limits = self.state.recorded(id).await?.spec.limits;
-            self.supervisor.set_limits(id.clone(), limits).await?;
+            if let Err(error) = self.supervisor.set_limits(id.clone(), limits).await {
+                let wanted = id.clone();
+                self.state.with(move |store| store.set_limits(&wanted, &restored)).await?;
+                return Err(of_limits(id, error));
+            }
         }
         self.plugin(id).await
     }
@@ -251,33 +339,38 @@ impl Daemon {
 }
 
 /// Fails if this version cannot run plugins of this mode.
-fn can_run(recorded: &Recorded) -> Result<(), CliError> {
-    let mode = match recorded.spec.manifest.plugin.mode {
+fn can_run(id: &PluginId, mode: Mode) -> Result<(), CliError> {
+    let mode = match mode {
         Mode::Native => return Ok(()),
         Mode::Stdio => "stdio",
         Mode::Service => "service",
     };
-    let message =
-        format!("{} has mode = {mode:?}; this version installs such a plugin but cannot run it", recorded.installed.id);
-    Err(CliError::failed(message, "update Polypeer, or install a version of the plugin with mode = \"native\""))
+    let message = format!("{id} has mode = {mode:?}, which this version cannot run");
+    Err(CliError::failed(
+        message,
+        "update Polypeer, or install a version of the plugin with mode = \"native\"; --no-start installs it for later",
+    ))
 }
 
-fn started(id: &PluginId, status: &PluginStatus) -> Result<(), CliError> {
-    match status.state {
-        State::Failed | State::Backoff => Err(not_started(id, status.exit_reason.as_deref().unwrap_or("it ended"))),
-        State::Stopped => match &status.exit_reason {
-            Some(reason) => Err(not_started(id, reason)),
-            None => Ok(()),
-        },
+/// Fails if a limit is more than this machine has.
+fn fits_machine(set: &LimitSettings) -> Result<(), CliError> {
+    match (set.memory, machine_memory()) {
+        (Some(asked), Some(there)) if asked.0 > there => Err(CliError::usage(
+            format!("memory: {} is more than the {} of this machine", shown_size(asked.0), shown_size(there)),
+            "choose less, or memory=default",
+        )),
         _ => Ok(()),
     }
 }
 
-fn not_started(id: &PluginId, reason: &str) -> CliError {
-    CliError::failed(
-        format!("{id} did not start: {reason}"),
-        format!("see its output with `polypeer plugin logs {id}`"),
-    )
+fn of_limits(id: &PluginId, error: LimitError) -> CliError {
+    let hint = format!("choose more than it uses, or stop it first: `polypeer plugin stop {id}`");
+    match error {
+        LimitError::BelowUse { .. } | LimitError::NotApplied { .. } => {
+            CliError::new(Exit::Refused, error.to_string(), hint)
+        }
+        LimitError::Failed(failure) => failure.into(),
+    }
 }
 
 async fn blocking<T: Send + 'static>(

@@ -6,7 +6,7 @@ use polypeer_ipc_protocol::admin::{AdminRequest, AdminResponse};
 use polypeer_ipc_protocol::ids::{NodeId, PluginId};
 use tokio::sync::mpsc;
 
-use super::{Daemon, checks, describe, logs};
+use super::{Daemon, checks, describe, logs, state};
 use crate::cli_error::{CliError, Exit};
 use crate::control::documents::{CauseDocument, DoctorDocument, PluginState, StatusDocument};
 use crate::control::server::Handler;
@@ -37,7 +37,7 @@ impl Handler for Daemon {
                 // The connection ends when the daemon does, which tells the caller.
                 return std::future::pending().await;
             }
-            request => self.answer(request).await.unwrap_or_else(Answer::Trouble),
+            request => self.answer(request, &answers).await.unwrap_or_else(Answer::Trouble),
         };
         let _ = answers.send(answer).await; // The caller may be gone.
     }
@@ -48,7 +48,7 @@ impl Handler for Daemon {
 }
 
 impl Daemon {
-    async fn answer(&self, request: Request) -> Result<Answer, CliError> {
+    async fn answer(&self, request: Request, answers: &mpsc::Sender<Answer>) -> Result<Answer, CliError> {
         Ok(match request {
             Request::Status => Answer::Status(Box::new(self.status().await)),
             Request::Id => Answer::Text(self.node.to_string()),
@@ -68,17 +68,15 @@ impl Daemon {
             Request::PluginList => Answer::Plugins(self.plugin_list().await?),
             Request::PluginInfo { id } => Answer::Plugin(self.plugin(&id).await?),
             Request::PluginInstall { folder, digest, way, start } => {
-                Answer::Plugin(self.install(&folder, &digest, way, start).await?)
+                Answer::Plugin(self.install(&folder, &digest, way, start, answers).await?)
             }
-            Request::PluginStart { id } => Answer::Plugin(self.start(&id).await?),
-            Request::PluginStop { id } => Answer::Plugin(self.stop(&id).await?),
-            Request::PluginRestart { id } => Answer::Plugin(self.restart(&id).await?),
-            Request::PluginEnable { id } => Answer::Plugin(self.enable(&id, true).await?),
-            Request::PluginDisable { id } => Answer::Plugin(self.enable(&id, false).await?),
-            Request::PluginRemove { id, data } => {
-                self.remove(&id, data).await?;
-                Answer::Done
-            }
+            Request::PluginStart { id } => Answer::Plugin(self.start(&id, answers).await?),
+            Request::PluginStop { id } => Answer::Plugin(self.stop(&id, answers).await?),
+            Request::PluginRestart { id } => Answer::Plugin(self.restart(&id, answers).await?),
+            Request::PluginEnable { id } => Answer::Plugin(self.enable(&id, true, answers).await?),
+            Request::PluginDisable { id } => Answer::Plugin(self.enable(&id, false, answers).await?),
+            Request::PluginRemove { id, data } => Answer::Leftovers(self.remove(&id, data, answers).await?),
+            Request::PluginLeftovers => Answer::Leftovers(self.leftovers().await?),
             Request::PluginLimit { id, limits } => Answer::Plugin(self.limit(&id, limits).await?),
             Request::PluginPeers { id, add, remove } => Answer::Plugin(self.peer_list(&id, add, remove).await?),
             Request::Doctor { peer } => Answer::Doctor(self.doctor(peer).await?),
@@ -129,8 +127,34 @@ impl Daemon {
         follow: bool,
         answers: mpsc::Sender<Answer>,
     ) -> Result<(), CliError> {
-        self.state.recorded(id).await?;
-        logs::send(self.home.log(id), lines as usize, follow, answers).await
+        let is_installed = self.state.with({
+            let id = id.clone();
+            move |store| store.plugin(&id).map(|plugin| plugin.is_some())
+        });
+        if !is_installed.await? && (follow || !self.home.log(id).exists()) {
+            return Err(state::no_such_plugin(id));
+        }
+        tokio::select! {
+            sent = logs::send(self.home.log(id), lines as usize, follow, answers.clone()) => sent,
+            () = self.removed(id) => {
+                let _ = answers.send(Answer::Progress(format!("{id} was removed: its log ends here"))).await;
+                let _ = answers.send(Answer::Done).await;
+                Ok(())
+            }
+        }
+    }
+
+    /// Waits until a plugin is removed.
+    async fn removed(&self, id: &PluginId) {
+        loop {
+            let mut removal = std::pin::pin!(self.removals.notified());
+            removal.as_mut().enable();
+            removal.await;
+            let wanted = id.clone();
+            if let Ok(None) = self.state.with(move |store| store.plugin(&wanted)).await {
+                return;
+            }
+        }
     }
 
     async fn doctor(&self, peer: Option<NodeId>) -> Result<DoctorDocument, CliError> {

@@ -26,6 +26,8 @@ pub(super) struct Recorded {
     pub(super) spec: PluginSpec,
     /// The operator's limits, as typed.
     pub(super) overrides: Vec<(String, String)>,
+    /// Keys that this version does not enforce: of the manifest, and of limits from whatever source.
+    pub(super) not_enforced: Vec<String>,
 }
 
 impl State {
@@ -89,15 +91,17 @@ impl State {
                 Err(what) => tracing::error!(plugin = %installed.id, "a stored limit is ignored: {what}"),
             }
         }
+        let limits = self.config.limits.clone().overlaid(&manifest.limits).overlaid(&set);
+        let not_enforced = manifest.not_enforced(&limits);
         let spec = PluginSpec {
             folder: self.home.plugin(&installed.id),
             data: self.home.data(&installed.id),
-            limits: Limits::resolve(&[&self.config.limits, &manifest.limits, &set]),
+            limits: Limits::resolve(&[&limits]),
             grants: manifest.permissions.grants(&peers),
             enabled: installed.enabled,
             manifest,
         };
-        Ok(Recorded { installed, spec, overrides })
+        Ok(Recorded { installed, spec, overrides, not_enforced })
     }
 }
 

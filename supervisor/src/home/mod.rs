@@ -141,9 +141,14 @@ impl Home {
         self.plugins().join(id.as_str())
     }
 
+    /// The folder of the plugins' data folders.
+    pub fn data_root(&self) -> PathBuf {
+        self.root.join("data")
+    }
+
     /// The data folder of one plugin, its `HOME`.
     pub fn data(&self, id: &PluginId) -> PathBuf {
-        self.root.join("data").join(id.as_str())
+        self.data_root().join(id.as_str())
     }
 
     /// The folder of the logs.

@@ -1,5 +1,5 @@
-//! Usage of a process and its descendants, read from `/proc`, where there are no control groups. A process that
-//! detached itself from the tree is still found, because the init is the subreaper of all of them.
+//! Usage of a process's descendants, read from `/proc`, where there are no control groups. A process that detached itself
+//! from the tree is still found, because the init is the subreaper of all of them.
 
 use std::collections::HashMap;
 use std::fs;
@@ -10,6 +10,10 @@ use super::Usage;
 /// built for, except for the page size on some 64-bit ARM systems, where memory then reads too low.
 const PAGE: u64 = 4096;
 const TICKS: u64 = 100;
+/// Most descendants that are followed: far above any limit on processes that a plugin may have.
+const MAX_DESCENDANTS: usize = 100_000;
+/// Most generations that are followed upwards: a tree of real processes has a few dozen.
+const MAX_GENERATIONS: usize = 10_000;
 
 /// One process of the process table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,18 +46,45 @@ fn parse(text: &str) -> Option<Process> {
     })
 }
 
+/// Reads one process; `None` once it is reaped.
+fn process(pid: i32) -> Option<Process> {
+    parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// The descendants of `root`, without `root`: only they are looked at, however many other processes the machine has.
+pub fn descendants(root: i32) -> Vec<Process> {
+    let mut found = Vec::new();
+    let mut ahead = vec![root];
+    while let Some(pid) = ahead.pop().filter(|_| found.len() < MAX_DESCENDANTS) {
+        let Some(children) = children(pid) else { return among(&all(), root) };
+        found.extend(children.iter().filter_map(|pid| process(*pid)));
+        ahead.extend(children);
+    }
+    found
+}
+
+/// The children of a process, from `/proc/PID/task/TID/children`: each thread lists those it started. `None` if this
+/// kernel has no such file (it is built without `CONFIG_PROC_CHILDREN`).
+fn children(pid: i32) -> Option<Vec<i32>> {
+    let mut found = Vec::new();
+    for thread in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+        match fs::read_to_string(thread.path().join("children")) {
+            Ok(text) => found.extend(text.split_ascii_whitespace().filter_map(|pid| pid.parse::<i32>().ok())),
+            Err(_) if thread.path().join("stat").exists() => return None,
+            Err(_ended) => {}
+        }
+    }
+    Some(found)
+}
+
 /// All processes visible to this one.
-pub fn processes() -> Vec<Process> {
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    entries
-        .flatten()
-        .filter(|entry| entry.file_name().to_string_lossy().bytes().all(|byte| byte.is_ascii_digit()))
-        .filter_map(|entry| parse(&fs::read_to_string(entry.path().join("stat")).ok()?))
-        .collect()
+fn all() -> Vec<Process> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| process(entry.file_name().to_str()?.parse().ok()?)).collect()
 }
 
 /// The descendants of `root` among `all`, without `root`.
-pub fn descendants(all: &[Process], root: i32) -> Vec<Process> {
+fn among(all: &[Process], root: i32) -> Vec<Process> {
     let mut children: HashMap<i32, Vec<&Process>> = HashMap::new();
     for process in all {
         children.entry(process.parent).or_default().push(process);
@@ -69,10 +100,16 @@ pub fn descendants(all: &[Process], root: i32) -> Vec<Process> {
     found
 }
 
+/// Whether `ancestor` started `pid`, over any number of generations. A process that cannot be read has none.
+pub fn is_descendant(pid: i32, ancestor: i32) -> bool {
+    let parents = std::iter::successors(process(pid), |process| self::process(process.parent));
+    parents.take(MAX_GENERATIONS).any(|process| process.parent == ancestor)
+}
+
 /// Usage of all descendants of `root`. Memory is the sum of resident sizes, so shared pages count more than once.
 pub fn usage(root: i32) -> Usage {
     let mut sum = Usage { memory_bytes: Some(0), cpu_us: Some(0), pids: Some(0) };
-    for process in descendants(&processes(), root).iter().filter(|process| !process.dead) {
+    for process in descendants(root).iter().filter(|process| !process.dead) {
         sum.memory_bytes = sum.memory_bytes.map(|bytes| bytes + process.resident_pages * PAGE);
         sum.cpu_us = sum.cpu_us.map(|us| us + process.cpu_ticks * 1_000_000 / TICKS);
         sum.pids = sum.pids.map(|pids| pids + process.threads);
@@ -102,15 +139,35 @@ mod tests {
     fn descendants_are_found_over_generations() {
         let process = |pid, parent| Process { pid, parent, dead: false, threads: 1, cpu_ticks: 0, resident_pages: 0 };
         let all = [process(2, 1), process(3, 2), process(4, 3), process(5, 1)];
-        let mut found: Vec<i32> = descendants(&all, 2).iter().map(|process| process.pid).collect();
+        let mut found: Vec<i32> = among(&all, 2).iter().map(|process| process.pid).collect();
         found.sort_unstable();
         assert_eq!(found, [3, 4]);
     }
 
     #[test]
+    fn descendants_alone_are_looked_at_and_the_whole_table_says_the_same() {
+        let own = i32::try_from(std::process::id()).expect("a pid fits");
+        let script = "sleep 60 & echo started; wait";
+        let shell = std::process::Command::new("sh").args(["-c", script]).stdout(std::process::Stdio::piped()).spawn();
+        let mut shell = shell.expect("a shell");
+        let mut line = [0; 8];
+        std::io::Read::read_exact(shell.stdout.as_mut().expect("a pipe"), &mut line).expect("it has started the other");
+        let root = i32::try_from(shell.id()).expect("a pid fits");
+        let found: Vec<i32> = descendants(root).iter().map(|process| process.pid).collect();
+        let whole: Vec<i32> = among(&all(), root).iter().map(|process| process.pid).collect();
+        assert_eq!((found.len(), &found), (1, &whole));
+        assert!(is_descendant(found[0], root) && is_descendant(found[0], own));
+        assert!(!is_descendant(own, root) && !is_descendant(root, root));
+        assert!(usage(own).memory_bytes.is_some_and(|bytes| bytes > 0));
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(found[0]), nix::sys::signal::Signal::SIGKILL);
+        shell.wait().expect("it ends");
+        assert_eq!(descendants(root), []);
+    }
+
+    #[test]
     fn own_process_is_in_the_table() {
         let own = i32::try_from(std::process::id()).expect("a pid fits");
-        assert!(processes().iter().any(|process| process.pid == own));
+        assert!(all().iter().any(|process| process.pid == own));
         assert!(resident_bytes(own).is_some_and(|bytes| bytes > 100_000));
     }
 }

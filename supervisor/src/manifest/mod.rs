@@ -143,6 +143,9 @@ pub enum RestartPolicy {
 pub struct Health {
     /// Readiness check. Default: `session` for `mode = "native"`, else `none`.
     pub ready: Option<Ready>,
+    /// How long it may take to be ready; then it is killed, which counts as a crash. Default 30 s.
+    #[serde(deserialize_with = "duration")]
+    pub ready_timeout: Duration,
     /// Liveness check. Default: none.
     pub live: Option<Live>,
     /// Interval of the liveness check. Default 10 s.
@@ -155,8 +158,8 @@ pub struct Health {
 
 impl Default for Health {
     fn default() -> Self {
-        let ten_seconds = Duration::from_secs(10);
-        Self { ready: None, live: None, live_every: ten_seconds, stop_timeout: ten_seconds }
+        let (ten_seconds, ready_timeout) = (Duration::from_secs(10), Duration::from_secs(30));
+        Self { ready: None, ready_timeout, live: None, live_every: ten_seconds, stop_timeout: ten_seconds }
     }
 }
 
@@ -261,8 +264,9 @@ impl Manifest {
         self.health.ready.unwrap_or(default)
     }
 
-    /// The keys that are set and that this version does not enforce, as `section.key`.
-    pub fn not_enforced(&self) -> Vec<String> {
+    /// The keys that are set and that this version does not enforce, as `section.key`; `limits` are the author's with
+    /// the operator's over them.
+    pub fn not_enforced(&self, limits: &LimitSettings) -> Vec<String> {
         let mut found = Vec::new();
         let mut say = |set: bool, key: &str| {
             if set {
@@ -276,9 +280,9 @@ impl Manifest {
         say(!self.tunnel.is_empty(), "tunnel");
         say(self.socks5.is_some(), "socks5");
         say(self.ui.is_some(), "ui");
-        say(self.health.live.is_some(), "health.live");
+        say(self.health.live.as_ref().is_some_and(|live| *live != Live::Session), "health.live");
         found.extend(self.permissions.not_enforced().iter().map(|key| format!("permissions.{key}")));
-        found.extend(self.limits.not_enforced().iter().map(|key| format!("limits.{key}")));
+        found.extend(limits.not_enforced().iter().map(|key| format!("limits.{key}")));
         found
     }
 

@@ -84,7 +84,7 @@ fn every_key_of_the_schema_is_accepted_and_typed() {
     assert_eq!(manifest.health.stop_timeout, Duration::from_secs(60));
     assert_eq!(manifest.ready(), Ready::Tcp(8333));
     assert_eq!(manifest.permissions.peers, Peers::Any);
-    let skipped = manifest.not_enforced();
+    let skipped = manifest.not_enforced(&manifest.limits);
     for key in ["permissions.mailbox", "limits.upload", "tunnel", "ui", "plugin.mode = \"service\"", "limits.quota"] {
         assert!(skipped.iter().any(|one| one == key), "{key} in {skipped:?}");
     }
@@ -101,7 +101,7 @@ fn the_example_of_the_design_is_accepted_as_it_stands() {
     let design = include_str!("../../../docs/design.md");
     let example = design.split_once("```toml\n").and_then(|(_, rest)| rest.split_once("```")).expect("an example").0;
     let manifest = parse(example).expect("every choice at once");
-    let skipped = manifest.not_enforced();
+    let skipped = manifest.not_enforced(&manifest.limits);
     for key in ["plugin.idle_stop", "tunnel", "socks5"] {
         assert!(skipped.iter().any(|one| one == key), "{key} in {skipped:?}");
     }
@@ -115,7 +115,7 @@ fn minimal_manifest_denies_everything_and_has_the_defaults() {
     assert_eq!(manifest.permissions.in_words(), ["no permissions"]);
     assert_eq!((manifest.plugin.mode, manifest.plugin.start), (Mode::Native, Start::Always));
     assert_eq!(manifest.ready(), Ready::Session);
-    assert!(manifest.not_enforced().is_empty());
+    assert!(manifest.not_enforced(&manifest.limits).is_empty());
     assert_eq!(Limits::resolve(&[&manifest.limits]), Limits::default());
 }
 

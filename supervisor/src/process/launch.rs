@@ -15,6 +15,8 @@ use crate::manifest::Limits;
 pub(crate) struct Launch {
     /// The name of its control group; used once.
     pub(crate) name: String,
+    /// What `ps` calls its init.
+    pub(crate) title: String,
     /// The `polypeer` binary, whose init it gets.
     pub(crate) polypeer: PathBuf,
     /// A path in the command line of its init. The reaper recognises it by this where there are no control groups.

@@ -23,6 +23,7 @@ const TAIL: usize = 8;
 
 enum Work {
     Line { name: Arc<str>, line: String },
+    Delete { name: Arc<str>, done: SyncSender<()> },
     Flush(SyncSender<()>),
 }
 
@@ -60,6 +61,14 @@ impl Logs {
     /// A sink for `NAME.log`.
     pub(crate) fn sink(&self, name: &str) -> Sink {
         Sink { name: name.into(), logs: self.clone(), lost: Arc::default(), tail: Arc::default() }
+    }
+
+    /// Closes and deletes `NAME.log` and its rotated files. Blocks.
+    pub(crate) fn delete(&self, name: &str) {
+        let (done, wait) = sync_channel(1);
+        if self.work.send(Work::Delete { name: name.into(), done }).is_ok() {
+            let _ = wait.recv();
+        }
     }
 
     /// Waits until all earlier lines are written. Blocks.
@@ -106,11 +115,27 @@ fn write_all(folder: &Path, file_size: u64, old_files: usize, waiting: &Receiver
                     files.entry(Arc::clone(&name)).or_insert_with(|| Rotating::new(path(), file_size, old_files));
                 file.write(&line);
             }
+            Work::Delete { name, done } => {
+                files.remove(&name);
+                for path in files_of(folder, &name) {
+                    if let Err(error) = fs::remove_file(&path) {
+                        tracing::warn!(path = %path.display(), "failed to delete a log: {error}");
+                    }
+                }
+                let _ = done.send(());
+            }
             Work::Flush(done) => {
                 let _ = done.send(());
             }
         }
     }
+}
+
+/// The existing files of a log: `NAME.log`, then the rotated ones.
+pub(crate) fn files_of(folder: &Path, name: &str) -> Vec<PathBuf> {
+    let first = folder.join(format!("{name}.log"));
+    let rotated = (1..=OLD_FILES).map(|number| PathBuf::from(format!("{}.{number}", first.display())));
+    std::iter::once(first.clone()).chain(rotated).filter(|path| path.exists()).collect()
 }
 
 /// A file that is rotated at a size.
@@ -222,6 +247,11 @@ mod tests {
         let newest = fs::read_to_string(folder.path().join("chat.log")).expect("readable");
         assert!(newest.ends_with("out | line 039 with some text\n"), "{newest}");
         assert_eq!(sink.tail().last().map(String::as_str), Some("line 039 with some text"));
+        logs.delete("chat");
+        assert!(files_of(folder.path(), "chat").is_empty());
+        sink.line("out", "again");
+        logs.flush();
+        assert_eq!(files_of(folder.path(), "chat"), [folder.path().join("chat.log")], "it begins anew");
     }
 
     #[test]

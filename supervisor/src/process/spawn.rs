@@ -48,6 +48,7 @@ pub(crate) fn spawn(launch: Launch, tree: &Tree) -> Result<Spawned, SpawnError> 
     //    its own, so Ctrl-C in the terminal does not reach it.
     let (ours, theirs) = channel::pair().map_err(SpawnError::Socket)?;
     let mut first_stage = Command::new(&launch.polypeer)
+        .arg0(&launch.title)
         .arg(SUBCOMMAND)
         .arg(&launch.mark)
         .env_clear()

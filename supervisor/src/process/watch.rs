@@ -2,7 +2,7 @@
 //! left.
 
 use std::io;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -10,7 +10,7 @@ use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, interval, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::capture::capture;
 use super::channel::Channel;
@@ -25,8 +25,10 @@ use crate::manifest::Limits;
 
 /// Most queued orders: one to terminate, one to kill, and changed limits.
 const ORDERS: usize = 16;
-/// Interval of sampling memory where the kernel does not account it.
-const SAMPLE: Duration = Duration::from_millis(250);
+/// Interval of sampling memory, where the kernel does not account it, for a child that uses half of its limit or more …
+const SAMPLE_NEAR: Duration = Duration::from_millis(250);
+/// … and for one that uses less, which is most of them most of the time.
+const SAMPLE_FAR: Duration = Duration::from_secs(1);
 /// Time limit for an init to end once everything in its group was killed.
 const END_TIME: Duration = Duration::from_secs(3);
 /// Most measures of one init: a plugin that took over its init must not exhaust the supervisor's memory.
@@ -40,8 +42,8 @@ enum Command {
     Limit(u64),
 }
 
-/// A child that runs or is being started.
-#[derive(Debug)]
+/// A child that runs or is being started. Cheap to clone.
+#[derive(Debug, Clone)]
 pub(crate) struct Watched {
     commands: mpsc::Sender<Command>,
     facts: Arc<OnceLock<Facts>>,
@@ -51,6 +53,18 @@ pub(crate) struct Watched {
 struct Facts {
     leaf: Arc<Leaf>,
     init: OnceLock<i32>,
+    /// The latest sample, where its group does not account memory.
+    sample: Mutex<Option<(std::time::Instant, Usage)>>,
+}
+
+impl Facts {
+    /// What it uses, and when that was measured.
+    fn usage(&self) -> Option<(std::time::Instant, Usage)> {
+        match self.leaf.has_memory() {
+            true => Some((std::time::Instant::now(), self.leaf.usage())),
+            false => *self.sample.lock().unwrap_or_else(PoisonError::into_inner),
+        }
+    }
 }
 
 impl Watched {
@@ -70,14 +84,10 @@ impl Watched {
         self.facts.get().map(|facts| facts.leaf.apply(limits)).unwrap_or_default()
     }
 
-    /// Reads its usage, on a thread that may block.
-    pub(crate) fn usage(&self) -> impl FnOnce() -> Usage + Send + 'static {
+    /// Reads its usage, on a thread that may block. `None` while it is not known.
+    pub(crate) fn usage(&self) -> impl FnOnce() -> Option<(std::time::Instant, Usage)> + Send + 'static {
         let facts = Arc::clone(&self.facts);
-        move || match facts.get() {
-            Some(facts) if facts.leaf.has_memory() => facts.leaf.usage(),
-            Some(facts) => facts.init.get().map(|init| sampled::usage(*init)).unwrap_or_default(),
-            None => Usage::default(),
-        }
+        move || facts.get()?.usage()
     }
 }
 
@@ -124,7 +134,7 @@ struct Task<'a> {
 impl Task<'_> {
     async fn run(mut self, mut spawned: Spawned, sink: Sink) -> Ended {
         let leaf = Arc::clone(&spawned.leaf);
-        let facts = Facts { leaf: Arc::clone(&leaf), init: OnceLock::new() };
+        let facts = Facts { leaf: Arc::clone(&leaf), init: OnceLock::new(), sample: Mutex::default() };
         let _ = self.facts.set(facts);
         let mut logs = Vec::new();
         if let Some(pipe) = spawned.first_stage.stdout.take() {
@@ -172,7 +182,7 @@ impl Task<'_> {
     async fn serve(&mut self, channel: Channel, mut measures: Vec<Measure>, leaf: &Arc<Leaf>) -> Outcome {
         let mut outcome = None;
         let mut killed_at: Option<Instant> = None;
-        let mut samples = interval(SAMPLE);
+        let mut look_at = Instant::now() + SAMPLE_NEAR;
         let sampling = self.samples(&mut measures);
         loop {
             tokio::select! {
@@ -208,16 +218,21 @@ impl Task<'_> {
                         outcome = outcome.or(Some(Outcome::Signalled(Signal::SIGKILL as i32)));
                         self.kill(&channel, leaf).await;
                     }
-                    Some(Command::Kill) | None => tokio::time::sleep(SAMPLE).await,
+                    Some(Command::Kill) | None => tokio::time::sleep(SAMPLE_NEAR).await,
                 },
-                _ = samples.tick(), if sampling || killed_at.is_some() => {
+                () = sleep_until(look_at), if sampling || killed_at.is_some() => {
+                    look_at = Instant::now() + SAMPLE_NEAR;
                     if killed_at.is_some_and(|at| at.elapsed() > END_TIME) {
                         break;
                     }
-                    if sampling && killed_at.is_none() && let Some(used) = self.over_limit().await {
-                        killed_at = Some(Instant::now());
-                        outcome = Some(Outcome::OverSampledLimit { used });
-                        self.kill(&channel, leaf).await;
+                    if sampling && killed_at.is_none() {
+                        let (used, limit) = (self.sample().await, self.memory_limit.unwrap_or(u64::MAX));
+                        look_at = Instant::now() + until_next_sample(used, limit);
+                        if used > limit {
+                            killed_at = Some(Instant::now());
+                            outcome = Some(Outcome::OverSampledLimit { used });
+                            self.kill(&channel, leaf).await;
+                        }
                     }
                 }
             }
@@ -233,7 +248,7 @@ impl Task<'_> {
     fn samples(&self, measures: &mut [Measure]) -> bool {
         let memory = measures.iter_mut().find(|measure| measure.measure == "memory" && !measure.applied);
         if let Some(why) = memory.and_then(|measure| measure.why_not.as_mut()) {
-            why.push_str(&format!("; sampled over the process tree every {} ms instead", SAMPLE.as_millis()));
+            why.push_str("; sampled over the process tree instead, from once to four times a second");
             return true;
         }
         false
@@ -250,12 +265,17 @@ impl Task<'_> {
         let _ = spawn_blocking(move || leaf.destroy()).await;
     }
 
-    async fn over_limit(&self) -> Option<u64> {
-        let limit = self.memory_limit?;
-        let init = self.init()?;
-        let usage = spawn_blocking(move || sampled::usage(init)).await.ok()?;
-        usage.memory_bytes.filter(|used| *used > limit)
+    /// Samples what it uses; returns its memory, bytes.
+    async fn sample(&self) -> u64 {
+        let (Some(facts), Some(init)) = (self.facts.get(), self.init()) else { return 0 };
+        let Ok(usage) = spawn_blocking(move || sampled::usage(init)).await else { return 0 };
+        *facts.sample.lock().unwrap_or_else(PoisonError::into_inner) = Some((std::time::Instant::now(), usage));
+        usage.memory_bytes.unwrap_or_default()
     }
+}
+
+fn until_next_sample(used: u64, limit: u64) -> Duration {
+    if used >= limit / 2 { SAMPLE_NEAR } else { SAMPLE_FAR }
 }
 
 /// Adds a measure. One that is applied replaces an earlier one of the same name that is not.

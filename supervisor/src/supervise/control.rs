@@ -8,7 +8,7 @@ use polypeer_ipc_protocol::gateway::Grants;
 use polypeer_ipc_protocol::ids::PluginId;
 use tokio::sync::oneshot;
 
-use super::{NetcoreStatus, OperatorSession, PluginSpec, PluginStatus};
+use super::{LimitError, NetcoreStatus, OperatorSession, PluginSpec, PluginStatus};
 use crate::manifest::Limits;
 
 pub(super) type Reply<T> = oneshot::Sender<T>;
@@ -22,7 +22,8 @@ pub(super) enum Command {
     Start(PluginId, Done),
     Stop(PluginId, Done),
     Restart(PluginId, Done),
-    SetLimits(PluginId, Box<Limits>, Done),
+    SetLimits(PluginId, Box<Limits>, Reply<Result<(), LimitError>>),
+    DeleteLog(PluginId, Reply<()>),
     /// Replies with the receiver of netcore's response, if netcore is running.
     SetGrants(PluginId, Box<Grants>, Reply<Result<Option<oneshot::Receiver<AdminResponse>>, Failure>>),
     Plugins(Reply<Vec<PluginStatus>>),

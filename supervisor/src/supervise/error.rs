@@ -1,7 +1,10 @@
-//! Errors of starting the supervisor.
+//! Errors of starting the supervisor, and of changing limits.
 
 use std::io;
 use std::path::PathBuf;
+
+use polypeer_ipc_protocol::error::Failure;
+use polypeer_ipc_protocol::ids::PluginId;
 
 /// Errors of [`super::Supervisor::start`].
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +27,26 @@ pub enum StartError {
         /// Its latest output.
         lines: Vec<String>,
     },
+}
+
+/// Errors of [`super::Supervisor::set_limits`]. The limits stay as they were.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LimitError {
+    /// The plugin uses more at present.
+    #[error("{plugin} uses {used} now, more than {asked}: its limit stays at {kept}")]
+    BelowUse {
+        plugin: PluginId,
+        used: String,
+        asked: String,
+        /// The limit in force.
+        kept: String,
+    },
+    /// The kernel did not take a limit.
+    #[error("the limits of {plugin} stay as they were: {problem}")]
+    NotApplied { plugin: PluginId, problem: String },
+    /// There is no such plugin, or the daemon is stopping.
+    #[error(transparent)]
+    Failed(#[from] Failure),
 }
 
 impl StartError {

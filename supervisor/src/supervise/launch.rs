@@ -46,6 +46,7 @@ pub(super) fn of_plugin(spec: &PluginSpec, gateway: &Gateway, home: &Home, progr
     let keep = |path: &PathBuf, writable| Kept { path: path.clone(), writable };
     Ok(Launch {
         name: format!("{}-{}", spec.id(), gateway.number),
+        title: format!("polypeer: init of {}", spec.id()),
         polypeer: programs.polypeer.clone(),
         mark: gateway.folder.clone(),
         isolation: Isolation {
@@ -79,6 +80,7 @@ pub(super) fn of_netcore(number: u64, admin: AdminEnd, home: &Home, programs: &P
     let environment = inherited(&["LANG", "TZ", "RUST_LOG", "RUST_BACKTRACE"]);
     Launch {
         name: format!("netcore_-{number}"),
+        title: "polypeer: init of the network core".to_owned(),
         polypeer: programs.polypeer.clone(),
         mark: folder_of_all(&home.sockets()).join("netcore"),
         isolation: Isolation { user: false, process: false, network: false },

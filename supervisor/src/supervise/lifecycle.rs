@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::restarts::{Restarts, Verdict};
+use super::restarts::{End, Restarts, Verdict};
 use crate::manifest::{Ready, RestartPolicy};
 
 /// State of a child.
@@ -54,6 +54,8 @@ pub struct Habits {
     pub stop_timeout: Duration,
     /// Readiness check.
     pub ready: Ready,
+    /// How long it may take to be ready; then it is killed, which counts as a crash.
+    pub ready_timeout: Duration,
 }
 
 /// Requests and events.
@@ -73,6 +75,8 @@ pub enum Input {
     Notified,
     /// Its readiness port accepts connections.
     Port,
+    /// It failed its liveness check for this long.
+    Unresponsive(Duration),
     /// It and everything that it started have ended.
     Ended {
         /// Description for people.
@@ -95,6 +99,17 @@ pub enum Action {
     Kill,
 }
 
+/// Why a child was killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Killed {
+    /// It did not end after SIGTERM.
+    Stubborn,
+    /// It was not ready in time.
+    NeverReady,
+    /// It failed its liveness check for this long.
+    Unresponsive(Duration),
+}
+
 /// The state machine.
 #[derive(Debug, Clone)]
 pub struct Lifecycle {
@@ -104,7 +119,8 @@ pub struct Lifecycle {
     since: Option<Instant>,
     deadline: Option<Instant>,
     again: bool,
-    killed: bool,
+    killed: Option<Killed>,
+    was_ready: bool,
     count: u32,
     reason: Option<String>,
 }
@@ -119,7 +135,8 @@ impl Lifecycle {
             since: None,
             deadline: None,
             again: false,
-            killed: false,
+            killed: None,
+            was_ready: false,
             count: 0,
             reason: None,
         }
@@ -137,6 +154,52 @@ impl Lifecycle {
     /// How its last run ended, for people.
     pub fn reason(&self) -> Option<&str> {
         self.reason.as_deref()
+    }
+
+    /// What it is in the middle of, and for how long still; for people.
+    pub fn waiting(&self, now: Instant) -> Option<String> {
+        let left = || self.deadline.map(|deadline| deadline.saturating_duration_since(now).as_secs_f64().ceil());
+        match (self.state, left()) {
+            (State::Starting, _) if self.killed.is_some() => Some("killed, as it was not ready in time".to_owned()),
+            (State::Starting, Some(left)) => {
+                let what = match self.habits.ready {
+                    Ready::Session => "it has not connected yet".to_owned(),
+                    Ready::Notify => "it has not reported that it is ready yet".to_owned(),
+                    Ready::Tcp(port) => format!("its port {port} accepts no connections yet"),
+                    Ready::None => "its process does not run yet".to_owned(),
+                };
+                Some(format!("{what}; counts as a crash in {left} s"))
+            }
+            (State::Stopping, Some(left)) => Some(format!("it was told to end; killed in {left} s")),
+            (State::Stopping, None) if self.killed.is_some() => {
+                Some(format!("it did not stop within {} s and was killed", self.habits.stop_timeout.as_secs()))
+            }
+            (State::Backoff, Some(left)) => Some(format!("next start in {left} s")),
+            _ => None,
+        }
+    }
+
+    /// How a run ended: `how`, or why it was killed.
+    pub fn described(&self, how: &str) -> String {
+        let seconds = |time: Duration| time.as_secs();
+        match self.killed {
+            None => how.to_owned(),
+            Some(Killed::Stubborn) => {
+                format!("did not stop within {} s of SIGTERM: killed", seconds(self.habits.stop_timeout))
+            }
+            Some(Killed::Unresponsive(time)) => {
+                format!("did not answer for {} s: killed; is its event loop blocked?", seconds(time))
+            }
+            Some(Killed::NeverReady) => {
+                let time = seconds(self.habits.ready_timeout);
+                match self.habits.ready {
+                    Ready::Session => format!("not connected for {time} s: does it call connect()?"),
+                    Ready::Notify => format!("not reported ready for {time} s: does it call ready()?"),
+                    Ready::Tcp(port) => format!("port {port} accepted no connection for {time} s: does it listen?"),
+                    Ready::None => format!("its process did not run within {time} s"),
+                }
+            }
+        }
     }
 
     /// The time at which [`Input::Tick`] is due.
@@ -174,6 +237,13 @@ impl Lifecycle {
                 ready @ Ready::Tcp(_) => self.sign(ready),
                 _ => None,
             },
+            Input::Unresponsive(time) => match self.state {
+                State::Ready if self.killed.is_none() => {
+                    self.killed = Some(Killed::Unresponsive(time));
+                    Some(Action::Kill)
+                }
+                _ => None,
+            },
             Input::Ended { how, success } => self.ended(now, random, how, success),
             Input::Tick => self.tick(now),
         }
@@ -196,8 +266,9 @@ impl Lifecycle {
     fn spawn(&mut self, now: Instant) -> Option<Action> {
         self.state = State::Starting;
         self.since = Some(now);
-        self.deadline = None;
-        self.killed = false;
+        self.deadline = Some(now + self.habits.ready_timeout);
+        self.killed = None;
+        self.was_ready = false;
         Some(Action::Spawn)
     }
 
@@ -205,12 +276,12 @@ impl Lifecycle {
         self.again = false;
         match self.state {
             State::Starting | State::Ready => self.terminate(now),
-            State::Backoff => {
+            State::Backoff | State::Failed => {
                 self.state = State::Stopped;
                 self.deadline = None;
                 None
             }
-            State::Stopping | State::Stopped | State::Failed | State::Idle => None,
+            State::Stopping | State::Stopped | State::Idle => None,
         }
     }
 
@@ -219,13 +290,16 @@ impl Lifecycle {
             return None;
         }
         self.state = State::Stopping;
+        self.killed = None;
         self.deadline = Some(now + self.habits.stop_timeout);
         Some(Action::Terminate)
     }
 
     fn sign(&mut self, sign: Ready) -> Option<Action> {
-        if self.state == State::Starting && self.habits.ready == sign {
+        if self.state == State::Starting && self.habits.ready == sign && self.killed.is_none() {
             self.state = State::Ready;
+            self.was_ready = true;
+            self.deadline = None;
         }
         None
     }
@@ -239,7 +313,11 @@ impl Lifecycle {
                 self.spawn(now)
             }
             State::Stopping => {
-                self.killed = true;
+                self.killed = Some(Killed::Stubborn);
+                Some(Action::Kill)
+            }
+            State::Starting => {
+                self.killed = Some(Killed::NeverReady);
                 Some(Action::Kill)
             }
             _ => None,
@@ -248,17 +326,18 @@ impl Lifecycle {
 
     fn ended(&mut self, now: Instant, random: f64, how: String, success: bool) -> Option<Action> {
         self.deadline = None;
+        let how = self.described(&how);
         if self.state == State::Stopping {
-            let seconds = self.habits.stop_timeout.as_secs();
             self.reason = Some(match self.killed {
-                true => format!("stopped by the operator; killed, as it did not end within {seconds} s"),
-                false => "stopped by the operator".to_owned(),
+                Some(_) => format!("stopped by the operator; {how}"),
+                None => "stopped by the operator".to_owned(),
             });
             self.state = State::Stopped;
             return if std::mem::take(&mut self.again) { self.start(now) } else { None };
         }
         let uptime = self.since.map(|since| now.saturating_duration_since(since)).unwrap_or_default();
-        match self.restarts.ended(now, uptime, success, random) {
+        let end = End { uptime, success, was_ready: self.was_ready };
+        match self.restarts.ended(now, end, random) {
             Verdict::Rest => {
                 self.state = if success { State::Stopped } else { State::Failed };
                 self.reason = Some(how);

@@ -1,5 +1,7 @@
 use super::*;
 
+const READY_TIME: Duration = Duration::from_secs(30);
+
 /// One child and a clock that only moves when told.
 struct World {
     life: Lifecycle,
@@ -8,7 +10,8 @@ struct World {
 
 impl World {
     fn new(ready: Ready, policy: RestartPolicy) -> Self {
-        let habits = Habits { policy, gives_up: true, stop_timeout: Duration::from_secs(10), ready };
+        let habits =
+            Habits { policy, gives_up: true, stop_timeout: Duration::from_secs(10), ready, ready_timeout: READY_TIME };
         Self { life: Lifecycle::new(habits), now: Instant::now() }
     }
 
@@ -58,7 +61,53 @@ fn stop_terminates_then_kills_and_says_so() {
     assert_eq!(world.wait(), Some(Action::Kill));
     world.crash();
     assert_eq!(world.life.state(), State::Stopped);
-    assert_eq!(world.life.reason(), Some("stopped by the operator; killed, as it did not end within 10 s"));
+    assert_eq!(world.life.reason(), Some("stopped by the operator; did not stop within 10 s of SIGTERM: killed"));
+}
+
+#[test]
+fn child_that_is_never_ready_is_killed_and_counts_as_crashed_with_what_it_lacked() {
+    let mut world = World::new(Ready::Session, RestartPolicy::OnFailure);
+    world.input(Input::Start);
+    for failed in 1..=5 {
+        world.input(Input::Running);
+        assert_eq!(
+            world.life.waiting(world.now).as_deref(),
+            Some("it has not connected yet; counts as a crash in 30 s")
+        );
+        assert_eq!(world.wait(), Some(Action::Kill));
+        world.input(Input::Session);
+        assert_eq!(world.life.state(), State::Starting, "too late");
+        world.crash();
+        if failed < 5 {
+            assert_eq!(world.life.state(), State::Backoff);
+            assert_eq!(world.life.reason(), Some("not connected for 30 s: does it call connect()?"));
+            assert_eq!(world.wait(), Some(Action::Spawn));
+        }
+    }
+    assert_eq!(world.life.state(), State::Failed);
+    let reason = "gave up: 5 starts in a row failed, last: not connected for 30 s: does it call connect()?";
+    assert_eq!(world.life.reason(), Some(reason));
+    assert_eq!(world.input(Input::Stop), None);
+    assert_eq!(
+        (world.life.state(), world.life.reason()),
+        (State::Stopped, Some(reason)),
+        "stopped, and still known why"
+    );
+}
+
+#[test]
+fn child_that_does_not_answer_is_killed_and_started_again_by_its_policy() {
+    let mut world = World::new(Ready::Session, RestartPolicy::OnFailure);
+    let unresponsive = Input::Unresponsive(Duration::from_secs(30));
+    world.input(Input::Start);
+    assert_eq!(world.input(unresponsive.clone()), None, "it is not expected to answer yet");
+    world.input(Input::Session);
+    assert_eq!(world.life.deadline(), None);
+    world.now += Duration::from_secs(60);
+    assert_eq!(world.input(unresponsive.clone()), Some(Action::Kill));
+    assert_eq!(world.input(unresponsive), None, "only once");
+    assert_eq!(world.crash(), Some(Action::Spawn));
+    assert_eq!(world.life.reason(), Some("did not answer for 30 s: killed; is its event loop blocked?"));
 }
 
 #[test]
@@ -84,6 +133,7 @@ fn crash_loop_backs_off_and_is_given_up_with_the_last_reason() {
 fn crash_after_a_long_life_restarts_at_once() {
     let mut world = World::new(Ready::None, RestartPolicy::OnFailure);
     world.input(Input::Start);
+    world.input(Input::Running);
     world.now += Duration::from_secs(10);
     assert_eq!(world.crash(), Some(Action::Spawn));
     assert_eq!((world.life.state(), world.life.restarts()), (State::Starting, 1));

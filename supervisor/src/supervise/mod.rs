@@ -7,8 +7,8 @@
 //!                 └────── admin ──► AdminHandle ══admin session══ netcore
 //! ```
 //!
-//! [`lifecycle`] and [`restarts`] decide when a child starts, stops and restarts; both are pure. The folder `task` is
-//! the task, `gateway` a plugin's listening socket, `environment` a child's environment variables, `host` what differs
+//! [`lifecycle`] and [`restarts`] decide when a child starts, stops and restarts, [`pulse`] when it counts as
+//! unresponsive; all are pure. The folder `task` is the task, `gateway` a plugin's listening socket, `environment` a child's environment variables, `host` what differs
 //! per system: control groups, reaper, subreaper.
 
 mod control;
@@ -21,6 +21,7 @@ pub mod lifecycle;
 mod order;
 mod plugin;
 pub mod programs;
+pub mod pulse;
 pub mod restarts;
 mod status;
 mod task;
@@ -37,11 +38,12 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 pub use crate::netcore::NetcoreStatus;
-pub use error::StartError;
+pub use error::{LimitError, StartError};
 pub use host::internal_command;
 pub use lifecycle::State;
 pub use programs::Programs;
 pub use status::{PluginStatus, UsageStatus};
+pub(crate) use usage::disk_bytes;
 
 use crate::config::DaemonConfig;
 use crate::home::Home;
@@ -55,6 +57,8 @@ const COMMANDS: usize = 64;
 const EVENTS: usize = 256;
 /// How long a request waits for a netcore that is being restarted.
 const NETCORE_WAIT: Duration = Duration::from_secs(5);
+/// How long the status of plugins waits for netcore's counters; then it goes without.
+const TRAFFIC_TIME: Duration = Duration::from_secs(2);
 /// Time limit for the first start of netcore.
 const FIRST_START: Duration = Duration::from_secs(60);
 
@@ -194,6 +198,11 @@ impl Supervisor {
         self.command(|reply| Command::Remove(id, reply)).await?
     }
 
+    /// Closes and deletes the log of a plugin that was removed.
+    pub async fn delete_log(&self, id: PluginId) {
+        let _ = self.command(|reply| Command::DeleteLog(id, reply)).await;
+    }
+
     /// Starts a plugin and those it requires; returns once its process runs. Does nothing if it runs already.
     ///
     /// # Errors
@@ -221,8 +230,9 @@ impl Supervisor {
     /// Changes a plugin's limits, also while it runs. `open_files` changes with its next start.
     ///
     /// # Errors
-    /// When the id is unknown, or a limit cannot be applied while it runs; the others then apply.
-    pub async fn set_limits(&self, id: PluginId, limits: Limits) -> Result<(), Failure> {
+    /// When the id is unknown, when the plugin uses more at present, or a limit that was applied cannot be changed. None
+    /// is changed then.
+    pub async fn set_limits(&self, id: PluginId, limits: Limits) -> Result<(), LimitError> {
         self.command(|reply| Command::SetLimits(id, Box::new(limits), reply)).await?
     }
 
@@ -258,6 +268,12 @@ impl Supervisor {
         plugins.pop()
     }
 
+    /// What a plugin is in the middle of, or what is amiss with it; without a request to netcore.
+    pub async fn plugin_note(&self, id: &PluginId) -> Option<(State, Option<String>)> {
+        let plugins = self.command(Command::Plugins).await.ok()?;
+        plugins.into_iter().find(|plugin| plugin.id == *id).map(|plugin| (plugin.state, plugin.note))
+    }
+
     /// The states of all plugins, in the order of their ids, without a request to netcore.
     pub async fn plugin_states(&self) -> Vec<(PluginId, State)> {
         let plugins = self.command(Command::Plugins).await.unwrap_or_default();
@@ -266,7 +282,8 @@ impl Supervisor {
 
     async fn add_traffic(&self, plugins: &mut [PluginStatus]) {
         let Some(link) = self.link.borrow().clone() else { return };
-        let Ok(AdminResponse::Traffic(traffic)) = link.ask(AdminRequest::Traffic).await else { return };
+        let asked = tokio::time::timeout(TRAFFIC_TIME, link.ask(AdminRequest::Traffic)).await;
+        let Ok(Ok(AdminResponse::Traffic(traffic))) = asked else { return };
         for plugin in plugins {
             let mine = traffic.iter().find(|traffic| traffic.plugin == plugin.id);
             plugin.usage.sent_bytes = Some(mine.map_or(0, |traffic| traffic.sent_bytes));
@@ -316,6 +333,11 @@ impl Supervisor {
     pub async fn shutdown(&self, grace: Duration) {
         let _ = self.command(|reply| Command::Shutdown(grace, reply)).await;
     }
+}
+
+/// The memory of this machine, bytes, where it is known.
+pub fn machine_memory() -> Option<u64> {
+    host::machine_memory()
 }
 
 /// The name of a home in control groups: 16 hex digits.

@@ -9,11 +9,14 @@ use super::control::Done;
 use super::gateway::Gateway;
 use super::host::NOT_TAKEN;
 use super::lifecycle::{Habits, Lifecycle, State};
+use super::pulse::{MISSES, Pulse};
 use super::usage::Meter;
-use super::{PluginSpec, PluginStatus};
+use super::{LimitError, PluginSpec, PluginStatus};
 use crate::limits::Measure;
-use crate::manifest::{Network, Permissions};
+use crate::manifest::values::shown_size;
+use crate::manifest::{Limits, Network, Permissions};
 use crate::process::Watched;
+use crate::process::log::Sink;
 
 /// Most commands that wait for one plugin to start or stop.
 const MAX_WAITING: usize = 32;
@@ -24,6 +27,8 @@ pub(super) struct Running {
     pub(super) gateway: Gateway,
     pub(super) watched: Watched,
     pub(super) pid: Option<i32>,
+    /// The questions for `health.live = "session"`.
+    pub(super) pulse: Option<Pulse>,
 }
 
 /// What a command waits for.
@@ -41,7 +46,11 @@ pub(super) struct Plugin {
     pub(super) life: Lifecycle,
     pub(super) running: Option<Running>,
     pub(super) confinement: Vec<Measure>,
+    /// Whether its limits were changed while it was being started, and are not applied yet.
+    limits_late: bool,
     pub(super) meter: Meter,
+    /// The log of its latest launch.
+    pub(super) sink: Option<Sink>,
     /// Set while it waits for the plugins that it requires: it starts at this time at the latest.
     pub(super) waits_until: Option<Instant>,
     /// Whether it is deleted once it has stopped.
@@ -58,13 +67,16 @@ impl Plugin {
             gives_up: true,
             stop_timeout: spec.manifest.health.stop_timeout,
             ready: spec.manifest.ready(),
+            ready_timeout: spec.manifest.health.ready_timeout,
         };
         Self {
             spec,
             life: Lifecycle::new(habits),
             running: None,
             confinement: Vec::new(),
+            limits_late: false,
             meter: Meter::default(),
+            sink: None,
             waits_until: None,
             leaving: false,
             told: None,
@@ -85,6 +97,27 @@ impl Plugin {
         self.running.as_ref().and_then(|running| running.pid)
     }
 
+    pub(super) fn pulse(&self) -> Option<&Pulse> {
+        self.running.as_ref().and_then(|running| running.pulse.as_ref())
+    }
+
+    /// What it is in the middle of, or what is amiss.
+    fn note(&self) -> Option<String> {
+        if let Some(until) = self.waits_until {
+            let left = until.saturating_duration_since(Instant::now()).as_secs();
+            return Some(format!("waits for the plugins it requires, {left} s at most"));
+        }
+        let silence = self.pulse().filter(|_| self.life.state() == State::Ready).and_then(|pulse| {
+            let most = (self.spec.manifest.health.live_every * MISSES).as_secs();
+            match pulse.silent() {
+                Some(time) => Some(format!("has not answered for {} s; killed after {most} s", time.as_secs())),
+                None if pulse.never_answered() => Some("does not answer liveness checks: its SDK knows none".into()),
+                None => None,
+            }
+        });
+        silence.or_else(|| self.life.waiting(Instant::now()))
+    }
+
     pub(super) fn status(&self) -> PluginStatus {
         PluginStatus {
             id: self.spec.id().clone(),
@@ -92,6 +125,8 @@ impl Plugin {
             pid: self.pid(),
             restarts: self.life.restarts(),
             exit_reason: self.life.reason().map(str::to_owned),
+            note: self.note(),
+            last_line: self.sink.as_ref().and_then(|sink| sink.tail().pop()),
             usage: self.meter.status(),
             confinement: self.confinement.clone(),
         }
@@ -113,21 +148,68 @@ impl Plugin {
         }
     }
 
-    /// Applies changed limits while it runs.
-    pub(super) fn apply_limits(&mut self) -> Result<(), Failure> {
+    /// Changes its limits, at once if it runs; all of them or none.
+    pub(super) fn set_limits(&mut self, limits: Limits) -> Result<(), LimitError> {
+        self.check_use(&limits)?;
+        if let Err(problem) = self.apply(&limits) {
+            // What was applied of the new ones must not stay. The old ones were in force a moment ago.
+            let _ = self.apply(&self.spec.limits.clone());
+            return Err(LimitError::NotApplied { plugin: self.spec.id().clone(), problem });
+        }
+        self.spec.limits = limits;
+        Ok(())
+    }
+
+    /// Fails if a limit is lowered below what is used.
+    fn check_use(&self, limits: &Limits) -> Result<(), LimitError> {
+        let Some((_, used)) = self.running.as_ref().and_then(|running| running.watched.usage()()) else {
+            return Ok(());
+        };
+        let (old, plugin) = (&self.spec.limits, self.spec.id());
+        let below = |used: Option<u64>, asked: u64, kept: u64, shown: fn(u64) -> String| match used {
+            Some(used) if asked < kept && asked < used => Err(LimitError::BelowUse {
+                plugin: plugin.clone(),
+                used: shown(used),
+                asked: shown(asked),
+                kept: shown(kept),
+            }),
+            _ => Ok(()),
+        };
+        below(used.memory_bytes, limits.memory_bytes, old.memory_bytes, |bytes| {
+            format!("{} of memory", shown_size(bytes))
+        })?;
+        below(used.pids, limits.pids.into(), old.pids.into(), |pids| format!("{pids} processes and threads"))
+    }
+
+    /// Applies limits while it runs. Fails with what was applied before and could not be changed; what this machine
+    /// cannot apply at all is known from its confinement.
+    fn apply(&mut self, limits: &Limits) -> Result<(), String> {
         let Some(running) = &self.running else { return Ok(()) };
-        let measures = running.watched.limit(&self.spec.limits);
+        let measures = running.watched.limit(limits);
+        self.limits_late = measures.is_empty();
         let mut problems = Vec::new();
         for measure in measures {
-            if let (false, Some(why)) = (measure.applied, &measure.why_not) {
-                problems.push(format!("{}: {why}", measure.measure));
-            }
             match self.confinement.iter_mut().find(|old| old.measure == measure.measure) {
-                Some(old) => *old = measure,
+                Some(old) if !old.applied && !measure.applied => {}
+                Some(old) => {
+                    if let Some(why) = &measure.why_not {
+                        problems.push(format!("{}: {why}", measure.measure));
+                    }
+                    *old = measure;
+                }
                 None => self.confinement.push(measure),
             }
         }
-        if problems.is_empty() { Ok(()) } else { Err(Failure::new(ErrorCode::Internal, problems.join("; "))) }
+        if problems.is_empty() { Ok(()) } else { Err(problems.join("; ")) }
+    }
+
+    /// Applies limits that were changed while it was being started.
+    pub(super) fn apply_late(&mut self) {
+        if self.limits_late
+            && let Err(problem) = self.apply(&self.spec.limits.clone())
+        {
+            tracing::error!("the limits of plugin {} are those of its start: {problem}", self.spec.id());
+        }
     }
 
     pub(super) fn wait(&mut self, want: Want, done: Done) {

@@ -17,6 +17,10 @@ pub struct PluginStatus {
     pub restarts: u32,
     /// How its last run ended, for people.
     pub exit_reason: Option<String>,
+    /// What it is in the middle of, or what is amiss; for people.
+    pub note: Option<String>,
+    /// The last line of its output since its last start.
+    pub last_line: Option<String>,
     pub usage: UsageStatus,
     /// Measures of confinement, since its last start.
     pub confinement: Vec<Measure>,

@@ -36,6 +36,7 @@ impl Meter {
     pub(super) fn look(&mut self, look: Look) {
         if let Some(last) = self.last
             && let (Some(before), Some(now)) = (last.usage.cpu_us, look.usage.cpu_us)
+            && look.at > last.at
         {
             let wall = look.at.saturating_duration_since(last.at).as_micros().max(1) as f64;
             let percent = now.saturating_sub(before) as f64 * 100.0 / wall;
@@ -71,7 +72,7 @@ impl Meter {
 }
 
 /// Bytes on disk of everything below `folder`, without following links. Blocks.
-pub(super) fn disk_bytes(folder: &Path) -> u64 {
+pub(crate) fn disk_bytes(folder: &Path) -> u64 {
     let mut sum = 0;
     let mut files = 0;
     let mut ahead = vec![folder.to_owned()];

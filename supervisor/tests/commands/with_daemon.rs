@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::net::UnixDatagram;
+use std::process::Stdio;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -176,7 +177,8 @@ fn plugin_is_installed_run_changed_and_removed() {
     world.run(&["plugin", "grants", "app", "--add-peer", PEER]).refused(2, &["peers = \"list\""]);
 
     world.run(&["plugin", "remove", "app"]).refused(4, &["--yes"]);
-    assert_eq!(world.run(&["plugin", "remove", "app", "-y"]).snapshot(), "0\n--- out\n--- err\nremoved app\n");
+    let done = world.run(&["plugin", "remove", "app", "-y"]);
+    assert!(done.code == 0 && done.err.starts_with("removed app\nits data ("), "{done:?}");
     world.run(&["plugin", "info", "app"]).refused(2, &["no plugin app is installed", "polypeer plugin list"]);
     assert!(!world.home.join("plugins/app").exists() && world.home.join("data/app").exists());
 }
@@ -249,12 +251,14 @@ fn new_version_replaces_the_old_one_and_keeps_what_the_operator_set() {
 }
 
 #[test]
-fn modes_of_later_versions_are_installed_and_not_started() {
+fn modes_of_later_versions_are_installed_only_for_later() {
     let mut world = World::new();
     world.start();
     let folder = world.plugin("app", SLEEPER, "mode = \"stdio\"\n");
     let done = world.run(&["plugin", "install", &folder, "--yes"]);
-    assert!(done.code == 1 && done.err.contains("this version installs such a plugin but cannot run it"), "{done:?}");
+    assert!(done.code == 1 && done.err.contains("mode = \"stdio\", which this version cannot run"), "{done:?}");
+    world.run(&["plugin", "info", "app"]).refused(2, &["no plugin app is installed"]);
+    assert_eq!(world.run(&["plugin", "install", &folder, "--yes", "--no-start"]).code, 0);
     for _ in 0..2 {
         assert_eq!(world.run(&["plugin", "info", "app", "--json"]).json()["state"], "stopped");
         assert_eq!(world.run(&["shutdown"]).code, 0);
@@ -279,6 +283,108 @@ fn service_manager_is_told_when_the_daemon_is_ready_and_when_it_stops() {
     assert_eq!(told(), "READY=1");
     assert_eq!(world.run(&["shutdown", "--quiet"]).snapshot(), "0\n--- out\n--- err\n");
     assert_eq!(told(), "STOPPING=1");
+}
+
+#[test]
+fn service_manager_with_a_watchdog_is_told_again_and_again_that_all_is_well() {
+    let mut world = World::new();
+    let path = world.folder.path().join("notify");
+    let socket = UnixDatagram::bind(&path).expect("a socket");
+    world.start_with(|command| {
+        command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "100000").env_remove("WATCHDOG_PID");
+    });
+    let mut buffer = [0; 64];
+    let mut told = || {
+        let length = socket.recv(&mut buffer).expect("a datagram");
+        String::from_utf8_lossy(&buffer[..length]).into_owned()
+    };
+    assert_eq!([told(), told(), told()], ["READY=1", "WATCHDOG=1", "WATCHDOG=1"]);
+}
+
+#[test]
+fn plugin_that_crashes_once_it_is_ready_fails_the_install_with_its_last_words() {
+    let mut world = World::new();
+    world.start();
+    let script = "echo started\nsleep 0.1\necho not granted: app/1 >&2\nexit 3\n";
+    let folder = world.plugin("app", script, READY);
+    let done = world.run(&["plugin", "install", &folder, "--yes"]);
+    let text = "app did not start: exited with status 3; its last line: not granted: app/1";
+    assert!(done.code == 1 && done.err.contains(text), "{done:?}");
+}
+
+#[test]
+fn plugin_that_never_connects_has_a_reason() {
+    let mut world = World::new();
+    world.start();
+    let folder = world.plugin("app", SLEEPER, "[health]\nready = \"session\"\nready_timeout = \"1s\"\n");
+    let done = world.run(&["plugin", "install", &folder, "--yes"]);
+    let text = "app did not start: not connected for 1 s: does it call connect()?";
+    assert!(done.code == 1 && done.err.contains(text), "{done:?}");
+    let log = world.run(&["plugin", "logs", "app"]).out;
+    assert!(log.contains("polypeer | not connected for 1 s"), "{log}");
+    assert_eq!(world.run(&["plugin", "disable", "app"]).err, "app is disabled and stopped\n");
+}
+
+#[test]
+fn plugin_that_ignores_its_end_is_told_of_while_the_command_waits() {
+    let mut world = World::new();
+    world.start();
+    let more = "[health]\nready = \"none\"\nstop_timeout = \"4s\"\n";
+    let folder = world.plugin("app", "trap '' TERM\necho deaf\nwhile :; do sleep 1; done\n", more);
+    assert_eq!(world.run(&["plugin", "install", &folder, "--yes"]).code, 0);
+    world.until(&["plugin", "logs", "app"], |logs| logs.out.contains("out | deaf\n"));
+    let done = world.run(&["plugin", "stop", "app"]);
+    assert!(done.err.starts_with("app is stopping: it was told to end; killed in "), "{done:?}");
+    assert!(done.code == 0 && done.err.ends_with("app is stopped\n"), "{done:?}");
+    let log = world.run(&["plugin", "logs", "app", "-n", "1"]).out;
+    assert!(log.ends_with("polypeer | did not stop within 4 s of SIGTERM: killed\n"), "{log}");
+}
+
+#[test]
+fn limit_that_cannot_work_is_refused_and_one_that_does_nothing_is_told() {
+    let mut world = World::new();
+    world.start();
+    let script = "exec python3 -c \"x = bytearray(b'x' * (40 << 20)); print('has it', flush=True); \
+                  import time; time.sleep(1000)\"\n";
+    let folder = world.plugin("app", script, READY);
+    assert_eq!(world.run(&["plugin", "install", &folder, "--yes"]).code, 0);
+    world.until(&["plugin", "info", "app", "--json"], |info| {
+        info.json()["usage"]["memory_bytes"].as_u64().is_some_and(|bytes| bytes > 40 << 20)
+    });
+    let before = world.run(&["plugin", "info", "app", "--json"]).json();
+    world.run(&["plugin", "limit", "app", "memory=20MiB"]).refused(4, &["app uses 4", "its limit stays at 256 MiB"]);
+    world.run(&["plugin", "limit", "app", "memory=999TiB"]).refused(2, &["of this machine"]);
+    let after = world.run(&["plugin", "info", "app", "--json"]).json();
+    for key in ["limits", "overrides", "confinement", "pid", "not_enforced"] {
+        assert_eq!(before[key], after[key], "nothing changed");
+    }
+    let done = world.run(&["plugin", "limit", "app", "upload=1MiB/s", "--json"]);
+    assert_eq!(done.json()["not_enforced"], serde_json::json!(["upload"]));
+    assert!(done.err.contains("upload is stored, and not enforced by this version"), "{done:?}");
+    let info = world.run(&["plugin", "info", "app", "--json"]).json();
+    assert_eq!(info["not_enforced"], serde_json::json!(["limits.upload"]));
+}
+
+#[test]
+fn what_a_removed_plugin_left_is_listed_and_deleted_later() {
+    let mut world = World::new();
+    world.start();
+    let folder = world.plugin("app", SLEEPER, READY);
+    assert_eq!(world.run(&["plugin", "install", &folder, "--yes"]).code, 0);
+    world.until(&["plugin", "logs", "app"], |logs| logs.out.contains("hello from the plugin"));
+    let mut following = world.command(&["plugin", "logs", "app", "-f"]);
+    let following = following.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+    let left = world.run(&["plugin", "remove", "app", "--yes", "--json"]).json()["left"].clone();
+    assert_eq!(left[0]["id"], "app");
+    let followed = world.finish(following.wait_with_output().expect("it ends"));
+    let closed_early = followed.err.contains("no plugin app is installed");
+    assert!(closed_early || followed.err.contains("app was removed: its log ends here"), "{followed:?}");
+    assert_eq!(world.run(&["plugin", "list", "--removed", "--json"]).json(), left);
+    assert!(world.run(&["plugin", "logs", "app"]).out.contains("hello from the plugin"), "it can still be read");
+    assert_eq!(world.run(&["plugin", "remove", "app", "--data", "--yes"]).code, 0);
+    assert_eq!(world.run(&["plugin", "list", "--removed", "--json"]).out, "[]\n");
+    assert!(!world.home.join("data/app").exists() && !world.home.join("logs/app.log").exists());
+    world.run(&["plugin", "remove", "app", "--data", "--yes"]).refused(2, &["no plugin app is installed"]);
 }
 
 #[test]

@@ -44,6 +44,8 @@ struct State {
     session: Option<Arc<Session>>,
     uses: HashMap<u64, Held>,
     last_use: u64,
+    /// No session may begin any more: the plugin is being stopped.
+    closing: bool,
     ended: bool,
 }
 
@@ -79,7 +81,14 @@ impl std::fmt::Debug for OnChange {
 impl Launch {
     /// A launch without a session.
     pub fn new(number: u64, account: Arc<Account>, token: Secret, grants: Grants) -> Self {
-        let state = State { grants: Arc::new(grants), session: None, uses: HashMap::new(), last_use: 0, ended: false };
+        let state = State {
+            grants: Arc::new(grants),
+            session: None,
+            uses: HashMap::new(),
+            last_use: 0,
+            closing: false,
+            ended: false,
+        };
         Self {
             number,
             plugin: account.plugin.clone(),
@@ -116,10 +125,19 @@ impl Launch {
     /// over.
     pub(crate) fn begin_session(&self, session: Arc<Session>) -> Result<Option<Arc<Session>>, Failure> {
         let mut state = self.state();
-        if state.ended {
+        if state.ended || state.closing {
             return Err(over());
         }
         Ok(state.session.replace(session))
+    }
+
+    /// Ends the session, and refuses another, because the plugin is being stopped; streams go on. Returns the session.
+    pub(in crate::gateway) fn close(&self) -> Option<Arc<Session>> {
+        let mut state = self.state();
+        state.closing = true;
+        let session = state.session.clone()?;
+        session.end(Failure::new(ErrorCode::ShuttingDown, "the plugin is being stopped"));
+        Some(session)
     }
 
     /// Removes `session` if it is the newest. Returns whether it was.

@@ -2,6 +2,7 @@
 //! wait for its answer. The task that reads and writes the connection is in `gateway::control`.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use polypeer_engine::gateway::calls::{Calls, Crowded};
@@ -38,6 +39,8 @@ pub struct Session {
     pub(crate) subscriptions: Subscriptions,
     waiting: Mutex<Waiting>,
     end: watch::Sender<Option<Failure>>,
+    closed: watch::Sender<bool>,
+    asked: AtomicBool,
 }
 
 /// The use of a plugin that watches peers or the network; empty while it does not.
@@ -87,6 +90,8 @@ impl Session {
             subscriptions: Subscriptions::default(),
             waiting: Mutex::default(),
             end: watch::Sender::new(None),
+            closed: watch::Sender::new(false),
+            asked: AtomicBool::new(false),
         }
     }
 
@@ -187,6 +192,28 @@ impl Session {
         let mut end = self.end.subscribe();
         let why = end.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
         why.unwrap_or_else(|| ErrorCode::Internal.into())
+    }
+
+    /// Marks the session as closed: its plugin has been told why, or is gone.
+    pub(in crate::gateway) fn closed(&self) {
+        self.closed.send_replace(true);
+    }
+
+    /// Waits for [`Self::closed`].
+    pub(in crate::gateway) async fn until_closed(&self) {
+        let _ = self.closed.subscribe().wait_for(|closed| *closed).await;
+    }
+
+    /// Asks the plugin whether it is alive, unless such a question waits for it already.
+    pub(in crate::gateway) fn ask_for_life(&self) {
+        if !self.asked.swap(true, Ordering::Relaxed) && !self.outbox.offer(Event::Heartbeat) {
+            self.asked.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// Records that the plugin says it is alive. Returns whether it was asked.
+    pub(in crate::gateway) fn alive(&self) -> bool {
+        self.asked.swap(false, Ordering::Relaxed)
     }
 
     /// Marks the session as over. Waiting streams and calls fail; subscriptions and watches end.

@@ -28,4 +28,17 @@ impl Id {
         }
         Ok(())
     }
+
+    pub(super) async fn enable(self, context: &Context, enabled: bool) -> Result<(), CliError> {
+        let (request, what): (fn(PluginId) -> Request, _) = match enabled {
+            true => (|id| Request::PluginEnable { id }, "enabled"),
+            false => (|id| Request::PluginDisable { id }, "disabled"),
+        };
+        let plugin = ask(context, request(self.id)).await?;
+        if context.printer.json {
+            return context.printer.document(&plugin);
+        }
+        context.printer.say(format!("{} is {what} and {}", plugin.id, plugin.state));
+        Ok(())
+    }
 }

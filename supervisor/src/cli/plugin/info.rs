@@ -26,11 +26,15 @@ impl Info {
     }
 }
 
+fn note(text: &str) -> String {
+    format!(": {}", clean(text))
+}
+
 fn info_text(context: &Context, plugin: &PluginDocument) -> String {
     let usage = &plugin.usage;
     let mut pairs = vec![
         ("plugin", format!("{} {} ({})", clean(&plugin.name), plugin.version, plugin.id)),
-        ("state", plugin.state.clone()),
+        ("state", format!("{}{}", plugin.state, plugin.note.as_deref().map(note).unwrap_or_default())),
         ("enabled", if plugin.enabled { "yes" } else { "no" }.into()),
         ("pid", known(plugin.pid)),
         ("restarts", plugin.restarts.to_string()),

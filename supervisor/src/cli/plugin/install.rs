@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::super::{Context, unexpected};
-use super::{bullets, confirm, print_state};
+use super::super::Context;
+use super::{ask, bullets, confirm, print_state};
 use crate::cli_error::CliError;
 use crate::config::DaemonConfig;
 use crate::control::{Answer, Request};
@@ -56,25 +56,21 @@ impl Install {
             .ok_or_else(|| CliError::usage(format!("{} is not UTF-8", folder.display()), "rename the folder"))?;
         let request = Request::PluginInstall { folder: folder.into(), digest: candidate.digest.clone(), way, start };
         // On a new connection: the daemon closes one that is silent for as long as a person may think.
-        match context.ask(request).await? {
-            Answer::Plugin(plugin) => {
-                print_state(context, &plugin)?;
-                if start && plugin.state == "stopped" && context.is_seed_only().await {
-                    let what =
-                        format!("{} is installed; it starts once the daemon runs without --seed-only", plugin.id);
-                    context.printer.say(what);
-                }
-                Ok(())
-            }
-            other => Err(unexpected(&other)),
+        let plugin = ask(context, request).await?;
+        print_state(context, &plugin)?;
+        if start && plugin.state == "stopped" && context.is_seed_only().await {
+            let what = format!("{} is installed; it starts once the daemon runs without --seed-only", plugin.id);
+            context.printer.say(what);
         }
+        Ok(())
     }
 }
 
 /// What the operator is asked to confirm.
 fn permissions_text(context: &Context, candidate: &Candidate) -> Result<String, CliError> {
     let manifest = &candidate.manifest;
-    let limits = Limits::resolve(&[&DaemonConfig::load(&context.home)?.limits, &manifest.limits]);
+    let set = DaemonConfig::load(&context.home)?.limits.overlaid(&manifest.limits);
+    let limits = Limits::resolve(&[&set]);
     let mut text = format!("{} {} ({})", clean(manifest.shown_name()), manifest.plugin.version, manifest.plugin.id);
     if !manifest.plugin.description.is_empty() {
         text += &format!(": {}", clean(&manifest.plugin.description));
@@ -94,7 +90,7 @@ fn permissions_text(context: &Context, candidate: &Candidate) -> Result<String, 
     for warning in manifest.warnings() {
         text += &format!("\nNote: {warning}");
     }
-    let skipped = manifest.not_enforced();
+    let skipped = manifest.not_enforced(&set);
     if !skipped.is_empty() {
         text += &format!("\nNot enforced by this version: {}", skipped.join(", "));
     }

@@ -25,10 +25,14 @@ pub(super) struct Limit {
 impl Limit {
     pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
         let limits = self.limits.iter().map(|text| parse_limit(text)).collect::<Result<Vec<_>, _>>()?;
+        let set: Vec<String> = limits.iter().filter_map(|(key, value)| value.as_ref().map(|_| key.clone())).collect();
         let plugin = ask(context, Request::PluginLimit { id: self.id, limits }).await?;
-        context
-            .printer
-            .either(&json!({ "limits": plugin.limits, "overrides": plugin.overrides }), || limits_text(&plugin))
+        for key in set.iter().filter(|key| is_not_enforced(&plugin, key)) {
+            context.printer.say(format!("{key} is stored, and not enforced by this version: it limits nothing yet"));
+        }
+        let not_enforced: Vec<_> = plugin.not_enforced.iter().filter_map(|key| key.strip_prefix("limits.")).collect();
+        let document = json!({ "limits": plugin.limits, "overrides": plugin.overrides, "not_enforced": not_enforced });
+        context.printer.either(&document, || limits_text(&plugin))
     }
 }
 
@@ -46,9 +50,14 @@ pub(super) fn limits_text(plugin: &PluginDocument) -> String {
     let Some(limits) = plugin.limits.as_object() else { return "-".into() };
     let line = |limit: &limits::Limit| {
         let own = if plugin.overrides.contains_key(limit.key) { " (set by you)" } else { "" };
-        format!("{} {}{own}", limit.key, limit.shown(limits.get(limit.json)))
+        let idle = if is_not_enforced(plugin, limit.key) { " (not enforced by this version)" } else { "" };
+        format!("{} {}{own}{idle}", limit.key, limit.shown(limits.get(limit.json)))
     };
     LIMITS.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn is_not_enforced(plugin: &PluginDocument, key: &str) -> bool {
+    plugin.not_enforced.iter().any(|one| one.strip_prefix("limits.") == Some(key))
 }
 
 fn parse_limit(text: &str) -> Result<(String, Option<String>), CliError> {

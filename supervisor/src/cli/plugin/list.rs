@@ -4,17 +4,24 @@ use clap::Args;
 
 use super::super::{Context, unexpected};
 use crate::cli_error::CliError;
-use crate::control::documents::PluginLine;
+use crate::control::documents::{Leftover, PluginLine};
 use crate::control::{Answer, Request};
 use crate::manifest::values::shown_size;
 use crate::output::known;
 
 /// List installed plugins
 #[derive(Debug, Args)]
-pub(super) struct List {}
+pub(super) struct List {
+    /// List what removed plugins left behind instead
+    #[arg(long)]
+    removed: bool,
+}
 
 impl List {
     pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
+        if self.removed {
+            return removed(context).await;
+        }
         let plugins = match context.ask(Request::PluginList).await? {
             Answer::Plugins(plugins) => plugins,
             other => return Err(unexpected(&other)),
@@ -40,4 +47,21 @@ impl List {
             context.printer.table(&headings, &plugins.iter().map(row).collect::<Vec<_>>())
         })
     }
+}
+
+async fn removed(context: &Context) -> Result<(), CliError> {
+    let left = match context.ask(Request::PluginLeftovers).await? {
+        Answer::Leftovers(left) => left,
+        other => return Err(unexpected(&other)),
+    };
+    if left.is_empty() && !context.printer.json {
+        context.printer.say("removed plugins left nothing behind");
+        return Ok(());
+    }
+    context.printer.either(&left, || {
+        let row = |one: &Leftover| vec![one.id.to_string(), shown_size(one.data_bytes), shown_size(one.log_bytes)];
+        context.printer.table(&["ID", "DATA", "LOG"], &left.iter().map(row).collect::<Vec<_>>())
+    })?;
+    context.printer.say("delete what one left with `polypeer plugin remove ID --data`");
+    Ok(())
 }

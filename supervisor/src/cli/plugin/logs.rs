@@ -32,6 +32,7 @@ impl Logs {
             match answer {
                 Answer::Line(line) if context.printer.json => lines.push(line),
                 Answer::Line(line) => context.printer.data(&clean(&line))?,
+                Answer::Progress(text) => context.printer.say(clean(&text)),
                 Answer::Done if context.printer.json => return context.printer.document(&json!({ "lines": lines })),
                 Answer::Done => return Ok(()),
                 other => return Err(unexpected(&other)),

@@ -58,8 +58,8 @@ impl Plugin {
             Command::Start(plugin) => plugin.change(context, |id| Request::PluginStart { id }).await,
             Command::Stop(plugin) => plugin.change(context, |id| Request::PluginStop { id }).await,
             Command::Restart(plugin) => plugin.change(context, |id| Request::PluginRestart { id }).await,
-            Command::Enable(plugin) => plugin.change(context, |id| Request::PluginEnable { id }).await,
-            Command::Disable(plugin) => plugin.change(context, |id| Request::PluginDisable { id }).await,
+            Command::Enable(plugin) => plugin.enable(context, true).await,
+            Command::Disable(plugin) => plugin.enable(context, false).await,
             Command::Remove(command) => command.run(context).await,
             Command::Logs(command) => command.run(context).await,
             Command::Limit(command) => command.run(context).await,
@@ -70,10 +70,21 @@ impl Plugin {
 
 /// Sends a request whose answer is a plugin.
 async fn ask(context: &Context, request: Request) -> Result<Box<PluginDocument>, CliError> {
-    match context.ask(request).await? {
+    match answer(context, request).await? {
         Answer::Plugin(plugin) => Ok(plugin),
         other => Err(unexpected(&other)),
     }
+}
+
+/// Sends a request, and says what goes on until it is answered.
+async fn answer(context: &Context, request: Request) -> Result<Answer, CliError> {
+    let mut control = context.control().await?;
+    let mut answer = control.request(&request).await?;
+    while let Answer::Progress(text) = answer {
+        context.printer.say(clean(&text));
+        answer = control.next().await?;
+    }
+    Ok(answer)
 }
 
 /// Prints the state of a plugin after a change.

@@ -6,6 +6,6 @@ mod unix;
 mod windows;
 
 #[cfg(unix)]
-pub(super) use unix::tell;
+pub(super) use unix::{tell, watchdog};
 #[cfg(windows)]
-pub(super) use windows::tell;
+pub(super) use windows::{tell, watchdog};

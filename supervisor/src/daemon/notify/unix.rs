@@ -2,6 +2,7 @@
 //! `NOTIFY_SOCKET`.
 
 use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
 
 /// Sends `state`, such as `READY=1`; does nothing without a service manager.
 pub(crate) fn tell(state: &str) {
@@ -21,4 +22,11 @@ pub(crate) fn tell(state: &str) {
     if let Err(error) = send() {
         tracing::warn!(%error, "failed to report {state} to the service manager");
     }
+}
+
+/// The time after which the service manager counts silence as a failure, if it asks this process.
+pub(crate) fn watchdog() -> Option<Duration> {
+    let number = |name: &str| std::env::var(name).ok()?.parse::<u64>().ok();
+    let is_ours = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
+    number("WATCHDOG_USEC").filter(|us| *us > 0 && is_ours).map(Duration::from_micros)
 }

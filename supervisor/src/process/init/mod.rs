@@ -12,10 +12,13 @@ mod privileges;
 mod second;
 mod tree;
 
-use std::ffi::OsString;
+use std::ffi::{CStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, Stdio};
+
+use nix::sys::prctl;
 
 use super::channel::{receive, send};
 use super::launch::Isolation;
@@ -27,9 +30,13 @@ pub const SUBCOMMAND: &str = "internal-init";
 /// mark.
 const SECOND: &str = "second";
 
+/// The name of both stages for the kernel, which `top` and `ps -o comm` show; at most 15 bytes.
+const NAME: &CStr = c"polypeer-init";
+
 /// Runs the stage named by `arguments`, those after [`SUBCOMMAND`]. Must be called before any thread is started.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     close_inherited();
+    let _ = prctl::set_name(NAME); // A name is for people; without it the program's own is shown.
     let arguments: Vec<String> = arguments.map(|argument| argument.to_string_lossy().into_owned()).collect();
     let stdin = io::stdin();
     let socket = stdin.as_fd();
@@ -64,8 +71,10 @@ fn first(socket: BorrowedFd<'_>, mark: &str) -> Result<(), String> {
     for measure in measures {
         send(socket, &Report::Measure(measure), &[]).map_err(|error| error.to_string())?;
     }
+    let title = std::env::args_os().next().unwrap_or_else(|| SUBCOMMAND.into());
     let second = Command::new("/proc/self/exe")
-        .args([super::init::SUBCOMMAND, SECOND])
+        .arg0(title)
+        .args([SUBCOMMAND, SECOND])
         .args(standing)
         .arg(mark)
         .stdin(Stdio::inherit())

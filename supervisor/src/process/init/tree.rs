@@ -8,7 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, getpid};
 
-use crate::limits::sampled::{descendants, processes};
+use crate::limits::sampled::descendants;
 
 /// Time limit for killing.
 const TIME: Duration = Duration::from_secs(2);
@@ -17,7 +17,7 @@ const TIME: Duration = Duration::from_secs(2);
 pub(super) fn take_down() {
     let deadline = Instant::now() + TIME;
     while Instant::now() < deadline {
-        let left = descendants(&processes(), getpid().as_raw());
+        let left = descendants(getpid().as_raw());
         for process in left.iter().filter(|process| !process.dead) {
             let _ = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
         }

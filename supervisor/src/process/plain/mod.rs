@@ -10,7 +10,7 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 use tokio::process::Child;
@@ -48,8 +48,8 @@ enum Command {
     Kill,
 }
 
-/// A child that runs or is being started.
-#[derive(Debug)]
+/// A child that runs or is being started. Cheap to clone.
+#[derive(Debug, Clone)]
 pub(crate) struct Watched {
     commands: mpsc::Sender<Command>,
 }
@@ -71,8 +71,8 @@ impl Watched {
     }
 
     /// What it uses: not known.
-    pub(crate) fn usage(&self) -> impl FnOnce() -> Usage + Send + 'static {
-        Usage::default
+    pub(crate) fn usage(&self) -> impl FnOnce() -> Option<(Instant, Usage)> + Send + 'static {
+        || Some((Instant::now(), Usage::default()))
     }
 }
 

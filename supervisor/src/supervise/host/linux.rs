@@ -8,8 +8,8 @@ use tokio::task::spawn_blocking;
 
 use crate::home::Home;
 use crate::limits::cgroup::{Tree, is_root_of};
+use crate::limits::sampled::is_descendant;
 pub(in crate::supervise) use crate::limits::sampled::resident_bytes;
-use crate::limits::sampled::{descendants, processes};
 use crate::process::watch::become_subreaper;
 use crate::process::{Groups, init};
 use crate::reaper::{self, Reaper, Targets, sweep};
@@ -113,7 +113,20 @@ pub(in crate::supervise) fn is_confined(pid: i32, tag: &str) -> bool {
 /// namespace.
 fn is_below_us(pid: i32) -> bool {
     let ours = i32::try_from(std::process::id()).expect("a pid fits");
-    descendants(&processes(), ours).iter().any(|process| process.pid == pid && pid != ours)
+    is_descendant(pid, ours)
+}
+
+/// The memory of this machine, bytes (proc_meminfo(5)).
+pub(in crate::supervise) fn machine_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? << 10)
+}
+
+/// Whether a debugger is attached to a process, which may hold it for as long as somebody thinks.
+pub(in crate::supervise) fn is_traced(pid: i32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    status.lines().filter_map(|line| line.strip_prefix("TracerPid:")).any(|tracer| tracer.trim() != "0")
 }
 
 /// Whether namespaces can be left without a user namespace.

@@ -9,8 +9,12 @@ mod plain;
 #[cfg(target_os = "linux")]
 pub use linux::internal_command;
 #[cfg(target_os = "linux")]
-pub(super) use linux::{Host, NOT_TAKEN, is_confined, is_root, open_files_within, resident_bytes};
+pub(super) use linux::{
+    Host, NOT_TAKEN, is_confined, is_root, is_traced, machine_memory, open_files_within, resident_bytes,
+};
 #[cfg(not(target_os = "linux"))]
 pub use plain::internal_command;
 #[cfg(not(target_os = "linux"))]
-pub(super) use plain::{Host, NOT_TAKEN, is_confined, is_root, open_files_within, resident_bytes};
+pub(super) use plain::{
+    Host, NOT_TAKEN, is_confined, is_root, is_traced, machine_memory, open_files_within, resident_bytes,
+};

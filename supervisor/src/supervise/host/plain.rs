@@ -46,6 +46,16 @@ pub(in crate::supervise) fn is_confined(_pid: i32, _tag: &str) -> bool {
     false
 }
 
+/// Not known.
+pub(in crate::supervise) fn machine_memory() -> Option<u64> {
+    None
+}
+
+/// Not known.
+pub(in crate::supervise) fn is_traced(_pid: i32) -> bool {
+    false
+}
+
 /// Nothing here depends on it.
 pub(in crate::supervise) fn is_root() -> bool {
     false

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use super::network::operator_grants;
 use super::{Task, random};
+use crate::manifest::Live;
 use crate::process::launch::ChildEvent;
 use crate::process::log::OWN;
 use crate::process::{Watched, watch};
@@ -17,10 +18,13 @@ use crate::supervise::gateway::Gateway;
 use crate::supervise::lifecycle::{Action, Input, State};
 use crate::supervise::order::with_required;
 use crate::supervise::plugin::{Plugin, Running, Want};
+use crate::supervise::pulse::Pulse;
 use crate::supervise::{OperatorSession, PluginSpec, SupervisorEvent, launch};
 
 /// Most sessions of the operator at once.
 const MAX_OPERATORS: usize = 64;
+/// Time for netcore to close a plugin's session before the plugin gets SIGTERM.
+const CLOSING_TIME: Duration = Duration::from_secs(1);
 /// How long a plugin waits until those it requires are ready; then it is started anyway.
 const REQUIRED_WAIT: Duration = Duration::from_secs(30);
 
@@ -69,13 +73,17 @@ impl Task {
             }
             Command::SetLimits(id, limits, done) => {
                 let result = match self.plugins.get_mut(&id) {
-                    Some(plugin) => {
-                        plugin.spec.limits = *limits;
-                        plugin.apply_limits()
-                    }
-                    None => Err(unknown(&id)),
+                    Some(plugin) => plugin.set_limits(*limits),
+                    None => Err(unknown(&id).into()),
                 };
                 let _ = done.send(result);
+            }
+            Command::DeleteLog(id, done) => {
+                let logs = self.logs.clone();
+                tokio::task::spawn_blocking(move || {
+                    logs.delete(id.as_str());
+                    let _ = done.send(());
+                });
             }
             Command::SetGrants(id, grants, reply) => {
                 let result = match self.plugins.get_mut(&id) {
@@ -209,7 +217,6 @@ impl Task {
     /// Passes an input to a plugin's lifecycle and performs the resulting action.
     pub(super) fn plugin_input(&mut self, id: &PluginId, input: Input) {
         let Some(plugin) = self.plugins.get_mut(id) else { return };
-        let running = plugin.running.as_ref();
         match plugin.life.handle(Instant::now(), random(), input) {
             Some(Action::Spawn) => {
                 if let Err(error) = self.spawn_plugin(id) {
@@ -217,9 +224,26 @@ impl Task {
                     self.plugin_input(id, Input::Ended { how, success: false });
                 }
             }
-            Some(Action::Terminate) => running.iter().for_each(|running| running.watched.terminate()),
-            Some(Action::Kill) => running.iter().for_each(|running| running.watched.kill()),
+            Some(Action::Terminate) => self.terminate_plugin(id),
+            Some(Action::Kill) => {
+                self.plugins.get(id).and_then(|plugin| plugin.running.as_ref()).iter().for_each(|it| it.watched.kill());
+            }
             None => {}
+        }
+    }
+
+    /// Ends a plugin's session, so that it learns of its end from its SDK, and then sends it SIGTERM.
+    fn terminate_plugin(&mut self, id: &PluginId) {
+        let Some(running) = self.plugins.get(id).and_then(|plugin| plugin.running.as_ref()) else { return };
+        let watched = running.watched.clone();
+        match self.tell_netcore(AdminRequest::EndSession { launch: running.gateway.number }) {
+            None => watched.terminate(),
+            Some(told) => {
+                self.children.spawn(async move {
+                    let _ = tokio::time::timeout(CLOSING_TIME, told).await; // A netcore that hangs must not delay it.
+                    watched.terminate();
+                });
+            }
         }
     }
 
@@ -230,10 +254,14 @@ impl Task {
         let launch = launch::of_plugin(&plugin.spec, &gateway, &self.home, &self.programs)?;
         self.announce(&gateway, &plugin.spec.grants);
         let sink = self.logs.sink(id.as_str());
-        let (watched, task) = watch(launch, self.host.groups.clone(), sink, self.child_sender.clone(), number);
+        let groups = self.host.groups.clone();
+        let (watched, task) = watch(launch, groups, sink.clone(), self.child_sender.clone(), number);
         self.children.spawn(task);
         if let Some(plugin) = self.plugins.get_mut(id) {
-            plugin.running = Some(Running { gateway, watched, pid: None });
+            let health = &plugin.spec.manifest.health;
+            let pulse = (health.live == Some(Live::Session)).then(|| Pulse::new(Instant::now(), health.live_every));
+            plugin.running = Some(Running { gateway, watched, pid: None, pulse });
+            plugin.sink = Some(sink);
         }
         Ok(())
     }
@@ -245,6 +273,7 @@ impl Task {
         match event {
             ChildEvent::Running { pid, measures } => {
                 plugin.set_confinement(measures);
+                plugin.apply_late();
                 if let Some(running) = &mut plugin.running {
                     running.pid = Some(pid);
                 }
@@ -255,9 +284,10 @@ impl Task {
             ChildEvent::Ended(ended) => {
                 plugin.running = None;
                 plugin.meter.ended();
-                self.tell_netcore(AdminRequest::RemoveLaunch { launch: number });
                 let how = ended.to_string();
-                self.logs.sink(id.as_str()).line(OWN, &how);
+                let described = plugin.life.described(&how);
+                self.tell_netcore(AdminRequest::RemoveLaunch { launch: number });
+                self.logs.sink(id.as_str()).line(OWN, &described);
                 self.plugin_input(&id, Input::Ended { how, success: ended.is_success() });
             }
         }
@@ -265,8 +295,11 @@ impl Task {
 
     /// Handles an input from the session of a launch.
     pub(super) fn plugin_sign(&mut self, launch: u64, sign: Input) {
-        if let Some(id) = self.plugin_of(launch).map(|plugin| plugin.spec.id().clone()) {
-            self.plugin_input(&id, sign);
+        let Some(id) = self.plugin_of(launch).map(|plugin| plugin.spec.id().clone()) else { return };
+        self.plugin_input(&id, sign);
+        let running = self.plugins.get_mut(&id).and_then(|plugin| plugin.running.as_mut());
+        if let Some(pulse) = running.and_then(|running| running.pulse.as_mut()) {
+            pulse.begin(Instant::now());
         }
     }
 

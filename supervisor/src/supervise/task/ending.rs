@@ -13,6 +13,7 @@ use crate::supervise::State;
 use crate::supervise::control::Reply;
 use crate::supervise::lifecycle::Input;
 use crate::supervise::order::stoppable;
+use crate::supervise::plugin::Plugin;
 
 /// Netcore's share of the time for a shutdown, at most.
 const NETCORE_GRACE: Duration = Duration::from_secs(2);
@@ -56,7 +57,8 @@ impl Task {
 
     /// Stops plugins that no running plugin requires; once no plugin is left, netcore.
     pub(super) fn go_on_ending(&mut self) {
-        for plugin in self.plugins.values_mut().filter(|plugin| plugin.running.is_none()) {
+        let idle = |plugin: &&mut Plugin| plugin.running.is_none() && plugin.life.state() != State::Failed;
+        for plugin in self.plugins.values_mut().filter(idle) {
             // A plugin in backoff must not be restarted.
             plugin.life.handle(Instant::now(), 0.0, Input::Stop);
         }

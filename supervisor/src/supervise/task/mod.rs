@@ -1,8 +1,9 @@
 //! The task that owns all children: it receives commands and events, passes them to each lifecycle, and waits for
-//! nothing else. `commands` is its part for plugins, `network` for netcore, `ending` for a shutdown.
+//! nothing else. `commands` is its part for plugins, `network` for netcore, `health` for both, `ending` for a shutdown.
 
 mod commands;
 mod ending;
+mod health;
 mod network;
 
 use std::collections::BTreeMap;
@@ -154,7 +155,8 @@ impl Task {
         let lives = self.plugins.values().filter_map(|plugin| plugin.life.deadline());
         let waits = self.plugins.values().filter_map(|plugin| plugin.waits_until);
         let ending = self.ending.as_ref().map(|ending| ending.due());
-        lives.chain(waits).chain(self.netcore.life.deadline()).chain(ending).min()
+        let fixed = [self.netcore.life.deadline(), self.question_due(), ending];
+        lives.chain(waits).chain(fixed.into_iter().flatten()).min()
     }
 
     fn on_time(&mut self) {
@@ -163,6 +165,7 @@ impl Task {
         for id in ids {
             self.plugin_input(&id, Input::Tick);
         }
+        self.ask_for_life();
         let now = Instant::now();
         if let Some(ending) = self.ending.as_mut().filter(|ending| !ending.killed && ending.deadline <= now) {
             ending.killed = true;
@@ -212,11 +215,11 @@ impl Task {
             return;
         }
         self.looks.spawn_blocking(move || {
-            let look = |(number, usage, data): (u64, _, Option<PathBuf>)| {
-                let usage: Box<dyn FnOnce() -> crate::limits::Usage> = Box::new(usage);
-                (number, Look { at: Instant::now(), usage: usage(), disk_bytes: data.map(|data| disk_bytes(&data)) })
-            };
-            children.into_iter().map(look).collect()
+            let looked = children.into_iter().filter_map(|(number, usage, data)| {
+                let (at, usage) = usage()?;
+                Some((number, Look { at, usage, disk_bytes: data.map(|data| disk_bytes(&data)) }))
+            });
+            looked.collect()
         });
     }
 

@@ -17,12 +17,15 @@ use crate::process::{Watched, watch};
 use crate::supervise::host::resident_bytes;
 use crate::supervise::launch;
 use crate::supervise::lifecycle::{Action, Habits, Input, Lifecycle, State};
+use crate::supervise::pulse::Pulse;
 use crate::supervise::{NetcoreStatus, StartError, SupervisorEvent};
 
 /// Name of its log, which no plugin id can be.
 pub(super) const LOG: &str = "netcore_";
 /// Time between SIGTERM and SIGKILL.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time for its sockets and its store until it is killed and started again; the first start ends the daemon by then.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Time limit for its exit once its session has ended.
 const EXIT_TIME: Duration = Duration::from_secs(2);
@@ -35,8 +38,10 @@ pub(super) struct Netcore {
     pub(super) number: u64,
     link: Option<AdminHandle>,
     pub(super) watched: Option<Watched>,
-    pid: Option<i32>,
-    sink: Sink,
+    pub(super) pid: Option<i32>,
+    pub(super) sink: Sink,
+    /// Present while it is ready.
+    pub(super) pulse: Option<Pulse>,
     told: Option<State>,
     /// Addresses of the previous process. The next one listens on them, too, so that peers find it again.
     listened: Vec<SocketAddr>,
@@ -44,8 +49,13 @@ pub(super) struct Netcore {
 
 impl Netcore {
     pub(super) fn new(sink: Sink) -> Self {
-        let habits =
-            Habits { policy: RestartPolicy::Always, gives_up: false, stop_timeout: STOP_TIMEOUT, ready: Ready::Notify };
+        let habits = Habits {
+            policy: RestartPolicy::Always,
+            gives_up: false,
+            stop_timeout: STOP_TIMEOUT,
+            ready: Ready::Notify,
+            ready_timeout: START_TIMEOUT,
+        };
         Self {
             life: Lifecycle::new(habits),
             number: 0,
@@ -53,6 +63,7 @@ impl Netcore {
             watched: None,
             pid: None,
             sink,
+            pulse: None,
             told: None,
             listened: Vec::new(),
         }
@@ -161,6 +172,7 @@ impl Task {
         match event {
             NetEvent::Started(Ok(())) => {
                 self.netcore_input(Input::Notified);
+                self.watch_netcore();
                 self.outlets.link.send_replace(self.netcore.link.clone());
                 match self.outlets.started.take() {
                     Some(first) => {
@@ -174,8 +186,10 @@ impl Task {
                 self.netcore.sink.line(OWN, &format!("failed to start: {failure}"));
                 self.netcore.watched.iter().for_each(Watched::kill);
             }
+            NetEvent::Alive => self.netcore.pulse.iter_mut().for_each(Pulse::handle_answer),
             NetEvent::Gone => {
                 self.outlets.link.send_replace(None);
+                self.netcore.pulse = None;
                 self.netcore.link = None;
                 // Netcore exits when its session ends. One that does not is killed.
                 let events = self.net_sender.clone();
@@ -192,6 +206,7 @@ impl Task {
                 match &event {
                     AdminEvent::SessionUp { launch } => self.plugin_sign(*launch, Input::Session),
                     AdminEvent::Ready { launch } => self.plugin_sign(*launch, Input::Notified),
+                    AdminEvent::SessionAlive { launch } => self.plugin_alive(*launch),
                     AdminEvent::SessionDown { .. } | AdminEvent::PeerUp { .. } | AdminEvent::PeerDown { .. } => {}
                 }
                 let _ = self.outlets.events.send(SupervisorEvent::Network(event));
@@ -211,9 +226,11 @@ impl Task {
                 self.netcore.pid = None;
                 self.netcore.watched = None;
                 self.netcore.link = None;
+                self.netcore.pulse = None;
                 self.outlets.link.send_replace(None);
                 let lines = self.netcore.sink.tail();
-                self.netcore.sink.line(OWN, &ended.to_string());
+                let how = self.netcore.life.described(&ended.to_string());
+                self.netcore.sink.line(OWN, &how);
                 if let Some(first) = self.outlets.started.take() {
                     // A failure of the first start ends the daemon, with the reason for the operator.
                     let _ = first.send(Err(StartError::Netcore { how: ended.to_string(), lines }));
@@ -221,8 +238,8 @@ impl Task {
                     return;
                 }
                 match self.is_ending() && ended.is_success() {
-                    true => tracing::info!("the network core ended: {ended}"),
-                    false => tracing::warn!("the network core ended: {ended}"),
+                    true => tracing::info!("the network core ended: {how}"),
+                    false => tracing::warn!("the network core ended: {how}"),
                 }
                 if self.netcore.life.state() == State::Starting {
                     // Another program may have taken its port meanwhile.
