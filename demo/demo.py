@@ -34,11 +34,6 @@ def say(text: str) -> None:
     print(f"{time.monotonic() - STARTED:5.1f} s  {text}", flush=True)
 
 
-def shown(node_id: str) -> str:
-    """Returns the beginning of a node id."""
-    return f"{node_id[:8]}…"
-
-
 class Demo:
     """The two nodes and the figures measured."""
 
@@ -73,7 +68,11 @@ class Demo:
             "the nodes find each other", lambda: self.alice.connected_to(self.bob) and self.bob.connected_to(self.alice)
         )
         took = time.monotonic() - started
-        say(f"alice {shown(alice)} and bob {shown(bob)} found each other on the local network")
+        say("they found each other on the local network; their operators name them alice and bob")
+        self.alice.cli("peers", "name", bob, "bob").ok()
+        self.bob.cli("peers", "name", alice, "alice").ok()
+        for peer in self.alice.peers():
+            say(f"  alice's peers: {peer['name']}, {peer['state']} {peer['path']}, {peer['rtt_ms']} ms away")
         self.note("found on the local network", f"{took * 1000:.0f} ms after the second node's start")
 
     def talk(self) -> None:

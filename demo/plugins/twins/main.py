@@ -33,7 +33,7 @@ async def find_twin(node: polypeer.Node) -> str:
 async def keep_asking(node: polypeer.Node) -> None:
     """Sends requests to the twin without end, and prints reports."""
     twin = await find_twin(node)
-    reply = await node.request(twin, PROTOCOL, b"hello, I am " + node.id[:8].encode(), timeout=5)
+    reply = await node.request(twin, PROTOCOL, b"hello, twin", timeout=5)
     print(f"I said hello, and it answered: {reply.decode()}", flush=True)
     asked = answered = 0
     times: list[float] = []
