@@ -61,6 +61,16 @@ def test_first_plugin_runs_as_the_readme_says(sdk: str, make_node: MakeNode, fol
     until("it is ready", lambda: node.plugin("my-echo")["state"] == "ready")
 
 
+def test_plugin_of_the_main_readme_runs(make_node: MakeNode, folder: Path) -> None:
+    node = make_node("node").start()
+    (folder / "echo").mkdir()
+    for block in blocks("README.md"):
+        if file := block.argument("file"):
+            (folder / file).write_text(block.text)
+    node.install(folder / "echo")
+    assert node.plugin("echo")["grants"]["serve"] == ["echo/1"]
+
+
 def test_other_blocks_in_python_are_what_the_sdk_takes(folder: Path) -> None:
     code = PYTHON_PRELUDE
     for number, block in enumerate(blocks("sdk-python/README.md")):
