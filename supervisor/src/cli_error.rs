@@ -64,6 +64,11 @@ impl CliError {
         Self::new(Exit::Usage, message, hint)
     }
 
+    /// The object `error` of `--json`.
+    pub fn document(&self) -> serde_json::Value {
+        serde_json::json!({ "exit_code": self.exit.code(), "message": self.message, "hint": self.hint })
+    }
+
     /// A failure reported by another process, with the hint for its code.
     pub fn from_failure(failure: &Failure) -> Self {
         let known = ErrorCode::from_number(failure.code);
@@ -120,8 +125,10 @@ impl std::error::Error for CliError {}
 
 impl From<HomeError> for CliError {
     fn from(error: HomeError) -> Self {
-        let exit =
-            if matches!(error, HomeError::Nowhere | HomeError::Foreign { .. }) { Exit::Usage } else { Exit::Failed };
+        let exit = match error {
+            HomeError::Nowhere | HomeError::Foreign { .. } | HomeError::NotText { .. } => Exit::Usage,
+            _ => Exit::Failed,
+        };
         Self::new(exit, error.to_string(), error.hint())
     }
 }

@@ -66,9 +66,7 @@ impl Printer {
     /// Prints an error and its hint to stderr; with `--json` also as a document to stdout, unless one was printed.
     pub fn error(&self, error: &CliError) {
         if self.json && !self.documented.load(Ordering::Relaxed) {
-            let error =
-                serde_json::json!({ "exit_code": error.exit.code(), "message": error.message, "hint": error.hint });
-            let _ = self.document(&serde_json::json!({ "error": error })); // There is nowhere else to report it.
+            let _ = self.document(&serde_json::json!({ "error": error.document() })); // There is nowhere else to report it.
         }
         to_stderr(&format!("error: {}\nhint: {}", error.message, error.hint));
     }

@@ -64,6 +64,9 @@ pub enum HomeError {
     /// No environment variable names a place for a home.
     #[error("no home folder: neither POLYPEER_HOME nor HOME is set")]
     Nowhere,
+    /// Its path is not text, as child processes and documents need it.
+    #[error("the path of the home folder is not UTF-8: {}", root.display())]
+    NotText { root: PathBuf },
 }
 
 impl HomeError {
@@ -79,6 +82,7 @@ impl HomeError {
                 format!("`chmod 700` and `chown` {} if it is yours, or use another --home", path.display())
             }
             Self::Nowhere => "set POLYPEER_HOME, or give --home DIR".into(),
+            Self::NotText { .. } => "rename the folder, or give another --home".into(),
         }
     }
 }
@@ -103,12 +107,14 @@ impl Home {
     /// The home at `asked`, else at `POLYPEER_HOME`, else in the platform's data folder.
     ///
     /// # Errors
-    /// When none of these is known.
+    /// When none of these is known, or the path is not UTF-8.
     pub fn find(asked: Option<&Path>) -> Result<Self, HomeError> {
-        if let Some(root) = asked.map(Path::to_path_buf).or_else(|| variable("POLYPEER_HOME")) {
-            return Ok(Self::at(root));
+        let root = asked.map(Path::to_path_buf).or_else(|| variable("POLYPEER_HOME")).or_else(system::data_folder);
+        let home = root.map(Self::at).ok_or(HomeError::Nowhere)?;
+        if home.root.to_str().is_none() {
+            return Err(HomeError::NotText { root: home.root });
         }
-        system::data_folder().map(Self::at).ok_or(HomeError::Nowhere)
+        Ok(home)
     }
 
     /// The folder, absolute.
