@@ -10,7 +10,9 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"syscall"
+	"time"
 
 	"polypeer"
 
@@ -33,7 +35,11 @@ func run(ctx context.Context) error {
 	if dir == "" {
 		return errors.New("POLYPEER_DATA is not set: the supervisor names the data folder there")
 	}
-	files, problems, err := store.Open(filepath.Join(dir, "store"))
+	most, err := diskLimit()
+	if err != nil {
+		return err
+	}
+	files, problems, err := store.Open(filepath.Join(dir, "store"), most)
 	if err != nil {
 		return err
 	}
@@ -55,6 +61,7 @@ func run(ctx context.Context) error {
 	}
 	downloads := share.NewDownloads(files, share.Over(node))
 	defer downloads.Close()
+	go sweep(ctx, files)
 
 	ended := make(chan error, 2)
 	go func() { ended <- share.NewServer(files).Serve(peers) }()
@@ -67,5 +74,34 @@ func run(ctx context.Context) error {
 			return nil
 		}
 		return err
+	}
+}
+
+// diskLimit is how many bytes the operator lets this app have on disk.
+func diskLimit() (int64, error) {
+	text := os.Getenv("POLYPEER_DISK_LIMIT")
+	if text == "" {
+		return store.MaxBytes, nil
+	}
+	most, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || most < 0 {
+		return 0, fmt.Errorf("POLYPEER_DISK_LIMIT is %q: expected a number of bytes", text)
+	}
+	return most, nil
+}
+
+// sweep removes files that have expired, until ctx ends.
+func sweep(ctx context.Context, files *store.Store) {
+	ticker := time.NewTicker(store.SweepEvery)
+	defer ticker.Stop()
+	for {
+		if err := files.Sweep(); err != nil {
+			fmt.Fprintln(os.Stderr, "files: what expired cannot be removed:", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
 	}
 }

@@ -142,7 +142,7 @@ limits! {
     pids => pids: u32 = 64, Bounds::between(1, 100_000), Enforced, "{} processes and threads";
     /// Open files of each process; a change applies from the next start.
     open_files => open_files: u32 = 256, Bounds::between(16, 1_048_576), Enforced, "{} open files";
-    /// Size of the data folder.
+    /// Size of the data folder, which the plugin is told.
     disk => disk_bytes: Size = 1 << 30, Bounds::ANY, NotEnforced, "{} on disk";
     /// Rate limit for bytes sent to peers.
     upload => upload_bytes_per_s: Rate = Rate::Unlimited, Bounds::ANY, NotEnforced, "upload {}";

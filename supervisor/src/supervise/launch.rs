@@ -39,6 +39,7 @@ pub(super) fn of_plugin(spec: &PluginSpec, gateway: &Gateway, home: &Home, progr
     set("POLYPEER_TOKEN", OsStr::new(&gateway.token.to_text()));
     set("POLYPEER_PLUGIN", OsStr::new(spec.id().as_str()));
     set("POLYPEER_DATA", data.as_os_str());
+    set("POLYPEER_DISK_LIMIT", OsStr::new(&spec.limits.disk_bytes.to_string()));
     set("PYTHONUNBUFFERED", OsStr::new("1"));
     if let Some(share) = &programs.share {
         set("PYTHONPATH", share.join("sdk-python").as_os_str());

@@ -19,6 +19,8 @@ const (
 	lookEvery = 500 * time.Millisecond
 	// tellEvery is between two lines of progress of an `add`.
 	tellEvery = 100 * time.Millisecond
+	// maxExpires is the longest time until a file expires, seconds: ten years. Beyond, the file is kept anyway.
+	maxExpires = 10 * 366 * 24 * 3600
 )
 
 // Control answers the operator.
@@ -43,6 +45,8 @@ type controlRequest struct {
 	Size   *int64   `json:"size"`
 	From   []string `json:"from"`
 	Offset int64    `json:"offset"`
+	// Expires is how long an added file is kept, seconds; 0: until it is removed.
+	Expires int64 `json:"expires_s"`
 }
 
 func (c *Control) handle(conn Conn) {
@@ -84,14 +88,15 @@ func (c *Control) answer(conn Conn, in *bufio.Reader, request controlRequest) er
 	case "get":
 		return c.get(conn, in, hash, request)
 	case "why":
-		reason, known := c.downloads.Why(hash)
-		if !known {
-			reason = "nothing is known to have failed"
-		}
-		return writeLine(conn, map[string]string{"error": reason})
+		return writeLine(conn, c.downloads.Why(hash))
 	case "remove":
 		c.downloads.Forget(hash)
 		if err := c.store.Remove(hash); err != nil {
+			return err
+		}
+		return writeLine(conn, struct{}{})
+	case "stop":
+		if err := c.store.Stop(hash); err != nil {
 			return err
 		}
 		return writeLine(conn, struct{}{})
@@ -99,64 +104,92 @@ func (c *Control) answer(conn Conn, in *bufio.Reader, request controlRequest) er
 	return fmt.Errorf("%w: unknown operation %.40q", errBadRequest, request.Op)
 }
 
+// listed is one line of the answer to `list`.
 type listed struct {
-	Hash     string `json:"hash"`
-	Name     string `json:"name"`
-	Size     int64  `json:"size"`
-	Complete bool   `json:"complete"`
+	Hash    string `json:"hash"`
+	Name    string `json:"name"`
+	Size    int64  `json:"size_bytes"`
+	Offered bool   `json:"offered"`
+	Expires *int64 `json:"expires_s"` // nil: never
 }
 
 func (c *Control) list(conn Conn) error {
-	files := []listed{}
+	out := bufio.NewWriterSize(conn, 64<<10)
 	for _, info := range c.store.List() {
-		files = append(files, listed{info.Hash.String(), info.Name, info.Size, info.Complete()})
+		line := listed{info.Hash.String(), info.Name, info.Size, info.Offered(), nil}
+		if !info.Expires.IsZero() {
+			left := max(0, int64(time.Until(info.Expires).Seconds()))
+			line.Expires = &left
+		}
+		if err := writeLine(out, line); err != nil {
+			return begun{err}
+		}
 	}
-	return writeLine(conn, map[string]any{"files": files})
+	if err := out.Flush(); err != nil {
+		return begun{err}
+	}
+	return nil
 }
 
-// add takes a file from the operator.
+// add takes a file from the operator. Without a size the end of the stream ends it.
 func (c *Control) add(conn Conn, in *bufio.Reader, request controlRequest) error {
-	if request.Size == nil {
-		return fmt.Errorf("%w: the size is missing", errBadRequest)
+	size := int64(store.UnknownSize)
+	if request.Size != nil {
+		if size = *request.Size; size < 0 {
+			return fmt.Errorf("%w: a size below 0", errBadRequest)
+		}
 	}
-	size := *request.Size
+	var expires time.Time
+	if request.Expires != 0 {
+		if request.Expires < 0 || request.Expires > maxExpires {
+			return fmt.Errorf("%w: %d seconds, of at most %d, until it expires", errBadRequest, request.Expires, int64(maxExpires))
+		}
+		expires = time.Now().Add(time.Duration(request.Expires) * time.Second)
+	}
 	incoming, err := c.store.Add(size)
 	if err != nil {
 		return err
 	}
-	told, buf := time.Now(), make([]byte, tree.Group)
-	for number := int64(0); number < tree.Groups(size); number++ {
-		group := buf[:tree.Length(size, number)]
-		if _, err = io.ReadFull(in, group); err != nil {
-			break
-		}
-		if err = incoming.Write(group); err != nil {
-			break
-		}
-		if time.Since(told) >= tellEvery {
-			told = time.Now()
-			_ = conn.SetWriteDeadline(told.Add(stallTime))
-			if err = writeLine(conn, map[string]int64{"progress": number*tree.Group + int64(len(group))}); err != nil {
-				break
-			}
-		}
-	}
-	if err == nil {
-		if _, more := in.ReadByte(); more != io.EOF {
-			err = fmt.Errorf("%w: more than the %d bytes announced, or no end", store.ErrSize, size)
-		}
-	} else if err == io.EOF || err == io.ErrUnexpectedEOF {
-		err = fmt.Errorf("%w: fewer than the %d bytes announced came", store.ErrSize, size)
-	}
-	if err != nil {
+	if err := receiveGroups(conn, in, incoming, size); err != nil {
 		incoming.Discard()
 		return err
 	}
-	info, err := incoming.Finish(request.Name)
+	info, err := incoming.Finish(request.Name, expires)
 	if err != nil {
 		return err
 	}
 	return writeLine(conn, map[string]any{"hash": info.Hash.String(), "size": info.Size, "name": request.Name})
+}
+
+// receiveGroups takes the content of a file up to the end of the stream, and tells the progress.
+func receiveGroups(conn Conn, in *bufio.Reader, incoming *store.Incoming, size int64) error {
+	told, have, buf := time.Now(), int64(0), make([]byte, tree.Group)
+	for {
+		n, err := io.ReadFull(in, buf)
+		ended := err == io.EOF || err == io.ErrUnexpectedEOF
+		if err != nil && !ended {
+			return err
+		}
+		have += int64(n)
+		if size >= 0 && (have > size || ended && have < size) {
+			return fmt.Errorf("%w: %d bytes were announced, %d came", store.ErrSize, size, have)
+		}
+		if n > 0 {
+			if err := incoming.Write(buf[:n]); err != nil {
+				return err
+			}
+		}
+		if ended {
+			return nil
+		}
+		if time.Since(told) >= tellEvery {
+			told = time.Now()
+			_ = conn.SetWriteDeadline(told.Add(stallTime))
+			if err := writeLine(conn, map[string]int64{"progress": have}); err != nil {
+				return err
+			}
+		}
+	}
 }
 
 // get gives a file to the operator while it arrives.
@@ -169,8 +202,8 @@ func (c *Control) get(conn Conn, in *bufio.Reader, hash tree.Hash, request contr
 	}
 	gone := watch(in)
 	sizes := c.sizes(hash, request)
-	err := fmt.Errorf("%w: none of those in the link tells its size", errNoSource)
-	for size, ok := sizes(); ok; size, ok = sizes() {
+	size, ok, err := sizes()
+	for ; ok; size, ok, _ = sizes() {
 		if err = c.deliver(conn, gone, hash, size, request); err == nil || errors.As(err, &begun{}) {
 			break
 		}
@@ -182,8 +215,8 @@ func (c *Control) get(conn Conn, in *bufio.Reader, hash tree.Hash, request contr
 }
 
 // sizes gives the sizes to try: the one the link names, or the one known here, or else what each source says, one
-// after the other. A wrong one is found out as soon as something is checked.
-func (c *Control) sizes(hash tree.Hash, request controlRequest) (next func() (int64, bool)) {
+// after the other. A wrong one is found out as soon as something is checked. The error is why there is none.
+func (c *Control) sizes(hash tree.Hash, request controlRequest) (next func() (int64, bool, error)) {
 	known, sources := request.Size, request.From
 	if file, err := c.store.Get(hash); known == nil && err == nil {
 		size := file.Info().Size
@@ -192,21 +225,23 @@ func (c *Control) sizes(hash tree.Hash, request controlRequest) (next func() (in
 	if known != nil {
 		sources = nil
 	}
-	tried := map[int64]bool{}
-	return func() (int64, bool) {
+	tried, reasons := map[int64]bool{}, map[string]error{}
+	return func() (int64, bool, error) {
 		if size := known; size != nil {
 			known = nil
-			return *size, true
+			return *size, true, nil
 		}
 		for len(sources) > 0 {
 			source := sources[0]
 			sources = sources[1:]
-			if size, err := c.downloads.askSize(source, hash); err == nil && !tried[size] {
+			size, err := c.downloads.askSize(source, hash)
+			if err == nil && !tried[size] {
 				tried[size] = true
-				return size, true
+				return size, true, nil
 			}
+			reasons[source] = err
 		}
-		return 0, false
+		return 0, false, noSource(request.From, reasons)
 	}
 }
 

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"sync"
 	"time"
+
+	"polypeer"
 
 	"github.com/polypeer/polypeer/contrib/apps/files/internal/store"
 	"github.com/polypeer/polypeer/contrib/apps/files/internal/tree"
@@ -31,13 +34,13 @@ type Downloads struct {
 
 	mu      sync.Mutex
 	active  map[tree.Hash]*download
-	reasons map[tree.Hash]string
+	reasons map[tree.Hash]problem
 	order   []tree.Hash // of reasons, oldest first
 }
 
 // NewDownloads makes a fetcher into a store.
 func NewDownloads(s *store.Store, dialer Dialer) *Downloads {
-	d := &Downloads{store: s, dialer: dialer, active: map[tree.Hash]*download{}, reasons: map[tree.Hash]string{}}
+	d := &Downloads{store: s, dialer: dialer, active: map[tree.Hash]*download{}, reasons: map[tree.Hash]problem{}}
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	return d
 }
@@ -141,15 +144,17 @@ func (d *Downloads) remember(hash tree.Hash, err error) {
 			d.order = d.order[1:]
 		}
 	}
-	d.reasons[hash] = err.Error()
+	d.reasons[hash] = problemOf(err)
 }
 
 // Why is why a file could last not be given.
-func (d *Downloads) Why(hash tree.Hash) (string, bool) {
+func (d *Downloads) Why(hash tree.Hash) problem {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	reason, known := d.reasons[hash]
-	return reason, known
+	if reason, known := d.reasons[hash]; known {
+		return reason
+	}
+	return problem{"nothing is known to have failed", codeInternal}
 }
 
 func (d *Downloads) run(ctx context.Context, hash tree.Hash, dl *download) {
@@ -212,20 +217,42 @@ func (dl *download) fetch(ctx context.Context, dialer Dialer) error {
 	}
 }
 
-// failed names every source and what was wrong with it.
 func (dl *download) failed(reasons map[string]error) error {
 	dl.mu.Lock()
 	defer dl.mu.Unlock()
-	if len(dl.sources) == 0 {
+	return noSource(dl.sources, reasons)
+}
+
+// noSource names every source and what was wrong with it.
+func noSource(sources []string, reasons map[string]error) error {
+	if len(sources) == 0 {
 		return fmt.Errorf("%w: the link names none", errNoSource)
 	}
 	var texts []string
-	for _, source := range dl.sources {
+	kind := errAway
+	for _, source := range sources {
 		if err := reasons[source]; err != nil {
-			texts = append(texts, fmt.Sprintf("%s: %v", shown(source), err))
+			texts = append(texts, shown(source)+": "+plain(err, shown(source)))
+			if !isAway(err) {
+				kind = errNoSource
+			}
 		}
 	}
-	return fmt.Errorf("%w: %s", errNoSource, strings.Join(texts, "; "))
+	return fmt.Errorf("%w: %s", kind, strings.Join(texts, "; "))
+}
+
+// isAway reports whether an error means that a peer could not be reached.
+func isAway(err error) bool {
+	return errors.Is(err, polypeer.ErrUnreachable) || errors.Is(err, polypeer.ErrUnknownPeer) || errors.Is(err, polypeer.ErrTimedOut)
+}
+
+// plain is an error of a dial without the peer's name, which is shown already.
+func plain(err error, peer string) string {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "dial" {
+		err = op.Err
+	}
+	return strings.ReplaceAll(err.Error(), peer+": ", "")
 }
 
 // shown is the part of a ticket that names the node.

@@ -112,5 +112,5 @@ func lied(err error) error {
 
 // local reports whether an error is this node's, so that another source would not help.
 func local(err error) bool {
-	return errors.Is(err, store.ErrDisk) || errors.Is(err, store.ErrUnknown) || errors.Is(err, store.ErrDamaged)
+	return errors.Is(err, store.ErrDisk) || errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrUnknown) || errors.Is(err, store.ErrDamaged)
 }

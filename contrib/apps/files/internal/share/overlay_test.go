@@ -169,7 +169,7 @@ func seed(t *testing.T, data []byte) (*Server, tree.Hash) {
 
 func filled(t *testing.T, data []byte) (*store.Store, tree.Hash) {
 	t.Helper()
-	s, _, err := store.Open(t.TempDir())
+	s, _, err := store.Open(t.TempDir(), store.MaxBytes)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,7 +182,7 @@ func filled(t *testing.T, data []byte) (*store.Store, tree.Hash) {
 			t.Fatal(err)
 		}
 	}
-	info, err := in.Finish("seeded")
+	info, err := in.Finish("seeded", time.Time{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -200,7 +200,7 @@ type app struct {
 
 func newApp(t *testing.T, dir string, o *overlay) *app {
 	t.Helper()
-	s, problems, err := store.Open(dir)
+	s, problems, err := store.Open(dir, store.MaxBytes)
 	if err != nil || len(problems) > 0 {
 		t.Fatal(problems, err)
 	}

@@ -104,7 +104,7 @@ func (s *Server) send(conn Conn, request peerRequest) error {
 	return nil
 }
 
-// find is the file a peer asks for: only complete ones are given.
+// find is the file a peer asks for: only those that are offered are given.
 func (s *Server) find(request peerRequest) (*store.File, store.Info, error) {
 	if request.Op != "get" {
 		return nil, store.Info{}, fmt.Errorf("%w: unknown operation %.40q", errBadRequest, request.Op)
@@ -118,7 +118,7 @@ func (s *Server) find(request peerRequest) (*store.File, store.Info, error) {
 		return nil, store.Info{}, err
 	}
 	info := file.Info()
-	if !info.Complete() {
+	if !info.Offered() {
 		return nil, info, store.ErrUnknown
 	}
 	if request.Group < 0 || request.Group > tree.Groups(info.Size) {

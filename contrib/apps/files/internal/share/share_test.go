@@ -44,6 +44,22 @@ func answer(conn *stream) (g got, data []byte, err error) {
 	return g, data, err
 }
 
+// list runs the operation `list`.
+func (a *app) list() (files []listed) {
+	decoder := json.NewDecoder(a.ask(map[string]any{"op": "list"}))
+	for {
+		var file listed
+		err := decoder.Decode(&file)
+		if err == io.EOF {
+			return files
+		}
+		if err != nil {
+			a.t.Fatal(err)
+		}
+		files = append(files, file)
+	}
+}
+
 func (a *app) why(hash tree.Hash) string {
 	g, _, err := answer(a.ask(map[string]any{"op": "why", "hash": hash.String()}))
 	if err != nil {
@@ -164,7 +180,7 @@ func TestLinkWithoutASizeAsksTheSourcesAndChecksWhatTheySay(t *testing.T) {
 	if g, body, err := answer(conn); err != nil || g.Size != size || !bytes.Equal(body, data[5:]) {
 		t.Fatal(g, len(body), err)
 	}
-	if g, _, _ := answer(a.ask(map[string]any{"op": "get", "hash": tree.Hash{1}.String(), "from": []string{"gone"}})); g.Code != codeNoSource {
+	if g, _, _ := answer(a.ask(map[string]any{"op": "get", "hash": tree.Hash{1}.String(), "from": []string{"gone"}})); g.Code != codeAway {
 		t.Fatal(g)
 	}
 }
@@ -321,11 +337,9 @@ func TestAddListRemove(t *testing.T) {
 			t.Fatal(done)
 		}
 	}
-	var list struct{ Files []listed }
-	in := bufio.NewReader(a.ask(map[string]any{"op": "list"}))
-	line, err := in.ReadBytes('\n')
-	if err != nil || json.Unmarshal(line, &list) != nil || len(list.Files) != len(names) {
-		t.Fatal(string(line), err)
+	files := a.list()
+	if len(files) != len(names) || !files[0].Offered || files[0].Expires != nil {
+		t.Fatal(files)
 	}
 	entries, err := os.ReadDir(filepath.Join(a.dir, "files"))
 	if err != nil || len(entries) != len(names) {
@@ -336,7 +350,7 @@ func TestAddListRemove(t *testing.T) {
 			t.Fatal("a name became a path:", entry.Name())
 		}
 	}
-	for _, file := range list.Files {
+	for _, file := range files {
 		if g, _, _ := answer(a.ask(map[string]any{"op": "remove", "hash": file.Hash})); g.Error != "" {
 			t.Fatal(g)
 		}
@@ -367,7 +381,7 @@ func TestNonsenseIsRefused(t *testing.T) {
 		map[string]any{"op": "fly"}, map[string]any{"op": "get", "hash": "zz"}, "text", 7,
 		map[string]any{"op": "get", "hash": tree.Hash{}.String(), "size": 5, "offset": 6},
 		map[string]any{"op": "get", "hash": tree.Hash{}.String(), "offset": -1},
-		map[string]any{"op": "add", "name": "x"}, map[string]any{"op": "add", "size": -1},
+		map[string]any{"op": "add", "size": 1, "expires_s": -1}, map[string]any{"op": "add", "size": -1},
 		map[string]any{"op": "list", "name": strings.Repeat("x", maxLine)},
 	} {
 		if g, _, err := answer(a.ask(request)); g.Code != codeBadRequest {
@@ -416,5 +430,87 @@ func TestDamagedCopyIsNeverGivenAndFetchedAnew(t *testing.T) {
 	}
 	if _, body, err := a.get(hash, size, 0, "a"); err != nil || !bytes.Equal(body, data) {
 		t.Fatal(len(body), err)
+	}
+}
+
+func TestContentOfUnknownSizeIsAddedUpToItsEnd(t *testing.T) {
+	a := newApp(t, t.TempDir(), newOverlay())
+	for _, size := range []int{0, 1, tree.Group, tree.Group + 1, 3 * tree.Group} {
+		data := content(size)
+		conn := a.ask(map[string]any{"op": "add", "name": "x", "expires_s": 100})
+		go func() { _, _ = conn.Write(data); _ = conn.CloseWrite() }()
+		var done struct {
+			Hash string
+			Size int
+		}
+		in := bufio.NewReader(conn)
+		for done.Hash == "" {
+			if line, err := in.ReadBytes('\n'); err != nil || json.Unmarshal(line, &done) != nil {
+				t.Fatal(string(line), err)
+			}
+		}
+		if done.Hash != tree.Hash(blake3.Sum256(data)).String() || done.Size != size {
+			t.Fatal(size, done)
+		}
+		if g, body, err := a.get(tree.Hash(blake3.Sum256(data)), size, 0); err != nil || !bytes.Equal(body, data) {
+			t.Fatal(size, g, err)
+		}
+	}
+	conn := a.ask(map[string]any{"op": "add", "name": "cut"})
+	_, _ = conn.Write(content(2 * tree.Group))
+	conn.cut()
+	until(t, func() bool {
+		entries, err := os.ReadDir(filepath.Join(a.dir, "incoming"))
+		return err == nil && len(entries) == 0
+	})
+	files := a.list()
+	if len(files) != 5 {
+		t.Fatal("what was cut was kept:", files)
+	}
+	for _, file := range files {
+		if file.Expires == nil || *file.Expires > 100 || *file.Expires < 90 {
+			t.Fatal(file)
+		}
+	}
+}
+
+func TestFileThatIsStoppedIsKeptAndNotGivenToPeers(t *testing.T) {
+	data, o := content(2*tree.Group), newOverlay()
+	server, hash := seed(t, data)
+	o.peers["a"] = func(s *stream) { server.handle(s) }
+	seeder := &app{t: t, store: server.Store, downloads: NewDownloads(server.Store, o)}
+	seeder.control = NewControl(server.Store, seeder.downloads)
+	t.Cleanup(seeder.downloads.Close)
+	if g, _, _ := answer(seeder.ask(map[string]any{"op": "stop", "hash": hash.String()})); g.Error != "" {
+		t.Fatal(g)
+	}
+	if files := seeder.list(); len(files) != 1 || files[0].Offered {
+		t.Fatal(files)
+	}
+	a := newApp(t, t.TempDir(), o)
+	if g, _, err := a.get(hash, len(data), 0, "a"); g.Code != codeNoSource || !strings.Contains(g.Error, "no such file") {
+		t.Fatal(g, err)
+	}
+	if _, body, err := seeder.get(hash, len(data), 0); err != nil || !bytes.Equal(body, data) {
+		t.Fatal("the operator does not get it:", err)
+	}
+}
+
+func TestReasonTellsPeersThatAreAwayFromThoseThatHaveNot(t *testing.T) {
+	o := newOverlay()
+	server, _ := seed(t, content(1))
+	o.peers["empty"] = func(s *stream) { server.handle(s) }
+	a := newApp(t, t.TempDir(), o)
+	for _, c := range []struct {
+		from []string
+		code int
+	}{{[]string{"gone", "away"}, codeAway}, {[]string{"gone", "empty"}, codeNoSource}, {nil, codeNoSource}} {
+		g, _, err := a.get(tree.Hash{1}, 5, 0, c.from...)
+		if g.Code != c.code {
+			t.Fatal(c, g, err)
+		}
+		if why, _, _ := answer(a.ask(map[string]any{"op": "why", "hash": tree.Hash{1}.String()})); why.Code != c.code || why.Error != g.Error {
+			t.Fatal(c, why)
+		}
 	}
 }

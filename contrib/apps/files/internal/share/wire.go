@@ -63,12 +63,14 @@ func (d nodeDialer) Dial(ctx context.Context, peer, protocol string) (Conn, erro
 const (
 	codeUnknown    = 1 // no such file here
 	codeNoSource   = 2 // no source could give the file
-	codeFull       = 3 // disk or store full
+	codeFull       = 3 // disk full
 	codeBadRequest = 4
 	codeDamaged    = 5 // the stored copy is damaged
 	codeBusy       = 6
 	codeInternal   = 7
 	codeRemoved    = 8 // removed, or the app is stopping
+	codeAway       = 9 // no source can be reached
+	codeStoreFull  = 10
 )
 
 // problem is an error as it is sent.
@@ -81,6 +83,7 @@ var (
 	errBadRequest = errors.New("bad request")
 	errBusy       = errors.New("busy: too many transfers at once")
 	errNoSource   = errors.New("no source could give the file")
+	errAway       = errors.New("no source can be reached")
 	errStopped    = errors.New("stopped")
 )
 
@@ -90,9 +93,9 @@ func problemOf(err error) problem {
 		err  error
 		code polypeer.ErrorCode
 	}{
-		{store.ErrUnknown, codeUnknown}, {errNoSource, codeNoSource}, {store.ErrDisk, codeFull}, {store.ErrFull, codeFull},
+		{store.ErrUnknown, codeUnknown}, {errNoSource, codeNoSource}, {store.ErrDisk, codeFull}, {store.ErrFull, codeStoreFull},
 		{errBadRequest, codeBadRequest}, {store.ErrSize, codeBadRequest}, {store.ErrDamaged, codeDamaged}, {errBusy, codeBusy},
-		{errStopped, codeRemoved},
+		{errStopped, codeRemoved}, {errAway, codeAway},
 	} {
 		if errors.Is(err, known.err) {
 			code = known.code

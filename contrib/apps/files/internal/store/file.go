@@ -52,7 +52,7 @@ func (f *File) save() error {
 	if f.removed {
 		return ErrUnknown
 	}
-	text, err := json.Marshal(meta{1, f.info.Name, f.info.Size, f.info.Have})
+	text, err := json.Marshal(f.info.meta())
 	if err == nil {
 		err = writeFile(filepath.Join(f.folder, "meta"), text)
 	}
@@ -160,6 +160,9 @@ func (w *Writer) Sync() error {
 	}
 	w.file.mu.Lock()
 	defer w.file.mu.Unlock()
+	if w.file.info.Fetched {
+		w.file.info.Expires = w.file.store.lifetime(w.file.info)
+	}
 	return w.file.save()
 }
 

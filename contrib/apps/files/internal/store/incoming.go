@@ -4,17 +4,26 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/polypeer/polypeer/contrib/apps/files/internal/tree"
 )
+
+// UnknownSize is the size of a file that is being added while it is still being made.
+const UnknownSize = -1
+
+// reserveStep is how much room a file of unknown size asks for at a time.
+const reserveStep = 64 << 20
 
 // Incoming is a file that the operator is adding: its hash is known at the end.
 type Incoming struct {
 	store      *Store
 	folder     string
-	size, have int64
+	size, have int64 // size may be UnknownSize
+	reserved   int64 // the room it has
 	data, list *os.File
-	group      []byte
+	group      []byte // of a file of one group: its content
+	ended      bool   // a group came that was not whole
 	rooter     tree.Rooter
 }
 
@@ -22,11 +31,15 @@ type Incoming struct {
 func (s *Store) Add(size int64) (*Incoming, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.room(size); err != nil {
+	reserved := size
+	if size == UnknownSize {
+		reserved = 0
+	}
+	if err := s.room(reserved, true); err != nil {
 		return nil, err
 	}
 	s.next++
-	in := &Incoming{store: s, size: size, folder: filepath.Join(s.dir, "incoming", fmt.Sprint(s.next))}
+	in := &Incoming{store: s, size: size, reserved: reserved, folder: filepath.Join(s.dir, "incoming", fmt.Sprint(s.next))}
 	if err := os.Mkdir(in.folder, 0o700); err != nil {
 		return nil, disk(err)
 	}
@@ -45,73 +58,99 @@ func (s *Store) Add(size int64) (*Incoming, error) {
 // Write takes the next group: each whole, but the last.
 func (in *Incoming) Write(group []byte) error {
 	number := in.have / tree.Group
-	if len(group) != tree.Length(in.size, number) {
+	switch {
+	case in.ended || len(group) == 0 || len(group) > tree.Group:
+		return fmt.Errorf("%w: a group came after the last", ErrSize)
+	case in.size != UnknownSize && len(group) != tree.Length(in.size, number):
 		return fmt.Errorf("%w: %d bytes were announced", ErrSize, in.size)
+	}
+	in.ended = len(group) < tree.Group
+	if err := in.reserve(in.have + int64(len(group))); err != nil {
+		return err
 	}
 	if _, err := in.data.Write(group); err != nil {
 		return disk(err)
 	}
-	if tree.ListSize(in.size) > 0 {
-		value := tree.Of(number, group)
-		in.rooter.Add(value)
-		if _, err := in.list.Write(value[:]); err != nil {
-			return disk(err)
-		}
-	} else {
+	if number == 0 {
 		in.group = append(in.group[:0], group...)
+	}
+	value := tree.Of(number, group)
+	in.rooter.Add(value)
+	if _, err := in.list.Write(value[:]); err != nil {
+		return disk(err)
 	}
 	in.have += int64(len(group))
 	return nil
 }
 
-// Finish keeps the file, if all of it came. One that is here already stays as it is, one that was partly fetched is
-// replaced.
-func (in *Incoming) Finish(name string) (Info, error) {
-	if in.have != in.size {
-		in.Discard()
+// reserve asks for more room if so many bytes need it.
+func (in *Incoming) reserve(size int64) error {
+	if size <= in.reserved {
+		return nil
+	}
+	s := in.store
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	step := int64(reserveStep)
+	if s.reserved()+onDisk(step) > s.most {
+		step = size - in.reserved
+	}
+	if err := s.room(step, false); err != nil {
+		return err
+	}
+	in.reserved += step
+	return nil
+}
+
+// Finish keeps the file, if all of it came, until the time given; zero: until it is removed. One that is here already
+// keeps its content and takes the rest, one that was partly fetched is replaced.
+func (in *Incoming) Finish(name string, expires time.Time) (Info, error) {
+	info, err := in.finish(Info{Name: cutName(name), Size: in.have, Have: in.have, Expires: expires})
+	in.Discard() // what was not kept
+	return info, err
+}
+
+func (in *Incoming) finish(info Info) (Info, error) {
+	if in.size != UnknownSize && in.have != in.size {
 		return Info{}, fmt.Errorf("%w: %d bytes were announced, %d came", ErrSize, in.size, in.have)
 	}
-	hash := tree.Whole(in.group)
-	if tree.ListSize(in.size) > 0 {
-		hash = in.rooter.Root()
-	}
-	info := Info{Hash: hash, Name: cutName(name), Size: in.size, Have: in.size}
-	s := in.store
-	for _, f := range []*os.File{in.data, in.list} {
-		if err := f.Sync(); err != nil {
-			in.Discard()
+	if tree.ListSize(info.Size) > 0 {
+		info.Hash = in.rooter.Root()
+	} else {
+		info.Hash = tree.Whole(in.group)
+		if err := in.list.Truncate(0); err != nil { // it has no list
 			return Info{}, disk(err)
 		}
 	}
+	for _, f := range []*os.File{in.data, in.list} {
+		if err := f.Sync(); err != nil {
+			return Info{}, disk(err)
+		}
+	}
+	s := in.store
 	file := &File{store: s, folder: in.folder, info: info, listed: true}
 	if err := file.save(); err != nil {
-		in.Discard()
 		return Info{}, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	defer delete(s.incoming, in)
-	defer in.discard()
-	if old := s.files[hash]; old != nil {
+	if old := s.files[info.Hash]; old != nil {
 		if old.Info().Complete() {
-			return old.Info(), nil
+			err := old.change(func(kept *Info) { *kept = info })
+			return info, err
 		}
-		old.mu.Lock()
-		old.removed = true
-		old.mu.Unlock()
-		delete(s.files, hash)
-		if err := os.RemoveAll(old.folder); err != nil {
+		if err := s.remove(old); err != nil {
 			return Info{}, err
 		}
 	}
-	file.folder = s.folder(hash)
+	file.folder = s.folder(info.Hash)
 	if err := os.Rename(in.folder, file.folder); err != nil {
 		return Info{}, disk(err)
 	}
 	if err := syncFolder(filepath.Dir(file.folder)); err != nil {
 		return Info{}, disk(err)
 	}
-	s.files[hash] = file
+	s.files[info.Hash] = file
 	return info, nil
 }
 

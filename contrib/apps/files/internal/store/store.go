@@ -1,6 +1,6 @@
 // Package store keeps files by their content hash in the plugin's data folder, whole ones and partly fetched ones.
 //
-//	files/<hash>/meta   JSON: name, size, how much is there (a prefix, whole groups or everything)
+//	files/<hash>/meta   JSON: name, size, how much is there (a prefix, whole groups or everything), until when
 //	files/<hash>/list   the chaining values of the groups, checked against the hash before it gets this name
 //	files/<hash>/data   the content
 //	incoming/<number>/  a file whose hash is not known yet; swept at start
@@ -9,6 +9,9 @@
 // more than there is. It is trusted to say how much is there; the bytes themselves are checked against the list every
 // time they are read, and a damaged file goes back to the part before the damage. Names given by people are kept in
 // meta only, and never become paths.
+//
+// Files that were added stay until they are removed, or until the time given. What was fetched is a copy for the next
+// request, with a lifetime of its own (expiry.go).
 package store
 
 import (
@@ -21,15 +24,16 @@ import (
 	"sort"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/polypeer/polypeer/contrib/apps/files/internal/tree"
 )
 
-// What the store holds at most. The plugin's limit `disk` holds besides.
+// What the store holds at most.
 const (
 	MaxFiles = 4096
-	MaxBytes = 64 << 30
-	MaxName  = 1024 // bytes of a name
+	MaxBytes = 64 << 30 // where the supervisor names no limit
+	MaxName  = 1024     // bytes of a name
 	// syncEvery is how much may have to be fetched again after a crash.
 	syncEvery = 16 << 20
 )
@@ -37,7 +41,7 @@ const (
 // Failures that callers tell apart.
 var (
 	ErrUnknown = errors.New("no such file here")
-	ErrFull    = errors.New("the store is full, remove files first")
+	ErrFull    = errors.New("the store is full")
 	ErrDisk    = errors.New("disk full")
 	ErrDamaged = errors.New("the stored copy is damaged")
 	ErrSize    = errors.New("the size does not belong to this file")
@@ -49,16 +53,44 @@ type Info struct {
 	Name string
 	Size int64
 	Have int64 // bytes from the start that are here
+	// Stopped means that peers do not get it.
+	Stopped bool
+	// Fetched means that it came from a peer, and nobody added it.
+	Fetched bool
+	// Expires is when it is removed; zero: never.
+	Expires time.Time
 }
 
 // Complete reports whether everything is here.
 func (i Info) Complete() bool { return i.Have == i.Size }
+
+// Offered reports whether peers get it.
+func (i Info) Offered() bool { return i.Complete() && !i.Stopped }
 
 type meta struct {
 	Version int    `json:"version"`
 	Name    string `json:"name"`
 	Size    int64  `json:"size"`
 	Have    int64  `json:"have"`
+	Stopped bool   `json:"stopped,omitempty"`
+	Fetched bool   `json:"fetched,omitempty"`
+	Expires int64  `json:"expires,omitempty"` // Unix time, seconds; 0: never
+}
+
+func (i Info) meta() meta {
+	m := meta{Version: 1, Name: i.Name, Size: i.Size, Have: i.Have, Stopped: i.Stopped, Fetched: i.Fetched}
+	if !i.Expires.IsZero() {
+		m.Expires = i.Expires.Unix()
+	}
+	return m
+}
+
+func (m meta) info(hash tree.Hash) Info {
+	i := Info{Hash: hash, Name: m.Name, Size: m.Size, Have: m.Have, Stopped: m.Stopped, Fetched: m.Fetched}
+	if m.Expires != 0 {
+		i.Expires = time.Unix(m.Expires, 0)
+	}
+	return i
 }
 
 // Store is the folder. It is safe for use by several goroutines.
@@ -69,14 +101,18 @@ type Store struct {
 	files     map[tree.Hash]*File
 	incoming  map[*Incoming]struct{}
 	next      int
-	most      int64 // MaxBytes, less in tests
-	mostFiles int   // MaxFiles, fewer in tests
+	most      int64
+	mostFiles int              // MaxFiles, fewer in tests
+	now       func() time.Time // time.Now, another clock in tests
 }
 
-// Open reads the store in a folder, which it makes when it is not there. Folders whose meta cannot be read are set
+// Open reads the store in a folder, which it makes when it is not there, and which holds at most so many bytes. Folders whose meta cannot be read are set
 // aside by name, and named in `problems`.
-func Open(dir string) (s *Store, problems []string, err error) {
-	s = &Store{dir: dir, files: map[tree.Hash]*File{}, incoming: map[*Incoming]struct{}{}, most: MaxBytes, mostFiles: MaxFiles}
+func Open(dir string, most int64) (s *Store, problems []string, err error) {
+	s = &Store{
+		dir: dir, files: map[tree.Hash]*File{}, incoming: map[*Incoming]struct{}{},
+		most: most, mostFiles: MaxFiles, now: time.Now,
+	}
 	if err := os.RemoveAll(filepath.Join(dir, "incoming")); err != nil {
 		return nil, nil, fmt.Errorf("the store cannot be cleaned: %w", err)
 	}
@@ -121,7 +157,7 @@ func (s *Store) load(hash tree.Hash) (*File, error) {
 	if m.Version != 1 || m.Size < 0 || m.Have < 0 || m.Have > m.Size || m.Have%tree.Group != 0 && m.Have != m.Size {
 		return nil, fmt.Errorf("%s makes no sense", text)
 	}
-	f := &File{store: s, folder: folder, info: Info{Hash: hash, Name: m.Name, Size: m.Size, Have: m.Have}, synced: m.Have}
+	f := &File{store: s, folder: folder, info: m.info(hash), synced: m.Have}
 	// A list or data shorter than meta says cannot come from a crash; what is there is as good as its checks.
 	list, data := length(filepath.Join(folder, "list")), length(filepath.Join(folder, "data"))
 	switch {
@@ -167,7 +203,7 @@ func (s *Store) List() []Info {
 	return out
 }
 
-// Remove forgets a file. Those who read it go on reading.
+// Remove deletes a file. Those who read it go on reading.
 func (s *Store) Remove(hash tree.Hash) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -175,36 +211,62 @@ func (s *Store) Remove(hash tree.Hash) error {
 	if f == nil {
 		return ErrUnknown
 	}
-	delete(s.files, hash)
+	return s.remove(f)
+}
+
+// remove deletes a file; s.mu is held.
+func (s *Store) remove(f *File) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	delete(s.files, f.info.Hash)
 	f.removed = true
 	return os.RemoveAll(f.folder)
+}
+
+// Stop keeps a file, and no longer gives it to peers.
+func (s *Store) Stop(hash tree.Hash) error {
+	f, err := s.Get(hash)
+	if err != nil {
+		return err
+	}
+	return f.change(func(info *Info) { info.Stopped = true })
 }
 
 // reserved is what everything here will take when it is complete; s.mu is held.
 func (s *Store) reserved() (total int64) {
 	for _, f := range s.files {
-		total += f.Info().Size
+		total += onDisk(f.Info().Size)
 	}
 	for in := range s.incoming {
-		total += in.size
+		total += onDisk(in.reserved)
 	}
 	return total
 }
 
-// room makes sure that a file of this size may come in; s.mu is held.
-func (s *Store) room(size int64) error {
-	if size < 0 || size > s.most {
-		return fmt.Errorf("%w: a file may have at most %d bytes", ErrSize, s.most)
+// onDisk is what a file of so many bytes takes, with its list.
+func onDisk(size int64) int64 { return size + tree.ListSize(size) }
+
+// room makes sure that `more` bytes, of a new file or not, may come in. Copies of what was fetched make way. s.mu is held.
+func (s *Store) room(more int64, newFile bool) error {
+	if more < 0 || more > s.most {
+		return fmt.Errorf("%w: a file may have at most %d bytes, the limit of this app", ErrFull, s.most)
 	}
-	if len(s.files)+len(s.incoming) >= s.mostFiles {
-		return fmt.Errorf("%w: it holds %d files", ErrFull, s.mostFiles)
+	for {
+		used, count := s.reserved(), len(s.files)+len(s.incoming)
+		switch {
+		case newFile && count >= s.mostFiles:
+			if s.evict() {
+				continue
+			}
+			return fmt.Errorf("%w: it holds %d files, the most it can", ErrFull, s.mostFiles)
+		case used+onDisk(more) > s.most:
+			if s.evict() {
+				continue
+			}
+			return fmt.Errorf("%w: %d of the %d bytes that this app may use are taken", ErrFull, used, s.most)
+		}
+		return nil
 	}
-	if used := s.reserved(); used+size > s.most {
-		return fmt.Errorf("%w: %d of %d bytes are taken", ErrFull, used, s.most)
-	}
-	return nil
 }
 
 // Expect finds a file, or makes a place for one that is to be fetched.
@@ -213,14 +275,19 @@ func (s *Store) Expect(hash tree.Hash, size int64, name string) (*File, error) {
 	defer s.mu.Unlock()
 	if f := s.files[hash]; f != nil {
 		if f.Info().Size == size {
-			return f, nil
+			return f, f.renew()
 		}
 		return s.resize(f, size)
 	}
-	if err := s.room(size); err != nil {
+	if size < 0 {
+		return nil, fmt.Errorf("%w: %d bytes", ErrSize, size)
+	}
+	if err := s.room(size, true); err != nil {
 		return nil, err
 	}
-	f := &File{store: s, folder: s.folder(hash), info: Info{Hash: hash, Name: cutName(name), Size: size}}
+	info := Info{Hash: hash, Name: cutName(name), Size: size, Fetched: true}
+	info.Expires = s.lifetime(info)
+	f := &File{store: s, folder: s.folder(hash), info: info}
 	f.listed = tree.ListSize(size) == 0
 	if err := os.MkdirAll(f.folder, 0o700); err != nil {
 		return nil, disk(err)
@@ -241,7 +308,7 @@ func (s *Store) resize(f *File, size int64) (*File, error) {
 		return nil, fmt.Errorf("%w: it has %d bytes", ErrSize, info.Size)
 	}
 	delete(s.files, info.Hash)
-	if err := s.room(size); err != nil {
+	if err := s.room(size, true); err != nil {
 		s.files[info.Hash] = f
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
 
 	"lukechampine.com/blake3"
 
@@ -15,7 +16,7 @@ import (
 
 func open(t *testing.T, dir string) *Store {
 	t.Helper()
-	s, problems, err := Open(dir)
+	s, problems, err := Open(dir, MaxBytes)
 	if err != nil || len(problems) > 0 {
 		t.Fatal(problems, err)
 	}
@@ -129,7 +130,7 @@ func TestUnreadableMetaIsSetAsideAndTheRestLives(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(folder, "meta"), []byte(bad), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		s, problems, err := Open(dir)
+		s, problems, err := Open(dir, MaxBytes)
 		if err != nil || len(problems) != 1 || len(s.List()) != 1 {
 			t.Fatal(bad, problems, err)
 		}
@@ -164,7 +165,7 @@ func TestStoreThatIsFullSaysSo(t *testing.T) {
 	if _, err := s.Expect(tree.Hash{1}, tree.Group+1, ""); !errors.Is(err, ErrFull) {
 		t.Fatal(err)
 	}
-	if _, err := s.Add(s.most + 1); !errors.Is(err, ErrSize) {
+	if _, err := s.Add(s.most + 1); !errors.Is(err, ErrFull) {
 		t.Fatal(err)
 	}
 	in.Discard()
@@ -269,7 +270,7 @@ func TestAddReplacesAPartAndKeepsAWhole(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		info, err := in.Finish("whole")
+		info, err := in.Finish("whole", time.Time{})
 		if err != nil || !info.Complete() || info.Hash != blake3.Sum256(data) {
 			t.Fatal(info, err)
 		}
