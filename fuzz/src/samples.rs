@@ -261,6 +261,7 @@ pub fn file_links() -> Vec<Vec<u8>> {
     [
         format!("polypeer-file:{hash}/a%20name.txt?size=5&from={ticket}"),
         format!("polypeer-file:{hash}/a"),
+        format!("polypeer-file:{hash}/a%20name.tar/size=5/as=folder/from={ticket}/later=1"),
         format!("polypeer-file:{hash}/%2e%2e?from={ticket}&from={ticket}&later=1"),
     ]
     .into_iter()

@@ -1,4 +1,4 @@
-//! Owners, rights and flushing of files and folders: what Unix and Windows do differently.
+//! Owners, rights, flushing and renaming of files and folders: what Unix and Windows do differently.
 //!
 //! Windows has no mode: files in a user's profile folder inherit an access list that keeps other users out, and whether
 //! a folder elsewhere does the same is not checked.
@@ -10,13 +10,13 @@ mod windows;
 
 #[cfg(unix)]
 pub(crate) use unix::{
-    allocated_bytes, create_folder, create_private_folder, everybody_may_write, exclude_others, is_executable, is_full,
-    is_ours, is_ours_or_roots, others_may_use, others_may_write, private_file, program_file, real_path, set_executable,
-    symlink, sync_folder,
+    FileState, allocated_bytes, create_folder, create_private_folder, everybody_may_write, exclude_others,
+    has_other_names, is_executable, is_full, is_ours, is_ours_or_roots, kind, others_may_use, others_may_write,
+    private_file, program_file, real_path, rename_new, set_executable, state, symlink, sync_folder, without_waiting,
 };
 #[cfg(windows)]
 pub(crate) use windows::{
-    allocated_bytes, create_folder, create_private_folder, everybody_may_write, exclude_others, is_executable, is_full,
-    is_ours, is_ours_or_roots, others_may_use, others_may_write, private_file, program_file, real_path, set_executable,
-    symlink, sync_folder,
+    FileState, allocated_bytes, create_folder, create_private_folder, everybody_may_write, exclude_others,
+    has_other_names, is_executable, is_full, is_ours, is_ours_or_roots, kind, others_may_use, others_may_write,
+    private_file, program_file, real_path, rename_new, set_executable, state, symlink, sync_folder, without_waiting,
 };

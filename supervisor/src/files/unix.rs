@@ -1,9 +1,11 @@
-//! Owners, rights and flushing on Unix.
+//! Owners, rights, flushing and renaming on Unix.
 
-use std::fs::{DirBuilder, File, Metadata, OpenOptions, Permissions};
+use std::fs::{DirBuilder, File, FileType, Metadata, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+use nix::fcntl::OFlag;
 
 /// Makes a folder and those above it, 0700. One that is there is left as it is.
 pub(crate) fn create_private_folder(path: &Path) -> io::Result<()> {
@@ -96,4 +98,136 @@ pub(crate) fn symlink(target: &Path, link: &Path) -> io::Result<()> {
 /// The path without links in it, as the kernel sees it.
 pub(crate) fn real_path(path: &Path) -> io::Result<PathBuf> {
     std::fs::canonicalize(path)
+}
+
+/// Options to read a file. Opening does not wait, not even when it turns out to be a named pipe.
+pub(crate) fn without_waiting() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits());
+    options
+}
+
+/// What a thing in a folder is, in words.
+pub(crate) fn kind(of: FileType) -> &'static str {
+    match () {
+        () if of.is_file() => "a file",
+        () if of.is_dir() => "a folder",
+        () if of.is_symlink() => "a symbolic link",
+        () if of.is_fifo() => "a named pipe",
+        () if of.is_socket() => "a socket",
+        () => "a device",
+    }
+}
+
+/// What changes when a file is written to, or replaced by another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FileState {
+    identity: (u64, u64),
+    size: u64,
+    written: (i64, i64),
+    changed: (i64, i64),
+}
+
+/// The state of a file: its identity, size and times.
+pub(crate) fn state(metadata: &Metadata) -> FileState {
+    FileState {
+        identity: (metadata.dev(), metadata.ino()),
+        size: metadata.size(),
+        written: (metadata.mtime(), metadata.mtime_nsec()),
+        changed: (metadata.ctime(), metadata.ctime_nsec()),
+    }
+}
+
+/// Whether a file has other names: hard links.
+pub(crate) fn has_other_names(metadata: &Metadata) -> bool {
+    metadata.nlink() > 1
+}
+
+/// Gives a file or folder a new name in the same file system. `AlreadyExists` when something has that name already, even
+/// since a moment ago: nothing is replaced.
+pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    match rename_exclusively(from, to) {
+        Err(error) if is_unsupported(&error) => {}
+        done => return done,
+    }
+    if from.symlink_metadata()?.is_dir() {
+        // A rename replaces an empty folder, and fails when something came into it meanwhile.
+        std::fs::create_dir(to)?;
+        return std::fs::rename(from, to);
+    }
+    match std::fs::hard_link(from, to) {
+        Ok(()) => std::fs::remove_file(from),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
+        Err(_) => {
+            // A file system without hard links: an empty file of ours takes the name, and is replaced.
+            OpenOptions::new().write(true).create_new(true).open(to)?;
+            std::fs::rename(from, to)
+        }
+    }
+}
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn rename_exclusively(from: &Path, to: &Path) -> io::Result<()> {
+    use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+    renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE).map_err(io::Error::from)
+}
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+fn rename_exclusively(_from: &Path, _to: &Path) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Whether the system or the file system does not know an operation.
+fn is_unsupported(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::InvalidInput)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn new_name_replaces_nothing() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = |name: &str| folder.path().join(name);
+        std::fs::write(path("a"), "new").expect("written");
+        rename_new(&path("a"), &path("b")).expect("the name is free");
+        assert!(!path("a").exists() && std::fs::read(path("b")).expect("there") == b"new");
+        std::fs::write(path("a"), "newer").expect("written");
+        std::os::unix::fs::symlink("nowhere", path("link")).expect("a link");
+        std::fs::create_dir(path("folder")).expect("a folder");
+        for taken in ["b", "link", "folder"] {
+            let refused = rename_new(&path("a"), &path(taken)).expect_err("the name is taken");
+            assert_eq!(refused.kind(), io::ErrorKind::AlreadyExists, "{taken}");
+        }
+        assert_eq!(std::fs::read(path("b")).expect("there"), b"new");
+        std::fs::create_dir(path("other")).expect("a folder");
+        assert!(rename_new(&path("other"), &path("folder")).is_err(), "not even an empty folder");
+        rename_new(&path("other"), &path("third")).expect("the name is free");
+    }
+
+    #[test]
+    fn named_pipe_opens_without_waiting_for_a_writer() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let pipe = folder.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRUSR).expect("a named pipe");
+        let file = without_waiting().open(&pipe).expect("opened");
+        assert_eq!(kind(file.metadata().expect("inspected").file_type()), "a named pipe");
+    }
+
+    #[test]
+    fn state_tells_a_file_that_was_written_to_or_replaced() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("a");
+        let now = || state(&std::fs::metadata(&path).expect("inspected"));
+        std::fs::write(&path, "one").expect("written");
+        let first = now();
+        assert_eq!(first, now());
+        std::fs::write(&path, "longer").expect("written");
+        let second = now();
+        assert_ne!(first, second);
+        std::fs::write(folder.path().join("b"), "longer").expect("written");
+        std::fs::rename(folder.path().join("b"), &path).expect("replaced");
+        assert_ne!(second, now());
+    }
 }

@@ -1,8 +1,9 @@
-//! Owners, rights and flushing on Windows.
+//! Owners, rights, flushing and renaming on Windows.
 
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, FileType, Metadata, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 /// Makes a folder and those above it; they inherit the access list of the folder they are in.
 pub(crate) fn create_private_folder(path: &Path) -> io::Result<()> {
@@ -92,4 +93,60 @@ pub(crate) fn symlink(target: &Path, link: &Path) -> io::Result<()> {
 /// The absolute path. Not `canonicalize`, whose `\\?\` form many programs do not take for their folder.
 pub(crate) fn real_path(path: &Path) -> io::Result<PathBuf> {
     std::path::absolute(path)
+}
+
+/// Options to read a file. Named pipes are not among the files of a folder.
+pub(crate) fn without_waiting() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    options
+}
+
+/// What a thing in a folder is, in words.
+pub(crate) fn kind(of: FileType) -> &'static str {
+    match () {
+        () if of.is_file() => "a file",
+        () if of.is_dir() => "a folder",
+        () if of.is_symlink() => "a symbolic link",
+        () => "a device",
+    }
+}
+
+/// What changes when a file is written to. A file's identity is not among its metadata; one that replaced it has another
+/// time of creation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FileState {
+    size: u64,
+    written: Option<SystemTime>,
+    created: Option<SystemTime>,
+}
+
+/// The state of a file: its size and times.
+pub(crate) fn state(metadata: &Metadata) -> FileState {
+    FileState { size: metadata.len(), written: metadata.modified().ok(), created: metadata.created().ok() }
+}
+
+/// Not known from the metadata; [`rename_new`] leaves a second name only if it is interrupted.
+pub(crate) fn has_other_names(_metadata: &Metadata) -> bool {
+    false
+}
+
+/// Gives a file or folder a new name in the same file system. `AlreadyExists` when something has that name already, even
+/// since a moment ago: nothing is replaced.
+pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    if from.symlink_metadata()?.is_dir() {
+        if to.symlink_metadata().is_ok() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        return std::fs::rename(from, to); // Windows never replaces anything by a folder.
+    }
+    match std::fs::hard_link(from, to) {
+        Ok(()) => std::fs::remove_file(from),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
+        Err(_) => {
+            // A file system without hard links: an empty file of ours takes the name, and is replaced.
+            OpenOptions::new().write(true).create_new(true).open(to)?;
+            std::fs::rename(from, to)
+        }
+    }
 }

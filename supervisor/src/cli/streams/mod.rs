@@ -1,15 +1,21 @@
-//! Commands that open or accept streams: `pipe serve send get chat`. Each is a client of the gateway, as the built-in
+//! Commands that open or accept streams: `pipe serve send get files chat`. Each is a client of the gateway, as the built-in
 //! plugin `operator`, with a launch of its own. The launch is a lease: it ends with the command's control connection.
 //! File contents are streamed to the bundled apps; paths never leave the command.
+//!
+//! `send`, `get` and `files` (a folder each) share `file_link`, `folder` and `files_app`.
 
 pub mod chat;
 pub mod file_link;
+pub mod files;
+mod files_app;
+mod folder;
 pub mod get;
 pub mod lines;
 pub mod pipe;
 pub mod send;
 pub mod serve;
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use polypeer_ipc_protocol::client::{Client, ClientError, DataStream, Events};
@@ -92,10 +98,12 @@ async fn app_error(context: &Context, id: &str, error: &ClientError) -> CliError
 
 /// The error for a local file that cannot be used.
 pub(crate) fn file_error(action: &str, path: &std::path::Path, error: &std::io::Error) -> CliError {
-    let exit = if error.kind() == std::io::ErrorKind::NotFound { Exit::Usage } else { Exit::Failed };
+    let exit = if error.kind() == ErrorKind::NotFound { Exit::Usage } else { Exit::Failed };
     let hint = match error.kind() {
-        std::io::ErrorKind::StorageFull => "free space on the disk, then run the command again",
-        std::io::ErrorKind::NotFound => "check the path",
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+            "make room on the disk, or write to another one, then run the command again"
+        }
+        ErrorKind::NotFound => "check the path",
         _ => "check the path and its permissions",
     };
     CliError::new(exit, format!("failed to {action} {}: {error}", path.display()), hint)

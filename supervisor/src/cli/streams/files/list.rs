@@ -1,0 +1,45 @@
+//! `polypeer files list`: the files that the node keeps, with what they take.
+
+use clap::Args;
+
+use super::super::Session;
+use super::{Kept, kept};
+use crate::cli::Context;
+use crate::cli_error::CliError;
+use crate::manifest::values::shown_size;
+use crate::output::{clean, duration};
+
+/// Digits of a hash that are shown: enough to tell the files of a store apart.
+const SHOWN_DIGITS: usize = 12;
+
+/// List the files that the node keeps: those sent, and those fetched a short time ago
+#[derive(Debug, Args)]
+pub(super) struct List {}
+
+impl List {
+    pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
+        let files = kept(context, &Session::open(context).await?).await?;
+        if context.printer.json {
+            return context.printer.document(&files);
+        }
+        if files.is_empty() {
+            context.printer.say("no files; `polypeer send FILE` offers one");
+            return Ok(());
+        }
+        let rows: Vec<Vec<String>> = files.iter().map(row).collect();
+        context.printer.data(&context.printer.table(&["HASH", "SIZE", "OFFERED", "EXPIRES", "NAME"], &rows))?;
+        let bytes = files.iter().map(|file| file.size_bytes).sum();
+        context.printer.say(format!("{} files, {}", files.len(), shown_size(bytes)));
+        Ok(())
+    }
+}
+
+fn row(file: &Kept) -> Vec<String> {
+    vec![
+        file.hash.chars().take(SHOWN_DIGITS).collect(),
+        shown_size(file.size_bytes),
+        if file.offered { "yes" } else { "no" }.into(),
+        file.expires_s.map_or_else(|| "never".into(), |left| format!("in {}", duration(left))),
+        clean(&file.name),
+    ]
+}
