@@ -1,12 +1,23 @@
-//! Output: data to stdout, messages and errors to stderr, as the options, the terminal and `NO_COLOR` say.
+//! Output: data to stdout, messages and errors to stderr, as the options, the terminal, `NO_COLOR` and `TERM` say. On a
+//! terminal, tables fit its width (`table`) and words for states have colours ([`style`]); what goes elsewhere is complete
+//! and plain.
+
+pub mod style;
+mod table;
 
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use anstyle::Style;
 use serde::Serialize;
 
+pub use table::{Column, cut};
+
 use crate::cli_error::CliError;
+
+/// Narrowest terminal that output is fitted to, columns; on a narrower one it is cut as if it were this wide.
+const NARROWEST: usize = 40;
 
 /// Prints to the person who typed the command. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -14,15 +25,39 @@ pub struct Printer {
     /// Print data as one JSON document.
     pub json: bool,
     quiet: bool,
+    /// Whether stdout shows colours.
     color: bool,
+    /// Whether stderr shows colours.
+    colors_errors: bool,
+    /// Columns of the terminal that stdout is; `None` means that output is complete.
+    width: Option<usize>,
     /// Whether the JSON document was printed.
     documented: Arc<AtomicBool>,
 }
 
 impl Printer {
     pub fn new(json: bool, quiet: bool) -> Self {
-        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Self { json, quiet, color: !plain && io::stdout().is_terminal(), documented: Arc::default() }
+        let (stdout, stderr) = (io::stdout(), io::stderr());
+        let width = stdout.is_terminal().then(|| terminal_size::terminal_size_of(&stdout)).flatten();
+        Self {
+            json,
+            quiet,
+            color: shows_colors(&stdout),
+            colors_errors: shows_colors(&stderr),
+            width: width.map(|(width, _)| usize::from(width.0).max(NARROWEST)).filter(|_| !json),
+            documented: Arc::default(),
+        }
+    }
+
+    /// The same printer; if `wide`, its tables and texts are complete, however wide the terminal is.
+    #[must_use]
+    pub fn wide(&self, wide: bool) -> Self {
+        Self { width: self.width.filter(|_| !wide), ..self.clone() }
+    }
+
+    /// Columns that output is fitted to; `None` when it is complete, as into a pipe.
+    pub fn width(&self) -> Option<usize> {
+        self.width
     }
 
     /// Prints a line to stdout. A closed stdout is no error.
@@ -68,7 +103,9 @@ impl Printer {
         if self.json && !self.documented.load(Ordering::Relaxed) {
             let _ = self.document(&serde_json::json!({ "error": error.document() })); // There is nowhere else to report it.
         }
-        to_stderr(&format!("error: {}\nhint: {}", error.message, error.hint));
+        let named = |style: Style, name: &str| if self.colors_errors { painted(style, name) } else { name.to_owned() };
+        let (bad, hint) = (named(style::BAD, "error:"), named(style::HEADING, "hint:"));
+        to_stderr(&format!("{bad} {}\n{hint} {}", error.message, error.hint));
     }
 
     /// Whether progress can be shown.
@@ -89,34 +126,60 @@ impl Printer {
 
     /// Formats a heading: bold on a terminal.
     pub fn heading(&self, text: &str) -> String {
-        if self.color { format!("\x1b[1m{text}\x1b[0m") } else { text.into() }
+        self.paint(style::HEADING, text)
     }
 
-    /// Formats a table: aligned columns, two spaces apart.
-    pub fn table(&self, headings: &[&str], rows: &[Vec<String>]) -> String {
-        let width = |column: usize| {
-            let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
-            cells.chain([headings[column].chars().count()]).max().unwrap_or(0)
-        };
-        let widths: Vec<usize> = (0..headings.len()).map(width).collect();
-        let line = |cells: &mut dyn Iterator<Item = &str>| {
-            let padded: Vec<String> = cells.zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-            padded.join("  ").trim_end().to_owned()
-        };
-        let mut lines = vec![self.heading(&line(&mut headings.iter().copied()))];
-        lines.extend(rows.iter().map(|row| line(&mut row.iter().map(String::as_str))));
-        lines.join("\n")
+    /// Formats a word for a state: in its colour on a terminal.
+    pub fn state(&self, text: &str) -> String {
+        self.paint(style::of_state(text), text)
     }
 
-    /// Formats names and values, the values aligned.
+    /// Formats a text in a style, on a terminal.
+    pub fn paint(&self, style: Style, text: &str) -> String {
+        if self.color { painted(style, text) } else { text.into() }
+    }
+
+    /// Formats a table: aligned columns, two spaces apart. On a terminal, columns are dropped and cut until it fits.
+    pub fn table<C: Into<Column> + Copy>(&self, columns: &[C], rows: &[Vec<String>]) -> String {
+        let columns: Vec<Column> = columns.iter().map(|column| (*column).into()).collect();
+        let mut lines = table::lines(&columns, rows, self.width).into_iter();
+        let plain = |line: Vec<(Column, String)>| {
+            let cells: Vec<_> = line.into_iter().map(|(_, cell)| cell).collect();
+            cells.join("  ").trim_end().to_owned()
+        };
+        let heading = lines.next().map(plain).unwrap_or_default();
+        let rows = lines.map(|line| {
+            let cells = line.into_iter().map(|(column, cell)| match column.is_state && self.color {
+                true => (column, self.state(&cell)),
+                false => (column, cell),
+            });
+            plain(cells.collect())
+        });
+        [self.heading(&heading)].into_iter().chain(rows).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Formats names and values, the values aligned and, on a terminal, broken at spaces.
     pub fn pairs(&self, pairs: &[(&str, String)]) -> String {
         let width = pairs.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
         let lines = pairs.iter().map(|(name, value)| {
             let indent = format!("\n{:width$}  ", "");
+            let value = match self.width {
+                Some(columns) => table::wrap(value, columns.saturating_sub(width + 2)).join("\n"),
+                None => value.clone(),
+            };
             format!("{}  {}", self.heading(&format!("{name:<width$}")), value.replace('\n', &indent))
         });
         lines.collect::<Vec<_>>().join("\n")
     }
+}
+
+/// Whether a stream shows colours: a terminal that can, unless `NO_COLOR` is set.
+fn shows_colors(stream: &impl anstream::stream::RawStream) -> bool {
+    anstream::AutoStream::choice(stream) != anstream::ColorChoice::Never
+}
+
+fn painted(style: Style, text: &str) -> String {
+    format!("{style}{text}{style:#}")
 }
 
 /// Prints a line to stderr; a closed stderr is ignored.
@@ -152,7 +215,14 @@ mod tests {
     use super::*;
 
     fn plain() -> Printer {
-        Printer { json: false, quiet: false, color: false, documented: Arc::default() }
+        Printer {
+            json: false,
+            quiet: false,
+            color: false,
+            colors_errors: false,
+            width: None,
+            documented: Arc::default(),
+        }
     }
 
     #[test]
@@ -160,6 +230,19 @@ mod tests {
         let rows = [vec!["chat".into(), "ready".into()], vec!["é".into(), "x".into()]];
         assert_eq!(plain().table(&["ID", "STATE"], &rows), "ID    STATE\nchat  ready\né     x");
         assert_eq!(plain().pairs(&[("a", "1\n2".into()), ("long", "3".into())]), "a     1\n      2\nlong  3");
+        let narrow = Printer { width: Some(10), ..plain() };
+        assert_eq!(narrow.pairs(&[("a", "one two three".into())]), "a  one two\n   three");
+        assert_eq!(narrow.table(&["ID", "STATE"], &[vec!["a".into(), "x".repeat(20)]]), "ID  STATE\na   xxxxxxx…");
+        assert_eq!(narrow.wide(true).table(&["ID"], &[vec!["x".repeat(20)]]), format!("ID\n{}", "x".repeat(20)));
+    }
+
+    #[test]
+    fn states_have_colours_where_colours_are_shown() {
+        let colored = Printer { color: true, ..plain() };
+        let columns = [Column::kept("ID"), Column::state("STATE")];
+        let table = colored.table(&columns, &[vec!["a".into(), "ready".into()]]);
+        assert_eq!(table, "\x1b[1mID  STATE\x1b[0m\na   \x1b[32mready\x1b[0m");
+        assert_eq!(plain().table(&columns, &[vec!["a".into(), "ready".into()]]), "ID  STATE\na   ready");
     }
 
     #[test]

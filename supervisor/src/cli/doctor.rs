@@ -40,6 +40,10 @@ impl Doctor {
             }
             Ok(other) => return Err(unexpected(&other)),
             Err(error) if error.exit == Exit::NotRunning && peer.is_some() => return Err(error),
+            // Before the first run nothing is wrong.
+            Err(error) if error.exit == Exit::NotRunning && !context.home.identity_key().exists() => {
+                found.checks.push(checks::info("daemon", "does not run yet; `polypeer run` starts it"));
+            }
             Err(error) => found.checks.push(checks::problem("daemon", error.message, error.hint)),
         }
         context.printer.either(&found, || text(context, &found, peer.is_some()))?;
@@ -60,9 +64,11 @@ fn text(context: &Context, found: &DoctorDocument, about_peer: bool) -> String {
     let line = |check: &Check| {
         let verdict = match check.result {
             Verdict::Ok => "ok     ",
+            Verdict::Info => "info   ",
             Verdict::Warning => "warning",
             Verdict::Problem => "PROBLEM",
         };
+        let verdict = context.printer.state(verdict);
         let remedy = check.remedy.as_ref().map(|remedy| format!("\n{:9}-> {}", "", clean(remedy))).unwrap_or_default();
         format!("{verdict}  {:width$}  {}{remedy}", check.name, clean(&check.found))
     };

@@ -83,6 +83,7 @@ enum Command {
     Chat(streams::chat::Chat),
     Doctor(doctor::Doctor),
     Config(config::Config),
+    #[command(visible_alias = "stop")]
     Shutdown(shutdown::Shutdown),
     Completions(completions::Completions),
     Man(man::Man),
@@ -159,7 +160,7 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage::report(&error),
     };
-    let printer = Printer::new(cli.global.json, cli.global.quiet);
+    let printer = Printer::new(cli.global.json, cli.global.quiet).wide(cli.global.verbose > 0);
     log_to_stderr(&cli);
     let done = Home::find(cli.global.home.as_deref()).map_err(CliError::from).and_then(|home| {
         let runtime = tokio::runtime::Runtime::new().map_err(|error| {

@@ -36,6 +36,9 @@ pub struct StatusDocument {
     pub traffic: Option<TrafficDocument>,
     /// All installed plugins.
     pub plugins: Vec<PluginState>,
+    /// What the operator should act on, the most important first; empty when all is well.
+    #[serde(default)]
+    pub problems: Vec<ProblemDocument>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
     /// Counters of the network core that are not 0.
@@ -44,6 +47,13 @@ pub struct StatusDocument {
     /// Peers that broke a rule, the latest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub offenders: Vec<OffenderDocument>,
+}
+
+/// What is wrong with the node, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProblemDocument {
+    pub problem: String,
+    pub remedy: String,
 }
 
 /// A peer that broke a rule.
@@ -338,7 +348,7 @@ pub struct Check {
     pub name: String,
     pub result: Verdict,
     pub found: String,
-    /// What to do; absent for `ok`.
+    /// What to do; absent for `ok`, and for `info` that needs nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remedy: Option<String>,
 }
@@ -348,6 +358,8 @@ pub struct Check {
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     Ok,
+    /// Something to know that needs no action.
+    Info,
     /// Something works, but worse than it could.
     Warning,
     /// Something does not work.

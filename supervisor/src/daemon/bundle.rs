@@ -2,7 +2,7 @@
 //! program comes with another version. A removed one is not installed again, one that the operator installed from
 //! elsewhere is left alone, and one that is not built yet is tried again at the next start.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use polypeer_ipc_protocol::ids::PluginId;
 
@@ -20,7 +20,6 @@ const SOURCE: &str = "bundled";
 
 /// Installs the apps that were never installed, and replaces those that came with another version of Polypeer.
 pub(super) fn install(home: &Home, store: &mut Store, printer: &Printer) -> Result<(), CliError> {
-    let share = Programs::find().ok().and_then(|programs| programs.share);
     for name in APPS {
         let id: PluginId = name.parse().expect("an id of ours");
         let note = format!("bundled {id}");
@@ -32,7 +31,7 @@ pub(super) fn install(home: &Home, store: &mut Store, printer: &Printer) -> Resu
         if is_operators {
             continue;
         }
-        let Some(folder) = share.as_ref().map(|share| share.join("contrib/apps").join(name)) else {
+        let Some(folder) = folder(name) else {
             if before.is_none() {
                 printer.say(format!(
                     "the bundled app {id} is not installed: there is no folder of shared files beside this program"
@@ -51,6 +50,12 @@ pub(super) fn install(home: &Home, store: &mut Store, printer: &Printer) -> Resu
         }
     }
     Ok(())
+}
+
+/// Where the app `name` lies, if this program has a folder of shared files.
+pub(crate) fn folder(name: &str) -> Option<PathBuf> {
+    let share = Programs::find().ok()?.share?;
+    Some(share.join("contrib/apps").join(name))
 }
 
 /// Returns the permissions in words, or `None` if `before` is the same already.

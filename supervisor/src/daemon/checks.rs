@@ -1,6 +1,7 @@
 //! The checks of `polypeer doctor`: those that need no daemon, then those that the daemon makes. Each warning and
 //! problem has a remedy.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use polypeer_ipc_protocol::ids::PluginId;
@@ -8,12 +9,21 @@ use polypeer_ipc_protocol::ids::PluginId;
 use crate::control::documents::{Check, PluginDocument, StatusDocument, Verdict};
 use crate::files;
 use crate::home::{Home, MAX_SOCKET_PATH};
+use crate::limits::Measure;
 use crate::store::Store;
-use crate::supervise::{PluginStatus, Programs, State};
+use crate::supervise::{PluginStatus, Programs, State, plugin_path};
+
+/// Restarts of the network core from which they are a warning.
+const MANY_RESTARTS: u64 = 3;
 
 /// A check that passed.
 pub(crate) fn ok(name: &str, found: impl Into<String>) -> Check {
     Check { name: name.into(), result: Verdict::Ok, found: found.into(), remedy: None }
+}
+
+/// Something to know that needs no action.
+pub(crate) fn info(name: &str, found: impl Into<String>) -> Check {
+    Check { result: Verdict::Info, ..ok(name, found) }
 }
 
 /// Something works, but worse than it could.
@@ -35,7 +45,7 @@ fn folder(home: &Home) -> Check {
     let root = home.root();
     match std::fs::metadata(root) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            warning("home", format!("{} does not exist yet", root.display()), "`polypeer run` creates it")
+            info("home", format!("{} does not exist yet; `polypeer run` creates it", root.display()))
         }
         Err(error) => problem("home", format!("{}: {error}", root.display()), "check the path and its permissions"),
         Ok(metadata) if !metadata.is_dir() => {
@@ -58,7 +68,7 @@ fn folder(home: &Home) -> Check {
 fn key(path: &Path) -> Check {
     match std::fs::symlink_metadata(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            warning("identity key", "does not exist yet", "`polypeer run` creates it")
+            info("identity key", "does not exist yet; `polypeer run` creates it")
         }
         Err(error) => problem("identity key", error.to_string(), "check the permissions of the home"),
         Ok(metadata) if !metadata.is_file() => problem(
@@ -78,7 +88,7 @@ fn key(path: &Path) -> Check {
 fn database(home: &Home) -> Check {
     let path = home.state_db();
     if !path.exists() {
-        return warning("database", "does not exist yet", "`polypeer run` creates it");
+        return info("database", "does not exist yet; `polypeer run` creates it");
     }
     match Store::check(&path) {
         Ok(()) => ok("database", "intact"),
@@ -129,8 +139,8 @@ fn share() -> Check {
 }
 
 fn python() -> Check {
-    let found = std::env::var_os("PATH")
-        .and_then(|path| std::env::split_paths(&path).map(|folder| folder.join("python3")).find(|file| file.is_file()));
+    let path = std::env::var_os("PATH").filter(|path| !path.is_empty()).unwrap_or_else(|| plugin_path().into());
+    let found = std::env::split_paths(&path).map(|folder| folder.join("python3")).find(|file| file.is_file());
     match found {
         Some(path) => ok("python3", path.display().to_string()),
         None => warning("python3", "not found in PATH", "install Python 3: plugins written in Python need it"),
@@ -141,10 +151,17 @@ fn python() -> Check {
 pub(super) fn of_network(status: &StatusDocument) -> Vec<Check> {
     let netcore = &status.netcore;
     let mut checks = vec![match netcore.state.as_str() {
-        "ready" if netcore.restarts > 0 => warning(
+        "ready" if netcore.restarts > MANY_RESTARTS => warning(
             "network core process",
             format!("running; restarted {} times since the daemon started", netcore.restarts),
             "see logs/netcore_.log in the home for the reason",
+        ),
+        "ready" if netcore.restarts > 0 => info(
+            "network core process",
+            format!(
+                "running; restarted {} times since the daemon started; logs/netcore_.log in the home says why",
+                netcore.restarts
+            ),
         ),
         "ready" => ok("network core process", "running"),
         state => problem("network core process", state, "see logs/netcore_.log in the home; restart the daemon"),
@@ -163,11 +180,9 @@ pub(super) fn of_network(status: &StatusDocument) -> Vec<Check> {
     }
     checks.push(match &status.peers {
         Some(peers) if peers.connected > 0 => ok("peers", format!("{} connected", peers.connected)),
-        Some(peers) => warning(
-            "peers",
-            format!("none connected, {} known", peers.known),
-            "add one with `polypeer peers add TICKET`",
-        ),
+        Some(peers) => {
+            info("peers", format!("none connected, {} known; add one with `polypeer peers add TICKET`", peers.known))
+        }
         None => warning(
             "peers",
             "unknown: the network core does not answer",
@@ -197,12 +212,20 @@ pub(super) fn of_app(id: &PluginId, plugin: Option<&PluginDocument>, wanted: Wan
     match plugin {
         _ if wanted == Wanted::NotNow => ok(&name, "not started: the daemon runs with --seed-only"),
         Some(plugin) if plugin.state == "ready" => ok(&name, "ready"),
+        Some(plugin) if plugin.state == "stopped" && plugin.exit_reason.is_none() => {
+            info(&name, format!("stopped; `polypeer plugin start {id}` starts it"))
+        }
         Some(plugin) => {
             let reason = plugin.exit_reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
             warning(&name, format!("{}{reason}", plugin.state), format!("polypeer plugin start {id}"))
         }
         None if wanted == Wanted::No => ok(&name, "not installed: bundled_apps = false in config.toml"),
-        None => warning(&name, "not installed", format!("build it, then `polypeer plugin install contrib/apps/{id}`")),
+        None => match super::bundle::folder(id.as_str()) {
+            Some(folder) if folder.exists() => {
+                info(&name, format!("not installed; `polypeer plugin install {}` installs it", folder.display()))
+            }
+            _ => warning(&name, "not installed, and not among the files of this installation", "reinstall Polypeer"),
+        },
     }
 }
 
@@ -219,21 +242,78 @@ pub(super) fn of_plugins(plugins: &[PluginStatus]) -> Vec<Check> {
             ));
         }
     }
-    let missing = |plugin: &&PluginStatus| plugin.confinement.iter().any(|measure| !measure.applied);
-    // The reasons are the machine's, so one plugin is enough to report them.
-    match plugins.iter().find(missing) {
-        Some(plugin) => checks.extend(plugin.confinement.iter().filter(|measure| !measure.applied).map(|measure| {
-            let why = measure.why_not.as_deref().unwrap_or("not applied");
-            let remedy = match why.contains("this version") {
-                true => "run only plugins that you trust",
-                false => "run Polypeer as a service that is delegated these rights",
-            };
-            warning(&format!("confinement {}", measure.measure), why, remedy)
-        })),
-        None if plugins.iter().any(|plugin| !plugin.confinement.is_empty()) => {
-            checks.push(ok("confinement", "all measures are applied"));
-        }
-        None => {}
+    checks.extend(of_confinement(plugins));
+    checks
+}
+
+/// Two lines at most: what this version lacks, which is the same for everybody, and what this machine does not allow.
+fn of_confinement(plugins: &[PluginStatus]) -> Vec<Check> {
+    let missing = |of_version: bool| {
+        let all = plugins.iter().flat_map(|plugin| &plugin.confinement).filter(|measure| !measure.applied);
+        let chosen = all.filter(|measure| is_of_version(measure) == of_version);
+        let names: BTreeSet<_> = chosen.map(|measure| measure.measure.replace('_', " ")).collect();
+        names.into_iter().collect::<Vec<_>>().join(", ")
+    };
+    if plugins.iter().all(|plugin| plugin.confinement.is_empty()) {
+        return Vec::new();
+    }
+    let (of_version, of_machine) = (missing(true), missing(false));
+    let mut checks = vec![match of_machine.as_str() {
+        "" => ok("confinement", "all measures of this version are applied"),
+        _ => warning(
+            "confinement",
+            format!("plugins are held less strictly on this machine, without: {of_machine}"),
+            "run Polypeer with control groups and namespaces delegated to it, or only plugins that you trust; `polypeer \
+             plugin info ID --wide` gives each reason",
+        ),
+    }];
+    if !of_version.is_empty() {
+        checks.push(info(
+            "not yet confined",
+            format!("this version does not confine {of_version}; run plugins you trust"),
+        ));
     }
     checks
+}
+
+/// Whether a measure is missing on every machine.
+fn is_of_version(measure: &Measure) -> bool {
+    measure.why_not.as_deref().is_some_and(|why| why.contains("this version"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plugin(confinement: Vec<Measure>) -> PluginStatus {
+        PluginStatus {
+            id: "chat".parse().expect("an id"),
+            state: State::Ready,
+            pid: None,
+            restarts: 0,
+            exit_reason: None,
+            note: None,
+            last_line: None,
+            usage: crate::supervise::UsageStatus::default(),
+            confinement,
+        }
+    }
+
+    #[test]
+    fn what_every_machine_lacks_is_no_warning() {
+        let lacks = || Measure::missing("files", "this version hides only Polypeer's own files");
+        let checks = of_plugins(&[plugin(vec![Measure::applied("memory"), lacks()]), plugin(vec![lacks()])]);
+        let verdicts: Vec<_> = checks.iter().map(|check| check.result).collect();
+        assert_eq!(verdicts, [Verdict::Ok, Verdict::Info], "{checks:?}");
+    }
+
+    #[test]
+    fn what_this_machine_does_not_allow_is_one_warning() {
+        let measures = ["memory", "pids", "cpu"].map(|name| Measure::missing(name, "no control group"));
+        let checks = of_plugins(&[plugin(measures.to_vec()), plugin(measures.to_vec())]);
+        let [Check { result: Verdict::Warning, found, remedy: Some(_), .. }] = &checks[..] else {
+            panic!("one warning: {checks:?}");
+        };
+        assert!(found.ends_with("without: cpu, memory, pids"), "{found}");
+    }
 }

@@ -1,13 +1,14 @@
 //! `polypeer run`: locks the home, starts everything, answers the control socket, and stops everything in order. It
 //! joins [`crate::supervise`], which owns the children, and [`crate::store`], which records what is installed.
 //!
-//! `requests` answers the control socket from `state`, with `plugins`, `peers`, `leftovers`, `logs`, `progress`, `describe` and the [`checks`] of `doctor`;
-//! `bundle` finds the bundled applications. `watchdog` tells the service manager that all is well. `signals` and
-//! `notify` (systemd) differ per system.
+//! `requests` answers the control socket from `state`, with `plugins`, `peers`, `leftovers`, `logs`, `progress`,
+//! `describe` and the [`checks`] of `doctor`; `health` says whether all is well, `bundle` finds the bundled applications.
+//! `watchdog` tells the service manager that all is well. `signals` and `notify` (systemd) differ per system.
 
-mod bundle;
+pub(crate) mod bundle;
 pub mod checks;
 mod describe;
+mod health;
 mod leftovers;
 mod logs;
 mod notify;
@@ -41,6 +42,9 @@ const GRACE: Duration = Duration::from_secs(20);
 
 /// The warning of a node that was started with `--seed-only`.
 pub(crate) const SEED_ONLY: &str = "this node is a seed only (--seed-only): it starts no plugins";
+
+/// The warning of a status that had to be made without the network core.
+const NOT_ANSWERING: &str = "the network core does not answer; see `polypeer doctor`";
 
 /// The state that requests use.
 pub(crate) struct Daemon {

@@ -6,11 +6,12 @@ use polypeer_ipc_protocol::admin::{AdminRequest, AdminResponse};
 use polypeer_ipc_protocol::ids::{NodeId, PluginId};
 use tokio::sync::mpsc;
 
-use super::{Daemon, checks, describe, logs, state};
+use super::{Daemon, checks, describe, health, logs, state};
 use crate::cli_error::{CliError, Exit};
 use crate::control::documents::{CauseDocument, DoctorDocument, PluginState, StatusDocument};
 use crate::control::server::Handler;
 use crate::control::{Answer, Request};
+use crate::supervise::PluginStatus;
 
 /// Timeout of `status` for netcore: the status reports a netcore that is away instead of waiting for it.
 const STATUS_TIME: Duration = Duration::from_secs(2);
@@ -94,7 +95,8 @@ impl Daemon {
     }
 
     async fn status(&self) -> StatusDocument {
-        let plugins = self.supervisor.plugin_states().await;
+        let plugins = self.supervisor.plugins_without_traffic().await;
+        let state = |plugin: &PluginStatus| PluginState { id: plugin.id.clone(), state: plugin.state.as_str().into() };
         let mut status = StatusDocument {
             node_id: Some(self.node),
             version: env!("CARGO_PKG_VERSION").into(),
@@ -105,18 +107,20 @@ impl Daemon {
             peers: None,
             sources: None,
             traffic: None,
-            plugins: plugins.into_iter().map(|(id, state)| PluginState { id, state: state.as_str().into() }).collect(),
+            plugins: plugins.iter().map(state).collect(),
+            problems: Vec::new(),
             warnings: Vec::new(),
             counters: std::collections::BTreeMap::new(),
             offenders: Vec::new(),
         };
         match tokio::time::timeout(STATUS_TIME, self.supervisor.admin(AdminRequest::Status)).await {
             Ok(Ok(AdminResponse::Status(network))) => describe::add_network(&mut status, network),
-            _ => status.warnings.push("the network core does not answer; see `polypeer doctor`".into()),
+            _ => status.warnings.push(super::NOT_ANSWERING.into()),
         }
         if self.config.net.seed_only {
             status.warnings.push(super::SEED_ONLY.into());
         }
+        status.problems = health::problems(&status, &plugins);
         status
     }
 

@@ -37,6 +37,19 @@ pub struct Limit {
 }
 
 impl Limit {
+    /// A value of [`Limits::to_json`] as the phrase of the install; key and value for a limit that is not shown there.
+    pub fn phrase(&self, value: Option<&Value>) -> String {
+        match self.words {
+            "" => format!("{} {}", self.key, self.shown(value)),
+            words => words.replace("{}", &self.shown(value)),
+        }
+    }
+
+    /// Whether it is among those shown at install.
+    pub fn is_shown_at_install(&self) -> bool {
+        !self.words.is_empty()
+    }
+
     /// A value of [`Limits::to_json`] as text for people; what is absent there is unlimited.
     pub fn shown(&self, value: Option<&Value>) -> String {
         value.map_or_else(|| "unlimited".into(), self.shown)
@@ -194,8 +207,8 @@ impl Limits {
     /// The limits that are shown at install, each as a phrase with its value.
     pub fn in_words(&self) -> Vec<String> {
         let values = self.to_json();
-        let shown = LIMITS.iter().filter(|limit| !limit.words.is_empty());
-        shown.map(|limit| limit.words.replace("{}", &limit.shown(values.get(limit.json)))).collect()
+        let shown = LIMITS.iter().filter(|limit| limit.is_shown_at_install());
+        shown.map(|limit| limit.phrase(values.get(limit.json))).collect()
     }
 }
 

@@ -38,6 +38,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 pub use crate::netcore::NetcoreStatus;
+pub use environment::path as plugin_path;
 pub use error::{LimitError, StartError};
 pub use host::internal_command;
 pub use lifecycle::State;
@@ -274,10 +275,9 @@ impl Supervisor {
         plugins.into_iter().find(|plugin| plugin.id == *id).map(|plugin| (plugin.state, plugin.note))
     }
 
-    /// The states of all plugins, in the order of their ids, without a request to netcore.
-    pub async fn plugin_states(&self) -> Vec<(PluginId, State)> {
-        let plugins = self.command(Command::Plugins).await.unwrap_or_default();
-        plugins.into_iter().map(|plugin| (plugin.id, plugin.state)).collect()
+    /// As [`Self::plugins`], without the traffic, which netcore would have to be asked for.
+    pub async fn plugins_without_traffic(&self) -> Vec<PluginStatus> {
+        self.command(Command::Plugins).await.unwrap_or_default()
     }
 
     async fn add_traffic(&self, plugins: &mut [PluginStatus]) {

@@ -20,11 +20,14 @@ const REACH_TIME: u32 = 20_000;
 /// List peers; add, name, ping, block or protect one
 #[derive(Debug, Args)]
 #[command(
+    args_conflicts_with_subcommands = true,
     after_help = "A PEER is the name you gave it, its node id or the start of it (4 characters or more), or a ticket."
 )]
 pub(super) struct Peers {
     #[command(subcommand)]
     command: Option<Command>,
+    #[command(flatten)]
+    list: list::List,
 }
 
 #[derive(Debug, Subcommand)]
@@ -71,7 +74,7 @@ enum Command {
 
 impl Peers {
     pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
-        match self.command.unwrap_or_else(|| Command::List(list::List::default())) {
+        match self.command.unwrap_or(Command::List(self.list)) {
             Command::List(command) => command.run(context).await,
             Command::Name(command) => command.run(context).await,
             Command::Add { ticket } => {

@@ -60,6 +60,16 @@ fn is_not_enforced(plugin: &PluginDocument, key: &str) -> bool {
     plugin.not_enforced.iter().any(|one| one.strip_prefix("limits.") == Some(key))
 }
 
+/// The limits that an install shows, and those that the operator set, as phrases.
+pub(super) fn shown_limits(plugin: &PluginDocument) -> Vec<String> {
+    let Some(limits) = plugin.limits.as_object() else { return Vec::new() };
+    let phrase = |limit: &limits::Limit| match plugin.overrides.contains_key(limit.key) {
+        true => Some(format!("{} (set by you)", limit.phrase(limits.get(limit.json)))),
+        false => limit.is_shown_at_install().then(|| limit.phrase(limits.get(limit.json))),
+    };
+    LIMITS.iter().filter_map(phrase).collect()
+}
+
 fn parse_limit(text: &str) -> Result<(String, Option<String>), CliError> {
     let hint = "such as: polypeer plugin limit chat memory=512MiB cpu=50%";
     if let Some((key, "default")) = text.split_once('=')

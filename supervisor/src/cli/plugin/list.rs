@@ -7,7 +7,17 @@ use crate::cli_error::CliError;
 use crate::control::documents::{Leftover, PluginLine};
 use crate::control::{Answer, Request};
 use crate::manifest::values::shown_size;
-use crate::output::known;
+use crate::output::{Column, known};
+
+const COLUMNS: [Column; 7] = [
+    Column::kept("ID"),
+    Column::dropped("VERSION", 2),
+    Column::state("STATE"),
+    Column::dropped("ENABLED", 1),
+    Column::dropped("PID", 4),
+    Column::dropped("RESTARTS", 3),
+    Column::dropped("MEMORY", 1),
+];
 
 /// List installed plugins
 #[derive(Debug, Args)]
@@ -15,6 +25,9 @@ pub(super) struct List {
     /// List what removed plugins left behind instead
     #[arg(long)]
     removed: bool,
+    /// Show every column, however wide the terminal is
+    #[arg(short, long)]
+    wide: bool,
 }
 
 impl List {
@@ -31,7 +44,6 @@ impl List {
             return Ok(());
         }
         context.printer.either(&plugins, || {
-            let headings = ["ID", "VERSION", "STATE", "ENABLED", "PID", "RESTARTS", "MEMORY"];
             let row = |plugin: &PluginLine| {
                 let enabled = if plugin.enabled { "yes" } else { "no" };
                 vec![
@@ -44,7 +56,7 @@ impl List {
                     known(plugin.memory_bytes.map(shown_size)),
                 ]
             };
-            context.printer.table(&headings, &plugins.iter().map(row).collect::<Vec<_>>())
+            context.printer.wide(self.wide).table(&COLUMNS, &plugins.iter().map(row).collect::<Vec<_>>())
         })
     }
 }

@@ -30,6 +30,7 @@ pub(super) struct Plugin {
 enum Command {
     New(new::New),
     Install(install::Install),
+    #[command(visible_alias = "ls")]
     List(list::List),
     Info(info::Info),
     /// Start a plugin; succeeds if it is running
@@ -42,6 +43,7 @@ enum Command {
     Enable(change::Id),
     /// Stop a plugin and do not start it with the daemon
     Disable(change::Id),
+    #[command(visible_aliases = ["rm", "uninstall"])]
     Remove(remove::Remove),
     Logs(logs::Logs),
     Limit(limit::Limit),

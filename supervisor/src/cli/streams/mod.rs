@@ -89,10 +89,13 @@ async fn app_error(context: &Context, id: &str, error: &ClientError) -> CliError
                 format!("start it with `polypeer plugin start {id}`; its output: `polypeer plugin logs {id}`"),
             )
         }
-        _ => CliError::failed(
-            format!("the app {id} is not installed"),
-            format!("install it with `polypeer plugin install contrib/apps/{id}`, in the folder of Polypeer"),
-        ),
+        _ => {
+            let hint = match crate::daemon::bundle::folder(id) {
+                Some(folder) => format!("install it with `polypeer plugin install {}`", folder.display()),
+                None => "reinstall Polypeer: this installation has no bundled apps".to_owned(),
+            };
+            CliError::failed(format!("the app {id} is not installed"), hint)
+        }
     }
 }
 

@@ -20,6 +20,11 @@ pub(super) fn inherited(names: &[&str]) -> Vec<(String, String)> {
     set
 }
 
+/// Where a plugin's programs are looked for when the daemon has no `PATH`.
+pub fn path() -> &'static str {
+    system::PATH
+}
+
 /// What leads a plugin to its data folder as its home, and to `tmp` in it for temporary files.
 pub(super) fn folders(data: &Path) -> Vec<(String, String)> {
     let homes = system::HOMES.iter().map(|name| (*name, data.to_owned()));
