@@ -1,6 +1,8 @@
 //! `config.toml` of a home: the operator's settings for the whole node. Every key has a default, so the file may be
 //! missing; options of `polypeer run` override it. What concerns the network core is parsed into the type that is sent
-//! to it ([`NetSettings`]).
+//! to it ([`NetSettings`]); `metrics` has where metrics are read.
+
+mod metrics;
 
 use std::net::SocketAddr;
 
@@ -8,6 +10,7 @@ use polypeer_ipc_protocol::ids::NetworkName;
 use polypeer_ipc_protocol::settings::{self, DiscoverySettings, NetSettings, PeerSettings};
 use serde::Deserialize;
 
+pub use self::metrics::MetricsSettings;
 use crate::home::Home;
 use crate::manifest::LimitSettings;
 use crate::toml_file::{self, Contradiction, FileError};
@@ -22,6 +25,7 @@ pub struct DaemonConfig {
     pub bundled_apps: bool,
     /// Defaults for plugins that do not set a limit themselves.
     pub limits: LimitSettings,
+    pub metrics: MetricsSettings,
 }
 
 /// The keys of the file.
@@ -37,22 +41,32 @@ struct Keys {
     network: NetworkName,
     bundled_apps: bool,
     limits: LimitSettings,
+    metrics: MetricsSettings,
 }
 
 impl Default for Keys {
     fn default() -> Self {
         let NetSettings { listen, network, peers, discovery, .. } = NetSettings::default();
-        Self { listen, lan: true, network, discovery, peers, bundled_apps: true, limits: LimitSettings::default() }
+        Self {
+            listen,
+            lan: true,
+            network,
+            discovery,
+            peers,
+            bundled_apps: true,
+            limits: LimitSettings::default(),
+            metrics: MetricsSettings::default(),
+        }
     }
 }
 
 impl From<Keys> for DaemonConfig {
     fn from(keys: Keys) -> Self {
-        let Keys { listen, lan, network, mut discovery, peers, bundled_apps, limits } = keys;
+        let Keys { listen, lan, network, mut discovery, peers, bundled_apps, limits, metrics } = keys;
         discovery.lan &= lan;
         // Of one run only: `polypeer run --seed-only`.
         let seed_only = false;
-        Self { net: NetSettings { listen, network, seed_only, peers, discovery }, bundled_apps, limits }
+        Self { net: NetSettings { listen, network, seed_only, peers, discovery }, bundled_apps, limits, metrics }
     }
 }
 
@@ -119,6 +133,15 @@ mod tests {
     }
 
     #[test]
+    fn metrics_are_read_at_a_loopback_address_only_if_one_is_named() {
+        assert_eq!(load("").expect("an empty file").metrics.listen, None);
+        for text in ["127.0.0.1:9470", "[::1]:0"] {
+            let config = load(&format!("[metrics]\nlisten = {text:?}\n")).expect("a loopback address");
+            assert_eq!(config.metrics.listen, Some(text.parse().expect("an address")));
+        }
+    }
+
+    #[test]
     fn every_key_of_discovery_is_read() {
         let id = polypeer_ipc_protocol::ids::NodeId([7; 32]);
         let text = format!(
@@ -172,6 +195,9 @@ mod tests {
             ("network = \"A B\"", "1 to 32 of a-z"),
             ("[limits]\nmemory = \"1KiB\"", "config.toml:2:1: 1 KiB is too little"),
             ("lan = 1", "boolean"),
+            ("[metrics]\nlisten = \"0.0.0.0:9470\"", "config.toml:2:10: 0.0.0.0:9470 is not a loopback address"),
+            ("[metrics]\nlisten = \"192.0.2.1:9470\"", "not a loopback address: anybody who can reach it"),
+            ("[metrics]\nlisten = \"localhost\"", "\"localhost\" is not a socket address"),
         ] {
             let told = load(text).expect_err("refused").to_string();
             assert!(told.contains(expected), "{text}: {told}");

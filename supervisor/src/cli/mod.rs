@@ -5,6 +5,7 @@
 //! - `run` starts [`crate::daemon`]; every other command sends a request to it over [`crate::control`]
 //! - [`streams`]: the commands that open or accept streams, as clients of the gateway
 //! - `plugin`: the commands below `polypeer plugin`; `peers`: those below `polypeer peers`
+//! - `top`: the command that stays on the screen
 //! - `peer`: a peer as typed, and the peer that is meant
 //! - `usage`: errors in the arguments themselves
 
@@ -21,6 +22,7 @@ mod shutdown;
 mod status;
 pub mod streams;
 mod ticket;
+mod top;
 mod usage;
 
 use std::path::PathBuf;
@@ -81,6 +83,7 @@ enum Command {
     Get(streams::get::Get),
     Files(streams::files::Files),
     Chat(streams::chat::Chat),
+    Top(top::Top),
     Doctor(doctor::Doctor),
     Config(config::Config),
     #[command(visible_alias = "stop")]
@@ -104,6 +107,7 @@ impl Command {
             Self::Get(command) => command.run(context).await,
             Self::Files(command) => command.run(context).await,
             Self::Chat(command) => command.run(context).await,
+            Self::Top(command) => command.run(context).await,
             Self::Doctor(command) => command.run(context).await,
             Self::Config(command) => command.run(context),
             Self::Shutdown(command) => command.run(context).await,

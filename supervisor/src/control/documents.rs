@@ -39,6 +39,9 @@ pub struct StatusDocument {
     /// What the operator should act on, the most important first; empty when all is well.
     #[serde(default)]
     pub problems: Vec<ProblemDocument>,
+    /// The loopback address where metrics are read, if the configuration names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
     /// Counters of the network core that are not 0.

@@ -11,8 +11,9 @@ pub mod client;
 pub mod documents;
 pub mod frames;
 pub mod known;
+pub mod sample;
 pub mod server;
-mod socket;
+pub(crate) mod socket;
 
 use polypeer_ipc_protocol::admin::{AdminRequest, AdminResponse};
 use polypeer_ipc_protocol::ids::{NodeId, PluginId, Secret};
@@ -23,6 +24,7 @@ use crate::install::Way;
 use crate::petname::Petname;
 use documents::{DoctorDocument, Leftover, PluginDocument, PluginLine, StatusDocument};
 use known::KnownPeers;
+use sample::Sample;
 
 /// Version of the messages below.
 pub const VERSION: u32 = 4;
@@ -46,6 +48,8 @@ pub enum Request {
     Id,
     /// A request to the network core, passed on if [`AdminRequest::is_for_operators`]. → `Net`
     Net { request: AdminRequest },
+    /// → `Sample`
+    Sample,
     /// → `KnownPeers`
     KnownPeers,
     /// Names a peer, or without a name removes the one it has. → `Done`
@@ -122,6 +126,7 @@ pub enum Answer {
     Status(Box<StatusDocument>),
     /// The network core's response, never `Failed`.
     Net(Box<AdminResponse>),
+    Sample(Box<Sample>),
     KnownPeers(Box<KnownPeers>),
     Plugins(Vec<PluginLine>),
     Plugin(Box<PluginDocument>),

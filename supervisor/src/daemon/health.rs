@@ -54,6 +54,7 @@ mod tests {
             traffic: None,
             plugins: Vec::new(),
             problems: Vec::new(),
+            metrics: None,
             warnings: vec![super::super::SEED_ONLY.into()],
             counters: std::collections::BTreeMap::new(),
             offenders: Vec::new(),

@@ -3,7 +3,8 @@
 //!
 //! `requests` answers the control socket from `state`, with `plugins`, `peers`, `leftovers`, `logs`, `progress`,
 //! `describe` and the [`checks`] of `doctor`; `health` says whether all is well, `bundle` finds the bundled applications.
-//! `watchdog` tells the service manager that all is well. `signals` and `notify` (systemd) differ per system.
+//! `metrics` serves what `sample` measures. `watchdog` tells the service manager that all is well. `signals` and `notify`
+//! (systemd) differ per system.
 
 pub(crate) mod bundle;
 pub mod checks;
@@ -11,11 +12,13 @@ mod describe;
 mod health;
 mod leftovers;
 mod logs;
+mod metrics;
 mod notify;
 mod peers;
 mod plugins;
 mod progress;
 mod requests;
+mod sample;
 mod signals;
 mod state;
 mod watchdog;
@@ -34,7 +37,7 @@ use crate::install;
 use crate::output::Printer;
 use crate::store::Store;
 use crate::supervise::{StartError, Supervisor};
-use signals::Signals;
+pub(crate) use signals::Signals;
 use state::State;
 
 /// Time limit for an orderly stop of everything; then it is killed.
@@ -59,6 +62,8 @@ pub(crate) struct Daemon {
     started: Instant,
     node: polypeer_ipc_protocol::ids::NodeId,
     stop: tokio::sync::Notify,
+    /// The loopback address where metrics are read, if one is; or why they cannot be read.
+    metrics: Result<Option<std::net::SocketAddr>, String>,
 }
 
 impl From<StartError> for CliError {
@@ -98,6 +103,10 @@ pub(crate) async fn run(home: Home, config: DaemonConfig, printer: &Printer) -> 
             CliError::failed(message, "check the permissions of the folder and that the disk is not full")
         })?;
         let daemon_is_seed = config.net.seed_only;
+        // The node runs without metrics, and says so, rather than not at all.
+        let metrics = metrics::Sockets::bind(&home, config.metrics.listen).await.inspect_err(|problem| {
+            tracing::warn!("{problem}");
+        });
         let daemon = Arc::new(Daemon {
             home: home.clone(),
             config,
@@ -108,8 +117,11 @@ pub(crate) async fn run(home: Home, config: DaemonConfig, printer: &Printer) -> 
             started: Instant::now(),
             node: status.node,
             stop: tokio::sync::Notify::new(),
+            metrics: metrics.as_ref().map_or_else(|problem| Err(problem.clone()), |sockets| Ok(sockets.address())),
         });
         let serving = tokio::spawn(server.run(daemon.clone()));
+        // Ends with the process, as its sockets do.
+        let _metrics = metrics.ok().map(|sockets| tokio::spawn(metrics::run(sockets, daemon.clone())));
         printer.say(format!(
             "polypeer {} is ready; Ctrl-C stops it\n  node     {}\n  listens  {}\n  home     {}",
             env!("CARGO_PKG_VERSION"),
@@ -151,7 +163,7 @@ pub(crate) async fn run(home: Home, config: DaemonConfig, printer: &Printer) -> 
         tracing::warn!("{error}");
     }
     // Commands that wait for the end notice it when the process ends, after this.
-    for path in [home.control_key(), home.control_socket()] {
+    for path in [home.control_key(), home.control_socket(), home.metrics_socket()] {
         let _ = std::fs::remove_file(path); // The next start replaces it.
     }
     home.leave_sockets();

@@ -14,7 +14,7 @@ use crate::control::{Answer, Request};
 use crate::supervise::PluginStatus;
 
 /// Timeout of `status` for netcore: the status reports a netcore that is away instead of waiting for it.
-const STATUS_TIME: Duration = Duration::from_secs(2);
+pub(super) const STATUS_TIME: Duration = Duration::from_secs(2);
 
 impl Handler for Daemon {
     async fn handle(&self, request: Request, answers: mpsc::Sender<Answer>) {
@@ -61,6 +61,7 @@ impl Daemon {
                     "use a command of polypeer; see polypeer --help",
                 ));
             }
+            Request::Sample => Answer::Sample(Box::new(self.sample().await)),
             Request::KnownPeers => Answer::KnownPeers(Box::new(self.known_peers().await?)),
             Request::PeerName { node, name } => {
                 self.name_peer(node, name).await?;
@@ -94,7 +95,7 @@ impl Daemon {
         }
     }
 
-    async fn status(&self) -> StatusDocument {
+    pub(super) async fn status(&self) -> StatusDocument {
         let plugins = self.supervisor.plugins_without_traffic().await;
         let state = |plugin: &PluginStatus| PluginState { id: plugin.id.clone(), state: plugin.state.as_str().into() };
         let mut status = StatusDocument {
@@ -109,6 +110,7 @@ impl Daemon {
             traffic: None,
             plugins: plugins.iter().map(state).collect(),
             problems: Vec::new(),
+            metrics: None,
             warnings: Vec::new(),
             counters: std::collections::BTreeMap::new(),
             offenders: Vec::new(),
@@ -119,6 +121,10 @@ impl Daemon {
         }
         if self.config.net.seed_only {
             status.warnings.push(super::SEED_ONLY.into());
+        }
+        match &self.metrics {
+            Ok(address) => status.metrics = address.map(|address| address.to_string()),
+            Err(problem) => status.warnings.push(problem.clone()),
         }
         status.problems = health::problems(&status, &plugins);
         status

@@ -186,6 +186,11 @@ impl Home {
         system::control_socket(self)
     }
 
+    /// The socket where metrics are read.
+    pub fn metrics_socket(&self) -> PathBuf {
+        system::metrics_socket(self)
+    }
+
     fn lock_file(&self) -> PathBuf {
         self.run().join("daemon.lock")
     }

@@ -52,6 +52,11 @@ pub(super) fn control_socket(home: &Home) -> PathBuf {
     home.sockets().join("control.sock")
 }
 
+/// See [`Home::metrics_socket`].
+pub(super) fn metrics_socket(home: &Home) -> PathBuf {
+    home.sockets().join("metrics.sock")
+}
+
 /// Makes the folder of the sockets.
 pub(super) fn place_sockets(home: &Home) -> Result<(), HomeError> {
     let pointer = pointer(home);

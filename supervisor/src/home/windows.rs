@@ -28,6 +28,13 @@ pub(super) fn control_socket(home: &Home) -> PathBuf {
     PathBuf::from(if name.starts_with(r"\\.\pipe\") { name } else { r"\\.\pipe\polypeer-none".to_owned() })
 }
 
+/// See [`Home::metrics_socket`]: as hard to guess as the control pipe's name, which it begins with.
+pub(super) fn metrics_socket(home: &Home) -> PathBuf {
+    let mut name = control_socket(home).into_os_string();
+    name.push("-metrics");
+    name.into()
+}
+
 /// A pipe's name that nobody can know before: 128 random bits.
 pub(crate) fn random_pipe_name() -> std::io::Result<PathBuf> {
     let mut bits = [0; 16];

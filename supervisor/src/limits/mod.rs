@@ -40,6 +40,15 @@ impl Measure {
     }
 }
 
+/// Usage of one process without its descendants. Unknown on systems other than Linux.
+pub fn of_process(pid: u32) -> Usage {
+    #[cfg(target_os = "linux")]
+    let usage = sampled::of_process(pid).unwrap_or_default();
+    #[cfg(not(target_os = "linux"))]
+    let (_, usage) = (pid, Usage::default());
+    usage
+}
+
 /// Present usage of a child. `None`: unknown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {

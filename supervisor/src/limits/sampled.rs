@@ -117,6 +117,16 @@ pub fn usage(root: i32) -> Usage {
     sum
 }
 
+/// Usage of one process without its descendants.
+pub fn of_process(pid: u32) -> Option<Usage> {
+    let process = parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?;
+    Some(Usage {
+        memory_bytes: Some(process.resident_pages * PAGE),
+        cpu_us: Some(process.cpu_ticks * 1_000_000 / TICKS),
+        pids: Some(process.threads),
+    })
+}
+
 /// Resident memory of one process, bytes.
 pub fn resident_bytes(pid: i32) -> Option<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
@@ -169,5 +179,7 @@ mod tests {
         let own = i32::try_from(std::process::id()).expect("a pid fits");
         assert!(all().iter().any(|process| process.pid == own));
         assert!(resident_bytes(own).is_some_and(|bytes| bytes > 100_000));
+        let usage = of_process(std::process::id()).expect("its own entry");
+        assert!(usage.memory_bytes.is_some_and(|bytes| bytes > 100_000) && usage.pids.is_some_and(|pids| pids > 0));
     }
 }

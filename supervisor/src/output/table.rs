@@ -10,7 +10,7 @@ const LEAST: usize = 8;
 /// A column of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Column {
-    pub(super) heading: &'static str,
+    heading: &'static str,
     /// Those of the highest rank are dropped first when there is no space; 0 is never dropped.
     rank: u8,
     /// Columns that it can be cut to.
@@ -33,6 +33,10 @@ impl Column {
     /// A kept column of words for states.
     pub const fn state(heading: &'static str) -> Self {
         Self { heading, rank: 0, least: None, is_state: true }
+    }
+
+    pub const fn heading(&self) -> &'static str {
+        self.heading
     }
 
     /// The same column, which is cut when dropping others is not enough.
@@ -115,7 +119,7 @@ pub fn cut(text: &str, width: usize) -> String {
 }
 
 /// A text broken at spaces so that its lines fit a width. A word that is longer stays whole.
-pub fn wrap(text: &str, width: usize) -> Vec<String> {
+pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = Vec::new();
     for paragraph in text.split('\n') {
         let mut line = String::new();

@@ -40,7 +40,10 @@ fn node_is_described_as_text_and_as_documented_json() {
     assert_eq!(world.run(&["peers", "--json"]).out, "[]\n");
 
     let done = world.run(&["status"]);
-    let firsts: Vec<_> = done.out.lines().map(|line| line.split("  ").next().unwrap_or_default()).collect();
+    let mut firsts = done.out.lines().map(|line| line.split("  ").next().unwrap_or_default());
+    let health = "all is well, but no peer is connected yet; add one with `polypeer peers add TICKET`";
+    assert_eq!(firsts.next(), Some(health), "{done:?}");
+    let firsts: Vec<_> = firsts.collect();
     let expected = [
         "node",
         "home",
@@ -66,6 +69,7 @@ fn node_is_described_as_text_and_as_documented_json() {
         "offenders",
         "peers",
         "plugins",
+        "problems",
         "reach",
         "sources",
         "traffic",

@@ -77,7 +77,7 @@ fn configuration_is_checked_without_a_daemon() {
     fs::write(world.home.join("config.toml"), "# ours\nlsten = [\"127.0.0.1:0\"]\n").expect("written");
     let done = world.run(&["config", "check"]);
     let expected = "2\n--- out\n--- err\nerror: FOLDER/home/config.toml:2:1: unknown key \"lsten\"; expected one of listen, \
-                    lan, discovery, peers, network, bundled_apps, limits\nhint: did you mean \"listen\"?\n";
+                    lan, discovery, peers, network, bundled_apps, limits, metrics\nhint: did you mean \"listen\"?\n";
     assert_eq!(done.snapshot(), expected);
     world.run(&["run"]).refused(2, &["config.toml:2:1"]);
 }

@@ -6,6 +6,6 @@ mod unix;
 mod windows;
 
 #[cfg(unix)]
-pub(super) use unix::{Listener, ReadHalf, Stream, WriteHalf, accept, connect, listen, split};
+pub(crate) use unix::{Listener, ReadHalf, Stream, WriteHalf, accept, connect, listen, split};
 #[cfg(windows)]
-pub(super) use windows::{Listener, ReadHalf, Stream, WriteHalf, accept, connect, listen, split};
+pub(crate) use windows::{Listener, ReadHalf, Stream, WriteHalf, accept, connect, listen, split};

@@ -6,6 +6,6 @@ mod unix;
 mod windows;
 
 #[cfg(unix)]
-pub(super) use unix::Signals;
+pub(crate) use unix::Signals;
 #[cfg(windows)]
-pub(super) use windows::Signals;
+pub(crate) use windows::Signals;
