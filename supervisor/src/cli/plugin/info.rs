@@ -44,7 +44,7 @@ fn whole_text(printer: &Printer, plugin: &PluginDocument) -> String {
         ("pid", known(plugin.pid)),
         ("restarts", plugin.restarts.to_string()),
         ("last exit", known(plugin.exit_reason.as_deref().map(clean))),
-        ("source", format!("{}{}", clean(&plugin.source), if plugin.linked { " (linked)" } else { "" })),
+        ("source", source(plugin)),
         ("memory", known(usage.memory_bytes.map(shown_size))),
         ("cpu", known(usage.cpu_percent.map(|percent| format!("{percent:.1} %")))),
         ("processes", known(usage.pids)),
@@ -112,7 +112,7 @@ fn short_text(printer: &Printer, plugin: &PluginDocument) -> String {
     if !plugin.not_enforced.is_empty() {
         pairs.push(("not enforced", listed(plugin.not_enforced.clone(), "-")));
     }
-    pairs.push(("source", clean(&plugin.source)));
+    pairs.push(("source", source(plugin)));
     pairs.push(("confined by", confinement(&plugin.confinement)));
     printer.pairs(&pairs)
 }
@@ -125,6 +125,10 @@ fn state(printer: &Printer, plugin: &PluginDocument) -> String {
 
 fn title(plugin: &PluginDocument) -> String {
     format!("{} {} ({})", clean(&plugin.name), plugin.version, plugin.id)
+}
+
+fn source(plugin: &PluginDocument) -> String {
+    format!("{}{}", clean(&plugin.source), if plugin.linked { " (linked)" } else { "" })
 }
 
 fn permissions(plugin: &PluginDocument) -> String {

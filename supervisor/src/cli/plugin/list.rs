@@ -48,7 +48,7 @@ impl List {
                 let enabled = if plugin.enabled { "yes" } else { "no" };
                 vec![
                     plugin.id.to_string(),
-                    plugin.version.clone(),
+                    format!("{}{}", plugin.version, if plugin.linked { " (linked)" } else { "" }),
                     plugin.state.clone(),
                     enabled.into(),
                     known(plugin.pid),
