@@ -12,6 +12,7 @@
 mod command;
 mod datagrams;
 mod driver;
+mod halves;
 mod incoming;
 mod records;
 mod stream;
@@ -41,6 +42,7 @@ use command::Command;
 use driver::Driver;
 
 pub use command::Message;
+pub use halves::{StreamReader, StreamWatch, StreamWriter};
 pub use incoming::StreamError;
 pub use records::Stored;
 pub use stream::DataStream;
@@ -213,8 +215,8 @@ impl Client {
         self.done(Request::Unlisten { protocol, scope }).await
     }
 
-    /// Replies to [`Event::Call`], or declines it if the reply is over 64 KiB. Succeeds even if the caller has
-    /// cancelled.
+    /// Replies to [`Event::Call`]; if the reply is over 64 KiB, the caller gets `too large`. Succeeds even if the
+    /// caller has cancelled.
     pub async fn answer(&self, call: u64, payload: impl Into<Bytes>) -> Result<(), ClientError> {
         self.command(Command::Answer { call, payload: Payload(payload.into()) }).await
     }

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Wake, Waker, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
+use super::halves::{self, StreamReader, StreamWriter};
 use super::incoming::{Incoming, StreamError};
 use crate::frame::DataHeader;
 use crate::gateway::Origin;
@@ -15,12 +16,18 @@ use crate::limits::MAX_DATA;
 use crate::session::data::Sender;
 use crate::transport::LocalStream;
 
+/// Code of a STOP by a reader that needs no more, though nothing failed.
+const DONE: u32 = 0;
+
 /// A reliable ordered byte pipe to a plugin of a peer or of this node; either half closes on its own.
 ///
 /// Reading ends (`Ok(0)`) only at the end that the other side declared; a cut or reset stream is an error that holds a
 /// [`StreamError`]. Written bytes may stay in a buffer of one frame until the next write, read or flush: flush, or
 /// [`Self::finish`], before waiting for something else. `shutdown` is [`Self::finish`]. Dropping the stream before that
-/// cuts it: the other side sees `connection lost`. Works with [`tokio::io::split`].
+/// cuts it: the other side sees `connection lost`. [`Self::split`] is for tasks that read and write at the same time.
+///
+/// A reader that stops with the code 0 needs no more, and nothing failed: writing more is an error, ending the stream
+/// is none.
 #[derive(Debug)]
 pub struct DataStream {
     io: LocalStream,
@@ -32,9 +39,11 @@ pub struct DataStream {
     sent: usize,
     sender: Sender,
     abandoned: bool,
+    /// Netcore has closed the connection. What it sent before, such as the code of a STOP, may still be unread.
+    unwritable: bool,
     wakers: Arc<Wakers>,
-    /// Wakes the reader and the writer: either may wait for readiness that the other one polled for. The socket becomes
-    /// ready only with the wake, so that neither can take the readiness of the other.
+    /// Wakes everybody who waits: each may wait for readiness that another one polled for. The socket becomes ready
+    /// only with the wake, so that none can take the readiness of the others.
     waker: Waker,
 }
 
@@ -42,6 +51,8 @@ pub struct DataStream {
 struct Wakers {
     reader: Mutex<Option<Waker>>,
     writer: Mutex<Option<Waker>>,
+    /// Waits for a STOP.
+    watcher: Mutex<Option<Waker>>,
 }
 
 impl Wakers {
@@ -60,7 +71,7 @@ impl Wake for Wakers {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        for slot in [&self.reader, &self.writer] {
+        for slot in [&self.reader, &self.writer, &self.watcher] {
             let waker = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
             if let Some(waker) = waker {
                 waker.wake();
@@ -76,7 +87,8 @@ impl DataStream {
         let waker = Waker::from(wakers.clone());
         let incoming = Incoming::new(rest);
         let (output, sender) = (Vec::new(), Sender::default());
-        Self { io, origin, protocol, incoming, output, sent: 0, sender, abandoned: false, wakers, waker }
+        let (abandoned, unwritable) = (false, false);
+        Self { io, origin, protocol, incoming, output, sent: 0, sender, abandoned, unwritable, wakers, waker }
     }
 
     /// The other end.
@@ -88,56 +100,67 @@ impl DataStream {
         &self.protocol
     }
 
+    /// Both directions on their own, each for a task of its own.
+    pub fn split(self) -> (StreamReader, StreamWriter) {
+        halves::split(self)
+    }
+
     /// Flushes, and ends this direction: the other side reads a clean end. Reading continues.
     pub async fn finish(&mut self) -> io::Result<()> {
         self.shutdown().await
     }
 
-    /// Aborts this direction: the other side's reads fail with `code`, which is below [`crate::error::FIRST_CODE`]. No
-    /// effect after [`Self::finish`].
+    /// Aborts this direction: the other side's reads fail with `code`, which is below [`crate::error::FIRST_CODE`] or
+    /// `handler failed`. No effect after [`Self::finish`].
     pub async fn reset(&mut self, code: u32) -> io::Result<()> {
+        self.begin_reset(code);
+        std::future::poll_fn(|cx| self.poll_sent(cx)).await
+    }
+
+    pub(super) fn begin_reset(&mut self, code: u32) {
         if let Some(header) = self.sender.header(DataHeader::Reset(code)) {
             self.output.extend_from_slice(&header);
             self.abandoned = true;
         }
-        self.sent_out().await
     }
 
-    /// Stops reading: the other side's writes fail with `code`, which is below [`crate::error::FIRST_CODE`]. No effect
-    /// the second time.
+    /// Stops reading: the other side's writes fail with `code`, as in [`Self::reset`]. No effect the second time.
     pub async fn stop(&mut self, code: u32) -> io::Result<()> {
+        self.begin_stop(code);
+        std::future::poll_fn(|cx| self.poll_sent(cx)).await
+    }
+
+    pub(super) fn begin_stop(&mut self, code: u32) {
         if let Some(header) = self.sender.header(DataHeader::Stop(code)) {
             self.output.extend_from_slice(&header);
             self.incoming.unwanted = true;
         }
-        self.sent_out().await
     }
 
-    async fn sent_out(&mut self) -> io::Result<()> {
-        let sent = std::future::poll_fn(|cx| {
-            Wakers::register(&self.wakers.writer, cx);
-            self.poll_output()
-        });
-        Ok(sent.await?)
+    /// Waits until the frames begun are written.
+    pub(super) fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Wakers::register(&self.wakers.writer, cx);
+        self.poll_output().map(unless_done)
     }
 
-    /// Finishes, and waits until both directions have ended and the other node has acknowledged everything. Bytes that
-    /// still arrive are discarded. Fails if the stream ends in any other way.
+    /// Finishes, and waits until both directions have ended and the other node has acknowledged everything, or the
+    /// other side has stopped with the code 0. Bytes that still arrive are discarded. Fails if the stream ends in any
+    /// other way.
     pub async fn closed(&mut self) -> Result<(), StreamError> {
-        if self.abandoned {
-            return Err(StreamError::Ended);
-        }
-        if !self.sender.is_ended() && self.finish().await.is_err() {
-            return Err(self.why_not_written());
-        }
+        let finished = if self.sender.is_ended() { Ok(()) } else { self.finish().await };
+        of_finish(finished)?;
         std::future::poll_fn(|cx| self.poll_closed(cx)).await
     }
 
-    fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
+    /// [`Self::closed`], once this direction is finished.
+    pub(super) fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
+        if self.abandoned {
+            return Poll::Ready(Err(StreamError::Ended));
+        }
         Wakers::register(&self.wakers.reader, cx);
         let mut scrap = [0; 4096];
         loop {
-            if let Some(code) = self.incoming.stopped {
+            if let Some(code) = self.incoming.stopped.filter(|code| *code != DONE) {
                 return Poll::Ready(Err(StreamError::Stopped { code }));
             }
             if !self.incoming.receiver.is_ended() {
@@ -150,11 +173,27 @@ impl DataStream {
             if let Some(code) = self.incoming.reset {
                 return Poll::Ready(Err(StreamError::Reset { code }));
             }
-            if self.incoming.complete && self.incoming.receiver.is_ended() {
+            let arrived = self.incoming.complete || self.incoming.stopped == Some(DONE);
+            if arrived && self.incoming.receiver.is_ended() {
                 return Poll::Ready(Ok(()));
             }
             if let Some(error) = &self.incoming.closed {
                 return Poll::Ready(Err(error.clone()));
+            }
+            ready!(self.incoming.poll_fill(&mut self.io, &mut Context::from_waker(&self.waker)));
+        }
+    }
+
+    /// Waits until the other side reads no more, or the connection has ended; returns which. The reader of the stream
+    /// must go on reading meanwhile, or have read to the end.
+    pub(super) fn poll_stopped(&mut self, cx: &mut Context<'_>) -> Poll<StreamError> {
+        Wakers::register(&self.wakers.watcher, cx);
+        loop {
+            match (self.incoming.stopped, &self.incoming.closed) {
+                (Some(code), _) => return Poll::Ready(StreamError::Stopped { code }),
+                (None, Some(error)) => return Poll::Ready(error.clone()),
+                (None, None) if !self.incoming.has_room() => return Poll::Pending,
+                (None, None) => {}
             }
             ready!(self.incoming.poll_fill(&mut self.io, &mut Context::from_waker(&self.waker)));
         }
@@ -165,9 +204,17 @@ impl DataStream {
         let mut cx = Context::from_waker(&self.waker);
         while self.incoming.has_room() && self.incoming.poll_fill(&mut self.io, &mut cx).is_ready() {}
         while self.sent < self.output.len() {
+            if self.unwritable {
+                return self.poll_why_unwritable().map(Err);
+            }
             match ready!(Pin::new(&mut self.io).poll_write(&mut cx, &self.output[self.sent..])) {
                 Ok(written) if written > 0 => self.sent += written,
-                Ok(_) | Err(_) => return Poll::Ready(Err(self.why_not_written())),
+                ended => {
+                    if ended.is_err_and(|error| !is_end(&error)) {
+                        self.incoming.closed.get_or_insert(StreamError::Lost);
+                    }
+                    self.unwritable = true;
+                }
             }
         }
         self.output.clear();
@@ -184,16 +231,37 @@ impl DataStream {
         }
     }
 
-    /// The reason of a failed write: what netcore sent before it closed the connection, as far as it fits in the
-    /// buffer.
-    fn why_not_written(&mut self) -> StreamError {
+    /// The reason of a failed write: what netcore sent before it closed the connection. The socket may not have
+    /// reported it as readable yet, so this waits for its end, or for as much as fits in the buffer.
+    fn poll_why_unwritable(&mut self) -> Poll<StreamError> {
         let mut cx = Context::from_waker(&self.waker);
-        while self.incoming.has_room() && self.incoming.poll_fill(&mut self.io, &mut cx).is_ready() {}
-        match (self.incoming.stopped, &self.incoming.closed) {
+        while self.incoming.stopped.is_none() && self.incoming.has_room() {
+            ready!(self.incoming.poll_fill(&mut self.io, &mut cx));
+        }
+        Poll::Ready(match (self.incoming.stopped, &self.incoming.closed) {
             (Some(code), _) => StreamError::Stopped { code },
             (None, Some(error)) => error.clone(),
             (None, None) => StreamError::Lost,
-        }
+        })
+    }
+}
+
+/// Whether a write failed because the connection was closed: then reading ends, too.
+fn is_end(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, WriteZero};
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected | WriteZero)
+}
+
+/// The failure to end a direction, as the stream's.
+pub(super) fn of_finish(finished: io::Result<()>) -> Result<(), StreamError> {
+    finished.map_err(|error| StreamError::of(&error).cloned().unwrap_or(StreamError::Lost))
+}
+
+/// `result` of ending or flushing: that the reader needs no more is no failure.
+fn unless_done(result: Result<(), StreamError>) -> io::Result<()> {
+    match result {
+        Err(StreamError::Stopped { code: DONE }) => Ok(()),
+        other => other.map_err(Into::into),
     }
 }
 
@@ -237,7 +305,7 @@ impl AsyncWrite for DataStream {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Wakers::register(&self.wakers.writer, cx);
-        self.poll_data().map_err(Into::into)
+        self.poll_data().map(unless_done)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -245,7 +313,9 @@ impl AsyncWrite for DataStream {
             self.output.extend_from_slice(&header);
         }
         Wakers::register(&self.wakers.writer, cx);
-        ready!(self.poll_output())?;
-        self.poll_data().map_err(Into::into)
+        // The end is sent even to a reader that needs no more: netcore waits for it.
+        let written = ready!(self.poll_output());
+        let stopped = self.incoming.stopped.map_or(Ok(()), |code| Err(StreamError::Stopped { code }));
+        Poll::Ready(unless_done(written.and(stopped)))
     }
 }

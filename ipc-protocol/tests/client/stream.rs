@@ -222,3 +222,64 @@ async fn reader_also_sends_what_a_write_left_behind() {
     read.expect("answered");
     assert_eq!(&answer, b"!");
 }
+
+#[tokio::test]
+async fn reader_that_needs_no_more_is_no_failure_whoever_is_quicker() {
+    let done = DataHeader::Stop(0);
+    for (first, closes) in [(true, true), (true, false), (false, true), (false, false)] {
+        let world = World::new();
+        let (client, _events, _session) = world.session().await;
+        let (mut stream, mut io) = world.stream(&client).await;
+        stream.write_all(b"question").await.expect("written");
+        stream.flush().await.expect("flushed");
+        if first {
+            stream.finish().await.expect("ended before it is stopped");
+        }
+        for (header, payload) in [(DataHeader::Data(2), &b"ok"[..]), (DataHeader::Fin, b""), (done, b"")] {
+            send(&mut io, header, payload).await;
+        }
+        let held = (!closes).then_some(io);
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.expect("the answer");
+        assert_eq!(answer, b"ok");
+        if !first {
+            let error = stream.write_all(b"more").await.expect_err("nobody reads it");
+            assert_eq!(stream_error(&error), &StreamError::Stopped { code: 0 });
+            stream.flush().await.expect("what was written is out of hand");
+        }
+        stream.finish().await.expect("to end is no failure");
+        assert_eq!(stream.closed().await, Ok(()));
+        drop(held);
+    }
+}
+
+#[tokio::test]
+async fn code_is_heard_even_if_the_connection_is_closed_behind_it() {
+    for round in 0..100 {
+        let world = World::new();
+        let (client, _events, _session) = world.session().await;
+        let (mut stream, mut io) = world.stream(&client).await;
+        send(&mut io, DataHeader::Stop(42), b"").await;
+        drop(io);
+        let error = stream.finish().await.expect_err("stopped");
+        assert_eq!(stream_error(&error), &StreamError::Stopped { code: 42 }, "round {round}");
+    }
+}
+
+#[tokio::test]
+async fn stop_is_seen_by_who_waits_for_something_else() {
+    let world = World::new();
+    let (client, _events, _session) = world.session().await;
+    let (stream, mut io) = world.stream(&client).await;
+    let (mut reader, mut writer) = stream.split();
+    let watch = writer.watch();
+    let waiting = tokio::spawn(async move { watch.stopped().await });
+    send(&mut io, DataHeader::Fin, b"").await;
+    assert_eq!(reader.read(&mut [0; 8]).await.expect("the end"), 0);
+    send(&mut io, DataHeader::Stop(0), b"").await;
+    assert_eq!(waiting.await.expect("it ended"), StreamError::Stopped { code: 0 });
+    writer.closed().await.expect("both directions are over");
+    let gone = writer.watch();
+    drop((reader, writer));
+    assert_eq!(gone.stopped().await, StreamError::Lost);
+}
