@@ -14,8 +14,8 @@ type Call struct {
 }
 
 // Handler answers calls; each runs on its own goroutine, at most 256 at a time. ctx ends when the caller cancels. The reply
-// has at most 64 KiB. An error reaches the caller: an [Error] with an application's code unchanged, any other as `refused`
-// with its text.
+// has at most 64 KiB. An error reaches the caller: an [Error] with an application's code, or with [CodeRefused], unchanged,
+// any other as `handler failed` with its text.
 type Handler func(ctx context.Context, call *Call) (reply []byte, err error)
 
 // Service answers the requests of one protocol; made by [Node.HandleRequests].

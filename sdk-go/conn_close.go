@@ -75,7 +75,9 @@ func (c *Conn) goodbye(abort bool, code ErrorCode, stop bool) (frames []byte, wa
 		put(kindReset, code)
 	case c.finSent:
 		wait = !stopped
-	case c.writeErr != nil: // the other end stopped reading, or the connection has ended
+	case stopped: // what was written is discarded; netcore waits for an end of this direction
+		put(kindFin, 0)
+	case c.writeErr != nil: // the connection has ended
 	case c.cutShort:
 		put(kindReset, code)
 	default:

@@ -55,17 +55,20 @@ func (c *Conn) ReadFrom(r io.Reader) (total int64, err error) {
 	}
 }
 
-// CloseWrite ends the sending direction: the other end reads io.EOF after the last byte. Reading continues.
+// CloseWrite ends the sending direction: the other end reads io.EOF after the last byte. Reading continues. It is no error
+// if the other end has closed the stream already (stopped reading with code 0): it needs no more.
 func (c *Conn) CloseWrite() error {
 	if err := c.lockWrite(); err != nil {
 		return c.wrap("close", err)
 	}
 	outcome, err := sent, c.mayWrite()
-	if c.finWasSent() {
+	if c.finWasSent() || needsNoMore(err) {
 		err = nil
 	} else if err == nil {
 		if outcome, err = c.writeFrame(kindFin, nil, false); outcome != unsent {
 			c.noteFin()
+			err = nil
+		} else if needsNoMore(err) {
 			err = nil
 		}
 	}
@@ -73,6 +76,12 @@ func (c *Conn) CloseWrite() error {
 		c.unlockWrite()
 	}
 	return c.wrap("close", err)
+}
+
+// needsNoMore reports whether an error is the other end's, which stopped reading although nothing failed.
+func needsNoMore(err error) bool {
+	stopped, ok := err.(*StreamError)
+	return ok && stopped.Stop && stopped.Code == 0
 }
 
 func (c *Conn) finWasSent() bool {

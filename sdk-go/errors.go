@@ -40,6 +40,7 @@ const (
 	CodeInternal           = firstCode + 22
 	CodeBadArgument        = firstCode + 23
 	CodePeerMisbehaved     = firstCode + 24
+	CodeHandlerFailed      = firstCode + 25 // the other plugin failed while it handled the stream or call; its log says why
 )
 
 var codeTexts = [...]string{
@@ -47,6 +48,7 @@ var codeTexts = [...]string{
 	"blocked", "unknown peer", "unreachable", "protocol not served", "protocol already served",
 	"too many streams", "busy", "too large", "timed out", "cancelled", "connection lost", "superseded",
 	"no such stream", "shutting down", "refused", "internal error", "bad argument", "peer misbehaved",
+	"handler failed",
 }
 
 // String is the code's name in SPEC.md, or its number when it is an application's or a later version's.
@@ -117,6 +119,7 @@ var (
 	ErrInternal           = &Error{Code: CodeInternal}
 	ErrBadArgument        = &Error{Code: CodeBadArgument}
 	ErrPeerMisbehaved     = &Error{Code: CodePeerMisbehaved}
+	ErrHandlerFailed      = &Error{Code: CodeHandlerFailed}
 )
 
 // ErrNotAPlugin is returned by [Connect] in a process that Polypeer did not start.
@@ -148,15 +151,12 @@ func (e *StreamError) Is(target error) bool {
 // lost is a connection-lost error with its cause.
 func lost(why string) error { return &Error{Code: CodeConnectionLost, Message: why} }
 
-// failure is the failure to send for a handler's error: with the code of an Error or StreamError, otherwise `refused`.
+// failure is the failure to send for a handler's error: an Error with an application's code or `refused` is the handler's
+// answer, anything else is a failure of the handler.
 func failure(err error) msgFailure {
 	var e *Error
-	var s *StreamError
-	switch {
-	case errors.As(err, &e):
+	if errors.As(err, &e) && (e.Code < firstCode || e.Code == CodeRefused) {
 		return newFailure(e.Code, e.Message)
-	case errors.As(err, &s):
-		return newFailure(s.Code, err.Error())
 	}
-	return newFailure(CodeRefused, err.Error())
+	return newFailure(CodeHandlerFailed, err.Error())
 }

@@ -85,6 +85,8 @@ codes! {
     BadArgument = 23, "bad argument";
     /// The peer broke the protocol between netcores.
     PeerMisbehaved = 24, "peer misbehaved";
+    /// The other plugin failed while it handled the stream or call; its log says why. A plugin may send it.
+    HandlerFailed = 25, "handler failed";
 }
 
 impl ErrorCode {
@@ -107,6 +109,12 @@ pub fn describe(code: u32) -> String {
         None if code < FIRST_CODE => format!("application code {code}"),
         None => format!("unknown code {code}"),
     }
+}
+
+/// A plugin's code as the other side sees it. Of Polypeer's codes a plugin may send `handler failed`, which is about
+/// itself; the others become `refused`, so that it cannot pretend to be Polypeer.
+pub const fn from_plugin(code: u32) -> u32 {
+    if code < FIRST_CODE || code == ErrorCode::HandlerFailed.number() { code } else { ErrorCode::Refused.number() }
 }
 
 /// A failure as it crosses a process: a stable code and a text for people.
@@ -132,12 +140,10 @@ impl Failure {
         self
     }
 
-    /// A plugin's failure as the other side sees it: Polypeer's codes become `refused`, so that a plugin cannot pretend
-    /// to be Polypeer.
+    /// A plugin's failure as the other side sees it: see [`from_plugin`].
     #[must_use]
     pub fn from_plugin(self) -> Self {
-        let code = if self.code < FIRST_CODE { self.code } else { ErrorCode::Refused.number() };
-        Self { code, ..self }.cut()
+        Self { code: from_plugin(self.code), ..self }.cut()
     }
 
     /// Whether it has this code.

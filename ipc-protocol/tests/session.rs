@@ -183,7 +183,15 @@ fn payload_over_the_limit_is_refused_alone() {
     assert!(client.request(call(MAX_PAYLOAD), &mut Vec::new()).is_ok());
     assert_eq!(client.request(call(MAX_PAYLOAD + 1), &mut Vec::new()), Err(CommandError::TooLarge));
     let over = Payload(vec![0; MAX_PAYLOAD + 1].into());
-    assert_eq!(client.answer(1, over.clone(), &mut Vec::new()), Err(CommandError::TooLarge));
+    let mut answer = Vec::new();
+    client
+        .answer(4, Payload(vec![0; 3 * MAX_PAYLOAD].into()), &mut answer)
+        .expect("the caller is told, not the plugin");
+    let (events, _) = answers(&mut server, &answer);
+    assert!(
+        matches!(&events[..], [ServerEvent::Frame(ClientFrame::Decline { call: 4, failure })] if failure.is(ErrorCode::TooLarge)),
+        "{events:?}"
+    );
     let (events, frames) = answers(&mut server, &request(1, call(MAX_PAYLOAD + 1)));
     assert_eq!((events, failed(&frames[0])), (vec![], (1, ErrorCode::TooLarge.number())));
     let (events, _) = answers(&mut server, &frame_of(&ClientFrame::Answer { call: 4, payload: over }));

@@ -237,10 +237,11 @@ class DataConnection(asyncio.BufferedProtocol):
             return ConnectionLost("the network core disconnected before the stream was open")
         received = self._receiver.side is Side.FINISHED or self._sender.stopped
         stopped = self._receiver.stopped
-        sent = stopped == ErrorCode.COMPLETE and self._sender.side is Side.FINISHED
+        # 0: the other end needs no more, whether or not it has everything.
+        sent = stopped == 0 or (stopped == ErrorCode.COMPLETE and self._sender.side is Side.FINISHED)
         if (received and sent) or self._sender.side is Side.BROKEN:
             return None
-        if stopped is not None and stopped != ErrorCode.COMPLETE:
+        if stopped is not None and stopped not in (0, ErrorCode.COMPLETE):
             return stopped_from_code(stopped)
         if self._receiver.side is Side.BROKEN:
             return StreamLost("the other end aborted the stream")

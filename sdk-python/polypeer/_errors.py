@@ -43,6 +43,8 @@ class ErrorCode(IntEnum):
     INTERNAL = FIRST_CODE + 22
     BAD_ARGUMENT = FIRST_CODE + 23
     PEER_MISBEHAVED = FIRST_CODE + 24
+    HANDLER_FAILED = FIRST_CODE + 25
+    """The other plugin failed while it handled the stream or request; its log says why."""
 
 
 _TEXTS: dict[int, str] = {code.value: code.name.lower().replace("_", " ") for code in ErrorCode}
@@ -134,6 +136,12 @@ class Refused(PolypeerError, ConnectionRefusedError):
     default_code = ErrorCode.REFUSED
 
 
+class HandlerFailed(PolypeerError):
+    """The other plugin failed while it handled the request; its operator sees why in its log."""
+
+    default_code = ErrorCode.HANDLER_FAILED
+
+
 class AlreadyServed(PolypeerError):
     """Another listener of this node serves the protocol."""
 
@@ -220,6 +228,7 @@ _CLASSES: dict[int, type[PolypeerError]] = {
     ErrorCode.REFUSED: Refused,
     ErrorCode.BAD_ARGUMENT: BadArgument,
     ErrorCode.PEER_MISBEHAVED: ProtocolError,
+    ErrorCode.HANDLER_FAILED: HandlerFailed,
 }
 
 

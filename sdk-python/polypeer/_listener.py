@@ -11,7 +11,7 @@ from . import _messages as m
 from . import _types
 from ._errors import ErrorCode, NodeClosed, PolypeerError, Refused, cut
 from ._inbox import Inbox
-from ._limits import FIRST_CODE, MAX_CALLS, MAX_UNCLAIMED, SERVE_CONCURRENCY
+from ._limits import FIRST_CODE, MAX_CALLS, MAX_PAYLOAD, MAX_UNCLAIMED, SERVE_CONCURRENCY
 from ._types import Origin
 
 if TYPE_CHECKING:
@@ -102,8 +102,9 @@ class Listener:
 
     async def serve(self, handler: StreamHandler, *, concurrency: int = SERVE_CONCURRENCY) -> None:
         """Runs ``handler(stream)`` for each stream, at most ``concurrency`` at once; further ones stay unaccepted, so
-        their openers wait. When a handler returns, its stream is closed; when it raises, the exception is logged, the
-        stream is reset, and serving continues.
+        their openers wait. When a handler returns, its stream is closed. When it raises :class:`Refused`, the stream is
+        reset with its code, below 65,536; after any other exception, which is logged, with ``handler failed``. Serving
+        continues.
 
         Returns when the listener is closed, raises as :meth:`accept` otherwise. A cancel cancels the handlers, resets
         their streams and waits for them; the listener stays open.
@@ -160,10 +161,11 @@ class Listener:
     # Calls.
 
     async def serve_requests(self, handler: CallHandler, *, concurrency: int = SERVE_CONCURRENCY) -> None:
-        """Answers each request with what ``handler(call)`` returns, at most 64 KiB. While this runs, requests do not
+        """Answers each request with what ``handler(call)`` returns, at most 64 KiB (else the caller gets
+        :class:`TooLarge`, and it is logged). While this runs, requests do not
         arrive as streams; :meth:`serve` may run at the same time for streams. (Without streams, use
         :meth:`Node.handle`: it never receives a request as a stream.) A handler that raises :class:`Refused` declines
-        with its code, below 65,536, and message; any other exception is logged and declines as ``refused``.
+        with its code, below 65,536, and message; any other exception is logged and declines as ``handler failed``.
 
         Returns when the listener is closed; raises as :meth:`accept` and :meth:`Node.listen`. A cancel cancels the
         handlers and declines their calls.
@@ -269,12 +271,14 @@ async def _run(handler: StreamHandler, stream: Stream) -> None:
     except asyncio.CancelledError:
         stream.abort()
         raise
+    except Refused as refused:
+        stream.abort(_own(refused.code))
     except (ConnectionError, PolypeerError) as error:
         log.info("handler for %s ended: %s: %s", stream, type(error).__name__, error)
-        stream.abort()
+        stream.abort(ErrorCode.HANDLER_FAILED)
     except Exception:
         log.exception("handler for %s failed", stream)
-        stream.abort()
+        stream.abort(ErrorCode.HANDLER_FAILED)
     else:
         stream.close()
 
@@ -283,13 +287,19 @@ async def _answer(handler: CallHandler, session: Session, event: m.EventCall) ->
     call = Call(_types.origin(event.origin), event.protocol, event.payload)
     try:
         reply = await handler(call)
+        if len(reply) > MAX_PAYLOAD:
+            log.error("the reply for %s to %s has %d bytes; at most 64 KiB", event.protocol, call.origin, len(reply))
         await session.answer(event.call, reply)
     except asyncio.CancelledError:
         session.decline(event.call, m.Failure(ErrorCode.REFUSED, "this plugin stopped answering"))
         raise
     except Refused as refused:
-        code = refused.code if refused.code < FIRST_CODE else int(ErrorCode.REFUSED)
-        session.decline(event.call, m.Failure(code, cut(refused.message)))
+        session.decline(event.call, m.Failure(_own(refused.code), cut(refused.message)))
     except Exception:
         log.exception("handler for %s calls from %s failed", event.protocol, call.origin)
-        session.decline(event.call, m.Failure(ErrorCode.REFUSED, "the other plugin failed to answer"))
+        session.decline(event.call, m.Failure(ErrorCode.HANDLER_FAILED, ""))
+
+
+def _own(code: int) -> int:
+    """A refusal's code as a plugin may send it: ``refused`` in place of the others of Polypeer."""
+    return code if code < FIRST_CODE else int(ErrorCode.REFUSED)

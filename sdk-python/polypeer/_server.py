@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, Callable
 
 from . import _messages as m
 from ._errors import ErrorCode, PolypeerError
-from ._transport import AnyProtocol
+from ._transport import AnyProtocol, StreamTransport
 
 if TYPE_CHECKING:
     from ._listener import Listener
@@ -35,11 +36,17 @@ class StreamServer:
     async def _accept(self, session: Session, event: m.EventStream) -> None:
         loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader(limit=self._limit, loop=loop)
-        protocol = asyncio.StreamReaderProtocol(reader, self._connected, loop=loop)
+        protocol = asyncio.StreamReaderProtocol(reader, self._handle, loop=loop)
         try:
             await self._claim(session, event, protocol)
         except (PolypeerError, OSError) as error:
             log.debug("stream for %s was withdrawn before it was accepted: %s", self._listener.protocol, error)
+
+    def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Any:
+        """Calls the handler. An exception must not look like a clean end to the other side, which asyncio makes of
+        it."""
+        handling = self._connected(reader, writer)
+        return _told_when_it_fails(handling, writer) if inspect.isawaitable(handling) else handling
 
     def is_serving(self) -> bool:
         """Whether streams are accepted."""
@@ -74,3 +81,12 @@ class StreamServer:
     async def __aexit__(self, *_: object) -> None:
         self.close()
         await self.wait_closed()
+
+
+async def _told_when_it_fails(handling: Awaitable[Any], writer: asyncio.StreamWriter) -> Any:
+    try:
+        return await handling
+    except Exception:
+        if isinstance(writer.transport, StreamTransport):
+            writer.transport.fail()
+        raise

@@ -67,7 +67,7 @@ class Session(asyncio.Protocol):
         return response
 
     async def answer(self, call: int, payload: bytes) -> None:
-        """Answers a call. Raises :class:`TooLarge`; does nothing when the session has ended."""
+        """Answers a call; over 64 KiB the caller gets ``too large``. Does nothing when the session has ended."""
         data = self._machine.answer(call, payload)
         await self._room.wait()
         self._send(data)

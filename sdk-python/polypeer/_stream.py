@@ -216,13 +216,19 @@ class Stream:
 
     async def finish(self) -> None:
         """Ends the sending direction: the other end reads ``b""`` after what was written. Reading continues.
-        Idempotent. Raises as :meth:`write`; after a cancel the direction is finished as well."""
+        Idempotent. Raises as :meth:`write`, but not when the other end has closed the stream (stopped with code 0): it
+        needs no more. After a cancel the direction is finished as well."""
         async with self._writing:
             if self._connection.send_side is Side.FINISHED:
                 return
-            self._check_writable()
-            self._connection.fin()
-            await self._drained()
+            try:
+                if not _needs_no_more(self._write_error):
+                    self._check_writable()
+                self._connection.fin()
+                await self._drained()
+            except StreamStopped as stopped:
+                if not _needs_no_more(stopped):
+                    raise
 
     def write_eof(self) -> None:
         """As :meth:`finish`, at once and without waiting."""
@@ -275,8 +281,8 @@ class Stream:
         :meth:`close`, or after finishing and reading up to the end.
 
         Raises :class:`StreamLost` when the stream was cut before, :class:`StreamStopped` when the other end stopped
-        reading before it had everything, :class:`TimedOut` when there was no confirmation within a minute of closing. A
-        cancel has no effect on the stream.
+        reading with a code other than 0 before it had everything, :class:`TimedOut` when there was no confirmation
+        within a minute of closing. A cancel has no effect on the stream.
         """
         await asyncio.shield(self._connection.gone)
         if self._close_error is not None:
@@ -287,14 +293,11 @@ class Stream:
 
     async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is not None:
-            self.abort()
+            self.abort(ErrorCode.HANDLER_FAILED if isinstance(error, Exception) else ErrorCode.REFUSED)
             return
         self.close()
         try:
             await self.wait_closed()
-        except StreamStopped as stopped:
-            if stopped.code != 0:  # 0: the other end closed before it read everything
-                raise
         except asyncio.CancelledError:
             self.abort()
             raise
@@ -346,3 +349,8 @@ class Stream:
         self._close_error = self._close_error if error is None else (self._close_error or error)
         self._room.set()
         self._wake_reader()
+
+
+def _needs_no_more(error: PolypeerError | None) -> bool:
+    """Whether the other end stopped reading because it needs no more, and not because anything failed."""
+    return isinstance(error, StreamStopped) and error.code == 0

@@ -73,6 +73,10 @@ class StreamTransport(asyncio.Transport):
         """Aborts both directions at once."""
         self._give_up(None)
 
+    def fail(self) -> None:
+        """As :meth:`abort`, because what handles the stream failed: the other end hears ``handler failed``."""
+        self._give_up(None, ErrorCode.HANDLER_FAILED)
+
     # asyncio.ReadTransport
 
     def is_reading(self) -> bool:
@@ -173,8 +177,7 @@ class StreamTransport(asyncio.Transport):
         self._closing = True
         self._finish(error)
 
-    def _give_up(self, error: BaseException | None) -> None:
-        code = int(ErrorCode.REFUSED)
+    def _give_up(self, error: BaseException | None, code: int = ErrorCode.REFUSED) -> None:
         self._error = self._error or error
         self._closing = True
         self._connection.reset(code)
@@ -198,7 +201,7 @@ class StreamTransport(asyncio.Transport):
                 "protocol": self._protocol,
             }
         )
-        self._give_up(error)
+        self._give_up(error, ErrorCode.HANDLER_FAILED)
 
 
 def _hand_over(protocol: asyncio.BufferedProtocol, view: memoryview) -> None:

@@ -116,6 +116,50 @@ async def test_code_of_polypeers_own_is_heard_as_refused(any_world: World) -> No
         assert caught.value.code == polypeer.ErrorCode.REFUSED
 
 
+@pytest.mark.parametrize("way", ["listener", "server"])
+async def test_exception_in_a_handler_is_heard_as_such(any_world: World, way: str) -> None:
+    async def fail(stream: polypeer.Stream) -> None:
+        await stream.read(1)
+        raise KeyError("a bug")
+
+    async def fail_with_asyncio(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        raise KeyError("a bug")
+
+    async with join_two(any_world) as (alpha, beta):
+        asyncio.get_running_loop().set_exception_handler(lambda *_: None)  # asyncio's own report of it
+        if way == "listener":
+            listener = await beta.listen(PROTOCOL)
+            serving = asyncio.ensure_future(listener.serve(fail))
+        else:
+            server = await beta.start_server(fail_with_asyncio, PROTOCOL)
+            serving = asyncio.ensure_future(server.serve_forever())
+        stream = await soon(alpha.open_stream((await beta.info()).ticket, PROTOCOL))
+        await stream.write(b"x")
+        with pytest.raises(polypeer.StreamReset) as caught:
+            await soon(stream.read())
+        assert caught.value.code == polypeer.ErrorCode.HANDLER_FAILED
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+
+
+@pytest.mark.parametrize("first", ["end", "stop"])
+async def test_other_end_that_needs_no_more_is_no_failure_whoever_is_quicker(any_world: World, first: str) -> None:
+    async with join_two(any_world) as (alpha, beta):
+        two = await pair(alpha, beta)
+        await two.here.write(b"question")
+        assert await soon(two.there.readexactly(8)) == b"question"
+        if first == "end":
+            await two.here.finish()
+        await two.there.write(b"answer")
+        two.there.close()
+        assert await soon(two.here.read()) == b"answer"
+        if first == "stop":
+            await soon(two.here.finish())
+        two.here.close()
+        await soon(two.here.wait_closed())
+
+
 async def test_stop_reaches_the_writer_with_its_code(any_world: World) -> None:
     async def write_on() -> None:
         while True:
@@ -158,6 +202,8 @@ async def test_requests_are_answered_by_streams_and_by_calls(any_world: World) -
             raise polypeer.Refused("never", 99)
         if call.payload == b"bug":
             raise KeyError("a bug")
+        if call.payload == b"much":
+            return bytes(65537)
         return call.payload.upper() + (call.peer or "").encode()
 
     async with join_two(any_world) as (alpha, beta):
@@ -173,8 +219,10 @@ async def test_requests_are_answered_by_streams_and_by_calls(any_world: World) -
         with pytest.raises(polypeer.Refused) as caught:
             await soon(alpha.request(ticket, "shout/1", b"no"))
         assert (caught.value.code, caught.value.message) == (99, "never")
-        with pytest.raises(polypeer.Refused):
+        with pytest.raises(polypeer.HandlerFailed):
             await soon(alpha.request(ticket, "shout/1", b"bug"))
+        with pytest.raises(polypeer.TooLarge):
+            await soon(alpha.request(ticket, "shout/1", b"much"))
         many = await soon(asyncio.gather(*(alpha.request(ticket, "shout/1", b"%d" % n) for n in range(600))), 30)
         assert many == [b"%d" % n + alpha.id.encode() for n in range(600)]
         with pytest.raises(polypeer.Refused, match="only requests"):

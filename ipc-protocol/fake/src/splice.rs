@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use polypeer_ipc_protocol::error::{ErrorCode, FIRST_CODE, Failure};
+use polypeer_ipc_protocol::error::{ErrorCode, Failure, from_plugin};
 use polypeer_ipc_protocol::frame::DataHeader;
 use polypeer_ipc_protocol::gateway::Origin;
 use polypeer_ipc_protocol::ids::Protocol;
@@ -127,7 +127,7 @@ async fn reply(read: &mut ReadHalf, mut rest: Vec<u8>, most: usize) -> Result<Ve
                 Received::Data(bytes) if reply.len() + bytes.len() > most => return Err(ErrorCode::TooLarge.into()),
                 Received::Data(bytes) => reply.extend_from_slice(bytes),
                 Received::Fin => return Ok(reply),
-                Received::Reset(code) => return Err(Failure { code: heard(code), message: String::new() }),
+                Received::Reset(code) => return Err(Failure { code: from_plugin(code), message: String::new() }),
                 Received::Stop(_) => {}
             }
         }
@@ -136,11 +136,6 @@ async fn reply(read: &mut ReadHalf, mut rest: Vec<u8>, most: usize) -> Result<Ve
             return Err(ErrorCode::ConnectionLost.into());
         }
     }
-}
-
-/// A plugin's code as the other plugin receives it.
-fn heard(code: u32) -> u32 {
-    if code < FIRST_CODE { code } else { ErrorCode::Refused.number() }
 }
 
 /// State of both directions; direction 0 is written by end 0.
@@ -218,8 +213,8 @@ async fn carry(
                     back.extend_from_slice(&DataHeader::Stop(ErrorCode::Complete.number()).to_bytes());
                     DataHeader::Fin
                 }
-                Received::Reset(code) => DataHeader::Reset(heard(code)),
-                Received::Stop(code) => DataHeader::Stop(heard(code)),
+                Received::Reset(code) => DataHeader::Reset(from_plugin(code)),
+                Received::Stop(code) => DataHeader::Stop(from_plugin(code)),
             };
             onward.extend_from_slice(&header.to_bytes());
             over[direction] = true;

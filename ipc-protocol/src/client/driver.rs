@@ -177,10 +177,8 @@ impl Driver {
                 }
             }
             Command::Answer { call, payload } => {
-                if let Err(error) = self.session.answer(call, payload, self.writer.buffer()) {
-                    let failure = Failure { code: 0, message: error.to_string() };
-                    let _ = self.session.decline(call, failure, self.writer.buffer());
-                }
+                // Fails only if the session is over, and the call with it.
+                let _ = self.session.answer(call, payload, self.writer.buffer());
             }
             Command::Decline { call, failure } => {
                 let _ = self.session.decline(call, failure.cut(), self.writer.buffer());

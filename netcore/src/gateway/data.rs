@@ -8,7 +8,7 @@ use std::io;
 use std::pin::pin;
 
 use bytes::{Buf, Bytes, BytesMut};
-use polypeer_ipc_protocol::error::{ErrorCode, FIRST_CODE};
+use polypeer_ipc_protocol::error::from_plugin;
 use polypeer_ipc_protocol::session::data::{DataError, Received, Receiver};
 use tokio::io::AsyncReadExt;
 use tokio::sync::OwnedSemaphorePermit;
@@ -36,11 +36,6 @@ pub(crate) enum Input {
     Closed,
     /// A malformed frame. Nothing more can be read from the connection.
     Malformed(DataError),
-}
-
-/// A plugin's code as the other side sees it. A plugin may not send Polypeer's own codes; they become `refused`.
-fn from_plugin(code: u32) -> u32 {
-    if code < FIRST_CODE { code } else { ErrorCode::Refused.number() }
 }
 
 /// Both halves of a data connection, with the launch's permit for it.

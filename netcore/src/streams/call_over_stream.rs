@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::BytesMut;
-use polypeer_ipc_protocol::error::{ErrorCode, Failure, describe};
+use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::gateway::{Origin, Payload};
 use polypeer_ipc_protocol::ids::Protocol;
 use polypeer_ipc_protocol::limits::MAX_PAYLOAD;
@@ -31,7 +31,7 @@ pub(super) async fn call(
                 }
                 Input::Data(bytes) => reply.extend_from_slice(&bytes),
                 Input::Fin => break Ok(Payload(reply.freeze())),
-                Input::Reset(code) => break Err(Failure { code, message: format!("the other plugin gave up: {}", describe(code)) }),
+                Input::Reset(code) => break Err(Failure { code, message: "the other plugin reset the stream".to_owned() }),
                 Input::Stop(_) => {}
                 Input::Closed | Input::Malformed(_) => {
                     break Err(Failure::new(ErrorCode::ConnectionLost, "the plugin that was asked went away"));

@@ -1,3 +1,4 @@
+use polypeer_ipc_protocol::error::ErrorCode;
 use polypeer_ipc_protocol::limits::MAX_DATA;
 use tokio::io::AsyncReadExt;
 
@@ -73,6 +74,15 @@ async fn codes_of_polypeer_are_not_a_plugins_to_send() {
     writer.flush().await.unwrap();
     assert!(matches!(reader.next().await, Input::Stop(code) if code == ErrorCode::Refused.number()));
     assert!(matches!(reader.next().await, Input::Reset(code) if code == ErrorCode::Refused.number()));
+}
+
+#[tokio::test]
+async fn a_plugin_may_say_that_its_handler_failed() {
+    let (mut reader, mut writer) = halves();
+    let failed = ErrorCode::HandlerFailed.number();
+    writer.reset(failed);
+    writer.flush().await.unwrap();
+    assert!(matches!(reader.next().await, Input::Reset(code) if code == failed));
 }
 
 #[tokio::test]
