@@ -34,7 +34,8 @@ fn plugin() -> PluginId {
 fn every_use() -> impl Iterator<Item = Use> {
     std::iter::successors(Some(Use::Listen(Scope::Peers, protocol())), |used| match used {
         Use::Listen(..) => Some(Use::Serve(Origin::Peer(PEER), protocol())),
-        Use::Serve(..) => Some(Use::Dial(PEER, protocol())),
+        Use::Serve(..) => Some(Use::ServeOperator(protocol())),
+        Use::ServeOperator(_) => Some(Use::Dial(PEER, protocol())),
         Use::Dial(..) => Some(Use::DialLocal(protocol())),
         Use::DialLocal(_) => Some(Use::SendDatagram(PEER, protocol())),
         Use::SendDatagram(..) => Some(Use::ReceiveDatagrams(protocol())),
@@ -131,7 +132,12 @@ impl World {
                 self.fails(listen, ErrorCode::NotGranted).await;
             }
             // The task that carries a stream, makes a call or serves a request also waits for the revocation.
-            Use::Serve(..) | Use::Dial(..) | Use::DialLocal(_) | Use::Record(_) | Use::Find(_) => {
+            Use::Serve(..)
+            | Use::ServeOperator(_)
+            | Use::Dial(..)
+            | Use::DialLocal(_)
+            | Use::Record(_)
+            | Use::Find(_) => {
                 let mut active = self.session.launch.begin(&node.counters, used.clone()).unwrap();
                 self.revoke();
                 let code = active.revoked().await;

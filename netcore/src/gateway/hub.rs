@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use polypeer_engine::gateway::router::Router;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
-use polypeer_ipc_protocol::gateway::{Event, Grants, Origin, PeerInfo, PeerScope};
+use polypeer_ipc_protocol::gateway::{Event, Grants, PeerInfo, PeerScope};
 use polypeer_ipc_protocol::ids::{NodeId, OPERATOR, PluginId, Protocol, Secret};
 use polypeer_ipc_protocol::transport::admin::Handover;
 use tokio::sync::{Notify, Semaphore, watch};
@@ -240,10 +240,9 @@ impl Hub {
         visible.map(|(protocol, _)| protocol).take(MAX_SERVING).collect()
     }
 
-    /// The start of the newest launch whose grants let it serve `protocol` to `origin`. The operator's commands do not
-    /// count: they may serve everything, and most serve nothing.
-    pub(crate) fn launched_to_serve(&self, origin: &Origin, protocol: &Protocol) -> Option<Instant> {
-        let used = Use::Serve(origin.clone(), protocol.clone());
+    /// The start of the newest launch whose grants let it serve as `used` says. The operator's commands do not count:
+    /// they may serve everything, and most serve nothing.
+    pub(crate) fn launched_to_serve(&self, used: &Use) -> Option<Instant> {
         let launches = self.launches();
         let may_serve = launches.values().filter(|launch| {
             launch.plugin.as_str() != OPERATOR && used.check(&launch.plugin, &launch.grants()).is_ok()

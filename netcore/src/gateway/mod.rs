@@ -39,7 +39,7 @@ use polypeer_ipc_protocol::gateway::{Payload, Target};
 use polypeer_ipc_protocol::ids::Protocol;
 
 pub use hub::Hub;
-use hub::Listening;
+pub(crate) use hub::Listening;
 use launch::Launch;
 use opening::Opening;
 

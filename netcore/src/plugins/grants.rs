@@ -12,6 +12,8 @@ pub enum Use {
     Listen(Scope, Protocol),
     /// Serves a stream or call that a peer or another plugin opened.
     Serve(Origin, Protocol),
+    /// Serves a stream or call that the operator of this node opened to a protocol served to peers.
+    ServeOperator(Protocol),
     /// Has a stream or call that it opened to a peer.
     Dial(NodeId, Protocol),
     /// Has a stream or call that it opened to a plugin of this node.
@@ -50,6 +52,7 @@ impl Use {
             | Self::WatchPeers
             | Self::WatchNetwork => true,
             Self::Serve(..)
+            | Self::ServeOperator(_)
             | Self::Dial(..)
             | Self::DialLocal(_)
             | Self::SendDatagram(..)
@@ -69,6 +72,7 @@ impl Use {
                 serve(plugin, grants, Scope::Peers, protocol)?;
                 peer(plugin, grants, node)
             }
+            Self::ServeOperator(protocol) => serve(plugin, grants, Scope::Peers, protocol),
             Self::Dial(node, protocol) | Self::SendDatagram(node, protocol) => {
                 named(plugin, "dial", &grants.dial, protocol.as_str(), "dial")?;
                 peer(plugin, grants, node)
@@ -182,6 +186,8 @@ mod tests {
         let operator = Origin::Local("operator".parse().unwrap());
         assert_eq!(code(Use::Serve(operator.clone(), protocol("chat-control/1"))), None);
         assert_eq!(code(Use::Serve(operator, protocol("chat/1"))), Some(ErrorCode::NotGranted));
+        assert_eq!(code(Use::ServeOperator(protocol("chat/1"))), None, "whatever the grant `peers` says");
+        assert_eq!(code(Use::ServeOperator(protocol("chat-control/1"))), Some(ErrorCode::NotGranted));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use polypeer_ipc_protocol::error::Failure;
-use polypeer_ipc_protocol::gateway::{Origin, Payload, Target};
+use polypeer_ipc_protocol::gateway::{Payload, Target};
 use polypeer_ipc_protocol::ids::Protocol;
 use tokio::time::{Instant, timeout_at};
 
@@ -29,7 +29,7 @@ pub(crate) async fn call(
     let work = async {
         match destination {
             Destination::Local => {
-                let origin = Origin::Local(launch.plugin.clone());
+                let origin = deliver::local_origin(hub, &launch.plugin, &protocol);
                 deliver::call(hub, &origin, &protocol, payload).await.map(|(reply, _)| reply)
             }
             Destination::Peer(peer, hints) => {

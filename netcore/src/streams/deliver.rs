@@ -8,14 +8,38 @@ use std::sync::Arc;
 use polypeer_engine::gateway::router::Route;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::gateway::{CallMode, Origin, Payload, Scope};
-use polypeer_ipc_protocol::ids::Protocol;
+use polypeer_ipc_protocol::ids::{OPERATOR, PluginId, Protocol};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::{Claimed, call_over_stream};
-use crate::gateway::Hub;
 use crate::gateway::launch::session::{NotTaken, Session};
+use crate::gateway::{Hub, Listening};
 use crate::plugins::account::Account;
 use crate::plugins::grants::Use;
+
+/// The origin that a plugin of this node has for the listener of `protocol` on this node. It is the plugin. Only the
+/// operator's commands also reach what is served to peers alone; there they come from this node, as a peer would.
+pub(super) fn local_origin(hub: &Hub, plugin: &PluginId, protocol: &Protocol) -> Origin {
+    let local = Origin::Local(plugin.clone());
+    if plugin.as_str() != OPERATOR {
+        return local;
+    }
+    let as_peer = Origin::Peer(hub.node.id);
+    let found = [&local, &as_peer].map(|origin| present_route(hub, origin, protocol));
+    match found {
+        [Route::To(..), _] => local,
+        [_, Route::To(..)] | [Route::NotServed, Route::Hold(_)] => as_peer,
+        _ => local,
+    }
+}
+
+/// What a plugin does that serves a stream or call from `origin`.
+fn serving(hub: &Hub, origin: &Origin, protocol: &Protocol) -> Use {
+    match origin {
+        Origin::Peer(node) if *node == hub.node.id => Use::ServeOperator(protocol.clone()),
+        _ => Use::Serve(origin.clone(), protocol.clone()),
+    }
+}
 
 /// Announces a stream from `origin` and waits until the plugin that serves `protocol` has claimed it. Fails with
 /// `protocol not served`, `not granted`, `peer not allowed`, `too many streams`, `busy`, `timed out`, or with the
@@ -38,7 +62,7 @@ async fn announce(
     protocol: &Protocol,
     deadline: Instant,
 ) -> Result<Option<Claimed>, Failure> {
-    let mut active = session.launch.begin(&hub.node.counters, Use::Serve(origin.clone(), protocol.clone()))?;
+    let mut active = session.launch.begin(&hub.node.counters, serving(hub, origin, protocol))?;
     let (announced, claim) = match session.announce(hub.node.number(), origin.clone(), protocol.clone()) {
         Ok(announced) => announced,
         Err(NotTaken::Ended) => return Ok(None),
@@ -85,8 +109,7 @@ pub(crate) async fn call(
                 }
             }
             CallMode::Events => {
-                let mut active =
-                    session.launch.begin(&hub.node.counters, Use::Serve(origin.clone(), protocol.clone()))?;
+                let mut active = session.launch.begin(&hub.node.counters, serving(hub, origin, protocol))?;
                 let (_announced, answer) =
                     match session.call(hub.node.number(), origin.clone(), protocol.clone(), payload.clone()) {
                         Ok(announced) => announced,
@@ -122,15 +145,12 @@ fn session_ended() -> Failure {
 
 async fn route(hub: &Hub, origin: &Origin, protocol: &Protocol) -> Result<(Arc<Session>, CallMode), Failure> {
     hub.node.check_running()?;
-    let key = (scope_for(origin), protocol.clone());
     let mut held = None;
     loop {
         let changed = hub.routes_changed.notified();
         tokio::pin!(changed);
         changed.as_mut().enable();
-        let launched = hub.launched_to_serve(origin, protocol);
-        let route = hub.router().route(&key, launched, std::time::Instant::now());
-        match route {
+        match present_route(hub, origin, protocol) {
             Route::To(listening, calls) => return Ok((listening.session, calls)),
             Route::NotServed => {
                 return Err(Failure::new(ErrorCode::NotServed, format!("nothing serves {protocol} there")));
@@ -153,6 +173,13 @@ async fn route(hub: &Hub, origin: &Origin, protocol: &Protocol) -> Result<(Arc<S
             }
         }
     }
+}
+
+/// Where a stream or call from `origin` goes now.
+fn present_route(hub: &Hub, origin: &Origin, protocol: &Protocol) -> Route<Listening> {
+    let key = (scope_for(origin), protocol.clone());
+    let launched = hub.launched_to_serve(&serving(hub, origin, protocol));
+    hub.router().route(&key, launched, std::time::Instant::now())
 }
 
 /// The scope of a listener that serves streams and calls from `origin`.

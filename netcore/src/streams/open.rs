@@ -17,7 +17,8 @@ use crate::gateway::opening::Opening;
 use crate::link::PeerStream;
 
 enum Far {
-    Plugin(Claimed),
+    /// A plugin of this node, and who it is told has opened the stream.
+    Plugin(Claimed, Origin),
     Peer(PeerStream),
 }
 
@@ -47,10 +48,10 @@ pub(crate) async fn open(
             let data = opening.opened(Origin::Peer(stream.peer()), protocol);
             Box::pin(pump(Arc::clone(&hub.node), stream, data, active)).await;
         }
-        Ok(Far::Plugin(Claimed { opening: far, active: far_active })) => {
+        Ok(Far::Plugin(Claimed { opening: far, active: far_active }, origin)) => {
             let plugin = far_active.launch().plugin.clone();
             let near = opening.opened(Origin::Local(plugin), protocol.clone());
-            let far = far.opened(Origin::Local(launch.plugin.clone()), protocol);
+            let far = far.opened(origin, protocol);
             Box::pin(splice::run(&hub.node.counters, near, active, far, far_active)).await;
         }
     }
@@ -77,8 +78,9 @@ async fn reach(
 ) -> Result<Far, Failure> {
     match destination {
         Destination::Local => {
-            let origin = Origin::Local(launch.plugin.clone());
-            deliver::stream(hub, &origin, protocol).await.map(Far::Plugin)
+            let origin = deliver::local_origin(hub, &launch.plugin, protocol);
+            let claimed = deliver::stream(hub, &origin, protocol).await?;
+            Ok(Far::Plugin(claimed, origin))
         }
         Destination::Peer(peer, hints) => {
             let deadline = tokio::time::Instant::now() + limit;

@@ -161,7 +161,7 @@ impl Launch {
         let peer = match &used {
             Use::Dial(node, _) => Some(WithPeer::Opened(*node)),
             Use::Serve(Origin::Peer(node), _) => Some(WithPeer::Served(*node)),
-            Use::DialLocal(_) | Use::Serve(Origin::Local(_), _) => None,
+            Use::DialLocal(_) | Use::Serve(Origin::Local(_), _) | Use::ServeOperator(_) => None,
             // Other uses have limits of their own.
             _ => return Ok(self.enter(state, used, None)),
         };
