@@ -50,6 +50,35 @@ func TestResetAndStopArriveWithTheirCodes(t *testing.T) {
 	}
 }
 
+func TestOtherEndThatNeedsNoMoreIsNoFailure(t *testing.T) {
+	a, b := pair(t)
+	if _, err := a.Write([]byte("question")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(b, make([]byte, 8)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Write([]byte("answer")); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(a); err != nil || string(got) != "answer" {
+		t.Fatal(string(got), err)
+	}
+	var s *StreamError
+	if _, err := writeUntilError(a); !errors.As(err, &s) || s.Code != 0 || !s.Stop {
+		t.Fatal(err)
+	}
+	if err := a.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // writeUntilError writes, within bounds, until it fails.
 func writeUntilError(c net.Conn) (total int, err error) {
 	for end := time.Now().Add(limit); time.Now().Before(end); {

@@ -3,6 +3,7 @@ package polypeer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"strings"
 	"testing"
@@ -132,6 +133,8 @@ func TestRequestsAreAnsweredDeclinedAndGivenUp(t *testing.T) {
 		switch string(call.Payload) {
 		case "decline":
 			return nil, &Error{Code: 12, Message: "no"}
+		case "fail":
+			return nil, fmt.Errorf("no such thing: %w", ErrUnreachable)
 		case "large":
 			return make([]byte, maxPayload+1), nil
 		case "wait":
@@ -151,6 +154,9 @@ func TestRequestsAreAnsweredDeclinedAndGivenUp(t *testing.T) {
 	}
 	var e *Error
 	if _, err := node.Request(within(t), to, "echo/1", []byte("decline")); !errors.As(err, &e) || e.Code != 12 || e.Message != "no" {
+		t.Fatal(err)
+	}
+	if _, err := node.Request(within(t), to, "echo/1", []byte("fail")); !errors.Is(err, ErrHandlerFailed) {
 		t.Fatal(err)
 	}
 	if _, err := node.Request(within(t), to, "echo/1", []byte("large")); !errors.Is(err, ErrTooLarge) {

@@ -174,6 +174,8 @@ class StreamTransport(asyncio.Transport):
             self._finish(None)
 
     def on_closed(self, error: PolypeerError | None) -> None:
+        if not self._closing and self._connection.send_side is Side.OPEN:
+            error = error or self._stopped  # what was written since then is discarded
         self._closing = True
         self._finish(error)
 
