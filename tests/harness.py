@@ -182,6 +182,10 @@ class Node:
         """Runs a command with `--json`, which must succeed, and returns its document."""
         return self.cli(*args, "--json").ok().json
 
+    def json_of(self, *args: str, stdin: Optional[bytes] = None) -> Any:
+        """As `json`, with an input."""
+        return self.cli(*args, "--json", stdin=stdin).ok().json
+
     def start_cli(self, *args: str, **options: Any) -> subprocess.Popen[bytes]:
         """Starts a command whose standard streams are pipes."""
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}

@@ -72,7 +72,24 @@ impl CliError {
     /// A failure reported by another process, with the hint for its code.
     pub fn from_failure(failure: &Failure) -> Self {
         let known = ErrorCode::from_number(failure.code);
-        Self::new(exit_of(known), failure.to_string(), hint_for(known))
+        let (message, remedy) = split_remedy(&failure.message);
+        let whole = match known {
+            Some(ErrorCode::HandlerFailed) if message.is_empty() => HANDLER_FAILED.to_owned(),
+            Some(ErrorCode::HandlerFailed) => format!("{HANDLER_FAILED}: {message}"),
+            _ => Failure { code: failure.code, message: message.to_owned() }.to_string(),
+        };
+        Self::new(exit_of(known), whole, remedy.unwrap_or_else(|| hint_for(known)))
+    }
+}
+
+/// The words for `handler failed`.
+const HANDLER_FAILED: &str = "the plugin's handler failed";
+
+/// Takes the remedy off a failure's text, if its last part names a command: it is the better hint, and said once.
+fn split_remedy(text: &str) -> (&str, Option<&str>) {
+    match text.rsplit_once("; ") {
+        Some((message, remedy)) if remedy.contains("polypeer ") => (message, Some(remedy)),
+        _ => (text, None),
     }
 }
 
@@ -103,11 +120,13 @@ fn hint_for(code: Option<ErrorCode>) -> &'static str {
         Some(ErrorCode::Unreachable | ErrorCode::TimedOut) => {
             "check that the other node is running; `polypeer doctor PEER` shows what was tried"
         }
-        Some(ErrorCode::NotServed) => "no plugin serves it there: check with `polypeer plugin list` on the other node",
-        Some(ErrorCode::AlreadyServed) => "stop the plugin that serves it, or choose another protocol",
+        Some(ErrorCode::NotServed) => "`polypeer plugin list` on the other node shows which plugins run there",
+        Some(ErrorCode::AlreadyServed) => "choose another protocol, or end what serves it",
         Some(ErrorCode::TooManyStreams | ErrorCode::Busy) => "try again in a moment",
         Some(ErrorCode::ConnectionLost) => "try again; `polypeer status` shows whether the network core is running",
-        Some(ErrorCode::ShuttingDown) => "start the daemon again with `polypeer run`",
+        Some(ErrorCode::ShuttingDown) => "try again once the node that is stopping runs again",
+        Some(ErrorCode::HandlerFailed) => "its operator sees why in its log: `polypeer plugin logs ID`",
+        Some(ErrorCode::TooLarge) => "use a stream for more: `polypeer pipe`",
         Some(ErrorCode::Internal) => "see `polypeer doctor` and the output of the daemon",
         Some(ErrorCode::Refused) => "the other node refused it; ask its operator",
         Some(ErrorCode::BadArgument) => "check the arguments",
@@ -175,6 +194,9 @@ pub fn of_stream(error: &std::io::Error) -> CliError {
         Some(StreamError::Lost) => Some(ErrorCode::ConnectionLost),
         _ => None,
     };
+    if code == Some(ErrorCode::HandlerFailed) {
+        return CliError::from_failure(&ErrorCode::HandlerFailed.into());
+    }
     let hint = match StreamError::of(error) {
         Some(StreamError::Reset { code } | StreamError::Stopped { code }) if *code < FIRST_CODE => {
             "the program at the other end ended the stream for a reason of its own; see its log"
@@ -198,11 +220,22 @@ mod tests {
             (ErrorCode::BadArgument, 2),
             (ErrorCode::NotServed, 1),
             (ErrorCode::ConnectionLost, 1),
+            (ErrorCode::HandlerFailed, 1),
         ] {
             let error = CliError::from_failure(&code.into());
             assert_eq!(error.exit.code(), exit, "{code}");
             assert!(!error.hint.is_empty());
         }
+    }
+
+    #[test]
+    fn remedy_of_a_failure_is_its_hint_and_said_once() {
+        let failure = Failure::new(ErrorCode::Blocked, "x is blocked on this node; run: polypeer peers unblock x");
+        let error = CliError::from_failure(&failure);
+        assert_eq!(error.message, "blocked: x is blocked on this node");
+        assert_eq!(error.hint, "run: polypeer peers unblock x");
+        let error = CliError::from_failure(&Failure::new(ErrorCode::Refused, "not today; come back"));
+        assert_eq!(error.message, "refused: not today; come back");
     }
 
     #[test]

@@ -31,8 +31,8 @@ pub struct Printer {
     colors_errors: bool,
     /// Columns of the terminal that stdout is; `None` means that output is complete.
     width: Option<usize>,
-    /// Whether the JSON document was printed.
-    documented: Arc<AtomicBool>,
+    /// Whether something was printed to stdout: an error is no document after that.
+    printed: Arc<AtomicBool>,
 }
 
 impl Printer {
@@ -45,7 +45,7 @@ impl Printer {
             color: shows_colors(&stdout),
             colors_errors: shows_colors(&stderr),
             width: width.map(|(width, _)| usize::from(width.0).max(NARROWEST)).filter(|_| !json),
-            documented: Arc::default(),
+            printed: Arc::default(),
         }
     }
 
@@ -65,6 +65,7 @@ impl Printer {
     /// # Errors
     /// When writing fails for another reason, such as a full disk.
     pub fn data(&self, text: &str) -> Result<(), CliError> {
+        self.raw();
         let mut stdout = io::stdout().lock();
         match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -74,12 +75,16 @@ impl Printer {
         }
     }
 
+    /// Notes that a command writes its data to stdout itself.
+    pub fn raw(&self) {
+        self.printed.store(true, Ordering::Relaxed);
+    }
+
     /// Prints one JSON document to stdout.
     ///
     /// # Errors
     /// As [`Self::data`].
     pub fn document(&self, document: &impl Serialize) -> Result<(), CliError> {
-        self.documented.store(true, Ordering::Relaxed);
         self.data(&serde_json::to_string_pretty(document).expect("our documents have text keys"))
     }
 
@@ -98,9 +103,10 @@ impl Printer {
         }
     }
 
-    /// Prints an error and its hint to stderr; with `--json` also as a document to stdout, unless one was printed.
+    /// Prints an error and its hint to stderr; with `--json` also as a document to stdout, unless something was printed
+    /// there: it never mixes with data.
     pub fn error(&self, error: &CliError) {
-        if self.json && !self.documented.load(Ordering::Relaxed) {
+        if self.json && !self.printed.load(Ordering::Relaxed) {
             let _ = self.document(&serde_json::json!({ "error": error.document() })); // There is nowhere else to report it.
         }
         let named = |style: Style, name: &str| if self.colors_errors { painted(style, name) } else { name.to_owned() };
@@ -221,7 +227,7 @@ mod tests {
             color: false,
             colors_errors: false,
             width: None,
-            documented: Arc::default(),
+            printed: Arc::default(),
         }
     }
 

@@ -22,6 +22,7 @@ mod shutdown;
 mod status;
 pub mod streams;
 mod ticket;
+mod time_limit;
 mod top;
 mod usage;
 
@@ -78,6 +79,7 @@ enum Command {
     Peers(peers::Peers),
     Plugin(plugin::Plugin),
     Pipe(streams::pipe::Pipe),
+    Request(streams::request::Request),
     Serve(streams::serve::Serve),
     Send(streams::send::Send),
     Get(streams::get::Get),
@@ -102,6 +104,7 @@ impl Command {
             Self::Peers(command) => command.run(context).await,
             Self::Plugin(command) => command.run(context).await,
             Self::Pipe(command) => command.run(context).await,
+            Self::Request(command) => command.run(context).await,
             Self::Serve(command) => command.run(context).await,
             Self::Send(command) => command.run(context).await,
             Self::Get(command) => command.run(context).await,

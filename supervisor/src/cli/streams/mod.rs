@@ -1,10 +1,11 @@
-//! Commands that open or accept streams: `pipe serve send get files chat`. Each is a client of the gateway, as the built-in
-//! plugin `operator`, with a launch of its own. The launch is a lease: it ends with the command's control connection.
+//! Commands that open or accept streams: `pipe request serve send get files chat`. Each is a client of the gateway, as the
+//! built-in plugin `operator`, with a launch of its own. The launch is a lease: it ends with the command's control connection.
 //! File contents are streamed to the bundled apps; paths never leave the command.
 //!
 //! `send`, `get` and `files` (a folder each) share `file_link`, `folder` and `files_app`.
 
 pub mod chat;
+pub(super) mod children;
 pub mod file_link;
 pub mod files;
 mod files_app;
@@ -12,16 +13,19 @@ mod folder;
 pub mod get;
 pub mod lines;
 pub mod pipe;
+pub mod request;
 pub mod send;
 pub mod serve;
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use polypeer_ipc_protocol::client::{Client, ClientError, DataStream, Events};
-use polypeer_ipc_protocol::error::ErrorCode;
+use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::gateway::Target;
 use polypeer_ipc_protocol::ids::{PluginId, Protocol, Secret};
+use tokio::time::timeout;
 
 use crate::cli::{Context, unexpected};
 use crate::cli_error::{CliError, Exit};
@@ -35,8 +39,11 @@ pub(crate) struct Session {
     gateway: PathBuf,
     token: Secret,
     /// The control connection; the launch ends with it.
-    _lease: Control,
+    lease: Control,
 }
+
+/// Time for the end of the session to be noticed after a stream of it has failed.
+const NOTICE: Duration = Duration::from_millis(500);
 
 impl Session {
     /// Requests a launch from the daemon and starts its session.
@@ -46,14 +53,51 @@ impl Session {
             Answer::Operator { gateway, token } => (PathBuf::from(gateway), token),
             other => return Err(unexpected(&other)),
         };
-        let (client, events) = Client::connect(&gateway, token.clone()).await?;
-        Ok(Self { client, events, gateway, token, _lease: lease })
+        let (client, events) = match Client::connect(&gateway, token.clone()).await {
+            Err(error) if error.failure().is(ErrorCode::ShuttingDown) => return Err(stopped()),
+            connected => connected?,
+        };
+        Ok(Self { client, events, gateway, token, lease })
     }
 
     /// Starts a new session on the same launch, after netcore ended the old one.
     pub(crate) async fn reconnect(&mut self) -> Result<(), ClientError> {
         (self.client, self.events) = Client::connect(&self.gateway, self.token.clone()).await?;
         Ok(())
+    }
+
+    /// `done`, or why it failed if that was the end of this node rather than anything at the other end.
+    pub(crate) async fn explained<T>(&mut self, done: Result<T, CliError>) -> Result<T, CliError> {
+        match done {
+            Err(error) if matches!(error.exit, Exit::Failed | Exit::Refused) => Err(self.explain(error).await),
+            done => done,
+        }
+    }
+
+    async fn explain(&mut self, error: CliError) -> CliError {
+        let Ok(ended) = timeout(NOTICE, self.client.ended()).await else { return error };
+        if self.is_over(&ended).await {
+            return stopped();
+        }
+        CliError::failed(
+            format!("the network core of this node ended ({ended}) and is started again"),
+            "run the command again; `polypeer status` shows whether it is running",
+        )
+    }
+
+    /// Whether the end of the session is that of this node, and not of its network core alone.
+    async fn is_over(&mut self, ended: &Failure) -> bool {
+        ended.is(ErrorCode::ShuttingDown) || timeout(NOTICE, self.lease.ended()).await.is_ok()
+    }
+
+    /// Starts a new session if the network core ended the old one; tries once. Returns the error if this node stopped.
+    pub(crate) async fn restored(&mut self) -> Option<CliError> {
+        let Ok(ended) = timeout(Duration::ZERO, self.client.ended()).await else { return None };
+        if self.is_over(&ended).await {
+            return Some(stopped());
+        }
+        let _ = self.reconnect().await; // What needs it fails, and tries again.
+        None
     }
 
     /// Opens a stream to a bundled app of this node.
@@ -64,6 +108,14 @@ impl Session {
             Err(error) => Err(app_error(context, id, &error).await),
         }
     }
+}
+
+fn stopped() -> CliError {
+    CliError::new(
+        Exit::NotRunning,
+        "the daemon of this node stopped while the command ran",
+        "start it again with `polypeer run`, then run the command again",
+    )
 }
 
 /// The error for an app that cannot be reached: not installed, not running, or the failure of the gateway.

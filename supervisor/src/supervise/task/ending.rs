@@ -49,6 +49,10 @@ impl Task {
         ending.deadline = ending.deadline.min(deadline);
         ending.replies.extend(reply);
         self.plugins.values_mut().for_each(|plugin| plugin.waits_until = None);
+        // The operator's commands hear first that the node stops: what follows looks to them like failures.
+        for number in std::mem::take(&mut self.operators).into_keys() {
+            drop(self.tell_netcore(AdminRequest::RemoveLaunch { launch: number }));
+        }
     }
 
     pub(super) fn is_ending(&self) -> bool {
@@ -75,7 +79,6 @@ impl Task {
             return;
         };
         ending.netcore_told = true;
-        self.operators.clear();
         let grace = ending.deadline.saturating_duration_since(Instant::now()).min(NETCORE_GRACE);
         let grace_ms = u32::try_from(grace.as_millis()).unwrap_or(u32::MAX);
         // Netcore ends its session after this, and is terminated if it does not exit.
