@@ -6,12 +6,13 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable
+from dataclasses import replace
 from typing import Any
 
 import polypeer
 from hub import Hub, Viewer
-from limits import HISTORY, IDLE, MAX_LINE, UNDELIVERED, VIEWERS
-from messages import LATER, MALFORMED, TOO_LARGE, Bad, Message, document, line, new_id, text_of
+from limits import FULL_WAIT, HISTORY, IDLE, MAX_LINE, SEEN, UNDELIVERED, VIEWERS
+from messages import LATER, MALFORMED, TOO_LARGE, Bad, Message, document, id_of, line, new_id, text_of
 from outbox import Outbox
 from store import Full, Store, StoreError
 
@@ -100,42 +101,84 @@ class Control:
                 raise result
 
     async def _show(self, stream: polypeer.Stream, peer: str, viewer: Viewer) -> None:
-        """First what came while nobody looked, then what happens."""
-        unread = self._store.unread(peer)
-        shown = set()
-        for message in unread:
-            await stream.write(line(message.shown(self._me)))
-            shown.add(message.id)
-        self._store.mark_seen(peer, list(shown))
+        """First what came while nobody looked, then what happens. The opener says what was seen."""
+        await self._show_unread(stream, peer, viewer)
+        await stream.write(line({"caught_up": True}))
         while True:
-            event = await viewer.queue.get()
-            if event is None:
-                raise Bad(LATER, "this view did not keep up; open the conversation again")
-            if not event.outgoing:
-                if event.id in shown:
-                    continue
-                self._store.mark_seen(peer, [event.id])
-            await stream.write(line(event.shown(self._me)))
-            viewer.shown(event)
+            await self._show_one(stream, viewer, await viewer.queue.get())
+            if viewer.behind and viewer.queue.empty():
+                viewer.behind = False
+                await self._show_unread(stream, peer, viewer)
+                for id in list(viewer.waiting):
+                    now = self._store.outgoing(peer, id)
+                    if now is not None:
+                        await self._show_one(stream, viewer, now)
+
+    async def _show_unread(self, stream: polypeer.Stream, peer: str, viewer: Viewer) -> None:
+        unread = self._store.unread(peer)
+        viewer.forget({message.id for message in unread})
+        for message in unread:
+            if message.id not in viewer.unseen:
+                await self._show_one(stream, viewer, message)
+
+    async def _show_one(self, stream: polypeer.Stream, viewer: Viewer, message: Message) -> None:
+        viewer.shows(message)
+        await stream.write(line(message.shown(self._me)))
+        viewer.shown(message)
 
     async def _typed(self, stream: polypeer.Stream, peer: str, viewer: Viewer) -> None:
-        """Sends what is typed. After the end of it, waits until everything typed here is delivered or has failed."""
+        """Sends what is typed, and notes what was seen. After the end of it, waits until everything typed here is
+        delivered or has failed."""
         while True:
             data = await stream.readline(limit=MAX_LINE)
             if not data:
                 await _either(viewer.settled.wait(), stream.wait_closed())
                 return
-            text = text_of(document(data))
-            message = Message(peer, new_id(), True, text, int(time.time()), "sent")
-            viewer.typed(message.id)
-            try:
-                self._store.send(message)
-            except Full:
-                error = f"{UNDELIVERED} messages wait for this peer already"
-                self._hub.show(Message(peer, message.id, True, text, message.at, "failed", error))
-                continue
-            self._hub.show(message)
+            value = document(data)
+            if "seen" in value:
+                self._seen(peer, viewer, value)
+            else:
+                await self._send(peer, viewer, value)
+
+    def _seen(self, peer: str, viewer: Viewer, value: dict[str, Any]) -> None:
+        ids = value["seen"]
+        if not isinstance(ids, list) or len(ids) > SEEN or not all(isinstance(id, str) for id in ids):
+            raise Bad(MALFORMED, f"expected at most {SEEN} ids of what was seen")
+        viewer.unseen -= set(ids)
+        try:
+            self._store.mark_seen(peer, ids)
+        except StoreError as error:
+            log.error("%s; what was seen is shown again", error)
+
+    async def _send(self, peer: str, viewer: Viewer, value: dict[str, Any]) -> None:
+        """Stores a message, unless it is stored already, and has it delivered. Takes its time while many wait."""
+        id = id_of(value) if "id" in value else new_id()
+        message = Message(peer, id, True, text_of(value), int(time.time()), "sent")
+        viewer.typed(id)
+        try:
+            stored = await self._stored(message)
+        except Full:
+            self._fail(message, f"{UNDELIVERED} messages wait for this peer already; it is not kept")
+            return
+        except StoreError as error:
+            log.error("%s", error)
+            self._fail(message, f"it is not kept: {error}")
+            return
+        self._hub.show(stored)
+        if stored.state == "sent":
             self._outbox.deliver(peer)
+        await asyncio.sleep(0)  # what shows the view, and delivers, gets its turn
+
+    async def _stored(self, message: Message) -> Message:
+        while True:
+            try:
+                return self._store.send(message)
+            except Full:
+                if not await self._outbox.room(message.peer, FULL_WAIT):
+                    raise
+
+    def _fail(self, message: Message, error: str) -> None:
+        self._hub.show(replace(message, state="failed", error=error))
 
 
 async def _either(*awaitables: Awaitable[object]) -> None:

@@ -9,13 +9,17 @@ from messages import Message
 
 
 class Viewer:
-    """One open view: a bounded queue of what to show. `None` in it: the view was too slow and is cut off."""
+    """One open view: a bounded queue of what to show. What does not fit is shown from the store later."""
 
     def __init__(self) -> None:
         """Empty."""
-        self.queue: asyncio.Queue[Message | None] = asyncio.Queue(VIEWER_QUEUE + 1)
+        self.queue: asyncio.Queue[Message] = asyncio.Queue(VIEWER_QUEUE)
+        self.behind = False
+        """Whether something did not fit into the queue."""
         self.waiting: set[str] = set()
         """Ids of messages typed in this view that are not settled, at most as many as may wait for the peer."""
+        self.unseen: set[str] = set()
+        """Ids of the peer's messages that were shown and are not yet said to be seen, at most as many as are kept."""
         self.settled = asyncio.Event()
         """Set while `waiting` is empty."""
         self.settled.set()
@@ -25,6 +29,18 @@ class Viewer:
         self.waiting.add(id)
         self.settled.clear()
 
+    def shows(self, message: Message) -> None:
+        """A message is about to be shown in this view."""
+        if not message.outgoing:
+            self.unseen.add(message.id)
+
+    def forget(self, ids: set[str]) -> None:
+        """Takes the peer's messages with these ids out of the queue: they are shown in another way."""
+        kept = [self.queue.get_nowait() for _ in range(self.queue.qsize())]
+        for message in kept:
+            if message.outgoing or message.id not in ids:
+                self.queue.put_nowait(message)
+
     def shown(self, message: Message) -> None:
         """A message was shown in this view."""
         if message.state in ("delivered", "failed"):
@@ -33,11 +49,11 @@ class Viewer:
                 self.settled.set()
 
     def show(self, message: Message) -> None:
-        """Queues a message, or the end."""
-        if self.queue.qsize() < VIEWER_QUEUE:
+        """Queues a message, if there is room."""
+        if self.queue.full():
+            self.behind = True
+        else:
             self.queue.put_nowait(message)
-        elif self.queue.qsize() == VIEWER_QUEUE:
-            self.queue.put_nowait(None)
 
 
 class Hub:

@@ -63,8 +63,11 @@ class Inbox:
             value = document(data)
             id = id_of(value)
             message = Message(peer, id, False, text_of(value), time_of(value, int(time.time())), "received")
+            new = not self._store.knows(peer)
             if self._store.receive(message):
                 self._hub.show(message)
+                if new:
+                    log.info("%s has written for the first time; `polypeer chat` lists who wrote", peer)
             return {"stored": id}
         except Bad as bad:
             return {"refused": id, "code": bad.code, "error": bad.reason}

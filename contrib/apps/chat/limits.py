@@ -24,7 +24,10 @@ STRANGER_BYTES = 32 << 20
 UNDELIVERED = 1_000
 """Messages that may wait for one peer; the next one fails."""
 KEEP_TRYING = 30 * 24 * 3600
-"""Seconds after which a message that could not be delivered fails: a peer away for a holiday still gets it."""
+"""Seconds of trying after which a message that could not be delivered fails: a peer away for a holiday still gets it.
+The app counts them while it runs, so that no clock that jumps loses a message."""
+FULL_WAIT = 10.0
+"""Seconds for one of the messages that wait to be delivered, when no more may; then the next one fails."""
 
 STREAMS = 64
 """Incoming streams handled at once."""
@@ -49,7 +52,9 @@ RETRY_FIRST = 2.0
 RETRY_MOST = 300.0
 """Seconds between tries at most. A peer that connects is tried at once."""
 VIEWER_QUEUE = 256
-"""Lines kept for one viewer that does not read; then it is cut off."""
+"""Lines kept for one viewer that does not read; what comes after them it gets from the store, once it reads."""
+SEEN = 1_000
+"""Ids in one line that says what was shown."""
 HISTORY = 1_000
 """Messages of one answer to `history`."""
 VIEWERS = 32

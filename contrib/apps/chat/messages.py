@@ -27,7 +27,8 @@ class Bad(Exception):
 
 @dataclass(frozen=True)
 class Message:
-    """One message of a conversation. `state` is `received`, `sent` (waits here), `delivered` or `failed`."""
+    """One message of a conversation. `state` is `received`, `sent` (waits here), `delivered` or `failed`. `code` says
+    with `sent` why it still waits, as a number of Polypeer's."""
 
     peer: str
     id: str
@@ -36,6 +37,7 @@ class Message:
     at: int
     state: str
     error: str | None = None
+    code: int | None = None
 
     def shown(self, me: str) -> dict[str, Any]:
         """As the control protocol tells it; `me` is this node's id."""
@@ -48,6 +50,8 @@ class Message:
         }
         if self.error is not None:
             line["error"] = self.error
+        if self.code is not None:
+            line["code"] = self.code
         return line
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
-import time
 
 import polypeer
 from hub import Hub
@@ -31,6 +31,7 @@ class Outbox:
         self._hub = hub
         self._tasks: set[asyncio.Task[None]] = set()
         self._kicks: dict[str, asyncio.Event] = {}
+        self._settled: dict[str, asyncio.Event] = {}
         self._dials = asyncio.Semaphore(DIALS)
 
     def start(self) -> None:
@@ -48,6 +49,16 @@ class Outbox:
         task = asyncio.ensure_future(self._run(peer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def room(self, peer: str, timeout: float) -> bool:
+        """Waits until a message that waits for `peer` is settled; false after `timeout`."""
+        self.deliver(peer)
+        settled = self._settled.setdefault(peer, asyncio.Event())
+        try:
+            await asyncio.wait_for(settled.wait(), timeout)
+        except asyncio.TimeoutError:
+            return False
+        return True
 
     def peer_up(self, peer: str) -> None:
         """`peer` connected: what waits for it is tried at once."""
@@ -69,6 +80,9 @@ class Outbox:
 
     async def _deliver(self, peer: str, kick: asyncio.Event) -> None:
         delay = RETRY_FIRST
+        # Of a clock that nobody sets.
+        now = asyncio.get_running_loop().time
+        since = now()
         while True:
             kick.clear()
             try:
@@ -92,11 +106,16 @@ class Outbox:
                 if isinstance(error, polypeer.NodeClosed):
                     return
                 log.info("messages for %s wait: %s", peer, error)
-                self._tell_why(peer, str(error))
+                self._tell_why(peer, error)
             try:
                 await asyncio.wait_for(kick.wait(), delay * random.uniform(0.8, 1.2))
             except asyncio.TimeoutError:
                 delay = min(delay * 2, RETRY_MOST)
+            tried = int(now() - since)
+            if tried:
+                since += tried
+                with contextlib.suppress(StoreError):  # said above; a little less is counted
+                    self._store.waited(peer, tried)
 
     async def _batch(self, peer: str, waiting: list[Message]) -> None:
         """Delivers messages one after the other, each confirmed before the next."""
@@ -128,14 +147,17 @@ class Outbox:
         now = self._store.settle(message.peer, message.id, state, error)
         if now is not None:
             self._hub.show(now)
+        settled = self._settled.pop(message.peer, None)
+        if settled is not None:
+            settled.set()
 
     def _expire(self, peer: str) -> None:
-        oldest = int(time.time()) - KEEP_TRYING
-        for message in self._store.undelivered(peer, BATCH):
-            if message.at < oldest:
-                self._settle(message, "failed", "the peer was not reached within 30 days")
+        for message in self._store.expired(peer, KEEP_TRYING, BATCH):
+            self._settle(message, "failed", "the peer was not reached within 30 days")
 
-    def _tell_why(self, peer: str, error: str) -> None:
+    def _tell_why(self, peer: str, error: BaseException) -> None:
         """Says on open views why the oldest message still waits."""
-        for message in self._store.undelivered(peer, 1):
-            self._hub.show(Message(peer, message.id, True, message.text, message.at, "sent", error))
+        code = int(error.code) if isinstance(error, polypeer.PolypeerError) else None
+        with contextlib.suppress(StoreError):
+            for message in self._store.undelivered(peer, 1):
+                self._hub.show(Message(peer, message.id, True, message.text, message.at, "sent", str(error), code))

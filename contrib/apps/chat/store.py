@@ -30,6 +30,7 @@ CREATE TABLE IF NOT EXISTS messages (
     state TEXT NOT NULL,
     error TEXT,
     seen INTEGER NOT NULL,
+    waited INTEGER NOT NULL DEFAULT 0,  -- seconds of trying to deliver it
     UNIQUE (peer, outgoing, id)
 );
 CREATE INDEX IF NOT EXISTS of_peer ON messages (peer, seq);
@@ -43,7 +44,8 @@ CREATE TABLE IF NOT EXISTS conversations (
     last INTEGER NOT NULL       -- seq of the newest message
 );
 """
-_VERSION = 1
+_VERSION = 2
+_TO_VERSION_2 = "ALTER TABLE messages ADD COLUMN waited INTEGER NOT NULL DEFAULT 0"
 _FIELDS = "peer, id, outgoing, text, at, state, error"
 
 
@@ -97,6 +99,11 @@ class Store:
 
     # What arrives.
 
+    def knows(self, peer: str) -> bool:
+        """Whether there is a conversation with a peer."""
+        with self._transaction() as db:
+            return db.execute("SELECT 1 FROM conversations WHERE peer = ?", (peer,)).fetchone() is not None
+
     def receive(self, message: Message) -> bool:
         """Stores a message of a peer; false when it was there already."""
         with self._transaction() as db:
@@ -128,14 +135,32 @@ class Store:
                 (peer, ticket),
             )
 
-    def send(self, message: Message) -> None:
-        """Stores a message for a peer. Raises `Full`."""
+    def send(self, message: Message) -> Message:
+        """Stores a message for a peer, once for its id, and returns it as it is now. Raises `Full`."""
+        there = self.outgoing(message.peer, message.id)
+        if there is not None:
+            return there
         with self._transaction() as db:
             count = "SELECT count(*) FROM messages WHERE peer = ? AND state = 'sent'"
             if db.execute(count, (message.peer,)).fetchone()[0] >= UNDELIVERED:
                 raise Full
             self._insert(db, message, seen=True)
             self._make_room(db, message.peer)
+        return message
+
+    def outgoing(self, peer: str, id: str) -> Message | None:
+        """The message for a peer with an id."""
+        found = self._messages("peer = ? AND outgoing = 1 AND id = ?", (peer, id))
+        return found[0] if found else None
+
+    def waited(self, peer: str, seconds: int) -> None:
+        """Notes that it was tried for so long to deliver what waits for a peer."""
+        with self._transaction() as db:
+            db.execute("UPDATE messages SET waited = waited + ? WHERE peer = ? AND state = 'sent'", (seconds, peer))
+
+    def expired(self, peer: str, after: int, limit: int) -> list[Message]:
+        """Messages that wait for a peer, and have done so for longer than `after` seconds of trying."""
+        return self._messages("peer = ? AND state = 'sent' AND waited > ? ORDER BY seq LIMIT ?", (peer, after, limit))
 
     def undelivered(self, peer: str, limit: int) -> list[Message]:
         """Messages that wait for a peer, oldest first."""
@@ -160,8 +185,7 @@ class Store:
                 "WHERE peer = ? AND outgoing = 1 AND id = ? AND state = 'sent'",
                 (state, error, peer, id),
             )
-        found = self._messages("peer = ? AND outgoing = 1 AND id = ?", (peer, id))
-        return found[0] if found else None
+        return self.outgoing(peer, id)
 
     # What is shown.
 
@@ -251,6 +275,8 @@ def _open(path: Path) -> sqlite3.Connection:
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if version > _VERSION:
             raise StoreError(f"{path} is of a later version of this app ({version}); update the app")
+        if version == 1:
+            db.execute(_TO_VERSION_2)
         db.executescript(_SCHEMA)
         db.execute(f"PRAGMA user_version = {_VERSION}")
         if db.execute("PRAGMA quick_check").fetchone()[0] != "ok":

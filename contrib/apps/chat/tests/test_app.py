@@ -5,17 +5,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import control
+import hub as hub_module
 import inbox
 import main
 import outbox
 import polypeer
 import pytest
+import store as store_module
 from conftest import eventually
-from limits import MAX_LINE, RATE, STREAMS_PER_PEER, VIEWER_QUEUE
+from hub import Hub
+from limits import KEEP_TRYING, MAX_LINE, RATE, STREAMS_PER_PEER, VIEWER_QUEUE
 from messages import LATER, MALFORMED, TOO_LARGE, Message
 from store import Store
 
@@ -47,10 +52,20 @@ class Talk:
         await self.stream.write(json.dumps(document).encode() + b"\n")
 
     async def hear(self) -> dict[str, Any]:
+        while "caught_up" in (heard := await self.hear_all()):
+            pass
+        return heard
+
+    async def hear_all(self) -> dict[str, Any]:
         data = await asyncio.wait_for(self.stream.readline(limit=MAX_LINE), 10)
         assert data, "the stream ended"
         value: dict[str, Any] = json.loads(data)
         return value
+
+    async def until_key(self, key: str) -> dict[str, Any]:
+        while key not in (heard := await self.hear_all()):
+            pass
+        return heard
 
     async def until(self, state: str) -> dict[str, Any]:
         while (heard := await self.hear()).get("state") != state:
@@ -142,10 +157,15 @@ async def test_unread_messages_are_shown_when_the_conversation_is_opened_and_onc
     async with app(world, 0, tmp_path), app(world, 1, tmp_path) as far:
         far.receive(Message(me, "1", False, "missed", 7, "received"))
         assert (await ask(world, 1, {"op": "peers"}))[0]["peers"][0]["unread"] == 1
+        missed = {"id": "1", "from": me, "text": "missed", "at": 7, "state": "received"}
+        ready, caught_up = {"ready": True, "peer": me}, {"caught_up": True}
+        assert await ask(world, 1, {"op": "open", "peer": me}) == [ready, missed, caught_up]
+        assert far.conversations()[0].unread == 1, "nobody said that it was seen"
         async with operator(world, 1, {"op": "open", "peer": me}) as talk:
-            assert (await talk.hear())["ready"]
-            assert await talk.hear() == {"id": "1", "from": me, "text": "missed", "at": 7, "state": "received"}
-        assert await ask(world, 1, {"op": "open", "peer": me}) == [{"ready": True, "peer": me}]
+            assert [await talk.hear_all(), await talk.hear_all(), await talk.hear_all()] == [ready, missed, caught_up]
+            await talk.say({"seen": ["1"]})
+            await eventually(lambda: not far.unread(me), "seen")
+        assert await ask(world, 1, {"op": "open", "peer": me}) == [ready, caught_up]
         conversations = (await ask(world, 1, {"op": "peers"}))[0]["peers"]
         assert conversations == [{"peer": me, "messages": 1, "unread": 0, "undelivered": 0}]
         assert peer
@@ -279,23 +299,122 @@ async def test_peer_that_answers_nonsense_keeps_the_message_waiting(world: Any, 
             serving.cancel()
 
 
-async def test_message_nobody_took_for_a_month_fails(world: Any, tmp_path: Path) -> None:
+async def test_message_nobody_took_for_a_month_fails_whatever_the_clock_says(world: Any, tmp_path: Path) -> None:
     peer = world.launches[1].id
     first = Store(tmp_path / "0.db")
-    first.send(Message(peer, "old", True, "hello?", 1, "sent"))
+    first.send(Message(peer, "old", True, "hello?", int(time.time()), "sent"))
+    first.waited(peer, KEEP_TRYING + 1)
+    first.send(Message(peer, "before the clock jumped by years", True, "hello?", 1, "sent"))
     first.close()
     async with app(world, 0, tmp_path) as store:
-        await eventually(lambda: store.history(peer, 1)[0].state == "failed")
-        assert "30 days" in (store.history(peer, 1)[0].error or "")
+        await eventually(lambda: store.history(peer, 2)[0].state == "failed")
+        assert "30 days" in (store.history(peer, 2)[0].error or "")
+        assert store.history(peer, 2)[1].state == "sent"
 
 
-async def test_view_that_does_not_read_is_cut_off() -> None:
-    from hub import Hub
-
+async def test_view_that_does_not_read_has_a_bounded_queue() -> None:
     hub = Hub()
     viewer = hub.join("p")
     for number in range(VIEWER_QUEUE + 50):
         hub.show(Message("p", str(number), False, "x", 1, "received"))
-    assert viewer.queue.qsize() == VIEWER_QUEUE + 1
+    assert viewer.queue.qsize() == VIEWER_QUEUE
+    assert viewer.behind
     hub.leave("p", viewer)
     assert len(hub) == 0
+
+
+async def test_view_that_fell_behind_misses_nothing(
+    world: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_module, "VIEWER_QUEUE", 3)
+    me = world.launches[0].id
+    async with app(world, 0, tmp_path), app(world, 1, tmp_path) as far:
+        async with operator(world, 1, {"op": "open", "peer": me}) as there:
+            assert await there.until_key("caught_up")
+            async with operator(world, 0, {"op": "open", "peer": world.launches[1].id}) as here:
+                for number in range(100):
+                    await here.say({"text": str(number)})
+                await eventually(lambda: len(far.history(me, 200)) == 100, "delivery")
+                heard = [(await there.until("received"))["text"] for _ in range(100)]
+                assert sorted(map(int, heard)) == list(range(100)), "each once"
+                await here.stream.finish()
+                texts = [json.loads(part) for part in (await asyncio.wait_for(here.stream.read(), 10)).splitlines()]
+                assert len({m["id"] for m in texts if m.get("state") == "delivered"}) == 100
+
+
+async def test_line_repeated_with_its_id_is_sent_once(world: Any, tmp_path: Path) -> None:
+    peer = world.launches[1].id
+    async with app(world, 0, tmp_path) as near, app(world, 1, tmp_path) as far:
+        for _ in range(2):
+            async with operator(world, 0, {"op": "open", "peer": peer}) as talk:
+                await talk.say({"text": "only once", "id": "mine"})
+                assert (await talk.until("delivered"))["id"] == "mine"
+        assert len(near.history(peer, 10)) == len(far.history(world.launches[0].id, 10)) == 1
+
+
+async def test_more_lines_than_may_wait_are_taken_as_fast_as_they_are_delivered(
+    world: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "UNDELIVERED", 5)
+    async with app(world, 0, tmp_path), app(world, 1, tmp_path) as far:
+        async with operator(world, 0, {"op": "open", "peer": world.launches[1].id}) as talk:
+            for number in range(60):
+                await talk.say({"text": str(number)})
+            await talk.stream.finish()
+            heard = [json.loads(part) for part in (await asyncio.wait_for(talk.stream.read(), 30)).splitlines()]
+            assert not [m for m in heard if m.get("state") == "failed"]
+        assert [m.text for m in far.history(world.launches[0].id, 100)] == [str(number) for number in range(60)]
+
+
+async def test_message_beyond_what_may_wait_for_an_absent_peer_fails_and_the_others_stay(
+    world: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "UNDELIVERED", 2)
+    monkeypatch.setattr(control, "FULL_WAIT", 0.01)
+    peer = world.launches[1].id
+    async with app(world, 0, tmp_path) as near:
+        async with operator(world, 0, {"op": "open", "peer": peer}) as talk:
+            for number in range(3):
+                await talk.say({"text": str(number)})
+            failed = await talk.until("failed")
+            assert failed["text"] == "2"
+            assert "wait for this peer already" in failed["error"]
+        assert [m.text for m in near.undelivered(peer, 10)] == ["0", "1"]
+
+
+def limit_pages(store: Store, *, full: bool) -> None:
+    """Makes the file as large as it may get, as on a full disk, or lifts that."""
+    pages = store._db.execute("PRAGMA page_count").fetchone()[0] if full else 1 << 30
+    store._db.execute(f"PRAGMA max_page_count = {pages}")
+
+
+async def test_full_disk_refuses_the_message_and_loses_none(world: Any, tmp_path: Path) -> None:
+    me, peer = world.launches[0].id, world.launches[1].id
+    async with app(world, 0, tmp_path) as near, app(world, 1, tmp_path) as far:
+        async with operator(world, 0, {"op": "open", "peer": peer}) as talk:
+            await talk.say({"text": "before"})
+            await talk.until("delivered")
+            for store in (near, far):
+                limit_pages(store, full=True)
+            await talk.say({"text": "x" * 60_000})
+            failed = await talk.until("failed")
+            assert "it is not kept" in failed["error"]
+            assert "full" in failed["error"]
+            limit_pages(near, full=False)
+            await talk.say({"text": "y" * 60_000})
+            await talk.until("sent")
+            limit_pages(far, full=False)
+            assert (await talk.until("delivered"))["text"][0] == "y"
+        assert [m.text[0] for m in far.history(me, 10)] == ["b", "y"]
+
+
+async def test_stranger_who_writes_is_named_in_the_log(
+    world: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    async with app(world, 0, tmp_path), hostile(world) as node:
+        talk = Talk(await node.open_stream(world.launches[0].id, "chat/1"))
+        for id in "12":
+            await talk.say({"id": id, "text": "hi", "at": 1})
+            await talk.hear()
+        assert [record.getMessage().split()[0] for record in caplog.records if "first time" in record.msg] == [node.id]

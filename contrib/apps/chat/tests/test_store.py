@@ -117,6 +117,18 @@ def test_damaged_file_is_put_aside_and_kept(tmp_path: Path) -> None:
         assert (tmp_path / f"chat.db.damaged-{number}").read_bytes().startswith(b"not a database")
 
 
+def test_file_of_version_1_is_read(tmp_path: Path) -> None:
+    first = Store(tmp_path / "chat.db")
+    first.send(sent("p", "1"))
+    first._db.execute("ALTER TABLE messages DROP COLUMN waited")
+    first._db.execute("PRAGMA user_version = 1")
+    first.close()
+    second = Store(tmp_path / "chat.db")
+    second.waited("p", 100)
+    assert not second.expired("p", 100, 10)
+    assert [m.id for m in second.expired("p", 99, 10)] == ["1"]
+
+
 def test_file_of_a_later_version_is_refused_and_left_alone(tmp_path: Path) -> None:
     history = Store(tmp_path / "chat.db")
     history._db.execute("PRAGMA user_version = 9")
