@@ -36,9 +36,12 @@ impl StreamWatch {
     }
 }
 
-pub(super) fn split(stream: DataStream) -> (StreamReader, StreamWriter) {
-    let shared = Arc::new(Mutex::new(stream));
-    (StreamReader(Arc::clone(&shared)), StreamWriter(shared))
+impl DataStream {
+    /// Both directions on their own, each for a task of its own.
+    pub fn split(self) -> (StreamReader, StreamWriter) {
+        let shared = Arc::new(Mutex::new(self));
+        (StreamReader(Arc::clone(&shared)), StreamWriter(shared))
+    }
 }
 
 fn locked(shared: &Mutex<DataStream>) -> MutexGuard<'_, DataStream> {

@@ -7,7 +7,6 @@ use std::task::{Context, Poll, Wake, Waker, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
-use super::halves::{self, StreamReader, StreamWriter};
 use super::incoming::{Incoming, StreamError};
 use crate::frame::DataHeader;
 use crate::gateway::Origin;
@@ -24,7 +23,7 @@ const DONE: u32 = 0;
 /// Reading ends (`Ok(0)`) only at the end that the other side declared; a cut or reset stream is an error that holds a
 /// [`StreamError`]. Written bytes may stay in a buffer of one frame until the next write, read or flush: flush, or
 /// [`Self::finish`], before waiting for something else. `shutdown` is [`Self::finish`]. Dropping the stream before that
-/// cuts it: the other side sees `connection lost`. [`Self::split`] is for tasks that read and write at the same time.
+/// cuts it: the other side sees `connection lost`. `split` is for tasks that read and write at the same time.
 ///
 /// A reader that stops with the code 0 needs no more, and nothing failed: writing more is an error, ending the stream
 /// is none.
@@ -98,11 +97,6 @@ impl DataStream {
 
     pub fn protocol(&self) -> &Protocol {
         &self.protocol
-    }
-
-    /// Both directions on their own, each for a task of its own.
-    pub fn split(self) -> (StreamReader, StreamWriter) {
-        halves::split(self)
     }
 
     /// Flushes, and ends this direction: the other side reads a clean end. Reading continues.

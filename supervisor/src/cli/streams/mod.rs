@@ -2,7 +2,8 @@
 //! built-in plugin `operator`, with a launch of its own. The launch is a lease: it ends with the command's control connection.
 //! File contents are streamed to the bundled apps; paths never leave the command.
 //!
-//! `send`, `get` and `files` (a folder each) share `file_link`, `folder` and `files_app`.
+//! `send`, `get` and `files` (a folder each) share `file_link`, `folder` and `files_app`. The processes of `serve` are in
+//! `children`.
 
 pub mod chat;
 pub(super) mod children;
