@@ -221,14 +221,7 @@ mod tests {
     use super::*;
 
     fn plain() -> Printer {
-        Printer {
-            json: false,
-            quiet: false,
-            color: false,
-            colors_errors: false,
-            width: None,
-            printed: Arc::default(),
-        }
+        Printer { json: false, quiet: false, color: false, colors_errors: false, width: None, printed: Arc::default() }
     }
 
     #[test]
