@@ -2,6 +2,7 @@
 //! nothing in it leads out, and only files, folders and symbolic links are made. Links are made last, so that nothing is
 //! written through one.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufReader};
 use std::path::{Component, Path, PathBuf};
@@ -44,7 +45,7 @@ pub(super) fn unpack(archive: File, into: &Path) -> Result<(), UnpackError> {
     }
     std::fs::create_dir(into).map_err(written(into))?;
     let mut archive = Archive::new(BufReader::new(archive));
-    let mut links = Vec::new();
+    let mut links = BTreeMap::new();
     for (number, entry) in archive.entries().map_err(UnpackError::Read)?.enumerate() {
         if number == MAX_ENTRIES {
             return Err(UnpackError::TooMany);
@@ -55,12 +56,22 @@ pub(super) fn unpack(archive: File, into: &Path) -> Result<(), UnpackError> {
         match entry.header().entry_type() {
             EntryType::Directory => std::fs::create_dir(&path).map_err(written(&path))?,
             EntryType::Regular => write_file(&mut entry, &path)?,
-            EntryType::Symlink => links.push((link_target(&entry, &inner)?, path)),
+            EntryType::Symlink => {
+                let target = link_target(&entry, &inner)?;
+                if links.insert(path, target).is_some() {
+                    return Err(wrong(&entry, "comes twice"));
+                }
+            }
             _ => return Err(wrong(&entry, "is neither a file, a folder nor a symbolic link")),
         }
     }
-    for (target, path) in links {
-        files::symlink(&target, &path).map_err(written(&path))?;
+    for (path, target) in &links {
+        // A link made through another would lie elsewhere than where its target was judged.
+        if path.ancestors().skip(1).any(|above| links.contains_key(above)) {
+            let name = path.strip_prefix(into).unwrap_or(path).display().to_string();
+            return Err(UnpackError::Entry { name, problem: "lies below a link" });
+        }
+        files::symlink(target, path).map_err(written(path))?;
     }
     Ok(())
 }
@@ -180,6 +191,13 @@ mod tests {
             &[(EntryType::Directory, "top/d", ""), (link, "top/d/l", "../../out")],
             &[(link, "top/l", "d/../../out")],
             &[(link, "top/l", "."), (link, "top/m", "l/..")],
+            &[(link, "top/l", "a"), (link, "top/l", "b")],
+            &[
+                (EntryType::Directory, "top/d", ""),
+                (EntryType::Directory, "top/e", ""),
+                (link, "top/d/l", "../e"),
+                (link, "top/d/l/m", "../../out"),
+            ],
             &[(link, "top", "/")],
             &[(hard, "top/h", "/etc/passwd")],
             &[(EntryType::Fifo, "top/p", "")],
