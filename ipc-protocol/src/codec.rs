@@ -5,6 +5,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use bincode::config;
+use bincode::error::DecodeError;
 use serde::de::{self, DeserializeOwned};
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -13,9 +14,12 @@ use crate::limits::MAX_FRAME;
 /// The error of decoding or encoding a message.
 #[derive(Debug, thiserror::Error)]
 pub enum CodecError {
-    /// Truncated, an unknown tag, or an invalid value.
-    #[error("bytes are not a valid message: {reason}")]
+    /// Truncated, an unknown tag, or a value that cannot be encoded so.
+    #[error("the message is malformed: {reason}")]
     Malformed { reason: String },
+    /// A name, protocol or ticket is well encoded, but breaks the rule for such text.
+    #[error("{reason}")]
+    BadText { reason: String },
     #[error("{left} bytes are left after the message")]
     Trailing { left: usize },
     #[error("message of over {MAX_FRAME} bytes")]
@@ -43,11 +47,37 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
         length if length <= MEDIUM => bincode::serde::decode_from_slice(bytes, config::legacy().with_limit::<MEDIUM>()),
         _ => bincode::serde::decode_from_slice(bytes, config::legacy().with_limit::<MAX_FRAME>()),
     };
-    let (message, used) = decoded.map_err(|error| CodecError::Malformed { reason: error.to_string() })?;
+    let (message, used) = decoded.map_err(in_words)?;
     match bytes.len() - used {
         0 => Ok(message),
         left => Err(CodecError::Trailing { left }),
     }
+}
+
+/// Marks the error of a text that breaks its rule, on its way through the decoder, which knows errors as text only. No
+/// error of the decoder's own begins with it.
+pub(crate) const BAD_TEXT: char = '\u{1}';
+
+/// The decoder's error in words for people: its own show how it works inside.
+fn in_words(error: DecodeError) -> CodecError {
+    let reason = match error {
+        DecodeError::UnexpectedEnd { .. } => "it ends in the middle of a field",
+        DecodeError::LimitExceeded | DecodeError::OutsideUsizeRange(_) => "a length in it exceeds the message",
+        DecodeError::Utf8 { .. } => "a string in it is not UTF-8",
+        DecodeError::InvalidBooleanValue(_) => "a bool in it is neither 0 nor 1",
+        DecodeError::UnexpectedVariant { .. } => "a tag in it is unknown",
+        DecodeError::OtherString(text) => {
+            if let Some(reason) = text.strip_prefix(BAD_TEXT) {
+                return CodecError::BadText { reason: reason.to_owned() };
+            }
+            match text.starts_with("invalid value: ") {
+                true => "a tag in it is unknown", // of an enum, as serde says it
+                false => return CodecError::Malformed { reason: text },
+            }
+        }
+        _ => "a value in it is not allowed there",
+    };
+    CodecError::Malformed { reason: reason.to_owned() }
 }
 
 /// Decodes a list without allocating the announced number of entries. For `#[serde(deserialize_with)]`.

@@ -11,11 +11,11 @@ use crate::limits::MAX_MESSAGE;
 pub const FIRST_CODE: u32 = 0x1_0000;
 
 macro_rules! codes {
-    ($($(#[doc = $doc:literal])* $name:ident = $number:literal, $text:literal;)*) => {
+    ($($name:ident = $number:literal, $text:literal, $meaning:literal;)*) => {
         /// A code of Polypeer's. Its number never changes its meaning.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[repr(u32)]
-        pub enum ErrorCode { $($(#[doc = $doc])* $name = FIRST_CODE + $number,)* }
+        pub enum ErrorCode { $(#[doc = $meaning] $name = FIRST_CODE + $number,)* }
 
         impl ErrorCode {
             /// Every code, in order of number.
@@ -24,6 +24,11 @@ macro_rules! codes {
             /// The code's name in `SPEC.md`, the SDKs and error texts.
             pub const fn text(self) -> &'static str {
                 match self { $(Self::$name => $text,)* }
+            }
+
+            /// What the code means, in one sentence for people: the text of a failure that has no other.
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$name => $meaning,)* }
             }
 
             /// The code with this number, if this version knows it.
@@ -35,58 +40,32 @@ macro_rules! codes {
 }
 
 codes! {
-    /// Not a failure: netcore stops a writer with it when the other node has acknowledged all of its bytes and its end.
-    Complete = 0, "complete";
-    /// A frame or message that breaks the specification. The session ends.
-    Malformed = 1, "malformed";
-    /// Wrong token or session secret.
-    Unauthorised = 2, "unauthorised";
-    /// No common version of the gateway protocol.
-    UnsupportedVersion = 3, "unsupported version";
-    /// A request this netcore does not know.
-    Unsupported = 4, "unsupported";
-    /// The plugin has no grant for it.
-    NotGranted = 5, "not granted";
-    /// The plugin's grants, or the other side's, do not include this peer.
-    PeerNotAllowed = 6, "peer not allowed";
-    /// The operator has blocked the peer, or the peer has blocked this node.
-    Blocked = 7, "blocked";
-    /// No address is known for the peer.
-    UnknownPeer = 8, "unknown peer";
-    /// Addresses are known, but none answered as that peer.
-    Unreachable = 9, "unreachable";
-    /// No plugin at the other end serves this protocol.
-    NotServed = 10, "protocol not served";
-    /// Another plugin of this node already serves this protocol.
-    AlreadyServed = 11, "protocol already served";
-    /// The plugin has too many streams open, to this peer or in total.
-    TooManyStreams = 12, "too many streams";
-    /// Too many in flight, or over a rate limit. Try again later.
-    Busy = 13, "busy";
-    /// A payload over its limit.
-    TooLarge = 14, "too large";
-    /// No answer within the time allowed.
-    TimedOut = 15, "timed out";
-    /// The caller cancelled.
-    Cancelled = 16, "cancelled";
-    /// The connection was lost: the stream was cut before its end.
-    ConnectionLost = 17, "connection lost";
-    /// A newer session of the same launch took over.
-    Superseded = 18, "superseded";
-    /// No such stream is unclaimed, or no such call pending.
-    NoSuchStream = 19, "no such stream";
-    /// The node or the plugin is stopping.
-    ShuttingDown = 20, "shutting down";
-    /// The other plugin declined.
-    Refused = 21, "refused";
-    /// A bug or an exhausted resource in Polypeer itself.
-    Internal = 22, "internal error";
-    /// A well-formed value that is not valid here.
-    BadArgument = 23, "bad argument";
-    /// The peer broke the protocol between netcores.
-    PeerMisbehaved = 24, "peer misbehaved";
-    /// The other plugin failed while it handled the stream or call; its log says why. A plugin may send it.
-    HandlerFailed = 25, "handler failed";
+    Complete = 0, "complete", "everything written, and its end, has arrived at the other node";
+    Malformed = 1, "malformed", "a frame or message breaks the specification";
+    Unauthorised = 2, "unauthorised", "wrong token or session secret";
+    UnsupportedVersion = 3, "unsupported version", "no common version of this protocol";
+    Unsupported = 4, "unsupported", "a request this netcore does not know";
+    NotGranted = 5, "not granted", "the plugin has no grant for it";
+    PeerNotAllowed = 6, "peer not allowed", "the plugin's grants, or the other side's, do not include this peer";
+    Blocked = 7, "blocked", "the operator has blocked the peer, or the peer has blocked this node";
+    UnknownPeer = 8, "unknown peer", "no address is known for the peer";
+    Unreachable = 9, "unreachable", "addresses are known, but none answered as that peer";
+    NotServed = 10, "protocol not served", "nothing on the other side serves this protocol";
+    AlreadyServed = 11, "protocol already served", "another plugin of this node serves this protocol";
+    TooManyStreams = 12, "too many streams", "the plugin has too many streams open to this peer, or in all";
+    Busy = 13, "busy", "a limit or a rate limit is reached; try again later";
+    TooLarge = 14, "too large", "a payload over its limit";
+    TimedOut = 15, "timed out", "no answer within the time allowed";
+    Cancelled = 16, "cancelled", "the caller cancelled";
+    ConnectionLost = 17, "connection lost", "the other end or the path is gone: the stream was cut, not ended";
+    Superseded = 18, "superseded", "a newer session of the same launch took over";
+    NoSuchStream = 19, "no such stream", "no such stream is waiting to be claimed";
+    ShuttingDown = 20, "shutting down", "the node or the plugin is stopping";
+    Refused = 21, "refused", "the other plugin declined";
+    Internal = 22, "internal error", "a bug or an exhausted resource in Polypeer itself";
+    BadArgument = 23, "bad argument", "a value that is well formed but invalid here";
+    PeerMisbehaved = 24, "peer misbehaved", "the peer broke the protocol between nodes";
+    HandlerFailed = 25, "handler failed", "the other plugin failed while it handled the stream or call; its log says why";
 }
 
 impl ErrorCode {
@@ -152,8 +131,9 @@ impl Failure {
     }
 }
 
+/// A failure that says no more than its code means.
 impl From<ErrorCode> for Failure {
     fn from(code: ErrorCode) -> Self {
-        Self { code: code.number(), message: String::new() }
+        Self { code: code.number(), message: code.meaning().to_owned() }
     }
 }

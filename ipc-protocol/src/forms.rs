@@ -37,7 +37,8 @@ macro_rules! bytes_on_wire {
 pub(crate) use bytes_on_wire;
 
 /// Implements serde for a type that is text on the wire and in JSON: a string, checked when decoded. The schema keeps
-/// the type's name.
+/// the type's name. On the wire the error of the check is marked, so that `codec::decode` can tell text that breaks its
+/// rule from a broken message.
 macro_rules! text_on_wire {
     ($name:ident) => {
         impl serde::Serialize for $name {
@@ -55,8 +56,12 @@ macro_rules! text_on_wire {
                         f.write_str("text")
                     }
                     fn visit_newtype_struct<D: serde::Deserializer<'de>>(self, inner: D) -> Result<$name, D::Error> {
+                        let mark = (!inner.is_human_readable()).then_some($crate::codec::BAD_TEXT);
                         let text = <String as serde::Deserialize>::deserialize(inner)?;
-                        text.parse().map_err(serde::de::Error::custom)
+                        text.parse().map_err(|error| {
+                            let mark = mark.map(String::from).unwrap_or_default();
+                            serde::de::Error::custom(format_args!("{mark}{error}"))
+                        })
                     }
                     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<$name, E> {
                         text.parse().map_err(E::custom)

@@ -154,7 +154,7 @@ fn grants() -> impl Strategy<Value = Grants> {
 
 fn opening() -> impl Strategy<Value = Opening> {
     prop_oneof![
-        (vec(any::<u32>(), 0..=32), secret()).prop_map(|(versions, token)| Opening::Hello { versions, token }),
+        (vec(any::<u32>(), 1..=32), secret()).prop_map(|(versions, token)| Opening::Hello { versions, token }),
         (secret(), target(), protocol(), any::<u32>()).prop_map(|(secret, target, protocol, timeout_ms)| {
             Opening::Open { secret, target, protocol, timeout_ms }
         }),

@@ -101,11 +101,13 @@ fn first_frame_must_be_an_opening() {
 
 #[test]
 fn version_that_both_know_is_chosen_or_the_session_refused() {
-    for (versions, known) in [(vec![1], true), (vec![7, 1], true), (vec![2], false), (vec![], false)] {
+    let refused = Some(ErrorCode::UnsupportedVersion);
+    let malformed = Some(ErrorCode::Malformed);
+    for (versions, why) in [(vec![1], None), (vec![7, 1], None), (vec![2], refused), (vec![], malformed)] {
         let hello = frame_of(&Opening::Hello { versions, token: Secret([0; 32]) });
         match ServerSession::default().read(&mut &hello[..], &mut Vec::new()) {
-            Some(ServerEvent::Opening(Opening::Hello { .. })) if known => {}
-            Some(ServerEvent::Ended(failure)) if !known => assert!(failure.is(ErrorCode::UnsupportedVersion)),
+            Some(ServerEvent::Opening(Opening::Hello { .. })) if why.is_none() => {}
+            Some(ServerEvent::Ended(failure)) if why.is_some_and(|why| failure.is(why)) => {}
             other => panic!("{other:?}"),
         }
     }
@@ -141,6 +143,37 @@ fn request_of_a_later_version_is_answered_and_the_session_goes_on() {
     assert_eq!(failed(&frames[0]), (5, ErrorCode::Unsupported.number()));
     assert_eq!(events, [ServerEvent::Frame(ClientFrame::Request { id: 6, request: Request::Ping })]);
     assert_eq!(server.unsupported(), 1);
+}
+
+/// A request of `kind` whose fields are `bytes`.
+fn request_bytes(id: u64, kind: u32, bytes: &[u8]) -> Vec<u8> {
+    let body = [&0u32.to_le_bytes()[..], &id.to_le_bytes(), &kind.to_le_bytes(), bytes].concat();
+    [&(body.len() as u32).to_le_bytes()[..], &body].concat()
+}
+
+fn text(text: &str) -> Vec<u8> {
+    [&(text.len() as u64).to_le_bytes()[..], text.as_bytes()].concat()
+}
+
+#[test]
+fn bad_ticket_protocol_or_name_fails_its_request_and_the_session_goes_on() {
+    let (_, mut server) = pair();
+    let bytes = [
+        request_bytes(5, 2, &[&1u32.to_le_bytes()[..], &text("polypeer:pasted@badly")].concat()),
+        request_bytes(6, 0, &text("no version")),
+        request_bytes(7, 9, &text("Capital")),
+        request(8, Request::Ping),
+    ];
+    let (events, frames) = answers(&mut server, &bytes.concat());
+    let bad = ErrorCode::BadArgument.number();
+    assert_eq!(frames.iter().map(failed).collect::<Vec<_>>(), [(5, bad), (6, bad), (7, bad)]);
+    assert_eq!(events, [ServerEvent::Frame(ClientFrame::Request { id: 8, request: Request::Ping })]);
+    assert_malformed(&mut server, &request_bytes(8, 0, &text("in use")));
+    // In the first frame there is one request only.
+    let open = [&1u32.to_le_bytes()[..], &[2; 32], &1u32.to_le_bytes(), &text("polypeer:oops")].concat();
+    let open = [&(open.len() as u32).to_le_bytes()[..], &open].concat();
+    let event = ServerSession::default().read(&mut &open[..], &mut Vec::new());
+    assert!(matches!(event, Some(ServerEvent::Ended(failure)) if failure.is(ErrorCode::BadArgument)));
 }
 
 #[test]

@@ -26,9 +26,14 @@ pub enum Undecodable {
     /// An event of a later version: skip and count it.
     #[error("event of unknown kind {tag}")]
     UnknownEvent { tag: u32 },
+    /// A name, protocol or ticket in a request breaks its rule: answer it with `bad argument` and continue.
+    #[error("{reason}")]
+    BadArgument { id: u64, reason: String },
     /// Breaks the specification: the session ends.
     #[error(transparent)]
     Malformed(#[from] CodecError),
+    #[error("Hello offers no version of the protocol")]
+    NoVersion,
     /// Well formed, but over a limit of the specification: the session ends.
     #[error("{what} of {size}; the limit is {limit}")]
     OverLimit { what: &'static str, size: usize, limit: usize },
@@ -36,11 +41,12 @@ pub enum Undecodable {
 
 impl From<Undecodable> for Failure {
     fn from(error: Undecodable) -> Self {
-        let code = match error {
+        let code = match &error {
             Undecodable::UnknownRequest { .. }
             | Undecodable::UnknownResponse { .. }
             | Undecodable::UnknownEvent { .. } => ErrorCode::Unsupported,
-            Undecodable::Malformed(_) | Undecodable::OverLimit { .. } => ErrorCode::Malformed,
+            Undecodable::BadArgument { .. } => ErrorCode::BadArgument,
+            Undecodable::Malformed(_) | Undecodable::NoVersion | Undecodable::OverLimit { .. } => ErrorCode::Malformed,
         };
         Self::new(code, error.to_string())
     }
@@ -53,6 +59,7 @@ pub fn opening(body: &[u8]) -> Result<Opening, Undecodable> {
     }
     let opening = codec::decode(body)?;
     match &opening {
+        Opening::Hello { versions, .. } if versions.is_empty() => Err(Undecodable::NoVersion),
         Opening::Hello { versions, .. } if versions.len() > MAX_VERSIONS => {
             Err(Undecodable::OverLimit { what: "list of versions", size: versions.len(), limit: MAX_VERSIONS })
         }
@@ -73,7 +80,12 @@ pub fn client_frame(body: &[u8]) -> Result<ClientFrame, Undecodable> {
     {
         return Err(Undecodable::UnknownRequest { id, tag });
     }
-    Ok(codec::decode(body)?)
+    codec::decode(body).map_err(|error| match (error, numbered(body)) {
+        (CodecError::BadText { reason }, Some(Numbered { frame: 0, id, .. })) => {
+            Undecodable::BadArgument { id, reason }
+        }
+        (error, _) => error.into(),
+    })
 }
 
 /// Decodes netcore's frame on a control session.
@@ -170,12 +182,44 @@ mod tests {
     }
 
     #[test]
-    fn hello_offers_at_most_32_versions() {
+    fn hello_offers_1_to_32_versions() {
         let token = crate::ids::Secret([3; 32]);
-        for (count, fits) in [(32, true), (33, false)] {
+        for (count, fits) in [(0, false), (1, true), (32, true), (33, false)] {
             let mut body = Vec::new();
             codec::encode(&Opening::Hello { versions: vec![1; count], token: token.clone() }, &mut body).expect("fits");
-            assert_eq!(opening(&body).is_ok(), fits);
+            let opening = opening(&body);
+            assert_eq!(opening.is_ok(), fits);
+            assert!(opening.err().is_none_or(|error| Failure::from(error).is(ErrorCode::Malformed)));
+        }
+    }
+
+    #[test]
+    fn bad_text_is_told_apart_from_a_broken_message_and_both_are_in_words() {
+        let ticket = |text: &str| {
+            let text = [&(text.len() as u64).to_le_bytes()[..], text.as_bytes()].concat();
+            [&numbered_frame(9, 2)[..], &1u32.to_le_bytes(), &text].concat()
+        };
+        match client_frame(&ticket("polypeer:oops")) {
+            Err(Undecodable::BadArgument { id: 9, reason }) => assert!(reason.contains("not a node id"), "{reason}"),
+            other => panic!("{other:?}"),
+        }
+        let watch = |bytes: &[u8]| client_frame(&[&numbered_frame(1, 6)[..], bytes].concat());
+        let target = client_frame(&[&numbered_frame(1, 2)[..], &9u32.to_le_bytes()].concat());
+        let not_utf8 = client_frame(&[&numbered_frame(1, 9)[..], &1u64.to_le_bytes(), &[0xff]].concat());
+        let long = client_frame(&[&numbered_frame(1, 9)[..], &u64::MAX.to_le_bytes()].concat());
+        for (broken, words) in [
+            (watch(&[]), "it ends in the middle of a field"),
+            (watch(&[2]), "a bool in it is neither 0 nor 1"),
+            (target, "a tag in it is unknown"),
+            (not_utf8, "a string in it is not UTF-8"),
+            (long, "a length in it exceeds the message"),
+        ] {
+            match broken {
+                Err(Undecodable::Malformed(error)) => {
+                    assert_eq!(error.to_string(), format!("the message is malformed: {words}"));
+                }
+                other => panic!("{other:?}"),
+            }
         }
     }
 }

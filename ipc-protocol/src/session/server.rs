@@ -6,9 +6,9 @@
 //!  └──broken frame──► ended
 //! ```
 //!
-//! Some requests are answered here: a request of a later version with `unsupported`, one over the limit of 256 in
-//! flight with `busy`, a payload over its limit with `too large`. Whatever else breaks the specification ends the
-//! session with `malformed`.
+//! Some requests are answered here: a request of a later version with `unsupported`, one with a name, protocol or ticket
+//! that breaks its rule with `bad argument`, one over the limit of 256 in flight with `busy`, a payload over its limit
+//! with `too large`. Whatever else breaks the specification ends the session with `malformed`.
 
 use std::collections::HashSet;
 
@@ -129,6 +129,9 @@ impl ServerSession {
                 };
                 ServerEvent::Opening(opening)
             }
+            Err(Undecodable::Malformed(CodecError::BadText { reason })) => {
+                self.end(Failure::new(ErrorCode::BadArgument, reason), out)
+            }
             Err(error) => self.end(error.into(), out),
         }
     }
@@ -147,13 +150,19 @@ impl ServerSession {
             Ok(frame @ (ClientFrame::Cancel { .. } | ClientFrame::Answer { .. } | ClientFrame::Alive)) => {
                 Some(ServerEvent::Frame(frame))
             }
+            Err(Undecodable::UnknownRequest { id, .. } | Undecodable::BadArgument { id, .. })
+                if self.in_flight.contains(&id) =>
+            {
+                Some(self.id_in_use(id, out))
+            }
             Err(Undecodable::UnknownRequest { id, tag }) => {
-                if self.in_flight.contains(&id) {
-                    return Some(self.id_in_use(id, out));
-                }
                 self.unsupported += 1;
                 let text = format!("this netcore knows no request of kind {tag}");
                 self.fail(id, Failure::new(ErrorCode::Unsupported, text), out);
+                None
+            }
+            Err(error @ Undecodable::BadArgument { id, .. }) => {
+                self.fail(id, error.into(), out);
                 None
             }
             Err(error) => Some(self.end(error.into(), out)),

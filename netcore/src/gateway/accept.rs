@@ -92,7 +92,9 @@ async fn serve(
         }
         ServerEvent::Ended(failure) => {
             tracing::debug!(plugin = %launch.plugin, %failure, "gateway connection refused");
-            hub.node.counters.gateway_malformed.count();
+            if failure.is(ErrorCode::Malformed) {
+                hub.node.counters.gateway_malformed.count();
+            }
             connection.close(&hub).await;
         }
         ServerEvent::Frame(_) => unreachable!("the first frame is an opening"),
