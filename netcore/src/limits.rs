@@ -5,7 +5,9 @@
 use std::time::Duration;
 
 use polypeer_engine::rate::Rate;
-use polypeer_ipc_protocol::limits::{CLAIM_TIMEOUT, DEFAULT_TIMEOUT, FIRST_FRAME_TIMEOUT, RESTART_HOLD};
+use polypeer_ipc_protocol::limits::{
+    CLAIM_TIMEOUT, DEFAULT_TIMEOUT, FINISH_TIMEOUT, FIRST_FRAME_TIMEOUT, RESTART_HOLD,
+};
 
 use polypeer_engine::link::credit::MAX_WINDOW;
 
@@ -39,7 +41,8 @@ pub const HELD: usize = 1024;
 /// Bytes buffered between the two sides of a stream inside netcore, beyond which reading stops.
 pub const SPLICE_BACKLOG: usize = 256 << 10;
 
-/// Sum to which the windows of one plugin's streams may grow, bytes. A new stream gets its initial window even when
+/// Sum to which the windows of one plugin's streams may grow, bytes; one peer's windows take at most as much of it as is
+/// free. A new stream gets its initial window even when
 /// others have used up the sum: at most [`STREAMS_PER_PLUGIN`] of them, another 64 MiB.
 pub const WINDOW_POOL: u64 = 64 << 20;
 /// Receive window of a connection before the peer's `Hello`, and of an accepted query connection, bytes: two questions
@@ -128,6 +131,8 @@ pub struct Timings {
     pub header: Duration,
     /// For the last frames to be sent when netcore closes a connection.
     pub linger: Duration,
+    /// For a plugin to end its direction of a stream that is over for the other side, and to take the codes for it.
+    pub finish: Duration,
 }
 
 impl Default for Timings {
@@ -138,6 +143,7 @@ impl Default for Timings {
             hold: RESTART_HOLD,
             header: Duration::from_secs(10),
             linger: Duration::from_secs(1),
+            finish: FINISH_TIMEOUT,
         }
     }
 }

@@ -20,7 +20,7 @@ pub(crate) struct PeerStream {
     pub(crate) halves: Halves,
     pub(crate) credit: Arc<Credit>,
     /// Keeps the connection open for a plugin of this node.
-    pub(super) kept: Option<Keep>,
+    pub(crate) kept: Option<Keep>,
 }
 
 impl PeerStream {

@@ -36,8 +36,18 @@ pub const DATAGRAMS_SENT: Rate = Rate { burst: 4096, per_second: 8192 };
 struct Usage {
     streams: usize,
     by_peer: HashMap<WithPeer, usize>,
+    /// Booked bytes of all peers, and of each that has any.
     windows: u64,
+    windows_by_peer: HashMap<NodeId, u64>,
     windows_peak: u64,
+}
+
+impl Usage {
+    fn book(&mut self, peer: NodeId, bytes: u64) {
+        self.windows += bytes;
+        self.windows_peak = self.windows_peak.max(self.windows);
+        *self.windows_by_peer.entry(peer).or_default() += bytes;
+    }
 }
 
 /// The peer of a stream or call, and which side opened it.
@@ -108,27 +118,34 @@ impl Account {
         )
     }
 
-    /// Adds the initial window of a stream, in bytes, even beyond the pool: the number of streams is limited.
-    pub(crate) fn window_opened(&self, bytes: u64) {
-        let mut usage = self.usage();
-        usage.windows += bytes;
-        usage.windows_peak = usage.windows_peak.max(usage.windows);
+    /// Books the initial window of a stream with `peer`, in bytes, even beyond the pool: the number of streams is
+    /// limited.
+    pub(crate) fn window_opened(&self, peer: NodeId, bytes: u64) {
+        self.usage().book(peer, bytes);
     }
 
-    /// Adds `bytes` to the windows if they fit into the pool. Returns whether they did.
-    pub(crate) fn window_grown(&self, bytes: u64) -> bool {
+    /// Books `bytes` more for the windows of `peer` if they fit into the pool, and if the peer then has no more of it
+    /// than is free: alone it gets half. Returns whether they did.
+    pub(crate) fn window_grown(&self, peer: NodeId, bytes: u64) -> bool {
         let mut usage = self.usage();
-        let fits = usage.windows + bytes <= WINDOW_POOL;
+        let held = usage.windows_by_peer.get(&peer).copied().unwrap_or_default();
+        let fits = usage.windows + bytes <= WINDOW_POOL && held + bytes <= WINDOW_POOL - usage.windows;
         if fits {
-            usage.windows += bytes;
-            usage.windows_peak = usage.windows_peak.max(usage.windows);
+            usage.book(peer, bytes);
         }
         fits
     }
 
-    /// Subtracts `bytes` from the windows.
-    pub(crate) fn window_closed(&self, bytes: u64) {
-        self.usage().windows -= bytes;
+    /// Gives back `bytes` of the windows of `peer`.
+    pub(crate) fn window_closed(&self, peer: NodeId, bytes: u64) {
+        let mut usage = self.usage();
+        usage.windows -= bytes;
+        if let Some(held) = usage.windows_by_peer.get_mut(&peer) {
+            *held -= bytes;
+            if *held == 0 {
+                usage.windows_by_peer.remove(&peer);
+            }
+        }
     }
 
     /// The sum of the windows in which peers may send to this plugin, bytes: now, and its peak since the start.
@@ -216,9 +233,21 @@ mod tests {
     #[test]
     fn windows_grow_only_within_the_pool() {
         let account = Account::new("chat".parse().unwrap());
-        account.window_opened(WINDOW_POOL - 10);
-        assert!(account.window_grown(10) && !account.window_grown(1));
-        account.window_closed(WINDOW_POOL);
+        let (one, two) = (NodeId([1; 32]), NodeId([2; 32]));
+        account.window_opened(one, WINDOW_POOL - 10);
+        assert!(account.window_grown(two, 5) && !account.window_grown(two, 6));
+        account.window_opened(two, 5);
+        assert!(!account.window_grown(two, 1));
+        account.window_closed(two, 10);
+        account.window_closed(one, WINDOW_POOL - 10);
         assert_eq!(account.windows(), (0, WINDOW_POOL));
+        assert!(account.usage().windows_by_peer.is_empty());
+    }
+
+    #[test]
+    fn a_peer_that_takes_all_it_can_leaves_room_for_the_windows_of_others() {
+        let account = Account::new("chat".parse().unwrap());
+        let grow = |peer: u8| (0..).take_while(|_| account.window_grown(NodeId([peer; 32]), 1 << 20)).count();
+        assert_eq!([grow(1), grow(2), grow(3)], [32, 16, 8], "each at most as much as is free then");
     }
 }

@@ -39,6 +39,6 @@ pub(crate) async fn call(
     };
     tokio::select! {
         result = timeout_at(deadline, work) => result.unwrap_or_else(|_| Err(timed_out(timeout))),
-        code = active.revoked() => Err(code.into()),
+        code = active.revoked() => Err(active.failure(code)),
     }
 }

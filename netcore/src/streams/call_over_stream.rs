@@ -40,7 +40,7 @@ pub(super) async fn call(
             flushed = data.writer.flush_some(), if data.writer.is_pending() => if flushed.is_err() {
                 break Err(Failure::new(ErrorCode::ConnectionLost, "the plugin that was asked went away"));
             },
-            code = active.revoked() => break Err(code.into()),
+            code = active.revoked() => break Err(active.failure(code)),
         }
     };
     if let Err(failure) = &outcome {

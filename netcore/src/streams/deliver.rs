@@ -84,8 +84,9 @@ async fn announce(
             }
         },
         code = active.revoked() => {
-            announced.withdraw(code.into());
-            Err(code.into())
+            let failure = active.failure(code);
+            announced.withdraw(failure.clone());
+            Err(failure)
         }
     }
 }
@@ -118,7 +119,7 @@ pub(crate) async fn call(
                     };
                 let reply = tokio::select! {
                     answer = answer => answer.unwrap_or_else(|_| Err(session_ended()))?,
-                    code = active.revoked() => return Err(code.into()),
+                    code = active.revoked() => return Err(active.failure(code)),
                 };
                 return Ok((reply, Arc::clone(&session.launch.account)));
             }

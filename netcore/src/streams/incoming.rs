@@ -31,7 +31,7 @@ pub(super) async fn serve_stream(hub: Arc<Hub>, mut stream: PeerStream, protocol
     }
     stream.halves.abandon = ErrorCode::ConnectionLost;
     stream.link.stream_was_useful();
-    let _kept = hub.node.peers().ok().map(|peers| peers.keep(stream.peer()));
+    stream.kept = hub.node.peers().ok().map(|peers| peers.keep(stream.peer()));
     let data = opening.opened(origin, protocol);
     Box::pin(pump(Arc::clone(&hub.node), stream, data, active)).await;
 }

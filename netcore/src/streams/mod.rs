@@ -7,6 +7,8 @@
 //!                                                   └─► crate::link, to a peer ─────────────┬► pump (data connection
 //! crate::link ──── a peer opens ─────► incoming ──────► deliver, to a plugin of this node ──┘   to QUIC stream)
 //! ```
+//!
+//! When a stream is over for the other side, `rest` ends the data connection.
 
 mod call;
 mod call_over_stream;
@@ -14,6 +16,7 @@ mod deliver;
 mod incoming;
 mod open;
 mod pump;
+mod rest;
 mod splice;
 
 use std::net::SocketAddr;

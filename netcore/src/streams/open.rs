@@ -40,7 +40,7 @@ pub(crate) async fn open(
             reached.unwrap_or_else(|_| Err(timed_out(limit)))
         }
         () = opening.data.reader.closed() => return,
-        code = active.revoked() => Err(code.into()),
+        code = active.revoked() => Err(active.failure(code)),
     };
     match reached {
         Err(failure) => opening.refuse(&hub, failure).await,
@@ -52,7 +52,8 @@ pub(crate) async fn open(
             let plugin = far_active.launch().plugin.clone();
             let near = opening.opened(Origin::Local(plugin), protocol.clone());
             let far = far.opened(origin, protocol);
-            Box::pin(splice::run(&hub.node.counters, near, active, far, far_active)).await;
+            let finish = hub.node.timings.finish;
+            Box::pin(splice::run(&hub.node.counters, near, active, far, far_active, finish)).await;
         }
     }
 }

@@ -1,15 +1,18 @@
 //! A stream between a plugin of this node and a plugin of a peer. Bytes from the data connection are sent to the peer
 //! within its credit. Bytes from the peer are taken from QUIC at once and written to the plugin as fast as it reads.
-//! One task owns both directions.
+//! One task owns both directions. When both are over for the peer, everything booked for the stream is given back but
+//! what the plugin has not read, and `rest` ends the data connection.
 
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 use polypeer_engine::link::credit::{INITIAL_WINDOW, OverCredit, ReceiveWindow};
 use polypeer_ipc_protocol::error::ErrorCode;
+use polypeer_ipc_protocol::ids::NodeId;
 use quinn::{ReadError, SendStream, StoppedError, VarInt, WriteError};
 
 use super::Direction;
+use super::rest::Rest;
 use crate::gateway::data::{DataConnection, DataReader, DataWriter, Input};
 use crate::gateway::launch::ActiveUse;
 use crate::limits::LINK_SEND_WINDOW;
@@ -21,14 +24,15 @@ use crate::wire::{Halves, code_of};
 /// Most pieces taken from QUIC at a time.
 const PIECES: usize = 64;
 
-/// Carries a stream to its end: until both directions are over, the peer has acknowledged everything, and everything
-/// for the plugin is written. Then it closes the data connection.
+/// Carries a stream to its end: until both directions are over and the peer has acknowledged everything. Then it ends
+/// the data connection.
 pub(crate) async fn pump(node: Arc<Node>, stream: PeerStream, data: DataConnection, mut active: ActiveUse) {
     let DataConnection { reader, writer, permit: _permit } = data;
-    let account = Arc::clone(&active.launch().account);
-    let link = Arc::clone(&stream.link);
+    let unread = Unread::new(Arc::clone(&active.launch().account), stream.peer());
+    let window = Window::new(Arc::clone(&stream.link));
     let mut pump = Pump {
         node: Arc::clone(&node),
+        bulk: Bulk { link: Arc::clone(&stream.link), counted: false },
         stream,
         reader,
         writer,
@@ -36,17 +40,26 @@ pub(crate) async fn pump(node: Arc<Node>, stream: PeerStream, data: DataConnecti
         sent: 0,
         up: Up::Open,
         down: Direction::Open,
+        ended: false,
         deaf: false,
         gone: false,
-        window: Window::new(Arc::clone(&account), link),
-        account,
-        sends_much: false,
+        window: Some(window),
+        unread,
     };
     if let Err(over) = pump.run(&mut active).await {
         pump.stream.link.misbehaved(&node, &over.to_string());
         pump.lost();
-        while !pump.is_told() && pump.writer.flush_some().await.is_ok() {}
     }
+    // The stream and its link end here, whatever the plugin does.
+    let Pump { reader, writer, ended, deaf, gone, mut unread, stream, window, bulk, chunk, .. } = pump;
+    drop((stream, window, bulk, chunk));
+    let mut active = Some(active);
+    let rest = Rest { reader, writer, ended, gone, deaf };
+    let taken = |bytes| match bytes {
+        Some(bytes) => unread.taken(bytes),
+        None => drop(active.take()),
+    };
+    rest.run(node.timings.finish, taken).await;
 }
 
 /// The direction from the plugin to the peer.
@@ -70,23 +83,16 @@ struct Pump {
     sent: u64,
     up: Up,
     down: Direction,
+    /// The plugin has ended or reset its direction, or its connection has been read to its end.
+    ended: bool,
     /// The plugin cannot be written to any more. Bytes that it sent before may still be unread.
     deaf: bool,
     /// The data connection has been read to its end.
     gone: bool,
-    window: Window,
-    account: Arc<Account>,
-    /// At least [`LINK_SEND_WINDOW`] bytes were sent, so the stream asks for a wider send window of its link.
-    sends_much: bool,
-}
-
-impl Drop for Pump {
-    fn drop(&mut self) {
-        if self.sends_much {
-            let link = &self.stream.link;
-            link.set_send_window(link.windows.sent_much());
-        }
-    }
+    /// While the direction from the peer is open.
+    window: Option<Window>,
+    unread: Unread,
+    bulk: Bulk,
 }
 
 impl Pump {
@@ -130,7 +136,7 @@ impl Pump {
 
     fn is_done(&self) -> bool {
         let up = self.up == Up::Over || (self.up == Up::Ending && self.gone);
-        up && self.down == Direction::Over && self.is_told()
+        up && self.down == Direction::Over
     }
 
     /// Handles one input from the plugin.
@@ -142,20 +148,31 @@ impl Pump {
                 }
             }
             Input::Fin => {
+                self.ended = true;
                 if self.up == Up::Open {
                     self.stream.halves.finish();
                     self.up = Up::Ending;
                 }
             }
-            Input::Reset(code) => self.reset(code),
-            Input::Stop(code) => self.stop(code),
+            Input::Reset(code) => {
+                self.ended = true;
+                self.reset(code);
+            }
+            Input::Stop(code) => {
+                self.writer.discard();
+                self.stop(code);
+            }
             Input::Malformed(error) => {
                 tracing::debug!(%error, "data connection closed");
                 self.node.counters.gateway_malformed.count();
-                self.handle(Input::Closed);
+                (self.gone, self.ended) = (true, true);
+                self.reset(ErrorCode::ConnectionLost.number());
+                self.writer.stop(ErrorCode::Malformed.number());
+                self.writer.reset(ErrorCode::Malformed.number());
+                self.stop(ErrorCode::ConnectionLost.number());
             }
             Input::Closed => {
-                self.gone = true;
+                (self.gone, self.ended) = (true, true);
                 self.reset(ErrorCode::ConnectionLost.number());
                 self.deafen();
             }
@@ -173,8 +190,15 @@ impl Pump {
     fn stop(&mut self, code: u32) {
         if self.down == Direction::Open {
             self.stream.halves.stop(code);
-            self.down = Direction::Over;
+            self.end_down();
         }
+    }
+
+    /// Ends the direction from the peer. What is booked for it shrinks to what the plugin has not read.
+    fn end_down(&mut self) {
+        self.down = Direction::Over;
+        self.window = None;
+        self.unread.keep(self.writer.queued() as u64);
     }
 
     /// Marks the plugin as not writable: its connection is closed. Bytes that it sent before may still be unread.
@@ -187,11 +211,10 @@ impl Pump {
         match written {
             Ok(bytes) => {
                 self.sent += bytes as u64;
-                self.account.sent.add(bytes as u64);
-                let link = &self.stream.link;
-                link.sent.add(bytes as u64);
-                if self.sent >= LINK_SEND_WINDOW && !std::mem::replace(&mut self.sends_much, true) {
-                    link.set_send_window(link.windows.sends_much());
+                self.unread.account.sent.add(bytes as u64);
+                self.stream.link.sent.add(bytes as u64);
+                if self.sent >= LINK_SEND_WINDOW {
+                    self.bulk.begin();
                 }
             }
             Err(WriteError::Stopped(code)) => self.stopped(Ok(Some(code))),
@@ -221,9 +244,10 @@ impl Pump {
     fn received(&mut self, read: Result<Option<usize>, ReadError>, pieces: &mut [Bytes]) -> Result<(), OverCredit> {
         match read {
             Ok(Some(count)) => {
+                let Some(window) = &mut self.window else { return Ok(()) };
                 for piece in &mut pieces[..count] {
-                    self.window.flow.handle_received(piece.len())?;
-                    self.account.received.add(piece.len() as u64);
+                    window.flow.handle_received(piece.len())?;
+                    self.unread.account.received.add(piece.len() as u64);
                     self.stream.link.received.add(piece.len() as u64);
                     self.writer.push(std::mem::take(piece));
                 }
@@ -231,12 +255,12 @@ impl Pump {
             Ok(None) => {
                 self.writer.finish();
                 self.stream.halves.received = true;
-                self.down = Direction::Over;
+                self.end_down();
             }
             Err(ReadError::Reset(code)) => {
                 self.writer.reset(code_of(code));
                 self.stream.halves.received = true;
-                self.down = Direction::Over;
+                self.end_down();
             }
             Err(_) => self.lost(),
         }
@@ -245,11 +269,14 @@ impl Pump {
 
     /// Grants the peer more credit after bytes were written to the plugin.
     fn consumed(&mut self, bytes: usize) {
-        if bytes == 0 || self.down == Direction::Over {
-            return;
-        }
-        if let Some(limit) = self.window.consumed(bytes) {
-            self.stream.link.grant(self.stream.id, limit);
+        match &mut self.window {
+            None => self.unread.taken(bytes),
+            Some(_) if bytes == 0 => {}
+            Some(window) => {
+                if let Some(limit) = window.consumed(bytes, &mut self.unread) {
+                    self.stream.link.grant(self.stream.id, limit);
+                }
+            }
         }
     }
 
@@ -263,7 +290,7 @@ impl Pump {
         }
         if self.down == Direction::Open {
             self.writer.reset(lost);
-            self.down = Direction::Over;
+            self.end_down();
         }
     }
 
@@ -275,8 +302,8 @@ impl Pump {
             self.writer.stop(number);
         }
         if self.down == Direction::Open {
-            self.stop(number);
             self.writer.reset(number);
+            self.stop(number);
         }
     }
 }
@@ -289,10 +316,49 @@ async fn write(send: &mut SendStream, chunk: &mut Bytes, allowed: u64) -> Result
     Ok(written.bytes)
 }
 
-/// The receive window of the stream. It counts in the plugin's pool and at the link until it is dropped.
+/// The bytes booked in the plugin's pool for what the peer may send on the stream, and later for what of it the plugin
+/// has not read. They are given back as it reads, and all of them when this is dropped.
+struct Unread {
+    account: Arc<Account>,
+    peer: NodeId,
+    booked: u64,
+}
+
+impl Unread {
+    fn new(account: Arc<Account>, peer: NodeId) -> Self {
+        account.window_opened(peer, INITIAL_WINDOW);
+        Self { account, peer, booked: INITIAL_WINDOW }
+    }
+
+    fn grow(&mut self, more: u64) -> bool {
+        let grown = self.account.window_grown(self.peer, more);
+        if grown {
+            self.booked += more;
+        }
+        grown
+    }
+
+    /// Gives back all but `bytes`.
+    fn keep(&mut self, bytes: u64) {
+        let freed = self.booked.saturating_sub(bytes);
+        self.account.window_closed(self.peer, freed);
+        self.booked -= freed;
+    }
+
+    fn taken(&mut self, bytes: usize) {
+        self.keep(self.booked.saturating_sub(bytes as u64));
+    }
+}
+
+impl Drop for Unread {
+    fn drop(&mut self) {
+        self.keep(0);
+    }
+}
+
+/// The receive window of the stream. It counts at the link until it is dropped.
 struct Window {
     flow: ReceiveWindow,
-    account: Arc<Account>,
     link: Arc<PeerLink>,
     /// Bytes counted at the link. They include the initial window only if the node had room for it; otherwise that is
     /// part of the window that every link has.
@@ -300,24 +366,23 @@ struct Window {
 }
 
 impl Window {
-    fn new(account: Arc<Account>, link: Arc<PeerLink>) -> Self {
-        account.window_opened(INITIAL_WINDOW);
+    fn new(link: Arc<PeerLink>) -> Self {
         let entered = if link.widen(INITIAL_WINDOW) { INITIAL_WINDOW } else { 0 };
-        Self { flow: ReceiveWindow::default(), account, link, entered }
+        Self { flow: ReceiveWindow::default(), link, entered }
     }
 
-    fn consumed(&mut self, bytes: usize) -> Option<u64> {
+    fn consumed(&mut self, bytes: usize, unread: &mut Unread) -> Option<u64> {
         self.flow.handle_consumed(bytes);
-        let Self { flow, account, link, entered } = self;
+        let Self { flow, link, entered } = self;
         flow.poll_credit(|more| {
-            if !account.window_grown(more) {
+            if !unread.grow(more) {
                 return false;
             }
             let widened = link.widen(more);
             if widened {
                 *entered += more;
             } else {
-                account.window_closed(more);
+                unread.taken(more as usize);
             }
             widened
         })
@@ -326,7 +391,29 @@ impl Window {
 
 impl Drop for Window {
     fn drop(&mut self) {
-        self.account.window_closed(self.flow.window());
         self.link.windows.shrink(self.entered);
+    }
+}
+
+/// Whether the stream has sent [`LINK_SEND_WINDOW`] bytes, so that it asks for a wider send window of its link until
+/// this is dropped.
+struct Bulk {
+    link: Arc<PeerLink>,
+    counted: bool,
+}
+
+impl Bulk {
+    fn begin(&mut self) {
+        if !std::mem::replace(&mut self.counted, true) {
+            self.link.set_send_window(self.link.windows.sends_much());
+        }
+    }
+}
+
+impl Drop for Bulk {
+    fn drop(&mut self) {
+        if self.counted {
+            self.link.set_send_window(self.link.windows.sent_much());
+        }
     }
 }

@@ -1,21 +1,26 @@
 //! A stream between two plugins of this node: bytes from one data connection are written to the other. One task owns
-//! both connections and both directions.
+//! both connections and both directions; `rest` ends each connection when both directions are over.
+
+use std::time::Duration;
 
 use polypeer_ipc_protocol::error::ErrorCode;
 
 use super::Direction;
+use super::rest::Rest;
 use crate::counters::Counters;
 use crate::gateway::data::{DataConnection, DataReader, DataWriter, Input};
 use crate::gateway::launch::ActiveUse;
 use crate::limits::SPLICE_BACKLOG;
 
-/// Carries the stream to its end: until both directions are over and everything for the plugins is written.
+/// Carries the stream to its end: until both directions are over, each plugin knows whether what it wrote has arrived, and
+/// both connections have ended. `finish` is the time that a plugin has for the last step.
 pub(crate) async fn run(
     counters: &Counters,
     near: DataConnection,
     near_use: ActiveUse,
     far: DataConnection,
     far_use: ActiveUse,
+    finish: Duration,
 ) {
     let DataConnection { reader: near_reader, writer: near_writer, permit: _near } = near;
     let DataConnection { reader: far_reader, writer: far_writer, permit: _far } = far;
@@ -24,6 +29,7 @@ pub(crate) async fn run(
             reader: near_reader,
             writer: near_writer,
             sends: Direction::Open,
+            ended: false,
             deaf: false,
             gone: false,
             finished: false,
@@ -32,12 +38,15 @@ pub(crate) async fn run(
             reader: far_reader,
             writer: far_writer,
             sends: Direction::Open,
+            ended: false,
             deaf: false,
             gone: false,
             finished: false,
         },
     };
-    splice.run(counters, near_use, far_use).await;
+    let (near_use, far_use) = splice.run(counters, near_use, far_use).await;
+    let Splice { near, far } = splice;
+    tokio::join!(near.finish(near_use, finish), far.finish(far_use, finish));
 }
 
 struct Splice {
@@ -51,6 +60,8 @@ struct End {
     writer: DataWriter,
     /// The direction that this plugin writes.
     sends: Direction,
+    /// The plugin has ended or reset that direction, or its connection has been read to its end.
+    ended: bool,
     /// The plugin cannot be written to any more. Bytes that it sent before may still be unread.
     deaf: bool,
     /// The connection has been read to its end.
@@ -60,16 +71,21 @@ struct End {
 }
 
 impl Splice {
-    async fn run(&mut self, counters: &Counters, mut near_use: ActiveUse, mut far_use: ActiveUse) {
+    async fn run(
+        &mut self,
+        counters: &Counters,
+        mut near_use: ActiveUse,
+        mut far_use: ActiveUse,
+    ) -> (ActiveUse, ActiveUse) {
         loop {
             let open = self.is_open();
             let Self { near, far } = self;
             confirm(near, far);
             confirm(far, near);
-            let (near_told, far_told) = (near.is_told(), far.is_told());
-            if !open && near_told && far_told {
-                return;
+            if !open && !near.finished && !far.finished {
+                return (near_use, far_use);
             }
+            let (near_told, far_told) = (near.is_told(), far.is_told());
             let (read_near, read_far) = (near.may_read(far), far.may_read(near));
             tokio::select! {
                 flushed = near.writer.flush_some(), if !near_told => if flushed.is_err() { deafen(near, far) },
@@ -117,6 +133,17 @@ impl End {
         self.deaf || !self.writer.is_pending()
     }
 
+    async fn finish(self, active: ActiveUse, limit: Duration) {
+        let Self { reader, writer, ended, deaf, gone, .. } = self;
+        let mut active = Some(active);
+        let taken = |bytes: Option<usize>| {
+            if bytes.is_none() {
+                drop(active.take());
+            }
+        };
+        Rest { reader, writer, ended, gone, deaf }.run(limit, taken).await;
+    }
+
     fn may_read(&self, other: &Self) -> bool {
         !self.gone && (other.deaf || self.sends == Direction::Over || other.writer.queued() < SPLICE_BACKLOG)
     }
@@ -131,6 +158,7 @@ fn pass(counters: &Counters, from: &mut End, to: &mut End, input: Input) {
             }
         }
         Input::Fin => {
+            from.ended = true;
             if from.sends == Direction::Open {
                 to.writer.finish();
                 from.sends = Direction::Over;
@@ -138,13 +166,15 @@ fn pass(counters: &Counters, from: &mut End, to: &mut End, input: Input) {
             }
         }
         Input::Reset(code) => {
+            from.ended = true;
             if from.sends == Direction::Open {
                 to.writer.reset(code);
                 from.sends = Direction::Over;
             }
         }
         Input::Stop(code) => {
-            if to.sends == Direction::Open {
+            from.writer.discard();
+            if to.sends == Direction::Open || std::mem::take(&mut to.finished) {
                 to.writer.stop(code);
                 to.sends = Direction::Over;
             }
@@ -152,10 +182,19 @@ fn pass(counters: &Counters, from: &mut End, to: &mut End, input: Input) {
         Input::Malformed(error) => {
             tracing::debug!(%error, "data connection closed");
             counters.gateway_malformed.count();
-            pass(counters, from, to, Input::Closed);
+            (from.gone, from.ended) = (true, true);
+            let lost = ErrorCode::ConnectionLost.number();
+            if std::mem::replace(&mut from.sends, Direction::Over) == Direction::Open {
+                to.writer.reset(lost);
+            }
+            if std::mem::replace(&mut to.sends, Direction::Over) == Direction::Open {
+                to.writer.stop(lost);
+            }
+            from.writer.stop(ErrorCode::Malformed.number());
+            from.writer.reset(ErrorCode::Malformed.number());
         }
         Input::Closed => {
-            from.gone = true;
+            (from.gone, from.ended) = (true, true);
             if from.sends == Direction::Open {
                 to.writer.reset(ErrorCode::ConnectionLost.number());
                 from.sends = Direction::Over;

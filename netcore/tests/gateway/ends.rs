@@ -87,6 +87,23 @@ async fn codes_of_applications_arrive_as_they_were_sent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn plugin_whose_direction_was_stopped_learns_the_code_and_may_still_end_it() {
+    both(async |mut world| {
+        let (mut near, mut far) = world.stream().await;
+        near.stop(0).await.unwrap();
+        near.finish().await.unwrap();
+        let mut rest = Vec::new();
+        within("the end", far.read_to_end(&mut rest)).await.unwrap();
+        assert_eq!((rest.len(), write_code(&mut far).await), (0, 0));
+        // For the others the stream is over, and its place is free; for this plugin not yet.
+        until("the place to be given back", async || (world.far_streams().await == 0).then_some(())).await;
+        far.reset(5).await.unwrap();
+        drop(near);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_direction_may_end_long_before_the_other() {
     both(async |mut world| {
         let (mut near, mut far) = world.stream().await;

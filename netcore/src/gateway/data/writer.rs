@@ -100,7 +100,14 @@ impl DataWriter {
         if self.sender.is_ended() {
             return;
         }
+        self.discard();
         self.end = Some(DataHeader::Reset(code));
+    }
+
+    /// Drops the queued bytes, except those of the frame in progress, and an end that is not written yet: the plugin
+    /// wants no more of them.
+    pub(crate) fn discard(&mut self) {
+        self.end = None;
         self.freeze_small();
         let mut keep = self.frame;
         self.data.retain_mut(|piece| {
@@ -110,6 +117,15 @@ impl DataWriter {
             kept > 0
         });
         self.queued = self.frame;
+    }
+
+    /// Whether bytes or the end of a stream that was not reset are still to be written.
+    pub(crate) fn delivers(&self) -> bool {
+        match self.end {
+            Some(DataHeader::Reset(_)) => false,
+            Some(_) => true,
+            None => self.queued > 0,
+        }
     }
 
     /// Tells the plugin that its bytes are no longer read.

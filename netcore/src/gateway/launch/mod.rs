@@ -289,6 +289,19 @@ impl ActiveUse {
 }
 
 impl ActiveUse {
+    /// The failure for those who wait for a use that was revoked with `code`.
+    pub(crate) fn failure(&self, code: ErrorCode) -> Failure {
+        let plugin = &self.launch.plugin;
+        match code {
+            ErrorCode::ConnectionLost => Failure::new(code, format!("plugin {plugin} ended")),
+            ErrorCode::NotGranted | ErrorCode::PeerNotAllowed => {
+                let text = format!("the grants of plugin {plugin} were changed; see: polypeer plugin grants {plugin}");
+                Failure::new(code, text)
+            }
+            other => other.into(),
+        }
+    }
+
     /// Registers `end` to be called when the use is revoked. Calls it at once if the use was revoked already.
     pub(crate) fn on_revoke(&self, end: impl Fn() + Send + Sync + 'static) {
         let end = {
@@ -352,7 +365,10 @@ mod tests {
         drop(chat);
         assert_eq!(launch.active(), 1);
         launch.end();
-        assert_eq!({ files }.revoked().await, ErrorCode::ConnectionLost);
+        let mut files = files;
+        let code = files.revoked().await;
+        assert_eq!(code, ErrorCode::ConnectionLost);
+        assert_eq!(files.failure(code).message, "plugin chat ended");
         assert!(launch.begin(&counters, dial("files/1")).unwrap_err().is(ErrorCode::ShuttingDown));
     }
 }
