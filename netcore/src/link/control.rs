@@ -3,18 +3,23 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use polypeer_ipc_protocol::error::ErrorCode;
 use polypeer_ipc_protocol::ids::Protocol;
 use polypeer_ipc_protocol::limits::MAX_TICKET_ADDRESSES;
 use quinn::RecvStream;
-use tokio::time::timeout;
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::{LinkHandler, Links, PeerLink, Stage, records};
+use crate::clock;
 use crate::limits::MAX_SERVING;
 use crate::node::Node;
 use crate::wire::{self, ControlFrame, Found};
+
+/// How often a node tells its peers its clock: a clock that was set right soon causes no warning at others.
+const CLOCK_EVERY: Duration = Duration::from_secs(600);
 
 /// Why a control stream ended.
 enum Ended {
@@ -47,6 +52,8 @@ async fn send(node: &Node, handler: &dyn LinkHandler, link: &PeerLink) -> Ended 
     serving_changed.borrow_and_update();
     let mut serving = handler.serving(&link.peer);
     let mut own = handler.own_records();
+    let mut clock_due = interval(CLOCK_EVERY);
+    clock_due.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut out = Vec::new();
     wire::write_frame(&hello(node, link, serving.clone()), &mut out);
     records::write(link, &own.borrow_and_update(), &mut out);
@@ -58,6 +65,7 @@ async fn send(node: &Node, handler: &dyn LinkHandler, link: &PeerLink) -> Ended 
         while out.is_empty() {
             tokio::select! {
                 () = link.to_send.notified() => take_frames(link, &mut out),
+                _ = clock_due.tick() => wire::write_frame(&ControlFrame::Clock { unix: clock::unix() }, &mut out),
                 Ok(()) = own.changed() => records::write(link, &own.borrow_and_update(), &mut out),
                 Ok(()) = serving_changed.changed() => {
                     let now = handler.serving(&link.peer);
@@ -204,6 +212,11 @@ fn handle(node: &Node, handler: &dyn LinkHandler, link: &PeerLink, frame: Contro
                 if let Some(waiting) = state.pings.remove(&ping) {
                     let _ = waiting.send(());
                 }
+            }
+        }
+        ControlFrame::Clock { unix } => {
+            if let Ok(peers) = node.peers() {
+                peers.clock_said(link.peer, link.judged_ip(), unix);
             }
         }
         ControlFrame::Record { record } => {

@@ -265,6 +265,7 @@ impl Shared {
     fn drop_replaced(&self, node: &NodeId, replaced: Option<Live>) {
         let Some(Live { connection, .. }) = replaced else { return };
         self.count(node, &connection.quic);
+        self.lock().clocks.handle_gone(node);
         close(&connection.quic, ErrorCode::Superseded);
         let failure = Failure::new(ErrorCode::ConnectionLost, format!("{node} connected anew"));
         self.events.send(PeerEvent::Down(*node, failure)).ok();
@@ -279,7 +280,13 @@ impl Shared {
             let mut state = self.lock();
             let was_live = state.table.ended(&node, number, random_tag());
             if was_live {
-                state.manager.down(clock::now(), &node, ending(&reason));
+                state.clocks.handle_gone(&node);
+                let ending = match is_superseded(&reason) {
+                    true => Ending::Taken { before: state.twins.handle_taken(clock::now(), node) },
+                    false => ending(&reason),
+                };
+                state.manager.down(clock::now(), &node, ending);
+                state.tell_of_twins();
             }
             was_live
         };
@@ -327,6 +334,12 @@ fn refusal(refusal: Refusal) -> (ErrorCode, &'static str) {
         Refusal::Subnet => (ErrorCode::Busy, "too many connections with this subnet"),
         Refusal::Full => (ErrorCode::Busy, "too many peers"),
     }
+}
+
+/// Whether the peer closed a connection because it keeps another one with a node of this identity.
+fn is_superseded(reason: &ConnectionError) -> bool {
+    let code = u64::from(ErrorCode::Superseded.number());
+    matches!(reason, ConnectionError::ApplicationClosed(close) if close.error_code.into_inner() == code)
 }
 
 /// Whether a connection ended on purpose or by accident.

@@ -26,6 +26,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use polypeer_engine::address::Zone;
+use polypeer_engine::peers::clocks::ClockOff;
 use polypeer_engine::peers::dial_error::DialError;
 use polypeer_engine::peers::score::ScoreEvent;
 use polypeer_engine::socket_address::plain;
@@ -239,6 +240,26 @@ impl Peers {
     /// is reached, with `bad argument` for this node itself, and otherwise like [`Self::block`].
     pub async fn protect(&self, node: NodeId, protected: bool) -> Result<(), Failure> {
         self.shared.protect(node, protected).await
+    }
+
+    /// The clock of the connected peer `node`, whose packets come from `ip`, was `unix` (Unix seconds) just now.
+    pub(crate) fn clock_said(&self, node: NodeId, ip: IpAddr, unix: u64) {
+        let mut state = self.shared.lock();
+        if state.table.live(&node).is_some() {
+            state.clocks.handle_said(clock::now(), node, ip, unix);
+        }
+    }
+
+    /// How this node's clock differs from those of its peers, if it does.
+    pub(crate) fn clock_off(&self) -> Option<ClockOff> {
+        self.shared.lock().clocks.off(clock::now())
+    }
+
+    /// Another process announced this node's id on the local network, at `address`.
+    pub(crate) fn twin_announced(&self, address: SocketAddr) {
+        let mut state = self.shared.lock();
+        state.twins.handle_announced(clock::now(), address);
+        state.tell_of_twins();
     }
 
     /// This node's ticket: its id, public addresses that peers have dialed back, and those of this machine that it

@@ -13,6 +13,10 @@ use super::state::{Shared, State, close};
 use super::store::StoreError;
 use crate::clock;
 
+/// What a wrong clock does, and the remedy.
+const SET_CLOCK: &str = "while it does, nodes refuse each other's messages of topics and records; set the clock, e.g. \
+                         with: timedatectl set-ntp true";
+
 impl Shared {
     pub(super) fn cut_off(&self, node: &NodeId) {
         let live = self.lock().table.live(node).cloned();
@@ -141,12 +145,19 @@ impl Shared {
                 ("unroutable_datagrams", count(&counters.unroutable)),
             ]),
             offenders: state.offenders(clock::unix()),
-            warnings: state.warnings.iter().cloned().chain(self.store.problem()).collect(),
+            warnings: state.all_warnings(self.store.problem()),
         }
     }
 }
 
 impl State {
+    fn all_warnings(&self, store: Option<String>) -> Vec<String> {
+        let now = clock::now();
+        let clock = self.clocks.off(now).map(|off| format!("{off}; {SET_CLOCK}"));
+        let all = self.warnings.iter().cloned().chain(store).chain(clock);
+        all.chain(self.twins.warning(now)).collect()
+    }
+
     /// All counters of the status: those of handshakes and of the manager, and `others`.
     fn counters(&self, others: &[(&str, u64)]) -> Vec<(String, u64)> {
         let handshakes = &self.handshakes;

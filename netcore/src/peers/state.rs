@@ -8,11 +8,13 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use polypeer_engine::peers::book::Book;
+use polypeer_engine::peers::clocks::Clocks;
 use polypeer_engine::peers::handshake_gate::HandshakeGate;
 use polypeer_engine::peers::manager::Manager;
 use polypeer_engine::peers::offenders::Offenders;
 use polypeer_engine::peers::table::Table;
 use polypeer_engine::peers::trace::Traces;
+use polypeer_engine::peers::twins::Twins;
 use polypeer_engine::source::Source;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::ids::NodeId;
@@ -75,6 +77,8 @@ pub(super) struct State {
     pub(super) handshakes: HandshakeCounts,
     pub(super) offenders: Offenders,
     pub(super) traces: Traces,
+    pub(super) clocks: Clocks,
+    pub(super) twins: Twins,
     pub(super) dials: HashMap<NodeId, mpsc::Sender<DialMessage>>,
     /// UDP bytes of ended connections, sent and received; only for nodes in the book.
     pub(super) totals: HashMap<NodeId, (u64, u64)>,
@@ -123,6 +127,8 @@ impl Shared {
             handshakes: HandshakeCounts::default(),
             offenders: Offenders::default(),
             traces: Traces::default(),
+            clocks: Clocks::default(),
+            twins: Twins::default(),
             dials: HashMap::new(),
             totals: HashMap::new(),
             found: HashMap::new(),
@@ -193,6 +199,13 @@ impl Shared {
 }
 
 impl State {
+    /// Logs once that another node runs with this node's identity.
+    pub(super) fn tell_of_twins(&mut self) {
+        if let Some(warning) = self.twins.news(clock::now()) {
+            tracing::warn!("{warning}");
+        }
+    }
+
     pub(super) fn note_found(&mut self, source: Source) {
         let (count, at) = self.found.entry(source).or_insert((0, Instant::now()));
         *count += 1;

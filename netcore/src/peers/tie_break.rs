@@ -74,6 +74,10 @@ pub(super) async fn settle(
     };
     // Fails only if the connection has ended, which its next user notices.
     send.finish().ok();
+    if kept {
+        // Dropped before the peer's end has arrived, the stream would be stopped, and the peer's end be an error there.
+        tokio::spawn(async move { tokio::time::timeout(LIMIT, recv.read_chunk(1, true)).await });
+    }
     Ok(kept)
 }
 

@@ -8,7 +8,7 @@ pub(crate) fn why_closed(connection: &quinn::Connection) -> Failure {
     let text = match connection.close_reason() {
         Some(ConnectionError::ApplicationClosed(close)) => {
             let reason: String = String::from_utf8_lossy(&close.reason).chars().filter(|c| !c.is_control()).collect();
-            let text = format!("the peer closed the connection: {reason}");
+            let text = format!("the peer closed the connection: {reason}").trim_end_matches([':', ' ']).to_owned();
             match ErrorCode::from_number(code_of(close.error_code)) {
                 Some(code) if CLOSE_CODES.contains(&code) => return Failure::new(code, text),
                 _ => text,

@@ -55,10 +55,15 @@ pub enum ControlFrame {
         /// The sender's own, of a zone that may be told to the receiver.
         record: AddressRecord,
     },
+    /// The sender's clock.
+    Clock {
+        /// Unix seconds.
+        unix: u64,
+    },
 }
 
 /// Number of known tags, which start at 0.
-const KNOWN_FRAMES: u32 = 6;
+const KNOWN_FRAMES: u32 = 7;
 
 /// Why bytes are not a control frame.
 #[derive(Debug, thiserror::Error)]
@@ -125,7 +130,7 @@ mod tests {
 
     #[test]
     fn frames_of_later_versions_are_skipped_and_broken_ones_are_not() {
-        assert_eq!(read_frame(&[5, 0, 0, 0, 6, 0, 0, 0, 1]).unwrap(), (Found::Unknown, 9));
+        assert_eq!(read_frame(&[5, 0, 0, 0, 7, 0, 0, 0, 1]).unwrap(), (Found::Unknown, 9));
         assert!(read_frame(&[1, 0, 0, 0, 1]).is_err(), "half a tag");
         assert!(read_frame(&[4, 0, 0, 0, 1, 0, 0, 0]).is_err(), "a credit without its fields");
         assert!(read_frame(&[0, 0, 1, 0]).is_err(), "over the limit, before its body is there");

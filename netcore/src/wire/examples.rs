@@ -38,6 +38,7 @@ fn examples_are_what_the_code_sends_and_takes() {
         ("serving", ControlFrame::Serving { protocols: vec![chat()] }),
         ("ping", ControlFrame::Ping { nonce: 5 }),
         ("pong", ControlFrame::Pong { nonce: 5 }),
+        ("clock", ControlFrame::Clock { unix: 1_800_000_000 }),
         (
             "record",
             ControlFrame::Record {

@@ -18,6 +18,9 @@ const STATUS: Duration = Duration::from_secs(10);
 /// Timeout for the peer to read a reply: 64 KiB in this time are 26 kbit/s.
 const REPLY: Duration = Duration::from_secs(20);
 
+/// Timeout for the end of a refused stream, which usually comes with the refusal.
+const END: Duration = Duration::from_secs(1);
+
 /// A bidirectional stream on a link or a query connection.
 #[derive(Debug)]
 pub(crate) struct Halves {
@@ -126,6 +129,10 @@ impl Halves {
                 let rule = |error: WireError| Broken::Rule(error.to_string());
                 let mut body = vec![0; header::failure_length(length).map_err(rule)?];
                 self.recv.read_exact(&mut body).await?;
+                // The end follows. Not read, it would be answered with a request to stop, which is an error to some.
+                if let Ok(Ok(Some(_))) = timeout(END, self.recv.read_chunk(1, true)).await {
+                    return Err(Broken::Rule("bytes after a refusal".to_owned()));
+                }
                 self.received = true;
                 header::read_failure(&body).map(Some).map_err(rule)
             }

@@ -16,7 +16,7 @@ use quinn::{Connection, ConnectionError, RecvStream, SendStream};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
-use crate::common::{DEADLINE, Netcore, Plugin, all, protocol, target, within};
+use crate::common::{DEADLINE, Netcore, Plugin, all, protocol, target, until, within, write_code};
 
 /// The end of a connection that speaks for itself.
 struct Liar {
@@ -224,6 +224,45 @@ async fn lies_on_streams() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn peer_that_exceeds_its_credit_leaves_nothing_booked_at_a_plugin_that_only_writes() {
+    let timings = Timings { finish: Duration::from_secs(1), ..Timings::default() };
+    let node = Netcore::inside(timings, Duration::from_secs(30)).await;
+    let mut server = node.plugin("server", all()).await;
+    server.client.listen(protocol("lazy/1"), Scope::Peers, CallMode::Streams).await.unwrap();
+    let ticket = node.ticket().await;
+    for _ in 0..3 {
+        let liar = Liar::connect(&ticket).await;
+        let _control = liar.greet().await;
+        let (mut send, mut recv) = liar.stream(&header(StreamKind::Stream, "lazy/1")).await;
+        let mut far = server.accept().await;
+        let mut status = [9];
+        recv.read_exact(&mut status).await.unwrap();
+        assert_eq!(status, [wire::ACCEPTED]);
+        // The plugin fills what the liar takes, and reads nothing of what it sends.
+        let writing = tokio::spawn(async move { write_code(&mut far).await });
+        while send.write_all(&[7; 64 << 10]).await.is_ok() {}
+        assert_eq!(within("the writer's error", writing).await.unwrap(), ErrorCode::ConnectionLost.number());
+    }
+    let given_back = async || (node.counter("window_bytes.server").await == 0).then_some(());
+    until("everything to be given back", given_back).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clocks_that_a_node_is_told_are_compared_with_its_own() {
+    let node = Netcore::start().await;
+    let warned = async || node.status().await.warnings.into_iter().find(|text| text.contains("clock"));
+    let liar = Liar::connect(&node.ticket().await).await;
+    let ahead = ControlFrame::Clock { unix: polypeer_netcore::clock::now().unix + 1200 };
+    let mut control = liar.control(&[hello(), ahead]).await;
+    let warning = until("a warning", &warned).await;
+    assert!(warning.contains("about 20 min from 1 of 1 peers: it is behind"), "{warning}");
+    let mut right = Vec::new();
+    wire::write_frame(&ControlFrame::Clock { unix: polypeer_netcore::clock::now().unix }, &mut right);
+    control.write_all(&right).await.unwrap();
+    until("no warning", async || warned().await.is_none().then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn floods_of_streams_without_a_header_or_without_a_server() {
     let timings = Timings { header: Duration::from_secs(2), ..Timings::default() };
     let mut world = World::new(timings).await;
@@ -303,6 +342,27 @@ async fn a_ping_ends_with_the_connection() {
         AdminResponse::Failed(failure) => assert!(failure.is(ErrorCode::Blocked), "{failure}"),
         other => panic!("{other:?}"),
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_ends_of_the_tie_break_and_of_a_refusal_may_be_written_late() {
+    let node = Netcore::start().await;
+    let liar = Liar::connect(&node.ticket().await).await;
+    let _control = liar.greet().await;
+    // The liar answers a stream that the node opens: a refusal, and the end after it.
+    let plugin = node.plugin("opener", all()).await;
+    let there = Target::Node(liar.peers.node());
+    let opening = plugin.client.open(there, protocol("any/1"), None);
+    let refusing = async {
+        let (mut send, _recv) = liar.connection.accept_bi().await.unwrap();
+        send.write_all(&wire::refusal_bytes(&ErrorCode::NotServed.into())).await.unwrap();
+        tokio::task::yield_now().await;
+        send.finish().unwrap();
+        send.stopped().await.unwrap()
+    };
+    let (opened, stopped) = within("the refusal", async { tokio::join!(opening, refusing) }).await;
+    assert!(opened.is_err());
+    assert_eq!(stopped, None, "its end was read, not stopped");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -54,6 +54,11 @@ const FLOOR: Duration = Duration::from_secs(1);
 const FULL: Duration = Duration::from_secs(300);
 /// Wait before a peer is dialed again that one of both sides disconnected on purpose.
 const REST: Duration = Duration::from_secs(600);
+/// First backoff after a peer kept a connection with another node of this identity: dialed at once, the peer would drop
+/// that one, and so on for ever.
+const TAKEN: Duration = Duration::from_secs(30);
+/// Longest such backoff.
+const LONGEST_TAKEN: Duration = Duration::from_secs(3600);
 /// Failed dials in a row after which a node that never answered is forgotten.
 const HOPELESS: u32 = 6;
 /// Most dials in progress at which a node that was announced on the local network is still dialed, to verify the

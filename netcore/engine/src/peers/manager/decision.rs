@@ -57,6 +57,11 @@ pub enum Ending {
     Lost,
     /// One of both sides disconnected the other on purpose.
     Deliberate,
+    /// The peer keeps a connection with another node of this node's identity instead ([`super::super::twins`]).
+    Taken {
+        /// How often it did so lately before.
+        before: u32,
+    },
 }
 
 macro_rules! tallies {

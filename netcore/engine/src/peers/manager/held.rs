@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use polypeer_ipc_protocol::ids::NodeId;
 
-use super::{Ending, FIRST, Held, Manager, REST};
+use super::{Ending, FIRST, Held, LONGEST_TAKEN, Manager, REST, TAKEN};
 use crate::now::Now;
 use crate::source::Source;
 
@@ -34,7 +34,13 @@ impl Manager {
         let jitter = self.jitter();
         self.book.seen(node, false, now.unix);
         let let_go = held.closing || ending == Ending::Deliberate;
-        let wait = if let_go { REST.mul_f64(0.5 + jitter) } else { FIRST.mul_f64(jitter) };
+        let wait = match ending {
+            Ending::Taken { before } => {
+                TAKEN.saturating_mul(1 << before.min(16)).min(LONGEST_TAKEN).mul_f64(0.5 + jitter)
+            }
+            _ if let_go => REST.mul_f64(0.5 + jitter),
+            _ => FIRST.mul_f64(jitter),
+        };
         if let Some(entry) = self.book.known(node) {
             entry.standing.was_up(now.unix, now.at.saturating_duration_since(held.since));
             entry.due = Some(now.at + wait);

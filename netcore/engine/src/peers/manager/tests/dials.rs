@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use polypeer_ipc_protocol::ids::NodeId;
 
-use super::super::{Ending, HOPELESS, LONGEST, MAX_FOUND_DIALS};
+use super::super::{Ending, HOPELESS, LONGEST, LONGEST_TAKEN, MAX_FOUND_DIALS, TAKEN};
 use super::{MINUTE, World, node};
 use crate::peers::score::ScoreEvent;
 use crate::source::Source;
@@ -184,4 +184,23 @@ fn the_same_seed_decides_the_same() {
         (world.dialed.clone(), links)
     };
     assert_eq!(run(), run());
+}
+
+#[test]
+fn peer_that_keeps_another_node_of_this_identity_is_dialed_less_and_less_often() {
+    let mut world = World::new(4, 8);
+    world.connected(1, true);
+    for before in [0, 1, 5, 40] {
+        world.manager.down(world.now, &node(1), Ending::Taken { before });
+        let down = world.now;
+        while world.settle().dialed.is_empty() {
+            let next = world.manager.next_timeout().expect("it tries again");
+            world.now = world.now.after(next.saturating_duration_since(world.now.at));
+        }
+        let (waited, middle) = (world.now.at - down.at, TAKEN.saturating_mul(1 << before.min(16)).min(LONGEST_TAKEN));
+        assert!(waited >= middle.mul_f64(0.5) && waited <= middle.mul_f64(1.5), "{before}: {waited:?}");
+        world.dialed.clear();
+        world.manager.dial_ended(world.now, &node(1), true);
+        world.connected(1, true);
+    }
 }
