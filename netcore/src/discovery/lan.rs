@@ -1,7 +1,7 @@
 //! Discovery on the local network, by multicast DNS service discovery (RFC 6762, RFC 6763).
 //!
-//! Each node announces one instance of `_polypeer._udp.local.` per port, named after its id, with TXT `id=` (node id)
-//! and `net=` (network name). It announces and browses on the interfaces it listens on and no others: a node on loopback
+//! Each node announces one instance of `_polypeer._udp.local.` per port, named after its id, with TXT `id=` (node id),
+//! `net=` (network name) and `run=` (a random number of this run, by which a second node of one identity is noticed). It announces and browses on the interfaces it listens on and no others: a node on loopback
 //! finds those of its own machine and sends nothing elsewhere, except the kernel's membership reports (IGMP and MLD):
 //! mdns-sd joins the multicast groups on every interface before it can be restricted. Announcements are not
 //! authenticated, so an address is only a candidate for a dial. The daemon's thread is mdns-sd's; its sockets share port
@@ -10,8 +10,10 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use mdns_sd::{DaemonEvent, IfKind, Receiver, ResolvedService, ServiceDaemon, ServiceEvent, ServiceInfo};
+use mdns_sd::{DaemonEvent, IfKind, MDNS_PORT, Receiver, ResolvedService, ServiceDaemon, ServiceEvent, ServiceInfo};
 use polypeer_ipc_protocol::ids::NodeId;
+
+use super::mdns_port::{self, Family};
 
 /// DNS-SD service type.
 const SERVICE: &str = "_polypeer._udp.local.";
@@ -19,6 +21,8 @@ const SERVICE: &str = "_polypeer._udp.local.";
 const MAX_ADDRESSES: usize = 16;
 /// Wait before the daemon is restarted after a failure.
 const RETRY: Duration = Duration::from_secs(60);
+/// How often it is tried again whether a port that was taken is free.
+const PORT_RETRY: Duration = Duration::from_secs(15);
 
 /// The announcement, and its interfaces.
 #[derive(Debug, Clone)]
@@ -28,6 +32,8 @@ pub struct LanConfig {
     pub network: String,
     /// Addresses to which the node's sockets are bound.
     pub bound: Vec<SocketAddr>,
+    /// A random number of this run of the node.
+    pub run: u64,
 }
 
 /// Events of the local network.
@@ -37,8 +43,12 @@ pub enum LanEvent {
     Found(NodeId, Vec<SocketAddr>),
     /// It said goodbye, or its announcement expired.
     Lost(NodeId),
-    /// Discovery fails, wholly or in part.
+    /// Another process announces this node's own id, at this address.
+    Twin(SocketAddr),
+    /// Something failed once.
     Problem(String),
+    /// Discovery does not work, wholly or in part, until [`Self::Working`].
+    Failing(String),
     /// Discovery works, or works again.
     Working,
 }
@@ -46,11 +56,29 @@ pub enum LanEvent {
 /// Announces this node and browses for others until dropped; events go to `report`.
 pub async fn run(config: LanConfig, report: impl Fn(LanEvent)) {
     loop {
-        if let Err(error) = run_daemon(&config, &report).await {
-            report(LanEvent::Problem(format!("multicast DNS does not work: {error}")));
+        let taken = mdns_port::taken(&config.bound, MDNS_PORT);
+        let is_blocked = |address: &SocketAddr| taken.iter().any(|family| (*family == Family::V4) == address.is_ipv4());
+        if config.bound.iter().all(is_blocked) {
+            report(LanEvent::Failing(port_taken(&taken)));
+            tokio::time::sleep(PORT_RETRY).await;
+            continue;
+        }
+        match run_daemon(&config, &taken, &report).await {
+            Ok(()) if !taken.is_empty() => continue, // the other family has become free
+            Ok(()) => {}
+            Err(error) => report(LanEvent::Failing(format!("multicast DNS does not work: {error}"))),
         }
         tokio::time::sleep(RETRY).await;
     }
+}
+
+fn port_taken(taken: &[Family]) -> String {
+    let families: Vec<&str> = taken.iter().map(|family| family.name()).collect();
+    format!(
+        "UDP port {MDNS_PORT} ({}) is taken by another program that does not share it; find it with: ss -ulnp sport = \
+         {MDNS_PORT}",
+        families.join(", ")
+    )
 }
 
 /// The daemon; its thread ends when this is dropped.
@@ -63,7 +91,8 @@ impl Drop for Daemon {
     }
 }
 
-async fn run_daemon(config: &LanConfig, report: &impl Fn(LanEvent)) -> Result<(), mdns_sd::Error> {
+/// Runs the daemon until it ends, or until one of the families `taken` is free again.
+async fn run_daemon(config: &LanConfig, taken: &[Family], report: &impl Fn(LanEvent)) -> Result<(), mdns_sd::Error> {
     let daemon = Daemon(ServiceDaemon::new()?);
     let kinds: Vec<IfKind> = config.bound.iter().map(|address| interface(address.ip())).collect();
     // In this order, and before anything is sent.
@@ -75,8 +104,24 @@ async fn run_daemon(config: &LanConfig, report: &impl Fn(LanEvent)) -> Result<()
         daemon.0.register(announcement)?;
     }
     report(LanEvent::Working);
-    listen(config, &events, &problems, report).await;
+    if !taken.is_empty() {
+        report(LanEvent::Failing(port_taken(taken)));
+    }
+    tokio::select! {
+        () = listen(config, &events, &problems, report) => {}
+        () = freed(config, taken) => {}
+    }
     Ok(())
+}
+
+/// Waits until one of the families `taken` is free; for ever if none is taken.
+async fn freed(config: &LanConfig, taken: &[Family]) {
+    if taken.is_empty() {
+        return std::future::pending().await;
+    }
+    while mdns_port::taken(&config.bound, MDNS_PORT) == taken {
+        tokio::time::sleep(PORT_RETRY).await;
+    }
 }
 
 async fn listen(
@@ -89,8 +134,8 @@ async fn listen(
         tokio::select! {
             event = events.recv_async() => match event {
                 Ok(ServiceEvent::ServiceResolved(service)) => {
-                    if let Some((node, addresses)) = read(config, &service) {
-                        report(LanEvent::Found(node, addresses));
+                    if let Some(event) = read(config, &service) {
+                        report(event);
                     }
                 }
                 Ok(ServiceEvent::ServiceRemoved(_, name)) => {
@@ -132,7 +177,8 @@ fn announcements(config: &LanConfig) -> Result<Vec<ServiceInfo>, mdns_sd::Error>
     ports.sort_unstable();
     ports.dedup();
     let id = config.node.to_string();
-    let properties = [("id", id.as_str()), ("net", config.network.as_str())];
+    let run = config.run.to_string();
+    let properties = [("id", id.as_str()), ("net", config.network.as_str()), ("run", run.as_str())];
     let announcement = |port: u16| {
         let name = format!("{id}-{port}");
         let host = format!("{name}.local.");
@@ -146,10 +192,11 @@ fn announcements(config: &LanConfig) -> Result<Vec<ServiceInfo>, mdns_sd::Error>
     ports.into_iter().map(announcement).collect()
 }
 
-/// The announced node, if it is another one of this network, with the addresses that can be dialed.
-fn read(config: &LanConfig, service: &ResolvedService) -> Option<(NodeId, Vec<SocketAddr>)> {
+/// What an announcement means: another node of this network with the addresses that can be dialed, or another process
+/// with this node's id.
+fn read(config: &LanConfig, service: &ResolvedService) -> Option<LanEvent> {
     let node: NodeId = service.get_property_val_str("id")?.parse().ok()?;
-    if node == config.node || service.get_property_val_str("net") != Some(&config.network) {
+    if service.get_property_val_str("net") != Some(&config.network) {
         return None;
     }
     let mut addresses: Vec<SocketAddr> =
@@ -158,5 +205,10 @@ fn read(config: &LanConfig, service: &ResolvedService) -> Option<(NodeId, Vec<So
     addresses.retain(|address| !matches!(address.ip(), IpAddr::V6(v6) if v6.is_unicast_link_local()));
     addresses.sort_unstable();
     addresses.truncate(MAX_ADDRESSES);
-    (!addresses.is_empty()).then_some((node, addresses))
+    let first = *addresses.first()?;
+    if node != config.node {
+        return Some(LanEvent::Found(node, addresses));
+    }
+    let run = service.get_property_val_str("run").and_then(|run| run.parse::<u64>().ok());
+    run.filter(|run| *run != config.run).map(|_| LanEvent::Twin(first))
 }

@@ -8,6 +8,8 @@
 //!  query ── exchange/1 ──► answer              └──────────► peers: dial, and see who answers
 //! ```
 //!
+//! `mdns_port` tells whether `lan` can share the port of multicast DNS.
+//!
 //! A node that refuses a link because it is full is asked for other nodes nevertheless: `full`, called by the driver.
 //!
 //! [`crate::services`] starts the driver, and `health_log`, which logs when a source fails. What decides is in
@@ -20,6 +22,7 @@ pub(crate) mod health_log;
 pub mod lan;
 pub mod list;
 pub mod mainline;
+mod mdns_port;
 mod sources;
 
 use std::collections::BTreeMap;

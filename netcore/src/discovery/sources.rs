@@ -78,13 +78,18 @@ pub(super) struct Sources {
     discovery: Arc<Discovery>,
     /// Browses the local network, from the first question on.
     lan: JoinSet<()>,
+    lan_problem: Arc<Mutex<Option<String>>>,
+    /// A random number of this run of the node.
+    run: u64,
     neighbours: Arc<Mutex<BTreeSet<NodeId>>>,
     mainline: Arc<tokio::sync::Mutex<Option<Rendezvous>>>,
 }
 
 impl Sources {
     pub(super) fn new(discovery: Arc<Discovery>) -> Self {
-        Self { discovery, lan: JoinSet::new(), neighbours: Arc::default(), mainline: Arc::default() }
+        let run = u64::from_le_bytes(random::bytes());
+        let (neighbours, mainline) = (Arc::default(), Arc::default());
+        Self { discovery, lan: JoinSet::new(), lan_problem: Arc::default(), run, neighbours, mainline }
     }
 
     pub(super) fn ask(&mut self, source: Source) -> Question {
@@ -111,16 +116,27 @@ impl Sources {
             let node = &self.discovery.node;
             let Ok(peers) = node.peers() else { return Answer::default() };
             let bound = peers.transport().local_addresses();
-            let config = LanConfig { node: node.id, network: node.network.clone(), bound };
+            let config = LanConfig { node: node.id, network: node.network.clone(), bound, run: self.run };
             let (discovery, neighbours) = (Arc::clone(&self.discovery), Arc::clone(&self.neighbours));
-            self.lan.spawn(lan::run(config, move |event| on_lan(&discovery, &neighbours, event)));
+            let problem = Arc::clone(&self.lan_problem);
+            self.lan.spawn(lan::run(config, move |event| on_lan(&discovery, &neighbours, &problem, event)));
         }
         let count = self.neighbours.lock().unwrap_or_else(PoisonError::into_inner).len();
-        Answer { named: count as u64, problem: None }
+        let problem = self.lan_problem.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Answer { named: count as u64, problem }
     }
 }
 
-fn on_lan(discovery: &Discovery, neighbours: &Mutex<BTreeSet<NodeId>>, event: LanEvent) {
+fn on_lan(
+    discovery: &Discovery,
+    neighbours: &Mutex<BTreeSet<NodeId>>,
+    present_problem: &Mutex<Option<String>>,
+    event: LanEvent,
+) {
+    let set_problem = |problem: Option<String>| {
+        (*present_problem.lock().unwrap_or_else(PoisonError::into_inner)).clone_from(&problem);
+        discovery.state().schedule.problem(Source::Lan, problem);
+    };
     match event {
         LanEvent::Found(found, addresses) => {
             let is_new = {
@@ -141,7 +157,13 @@ fn on_lan(discovery: &Discovery, neighbours: &Mutex<BTreeSet<NodeId>>, event: La
             tracing::debug!(source = Source::Lan.name(), problem, "looking for peers");
             discovery.state().schedule.problem(Source::Lan, Some(problem));
         }
-        LanEvent::Working => discovery.state().schedule.problem(Source::Lan, None),
+        LanEvent::Failing(problem) => set_problem(Some(problem)),
+        LanEvent::Working => set_problem(None),
+        LanEvent::Twin(address) => {
+            if let Ok(peers) = discovery.node.peers() {
+                peers.twin_announced(address);
+            }
+        }
     }
     discovery.has_changed();
 }
