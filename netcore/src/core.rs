@@ -1,6 +1,8 @@
 //! One network core: makes its parts, gives each the parts that it uses, and passes on what links report. Only this
 //! module and [`crate::admin`] see all parts.
 
+mod peer_log;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -27,6 +29,7 @@ use crate::reach::ReachHandle;
 use crate::services::Services;
 use crate::streams::Streams;
 use crate::{Options, RunError};
+use peer_log::PeerLog;
 
 /// A network core without a supervisor. Its services end when it is dropped.
 pub struct Core {
@@ -78,6 +81,7 @@ impl Core {
             gossip: gossip(),
             reach: reach(),
             discovery: Arc::clone(discovery),
+            log: PeerLog::default(),
         });
         let of = Arc::clone(&links);
         let peers = Peers::bind(config, Arc::new(move |connection| of.establish(&handler, connection))).await?;
@@ -106,6 +110,7 @@ struct Wiring {
     gossip: Arc<GossipHandle>,
     reach: Arc<ReachHandle>,
     discovery: Arc<Discovery>,
+    log: PeerLog,
 }
 
 impl LinkHandler for Wiring {
@@ -122,6 +127,7 @@ impl LinkHandler for Wiring {
     }
 
     fn peer_up(&self, link: &PeerLink) {
+        self.log.up(link.peer, self.hub.node.peers().ok().and_then(|peers| peers.provenance(&link.peer)));
         self.reach.peer_up(link.peer, link.ip());
         self.gossip.peer_up(link.peer);
         self.hub.node.tell(AdminEvent::PeerUp { node: link.peer });
@@ -129,6 +135,7 @@ impl LinkHandler for Wiring {
     }
 
     fn peer_down(&self, link: &PeerLink) {
+        self.log.down(link.peer, &link.why_closed());
         self.reach.peer_down(link.peer);
         self.gossip.peer_down(link.peer);
         self.hub.node.tell(AdminEvent::PeerDown { node: link.peer });
