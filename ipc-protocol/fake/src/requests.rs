@@ -71,7 +71,11 @@ impl World {
                     uptime_ms: UPTIME_MS,
                 })));
             }
-            Request::WatchPeers { on } => self.present(asked)?.watches_peers = on,
+            Request::WatchPeers { on } => {
+                self.present(asked)?.watches_peers = on;
+                let connected = if on { self.peers(number) } else { Vec::new() };
+                connected.into_iter().for_each(|peer| self.tell(number, Event::PeerUp(peer)));
+            }
             Request::Ready | Request::Ping => {}
             other => return self.service(asked, other).map(Some),
         }

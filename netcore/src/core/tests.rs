@@ -85,7 +85,7 @@ impl World {
 
     async fn ask(&self, request: Request) -> Response {
         match requests::handle(&self.core.hub, &self.core.opener, &self.session, request) {
-            Handled::Now(response) => response,
+            Handled::Now(response) | Handled::AfterEvents(response) => response,
             Handled::Later(work) => work.await,
         }
     }

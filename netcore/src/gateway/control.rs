@@ -44,14 +44,11 @@ pub(crate) async fn run(
     let ended = Box::pin(task.run(&mut connection)).await;
     task.calls.shutdown().await; // nothing that a pending request begins may outlive the session
     hub.node.counters.gateway_unsupported.add(connection.server.unsupported());
-    end(&hub, &session, ended.clone());
-    if ended.is_some() {
-        connection.flush(&hub).await;
-    }
+    end(&hub, &session, ended);
+    // Also when the plugin has only ended its sending direction: it gets the answers that are ready.
+    connection.flush(&hub).await;
     session.closed();
-    if ended.is_some() {
-        connection.close(&hub).await;
-    }
+    connection.close(&hub).await;
 }
 
 fn begin(
@@ -163,6 +160,10 @@ impl Control {
             ClientFrame::Request { id, request } => {
                 match requests::handle(&self.hub, &self.opener, &self.session, request) {
                     Handled::Now(response) => respond(server, id, response, out),
+                    Handled::AfterEvents(response) => {
+                        self.session.outbox.take(out);
+                        respond(server, id, response, out);
+                    }
                     Handled::Later(work) => {
                         let (cancel, cancelled) = oneshot::channel();
                         self.cancels.insert(id, cancel);

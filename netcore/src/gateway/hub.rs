@@ -20,6 +20,7 @@ use super::datagrams::Receivers;
 use super::launch::session::Session;
 use super::launch::{ActiveUse, Launch};
 use super::network::Watched;
+use super::own_puts::OwnPuts;
 use super::provided_names::ProvidedNames;
 use super::record_quota::RecordQuota;
 use super::records::Sequences;
@@ -54,8 +55,12 @@ pub struct Hub {
     pub(super) record_quota: RecordQuota,
     /// Sequence numbers of the records that this node signs.
     pub(super) sequences: Sequences,
+    /// The order of puts of those records.
+    pub(super) own_puts: Arc<OwnPuts>,
     /// Permits for streams and calls that wait for a listener, [`HELD`] in all.
     pub(crate) held: Semaphore,
+    /// Held while plugins are told of peers, so that what is told of a peer last is its state.
+    telling_peers: Mutex<()>,
     /// The state of the network as last reported to the plugins that watch it.
     pub(super) network_seen: Watched,
     /// Signalled when a listener is added or removed.
@@ -87,7 +92,9 @@ impl Hub {
             provided_names: ProvidedNames::default(),
             record_quota: RecordQuota::default(),
             sequences: Sequences::default(),
+            own_puts: Arc::default(),
             held: Semaphore::new(HELD),
+            telling_peers: Mutex::default(),
             network_seen: Watched::default(),
             routes_changed: Notify::new(),
             serving_changed: watch::Sender::new(0),
@@ -181,6 +188,7 @@ impl Hub {
 
     /// Reports connected peers that a change of grants made visible to a plugin (`PeerUp`) or hid from it (`PeerDown`).
     pub(super) fn tell_who_is_seen(&self, session: &Session, before: &PeerScope, now: &PeerScope) {
+        let _telling = self.telling_peers();
         let came = self.links.infos(|peer| now.allows(peer) && !before.allows(peer), MAX_PEERS_LISTED);
         let went = self.links.infos(|peer| before.allows(peer) && !now.allows(peer), MAX_PEERS_LISTED);
         let failure =
@@ -191,6 +199,20 @@ impl Hub {
         }
     }
 
+    /// Begins to report peers to a plugin: first those that are connected, then each change.
+    pub(super) fn watch_peers(&self, session: &Session, active: ActiveUse) {
+        let _telling = self.telling_peers();
+        session.peers_watch.set(Some(active));
+        let grants = session.launch.grants();
+        for info in self.links.infos(|peer| grants.peers.allows(peer), MAX_PEERS_LISTED) {
+            self.tell_peer(session, Event::PeerUp(info));
+        }
+    }
+
+    fn telling_peers(&self) -> MutexGuard<'_, ()> {
+        self.telling_peers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn tell_peer(&self, session: &Session, event: Event) {
         if !session.tell_peer(event) {
             self.node.counters.events_dropped.count();
@@ -199,6 +221,7 @@ impl Hub {
 
     /// Reports a connected peer to the plugins that watch peers and whose grants include this one.
     pub(crate) fn peer_up(&self, info: &PeerInfo) {
+        let _telling = self.telling_peers();
         for session in self.sessions_that_see(&info.node) {
             self.tell_peer(&session, Event::PeerUp(info.clone()));
         }
@@ -206,6 +229,7 @@ impl Hub {
 
     /// Reports to the same plugins that a peer is no longer connected, and why.
     pub(crate) fn peer_down(&self, peer: NodeId, failure: &Failure) {
+        let _telling = self.telling_peers();
         for session in self.sessions_that_see(&peer) {
             self.tell_peer(&session, Event::PeerDown { node: peer, failure: failure.clone() });
         }

@@ -23,6 +23,7 @@ pub mod launch;
 pub(crate) mod network;
 pub(crate) mod opening;
 mod outbox;
+mod own_puts;
 mod provided_names;
 mod record_quota;
 mod records;

@@ -14,11 +14,14 @@ use polypeer_ipc_protocol::ids::{Hash, Name, NodeId};
 use polypeer_ipc_protocol::limits::{MAX_PROVIDERS, MAX_RECORD_LIFETIME};
 use polypeer_ipc_protocol::record::{Signature, SignedRecord};
 use polypeer_ipc_protocol::ticket::Ticket;
+use tokio::time::timeout_at;
 
 use super::launch::session::Session;
+use super::own_puts::Turn;
 use super::{Hub, provided_names};
 use crate::clock;
 use crate::limits::timeout_of;
+use crate::peers::Peers;
 use crate::plugins::grants::Use;
 
 /// Most names whose last sequence number is remembered. For others the clock is enough, unless it was set back.
@@ -63,8 +66,18 @@ impl RecordRequests {
         self.hub.node.check_running()?;
         let mut active = self.session.launch.begin(&self.hub.node.counters, used)?;
         tokio::select! {
-            result = work => result,
-            code = active.revoked() => Err(code.into()),
+            result = work => result.map_err(|failure| self.explained(failure)),
+            code = active.revoked() => Err(active.failure(code)),
+        }
+    }
+
+    /// Adds to the failure to reach the DHT that this node's clock is off, if it is: then others refuse its records, and it
+    /// refuses theirs.
+    fn explained(&self, failure: Failure) -> Failure {
+        let unheard = failure.is(ErrorCode::Unreachable) || failure.is(ErrorCode::Refused);
+        match self.hub.node.peers().ok().and_then(Peers::clock_off).filter(|_| unheard) {
+            Some(off) => Failure { message: format!("{}; {off}", failure.message), ..failure }.cut(),
+            None => failure,
         }
     }
 
@@ -125,8 +138,25 @@ impl RecordRequests {
         .await
     }
 
-    /// Handles [`polypeer_ipc_protocol::gateway::Request::PutOwn`]. The protocol session has checked its size.
-    pub(super) async fn put_own(self, name: Name, value: Payload, lifetime_s: u32) -> Result<Response, Failure> {
+    /// Handles [`polypeer_ipc_protocol::gateway::Request::PutOwn`]. The protocol session has checked its size. The order
+    /// among puts of one name is that of these calls, whenever the futures are polled.
+    pub(super) fn put_own(
+        self,
+        name: Name,
+        value: Payload,
+        lifetime_s: u32,
+    ) -> impl Future<Output = Result<Response, Failure>> + Send + 'static {
+        let turn = self.hub.own_puts.enter(&name);
+        self.put_own_in_turn(turn, name, value, lifetime_s)
+    }
+
+    async fn put_own_in_turn(
+        self,
+        mut turn: Turn,
+        name: Name,
+        value: Payload,
+        lifetime_s: u32,
+    ) -> Result<Response, Failure> {
         if lifetime_s > MAX_RECORD_LIFETIME {
             let text =
                 format!("a record is good for at most {MAX_RECORD_LIFETIME} s; put it again before that is over");
@@ -134,27 +164,38 @@ impl RecordRequests {
         }
         let lifetime = if lifetime_s == 0 { MAX_RECORD_LIFETIME } else { lifetime_s };
         self.granted(Use::Record(name.clone()), async {
-            let keys = &self.hub.node.keys;
-            let key = Key::of_signed(&self.hub.node.id, &name);
-            let record = self.sign(keys, &name, &value, lifetime, 0);
-            let sequence = record.sequence;
-            match self.put(&name, Record::Signed(record), value.0.len()).await {
-                Ok(copies) => Ok(stored(key, sequence, copies)),
-                Err(failure) if failure.is(ErrorCode::Refused) => {
-                    // A holder has a newer record: this node's clock was set back, or its key is used elsewhere.
-                    let Some(Record::Signed(found)) = self.get(key).await? else { return Err(failure) };
-                    if found.sequence < sequence {
-                        return Err(failure);
-                    }
-                    let record = self.sign(keys, &name, &value, lifetime, found.sequence);
-                    let sequence = record.sequence;
-                    let copies = self.put(&name, Record::Signed(record), value.0.len()).await?;
-                    Ok(stored(key, sequence, copies))
-                }
-                Err(failure) => Err(failure),
+            let overtaken = timeout_at(self.deadline.into(), turn.begin()).await;
+            let overtaken = overtaken.map_err(|_| Failure::from(ErrorCode::TimedOut))?;
+            if let Some(answer) = overtaken {
+                return Ok(answer);
             }
+            let answer = self.sign_and_put(&name, &value, lifetime).await?;
+            turn.stored(&answer);
+            Ok(answer)
         })
         .await
+    }
+
+    async fn sign_and_put(&self, name: &Name, value: &Payload, lifetime: u32) -> Result<Response, Failure> {
+        let keys = &self.hub.node.keys;
+        let key = Key::of_signed(&self.hub.node.id, name);
+        let record = self.sign(keys, name, value, lifetime, 0);
+        let sequence = record.sequence;
+        match self.put(name, Record::Signed(record), value.0.len()).await {
+            Ok(copies) => Ok(stored(key, sequence, copies)),
+            Err(failure) if failure.is(ErrorCode::Refused) => {
+                // A holder has a newer record: this node's clock was set back, or its key is used elsewhere.
+                let Some(Record::Signed(found)) = self.get(key).await? else { return Err(failure) };
+                if found.sequence < sequence {
+                    return Err(failure);
+                }
+                let record = self.sign(keys, name, value, lifetime, found.sequence);
+                let sequence = record.sequence;
+                let copies = self.put(name, Record::Signed(record), value.0.len()).await?;
+                Ok(stored(key, sequence, copies))
+            }
+            Err(failure) => Err(failure),
+        }
     }
 
     fn sign(&self, keys: &SharedKeys, name: &Name, value: &Payload, lifetime: u32, found: u64) -> SignedRecord {

@@ -19,6 +19,8 @@ use crate::plugins::grants::Use;
 /// The answer to a request, or a future that resolves to it.
 pub(crate) enum Handled {
     Now(Response),
+    /// The answer, to be sent after the events that are queued.
+    AfterEvents(Response),
     Later(Pin<Box<dyn Future<Output = Response> + Send>>),
 }
 
@@ -48,7 +50,7 @@ pub(crate) fn handle(
             Response::Peers(hub.links.infos(|peer| grants.peers.allows(peer), MAX_PEERS_LISTED))
         }
         Request::Node => Response::Node(node_info(hub)),
-        Request::WatchPeers { on } => done(watch_peers(hub, session, on)),
+        Request::WatchPeers { on } => return Handled::AfterEvents(done(watch_peers(hub, session, on))),
         Request::Ready => {
             hub.node.tell(AdminEvent::Ready { launch: session.launch.number });
             Response::Done
@@ -58,7 +60,7 @@ pub(crate) fn handle(
             done(datagrams::send(hub, session, peer, protocol, &payload))
         }
         Request::ReceiveDatagrams { protocol, on } => done(datagrams::receive(hub, session, protocol, on)),
-        Request::WatchNetwork { on } => done(watch_network(hub, session, on)),
+        Request::WatchNetwork { on } => return Handled::AfterEvents(done(watch_network(hub, session, on))),
         Request::Unprovide { name } => done(asked(0).unprovide(&name)),
         Request::Publish { topic, payload } => return later(topics::publish(own, of, topic, payload)),
         Request::Subscribe { topic, validation } => return later(topics::subscribe(own, of, topic, validation)),
@@ -143,7 +145,7 @@ fn watch_peers(hub: &Arc<Hub>, session: &Arc<Session>, on: bool) -> Result<(), F
             hub.tell_who_is_seen(&session, &before.peers, &now.peers);
         }
     });
-    session.peers_watch.set(Some(active));
+    hub.watch_peers(session, active);
     Ok(())
 }
 

@@ -57,6 +57,27 @@ async fn reply(stream: &mut UnixStream) -> OpeningReply {
     codec::decode(frame::split(&bytes).unwrap().expect("one whole frame")).unwrap()
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn plugin_that_ends_its_sending_direction_still_gets_what_was_answered() {
+    let node = Netcore::start().await;
+    let launch = node.launch("brief", all()).await;
+    let mut bytes = Vec::new();
+    frame::write(&Opening::Hello { versions: vec![1], token: launch.token.clone() }, &mut bytes).unwrap();
+    frame::write(&ClientFrame::Request { id: 1, request: Request::Ping }, &mut bytes).unwrap();
+    for _ in 0..20 {
+        let mut stream = UnixStream::connect(&launch.socket).await.unwrap();
+        stream.write_all(&bytes).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let mut answers = Vec::new();
+        within("answers and the end", stream.read_to_end(&mut answers)).await.unwrap();
+        let welcome = frame::split(&answers).unwrap().expect("an answer");
+        assert!(matches!(codec::decode(welcome).unwrap(), OpeningReply::Welcome(_)));
+        let pong = frame::split(&answers[frame::HEADER + welcome.len()..]).unwrap().expect("a second answer");
+        let pong: ServerFrame = codec::decode(pong).unwrap();
+        assert_eq!(pong, ServerFrame::Response { id: 1, response: Response::Done });
+    }
+}
+
 /// A control session written and read by hand.
 struct Raw {
     reader: FrameReader<tokio::net::unix::OwnedReadHalf>,

@@ -1,9 +1,18 @@
 //! What plugins are told of the network.
 
-use polypeer_ipc_protocol::gateway::{Event, NetworkChange, Reach};
+use polypeer_ipc_protocol::gateway::{Event, Grants, NetworkChange, PeerScope, Reach};
 use polypeer_ipc_protocol::ticket::Ticket;
 
 use crate::common::{Netcore, Plugin, all, connected, until};
+
+/// The event that has arrived, if one has.
+async fn arrived(plugin: &mut Plugin) -> Option<Event> {
+    tokio::select! {
+        biased;
+        event = plugin.events.next() => event,
+        () = std::future::ready(()) => None,
+    }
+}
 
 /// What a plugin is told that begins to watch.
 async fn state(plugin: &mut Plugin) -> (Reach, Ticket) {
@@ -27,6 +36,24 @@ async fn who_begins_to_watch_learns_how_the_network_is() {
             assert_eq!(state(&mut plugin).await, (Reach::Unknown, ticket.clone()));
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_begins_to_watch_learns_first_which_peers_are_up() {
+    let (node, far) = (Netcore::start().await, Netcore::start().await);
+    connected(&far, &node).await;
+    let far_id = far.ticket().await.node;
+    let mut plugin = node.plugin("watcher", all()).await;
+    for _ in 0..2 {
+        plugin.client.watch_peers(true).await.unwrap();
+        // It is there when the request is answered.
+        let event = arrived(&mut plugin).await;
+        assert!(matches!(&event, Some(Event::PeerUp(info)) if info.node == far_id), "{event:?}");
+    }
+    let hidden = Grants { peers: PeerScope::List(Vec::new()), ..all() };
+    let mut blind = node.plugin("blind", hidden).await;
+    blind.client.watch_peers(true).await.unwrap();
+    assert!(arrived(&mut blind).await.is_none(), "it may not see the peer");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -44,6 +44,26 @@ fn signed(owner: &Identity, sequence: u64, value: &[u8], expires: u64) -> Signed
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn own_records_put_at_once_are_all_stored_and_the_last_one_stays() {
+    let nodes = table(3).await;
+    let (near, far, motd) = (&nodes[0].1.client, &nodes[2].1.client, name("chat/motd"));
+    near.put_own(motd.clone(), b"first".as_slice(), None, None).await.unwrap();
+    let put = |number: u8| Box::pin(near.put_own(motd.clone(), vec![number], None, None));
+    let mut puts: Vec<_> = (0..20).map(put).collect();
+    // All are sent, in this order, before one is answered.
+    std::future::poll_fn(|context| {
+        puts.iter_mut().for_each(|put| assert!(put.as_mut().poll(context).is_pending()));
+        std::task::Poll::Ready(())
+    })
+    .await;
+    for (number, put) in puts.into_iter().enumerate() {
+        put.await.unwrap_or_else(|error| panic!("put {number}: {error}"));
+    }
+    let last = far.get_signed(near.node_id(), motd, None).await.unwrap().expect("it is stored");
+    assert_eq!(last.value.0[..], [19]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_one_node_puts_the_others_find() {
     let nodes = table(4).await;
     let clients: Vec<_> = nodes.iter().map(|(_, plugin)| &plugin.client).collect();
