@@ -50,7 +50,11 @@ type NetworkEvent struct {
 // sessions, the channel is closed. After a restart of netcore it sends the differences. At most 64 events are queued; a slow
 // reader gets one NetworkMissed for those it lost.
 func (n *Node) WatchNetwork(ctx context.Context) (<-chan NetworkEvent, error) {
-	return watch(n, ctx, n.networkWatchers, NetworkEvent{Kind: NetworkMissed}, msgRequestWatchNetwork{true}, &n.networkNow)
+	now := func() []NetworkEvent { return n.networkNow }
+	return watch(n, ctx, n.networkWatchers, NetworkEvent{Kind: NetworkMissed}, now, func(ctx context.Context) error {
+		_, err := n.askBounded(ctx, msgRequestWatchNetwork{true})
+		return err
+	})
 }
 
 // onNetwork sends an event to the watchers, unless nothing changed: netcore sends the current state at each start of the

@@ -32,6 +32,9 @@ type Node struct {
 	watchers  map[*watcher[PeerEvent]]struct{}
 	conns     map[*Conn]struct{}
 
+	up    map[NodeID]upPeer // connected peers, while watched
+	round uint64            // counts the requests for all of them
+
 	networkWatchers map[*watcher[NetworkEvent]]struct{}
 	networkNow      []NetworkEvent // the last reach and addresses
 
@@ -81,7 +84,7 @@ func newNode(g gateway, conn net.Conn, welcome msgWelcome) *Node {
 		changed: make(chan struct{}), done: make(chan struct{}), announcing: make(chan struct{}, 1),
 		listening: map[listenKey]*registration{}, feeds: map[feedKey]feed{}, provided: map[string]*Provision{},
 		watchers: map[*watcher[PeerEvent]]struct{}{}, networkWatchers: map[*watcher[NetworkEvent]]struct{}{},
-		conns: map[*Conn]struct{}{},
+		up: map[NodeID]upPeer{}, conns: map[*Conn]struct{}{},
 	}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.session = newSession(conn, welcome)
@@ -131,15 +134,16 @@ func (n *Node) handle(s *session, event msgEvent) error {
 	case msgEventCallGone:
 		s.onCallGone(event.call)
 	case msgEventPeerUp:
-		tell(n, n.watchers, PeerEvent{Kind: PeerUp, Node: event.value.node, Info: event.value.info()})
+		n.onPeerUp(event.value.info())
 	case msgEventPeerDown:
-		tell(n, n.watchers, PeerEvent{Kind: PeerDown, Node: event.node, Err: event.failure.error()})
+		n.mu.Lock()
+		n.peerDown(event.node, event.failure.error())
+		n.mu.Unlock()
 	case msgEventGrantsChanged:
 		n.onGrantsChanged(grantsOf(event.value))
 	case msgEventDropped:
 		n.eventsDropped.Add(event.count)
-		tell(n, n.watchers, PeerEvent{Kind: PeersMissed})
-		tell(n, n.networkWatchers, NetworkEvent{Kind: NetworkMissed})
+		n.onDropped(s)
 	case msgEventMessage:
 		if sub, ok := n.feed(feedKey{name: event.topic}).(*Subscription); ok {
 			sub.onMessage(s, event)
@@ -158,6 +162,17 @@ func (n *Node) handle(s *session, event msgEvent) error {
 		n.skipped.Add(1)
 	}
 	return nil
+}
+
+// onDropped reports that events were lost, and brings what is known of the peers up to date.
+func (n *Node) onDropped(s *session) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	missed(n.watchers)
+	missed(n.networkWatchers)
+	if len(n.watchers) > 0 {
+		go func() { _ = n.syncPeers(s.ctx, s) }() // fails only with the session
+	}
 }
 
 func (n *Node) feed(key feedKey) feed {

@@ -231,6 +231,9 @@ func TestRestartOfNetcoreIsInvisibleToListeners(t *testing.T) {
 		t.Fatal(err)
 	}
 	y.restart()
+	if event := <-events; event.Kind != PeerUp || event.Node != x.id {
+		t.Fatal(event)
+	}
 	if event := <-events; event.Kind != PeersMissed {
 		t.Fatal(event)
 	}
@@ -347,6 +350,54 @@ func TestInfoAndPeersReadBack(t *testing.T) {
 	}
 	if err := node.Ready(within(t)); err != nil {
 		t.Fatal(err)
+	}
+}
+
+func TestEachWatcherBeginsWithThePeersThatAreUp(t *testing.T) {
+	x, y, _, far := two(t)
+	first, err := far.WatchPeers(within(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := far.WatchPeers(within(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, events := range []<-chan PeerEvent{first, second} {
+		if event := <-events; event.Kind != PeerUp || event.Node != x.id || event.Info.Node != x.id {
+			t.Fatal(event)
+		}
+	}
+	y.event("PeerUp", peerInfo(x.id, "Direct")) // known already: no event
+	y.event("PeerDown", fields{"node": x.id.String(), "failure": fields{"code": CodeConnectionLost, "message": ""}})
+	for _, events := range []<-chan PeerEvent{first, second} {
+		if event := <-events; event.Kind != PeerDown || event.Node != x.id {
+			t.Fatal(event)
+		}
+	}
+}
+
+func TestWatcherIsToldWhoWentWhileNetcoreWasAway(t *testing.T) {
+	_, y, _, far := two(t)
+	events, err := far.WatchPeers(within(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if event := <-events; event.Kind != PeerUp {
+		t.Fatal(event)
+	}
+	gone := NodeID{9}
+	y.event("PeerUp", peerInfo(gone, "Direct"))
+	if event := <-events; event.Kind != PeerUp || event.Node != gone {
+		t.Fatal(event)
+	}
+	y.crash()
+	y.restart()
+	if event := <-events; event.Kind != PeersMissed {
+		t.Fatal(event)
+	}
+	if event := <-events; event.Kind != PeerDown || event.Node != gone || !errors.Is(event.Err, ErrConnectionLost) {
+		t.Fatal(event)
 	}
 }
 

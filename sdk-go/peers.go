@@ -115,8 +115,73 @@ type PeerEvent struct {
 	Err  error    // of PeerDown: why
 }
 
-// WatchPeers sends the changes from now on, until ctx ends; then, or when the node has no more sessions, the channel is
-// closed. At most 64 events are queued; a slow reader gets one PeersMissed for those it lost.
+// WatchPeers sends a PeerUp for each connected peer, then the changes, until ctx ends; then, or when the node has no more
+// sessions, the channel is closed. After a restart of netcore it sends the differences. At most 64 events are queued; a slow
+// reader gets one PeersMissed for those it lost.
 func (n *Node) WatchPeers(ctx context.Context) (<-chan PeerEvent, error) {
-	return watch(n, ctx, n.watchers, PeerEvent{Kind: PeersMissed}, msgRequestWatchPeers{true}, nil)
+	return watch(n, ctx, n.watchers, PeerEvent{Kind: PeersMissed}, n.peersNow, func(ctx context.Context) error {
+		ctx, cancel, _ := withDeadline(ctx)
+		defer cancel()
+		s, err := n.current(ctx)
+		if err != nil {
+			return err
+		}
+		return n.syncPeers(ctx, s)
+	})
+}
+
+// upPeer is a connected peer as netcore last reported it.
+type upPeer struct {
+	info  PeerInfo
+	round uint64 // of the watch in which it was reported
+}
+
+// peersNow is the events that a watcher begins with. n.mu is held.
+func (n *Node) peersNow() []PeerEvent {
+	events := make([]PeerEvent, 0, len(n.up))
+	for node, peer := range n.up {
+		events = append(events, PeerEvent{Kind: PeerUp, Node: node, Info: peer.info})
+	}
+	return events
+}
+
+// syncPeers turns the watch on in a session. Netcore reports the connected peers before it answers; those known before that it
+// does not report are gone.
+func (n *Node) syncPeers(ctx context.Context, s *session) error {
+	n.mu.Lock()
+	n.round++
+	round := n.round
+	n.mu.Unlock()
+	if _, err := s.ask(ctx, msgRequestWatchPeers{true}); err != nil {
+		return err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for node, peer := range n.up {
+		if peer.round < round {
+			n.peerDown(node, lost("the peer was gone when the network core was back"))
+		}
+	}
+	return nil
+}
+
+// onPeerUp records a connected peer, and tells the watchers if that is new.
+func (n *Node) onPeerUp(info PeerInfo) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	_, known := n.up[info.Node]
+	n.up[info.Node] = upPeer{info, n.round}
+	if !known {
+		for w := range n.watchers {
+			w.add(PeerEvent{Kind: PeerUp, Node: info.Node, Info: info})
+		}
+	}
+}
+
+// peerDown records that a peer is not connected, and tells the watchers. n.mu is held.
+func (n *Node) peerDown(node NodeID, err error) {
+	delete(n.up, node)
+	for w := range n.watchers {
+		w.add(PeerEvent{Kind: PeerDown, Node: node, Err: err})
+	}
 }

@@ -94,9 +94,12 @@ func (n *Node) restore(s *session) {
 		feeds[key] = f
 	}
 	watching, networkWatching := len(n.watchers) > 0, len(n.networkWatchers) > 0
+	if !watching {
+		clear(n.up) // nobody keeps it up to date
+	}
 	n.mu.Unlock()
 	if watching {
-		_, _ = s.ask(s.ctx, msgRequestWatchPeers{true}) // fails only with the session
+		_ = n.syncPeers(s.ctx, s) // fails only with the session
 	}
 	if networkWatching {
 		_, _ = s.ask(s.ctx, msgRequestWatchNetwork{true})

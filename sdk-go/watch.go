@@ -16,9 +16,9 @@ type watcher[E any] struct {
 	ended  bool
 }
 
-// watch adds a watcher to a set and turns the events on; it ends with ctx. The set, and the events a watcher begins with
-// unless nil, belong to n and are guarded by n.mu.
-func watch[E any](n *Node, ctx context.Context, set map[*watcher[E]]struct{}, lost E, on msgRequest, now *[]E) (<-chan E, error) {
+// watch adds a watcher to a set and turns the events on; it ends with ctx. The set belongs to n and is guarded by n.mu, which
+// is also held for now: the events that a watcher begins with.
+func watch[E any](n *Node, ctx context.Context, set map[*watcher[E]]struct{}, lost E, now func() []E, on func(context.Context) error) (<-chan E, error) {
 	w := &watcher[E]{events: make(chan E, watchQueue+1), lost: lost}
 	n.mu.Lock()
 	if n.err != nil {
@@ -26,13 +26,11 @@ func watch[E any](n *Node, ctx context.Context, set map[*watcher[E]]struct{}, lo
 		return nil, n.err
 	}
 	set[w] = struct{}{}
-	if now != nil {
-		for _, event := range *now {
-			w.add(event)
-		}
+	for _, event := range now() {
+		w.add(event)
 	}
 	n.mu.Unlock()
-	if _, err := n.askBounded(ctx, on); err != nil {
+	if err := on(ctx); err != nil {
 		unwatch(n, set, w)
 		return nil, err
 	}

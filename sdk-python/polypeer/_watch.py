@@ -30,6 +30,9 @@ class Watch:
         self._hearers: weakref.WeakSet[Events[Event]] = weakref.WeakSet()
         self._network: weakref.WeakSet[Events[NetworkEvent]] = weakref.WeakSet()
         self._up: dict[str, PeerInfo] = {}
+        self._round = 0
+        self._named: dict[str, int] = {}
+        """For each peer that is up, the round of :meth:`sync` in which netcore last named it."""
         self.on = False
         """Whether the watch of peers is on."""
         self._network_on = False
@@ -103,24 +106,25 @@ class Watch:
             await session.ask(m.RequestWatchNetwork(True))
 
     async def sync(self, session: Session) -> None:
-        """Turns the watch on in a session, fetches the connected peers and sends the differences."""
-        await session.ask(m.RequestWatchPeers(True))
-        now = expect(await session.ask(m.RequestPeers()), m.ResponsePeers).value
-        present = {info.node: info for info in map(_types.peer_info, now)}
-        for node in [node for node in self._up if node not in present]:
+        """Turns the watch on in a session. Netcore names the connected peers before it answers; those known before that it
+        does not name are gone."""
+        self._round += 1
+        begun = self._round
+        expect(await session.ask(m.RequestWatchPeers(True)), m.ResponseDone)
+        for node in [node for node, named in self._named.items() if named < begun]:
             self.peer_down(node, ConnectionLost("the peer was gone when the network core was back"))
-        for info in present.values():
-            self.peer_up(info)
 
     def peer_up(self, info: PeerInfo) -> None:
         """Records a connected peer, and sends the event if that is new."""
         new = info.node not in self._up
         self._up[info.node] = info
+        self._named[info.node] = self._round
         if new:
             self._tell_peers(_types.PeerUp(info))
 
     def peer_down(self, node: str, reason: PolypeerError) -> None:
         """Records a disconnected peer, and sends the event if that is new."""
+        self._named.pop(node, None)
         if self._up.pop(node, None) is not None:
             self._tell_peers(_types.PeerDown(node, reason))
 

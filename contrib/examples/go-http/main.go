@@ -88,8 +88,7 @@ func visit(ctx context.Context, node *polypeer.Node) {
 			greet(ctx, client, peer)
 		}
 	}
-	all()
-	for event := range events {
+	for event := range events { // it begins with the connected peers
 		switch event.Kind {
 		case polypeer.PeerUp:
 			greet(ctx, client, event.Info)
