@@ -87,6 +87,7 @@ pub fn with_limits(text: &str) -> Result<String, Error> {
         ("addresses in a ticket", limits::MAX_TICKET_ADDRESSES.to_string()),
         ("time for the first frame", seconds(limits::FIRST_FRAME_TIMEOUT)),
         ("time to claim a stream", seconds(limits::CLAIM_TIMEOUT)),
+        ("time to end a stopped stream", seconds(limits::FINISH_TIMEOUT)),
         ("hold for a listener that comes back", seconds(limits::RESTART_HOLD)),
         ("`timeout_ms` of 0", seconds(limits::DEFAULT_TIMEOUT)),
     ];
