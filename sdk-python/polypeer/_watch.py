@@ -106,8 +106,8 @@ class Watch:
             await session.ask(m.RequestWatchNetwork(True))
 
     async def sync(self, session: Session) -> None:
-        """Turns the watch on in a session. Netcore names the connected peers before it answers; those known before that it
-        does not name are gone."""
+        """Turns the watch on in a session. Netcore names the connected peers before it answers; those known before that
+        it does not name are gone."""
         self._round += 1
         begun = self._round
         expect(await session.ask(m.RequestWatchPeers(True)), m.ResponseDone)

@@ -16,3 +16,4 @@ mod refused;
 mod restart;
 mod shared;
 mod streams;
+mod twins;
