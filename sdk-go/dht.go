@@ -21,7 +21,8 @@ type Stored struct {
 
 // PutRecord puts a value of at most 3,072 bytes under this node's id and a name, signed by the node; it replaces the
 // previous one. It is valid for lifetime, a day at most (0: a day); until then the node republishes it. It needs the
-// grant `dht`, and fails with [ErrUnreachable] when no node of the DHT is known.
+// grant `dht`, and fails with [ErrUnreachable] when no node of the DHT is known. Several puts of one name may run at once:
+// all succeed, and the value sent last stays.
 func (n *Node) PutRecord(ctx context.Context, name string, value []byte, lifetime time.Duration) (Stored, error) {
 	if len(value) > maxValue {
 		return Stored{}, tooLarge("value", len(value), maxValue)

@@ -30,8 +30,8 @@ class Dht(Asking):
     ) -> Stored:
         """Puts a value of at most 3,072 bytes under this node's id and a name, signed by the node; it replaces the
         previous one. It is valid for ``lifetime`` seconds, a day at most and by default; until then the node
-        republishes it. Grant ``dht``. Raises :class:`TooLarge`, :class:`Unreachable` when no node of the DHT is
-        known."""
+        republishes it. Several puts of one name may run at once: all succeed, and the value sent last stays. Grant
+        ``dht``. Raises :class:`TooLarge`, :class:`Unreachable` when no node of the DHT is known."""
         check_value(value)
         seconds = 0 if lifetime is None else int(lifetime)
         if lifetime is not None and not 1 <= lifetime <= MAX_RECORD_LIFETIME:
