@@ -25,10 +25,12 @@ use crate::manifest::Limits;
 
 /// Most queued orders: one to terminate, one to kill, and changed limits.
 const ORDERS: usize = 16;
-/// Interval of sampling memory, where the kernel does not account it, for a child that uses half of its limit or more …
+/// Interval of sampling memory, where the kernel does not account it, for a child that uses half of its limit or more, …
 const SAMPLE_NEAR: Duration = Duration::from_millis(250);
-/// … and for one that uses less, which is most of them most of the time.
-const SAMPLE_FAR: Duration = Duration::from_secs(1);
+/// … for one that uses less, …
+const SAMPLE_BELOW: Duration = Duration::from_secs(1);
+/// … and for one that uses less than a quarter, which is most of them most of the time.
+const SAMPLE_FAR: Duration = Duration::from_secs(2);
 /// Time limit for an init to end once everything in its group was killed.
 const END_TIME: Duration = Duration::from_secs(3);
 /// Most measures of one init: a plugin that took over its init must not exhaust the supervisor's memory.
@@ -248,7 +250,7 @@ impl Task<'_> {
     fn samples(&self, measures: &mut [Measure]) -> bool {
         let memory = measures.iter_mut().find(|measure| measure.measure == "memory" && !measure.applied);
         if let Some(why) = memory.and_then(|measure| measure.why_not.as_mut()) {
-            why.push_str("; sampled over the process tree instead, from once to four times a second");
+            why.push_str("; sampled over the process tree instead: every 2 s, more often the nearer the limit, up to four times a second");
             return true;
         }
         false
@@ -275,7 +277,11 @@ impl Task<'_> {
 }
 
 fn until_next_sample(used: u64, limit: u64) -> Duration {
-    if used >= limit / 2 { SAMPLE_NEAR } else { SAMPLE_FAR }
+    match used {
+        used if used >= limit / 2 => SAMPLE_NEAR,
+        used if used >= limit / 4 => SAMPLE_BELOW,
+        _ => SAMPLE_FAR,
+    }
 }
 
 /// Adds a measure. One that is applied replaces an earlier one of the same name that is not.

@@ -52,7 +52,7 @@ fn whole_text(printer: &Printer, plugin: &PluginDocument) -> String {
         ("sent", known(usage.sent_bytes.map(shown_size))),
         ("received", known(usage.received_bytes.map(shown_size))),
         ("permissions", permissions(plugin)),
-        ("limits", limits_text(plugin)),
+        ("limits", limits_text(plugin, &[])),
     ];
     if !plugin.warnings.is_empty() {
         pairs.insert(2, ("warnings", plugin.warnings.iter().map(|line| clean(line)).collect::<Vec<_>>().join("\n")));

@@ -25,14 +25,15 @@ pub(super) struct Limit {
 impl Limit {
     pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
         let limits = self.limits.iter().map(|text| parse_limit(text)).collect::<Result<Vec<_>, _>>()?;
-        let set: Vec<String> = limits.iter().filter_map(|(key, value)| value.as_ref().map(|_| key.clone())).collect();
+        let changed: Vec<String> = limits.iter().map(|(key, _)| key.clone()).collect();
         let plugin = ask(context, Request::PluginLimit { id: self.id, limits }).await?;
-        for key in set.iter().filter(|key| is_not_enforced(&plugin, key)) {
+        let is_set = |key: &&String| plugin.overrides.contains_key(*key) && is_not_enforced(&plugin, key);
+        for key in changed.iter().filter(is_set) {
             context.printer.say(format!("{key} is stored, and not enforced by this version: it limits nothing yet"));
         }
         let not_enforced: Vec<_> = plugin.not_enforced.iter().filter_map(|key| key.strip_prefix("limits.")).collect();
         let document = json!({ "limits": plugin.limits, "overrides": plugin.overrides, "not_enforced": not_enforced });
-        context.printer.either(&document, || limits_text(&plugin))
+        context.printer.either(&document, || limits_text(&plugin, &changed))
     }
 }
 
@@ -45,15 +46,16 @@ fn keys_text() -> String {
     format!("Keys:\n{}", LIMITS.iter().map(line).collect::<Vec<_>>().join("\n"))
 }
 
-/// The limits in force, one a line; those the operator set are marked.
-pub(super) fn limits_text(plugin: &PluginDocument) -> String {
+/// The limits in force, one a line: those that were changed, else all. Those the operator set are marked.
+pub(super) fn limits_text(plugin: &PluginDocument, changed: &[String]) -> String {
     let Some(limits) = plugin.limits.as_object() else { return "-".into() };
     let line = |limit: &limits::Limit| {
         let own = if plugin.overrides.contains_key(limit.key) { " (set by you)" } else { "" };
         let idle = if is_not_enforced(plugin, limit.key) { " (not enforced by this version)" } else { "" };
         format!("{} {}{own}{idle}", limit.key, limit.shown(limits.get(limit.json)))
     };
-    LIMITS.iter().map(line).collect::<Vec<_>>().join("\n")
+    let shown = LIMITS.iter().filter(|limit| changed.is_empty() || changed.iter().any(|key| key == limit.key));
+    shown.map(line).collect::<Vec<_>>().join("\n")
 }
 
 fn is_not_enforced(plugin: &PluginDocument, key: &str) -> bool {
@@ -64,6 +66,9 @@ fn is_not_enforced(plugin: &PluginDocument, key: &str) -> bool {
 pub(super) fn shown_limits(plugin: &PluginDocument) -> Vec<String> {
     let Some(limits) = plugin.limits.as_object() else { return Vec::new() };
     let phrase = |limit: &limits::Limit| match plugin.overrides.contains_key(limit.key) {
+        true if is_not_enforced(plugin, limit.key) => {
+            Some(format!("{} (set by you, not enforced by this version)", limit.phrase(limits.get(limit.json))))
+        }
         true => Some(format!("{} (set by you)", limit.phrase(limits.get(limit.json)))),
         false => limit.is_shown_at_install().then(|| limit.phrase(limits.get(limit.json))),
     };
