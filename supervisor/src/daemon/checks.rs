@@ -294,6 +294,7 @@ mod tests {
             exit_reason: None,
             note: None,
             last_line: None,
+            too_tight: None,
             usage: crate::supervise::UsageStatus::default(),
             confinement,
         }

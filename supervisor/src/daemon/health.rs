@@ -70,6 +70,7 @@ mod tests {
             exit_reason: Some("exited with status 1".into()),
             note: None,
             last_line: None,
+            too_tight: None,
             usage: crate::supervise::UsageStatus::default(),
             confinement: Vec::new(),
         }

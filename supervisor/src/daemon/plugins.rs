@@ -288,6 +288,7 @@ impl Daemon {
         &self,
         id: &PluginId,
         limits: Vec<(String, Option<String>)>,
+        answers: &mpsc::Sender<Answer>,
     ) -> Result<Box<PluginDocument>, CliError> {
         let _one_at_a_time = self.changes.lock().await;
         let before = self.state.recorded(id).await?.overrides;
@@ -305,6 +306,9 @@ impl Daemon {
                 let wanted = id.clone();
                 self.state.with(move |store| store.set_limits(&wanted, &restored)).await?;
                 return Err(of_limits(id, error));
+            }
+            if let Some(why) = self.supervisor.plugin(id).await.and_then(|status| status.too_tight) {
+                let _ = answers.try_send(Answer::Progress(why)); // A remark, which nothing depends on.
             }
         }
         self.plugin(id).await

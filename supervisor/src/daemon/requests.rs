@@ -79,7 +79,7 @@ impl Daemon {
             Request::PluginDisable { id } => Answer::Plugin(self.enable(&id, false, answers).await?),
             Request::PluginRemove { id, data } => Answer::Leftovers(self.remove(&id, data, answers).await?),
             Request::PluginLeftovers => Answer::Leftovers(self.leftovers().await?),
-            Request::PluginLimit { id, limits } => Answer::Plugin(self.limit(&id, limits).await?),
+            Request::PluginLimit { id, limits } => Answer::Plugin(self.limit(&id, limits, answers).await?),
             Request::PluginPeers { id, add, remove } => Answer::Plugin(self.peer_list(&id, add, remove).await?),
             Request::Doctor { peer } => Answer::Doctor(self.doctor(peer).await?),
             Request::PluginLogs { .. } | Request::Operator | Request::Shutdown => {

@@ -126,6 +126,7 @@ impl Plugin {
             restarts: self.life.restarts(),
             exit_reason: self.life.reason().map(str::to_owned),
             note: self.note(),
+            too_tight: self.too_tight(),
             last_line: self.sink.as_ref().and_then(|sink| sink.tail().pop()),
             usage: self.meter.status(),
             confinement: self.confinement.clone(),
@@ -158,6 +159,21 @@ impl Plugin {
         }
         self.spec.limits = limits;
         Ok(())
+    }
+
+    /// Why it may not start again: limits below what it has used before, in words.
+    pub(super) fn too_tight(&self) -> Option<String> {
+        let (memory, pids) = self.meter.most();
+        let limits = &self.spec.limits;
+        let mut used = Vec::new();
+        if limits.memory_bytes < memory {
+            used.push(format!("{} of memory", shown_size(memory)));
+        }
+        if u64::from(limits.pids) < pids {
+            used.push(format!("{pids} processes and threads"));
+        }
+        let used = used.join(" and ");
+        (!used.is_empty()).then(|| format!("it has used {used} before: with less it may not start"))
     }
 
     /// Fails if a limit is lowered below what is used.

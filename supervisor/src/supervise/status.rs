@@ -19,6 +19,8 @@ pub struct PluginStatus {
     pub exit_reason: Option<String>,
     /// What it is in the middle of, or what is amiss; for people.
     pub note: Option<String>,
+    /// Why it may not start again with its limits; for people.
+    pub too_tight: Option<String>,
     /// The last line of its output since its last start.
     pub last_line: Option<String>,
     pub usage: UsageStatus,

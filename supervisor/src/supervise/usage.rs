@@ -29,6 +29,8 @@ pub(super) struct Meter {
     last: Option<Look>,
     cpu_percent: Option<f64>,
     disk_bytes: Option<u64>,
+    most_memory_bytes: u64,
+    most_pids: u64,
 }
 
 impl Meter {
@@ -43,6 +45,8 @@ impl Meter {
             self.cpu_percent = Some((percent * 10.0).round() / 10.0);
         }
         self.disk_bytes = look.disk_bytes.or(self.disk_bytes);
+        self.most_memory_bytes = self.most_memory_bytes.max(look.usage.memory_bytes.unwrap_or_default());
+        self.most_pids = self.most_pids.max(look.usage.pids.unwrap_or_default());
         self.last = Some(look);
     }
 
@@ -51,7 +55,12 @@ impl Meter {
         self.disk_bytes.is_some()
     }
 
-    /// Clears everything but the disk usage, when the child has ended.
+    /// Most memory, bytes, and most processes and threads that were measured since the daemon started.
+    pub(super) fn most(&self) -> (u64, u64) {
+        (self.most_memory_bytes, self.most_pids)
+    }
+
+    /// Clears everything but the disk usage and what was most, when the child has ended.
     pub(super) fn ended(&mut self) {
         self.last = None;
         self.cpu_percent = None;

@@ -362,6 +362,10 @@ fn limit_that_cannot_work_is_refused_and_one_that_does_nothing_is_told() {
     for key in ["limits", "overrides", "confinement", "pid", "not_enforced"] {
         assert_eq!(before[key], after[key], "nothing changed");
     }
+    assert_eq!(world.run(&["plugin", "stop", "app"]).code, 0);
+    let done = world.run(&["plugin", "limit", "app", "memory=20MiB"]);
+    assert!(done.code == 0 && done.err.contains(" of memory before: with less it may not start"), "{done:?}");
+    assert_eq!(world.run(&["plugin", "limit", "app", "memory=default"]).err, "");
     let done = world.run(&["plugin", "limit", "app", "upload=1MiB/s", "--json"]);
     assert_eq!(done.json()["not_enforced"], serde_json::json!(["upload"]));
     assert!(done.err.contains("upload is stored, and not enforced by this version"), "{done:?}");
