@@ -16,7 +16,7 @@ def commands(folder: Path) -> set[tuple[str, ...]]:
     subprocess.run([str(POLYPEER), "--home", str(folder), "--quiet", "man", str(folder)], check=True)
     pages = {page.stem for page in folder.glob("polypeer-*.1")}
     top = {name for name in pages if not any(name.startswith(f"{other}-") for other in pages)}
-    paths = set()
+    paths: set[tuple[str, ...]] = set()
     for name in pages:
         group = next((other for other in top if name.startswith(f"{other}-")), None)
         whole = name.removeprefix("polypeer-")

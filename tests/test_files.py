@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,11 @@ def ended(getting: subprocess.Popen[bytes]) -> Result:
 def arrived(folder: Path) -> int:
     """Bytes of a download that have arrived in its part."""
     return sum(path.stat().st_size for path in folder.glob("*.part/*") if path.name != "get.lock")
+
+
+def arrived_or_ended(folder: Path, least: int, getting: subprocess.Popen[bytes]) -> bool:
+    """Whether this much has arrived, or the command has ended."""
+    return arrived(folder) >= least or getting.poll() is not None
 
 
 def incoming(node: Node) -> list[Path]:
@@ -280,7 +286,7 @@ def test_get_that_is_killed_goes_on(nodes: Nodes, folder: Path, out: Path) -> No
         getting = get_in(b, out, link)
         until(
             f"{least} bytes have arrived",
-            lambda least=least, getting=getting: arrived(out) >= least or getting.poll() is not None,
+            partial(arrived_or_ended, out, least, getting),
         )
         kill(getting.pid)
         ended(getting)
