@@ -62,7 +62,8 @@ def build(folder: Path, name: str) -> None:
 
 @pytest.mark.parametrize("language", ["python", "go"])
 def test_new_plugin_runs_at_once_and_answers(language: str, make_node: MakeNode, folder: Path) -> None:
-    a = make_node("a").start()
+    a, b = make_node("a").start(), make_node("b").start()
+    a.meet(b)
     made = folder / "hello"
     shown = a.cli("plugin", "new", "--lang", language, "hello", str(made)).ok().out
     assert f"polypeer plugin install --link {made}" in shown
@@ -75,7 +76,9 @@ def test_new_plugin_runs_at_once_and_answers(language: str, make_node: MakeNode,
         subprocess.run(check, check=True)
     a.cli("plugin", "install", "--link", str(made), "--yes").ok()
     a.wait_plugin("hello")
-    until("it serves", lambda: said(a, "hello", "serves hello/1"))
+    for node, target in ((a, "local"), (b, a.id)):
+        assert node.cli("request", target, "hello/1", stdin=b"Ada").ok().out == "hello Ada\n"
+    until("it is in the log", lambda: said(a, "hello", "Ada"))
 
 
 def test_new_plugin_needs_an_empty_folder_and_a_valid_id(make_node: MakeNode, folder: Path) -> None:
