@@ -25,7 +25,7 @@ text_on_wire!(Ticket);
 /// The error of parsing a ticket.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidTicket {
-    #[error("a ticket starts with {PREFIX:?}")]
+    #[error("a ticket starts with {PREFIX:?}: `polypeer ticket` on the other node prints one")]
     Prefix,
     #[error("a ticket has at most {MAX_TICKET} bytes and {MAX_TICKET_ADDRESSES} addresses")]
     TooLong,

@@ -7,11 +7,12 @@
 //! - `plugin`: the commands below `polypeer plugin`; `peers`: those below `polypeer peers`
 //! - `top`: the command that stays on the screen
 //! - `peer`: a peer as typed, and the peer that is meant
-//! - `usage`: errors in the arguments themselves
+//! - `help`: the command line as it is shown; `usage`: errors in the arguments themselves
 
 mod completions;
 mod config;
 mod doctor;
+mod help;
 mod id;
 mod man;
 mod peer;
@@ -64,7 +65,7 @@ struct Global {
     /// Print only data and errors
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     quiet: bool,
-    /// Log more; repeat for more detail
+    /// Print whole tables, and log more; repeat for more detail
     #[arg(short, long, global = true, action = ArgAction::Count)]
     verbose: u8,
 }
@@ -163,7 +164,7 @@ impl Context {
 
 /// Runs the command in the arguments of this process.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match help::parse() {
         Ok(cli) => cli,
         Err(error) => return usage::report(&error),
     };

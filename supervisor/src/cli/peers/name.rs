@@ -11,7 +11,7 @@ use crate::petname::Petname;
 
 /// Give a peer a name of your own; every command takes it in place of the id
 #[derive(Debug, Args)]
-#[command(after_help = "Example: polypeer peers name gkmuj994 ann\n\nThe name stays on this node.")]
+#[command(after_help = "The name stays on this node.")]
 pub(in crate::cli) struct Name {
     /// Peer: its node id or the start of it, its present name, or its ticket
     peer: PeerArgument,

@@ -11,7 +11,7 @@ use crate::output::clean;
 
 #[derive(Debug, Args)]
 pub(super) struct Id {
-    /// Plugin id
+    /// Id of the plugin, as `polypeer plugin list` shows it
     id: PluginId,
 }
 

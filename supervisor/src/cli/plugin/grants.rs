@@ -12,7 +12,7 @@ use crate::control::Request;
 /// Show what a plugin is allowed, or change its list of peers
 #[derive(Debug, Args)]
 pub(super) struct Grants {
-    /// Plugin id
+    /// Id of the plugin, as `polypeer plugin list` shows it
     id: PluginId,
     /// Add a peer to its list (for peers = "list")
     #[arg(long, value_name = "PEER")]

@@ -15,7 +15,7 @@ use crate::manifest::limits::{self, KEYS, LIMITS, LimitSettings};
 #[derive(Debug, Args)]
 #[command(after_help = keys_text())]
 pub(super) struct Limit {
-    /// Plugin id
+    /// Id of the plugin, as `polypeer plugin list` shows it
     id: PluginId,
     /// Limit to set, such as memory=512MiB; KEY=default removes your setting
     #[arg(value_name = "KEY=VALUE")]
@@ -40,7 +40,7 @@ impl Limit {
 /// The keys with their meaning, for `--help`.
 fn keys_text() -> String {
     let line = |limit: &limits::Limit| {
-        let note = if limit.is_enforced { "" } else { " (not enforced by this version)" };
+        let note = if limit.is_enforced { "" } else { " (not enforced yet)" };
         format!("  {:14}  {}{note}", limit.key, limit.meaning.trim_end_matches('.'))
     };
     format!("Keys:\n{}", LIMITS.iter().map(line).collect::<Vec<_>>().join("\n"))

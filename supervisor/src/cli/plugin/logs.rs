@@ -12,7 +12,7 @@ use crate::output::clean;
 /// Show the output of a plugin
 #[derive(Debug, Args)]
 pub(super) struct Logs {
-    /// Plugin id
+    /// Id of the plugin, as `polypeer plugin list` shows it
     id: PluginId,
     /// Continue with new lines as they are written
     #[arg(short, long, conflicts_with = "json")]

@@ -13,7 +13,7 @@ use crate::manifest::values::shown_size;
 /// Uninstall a plugin; its data and its log are kept
 #[derive(Debug, Args)]
 pub(super) struct Remove {
-    /// Plugin id
+    /// Id of the plugin, as `polypeer plugin list` shows it
     id: PluginId,
     /// Delete its data and its log too, also those of a plugin removed before
     #[arg(long)]

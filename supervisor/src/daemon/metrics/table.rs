@@ -66,18 +66,13 @@ pub(super) const METRICS: &[Metric] = &[
         let Some(traffic) = &sample.status.traffic else { return Vec::new() };
         vec![labelled("sent", traffic.sent_bytes), labelled("received", traffic.received_bytes)]
     }),
-    counter(
-        "polypeer_netcore_events_total",
-        &["event"],
-        "What the network core counts, by the names of `counters` in `polypeer status --json`",
+    gauge(
+        "polypeer_netcore_count",
+        &["name"],
+        "What the network core counts or holds, by the names of `counters` in `polypeer status --json`",
         |sample| {
-            sample
-                .status
-                .counters
-                .iter()
-                .filter(|(name, _)| is_total(name))
-                .map(|(name, count)| labelled(name, *count))
-                .collect()
+            let counters = sample.status.counters.iter().filter(|(name, _)| !name.contains('.'));
+            counters.map(|(name, count)| labelled(name, *count)).collect()
         },
     ),
     gauge(
@@ -165,13 +160,8 @@ pub(super) const METRICS: &[Metric] = &[
     ),
 ];
 
-/// Before the id of a plugin, in the names of counters that are no totals.
+/// Before the id of a plugin, in the name of a counter.
 const WINDOW: &str = "window_bytes.";
-const WINDOW_PEAK: &str = "window_bytes_peak.";
-
-fn is_total(counter: &str) -> bool {
-    !counter.starts_with(WINDOW) && !counter.starts_with(WINDOW_PEAK)
-}
 
 fn one(value: u64) -> Vec<Value> {
     vec![(Vec::new(), value as f64)]
