@@ -43,6 +43,11 @@ test-faults: build ## Runs the end-to-end tests that take longer than 10 s each
 	@scripts/setup tools
 	@$(VENV)/python -m pytest -q --color=no -p no:cacheprovider -m slow tests
 
+.PHONY: test-metrics
+test-metrics: build ## Runs the tests of the metrics with Debian's Prometheus, which it fetches into target/
+	@scripts/setup tools
+	@scripts/test-metrics
+
 .PHONY: lint
 lint: ## Checks format, lints, types, licences and advisories
 	@scripts/setup build tools

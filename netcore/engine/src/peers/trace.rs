@@ -148,7 +148,8 @@ fn cause(attempt: &Attempt) -> Option<(u8, Cause)> {
         Outcome::Failed(DialError::NoSocket) => (
             4,
             format!("this node has no socket that can reach the peer {at}").trim_end().to_owned(),
-            "listen on an address of the same family, too: polypeer run --listen IP:PORT",
+            "its own listen addresses, such as a loopback one, lead nowhere else: remove `listen` from config.toml, or run \
+             it with --listen 0.0.0.0:7470 --listen [::]:7470",
         ),
         Outcome::Failed(DialError::NoAnswer) => (
             5,

@@ -67,7 +67,7 @@ pub(super) const METRICS: &[Metric] = &[
         vec![labelled("sent", traffic.sent_bytes), labelled("received", traffic.received_bytes)]
     }),
     gauge(
-        "polypeer_netcore_count",
+        "polypeer_netcore_statistic",
         &["name"],
         "What the network core counts or holds, by the names of `counters` in `polypeer status --json`",
         |sample| {
