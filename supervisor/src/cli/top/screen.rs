@@ -8,6 +8,7 @@ use ratatui::widgets::{Cell, Paragraph, Row, Table};
 
 use super::COLUMNS;
 use super::rates::{ProcessLine, Rates, TopDocument};
+use crate::control::documents::PeerCounts;
 use crate::manifest::values::shown_size;
 use crate::output::{clean, cut, duration, known, style};
 use crate::petname::short;
@@ -50,7 +51,10 @@ pub(super) fn draw(frame: &mut Frame<'_>, top: &TopDocument) {
 /// Peers and traffic of the whole node, in one line.
 pub(super) fn totals(top: &TopDocument) -> String {
     let peers = top.peers.as_ref();
-    let peers = peers.map(|peers| format!("{} peers connected, {} known", peers.connected, peers.known));
+    let noun = |count: u64| if count == 1 { "peer" } else { "peers" };
+    let shown =
+        |peers: &PeerCounts| format!("{} {} connected, {} known", peers.connected, noun(peers.connected), peers.known);
+    let peers = peers.map(shown);
     let Rates { sent_bytes_per_s, received_bytes_per_s } = top.traffic;
     let peers = peers.unwrap_or_else(|| "peers unknown".into());
     format!("{peers}; sent {}, received {}", per_second(sent_bytes_per_s), per_second(received_bytes_per_s))
