@@ -397,3 +397,47 @@ def test_full_disk_of_the_node_is_named(node: Node, small_disk: Path, folder: Pa
         assert (out / "small").read_bytes() == content
     finally:
         other.stop()
+
+
+@pytest.fixture
+def sharing_disk(folder: Path) -> Iterator[Path]:
+    """A file system that can share blocks between files."""
+    image, made = folder / "image", folder / "disk"
+    made.mkdir()
+    if os.geteuid() != 0 or not shutil.which("mkfs.xfs"):
+        pytest.skip("making a file system needs root and mkfs.xfs")
+    with image.open("wb") as file:
+        file.truncate(400 * MIB)
+    subprocess.run(["mkfs.xfs", "-q", "-m", "reflink=1", str(image)], check=True)
+    if subprocess.run(["mount", "-o", "loop", str(image), str(made)]).returncode != 0:
+        pytest.skip("mounting the file system failed")
+    yield made
+    subprocess.run(["umount", "-l", str(made)], check=True)
+
+
+def test_nothing_is_stored_twice_where_blocks_can_be_shared(sharing_disk: Path) -> None:
+    def used() -> int:
+        """MiB that are taken on the disk."""
+        os.sync()
+        disk = os.statvfs(sharing_disk)
+        return (disk.f_blocks - disk.f_bfree) * disk.f_frsize // MIB
+
+    a, b = Node(sharing_disk / "a", bundled_apps=True), Node(sharing_disk / "b", bundled_apps=True)
+    try:
+        with_files(a)
+        with_files(b)
+        content = written(sharing_disk / "big", 64 * MIB)
+        before = used()
+        link = send(a, sharing_disk / "big")
+        assert used() < before + 16
+        b.cli("get", link, "--output", str(sharing_disk / "got")).ok()
+        assert used() < before + 64 + 16, "the stored copy and the file are one"
+        with (sharing_disk / "big").open("r+b") as original:
+            original.write(b"edited")
+        a.cli("get", link, "--output", str(sharing_disk / "again")).ok()
+        for name in ("got", "again"):
+            assert (sharing_disk / name).read_bytes() == content, "an edit of the original changes nothing"
+        assert used() < before + 64 + 16
+    finally:
+        a.stop()
+        b.stop()

@@ -16,6 +16,7 @@ import (
 
 	"polypeer"
 
+	"github.com/polypeer/polypeer/contrib/apps/files/internal/handover"
 	"github.com/polypeer/polypeer/contrib/apps/files/internal/share"
 	"github.com/polypeer/polypeer/contrib/apps/files/internal/store"
 )
@@ -62,10 +63,17 @@ func run(ctx context.Context) error {
 	downloads := share.NewDownloads(files, share.Over(node))
 	defer downloads.Close()
 	go sweep(ctx, files)
+	desk, err := handover.Listen(dir)
+	if err != nil {
+		desk = nil
+		fmt.Fprintln(os.Stderr, "files: files are copied, not shared with their originals:", err)
+	} else {
+		defer desk.Close()
+	}
 
 	ended := make(chan error, 2)
 	go func() { ended <- share.NewServer(files).Serve(peers) }()
-	go func() { ended <- share.NewControl(files, downloads).Serve(operator) }()
+	go func() { ended <- share.NewControl(files, downloads, desk).Serve(operator) }()
 	select {
 	case <-ctx.Done():
 		return nil

@@ -205,7 +205,7 @@ func newApp(t *testing.T, dir string, o *overlay) *app {
 		t.Fatal(problems, err)
 	}
 	a := &app{t: t, dir: dir, store: s, downloads: NewDownloads(s, o)}
-	a.control = NewControl(s, a.downloads)
+	a.control = NewControl(s, a.downloads, nil)
 	t.Cleanup(a.downloads.Close)
 	return a
 }

@@ -479,7 +479,7 @@ func TestFileThatIsStoppedIsKeptAndNotGivenToPeers(t *testing.T) {
 	server, hash := seed(t, data)
 	o.peers["a"] = func(s *stream) { server.handle(s) }
 	seeder := &app{t: t, store: server.Store, downloads: NewDownloads(server.Store, o)}
-	seeder.control = NewControl(server.Store, seeder.downloads)
+	seeder.control = NewControl(server.Store, seeder.downloads, nil)
 	t.Cleanup(seeder.downloads.Close)
 	if g, _, _ := answer(seeder.ask(map[string]any{"op": "stop", "hash": hash.String()})); g.Error != "" {
 		t.Fatal(g)

@@ -1,6 +1,6 @@
 // Package share moves files between nodes: it answers what peers ask by `files/1` (serve.go), fetches by it
-// (fetch.go, download.go), and answers the operator's commands by `files-control/1` (control.go). PROTOCOL.md says
-// what travels.
+// (fetch.go, download.go), and answers the operator's commands by `files-control/1` (control.go, add.go, give.go).
+// PROTOCOL.md says what travels.
 package share
 
 import (

@@ -212,9 +212,12 @@ type Reader struct {
 	buf  []byte
 }
 
+// Open opens the content for reading, as it lies on the disk.
+func (f *File) Open() (*os.File, error) { return os.Open(filepath.Join(f.folder, "data")) }
+
 // Read opens the file for reading.
 func (f *File) Read() (*Reader, error) {
-	data, err := os.Open(filepath.Join(f.folder, "data"))
+	data, err := f.Open()
 	if err != nil {
 		return nil, err
 	}

@@ -2,8 +2,10 @@ package store
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/polypeer/polypeer/contrib/apps/files/internal/tree"
@@ -25,6 +27,9 @@ type Incoming struct {
 	group      []byte // of a file of one group: its content
 	ended      bool   // a group came that was not whole
 	rooter     tree.Rooter
+
+	mu     sync.Mutex // of a clone and the first write
+	cloned bool
 }
 
 // Add makes a place for a new file.
@@ -68,9 +73,17 @@ func (in *Incoming) Write(group []byte) error {
 	if err := in.reserve(in.have + int64(len(group))); err != nil {
 		return err
 	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
 	if _, err := in.data.Write(group); err != nil {
 		return disk(err)
 	}
+	return in.note(group)
+}
+
+// note takes account of the next group, which is in the data.
+func (in *Incoming) note(group []byte) error {
+	number := in.have / tree.Group
 	if number == 0 {
 		in.group = append(in.group[:0], group...)
 	}
@@ -80,6 +93,59 @@ func (in *Incoming) Write(group []byte) error {
 		return disk(err)
 	}
 	in.have += int64(len(group))
+	return nil
+}
+
+// Clone takes the content of a file by sharing its blocks, as it is at this moment, if the file system can and nothing was
+// written yet. Nothing has changed when it fails.
+func (in *Incoming) Clone(from *os.File) error {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.have > 0 || in.size == UnknownSize {
+		return fmt.Errorf("%w: the content came otherwise", ErrSize)
+	}
+	err := clone(in.data, from)
+	if err == nil {
+		var info os.FileInfo
+		if info, err = in.data.Stat(); err == nil && info.Size() != in.size {
+			err = fmt.Errorf("%w: %d bytes were announced, it has %d", ErrSize, in.size, info.Size())
+		}
+	}
+	if err != nil {
+		_ = in.data.Truncate(0)
+		return err
+	}
+	in.cloned = true
+	return nil
+}
+
+// Cloned reports whether the content was taken by [Incoming.Clone], so that none need be written.
+func (in *Incoming) Cloned() bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.cloned
+}
+
+// ReadCloned reads the content that was cloned, and tells how far it is.
+func (in *Incoming) ReadCloned(tell func(have int64) error) error {
+	data, err := os.Open(filepath.Join(in.folder, "data"))
+	if err != nil {
+		return err
+	}
+	defer data.Close()
+	buf := make([]byte, tree.Group)
+	for number := int64(0); number < tree.Groups(in.size); number++ {
+		group := buf[:tree.Length(in.size, number)]
+		if _, err := io.ReadFull(data, group); err != nil {
+			return err
+		}
+		if err := in.note(group); err != nil {
+			return err
+		}
+		if err := tell(in.have); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -29,7 +29,8 @@ impl List {
         let rows: Vec<Vec<String>> = files.iter().map(row).collect();
         context.printer.data(&context.printer.table(&["HASH", "SIZE", "OFFERED", "EXPIRES", "NAME"], &rows))?;
         let bytes = files.iter().map(|file| file.size_bytes).sum();
-        context.printer.say(format!("{} files, {}", files.len(), shown_size(bytes)));
+        let count = if files.len() == 1 { "1 file".into() } else { format!("{} files", files.len()) };
+        context.printer.say(format!("{count}, {}", shown_size(bytes)));
         Ok(())
     }
 }

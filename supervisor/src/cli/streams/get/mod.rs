@@ -21,7 +21,7 @@ use self::parts::{Parts, exists};
 use self::unpack::{UnpackError, unpack};
 use super::file_link::FileLink;
 use super::files_app::{APP, Answer, CHUNK, Refusal, ask, progress_bar, request};
-use super::{Session, file_error, lines};
+use super::{Session, file_error, handover, lines};
 use crate::cli::Context;
 use crate::cli_error::{CliError, of_stream};
 use crate::manifest::values::shown_size;
@@ -161,7 +161,7 @@ async fn fetch(context: &Context, link: &FileLink, parts: &Parts) -> Result<(u64
     }
 }
 
-/// Receives what is missing of the content, and flushes it to the disk.
+/// Receives what is missing of the content, or a clone of what the node has stored, and flushes it to the disk.
 async fn receive(context: &Context, link: &FileLink, parts: &Parts) -> Result<(), CliError> {
     let path = parts.content();
     if link.size.is_some_and(|size| length(&path) > size) {
@@ -169,11 +169,14 @@ async fn receive(context: &Context, link: &FileLink, parts: &Parts) -> Result<()
     }
     let mut file = parts.open()?;
     let told = |error: std::io::Error| file_error("write", &path, &error);
+    let session = Session::open(context).await?;
+    if handover::clone_stored(context, &session, &link.hash, parts.new_clone(), parts.content()).await {
+        return Ok(());
+    }
     let offset = length(&path);
     let from: Vec<String> = link.from.iter().map(ToString::to_string).collect();
     let document = json!({ "op": "get", "hash": link.hash, "name": link.name, "size": link.size, "from": from,
                            "offset": offset });
-    let session = Session::open(context).await?;
     let mut stream = request(context, &session, &document).await?;
     let found: Found = match lines::read(&mut stream).await.map_err(|error| of_stream(&error))? {
         Some(Answer::Given(found)) => found,
@@ -214,6 +217,9 @@ async fn receive(context: &Context, link: &FileLink, parts: &Parts) -> Result<()
     if done < found.size {
         let refusal = Refusal { error: "the app ended the stream early".into(), code: 0 };
         return Err(not_fetched(context, link, &refusal));
+    }
+    if handover::clone_stored(context, &session, &link.hash, parts.new_clone(), parts.content()).await {
+        return Ok(()); // What was written shares the blocks of the stored copy now.
     }
     spawn_blocking(move || file.sync_all()).await.map_or(Ok(()), |synced| synced.map_err(told))
 }

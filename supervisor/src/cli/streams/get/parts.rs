@@ -79,6 +79,11 @@ impl Parts {
         self.folder.join(format!("{}.unpacked", self.hash))
     }
 
+    /// The path of a clone in the making.
+    pub(super) fn new_clone(&self) -> PathBuf {
+        self.folder.join(format!("{}.clone", self.hash))
+    }
+
     /// Opens the content to append to. One with another name as well is not appended to: it is a file of the user's.
     pub(super) fn open(&self) -> Result<File, CliError> {
         let path = self.content();
@@ -108,6 +113,7 @@ impl Parts {
         if finished != self.content() {
             self.discard()?;
         }
+        let _ = std::fs::remove_file(self.new_clone()); // There is one only if a `get` was killed while it made one.
         self.leave();
         Ok(())
     }

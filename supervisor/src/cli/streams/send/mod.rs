@@ -17,8 +17,8 @@ use tokio::io::{AsyncWriteExt, BufReader};
 
 use self::source::Source;
 use super::file_link::FileLink;
-use super::files_app::{APP, Answer, PROTOCOL, progress_bar};
-use super::{Session, lines};
+use super::files_app::{APP, Answer, PROTOCOL, Refusal, progress_bar};
+use super::{Session, handover, lines};
 use crate::cli::Context;
 use crate::cli_error::{CliError, of_stream};
 use crate::manifest::values::parse_duration;
@@ -78,6 +78,11 @@ impl Send {
         if context.printer.json && (paths.len() > 1 || failed.is_empty()) {
             context.printer.document(&documents)?;
         }
+        if failed.len() < paths.len() {
+            context
+                .printer
+                .say("whoever has the link can fetch it while this node runs; `polypeer files stop` ends that");
+        }
         all_or_first(context, failed, paths.len())
     }
 }
@@ -117,12 +122,24 @@ impl Sending<'_> {
         let name = source.name.clone();
         let bar = progress_bar(self.context, source.expected(), &name);
         let expires = self.expires.map(|time| time.as_secs().max(1));
-        let request = json!({ "op": "add", "name": name, "size": source.size(), "expires_s": expires });
+        let descriptor = if handover::is_offered(self.context) { source.descriptor().await } else { None };
+        let request = json!({ "op": "add", "name": name, "size": source.size(), "expires_s": expires,
+                              "handover": descriptor.is_some() });
         let (from_app, mut to_app) = tokio::io::split(stream);
         let mut from_app = BufReader::new(from_app);
+        lines::write(&mut to_app, &request).await.map_err(|error| of_stream(&error))?;
+        let refused = |refusal: Refusal| refusal.to_error(self.context, &format!("failed to send {name}"));
+        // A clone is a snapshot: it does not matter what happens to the file afterwards.
+        let is_cloned = match descriptor {
+            Some(file) => match lines::read(&mut from_app).await.map_err(|error| of_stream(&error))? {
+                Some(Answer::Given(token)) => handover::give(self.context, &token, file).await,
+                Some(Answer::Refused(refusal)) => return Err(refused(refusal)),
+                None => return Err(of_stream(&StreamError::Lost.into())),
+            },
+            None => false,
+        };
         let writing = async {
-            lines::write(&mut to_app, &request).await.map_err(|_| Stopped::Stream)?;
-            while let Some(bytes) = source.next().await.map_err(Stopped::Source)? {
+            while !is_cloned && let Some(bytes) = source.next().await.map_err(Stopped::Source)? {
                 to_app.write_all(&bytes).await.map_err(|_| Stopped::Stream)?;
                 bar.inc(bytes.len() as u64);
             }
@@ -136,9 +153,7 @@ impl Sending<'_> {
                         bar.set_position(progress.max(bar.position()));
                     }
                     Ok(Some(Answer::Given(Added::Done { hash, size }))) => return Ok((hash, size)),
-                    Ok(Some(Answer::Refused(refusal))) => {
-                        return Err(refusal.to_error(self.context, &format!("failed to send {name}")));
-                    }
+                    Ok(Some(Answer::Refused(refusal))) => return Err(refused(refusal)),
                     Ok(None) => return Err(of_stream(&StreamError::Lost.into())),
                     Err(error) => return Err(of_stream(&error)),
                 }

@@ -72,6 +72,14 @@ impl Source {
         }
     }
 
+    /// A descriptor of the file, if it is one.
+    pub(super) async fn descriptor(&self) -> Option<std::fs::File> {
+        match &self.content {
+            Content::File { file, .. } => file.try_clone().await.ok()?.try_into_std().ok(),
+            Content::Folder { .. } | Content::Stdin(_) => None,
+        }
+    }
+
     /// About how many bytes will come, for people.
     pub(super) fn expected(&self) -> Option<u64> {
         match &self.content {
