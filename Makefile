@@ -71,10 +71,10 @@ dist: build ## Packs an archive that runs wherever it is unpacked, into target/d
 	@scripts/package archive target/dist
 
 .PHONY: generate
-generate: ## Writes what the SDKs, the specification and the vectors repeat of the gateway's Rust types, and docs/manifest.md
+generate: ## Writes what the SDKs, the specification and the vectors repeat of the gateway's Rust types, and the references in docs/
 	@scripts/setup build
 	@cargo run --quiet --locked -p polypeer-codegen
-	@POLYPEER_BLESS=1 cargo test --quiet --locked -p polypeer-supervisor --lib manifest::reference >/dev/null
+	@POLYPEER_BLESS=1 cargo test --quiet --locked -p polypeer-supervisor --lib reference_tests >/dev/null
 
 .PHONY: check-windows
 check-windows: ## Compiles for Windows and runs a conversation under Wine (Debian; many minutes)

@@ -50,7 +50,7 @@ BAD_MANIFESTS = {
     "unknown_key": (GOOD + 'colour = "red"\n', ["plugin.toml:7", "colour"]),
     "misspelt_key": (GOOD + "[permissions]\nserv = []\n", ["plugin.toml:8", "serv", '"serve"']),
     "unknown_table": (GOOD + "[permission]\nserve = []\n", ["permission"]),
-    "wrong_type": (GOOD.replace('"1.0.0"', "1"), ["plugin.toml:4", "string"]),
+    "wrong_type": (GOOD.replace('"1.0.0"', "1"), ["plugin.toml:4", "plugin.version: expected a text"]),
     "bad_version": (GOOD.replace("1.0.0", "one"), ["plugin.toml:4"]),
     "bad_id": (GOOD.replace('"good"', '"Not Good"'), ["plugin.toml:3", "a-z"]),
     "bad_protocol": (GOOD + '[permissions]\nserve = ["chat"]\npeers = "any"\n', ["plugin.toml:8"]),

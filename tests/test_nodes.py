@@ -112,7 +112,7 @@ def test_exit_codes_and_hints(make_node: MakeNode) -> None:
     node = make_node("a")
     stopped = node.cli("status")
     assert stopped.code == 3
-    assert "polypeer run" in stopped.err
+    assert f"polypeer --home {node.home} run" in stopped.err
     node.start()
     assert node.cli("status").code == 0
     assert node.cli("no-such-command").code == 2

@@ -75,6 +75,8 @@ pub enum AdminRequest {
     /// Ends the control session of a launch that is being stopped, and refuses another; its streams go on. → `Done`,
     /// once the plugin was told
     EndSession { launch: u64 },
+    /// Changes what netcore logs: a filter as its option `--log` takes it. → `Done`
+    SetLog { filter: String },
 }
 
 impl AdminRequest {
@@ -100,6 +102,7 @@ impl AdminRequest {
             | Self::CheckSession { .. }
             | Self::EndSession { .. }
             | Self::Shutdown { .. }
+            | Self::SetLog { .. }
             // Part of the supervisor's own documents.
             | Self::Status
             | Self::Explain { .. }

@@ -209,7 +209,11 @@ mod address {
 pub mod addresses {
     use super::{Address, Deserialize, Deserializer, Serializer, SocketAddr};
 
-    pub(super) fn serialize<S: Serializer>(addresses: &[SocketAddr], serializer: S) -> Result<S::Ok, S::Error> {
+    /// Writes the list.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize<S: Serializer>(addresses: &[SocketAddr], serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(addresses.iter().map(ToString::to_string))
     }
 

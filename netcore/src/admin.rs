@@ -159,6 +159,7 @@ impl Session {
                 });
                 return Ok(());
             }
+            AdminRequest::SetLog { filter } => done(crate::logging::change(&filter)),
             AdminRequest::Configure(_) => AdminResponse::Failed(Failure::new(
                 ErrorCode::BadArgument,
                 "the network core is configured already; restart it to change its settings",
@@ -227,6 +228,7 @@ async fn query(core: &Core, request: AdminRequest) -> Result<AdminResponse, Fail
         | AdminRequest::CheckSession { .. }
         | AdminRequest::Heartbeat
         | AdminRequest::Start
+        | AdminRequest::SetLog { .. }
         | AdminRequest::Shutdown { .. } => unreachable!("done before"),
     })
 }

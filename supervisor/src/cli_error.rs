@@ -116,18 +116,18 @@ fn hint_for(code: Option<ErrorCode>) -> &'static str {
             "see what is granted with `polypeer plugin grants ID`, here and on the other node"
         }
         Some(ErrorCode::Blocked) => "remove a block with `polypeer peers unblock PEER`, or ask the other operator to",
-        Some(ErrorCode::UnknownPeer) => "ask the other operator for a ticket (`polypeer ticket`) and use that",
+        Some(ErrorCode::UnknownPeer) => "ask the other operator for a ticket (polypeer ticket) and use that",
         Some(ErrorCode::Unreachable | ErrorCode::TimedOut) => {
             "check that the other node is running; `polypeer doctor PEER` shows what was tried"
         }
-        Some(ErrorCode::NotServed) => "`polypeer plugin list` on the other node shows which plugins run there",
+        Some(ErrorCode::NotServed) => "ask its operator which plugins run there (polypeer plugin list)",
         Some(ErrorCode::AlreadyServed) => "choose another protocol, or end what serves it",
         Some(ErrorCode::TooManyStreams | ErrorCode::Busy) => "try again in a moment",
         Some(ErrorCode::ConnectionLost) => "try again; `polypeer status` shows whether the network core is running",
         Some(ErrorCode::ShuttingDown) => "try again once the node that is stopping runs again",
-        Some(ErrorCode::HandlerFailed) => "its operator sees why in its log: `polypeer plugin logs ID`",
+        Some(ErrorCode::HandlerFailed) => "its operator sees why in the plugin's log (polypeer plugin logs ID)",
         Some(ErrorCode::TooLarge) => "use a stream for more: `polypeer pipe`",
-        Some(ErrorCode::Internal) => "see `polypeer doctor` and the output of the daemon",
+        Some(ErrorCode::Internal) => "see `polypeer doctor` and `polypeer logs`",
         Some(ErrorCode::Refused) => "the other node refused it; ask its operator",
         Some(ErrorCode::BadArgument) => "check the arguments",
         _ => "run `polypeer doctor`",

@@ -22,6 +22,7 @@
 //! - [`install`]: packages: inspecting, copying and replacing plugins' folders; [`store`]: the SQLite database
 //! - [`config`]: `config.toml`; [`manifest`]: `plugin.toml`; [`toml_file`]: what both share
 //! - [`petname`]: the operator's names of peers, and how a peer is shown
+//! - `logging`: the daemon's log; `log_files`: reading logs; `reader`: whether anybody reads stdout
 //! - [`home`]: paths, locks and sockets of one node; [`netcore`]: the supervisor's end of the admin session
 //! - `files`: owners, rights and flushing of files; `kernel`: system calls without a safe wrapper
 
@@ -36,11 +37,14 @@ pub mod install;
 #[cfg(target_os = "linux")]
 mod kernel;
 pub mod limits;
+mod log_files;
+mod logging;
 pub mod manifest;
 pub mod netcore;
 pub mod output;
 pub mod petname;
 pub mod process;
+mod reader;
 #[cfg(target_os = "linux")]
 pub mod reaper;
 pub mod store;

@@ -11,10 +11,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anstyle::Style;
 use serde::Serialize;
+use tracing::Level;
 
 pub use table::{Column, cut};
 
 use crate::cli_error::CliError;
+use crate::home::Home;
+use crate::logging;
 
 /// Narrowest terminal that output is fitted to, columns; on a narrower one it is cut as if it were this wide.
 const NARROWEST: usize = 40;
@@ -33,6 +36,8 @@ pub struct Printer {
     width: Option<usize>,
     /// Whether something was printed to stdout: an error is no document after that.
     printed: Arc<AtomicBool>,
+    /// The `--home` of this command, which the commands in hints keep.
+    home: Option<Home>,
 }
 
 impl Printer {
@@ -46,6 +51,7 @@ impl Printer {
             colors_errors: shows_colors(&stderr),
             width: width.map(|(width, _)| usize::from(width.0).max(NARROWEST)).filter(|_| !json),
             printed: Arc::default(),
+            home: None,
         }
     }
 
@@ -58,6 +64,24 @@ impl Printer {
     /// Columns that output is fitted to; `None` when it is complete, as into a pipe.
     pub fn width(&self) -> Option<usize> {
         self.width
+    }
+
+    /// The same printer for a command that was given `--home`.
+    #[must_use]
+    pub fn on(&self, home: Home) -> Self {
+        Self { home: Some(home), ..self.clone() }
+    }
+
+    /// A hint whose commands in `` `polypeer …` `` keep the `--home` of this command. Without it, they would be about
+    /// another node.
+    pub fn hint(&self, text: &str) -> String {
+        match &self.home {
+            Some(home) => text
+                .replace("`polypeer --home", "`polypeer\0")
+                .replace("`polypeer ", &format!("`{} ", home.command("").trim_end()))
+                .replace("`polypeer\0", "`polypeer --home"),
+            None => text.into(),
+        }
     }
 
     /// Prints a line to stdout. A closed stdout is no error.
@@ -99,19 +123,21 @@ impl Printer {
     /// Prints a message to stderr, unless `--quiet`.
     pub fn say(&self, text: impl AsRef<str>) {
         if !self.quiet {
-            to_stderr(text.as_ref());
+            logging::announce(Level::INFO, &self.hint(text.as_ref()));
         }
     }
 
     /// Prints an error and its hint to stderr; with `--json` also as a document to stdout, unless something was printed
     /// there: it never mixes with data.
     pub fn error(&self, error: &CliError) {
+        let hint = self.hint(&error.hint);
         if self.json && !self.printed.load(Ordering::Relaxed) {
-            let _ = self.document(&serde_json::json!({ "error": error.document() })); // There is nowhere else to report it.
+            let told = CliError { hint: hint.clone(), ..error.clone() };
+            let _ = self.document(&serde_json::json!({ "error": told.document() })); // There is nowhere else to report it.
         }
         let named = |style: Style, name: &str| if self.colors_errors { painted(style, name) } else { name.to_owned() };
-        let (bad, hint) = (named(style::BAD, "error:"), named(style::HEADING, "hint:"));
-        to_stderr(&format!("{bad} {}\n{hint} {}", error.message, error.hint));
+        let (bad, next) = (named(style::BAD, "error:"), named(style::HEADING, "hint:"));
+        logging::announce(Level::ERROR, &format!("{bad} {}\n{next} {hint}", error.message));
     }
 
     /// Whether progress can be shown.
@@ -124,7 +150,8 @@ impl Printer {
         if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
             return None;
         }
-        eprint!("{question} [y/N] ");
+        let mut stderr = io::stderr();
+        let _ = write!(stderr, "{question} [y/N] ").and_then(|()| stderr.flush()); // The answer shows whether it was seen.
         let mut line = String::new();
         let read = io::stdin().lock().read_line(&mut line);
         Some(read.is_ok() && matches!(line.trim().to_lowercase().as_str(), "y" | "yes"))
@@ -188,11 +215,6 @@ fn painted(style: Style, text: &str) -> String {
     format!("{style}{text}{style:#}")
 }
 
-/// Prints a line to stderr; a closed stderr is ignored.
-fn to_stderr(text: &str) {
-    let _ = writeln!(io::stderr().lock(), "{text}");
-}
-
 /// Formats a duration in at most two units: `45s`, `3m 0s`, `2h 5m`, `4d 1h`.
 pub fn duration(seconds: u64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
@@ -221,7 +243,15 @@ mod tests {
     use super::*;
 
     fn plain() -> Printer {
-        Printer { json: false, quiet: false, color: false, colors_errors: false, width: None, printed: Arc::default() }
+        Printer {
+            json: false,
+            quiet: false,
+            color: false,
+            colors_errors: false,
+            width: None,
+            printed: Arc::default(),
+            home: None,
+        }
     }
 
     #[test]
@@ -242,6 +272,14 @@ mod tests {
         let table = colored.table(&columns, &[vec!["a".into(), "ready".into()]]);
         assert_eq!(table, "\x1b[1mID  STATE\x1b[0m\na   \x1b[32mready\x1b[0m");
         assert_eq!(plain().table(&columns, &[vec!["a".into(), "ready".into()]]), "ID  STATE\na   ready");
+    }
+
+    #[test]
+    fn hints_keep_the_home_of_their_command() {
+        let printer = plain().on(Home::at("/x y"));
+        let told = printer.hint("see `polypeer logs`, or start `polypeer --home /z run`; polypeer is fine");
+        assert_eq!(told, "see `polypeer --home '/x y' logs`, or start `polypeer --home /z run`; polypeer is fine");
+        assert_eq!(plain().hint("see `polypeer logs`"), "see `polypeer logs`");
     }
 
     #[test]

@@ -35,7 +35,7 @@ CREATE TABLE peer_lists (        -- for plugins whose manifest says peers = \"li
     node   TEXT NOT NULL,
     PRIMARY KEY (plugin, node)
 ) STRICT;
-CREATE TABLE notes (             -- what was done once, such as installing the bundled apps
+CREATE TABLE notes (             -- what was done once, such as installing the bundled apps, and plugins with listed peers only
     key   TEXT PRIMARY KEY,
     value TEXT NOT NULL
 ) STRICT;
@@ -145,7 +145,7 @@ impl Store {
         })?;
         let flags =
             OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-        let connection = Connection::open_with_flags(path, flags).map_err(fail)?;
+        let connection = Connection::open_with_flags(in_real_folder(path), flags).map_err(fail)?;
         let mut store = Self { connection, path: path.into() };
         store.prepare()?;
         Ok(store)
@@ -159,7 +159,7 @@ impl Store {
         let fail = |source| told(path, source);
         let flags =
             OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-        let connection = Connection::open_with_flags(path, flags).map_err(fail)?;
+        let connection = Connection::open_with_flags(in_real_folder(path), flags).map_err(fail)?;
         match text_of(&connection, "quick_check").map_err(fail)? {
             sound if sound == "ok" => Ok(()),
             what => Err(StoreError::Damaged { path: path.into(), what }),
@@ -251,7 +251,10 @@ impl Store {
 
     /// Deletes a plugin and the operator's settings for it. Returns whether it existed.
     pub fn remove(&mut self, id: &PluginId) -> Result<bool, StoreError> {
-        self.change(|transaction| Ok(transaction.execute("DELETE FROM plugins WHERE id = ?1", [id.as_str()])? > 0))
+        self.change(|transaction| {
+            transaction.execute("DELETE FROM notes WHERE key = ?1", [listed_only(id)])?;
+            Ok(transaction.execute("DELETE FROM plugins WHERE id = ?1", [id.as_str()])? > 0)
+        })
     }
 
     /// Sets whether a plugin starts with the daemon. Returns whether it exists.
@@ -312,6 +315,21 @@ impl Store {
         })
     }
 
+    /// Whether the operator allows a plugin listed peers only, although its manifest asks for any.
+    pub fn is_listed_only(&self, id: &PluginId) -> Result<bool, StoreError> {
+        Ok(self.note(&listed_only(id))?.is_some())
+    }
+
+    /// Sets what [`Self::is_listed_only`] says.
+    pub fn set_listed_only(&mut self, id: &PluginId, is_listed_only: bool) -> Result<(), StoreError> {
+        match is_listed_only {
+            true => self.set_note(&listed_only(id), "list"),
+            false => self.change(|transaction| {
+                transaction.execute("DELETE FROM notes WHERE key = ?1", [listed_only(id)]).map(drop)
+            }),
+        }
+    }
+
     /// Reads a note.
     pub fn note(&self, key: &str) -> Result<Option<String>, StoreError> {
         self.read(|connection| {
@@ -334,6 +352,11 @@ impl Store {
     }
 }
 
+/// The note that a plugin is allowed listed peers only.
+fn listed_only(id: &PluginId) -> String {
+    format!("peers {id}")
+}
+
 fn text_of(connection: &Connection, name: &str) -> rusqlite::Result<String> {
     connection.pragma_query_value(None, name, |row| row.get(0))
 }
@@ -344,6 +367,13 @@ fn installed(row: &rusqlite::Row<'_>) -> rusqlite::Result<Installed> {
         rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::<InvalidId>::new(error))
     })?;
     Ok(Installed { id, manifest: row.get(1)?, digest: row.get(2)?, enabled: row.get(3)?, source: row.get(4)? })
+}
+
+/// The path with links resolved in its folder: a home may be reached by one. SQLite would refuse those, too; the file
+/// itself must be none.
+fn in_real_folder(path: &Path) -> PathBuf {
+    let real = || Some(crate::files::real_path(path.parent()?).ok()?.join(path.file_name()?));
+    real().unwrap_or_else(|| path.into())
 }
 
 /// Creates the file so that only its owner can read it; SQLite creates its other files with the same permissions.

@@ -80,11 +80,18 @@ pub fn read(path: &Path, missing: &str) -> Result<String, FileError> {
     std::fs::read_to_string(path).map_err(read_error)
 }
 
-/// Parses `text`; `path` is only for messages.
-pub fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, FileError> {
+/// Parses `text`; `path` is only for messages. `reference` says where every key is explained.
+pub fn parse<T: DeserializeOwned>(path: &Path, text: &str, reference: &str) -> Result<T, FileError> {
     toml::from_str(text).map_err(|error| {
-        let (what, hint) = explain(error.message());
-        bad(path, text, error.span().unwrap_or(0..0), what, hint)
+        let span = error.span().unwrap_or(0..0);
+        let (what, hint) = match wrong_type(error.message()) {
+            Some(what) => {
+                let key = key_at(text, span.start).map(|key| format!("{key}: ")).unwrap_or_default();
+                (format!("{key}{what}"), "correct the value".into())
+            }
+            None => explain(error.message(), reference),
+        };
+        bad(path, text, span, what, hint)
     })
 }
 
@@ -116,8 +123,60 @@ fn locate(text: &str, place: &[String]) -> Range<usize> {
     found
 }
 
+/// The path of the key whose value is at a position of `text`.
+fn key_at(text: &str, position: usize) -> Option<String> {
+    let root = DeTable::parse(text).ok()?;
+    let mut table = root.get_ref();
+    let mut path: Vec<String> = Vec::new();
+    loop {
+        let found = table.iter().find(|(key, value)| {
+            // A section's span is its header; what is in it comes later.
+            let within = value.span().contains(&position) || key.span().contains(&position);
+            within || matches!(value.get_ref(), DeValue::Table(inner) if holds(inner, position))
+        });
+        let Some((key, value)) = found else { break };
+        path.push(key.get_ref().to_string());
+        match value.get_ref() {
+            DeValue::Table(inner) => table = inner,
+            _ => break,
+        }
+    }
+    (!path.is_empty()).then(|| path.join("."))
+}
+
+/// Whether a value of the table, or below it, is at a position.
+fn holds(table: &DeTable<'_>, position: usize) -> bool {
+    table.iter().any(|(_, value)| {
+        value.span().contains(&position) || matches!(value.get_ref(), DeValue::Table(inner) if holds(inner, position))
+    })
+}
+
+/// Rewords a message about a value of another type than expected; `None` for other messages.
+fn wrong_type(message: &str) -> Option<String> {
+    let (found, expected) = message.trim().strip_prefix("invalid type: ")?.split_once(", expected ")?;
+    let found = match found.split_once(' ') {
+        Some(("string", text)) => format!("the text {text}"),
+        Some(("integer" | "floating", rest)) => {
+            format!("the number {}", rest.trim_start_matches("point ").trim_matches('`'))
+        }
+        Some(("boolean", value)) => value.trim_matches('`').to_owned(),
+        _ if found == "map" => "a section".into(),
+        _ if found == "sequence" => "a list".into(),
+        _ => found.to_owned(),
+    };
+    let expected = match expected {
+        "a boolean" => "true or false",
+        "a sequence" => "a list such as [\"one\", \"two\"]",
+        "a map" => "a section",
+        "a string" => "a text in quotes",
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number",
+        other => other.strip_prefix("struct ").map_or(other, |_| "a section"),
+    };
+    Some(format!("expected {expected}, not {found}"))
+}
+
 /// Rewords a parser's message, with a suggestion when it looks like a typing error.
-fn explain(message: &str) -> (String, String) {
+fn explain(message: &str, reference: &str) -> (String, String) {
     for (kind, ours) in [("unknown field `", "unknown key"), ("unknown variant `", "unknown value")] {
         let Some(rest) = message.strip_prefix(kind) else { continue };
         let Some((given, expected)) = rest.split_once('`') else { continue };
@@ -125,7 +184,7 @@ fn explain(message: &str) -> (String, String) {
         let what = format!("{ours} {given:?}; expected one of {}", names.join(", "));
         let hint = match closest(given, &names) {
             Some(name) => format!("did you mean {name:?}?"),
-            None => "remove it, or see the list of keys in docs/design.md, section 6".into(),
+            None => format!("remove it; {reference}"),
         };
         return (what, hint);
     }
@@ -136,14 +195,7 @@ fn explain(message: &str) -> (String, String) {
         }
         return (format!("the key {key:?} is missing"), format!("add {key} = …"));
     }
-    let message = message.trim().replace('\n', "; ");
-    // The parser's terms, and those people know.
-    let ours = [
-        ("expected a sequence", "expected a list such as [\"one\", \"two\"]"),
-        ("expected a map", "expected a section"),
-    ];
-    let what = ours.iter().fold(message, |what, (theirs, ours)| what.replace(theirs, ours));
-    (what, "correct the file and try again".into())
+    (message.trim().replace('\n', "; "), "correct the file and try again".into())
 }
 
 /// The name closest to `given`, if it is close enough to be a typing error.
@@ -170,11 +222,9 @@ mod tests {
             #[expect(dead_code, reason = "only its type matters")]
             names: Vec<String>,
         }
-        let error = parse::<File>(Path::new("f"), "names = \"one\"").expect_err("no list");
-        assert_eq!(
-            error.to_string(),
-            "f:1:9: invalid type: string \"one\", expected a list such as [\"one\", \"two\"]"
-        );
+        let error = parse::<File>(Path::new("f"), "names = \"one\"", "").expect_err("no list");
+        let told = "f:1:9: names: expected a list such as [\"one\", \"two\"], not the text \"one\"";
+        assert_eq!(error.to_string(), told);
     }
 
     #[test]
@@ -192,7 +242,7 @@ mod tests {
         let place = vec!["a".to_owned(), "b".to_owned(), "c".to_owned()];
         let found = Contradiction { place, what: "wrong".into(), hint: String::new() };
         assert_eq!(contradiction(Path::new("f"), text, found).to_string(), "f:4:1: wrong");
-        let error = parse::<toml::Table>(Path::new("f"), "a = \"é\" b").expect_err("two values");
+        let error = parse::<toml::Table>(Path::new("f"), "a = \"é\" b", "").expect_err("two values");
         assert!(error.to_string().starts_with("f:1:9: "), "{error}");
     }
 }

@@ -3,9 +3,8 @@
 use std::path::Path;
 
 use polypeer_supervisor::cli::streams::file_link::{FileLink, is_safe_name};
-use polypeer_supervisor::config::DaemonConfig;
+use polypeer_supervisor::config::{Configuration, Flags};
 use polypeer_supervisor::manifest::{Manifest, values};
-use polypeer_supervisor::toml_file;
 
 use super::text::shown;
 
@@ -34,7 +33,7 @@ pub fn manifest(bytes: &[u8]) {
 /// Parses the operator's configuration; every error has a text.
 pub fn config(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    if let Err(error) = toml_file::parse::<DaemonConfig>(Path::new("config.toml"), text) {
+    if let Err(error) = Configuration::parse(Path::new("config.toml"), text, &Flags::default()) {
         assert!(!error.to_string().is_empty() && error.hint().len() < 1 << 20);
     }
 }

@@ -99,7 +99,11 @@ fn bind_near(addresses: &[SocketAddr]) -> Result<Bound, BindError> {
             return Err(refused.expect("each address was bound or refused"));
         }
         if offset > 0 {
-            bound.warnings.push(format!("port {first} is in use; listening on {} instead", first + offset));
+            bound.warnings.push(format!(
+                "port {first} is in use, so this node listens on port {}: tickets that name {first} lead elsewhere; give \
+                 out new ones, or free that port and restart the daemon",
+                first + offset
+            ));
         }
         return Ok(bound);
     }

@@ -46,7 +46,7 @@ impl Doctor {
             }
             Err(error) => found.checks.push(checks::problem("daemon", error.message, error.hint)),
         }
-        context.printer.either(&found, || text(context, &found, peer.is_some()))?;
+        context.printer.either(&found, || context.printer.hint(&text(context, &found, peer.is_some())))?;
         let problems = found.checks.iter().filter(|check| check.result == Verdict::Problem).count();
         match problems {
             0 => Ok(()),

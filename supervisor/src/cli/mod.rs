@@ -14,10 +14,13 @@ mod config;
 mod doctor;
 mod help;
 mod id;
+mod log_level;
+mod logs;
 mod man;
 mod peer;
 mod peers;
 mod plugin;
+mod reload;
 mod run;
 mod shutdown;
 mod status;
@@ -34,11 +37,12 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use polypeer_ipc_protocol::admin::{AdminRequest, AdminResponse};
 
 use crate::cli_error::{CliError, Exit};
+use crate::config::{Level, LogSettings};
 use crate::control::client::Control;
 use crate::control::{Answer, Request};
-use crate::daemon;
 use crate::home::Home;
 use crate::output::Printer;
+use crate::{daemon, logging};
 
 const EXIT_CODES: &str = "Exit codes: 0 done · 1 failed · 2 wrong usage or bad input · 3 the daemon is not running · \
                           4 refused (grant, limit, block) · 5 peer not reachable";
@@ -89,6 +93,9 @@ enum Command {
     Top(top::Top),
     Doctor(doctor::Doctor),
     Config(config::Config),
+    Reload(reload::Reload),
+    Logs(logs::Logs),
+    LogLevel(log_level::LogLevel),
     #[command(visible_alias = "stop")]
     Shutdown(shutdown::Shutdown),
     Completions(completions::Completions),
@@ -113,7 +120,10 @@ impl Command {
             Self::Chat(command) => command.run(context).await,
             Self::Top(command) => command.run(context).await,
             Self::Doctor(command) => command.run(context).await,
-            Self::Config(command) => command.run(context),
+            Self::Config(command) => command.run(context).await,
+            Self::Reload(command) => command.run(context).await,
+            Self::Logs(command) => command.run(context).await,
+            Self::LogLevel(command) => command.run(context).await,
             Self::Shutdown(command) => command.run(context).await,
             Self::Completions(command) => command.run(context),
             Self::Man(command) => command.run(context),
@@ -168,24 +178,38 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage::report(&error),
     };
-    let printer = Printer::new(cli.global.json, cli.global.quiet).wide(cli.global.verbose > 0);
-    log_to_stderr(&cli);
-    let done = Home::find(cli.global.home.as_deref()).map_err(CliError::from).and_then(|home| {
+    let Global { home: asked, json, quiet, verbose } = cli.global;
+    let mut command = cli.command;
+    let is_daemon = matches!(command, Command::Run(_));
+    if let Command::Run(run) = &mut command {
+        (run.quiet, run.verbose) = (quiet, verbose);
+    }
+    let usual = if is_daemon { Level::Info } else { Level::Warn };
+    let level = if quiet { Level::Error } else { usual.more(verbose) };
+    logging::start(&LogSettings { level, ..LogSettings::default() }, is_daemon);
+    let mut printer = Printer::new(json, quiet).wide(verbose > 0);
+    let done = Home::find(asked.as_deref()).map_err(CliError::from).and_then(|home| {
+        if asked.is_some() {
+            printer = printer.clone().on(home.clone());
+        }
         let runtime = tokio::runtime::Runtime::new().map_err(|error| {
             CliError::failed(format!("failed to start: {error}"), "check the limits on processes and open files")
         })?;
-        let done = runtime.block_on(Box::pin(cli.command.run(&Context { home, printer: printer.clone() })));
+        let context = Context { home, printer: printer.clone() };
+        let done = runtime.block_on(Box::pin(command.run(&context)));
         // A thread may be blocked in a read of stdin.
         runtime.shutdown_background();
         done
     });
-    match done {
+    let code = match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             printer.error(&error);
             ExitCode::from(error.exit.code())
         }
-    }
+    };
+    logging::flush();
+    code
 }
 
 /// The error for a response that does not fit its request.
@@ -195,22 +219,6 @@ pub(crate) fn unexpected(answer: &impl std::fmt::Debug) -> CliError {
         format!("unexpected response from the daemon: {answer:?}").chars().take(300).collect::<String>(),
         "restart the daemon: it may be of another version",
     )
-}
-
-/// Sends log messages to stderr. The default level is `info` for the daemon and `warn` for the other commands.
-fn log_to_stderr(cli: &Cli) {
-    use std::io::IsTerminal;
-    let usual = if matches!(cli.command, Command::Run(_)) { 2 } else { 1 };
-    let level = if cli.global.quiet { 0 } else { usual + cli.global.verbose };
-    let level = ["error", "warn", "info", "debug", "trace"][usize::from(level.min(4))];
-    let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let filter = tracing_subscriber::EnvFilter::new(level);
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(color)
-        .with_target(false)
-        .init();
 }
 
 #[cfg(test)]

@@ -7,9 +7,8 @@ use polypeer_ipc_protocol::settings::MAX_LISTEN;
 
 use super::Context;
 use crate::cli_error::CliError;
-use crate::config::DaemonConfig;
-use crate::daemon;
-use crate::home::Home;
+use crate::config::{Configuration, Flags};
+use crate::{daemon, logging};
 
 /// Run the daemon in the foreground
 #[derive(Debug, Args)]
@@ -23,6 +22,12 @@ pub(super) struct Run {
     /// Serve as a seed only: help new nodes to find peers, accept many short connections, start no plugins
     #[arg(long)]
     seed_only: bool,
+    /// `--quiet`, which every command has.
+    #[arg(skip)]
+    pub(super) quiet: bool,
+    /// How often `--verbose` was given.
+    #[arg(skip)]
+    pub(super) verbose: u8,
 }
 
 fn listen_address(text: &str) -> Result<SocketAddr, &'static str> {
@@ -32,20 +37,13 @@ fn listen_address(text: &str) -> Result<SocketAddr, &'static str> {
 impl Run {
     pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
         context.home.prepare()?;
-        let config = self.configure(&context.home)?;
-        daemon::run(context.home.clone(), config, &context.printer).await
-    }
-
-    fn configure(self, home: &Home) -> Result<DaemonConfig, CliError> {
-        let mut config = DaemonConfig::load(home)?;
         if self.listen.len() > MAX_LISTEN {
             return Err(CliError::usage("too many addresses to listen on", "use 0.0.0.0 and [::] for every interface"));
         }
-        if !self.listen.is_empty() {
-            config.net.listen = self.listen;
-        }
-        config.net.discovery.lan &= !self.no_lan;
-        config.net.seed_only = self.seed_only;
-        Ok(config)
+        let Self { listen, no_lan, seed_only, quiet, verbose } = self;
+        let flags = Flags { listen, no_lan, seed_only, quiet, verbose };
+        let configuration = Configuration::load(&context.home, &flags)?;
+        logging::change(&configuration.config.log);
+        daemon::run(context.home.clone(), configuration, flags, &context.printer).await
     }
 }

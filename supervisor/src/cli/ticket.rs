@@ -6,8 +6,8 @@ use clap::Args;
 use polypeer_ipc_protocol::admin::{AdminRequest, AdminResponse};
 use serde_json::json;
 
-use super::{Context, unexpected};
-use crate::cli_error::CliError;
+use super::{Context, id, unexpected};
+use crate::cli_error::{CliError, Exit};
 
 /// Print this node's ticket, which others need to connect to it
 #[derive(Debug, Args)]
@@ -15,7 +15,11 @@ pub(super) struct Ticket {}
 
 impl Ticket {
     pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
-        match context.ask_netcore(AdminRequest::Ticket).await? {
+        let answer = match context.ask_netcore(AdminRequest::Ticket).await {
+            Err(error) if error.exit == Exit::NotRunning => return Err(without_daemon(context, error)),
+            answer => answer?,
+        };
+        match answer {
             AdminResponse::Ticket(ticket) => {
                 context.printer.either(&json!({ "ticket": ticket }), || ticket.to_string())?;
                 if let Some(warning) = warning(&ticket) {
@@ -26,6 +30,14 @@ impl Ticket {
             other => Err(unexpected(&other)),
         }
     }
+}
+
+/// The error without a daemon, which says what the key alone can: the node id.
+fn without_daemon(context: &Context, error: CliError) -> CliError {
+    let Ok(id) = id::of_key(&context.home, error.clone()) else { return error };
+    let message =
+        format!("{}, and a ticket names the addresses that it listens on; the node id is {id}", error.message);
+    CliError { message, ..error }
 }
 
 /// Why nobody on another machine can use a ticket, if that is so.

@@ -8,6 +8,7 @@ use polypeer_ipc_protocol::gateway::Path;
 use polypeer_ipc_protocol::ids::{NodeId, PluginId, Protocol};
 use serde::{Deserialize, Serialize};
 
+pub use crate::config::{ReloadDocument, SettingDocument, SettingSource};
 use crate::limits::Measure;
 use crate::petname::Petname;
 use crate::supervise::UsageStatus;
@@ -331,6 +332,15 @@ pub struct GrantsDocument {
     pub granted: serde_json::Map<String, serde_json::Value>,
     /// The grants as phrases, for people.
     pub in_words: Vec<String>,
+}
+
+/// `polypeer log-level`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LogLevelDocument {
+    /// `error`, `warn`, `info`, `debug` or `trace`.
+    pub level: String,
+    /// Levels of parts of the node.
+    pub targets: BTreeMap<String, String>,
 }
 
 /// `polypeer doctor`.

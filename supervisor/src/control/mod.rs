@@ -4,13 +4,14 @@
 //!
 //! [`server`] runs in the daemon, [`client`] in every other command. Both are of the same binary, so the messages may
 //! change with every version; [`VERSION`] tells a command that the daemon was started from another one. [`caller`] refuses
-//! callers that the supervisor started.
+//! callers that the supervisor started; [`places`] limits how many connections there are of each kind.
 
 pub mod caller;
 pub mod client;
 pub mod documents;
 pub mod frames;
 pub mod known;
+pub mod places;
 pub mod sample;
 pub mod server;
 pub(crate) mod socket;
@@ -20,14 +21,18 @@ use polypeer_ipc_protocol::ids::{NodeId, PluginId, Secret};
 use serde::{Deserialize, Serialize};
 
 use crate::cli_error::CliError;
+use crate::config::{Level, Target};
 use crate::install::Way;
 use crate::petname::Petname;
-use documents::{DoctorDocument, Leftover, PluginDocument, PluginLine, StatusDocument};
+use documents::{
+    DoctorDocument, Leftover, LogLevelDocument, PluginDocument, PluginLine, ReloadDocument, SettingDocument,
+    StatusDocument,
+};
 use known::KnownPeers;
 use sample::Sample;
 
 /// Version of the messages below.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// First frame of a connection.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -101,14 +106,40 @@ pub enum Request {
         /// Keys and values as typed; without a value the default applies again.
         limits: Vec<(String, Option<String>)>,
     },
-    /// Changes the list of peers for `peers = "list"`; without changes it only reports. → `Plugin`
-    PluginPeers { id: PluginId, add: Vec<NodeId>, remove: Vec<NodeId> },
+    /// Changes which peers a plugin communicates with: `listed_only` for one whose manifest says `peers = "any"`, and the
+    /// list of peers. Without changes it only reports. → `Plugin`
+    PluginPeers { id: PluginId, listed_only: Option<bool>, add: Vec<NodeId>, remove: Vec<NodeId> },
     /// A launch of the plugin `operator`, a lease that ends with this connection. → `Operator`
     Operator,
     /// Checks of the daemon's health and, if `peer` is given, of the path to that peer. → `Doctor`
     Doctor { peer: Option<NodeId> },
+    /// The value of every setting and where it comes from. → `Settings`
+    Settings,
+    /// Reads `config.toml` again. → `Reloaded`
+    Reload,
+    /// Changes levels of the log; without changes it only reports. → `LogLevel`
+    LogLevel {
+        changes: Vec<LevelChange>,
+        /// Whether the levels of the configuration are restored first.
+        reset: bool,
+    },
     /// Stops everything in order. → `Done`, then the daemon ends
     Shutdown,
+}
+
+/// A new level of the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LevelChange {
+    /// Absent: all that has no level of its own.
+    pub target: Option<Target>,
+    pub level: Level,
+}
+
+impl Request {
+    /// Whether it takes as long as its caller wants. The others end by themselves.
+    pub fn is_lasting(&self) -> bool {
+        matches!(self, Self::Operator | Self::PluginLogs { follow: true, .. })
+    }
 }
 
 /// What the daemon answers.
@@ -139,6 +170,9 @@ pub enum Answer {
         token: Secret,
     },
     Doctor(DoctorDocument),
+    Settings(Vec<SettingDocument>),
+    Reloaded(ReloadDocument),
+    LogLevel(LogLevelDocument),
 }
 
 impl From<CliError> for Answer {

@@ -1,7 +1,7 @@
 //! The daemon's end of the control socket: authenticates callers, reads their requests, passes them to a [`Handler`]. A
-//! malformed frame ends its connection and nothing else.
+//! malformed frame ends its connection and nothing else. The files that commands find it by (`run/control.key` and the
+//! socket) are put back when somebody has removed them.
 
-use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,25 +9,26 @@ use std::time::Duration;
 
 use polypeer_ipc_protocol::ids::Secret;
 use tokio::io::AsyncWrite;
-use tokio::sync::Semaphore;
 use tokio::sync::mpsc;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 
 use super::caller;
 use super::frames;
+use super::places::{Place, Places, Silent};
 use super::socket::{self, Listener, ReadHalf, Stream, WriteHalf};
 use super::{Answer, Hello, Request, VERSION};
 use crate::cli_error::CliError;
 use crate::files;
 use crate::home::Home;
 
-/// Most connections; each command uses one. A further one replaces one that is still silent, or waits.
-pub const MAX_CONNECTIONS: usize = 64;
 /// Largest request, bytes.
 pub const MAX_REQUEST: usize = 64 << 10;
 /// Timeout of the first frame, and between two requests.
 pub const PATIENCE: Duration = Duration::from_secs(10);
-/// Time limit for a caller to read an answer.
+/// Interval of checks whether commands still find the socket.
+pub const LOOK: Duration = Duration::from_secs(2);
+/// Time limit for a caller to read an answer, unless its request lasts: whoever pauses a log reads on later.
 const WRITE_TIME: Duration = Duration::from_secs(30);
 /// Most queued answers of one request.
 const ANSWERS: usize = 64;
@@ -45,6 +46,7 @@ pub trait Handler: Send + Sync + 'static {
 /// A listening control socket.
 #[derive(Debug)]
 pub struct Server {
+    home: Home,
     listener: Listener,
     secret: Secret,
 }
@@ -60,16 +62,26 @@ impl Server {
         let secret = Secret(bytes);
         write_key(home, &secret)?;
         let listener = socket::listen(&home.control_socket())?;
-        Ok(Self { listener, secret })
+        Ok(Self { home: home.clone(), listener, secret })
     }
 
     /// Serves until dropped.
-    pub async fn run(self, handler: Arc<impl Handler>) {
-        let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    pub async fn run(mut self, handler: Arc<impl Handler>) {
+        let places = Places::new();
         let mut connections = JoinSet::new();
         let mut silent = Silent::default();
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut is_lost = false;
         loop {
-            let stream = match socket::accept(&self.listener).await {
+            let accepted = tokio::select! {
+                accepted = socket::accept(&self.listener) => accepted,
+                _ = look.tick(), if socket::CAN_BE_REMOVED => {
+                    is_lost = self.look(is_lost);
+                    continue;
+                }
+            };
+            let stream = match accepted {
                 Ok(stream) => stream,
                 Err(error) => {
                     tracing::warn!(%error, "failed to accept a control connection");
@@ -77,16 +89,11 @@ impl Server {
                     continue;
                 }
             };
-            if slots.available_permits() == 0 {
-                silent.end_first();
-            }
-            let slot = slots.clone().acquire_owned().await.expect("the semaphore is never closed");
-            let (secret, handler) = (self.secret.clone(), handler.clone());
             let greeted = Arc::new(AtomicBool::new(false));
-            let said = Arc::clone(&greeted);
+            let caller = Caller { secret: self.secret.clone(), places: places.clone(), greeted: Arc::clone(&greeted) };
+            let handler = Arc::clone(&handler);
             let task = connections.spawn(async move {
-                let _slot = slot;
-                if let Err(error) = serve(stream, &secret, &said, &*handler).await {
+                if let Err(error) = caller.serve(stream, &*handler).await {
                     tracing::debug!(%error, "control connection ended");
                 }
             });
@@ -94,28 +101,31 @@ impl Server {
             while connections.try_join_next().is_some() {}
         }
     }
-}
 
-/// Silent connections, in the order of their arrival. The first of them makes room for a new one. So hundreds of silent
-/// connections do not delay a command, which authenticates itself at once.
-#[derive(Default)]
-struct Silent(VecDeque<(AbortHandle, Arc<AtomicBool>)>);
-
-impl Silent {
-    /// Adds a connection.
-    fn enter(&mut self, task: AbortHandle, greeted: Arc<AtomicBool>) {
-        self.0.retain(|(task, greeted)| !task.is_finished() && !greeted.load(Ordering::Relaxed));
-        self.0.push_back((task, greeted));
+    /// Puts back what commands find this server by, if somebody has removed it. `was_lost`: it could not be put back at
+    /// the last look. Returns whether it still cannot.
+    fn look(&mut self, was_lost: bool) -> bool {
+        let path = self.home.control_socket();
+        if self.home.control_key().exists() && socket::is_at(&self.listener, &path) {
+            return false;
+        }
+        match self.put_back() {
+            Ok(()) => {
+                tracing::warn!("the control socket {} was removed by somebody; it is there again", path.display())
+            }
+            Err(error) if !was_lost => {
+                tracing::error!("the control socket {} is gone and cannot be made again: {error}", path.display());
+            }
+            Err(_) => {}
+        }
+        !self.home.control_key().exists() || !socket::is_at(&self.listener, &self.home.control_socket())
     }
 
-    /// Ends the oldest silent connection, if there is one.
-    fn end_first(&mut self) {
-        while let Some((task, greeted)) = self.0.pop_front() {
-            if !task.is_finished() && !greeted.load(Ordering::Relaxed) {
-                tracing::debug!("closed a silent control connection to make room for another");
-                return task.abort();
-            }
-        }
+    fn put_back(&mut self) -> io::Result<()> {
+        self.home.replace_sockets().map_err(|error| io::Error::other(error.to_string()))?;
+        write_key(&self.home, &self.secret)?;
+        self.listener = socket::listen(&self.home.control_socket())?;
+        Ok(())
     }
 }
 
@@ -133,45 +143,74 @@ fn write_key(home: &Home, secret: &Secret) -> io::Result<()> {
     std::fs::rename(&fresh, &path)
 }
 
-async fn serve(mut stream: Stream, secret: &Secret, greeted: &AtomicBool, handler: &impl Handler) -> io::Result<()> {
-    if let Err(refused) = caller::check(&stream, |pid| handler.is_confined(pid)) {
-        tracing::warn!(%refused, "refused on the control socket");
-        let error = CliError::failed(
-            "this process may not use the control socket",
-            "run the command from a shell of the operator, not from inside a plugin",
-        );
-        return answer(&mut stream, &error.into()).await;
-    }
-    let Some(hello) = patiently(frames::read::<Hello>(&mut stream, MAX_REQUEST)).await? else { return Ok(()) };
-    greeted.store(true, Ordering::Relaxed);
-    if !hello.secret.matches(secret) {
-        tracing::warn!("refused on the control socket: wrong secret");
-        let error = CliError::failed("the control secret is wrong", "the daemon was restarted a moment ago: try again");
-        return answer(&mut stream, &error.into()).await;
-    }
-    if hello.version != VERSION {
-        let error = CliError::failed(
-            "the daemon was started from another version of polypeer",
-            "restart the daemon: `polypeer shutdown` of the other version, then `polypeer run`",
-        );
-        return answer(&mut stream, &error.into()).await;
-    }
-    answer(&mut stream, &Answer::Done).await?;
-    let (reader, mut writer) = socket::split(stream);
-    let (sender, mut requests) = mpsc::channel(1);
-    // A task of its own, because a cancelled read would lose part of a frame.
-    let mut reading = JoinSet::new();
-    reading.spawn(read_requests(reader, sender));
-    let mut ahead: Option<Box<Request>> = None;
-    loop {
-        let request = match ahead.take() {
-            Some(request) => Some(*request),
-            None => patiently(async { requests.recv().await.transpose() }).await?,
+/// One caller, before its connection.
+struct Caller {
+    secret: Secret,
+    places: Places,
+    /// Set once it has said who it is.
+    greeted: Arc<AtomicBool>,
+}
+
+impl Caller {
+    async fn serve(self, mut stream: Stream, handler: &impl Handler) -> io::Result<()> {
+        if let Err(refused) = caller::check(&stream, |pid| handler.is_confined(pid)) {
+            tracing::warn!(%refused, "refused on the control socket");
+            let error = CliError::failed(
+                "this process may not use the control socket",
+                "run the command from a shell of the operator, not from inside a plugin",
+            );
+            return answer(&mut stream, &error.into()).await;
+        }
+        let Some(hello) = patiently(frames::read::<Hello>(&mut stream, MAX_REQUEST)).await? else { return Ok(()) };
+        self.greeted.store(true, Ordering::Relaxed);
+        if !hello.secret.matches(&self.secret) {
+            tracing::warn!("refused on the control socket: wrong secret");
+            let error =
+                CliError::failed("the control secret is wrong", "the daemon was restarted a moment ago: try again");
+            return answer(&mut stream, &error.into()).await;
+        }
+        if hello.version != VERSION {
+            let error = CliError::failed(
+                "the daemon was started from another version of polypeer",
+                "restart the daemon: `polypeer shutdown` of the other version, then `polypeer run`",
+            );
+            return answer(&mut stream, &error.into()).await;
+        }
+        let place = match self.places.short().await {
+            Ok(place) => place,
+            Err(busy) => return answer(&mut stream, &busy.into()).await,
         };
-        let Some(request) = request else { return Ok(()) };
-        match respond(request, handler, &mut writer, &mut requests).await? {
-            Responded::Completely { next } => ahead = next,
-            Responded::CallerGone => return Ok(()),
+        answer(&mut stream, &Answer::Done).await?;
+        self.requests(stream, handler, place).await
+    }
+
+    /// Answers requests until the caller disconnects. `_place` is that of short ones, until one lasts.
+    async fn requests(&self, stream: Stream, handler: &impl Handler, mut _place: Place) -> io::Result<()> {
+        let (reader, mut writer) = socket::split(stream);
+        let (sender, mut requests) = mpsc::channel(1);
+        // A task of its own, because a cancelled read would lose part of a frame.
+        let mut reading = JoinSet::new();
+        reading.spawn(read_requests(reader, sender));
+        let mut ahead: Option<Box<Request>> = None;
+        loop {
+            let request = match ahead.take() {
+                Some(request) => Some(*request),
+                None => patiently(async { requests.recv().await.transpose() }).await?,
+            };
+            let Some(request) = request else { return Ok(()) };
+            if request.is_lasting() {
+                match self.places.lasting() {
+                    Ok(lasting) => _place = lasting,
+                    Err(busy) => {
+                        answer(&mut writer, &busy.into()).await?;
+                        continue;
+                    }
+                }
+            }
+            match respond(request, handler, &mut writer, &mut requests).await? {
+                Responded::Completely { next } => ahead = next,
+                Responded::CallerGone => return Ok(()),
+            }
         }
     }
 }
@@ -192,12 +231,14 @@ async fn respond(
     requests: &mut mpsc::Receiver<io::Result<Request>>,
 ) -> io::Result<Responded> {
     let (sender, mut answers) = mpsc::channel(ANSWERS);
+    let lasts = request.is_lasting();
     let mut handling = std::pin::pin!(handler.handle(request, sender));
     let (mut handled, mut drained, mut next) = (false, false, None);
     while !(handled && drained) {
         tokio::select! {
             () = &mut handling, if !handled => handled = true,
             one = answers.recv(), if !drained => match one {
+                Some(one) if lasts => frames::write(writer, &one).await?,
                 Some(one) => answer(writer, &one).await?,
                 None => drained = true,
             },

@@ -18,8 +18,10 @@ pub(super) const APPS: &[&str] = &["chat", "files"];
 /// Their [`Installed::source`].
 const SOURCE: &str = "bundled";
 
-/// Installs the apps that were never installed, and replaces those that came with another version of Polypeer.
-pub(super) fn install(home: &Home, store: &mut Store, printer: &Printer) -> Result<(), CliError> {
+/// Installs the apps that were never installed, and replaces those that came with another version of Polypeer. Returns
+/// those that are new here.
+pub(super) fn install(home: &Home, store: &mut Store, printer: &Printer) -> Result<Vec<&'static str>, CliError> {
+    let mut new = Vec::new();
     for name in APPS {
         let id: PluginId = name.parse().expect("an id of ours");
         let note = format!("bundled {id}");
@@ -41,15 +43,18 @@ pub(super) fn install(home: &Home, store: &mut Store, printer: &Printer) -> Resu
         };
         let done = if before.is_some() { "updated" } else { "installed" };
         match install_one(home, store, &folder, before.as_ref()) {
-            Ok(None) => {}
-            Ok(Some(words)) => {
+            Ok(false) => {}
+            Ok(true) => {
                 store.set_note(&note, "installed")?;
-                printer.say(format!("{done} the bundled app {id}; permissions: {}", words.join("; ")));
+                printer.say(format!("{done} the bundled app {id}; `polypeer plugin info {id}` says what it may do"));
+                if before.is_none() {
+                    new.push(*name);
+                }
             }
             Err(error) => printer.say(format!("the bundled app {id} is not {done}: {error}")),
         }
     }
-    Ok(())
+    Ok(new)
 }
 
 /// Where the app `name` lies, if this program has a folder of shared files.
@@ -58,16 +63,11 @@ pub(crate) fn folder(name: &str) -> Option<PathBuf> {
     Some(share.join("contrib/apps").join(name))
 }
 
-/// Returns the permissions in words, or `None` if `before` is the same already.
-fn install_one(
-    home: &Home,
-    store: &mut Store,
-    folder: &Path,
-    before: Option<&Installed>,
-) -> Result<Option<Vec<String>>, CliError> {
+/// Returns whether it was installed, or `before` is the same already.
+fn install_one(home: &Home, store: &mut Store, folder: &Path, before: Option<&Installed>) -> Result<bool, CliError> {
     let candidate = install::inspect(folder, Way::Copy)?;
     if before.is_some_and(|before| before.digest == candidate.digest) {
-        return Ok(None);
+        return Ok(false);
     }
     let swapped = install::swap_in(home, &candidate)?;
     let installed = Installed {
@@ -80,7 +80,7 @@ fn install_one(
     match store.install(&installed) {
         Ok(()) => {
             swapped.keep();
-            Ok(Some(candidate.manifest.permissions.in_words()))
+            Ok(true)
         }
         Err(error) => {
             if let Err(left) = swapped.take_back() {

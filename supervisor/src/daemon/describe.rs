@@ -72,7 +72,7 @@ fn pid(status: &PluginStatus) -> Option<u32> {
 }
 
 pub(super) fn plugin(recorded: Recorded, status: Option<PluginStatus>) -> PluginDocument {
-    let Recorded { installed, spec, overrides, not_enforced } = recorded;
+    let Recorded { installed, spec, overrides, not_enforced, .. } = recorded;
     let manifest = spec.manifest;
     let status = status.as_ref();
     PluginDocument {

@@ -2,13 +2,14 @@
 //! joins [`crate::supervise`], which owns the children, and [`crate::store`], which records what is installed.
 //!
 //! `requests` answers the control socket from `state`, with `plugins`, `peers`, `leftovers`, `logs`, `progress`,
-//! `describe` and the [`checks`] of `doctor`; `health` says whether all is well, `bundle` finds the bundled applications.
-//! `metrics` serves what `sample` measures. `watchdog` tells the service manager that all is well. `signals` and `notify`
-//! (systemd) differ per system.
+//! `describe` and the [`checks`] of `doctor`; `health` says whether all is well, `settings` is the configuration in force,
+//! `bundle` finds the bundled applications, `greeting` is what the operator reads first. `metrics` serves what `sample`
+//! measures. `watchdog` tells the service manager that all is well. `signals` and `notify` (systemd) differ per system.
 
 pub(crate) mod bundle;
 pub mod checks;
 mod describe;
+mod greeting;
 mod health;
 mod leftovers;
 mod logs;
@@ -19,6 +20,7 @@ mod plugins;
 mod progress;
 mod requests;
 mod sample;
+pub(crate) mod settings;
 mod signals;
 mod state;
 mod watchdog;
@@ -27,16 +29,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use polypeer_ipc_protocol::admin::{AdminRequest, AdminResponse};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, mpsc};
 
 use crate::cli_error::CliError;
-use crate::config::DaemonConfig;
-use crate::control::server::Server;
-use crate::home::Home;
+use crate::config::{Configuration, DaemonConfig, Flags};
+use crate::control::server::{LOOK, Server};
+use crate::home::{Home, HomeError, HomeLock};
 use crate::install;
 use crate::output::Printer;
 use crate::store::Store;
 use crate::supervise::{StartError, Supervisor};
+use settings::Settings;
+use signals::Order;
 pub(crate) use signals::Signals;
 use state::State;
 
@@ -52,7 +56,9 @@ const NOT_ANSWERING: &str = "the network core does not answer; see `polypeer doc
 /// The state that requests use.
 pub(crate) struct Daemon {
     home: Home,
+    /// As it was at the start; `settings` has what changed since.
     config: DaemonConfig,
+    settings: Settings,
     supervisor: Supervisor,
     state: State,
     /// Held while a plugin is installed, removed or changed, so that store, files and children stay consistent.
@@ -72,16 +78,24 @@ impl From<StartError> for CliError {
     }
 }
 
-/// Runs a node until it is told to stop. `home` must be prepared ([`Home::prepare`]).
-pub(crate) async fn run(home: Home, config: DaemonConfig, printer: &Printer) -> Result<(), CliError> {
-    let _lock = home.lock()?;
+/// Runs a node until it is told to stop. `home` must be prepared ([`Home::prepare`]); `flags` are those that
+/// `configuration` was loaded with.
+pub(crate) async fn run(
+    home: Home,
+    configuration: Configuration,
+    flags: Flags,
+    printer: &Printer,
+) -> Result<(), CliError> {
+    let mut lock = home.lock()?;
     // From here on this is the only daemon of the home.
+    crate::logging::to_file(&home)
+        .map_err(|error| CliError::failed(format!("failed to log: {error}"), "check the limit on processes"))?;
     let mut store = Store::open(&home.state_db())?;
     install::sweep(&home, &store.plugins()?)?;
-    if config.bundled_apps {
-        bundle::install(&home, &mut store, printer)?;
-    }
-    let state = State::new(home.clone(), config.clone(), store);
+    let config = configuration.config.clone();
+    let new_apps = if config.bundled_apps { bundle::install(&home, &mut store, printer)? } else { Vec::new() };
+    let settings = Settings::new(configuration, flags);
+    let state = State::new(home.clone(), settings.clone(), store);
     let specs = state.specs().await?;
     // Registered early, so that no signal is lost during a slow start.
     let mut signals = Signals::listen()
@@ -102,7 +116,6 @@ pub(crate) async fn run(home: Home, config: DaemonConfig, printer: &Printer) -> 
             let message = format!("failed to listen on {}: {error}", home.control_socket().display());
             CliError::failed(message, "check the permissions of the folder and that the disk is not full")
         })?;
-        let daemon_is_seed = config.net.seed_only;
         // The node runs without metrics, and says so, rather than not at all.
         let metrics = metrics::Sockets::bind(&home, config.metrics.listen).await.inspect_err(|problem| {
             tracing::warn!("{problem}");
@@ -110,6 +123,7 @@ pub(crate) async fn run(home: Home, config: DaemonConfig, printer: &Printer) -> 
         let daemon = Arc::new(Daemon {
             home: home.clone(),
             config,
+            settings,
             supervisor: supervisor.clone(),
             state: state.clone(),
             changes: Mutex::new(()),
@@ -122,14 +136,8 @@ pub(crate) async fn run(home: Home, config: DaemonConfig, printer: &Printer) -> 
         let serving = tokio::spawn(server.run(daemon.clone()));
         // Ends with the process, as its sockets do.
         let _metrics = metrics.ok().map(|sockets| tokio::spawn(metrics::run(sockets, daemon.clone())));
-        printer.say(format!(
-            "polypeer {} is ready; Ctrl-C stops it\n  node     {}\n  listens  {}\n  home     {}",
-            env!("CARGO_PKG_VERSION"),
-            status.node,
-            status.listen.join(", "),
-            home.root().display()
-        ));
-        if daemon_is_seed {
+        greeting::print(printer, &home, &status, &new_apps);
+        if daemon.config.net.seed_only {
             printer.say(SEED_ONLY);
         }
         for warning in &status.warnings {
@@ -137,17 +145,14 @@ pub(crate) async fn run(home: Home, config: DaemonConfig, printer: &Printer) -> 
         }
         notify::tell("READY=1");
         let watchdog = tokio::spawn(watchdog::run(supervisor.clone(), notify::watchdog()));
-        let orderly = tokio::select! {
-            () = signals.stop_or_hangup() => true,
-            () = daemon.stop.notified() => true,
-            _ = &mut ended => false,
+        let ended = tokio::select! {
+            () = obey(&daemon, &mut signals) => Ok(serving),
+            () = daemon.stop.notified() => Ok(serving),
+            taken = keep_locked(&mut lock, &home) => Err(taken),
+            _ = &mut ended => Err(CliError::failed("the supervisor's task ended", "this is a bug; see `polypeer logs`")),
         };
         watchdog.abort();
-        if orderly {
-            Ok(serving)
-        } else {
-            Err(CliError::failed("the supervisor's task ended", "this is a bug; see the output above"))
-        }
+        ended
     }
     .await;
 
@@ -162,10 +167,50 @@ pub(crate) async fn run(home: Home, config: DaemonConfig, printer: &Printer) -> 
     if let Err(error) = state.with(|store| store.settle()).await {
         tracing::warn!("{error}");
     }
-    // Commands that wait for the end notice it when the process ends, after this.
-    for path in [home.control_key(), home.control_socket(), home.metrics_socket()] {
-        let _ = std::fs::remove_file(path); // The next start replaces it.
+    if lock.is_ours(&home) {
+        // Commands that wait for the end notice it when the process ends, after this.
+        for path in [home.control_key(), home.control_socket(), home.metrics_socket()] {
+            let _ = std::fs::remove_file(path); // The next start replaces it.
+        }
+        home.leave_sockets();
     }
-    home.leave_sockets();
     outcome.map(|serving| serving.abort())
+}
+
+/// Does what signals say, until one says to stop. A reload may wait for another change, and a stop must not wait for it.
+async fn obey(daemon: &Daemon, signals: &mut Signals) {
+    let (ask, mut asked) = mpsc::channel(1);
+    let reloading = async {
+        while asked.recv().await.is_some() {
+            if let Err(error) = daemon.reload().await {
+                tracing::error!("the configuration was not read again, the old one stays: {error}; {}", error.hint);
+            }
+        }
+    };
+    let listening = async {
+        while signals.next().await == Order::Reload {
+            let _ = ask.try_send(()); // One that waits already reads the file later.
+        }
+    };
+    tokio::select! {
+        () = reloading => {}
+        () = listening => {}
+    }
+}
+
+/// Keeps the home locked although somebody may remove the locked file. Returns when another daemon was quicker.
+async fn keep_locked(lock: &mut HomeLock, home: &Home) -> CliError {
+    let mut failed = false;
+    loop {
+        tokio::time::sleep(LOOK).await;
+        match lock.renew(home) {
+            Ok(()) => failed = false,
+            Err(error @ HomeError::Running { .. }) => return error.into(),
+            Err(error) if !failed => {
+                failed = true;
+                tracing::error!("{error}");
+            }
+            Err(_) => {}
+        }
+    }
 }

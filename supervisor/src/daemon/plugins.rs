@@ -317,15 +317,33 @@ impl Daemon {
     pub(super) async fn peer_list(
         &self,
         id: &PluginId,
+        listed_only: Option<bool>,
         add: Vec<NodeId>,
         remove: Vec<NodeId>,
     ) -> Result<Box<PluginDocument>, CliError> {
         let _one_at_a_time = self.changes.lock().await;
+        if let Some(listed_only) = listed_only {
+            if self.state.recorded(id).await?.asked_peers != Peers::Any {
+                let message = format!("the manifest of {id} does not say peers = \"any\", so --peers cannot change it");
+                return Err(CliError::usage(
+                    message,
+                    format!("see what it is allowed with `polypeer plugin grants {id}`"),
+                ));
+            }
+            let wanted = id.clone();
+            self.state.with(move |store| store.set_listed_only(&wanted, listed_only)).await?;
+            let grants = self.state.recorded(id).await?.spec.grants;
+            self.supervisor.set_grants(id.clone(), grants).await?;
+        }
         let recorded = self.state.recorded(id).await?;
         if !(add.is_empty() && remove.is_empty()) {
             if recorded.spec.manifest.permissions.peers != Peers::List {
                 let message = format!("{id} has no list of peers: its manifest does not say peers = \"list\"");
-                return Err(CliError::usage(message, "refuse a single peer with `polypeer peers block PEER`"));
+                let hint = match recorded.asked_peers {
+                    Peers::Any => "add --peers list to allow it listed peers only",
+                    _ => "refuse a single peer with `polypeer peers block PEER`",
+                };
+                return Err(CliError::usage(message, hint));
             }
             let wanted = id.clone();
             let length = self.state.with(move |store| store.peer_list(&wanted).map(|list| list.len())).await?;

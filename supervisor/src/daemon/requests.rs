@@ -80,8 +80,13 @@ impl Daemon {
             Request::PluginRemove { id, data } => Answer::Leftovers(self.remove(&id, data, answers).await?),
             Request::PluginLeftovers => Answer::Leftovers(self.leftovers().await?),
             Request::PluginLimit { id, limits } => Answer::Plugin(self.limit(&id, limits, answers).await?),
-            Request::PluginPeers { id, add, remove } => Answer::Plugin(self.peer_list(&id, add, remove).await?),
+            Request::PluginPeers { id, listed_only, add, remove } => {
+                Answer::Plugin(self.peer_list(&id, listed_only, add, remove).await?)
+            }
             Request::Doctor { peer } => Answer::Doctor(self.doctor(peer).await?),
+            Request::Settings => Answer::Settings(self.settings.shown()),
+            Request::Reload => Answer::Reloaded(self.reload().await?),
+            Request::LogLevel { changes, reset } => Answer::LogLevel(self.log_level(changes, reset).await?),
             Request::PluginLogs { .. } | Request::Operator | Request::Shutdown => {
                 unreachable!("answered by the caller of this")
             }
@@ -125,6 +130,12 @@ impl Daemon {
         match &self.metrics {
             Ok(address) => status.metrics = address.map(|address| address.to_string()),
             Err(problem) => status.warnings.push(problem.clone()),
+        }
+        match crate::logging::unread() {
+            0 => {}
+            unread => status.warnings.push(format!(
+                "{unread} lines of the daemon's output were dropped, as nobody reads it; `polypeer logs` has them"
+            )),
         }
         status.problems = health::problems(&status, &plugins);
         status

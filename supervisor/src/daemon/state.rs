@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use polypeer_ipc_protocol::ids::PluginId;
 
+use super::settings::Settings;
 use crate::cli_error::{CliError, Exit};
-use crate::config::DaemonConfig;
 use crate::home::Home;
-use crate::manifest::{FILE_NAME, LimitSettings, Limits, Manifest, Mode};
+use crate::manifest::{FILE_NAME, LimitSettings, Limits, Manifest, Mode, Peers};
 use crate::store::{Installed, Store, StoreError};
 use crate::supervise::PluginSpec;
 
@@ -16,7 +16,7 @@ use crate::supervise::PluginSpec;
 #[derive(Clone)]
 pub(super) struct State {
     home: Home,
-    config: DaemonConfig,
+    settings: Settings,
     store: Arc<Mutex<Store>>,
 }
 
@@ -24,6 +24,8 @@ pub(super) struct State {
 pub(super) struct Recorded {
     pub(super) installed: Installed,
     pub(super) spec: PluginSpec,
+    /// What its manifest says of peers, which the operator may have narrowed.
+    pub(super) asked_peers: Peers,
     /// The operator's limits, as typed.
     pub(super) overrides: Vec<(String, String)>,
     /// Keys that this version does not enforce: of the manifest, and of limits from whatever source.
@@ -31,8 +33,8 @@ pub(super) struct Recorded {
 }
 
 impl State {
-    pub(super) fn new(home: Home, config: DaemonConfig, store: Store) -> Self {
-        Self { home, config, store: Arc::new(Mutex::new(store)) }
+    pub(super) fn new(home: Home, settings: Settings, store: Store) -> Self {
+        Self { home, settings, store: Arc::new(Mutex::new(store)) }
     }
 
     /// Runs `work` on the store.
@@ -81,9 +83,14 @@ impl State {
 
     async fn recorded_from(&self, installed: Installed) -> Result<Recorded, CliError> {
         let path = self.home.plugin(&installed.id).join(FILE_NAME);
-        let manifest = Manifest::parse(&path, &installed.manifest)?;
+        let mut manifest = Manifest::parse(&path, &installed.manifest)?;
         let id = installed.id.clone();
-        let (overrides, peers) = self.with(move |store| Ok((store.limits(&id)?, store.peer_list(&id)?))).await?;
+        let read = move |store: &mut Store| Ok((store.limits(&id)?, store.peer_list(&id)?, store.is_listed_only(&id)?));
+        let (overrides, peers, listed_only) = self.with(read).await?;
+        let asked_peers = manifest.permissions.peers.clone();
+        if listed_only && asked_peers == Peers::Any {
+            manifest.permissions.peers = Peers::List;
+        }
         let mut set = LimitSettings::default();
         for (key, value) in &overrides {
             match LimitSettings::from_text(key, value) {
@@ -91,7 +98,7 @@ impl State {
                 Err(what) => tracing::error!(plugin = %installed.id, "a stored limit is ignored: {what}"),
             }
         }
-        let limits = self.config.limits.clone().overlaid(&manifest.limits).overlaid(&set);
+        let limits = self.settings.limits().overlaid(&manifest.limits).overlaid(&set);
         let not_enforced = manifest.not_enforced(&limits);
         let spec = PluginSpec {
             folder: self.home.plugin(&installed.id),
@@ -101,7 +108,7 @@ impl State {
             enabled: installed.enabled,
             manifest,
         };
-        Ok(Recorded { installed, spec, overrides, not_enforced })
+        Ok(Recorded { installed, spec, asked_peers, overrides, not_enforced })
     }
 }
 

@@ -24,6 +24,16 @@ pub(crate) fn private_file() -> OpenOptions {
     options
 }
 
+/// Takes all rights of others to an open file that may be older than [`private_file`].
+pub(crate) fn keep_private(file: &File) -> io::Result<()> {
+    match file.metadata()? {
+        metadata if metadata.is_file() && others_may_use(&metadata) => {
+            file.set_permissions(Permissions::from_mode(0o600))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Options with which a new file is 0755, or 0644 when it is no program.
 pub(crate) fn program_file(executable: bool) -> OpenOptions {
     let mut options = OpenOptions::new();

@@ -20,6 +20,11 @@ pub(crate) fn private_file() -> OpenOptions {
     OpenOptions::new()
 }
 
+/// Nothing to take: a file inherits its folder's access list.
+pub(crate) fn keep_private(_file: &File) -> io::Result<()> {
+    Ok(())
+}
+
 /// Options for a new file of a plugin.
 pub(crate) fn program_file(_executable: bool) -> OpenOptions {
     OpenOptions::new()

@@ -1,15 +1,15 @@
 //! The folder of one node, and the only place that knows the paths in it. Two homes are two independent nodes on one
 //! machine.
 //!
-//! [`Home::prepare`] creates it (all folders 0700), [`Home::lock`] ensures that one daemon at a time uses it.
+//! [`Home::prepare`] creates it (all folders 0700), [`Home::lock`] ensures that one daemon at a time uses it. `lock` is
+//! that lock.
 
+mod lock;
 #[cfg(unix)]
 mod unix;
 #[cfg(windows)]
 mod windows;
 
-use std::fs::{File, TryLockError};
-use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use polypeer_ipc_protocol::ids::PluginId;
@@ -21,6 +21,7 @@ use windows as system;
 pub(crate) use windows::random_pipe_name;
 
 use crate::files;
+pub use lock::HomeLock;
 
 /// Longest path of a Unix socket, bytes. The lowest limit of the platforms is 103.
 pub const MAX_SOCKET_PATH: usize = 100;
@@ -74,8 +75,13 @@ impl HomeError {
     pub fn hint(&self) -> String {
         match self {
             Self::Io { .. } => "check the path, its owner and its permissions, and that the disk is not full".into(),
-            Self::Running { .. } => {
-                "check it with `polypeer status`, stop it with `polypeer shutdown`, or use another --home".into()
+            Self::Running { root, .. } => {
+                let command = |word| Home { root: root.clone() }.command(word);
+                format!(
+                    "check it with `{}`, stop it with `{}`, or use another --home",
+                    command("status"),
+                    command("shutdown")
+                )
             }
             Self::Foreign { .. } => "give --home an empty folder, or one that does not exist yet".into(),
             Self::Unsafe { path, .. } => {
@@ -85,12 +91,6 @@ impl HomeError {
             Self::NotText { .. } => "rename the folder, or give another --home".into(),
         }
     }
-}
-
-/// The lock of a home. The system releases it when the process ends, however it ends.
-#[derive(Debug)]
-pub struct HomeLock {
-    _file: File,
 }
 
 fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> HomeError {
@@ -172,6 +172,11 @@ impl Home {
         self.logs().join("netcore_.log")
     }
 
+    /// The present log of the daemon, with the network core's lines. No plugin can have this name.
+    pub fn daemon_log(&self) -> PathBuf {
+        self.logs().join("daemon_.log")
+    }
+
     /// The folder of files that only exist while a daemon runs.
     pub fn run(&self) -> PathBuf {
         self.root.join("run")
@@ -229,31 +234,31 @@ impl Home {
     /// # Errors
     /// When another daemon uses it, or the folder of the sockets is not safe.
     pub fn lock(&self) -> Result<HomeLock, HomeError> {
-        let path = self.lock_file();
-        let mut file = files::private_file()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(io("open", &path))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut text = String::new();
-                let pid = (&mut file).take(20).read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
-                return Err(HomeError::Running { pid, root: self.root.clone() });
-            }
-            Err(TryLockError::Error(source)) => return Err(io("lock", &path)(source)),
-        }
-        let mut write = || {
-            file.set_len(0)?;
-            file.rewind()?;
-            writeln!(file, "{}", std::process::id())
-        };
-        write().map_err(io("write", &path))?;
+        let lock = HomeLock::take(self)?;
         system::place_sockets(self)?;
-        Ok(HomeLock { _file: file })
+        Ok(lock)
+    }
+
+    /// The daemon that has locked this home, by its pid if that is known; `None` when there is none.
+    pub fn daemon(&self) -> Option<Option<u32>> {
+        lock::holder(&self.lock_file())
+    }
+
+    /// Creates the folder of the sockets again. Only for the daemon that has locked the home.
+    ///
+    /// # Errors
+    /// As [`Self::lock`].
+    pub fn replace_sockets(&self) -> Result<(), HomeError> {
+        private_folder(&self.run(), Existing::Tighten)?;
+        system::place_sockets(self)
+    }
+
+    /// The command line that runs `words` on this home: with `--home`, unless it is the default one.
+    pub fn command(&self, words: &str) -> String {
+        if system::data_folder().is_some_and(|folder| folder == self.root) {
+            return format!("polypeer {words}");
+        }
+        format!("polypeer --home {} {words}", quoted(&self.root.to_string_lossy()))
     }
 
     /// Removes the folder of the sockets if it is outside the home and empty; the next start creates it again.
@@ -267,6 +272,16 @@ impl Home {
     /// When another user could have put a socket there.
     pub fn check_sockets(&self) -> Result<(), HomeError> {
         system::check_sockets(self)
+    }
+}
+
+/// A word as a shell takes it: in quotes if it has characters that mean something to a shell.
+fn quoted(word: &str) -> String {
+    let is_plain = |character: char| character.is_alphanumeric() || "/._-+:@%,=\\".contains(character);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        word.into()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
     }
 }
 

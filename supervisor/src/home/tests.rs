@@ -57,3 +57,30 @@ fn sockets_of_a_long_home_move_to_a_short_private_folder() {
     assert!(matches!(home.lock(), Err(HomeError::Unsafe { .. })), "somebody may have been in it");
     std::fs::remove_dir(&sockets).expect("cleaned up");
 }
+
+#[test]
+fn lock_whose_file_was_removed_is_taken_again_unless_another_was_quicker() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let home = Home::at(folder.path());
+    home.prepare().expect("a home");
+    assert_eq!(home.daemon(), None);
+    let mut first = home.lock().expect("the first");
+    assert_eq!(home.daemon(), Some(Some(std::process::id())));
+    std::fs::remove_dir_all(home.run()).expect("removed");
+    assert!(!first.is_ours(&home));
+    first.renew(&home).expect("nobody else");
+    assert!(first.is_ours(&home) && home.lock().is_err());
+    std::fs::remove_file(home.run().join("daemon.lock")).expect("removed");
+    let second = home.lock().expect("nothing says that there is one");
+    assert!(matches!(first.renew(&home), Err(HomeError::Running { .. })));
+    drop(second);
+}
+
+#[test]
+fn commands_name_a_home_that_is_not_the_default_one() {
+    let line = |root: &str| Home::at(root).command("run");
+    assert_eq!(line("/srv/node"), "polypeer --home /srv/node run");
+    assert_eq!(line("/srv/my node's"), r"polypeer --home '/srv/my node'\''s' run");
+    let default = system::data_folder().expect("a folder");
+    assert_eq!(Home::at(default).command("run"), "polypeer run");
+}

@@ -23,7 +23,7 @@ use polypeer_ipc_protocol::ids::{NodeId, Pattern, PluginId, Protocol};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
-pub use limits::{LimitSettings, Limits};
+pub use limits::{LIMITS, Limit, LimitSettings, Limits};
 pub use permissions::{Network, Peers, Permissions, Privacy};
 
 use crate::toml_file::{self, FileError};
@@ -31,6 +31,9 @@ use values::TcpAddress;
 
 /// File name of the manifest in a plugin's folder.
 pub const FILE_NAME: &str = "plugin.toml";
+
+/// Where an unknown key is looked up.
+const REFERENCE: &str = "docs/manifest.md and docs/design.md, section 6, have every key";
 
 /// A complete, valid manifest.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -246,7 +249,7 @@ impl Manifest {
     /// # Errors
     /// When the manifest breaks a rule.
     pub fn parse(path: &Path, text: &str) -> Result<Self, FileError> {
-        let manifest: Self = toml_file::parse(path, text)?;
+        let manifest: Self = toml_file::parse(path, text, REFERENCE)?;
         match check::contradiction(&manifest) {
             Some(found) => Err(toml_file::contradiction(path, text, found)),
             None => Ok(manifest),

@@ -150,7 +150,10 @@ fn bad_values_say_what_was_expected() {
         let told = error(&format!("{MINIMAL}\n{extra}\n"));
         assert!(told.contains(expected), "{extra}: {told}");
     }
-    assert!(error(&MINIMAL.replace("\"1.0.0\"", "1")).contains("expected a string"));
+    assert!(
+        error(&MINIMAL.replace("\"1.0.0\"", "1"))
+            .contains("plugin.version: expected a text in quotes, not the number 1")
+    );
     assert!(error(&MINIMAL.replace("1.0.0", "one")).contains("three numbers"));
     assert!(error("[plugin]\nid = \"x\"\n").contains("2 to 40"));
     assert!(error("[plugin]\nid = \"chat\"\n").contains("\"version\" is missing"));

@@ -2,7 +2,7 @@
 //! supervisor; dropped lines are counted and reported. Lines come from [`super::capture`].
 
 use std::collections::{HashMap, VecDeque};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,8 +10,16 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use tracing::Level;
+
+use crate::files;
+
 /// Origin of the supervisor's own lines.
 pub(crate) const OWN: &str = "polypeer";
+/// Target of the events that the network core's lines become.
+pub(crate) const CORE: &str = "netcore";
+/// Field of such an event that names the module.
+pub(crate) const MODULE: &str = "module";
 /// Most lines in the queue to the disk.
 const WAITING: usize = 4096;
 /// Size at which a file is rotated, bytes.
@@ -33,10 +41,20 @@ pub(crate) struct Logs {
     work: SyncSender<Work>,
 }
 
+/// Whose lines a log has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// A plugin's: its lines are its own, in the file alone.
+    Plugin,
+    /// The network core's: its lines begin with a level, and are events of the daemon's log as well.
+    Core,
+}
+
 /// The log of one child. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Sink {
     name: Arc<str>,
+    kind: Kind,
     logs: Logs,
     lost: Arc<AtomicU64>,
     tail: Arc<Mutex<VecDeque<String>>>,
@@ -60,7 +78,16 @@ impl Logs {
 
     /// A sink for `NAME.log`.
     pub(crate) fn sink(&self, name: &str) -> Sink {
-        Sink { name: name.into(), logs: self.clone(), lost: Arc::default(), tail: Arc::default() }
+        self.sink_of(name, Kind::Plugin)
+    }
+
+    /// A sink for `NAME.log` with the lines of the network core.
+    pub(crate) fn core_sink(&self, name: &str) -> Sink {
+        self.sink_of(name, Kind::Core)
+    }
+
+    fn sink_of(&self, name: &str, kind: Kind) -> Sink {
+        Sink { name: name.into(), kind, logs: self.clone(), lost: Arc::default(), tail: Arc::default() }
     }
 
     /// Closes and deletes `NAME.log` and its rotated files. Blocks.
@@ -83,25 +110,77 @@ impl Logs {
 impl Sink {
     /// Queues one line, or drops and counts it when the queue is full. `from`: `out`, `err`, or [`OWN`].
     pub(crate) fn line(&self, from: &str, text: &str) {
+        let (said, shown) = match self.kind {
+            Kind::Plugin => (text, format!("{from:>3} | {text}")),
+            Kind::Core if from == OWN => (text, format!("{:<5} {text}", Level::INFO)),
+            Kind::Core => {
+                let line = CoreLine::parse(text);
+                line.log();
+                (line.message, format!("{:<5} {}", line.level, line.message))
+            }
+        };
         if from != OWN {
             let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
             if tail.len() == TAIL {
                 tail.pop_front();
             }
-            tail.push_back(text.to_owned());
+            tail.push_back(said.to_owned());
         }
         let lost = self.lost.load(Ordering::Relaxed);
         let remark =
             if lost > 0 { format!("[{lost} lines lost so far: the disk was too slow] ") } else { String::new() };
-        let line = format!("{} {from:>3} | {remark}{text}\n", timestamp(SystemTime::now()));
+        self.whole_line(format!("{} {remark}{shown}\n", timestamp(SystemTime::now())));
+    }
+
+    /// Queues a line that has its time and its end, or drops and counts it when the queue is full.
+    pub(crate) fn whole_line(&self, line: String) {
         if self.logs.work.try_send(Work::Line { name: Arc::clone(&self.name), line }).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
 
+    /// Waits until all earlier lines are written. Blocks.
+    pub(crate) fn flush(&self) {
+        self.logs.flush();
+    }
+
     /// The latest lines of the child, oldest first.
     pub(crate) fn tail(&self) -> Vec<String> {
         self.tail.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+}
+
+/// A line of the network core: `LEVEL MODULE: MESSAGE`. Anything else, such as a panic, is an error.
+#[derive(Debug, PartialEq, Eq)]
+struct CoreLine<'a> {
+    level: Level,
+    /// Path of the module below the crate.
+    module: &'a str,
+    message: &'a str,
+}
+
+impl<'a> CoreLine<'a> {
+    fn parse(line: &'a str) -> Self {
+        let split = line.trim_start().split_once(' ').and_then(|(level, rest)| Some((level.parse().ok()?, rest)));
+        let Some((level, rest)) = split else {
+            return Self { level: Level::ERROR, module: "", message: line };
+        };
+        let is_path = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == ':');
+        let (module, message) = rest.split_once(": ").filter(|(path, _)| is_path(path)).unwrap_or(("", rest));
+        let ours = ["polypeer_netcore", "polypeer_engine"].iter().find_map(|name| module.strip_prefix(name));
+        let module = ours.map_or(module, |below| below.trim_start_matches(':'));
+        Self { level, module, message }
+    }
+
+    fn log(&self) {
+        let Self { module, message, .. } = self;
+        match self.level {
+            Level::ERROR => tracing::error!(target: CORE, module, "{message}"),
+            Level::WARN => tracing::warn!(target: CORE, module, "{message}"),
+            Level::INFO => tracing::info!(target: CORE, module, "{message}"),
+            Level::DEBUG => tracing::debug!(target: CORE, module, "{message}"),
+            Level::TRACE => tracing::trace!(target: CORE, module, "{message}"),
+        }
     }
 }
 
@@ -182,7 +261,8 @@ impl Rotating {
             self.rotate()?;
         }
         if self.open.is_none() {
-            let file = OpenOptions::new().create(true).append(true).open(&self.path)?;
+            let file = files::private_file().create(true).append(true).open(&self.path)?;
+            files::keep_private(&file)?;
             let size = file.metadata()?.len();
             self.open = Some((file, size));
         }
@@ -252,6 +332,45 @@ mod tests {
         sink.line("out", "again");
         logs.flush();
         assert_eq!(files_of(folder.path(), "chat"), [folder.path().join("chat.log")], "it begins anew");
+    }
+
+    #[test]
+    fn level_and_module_of_the_network_core_are_told_from_its_message() {
+        let line = |level, module, message| CoreLine { level, module, message };
+        for (text, expected) in [
+            (" INFO polypeer_netcore::peers: met x: y", line(Level::INFO, "peers", "met x: y")),
+            ("DEBUG polypeer_engine::dht::table: full", line(Level::DEBUG, "dht::table", "full")),
+            (" WARN drive{id=1}: quinn: odd", line(Level::WARN, "", "drive{id=1}: quinn: odd")),
+            (" WARN quinn_proto: odd", line(Level::WARN, "quinn_proto", "odd")),
+            ("thread 'main' panicked at x", line(Level::ERROR, "", "thread 'main' panicked at x")),
+        ] {
+            assert_eq!(CoreLine::parse(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn lines_of_the_network_core_have_one_time_and_their_level() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let logs = Logs::start(folder.path().into(), 1 << 20, 1).expect("a thread");
+        let sink = logs.core_sink("netcore_");
+        sink.line("err", " WARN polypeer_netcore::core: odd");
+        sink.line(OWN, "started, pid 7");
+        logs.flush();
+        let text = fs::read_to_string(folder.path().join("netcore_.log")).expect("readable");
+        let lines: Vec<_> = text.lines().map(|line| line.split_once(' ').expect("a time").1).collect();
+        assert_eq!(lines, ["WARN  odd", "INFO  started, pid 7"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn logs_are_private_also_if_they_were_not() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("chat.log");
+        fs::write(&path, "").expect("writable");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("rights");
+        Rotating::new(path.clone(), 1000, 1).write("one\n");
+        assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
     }
 
     #[test]

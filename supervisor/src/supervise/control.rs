@@ -9,6 +9,7 @@ use polypeer_ipc_protocol::ids::PluginId;
 use tokio::sync::oneshot;
 
 use super::{LimitError, NetcoreStatus, OperatorSession, PluginSpec, PluginStatus};
+use crate::config::LogSettings;
 use crate::manifest::Limits;
 
 pub(super) type Reply<T> = oneshot::Sender<T>;
@@ -31,4 +32,6 @@ pub(super) enum Command {
     Operator(Reply<Result<OperatorSession, Failure>>),
     OperatorGone(u64),
     Shutdown(Duration, Reply<()>),
+    /// What netcore logs.
+    SetLog(Box<LogSettings>, Reply<()>),
 }

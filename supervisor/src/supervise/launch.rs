@@ -10,6 +10,7 @@ use super::environment::{folders, inherited};
 use super::gateway::{Gateway, folder_of_all};
 use super::host::{is_root, open_files_within};
 use super::{PluginSpec, Programs};
+use crate::config::LogSettings;
 use crate::files::{create_private_folder, real_path};
 use crate::home::Home;
 use crate::manifest::{Network, Ready};
@@ -75,10 +76,11 @@ pub(super) fn of_plugin(spec: &PluginSpec, gateway: &Gateway, home: &Home, progr
 }
 
 /// Launch of netcore; `admin` is the session that it inherits.
-pub(super) fn of_netcore(number: u64, admin: AdminEnd, home: &Home, programs: &Programs) -> Launch {
+pub(super) fn of_netcore(number: u64, admin: AdminEnd, home: &Home, programs: &Programs, log: &LogSettings) -> Launch {
     let text = |path: &Path| path.to_string_lossy().into_owned();
-    let command = vec![text(&programs.netcore), "--home".to_owned(), text(home.root())];
-    let environment = inherited(&["LANG", "TZ", "RUST_LOG", "RUST_BACKTRACE"]);
+    let mut command = vec![text(&programs.netcore), "--home".to_owned(), text(home.root())];
+    command.extend(["--log".to_owned(), log.netcore_filter()]);
+    let environment = inherited(&["LANG", "TZ", "RUST_BACKTRACE"]);
     Launch {
         name: format!("netcore_-{number}"),
         title: "polypeer: init of the network core".to_owned(),

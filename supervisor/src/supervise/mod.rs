@@ -46,7 +46,7 @@ pub use programs::Programs;
 pub use status::{PluginStatus, UsageStatus};
 pub(crate) use usage::disk_bytes;
 
-use crate::config::DaemonConfig;
+use crate::config::{DaemonConfig, LogSettings};
 use crate::home::Home;
 use crate::manifest::{Limits, Manifest};
 use crate::netcore::AdminHandle;
@@ -322,6 +322,11 @@ impl Supervisor {
     /// namespace than this process, a descendant of this process, or cannot be inspected.
     pub fn is_confined(&self, pid: i32) -> bool {
         host::is_confined(pid, &self.tag)
+    }
+
+    /// Changes what netcore logs, now and at its later starts.
+    pub async fn set_log(&self, settings: LogSettings) {
+        let _ = self.command(|reply| Command::SetLog(Box::new(settings), reply)).await;
     }
 
     /// Events from now on. A slow subscriber misses the oldest.

@@ -220,7 +220,7 @@ fn second_daemon_on_a_home_names_the_first() {
     let mut world = World::new();
     world.start();
     let pid = format!("(pid {})", world.pid());
-    world.run(&["run"]).refused(1, &["already runs on FOLDER/home", &pid, "polypeer shutdown"]);
+    world.run(&["run"]).refused(1, &["already runs on FOLDER/home", &pid, "polypeer --home FOLDER/home shutdown"]);
     assert_eq!(world.run(&["id"]).code, 0, "the first goes on");
 }
 
@@ -421,6 +421,7 @@ fn request_to_netcore_that_is_not_an_operators_is_refused() {
         AdminRequest::SetGrants { plugin: "operator".parse().expect("an id"), grants: Grants::default() },
         AdminRequest::Start,
         AdminRequest::Shutdown { grace_ms: 0 },
+        AdminRequest::SetLog { filter: String::new() },
         AdminRequest::Status,
         AdminRequest::Explain { node: NodeId([0; 32]) },
         AdminRequest::Traffic,

@@ -25,7 +25,9 @@ fn commands_say_that_no_daemon_runs_and_how_to_start_one() {
         &["doctor", NODE],
         &["shutdown"],
     ] {
-        world.run(arguments).refused(3, &["no daemon runs on FOLDER/home", "polypeer run", "--home"]);
+        world
+            .run(arguments)
+            .refused(3, &["no daemon runs on FOLDER/home", "polypeer --home FOLDER/home run", "--home DIR"]);
     }
     assert!(!world.home.exists(), "asking creates nothing");
 }
@@ -38,7 +40,7 @@ fn json_errors_are_one_document_too() {
     let error = &done.json()["error"];
     assert_eq!(error["exit_code"], 3);
     assert!(error["message"].as_str().is_some_and(|text| text.contains("no daemon")));
-    assert!(error["hint"].as_str().is_some_and(|text| text.contains("polypeer run")));
+    assert!(error["hint"].as_str().is_some_and(|text| text.contains("polypeer --home")));
 }
 
 #[test]
@@ -77,7 +79,7 @@ fn configuration_is_checked_without_a_daemon() {
     fs::write(world.home.join("config.toml"), "# ours\nlsten = [\"127.0.0.1:0\"]\n").expect("written");
     let done = world.run(&["config", "check"]);
     let expected = "2\n--- out\n--- err\nerror: FOLDER/home/config.toml:2:1: unknown key \"lsten\"; expected one of listen, \
-                    lan, discovery, peers, network, bundled_apps, limits, metrics\nhint: did you mean \"listen\"?\n";
+                    lan, discovery, peers, network, bundled_apps, limits, metrics, log\nhint: did you mean \"listen\"?\n";
     assert_eq!(done.snapshot(), expected);
     world.run(&["run"]).refused(2, &["config.toml:2:1"]);
 }
@@ -130,7 +132,11 @@ fn doctor_without_a_daemon_says_what_is_missing() {
     fs::write(world.home.join("identity.key"), "of an earlier run").expect("written");
     let done = world.run(&["doctor"]);
     assert_eq!(done.code, 1, "{done:?}");
-    assert!(done.out.contains("PROBLEM  daemon") && done.out.contains("-> start one with `polypeer run`"), "{done:?}");
+    assert!(
+        done.out.contains("PROBLEM  daemon")
+            && done.out.contains("-> start one with `polypeer --home FOLDER/home run`"),
+        "{done:?}"
+    );
     assert!(!done.out.contains('\x1b'), "no colours into a pipe");
     let done = world.run(&["doctor", "--json"]);
     let document = done.json();

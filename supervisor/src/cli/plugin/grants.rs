@@ -1,6 +1,6 @@
-//! `polypeer plugin grants`: what a plugin is allowed, and its list of peers.
+//! `polypeer plugin grants`: what a plugin is allowed, which peers it communicates with, and its list of peers.
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use polypeer_ipc_protocol::ids::{NodeId, PluginId};
 
 use super::super::Context;
@@ -9,12 +9,15 @@ use super::{ask, bullets};
 use crate::cli_error::CliError;
 use crate::control::Request;
 
-/// Show what a plugin is allowed, or change its list of peers
+/// Show what a plugin is allowed, or change the peers that it communicates with
 #[derive(Debug, Args)]
 pub(super) struct Grants {
     /// Id of the plugin, as `polypeer plugin list` shows it
     id: PluginId,
-    /// Add a peer to its list (for peers = "list")
+    /// Which peers it communicates with: any, as its manifest asks, or only those on its list
+    #[arg(long, value_name = "any|list", value_enum, hide_possible_values = true)]
+    peers: Option<Scope>,
+    /// Add a peer to its list
     #[arg(long, value_name = "PEER")]
     add_peer: Vec<PeerArgument>,
     /// Remove a peer from its list
@@ -22,10 +25,17 @@ pub(super) struct Grants {
     remove_peer: Vec<PeerArgument>,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Scope {
+    Any,
+    List,
+}
+
 impl Grants {
     pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
+        let listed_only = self.peers.map(|scope| scope == Scope::List);
         let (add, remove) = (nodes(context, self.add_peer).await?, nodes(context, self.remove_peer).await?);
-        let request = Request::PluginPeers { id: self.id, add, remove };
+        let request = Request::PluginPeers { id: self.id, listed_only, add, remove };
         let plugin = ask(context, request).await?;
         context.printer.either(&plugin.grants, || bullets(&plugin.grants.in_words))
     }

@@ -8,6 +8,7 @@ use super::super::{Context, unexpected};
 use crate::cli_error::CliError;
 use crate::control::{Answer, Request};
 use crate::output::clean;
+use crate::reader;
 
 /// Show the output of a plugin
 #[derive(Debug, Args)]
@@ -28,6 +29,7 @@ impl Logs {
         let mut control = context.control().await?;
         let mut answer = control.request(&request).await?;
         let mut lines = Vec::new();
+        let mut gone = std::pin::pin!(reader::gone());
         loop {
             match answer {
                 Answer::Line(line) if context.printer.json => lines.push(line),
@@ -37,7 +39,10 @@ impl Logs {
                 Answer::Done => return Ok(()),
                 other => return Err(unexpected(&other)),
             }
-            answer = control.next().await?;
+            answer = tokio::select! {
+                next = control.next() => next?,
+                () = &mut gone, if self.follow => return Ok(()),
+            };
         }
     }
 }

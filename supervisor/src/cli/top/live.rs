@@ -44,7 +44,7 @@ pub(super) async fn run(mut source: Source<'_>, every: Duration) -> Result<(), C
                 None => return Ok(()),
             },
             _ = turns.tick() => top = source.now().await?,
-            () = signals.stop() => return Ok(()),
+            _ = signals.next() => return Ok(()),
         }
     }
 }

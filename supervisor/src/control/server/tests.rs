@@ -5,11 +5,13 @@ use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 
 use super::*;
+use crate::cli_error::Exit;
 use crate::control::client::Control;
 use crate::control::frames::MAX_DOCUMENT;
+use crate::control::places::{MAX_LASTING, MAX_SHORT, MAX_SILENT};
 
-/// Takes every caller for the operator. Answers `Id` with a text and `PluginList` never, but tells when that is
-/// dropped.
+/// Takes every caller for the operator. Answers `Id` with a text, `Operator` with one for as long as its caller wants, and
+/// `PluginList` never, but tells when that is dropped.
 struct Fake {
     dropped: std::sync::Mutex<Option<oneshot::Sender<()>>>,
     confines: Option<i32>,
@@ -27,6 +29,10 @@ impl Handler for Fake {
                     let _ = answers.send(Answer::Line(line.to_string())).await;
                 }
                 let _ = answers.send(Answer::Done).await;
+            }
+            Request::Operator => {
+                let _ = answers.send(Answer::Text("lasts".into())).await;
+                std::future::pending::<()>().await;
             }
             _ => {
                 let _ = answers.send(Answer::Text("me".into())).await;
@@ -176,14 +182,28 @@ async fn without_a_daemon_commands_say_so() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let error = Control::connect(&Home::at(folder.path())).await.expect_err("nobody there");
     assert_eq!(error.exit.code(), 3);
-    assert!(error.hint.contains("polypeer run"));
+    assert!(error.hint.contains(&format!("polypeer --home {} run", folder.path().display())), "{}", error.hint);
+}
+
+#[tokio::test]
+async fn daemon_that_runs_without_a_socket_is_told_from_none() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let home = Home::at(folder.path());
+    home.prepare().expect("a home");
+    let lock = home.lock().expect("a daemon's");
+    let error = Control::connect(&home).await.expect_err("nobody listens");
+    assert_eq!(error.exit, Exit::Failed);
+    let pid = format!("the daemon (pid {}) runs", std::process::id());
+    assert!(error.message.contains(&pid) && error.hint.contains("kill"), "{error:?}");
+    drop(lock);
+    assert_eq!(Control::connect(&home).await.expect_err("nobody there").exit, Exit::NotRunning);
 }
 
 #[tokio::test]
 async fn connections_beyond_the_limit_wait_for_a_place() {
     let world = world();
     let mut held = Vec::new();
-    for _ in 0..MAX_CONNECTIONS {
+    for _ in 0..MAX_SHORT {
         held.push(Control::connect(&world.home).await.expect("let in"));
     }
     let waiting = world.raw();
@@ -200,21 +220,85 @@ async fn connections_beyond_the_limit_wait_for_a_place() {
 async fn silent_connections_keep_no_command_waiting() {
     let world = world();
     let mut silent = Vec::new();
-    for _ in 0..10 * MAX_CONNECTIONS {
+    for _ in 0..10 * MAX_SILENT {
         silent.push(world.raw().await);
     }
     // All places are taken by then, and each of them for 10 s; a command waits for its place as long at most.
     world.works().await;
     // Whoever has said who they are keep their places.
     let mut held = Vec::new();
-    for _ in 0..MAX_CONNECTIONS - 1 {
+    for _ in 0..MAX_SHORT - 1 {
         held.push(Control::connect(&world.home).await.expect("let in"));
     }
     silent.clear();
-    for _ in 0..MAX_CONNECTIONS {
+    for _ in 0..2 * MAX_SILENT {
         silent.push(world.raw().await);
     }
     for control in &mut held {
         assert_eq!(control.request(&Request::Id).await.expect("answered"), Answer::Text("me".into()));
     }
+}
+
+#[tokio::test]
+async fn commands_that_last_keep_no_other_waiting_and_their_limit_is_told() {
+    let world = world();
+    let mut held = Vec::new();
+    for _ in 0..MAX_LASTING {
+        let mut control = Control::connect(&world.home).await.expect("let in");
+        assert_eq!(control.request(&Request::Operator).await.expect("answered"), Answer::Text("lasts".into()));
+        held.push(control);
+    }
+    world.works().await;
+    let mut control = Control::connect(&world.home).await.expect("let in");
+    let error = control.request(&Request::Operator).await.expect_err("one too many");
+    assert_eq!((error.exit, error.message.contains("64 commands that last")), (Exit::Refused, true), "{error}");
+    assert_eq!(control.request(&Request::Id).await.expect("still let in"), Answer::Text("me".into()));
+    held.pop();
+    // The server notices the end of the other connection in its own time.
+    while control.request(&Request::Operator).await.is_err() {}
+}
+
+#[tokio::test]
+async fn burst_of_commands_is_answered() {
+    let world = world();
+    let mut burst = JoinSet::new();
+    for _ in 0..4 * MAX_SHORT {
+        let home = world.home.clone();
+        burst.spawn(async move { Control::connect(&home).await?.request(&Request::Id).await });
+    }
+    let mut answered = 0;
+    while let Some(done) = burst.join_next().await {
+        assert_eq!(done.expect("no panic").expect("answered"), Answer::Text("me".into()));
+        answered += 1;
+    }
+    assert_eq!(answered, 4 * MAX_SHORT);
+}
+
+#[tokio::test]
+async fn command_that_gets_no_place_in_time_is_told_the_limit() {
+    let world = world();
+    let mut held = Vec::new();
+    for _ in 0..MAX_SHORT {
+        let mut control = Control::connect(&world.home).await.expect("let in");
+        control.send(&Request::PluginList).await.expect("sent");
+        held.push(control);
+    }
+    let error = Control::connect(&world.home).await.expect_err("no place");
+    assert_eq!((error.exit, error.message.contains("64 other commands")), (Exit::Refused, true), "{error}");
+}
+
+#[tokio::test]
+async fn socket_and_key_that_were_removed_are_put_back() {
+    let world = world();
+    let mut held = Control::connect(&world.home).await.expect("let in");
+    let lock = world.home.lock().expect("a daemon's");
+    for path in [world.home.control_socket(), world.home.control_key()] {
+        std::fs::remove_file(path).expect("removed");
+        world.works().await;
+    }
+    std::fs::remove_dir_all(world.home.run()).expect("removed");
+    tokio::time::sleep(2 * LOOK).await;
+    assert!(world.home.control_socket().exists() && world.home.control_key().exists());
+    assert_eq!(held.request(&Request::Id).await.expect("answered"), Answer::Text("me".into()));
+    drop(lock);
 }

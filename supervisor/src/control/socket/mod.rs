@@ -6,6 +6,8 @@ mod unix;
 mod windows;
 
 #[cfg(unix)]
-pub(crate) use unix::{Listener, ReadHalf, Stream, WriteHalf, accept, connect, listen, split};
+pub(crate) use unix::{CAN_BE_REMOVED, Listener, ReadHalf, Stream, WriteHalf, accept, connect, is_at, listen, split};
 #[cfg(windows)]
-pub(crate) use windows::{Listener, ReadHalf, Stream, WriteHalf, accept, connect, listen, split};
+pub(crate) use windows::{
+    CAN_BE_REMOVED, Listener, ReadHalf, Stream, WriteHalf, accept, connect, is_at, listen, split,
+};

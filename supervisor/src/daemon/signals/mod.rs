@@ -1,4 +1,5 @@
-//! What asks the daemon to stop from outside: signals on Unix, the console's events on Windows.
+//! What tells the daemon from outside to stop or to read its configuration again: signals on Unix, the console's events
+//! on Windows.
 
 #[cfg(unix)]
 mod unix;
@@ -9,3 +10,11 @@ mod windows;
 pub(crate) use unix::Signals;
 #[cfg(windows)]
 pub(crate) use windows::Signals;
+
+/// What a signal means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    Stop,
+    #[cfg_attr(windows, allow(dead_code, reason = "the console has no event for it"))]
+    Reload,
+}

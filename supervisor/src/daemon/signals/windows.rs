@@ -4,6 +4,8 @@ use std::io;
 
 use tokio::signal::windows::{CtrlBreak, CtrlC, CtrlClose, ctrl_break, ctrl_c, ctrl_close};
 
+use super::Order;
+
 /// Listens from its creation on.
 pub(crate) struct Signals {
     interrupt: CtrlC,
@@ -25,12 +27,13 @@ impl Signals {
         }
     }
 
-    /// As [`Self::stop`], or until the console is closed.
-    pub(crate) async fn stop_or_hangup(&mut self) {
+    /// The next event of the console; the system ends the process soon after the window is closed.
+    pub(crate) async fn next(&mut self) -> Order {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
             _ = self.close.recv() => {}
         }
+        Order::Stop
     }
 }

@@ -95,6 +95,11 @@ impl Task {
                 };
                 let _ = reply.send(result);
             }
+            Command::SetLog(settings, done) => {
+                self.tell_netcore(AdminRequest::SetLog { filter: settings.netcore_filter() });
+                self.config.log = *settings;
+                let _ = done.send(());
+            }
             Command::Operator(reply) => {
                 let _ = reply.send(self.on_operator());
             }
@@ -322,7 +327,10 @@ impl Task {
                 if plugin.told.is_some() || now.0 != State::Stopped {
                     let reason = now.1.as_deref().filter(|_| !now.0.has_process());
                     let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
-                    tracing::info!("plugin {id}: {}{reason}", now.0.as_str());
+                    match now.0 {
+                        State::Failed | State::Backoff => tracing::warn!("plugin {id}: {}{reason}", now.0.as_str()),
+                        _ => tracing::info!("plugin {id}: {}{reason}", now.0.as_str()),
+                    }
                 }
                 let (state, reason) = now.clone();
                 let _ = self.outlets.events.send(SupervisorEvent::Plugin { id: id.clone(), state, reason });

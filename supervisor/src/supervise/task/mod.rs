@@ -88,7 +88,7 @@ impl Task {
         let logs = Logs::start(home.logs(), FILE_SIZE, OLD_FILES).map_err(io("write to", home.logs()))?;
         let (child_sender, child_events) = mpsc::channel(CHILD_EVENTS);
         let (net_sender, net_events) = mpsc::channel(CHILD_EVENTS);
-        let netcore = Netcore::new(logs.sink(LOG));
+        let netcore = Netcore::new(logs.core_sink(LOG));
         let plugins = plugins.into_iter().map(|spec| (spec.id().clone(), Plugin::new(spec))).collect();
         Ok(Self {
             home,

@@ -124,7 +124,7 @@ impl Task {
                 return self.netcore_input(Input::Ended { how, success: false });
             }
         };
-        let launch = launch::of_netcore(number, theirs, &self.home, &self.programs);
+        let launch = launch::of_netcore(number, theirs, &self.home, &self.programs, &self.config.log);
         let sink = self.netcore.sink.clone();
         let (watched, task) = watch(launch, self.host.groups.clone(), sink, self.child_sender.clone(), number);
         self.children.spawn(task);

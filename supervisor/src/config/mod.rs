@@ -1,23 +1,40 @@
 //! `config.toml` of a home: the operator's settings for the whole node. Every key has a default, so the file may be
 //! missing; options of `polypeer run` override it. What concerns the network core is parsed into the type that is sent
-//! to it ([`NetSettings`]); `metrics` has where metrics are read.
+//! to it ([`NetSettings`]).
+//!
+//! `table` describes every key, `example` makes the commented example of it, `shown` says which value each has and where
+//! from, `reload` what a change of the file changes in a running daemon; `log` and `metrics` are the sections of these
+//! names.
 
+pub mod example;
+mod log;
 mod metrics;
+#[cfg(test)]
+mod reference_tests;
+mod reload;
+mod shown;
+mod table;
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use polypeer_ipc_protocol::ids::NetworkName;
 use polypeer_ipc_protocol::settings::{self, DiscoverySettings, NetSettings, PeerSettings};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 pub use self::metrics::MetricsSettings;
 use crate::home::Home;
 use crate::manifest::LimitSettings;
 use crate::toml_file::{self, Contradiction, FileError};
+pub use log::{Format, Level, LogSettings, MAX_TARGETS, Target};
+pub use reload::ReloadDocument;
+pub use shown::{SettingDocument, SettingSource};
+
+/// Where an unknown key is looked up.
+const REFERENCE: &str = "`polypeer config example` shows every key";
 
 /// What the daemon runs with.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(from = "Keys")]
+#[derive(Debug, Clone, PartialEq)]
 pub struct DaemonConfig {
     /// Sent to each netcore.
     pub net: NetSettings,
@@ -26,13 +43,35 @@ pub struct DaemonConfig {
     /// Defaults for plugins that do not set a limit themselves.
     pub limits: LimitSettings,
     pub metrics: MetricsSettings,
+    pub log: LogSettings,
+}
+
+/// Options of `polypeer run`, which override the file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Flags {
+    /// Empty: those of the file.
+    pub listen: Vec<SocketAddr>,
+    pub no_lan: bool,
+    pub seed_only: bool,
+    /// Log errors only.
+    pub quiet: bool,
+    /// How many levels more are logged.
+    pub verbose: u8,
+}
+
+/// A configuration, with the value and the source of every key.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Configuration {
+    pub config: DaemonConfig,
+    /// In the order of the table.
+    pub settings: Vec<SettingDocument>,
 }
 
 /// The keys of the file.
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Keys {
-    #[serde(deserialize_with = "settings::addresses::deserialize")]
+    #[serde(with = "settings::addresses")]
     listen: Vec<SocketAddr>,
     /// An older name of `lan` in `[discovery]`; the local network is used if neither is false.
     lan: bool,
@@ -40,33 +79,29 @@ struct Keys {
     peers: PeerSettings,
     network: NetworkName,
     bundled_apps: bool,
+    /// Shown as they are in the file.
+    #[serde(skip_serializing)]
     limits: LimitSettings,
     metrics: MetricsSettings,
+    log: LogSettings,
 }
 
 impl Default for Keys {
     fn default() -> Self {
         let NetSettings { listen, network, peers, discovery, .. } = NetSettings::default();
-        Self {
-            listen,
-            lan: true,
-            network,
-            discovery,
-            peers,
-            bundled_apps: true,
-            limits: LimitSettings::default(),
-            metrics: MetricsSettings::default(),
-        }
+        let (limits, metrics, log) = Default::default();
+        Self { listen, lan: true, network, discovery, peers, bundled_apps: true, limits, metrics, log }
     }
 }
 
 impl From<Keys> for DaemonConfig {
     fn from(keys: Keys) -> Self {
-        let Keys { listen, lan, network, mut discovery, peers, bundled_apps, limits, metrics } = keys;
+        let Keys { listen, lan, network, mut discovery, peers, bundled_apps, limits, metrics, log } = keys;
         discovery.lan &= lan;
         // Of one run only: `polypeer run --seed-only`.
         let seed_only = false;
-        Self { net: NetSettings { listen, network, seed_only, peers, discovery }, bundled_apps, limits, metrics }
+        let net = NetSettings { listen, network, seed_only, peers, discovery };
+        Self { net, bundled_apps, limits, metrics, log }
     }
 }
 
@@ -80,22 +115,56 @@ impl DaemonConfig {
     /// Reads the configuration of `home`; the defaults when there is no file.
     ///
     /// # Errors
-    /// When the file cannot be read or breaks a rule.
+    /// As [`Configuration::load`].
     pub fn load(home: &Home) -> Result<Self, FileError> {
+        Ok(Configuration::load(home, &Flags::default())?.config)
+    }
+
+    fn overridden(mut self, flags: &Flags) -> Self {
+        if !flags.listen.is_empty() {
+            self.net.listen.clone_from(&flags.listen);
+        }
+        self.net.discovery.lan &= !flags.no_lan;
+        self.net.seed_only = flags.seed_only;
+        self.log.level = if flags.quiet { Level::Error } else { self.log.level.more(flags.verbose) };
+        self
+    }
+}
+
+impl Configuration {
+    /// Reads the configuration of `home`, with `flags` over it; the defaults when there is no file.
+    ///
+    /// # Errors
+    /// When the file cannot be read or breaks a rule.
+    pub fn load(home: &Home, flags: &Flags) -> Result<Self, FileError> {
         let path = home.config_file();
         let text = match toml_file::read(&path, "") {
             Ok(text) => text,
-            Err(FileError::Missing { .. }) => return Ok(Self::default()),
+            Err(FileError::Missing { .. }) => String::new(),
             Err(error) => return Err(error),
         };
-        let config: Self = toml_file::parse(&path, &text)?;
+        Self::parse(&path, &text, flags)
+    }
+
+    /// Parses the text of a file, with `flags` over it; `path` is only for messages.
+    ///
+    /// # Errors
+    /// When it breaks a rule.
+    pub fn parse(path: &Path, text: &str, flags: &Flags) -> Result<Self, FileError> {
+        let keys: Keys = toml_file::parse(path, text, REFERENCE)?;
+        let table: toml::Table = toml_file::parse(path, text, REFERENCE)?;
+        let values = serde_json::to_value(&keys).expect("settings are plain data");
+        let config = DaemonConfig::from(keys);
         let wrong = |place: &[&str], what, hint: &str| {
             let place = place.iter().map(|key| (*key).to_owned()).collect();
-            toml_file::contradiction(&path, &text, Contradiction { place, what, hint: hint.into() })
+            toml_file::contradiction(path, text, Contradiction { place, what, hint: hint.into() })
         };
         config.net.check().map_err(|found| wrong(found.place, found.what, found.hint))?;
         config.limits.check().map_err(|(key, what)| wrong(&["limits", key], what, "correct the value"))?;
-        Ok(config)
+        config.log.check().map_err(|what| wrong(&["log", "targets"], what, "remove some"))?;
+        let config = config.overridden(flags);
+        let settings = shown::settings(&table, &values, &config, flags);
+        Ok(Self { config, settings })
     }
 }
 
@@ -194,10 +263,18 @@ mod tests {
             ("listen = [\"[::]:7470\", \"127.0.0.1\"]", "config.toml:1:10: \"127.0.0.1\" is not a socket address"),
             ("network = \"A B\"", "1 to 32 of a-z"),
             ("[limits]\nmemory = \"1KiB\"", "config.toml:2:1: 1 KiB is too little"),
-            ("lan = 1", "boolean"),
             ("[metrics]\nlisten = \"0.0.0.0:9470\"", "config.toml:2:10: 0.0.0.0:9470 is not a loopback address"),
             ("[metrics]\nlisten = \"192.0.2.1:9470\"", "not a loopback address: anybody who can reach it"),
             ("[metrics]\nlisten = \"localhost\"", "\"localhost\" is not a socket address"),
+            ("lan = 1", "config.toml:1:7: lan: expected true or false, not the number 1"),
+            ("[discovery]\nlan = \"no\"", "discovery.lan: expected true or false, not the text \"no\""),
+            ("listen = {}", "listen: expected a list such as [\"one\", \"two\"], not a section"),
+            (
+                "[discovery.mainline]\nport = \"a\"",
+                "discovery.mainline.port: expected a whole number, not the text \"a\"",
+            ),
+            ("[log]\nlevel = \"loud\"", "unknown value \"loud\"; expected one of error, warn, info, debug, trace"),
+            ("[log.targets]\nchat = \"info\"", "\"chat\" is not a part of the node; expected daemon or netcore"),
         ] {
             let told = load(text).expect_err("refused").to_string();
             assert!(told.contains(expected), "{text}: {told}");
