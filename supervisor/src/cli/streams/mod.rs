@@ -76,6 +76,14 @@ impl Session {
         }
     }
 
+    /// As [`Self::explained`], for a request: it fails with the session, or for a reason of its own.
+    pub(crate) async fn answered<T>(&mut self, answer: Result<T, ClientError>) -> Result<T, CliError> {
+        match answer {
+            Err(error @ (ClientError::Ended(_) | ClientError::Transport(_))) => Err(self.explain(error.into()).await),
+            answer => answer.map_err(CliError::from),
+        }
+    }
+
     async fn explain(&mut self, error: CliError) -> CliError {
         let Ok(ended) = timeout(NOTICE, self.client.ended()).await else { return error };
         if self.is_over(&ended).await {

@@ -35,7 +35,8 @@ impl Pipe {
     pub(in crate::cli) async fn run(self, context: &Context) -> Result<(), CliError> {
         let peer = self.peer.resolve(context).await?;
         let mut session = Session::open(context).await?;
-        let stream = session.client.open(peer.target(), self.protocol, self.timeout).await?;
+        let stream = session.client.open(peer.target(), self.protocol, self.timeout).await;
+        let stream = session.answered(stream).await?;
         let moved = watch::Sender::new(Instant::now());
         let carried = tokio::select! {
             carried = carry(context, stream, &moved) => carried,

@@ -33,8 +33,9 @@ impl Request {
     pub(in crate::cli) async fn run(self, context: &Context) -> Result<(), CliError> {
         let message = message().await?;
         let peer = self.peer.resolve(context).await?;
-        let session = Session::open(context).await?;
-        let reply = session.client.call(peer.target(), self.protocol, message, self.timeout).await?;
+        let mut session = Session::open(context).await?;
+        let reply = session.client.call(peer.target(), self.protocol, message, self.timeout).await;
+        let reply = session.answered(reply).await?;
         if context.printer.json {
             return context.printer.document(&match std::str::from_utf8(&reply) {
                 Ok(text) => json!({ "reply": text }),

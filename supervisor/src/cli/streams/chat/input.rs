@@ -4,26 +4,21 @@ use std::io::IsTerminal;
 use std::thread;
 
 use rustyline::error::ReadlineError;
-use rustyline::{Config, Editor, ExternalPrinter};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::sync::mpsc;
 
 use super::HISTORY;
+use super::editor::{Above, PROMPT, editor};
 use crate::cli_error::CliError;
 
 /// Longest line, bytes: the longest message of the app.
 const MAX_TEXT: usize = 64 << 10;
-/// Before what is typed.
-const PROMPT: &str = "> ";
 /// The commands of a conversation on a terminal.
 pub(super) const HELP: &str = "/history [N]  print the newest messages\n/quit         leave, as Ctrl-D does\n\
                                //text        send a line that begins with /";
 
 /// Lines until the end of the input, or why it cannot be read.
 pub(super) type Lines = mpsc::Receiver<Result<String, CliError>>;
-
-/// What prints above the line that is being typed.
-pub(super) type Above = Box<dyn ExternalPrinter + Send>;
 
 /// Whether a person sits at both ends.
 pub(super) fn is_terminal() -> bool {
@@ -71,13 +66,14 @@ fn too_long() -> CliError {
 /// # Errors
 /// When the terminal cannot be used for that.
 pub(super) fn of_terminal() -> Result<(Lines, Above), ReadlineError> {
-    let config = Config::builder().auto_add_history(true).build();
-    let mut editor: Editor<(), _> = Editor::with_config(config)?;
-    let above = Box::new(editor.create_external_printer()?);
+    let (mut editor, above) = editor()?;
     let (lines, read) = mpsc::channel(1);
+    let follows = above.clone();
     thread::spawn(move || {
         loop {
-            let line = match editor.readline(PROMPT) {
+            let line = editor.readline(PROMPT);
+            follows.done();
+            let line = match line {
                 Ok(line) if line.len() > MAX_TEXT => Err(too_long()),
                 Ok(line) => Ok(line),
                 Err(ReadlineError::Eof | ReadlineError::Interrupted) => return,

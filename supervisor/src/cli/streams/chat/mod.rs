@@ -1,12 +1,13 @@
 //! `polypeer chat`: the conversations; with a peer, a conversation with it, or its history. All of it is asked of the
 //! app `chat` over `chat-control/1`.
 //!
-//! `talk` runs a conversation: it joins what is typed (`input`), the app's documents (`document`), what is known of
+//! `talk` runs a conversation: it joins what is typed (`input`, on a terminal with `editor`), the app's documents (`document`), what is known of
 //! the messages (`messages`) and of the peer (`presence`), and what is shown (`screen`, with times from `clock`).
 //! `lists` prints conversations and history.
 
 mod clock;
 mod document;
+mod editor;
 mod input;
 mod lists;
 mod messages;

@@ -29,8 +29,6 @@ const HEARD: usize = 16;
 /// Attempts to open an app again that has ended, and the pause between them.
 const RETURNS: usize = 50;
 const PAUSE: Duration = Duration::from_millis(200);
-/// Time for the terminal's editor to print a line that it was given.
-const PRINTING: Duration = Duration::from_millis(300);
 /// Characters of a message that are repeated when something is said of it.
 const EXCERPT: usize = 40;
 
@@ -64,7 +62,6 @@ pub(super) async fn run(
         over_at: None,
         caught_up: false,
         shown: BTreeSet::new(),
-        printing: None,
     };
     loop {
         match talk.turn(session, &mut app).await? {
@@ -135,8 +132,6 @@ struct Talk<'a> {
     caught_up: bool,
     /// Messages shown and not said to the app to be seen.
     shown: BTreeSet<String>,
-    /// When the editor has printed what is in `shown`.
-    printing: Option<Instant>,
 }
 
 impl Talk<'_> {
@@ -145,7 +140,7 @@ impl Talk<'_> {
         if self.input.is_none() && (self.screen.is_terminal() || (settled && self.caught_up)) {
             return Ok(Turn::Over);
         }
-        let (over_at, printing) = (self.over_at, self.printing);
+        let over_at = self.over_at;
         tokio::select! {
             said = app.heard.recv() => match said {
                 Some(Ok(Some(said))) => self.hear(app, said).await,
@@ -158,10 +153,6 @@ impl Talk<'_> {
                     Ok(Turn::GoesOn)
                 }
             },
-            () = at(printing) => {
-                self.printing = None;
-                Ok(self.say_seen(app).await)
-            }
             () = at(over_at) => Ok(Turn::Over),
         }
     }
@@ -229,15 +220,11 @@ impl Talk<'_> {
             }
             self.shown.insert(message.id.clone());
         }
-        if self.screen.is_terminal() {
-            self.printing = Some(Instant::now() + PRINTING);
-            return Ok(Turn::GoesOn);
-        }
         Ok(self.say_seen(app).await)
     }
 
     async fn say_seen(&mut self, app: &mut App) -> Turn {
-        if self.shown.is_empty() || self.printing.is_some() {
+        if self.shown.is_empty() {
             return Turn::GoesOn;
         }
         let turn = app.tell(json!({ "seen": self.shown })).await;

@@ -163,21 +163,26 @@ async fn fetch(context: &Context, link: &FileLink, parts: &Parts) -> Result<(u64
 
 /// Receives what is missing of the content, or a clone of what the node has stored, and flushes it to the disk.
 async fn receive(context: &Context, link: &FileLink, parts: &Parts) -> Result<(), CliError> {
+    let mut session = Session::open(context).await?;
+    let received = receive_from(context, &session, link, parts).await;
+    session.explained(received).await
+}
+
+async fn receive_from(context: &Context, session: &Session, link: &FileLink, parts: &Parts) -> Result<(), CliError> {
     let path = parts.content();
     if link.size.is_some_and(|size| length(&path) > size) {
         parts.discard()?;
     }
     let mut file = parts.open()?;
     let told = |error: std::io::Error| file_error("write", &path, &error);
-    let session = Session::open(context).await?;
-    if handover::clone_stored(context, &session, &link.hash, parts.new_clone(), parts.content()).await {
+    if handover::clone_stored(context, session, &link.hash, parts.new_clone(), parts.content()).await {
         return Ok(());
     }
     let offset = length(&path);
     let from: Vec<String> = link.from.iter().map(ToString::to_string).collect();
     let document = json!({ "op": "get", "hash": link.hash, "name": link.name, "size": link.size, "from": from,
                            "offset": offset });
-    let mut stream = request(context, &session, &document).await?;
+    let mut stream = request(context, session, &document).await?;
     let found: Found = match lines::read(&mut stream).await.map_err(|error| of_stream(&error))? {
         Some(Answer::Given(found)) => found,
         Some(Answer::Refused(refusal)) => return Err(not_fetched(context, link, &refusal)),
@@ -206,7 +211,7 @@ async fn receive(context: &Context, link: &FileLink, parts: &Parts) -> Result<()
             }
             Err(error) => {
                 bar.abandon();
-                return Err(match why(context, &session, &link.hash).await {
+                return Err(match why(context, session, &link.hash).await {
                     Some(refusal) => not_fetched(context, link, &refusal),
                     None => of_stream(&error),
                 });
@@ -218,7 +223,7 @@ async fn receive(context: &Context, link: &FileLink, parts: &Parts) -> Result<()
         let refusal = Refusal { error: "the app ended the stream early".into(), code: 0 };
         return Err(not_fetched(context, link, &refusal));
     }
-    if handover::clone_stored(context, &session, &link.hash, parts.new_clone(), parts.content()).await {
+    if handover::clone_stored(context, session, &link.hash, parts.new_clone(), parts.content()).await {
         return Ok(()); // What was written shares the blocks of the stored copy now.
     }
     spawn_blocking(move || file.sync_all()).await.map_or(Ok(()), |synced| synced.map_err(told))

@@ -54,7 +54,7 @@ impl Send {
         if name.is_some() && paths.len() > 1 {
             return Err(CliError::usage("--name is for one file, and several are given", "send them one by one"));
         }
-        let session = Session::open(context).await?;
+        let mut session = Session::open(context).await?;
         let sending = Sending { context, session: &session, ticket: session.client.node().await?.ticket, expires };
         let mut documents = Vec::new();
         let mut failed = Vec::new();
@@ -83,7 +83,8 @@ impl Send {
                 .printer
                 .say("whoever has the link can fetch it while this node runs; `polypeer files stop` ends that");
         }
-        all_or_first(context, failed, paths.len())
+        let done = all_or_first(context, failed, paths.len());
+        session.explained(done).await
     }
 }
 

@@ -10,7 +10,7 @@ use unix as system;
 #[cfg(windows)]
 use windows as system;
 
-use super::input::Above;
+use super::editor::Above;
 use crate::cli_error::CliError;
 use crate::output::Printer;
 
@@ -33,12 +33,12 @@ impl Screen {
         matches!(self, Self::Terminal { .. })
     }
 
-    /// Shows a line. On a terminal the editor prints it a moment later.
+    /// Shows a line; when this returns, it is out.
     pub(super) fn show(&mut self, text: &str) -> Result<(), CliError> {
         match self {
             Self::Lines(printer) => printer.data(text),
             Self::Terminal { above, .. } => {
-                let printed = tokio::task::block_in_place(|| above.print(format!("{text}\n")));
+                let printed = tokio::task::block_in_place(|| above.print(text));
                 printed.map_err(|error| CliError::failed(format!("failed to write the terminal: {error}"), "try again"))
             }
         }
