@@ -71,6 +71,19 @@ def test_conversation_with_oneself_and_with_a_blocked_peer_is_refused(nodes: Nod
     assert "unblock" in refused.err
 
 
+def test_message_to_a_peer_that_blocks_this_node_is_kept_and_refused(nodes: Nodes) -> None:
+    a, b = nodes
+    ticket = b.ticket
+    b.cli("peers", "block", a.id).ok()
+    kept = a.cli("chat", ticket, stdin=b"hello\n")
+    assert kept.code == 4
+    assert "is kept" in kept.err
+    assert "unblock" in kept.err
+    b.cli("peers", "unblock", a.id).ok()
+    a.cli("peers", "add", ticket).ok()
+    until("it is delivered", lambda: stored(b) == ["hello"])
+
+
 def test_message_to_an_absent_peer_is_kept_and_delivered_once(nodes: Nodes) -> None:
     a, b = nodes
     peer, address = b.id, b.ticket.rpartition("@")[2]

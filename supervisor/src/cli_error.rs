@@ -86,7 +86,7 @@ impl CliError {
 const HANDLER_FAILED: &str = "the plugin's handler failed";
 
 /// Takes the remedy off a failure's text, if its last part names a command: it is the better hint, and said once.
-fn split_remedy(text: &str) -> (&str, Option<&str>) {
+pub fn split_remedy(text: &str) -> (&str, Option<&str>) {
     match text.rsplit_once("; ") {
         Some((message, remedy)) if remedy.contains("polypeer ") => (message, Some(remedy)),
         _ => (text, None),

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use polypeer_ipc_protocol::error::ErrorCode;
 
 use super::document::Message;
-use crate::cli_error::{CliError, Exit};
+use crate::cli_error::{CliError, Exit, split_remedy};
 use crate::output::clean;
 
 /// Lines sent to the app and not confirmed, at most; no more is read meanwhile.
@@ -38,8 +38,9 @@ pub(super) struct Messages {
     failed: u64,
     /// The reason of the first failure.
     failure: Option<String>,
-    /// Why the oldest still waits.
+    /// Why the oldest still waits, and what helps.
     why: Option<String>,
+    remedy: Option<String>,
     blocked: bool,
 }
 
@@ -107,7 +108,9 @@ impl Messages {
     fn handle_other(&mut self, message: &Message) -> Told {
         let Some(error) = message.error.as_ref().filter(|_| message.state == "sent") else { return Told::Nothing };
         self.blocked = message.code == Some(ErrorCode::Blocked.number());
-        let reason = clean(error);
+        let (reason, remedy) = split_remedy(error);
+        self.remedy = remedy.map(clean);
+        let reason = clean(reason);
         match self.why.replace(reason.clone()) {
             None => Told::Waiting(reason),
             Some(_) => Told::Nothing,
@@ -118,10 +121,11 @@ impl Messages {
     pub(super) fn result(&self, peer: &str) -> Result<(), CliError> {
         let why = self.why.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
         let waiting = self.waiting.len();
+        let until = if self.blocked { "lets it through" } else { "is back" };
         let kept = match waiting {
             0 => String::new(),
-            1 => format!("1 message is kept: it is delivered when {peer} is back{why}"),
-            _ => format!("{waiting} messages are kept: they are delivered when {peer} is back{why}"),
+            1 => format!("1 message is kept: it is delivered when {peer} {until}{why}"),
+            _ => format!("{waiting} messages are kept: they are delivered when {peer} {until}{why}"),
         };
         if let Some(failure) = &self.failure {
             let rest = if kept.is_empty() { kept } else { format!("; {kept}") };
@@ -137,7 +141,8 @@ impl Messages {
             return Ok(());
         }
         let exit = if self.blocked { Exit::Refused } else { Exit::Unreachable };
-        Err(CliError::new(exit, kept, "nothing needs to be done; `polypeer chat` shows what waits"))
+        let hint = self.remedy.as_deref().filter(|_| self.blocked);
+        Err(CliError::new(exit, kept, hint.unwrap_or("nothing needs to be done; `polypeer chat` shows what waits")))
     }
 }
 
@@ -200,9 +205,13 @@ mod tests {
     fn blocked_peer_is_a_refusal_even_of_messages_from_earlier() {
         let mut messages = typed(&["1"]);
         messages.handle(&said("1", "sent", None, None));
-        messages.handle(&said("earlier", "sent", Some("blocked"), Some(ErrorCode::Blocked)));
+        let why = "blocked; ask its operator to run: polypeer peers unblock ID";
+        messages.handle(&said("earlier", "sent", Some(why), Some(ErrorCode::Blocked)));
         assert!(messages.are_blocked());
-        assert_eq!(exit(&messages), 4);
+        let error = messages.result("ann").expect_err("not delivered");
+        assert_eq!(error.exit, Exit::Refused);
+        assert_eq!(error.message, "1 message is kept: it is delivered when ann lets it through (blocked)");
+        assert_eq!(error.hint, "ask its operator to run: polypeer peers unblock ID");
     }
 
     #[test]

@@ -241,6 +241,7 @@ impl Talk<'_> {
             Told::Nothing => return Ok(()),
             Told::Delivered if !self.screen.is_terminal() => return Ok(()),
             Told::Delivered => format!("  delivered: {}", excerpt(&message.text)),
+            Told::Waiting(why) if self.messages.are_blocked() => format!("  kept, and not delivered ({why})"),
             Told::Waiting(why) => format!("  kept; delivered when {} is back ({why})", self.peer.shown()),
             Told::Failed(why) => format!("  not sent: {}: {why}", excerpt(&message.text)),
         };
