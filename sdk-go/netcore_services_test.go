@@ -77,6 +77,30 @@ func TestRealMessageReachesTheOtherNode(t *testing.T) {
 	}
 }
 
+func TestRealWatchOfPeersBeginsWithThoseThatAreUp(t *testing.T) {
+	t.Parallel()
+	a, b := neighbours(t)
+	until(t, "they are connected", func() bool {
+		peers, err := a.Peers(within(t))
+		return err == nil && len(peers) == 1
+	})
+	for range 2 {
+		ctx := within(t)
+		events, err := a.WatchPeers(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case event := <-events:
+			if event.Kind != polypeer.PeerUp || event.Node != b.ID() || event.Info.Node != b.ID() {
+				t.Fatal(event)
+			}
+		case <-ctx.Done():
+			t.Fatal("no event")
+		}
+	}
+}
+
 func TestRealRecordsAndProvidersAreFound(t *testing.T) {
 	t.Parallel()
 	a, b := neighbours(t)

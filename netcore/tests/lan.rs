@@ -48,6 +48,10 @@ impl Machines {
     }
 
     async fn start(&self, machine: usize, listen: &[&str], network: &str) -> Netcore {
+        self.start_in(Arc::new(TempDir::new().unwrap()), machine, listen, network).await
+    }
+
+    async fn start_in(&self, home: Arc<TempDir>, machine: usize, listen: &[&str], network: &str) -> Netcore {
         let settings = NetSettings {
             listen: listen.iter().map(|address| address.parse().unwrap()).collect(),
             network: network.parse().unwrap(),
@@ -55,7 +59,7 @@ impl Machines {
             ..NetSettings::default()
         };
         let by = ["ip", "netns", "exec", &self.names[machine]];
-        let netcore = Netcore::spawn_by(&by, Arc::new(TempDir::new().unwrap()), settings).await;
+        let netcore = Netcore::spawn_by(&by, home, settings).await;
         assert_eq!(netcore.ask(AdminRequest::Start).await, AdminResponse::Done);
         netcore
     }
@@ -112,4 +116,46 @@ async fn nodes_meet_over_ipv4_alone() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_meet_over_ipv6_alone() {
     nodes_meet("w", &["[::]:0"], &["[fd77::"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn local_network_is_failing_while_another_program_has_its_port() {
+    let Some(machines) = Machines::make("p") else { return };
+    let holds = "import socket, sys; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('0.0.0.0', 5353)); \
+                 print('held', flush=True); sys.stdin.read()";
+    let mut holder = tokio::process::Command::new("ip")
+        .args(["netns", "exec", &machines.names[0], "python3", "-c", holds])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut held = [0; 4];
+    let stdout = holder.stdout.as_mut().expect("a pipe");
+    within("the port to be taken", tokio::io::AsyncReadExt::read_exact(stdout, &mut held)).await.unwrap();
+    let (one, two) = (machines.start(0, &["0.0.0.0:0"], "lan").await, machines.start(1, &["0.0.0.0:0"], "lan").await);
+    let lan =
+        async || one.status().await.sources.into_iter().find(|source| source.name == "lan").expect("it is listed");
+    let failing = async || Some(lan().await).filter(|source| source.state == "failing");
+    let problem = until("the source to fail", failing).await.problem.expect("it says why");
+    assert!(problem.contains("5353") && problem.contains("taken by another program"), "{problem}");
+    drop(holder.stdin.take()); // it ends
+    within("the end of the other program", holder.wait()).await.unwrap();
+    met(&one).await;
+    met(&two).await;
+    assert_eq!(lan().await.problem, None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn second_node_of_one_identity_on_the_local_network_is_noticed_by_both() {
+    let Some(machines) = Machines::make("t") else { return };
+    let one = machines.start(0, &["0.0.0.0:7470"], "lan").await;
+    let copy = Arc::new(TempDir::new().unwrap());
+    std::fs::copy(one.home.path().join("identity.key"), copy.path().join("identity.key")).unwrap();
+    let two = machines.start_in(copy, 1, &["0.0.0.0:7470"], "lan").await;
+    for (netcore, other) in [(&one, "10.77.1.2:7470"), (&two, "10.77.1.1:7470")] {
+        let is_told = |text: &String| text.contains("identity") && text.contains(other);
+        let warning = async || netcore.status().await.warnings.into_iter().find(is_told);
+        until("a warning with the other's address", warning).await;
+    }
 }

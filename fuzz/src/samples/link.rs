@@ -29,6 +29,7 @@ pub fn control_frames() -> Vec<Vec<u8>> {
         },
         ControlFrame::Credit { stream: 8, limit: 196_608 },
         ControlFrame::Ping { nonce: 5 },
+        ControlFrame::Clock { unix: 1_800_000_000 },
     ];
     let mut all = Vec::new();
     frames.iter().for_each(|frame| wire::write_frame(frame, &mut all));

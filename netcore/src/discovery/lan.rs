@@ -22,7 +22,7 @@ const MAX_ADDRESSES: usize = 16;
 /// Wait before the daemon is restarted after a failure.
 const RETRY: Duration = Duration::from_secs(60);
 /// How often it is tried again whether a port that was taken is free.
-const PORT_RETRY: Duration = Duration::from_secs(15);
+const PORT_RETRY: Duration = Duration::from_secs(5);
 
 /// The announcement, and its interfaces.
 #[derive(Debug, Clone)]
@@ -43,8 +43,8 @@ pub enum LanEvent {
     Found(NodeId, Vec<SocketAddr>),
     /// It said goodbye, or its announcement expired.
     Lost(NodeId),
-    /// Another process announces this node's own id, at this address.
-    Twin(SocketAddr),
+    /// Another process announces this node's own id, at these addresses; this node's own may be among them.
+    Twin(Vec<SocketAddr>),
     /// Something failed once.
     Problem(String),
     /// Discovery does not work, wholly or in part, until [`Self::Working`].
@@ -205,10 +205,12 @@ fn read(config: &LanConfig, service: &ResolvedService) -> Option<LanEvent> {
     addresses.retain(|address| !matches!(address.ip(), IpAddr::V6(v6) if v6.is_unicast_link_local()));
     addresses.sort_unstable();
     addresses.truncate(MAX_ADDRESSES);
-    let first = *addresses.first()?;
+    if addresses.is_empty() {
+        return None;
+    }
     if node != config.node {
         return Some(LanEvent::Found(node, addresses));
     }
     let run = service.get_property_val_str("run").and_then(|run| run.parse::<u64>().ok());
-    run.filter(|run| *run != config.run).map(|_| LanEvent::Twin(first))
+    run.filter(|run| *run != config.run).map(|_| LanEvent::Twin(addresses))
 }

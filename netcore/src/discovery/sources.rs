@@ -159,9 +159,11 @@ fn on_lan(
         }
         LanEvent::Failing(problem) => set_problem(Some(problem)),
         LanEvent::Working => set_problem(None),
-        LanEvent::Twin(address) => {
+        LanEvent::Twin(addresses) => {
             if let Ok(peers) = discovery.node.peers() {
-                peers.twin_announced(address);
+                let own = peers.ticket().addresses;
+                let theirs = addresses.iter().find(|address| !own.contains(address)).or(addresses.first());
+                theirs.iter().for_each(|address| peers.twin_announced(**address));
             }
         }
     }

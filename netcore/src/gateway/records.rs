@@ -71,10 +71,11 @@ impl RecordRequests {
         }
     }
 
-    /// Adds to the failure to reach the DHT that this node's clock is off, if it is: then others refuse its records, and it
-    /// refuses theirs.
+    /// Adds to the failure to reach the DHT that this node's clock is off, if it is: then others refuse its records, and
+    /// it refuses theirs.
     fn explained(&self, failure: Failure) -> Failure {
-        let unheard = failure.is(ErrorCode::Unreachable) || failure.is(ErrorCode::Refused);
+        let codes = [ErrorCode::Unreachable, ErrorCode::Refused, ErrorCode::UnknownPeer];
+        let unheard = codes.iter().any(|code| failure.is(*code));
         match self.hub.node.peers().ok().and_then(Peers::clock_off).filter(|_| unheard) {
             Some(off) => Failure { message: format!("{}; {off}", failure.message), ..failure }.cut(),
             None => failure,

@@ -247,6 +247,7 @@ impl Peers {
         let mut state = self.shared.lock();
         if state.table.live(&node).is_some() {
             state.clocks.handle_said(clock::now(), node, ip, unix);
+            state.tell_of_clock();
         }
     }
 

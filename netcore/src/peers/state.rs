@@ -199,6 +199,13 @@ impl Shared {
 }
 
 impl State {
+    /// Logs once that this node's clock differs from those of its peers.
+    pub(super) fn tell_of_clock(&mut self) {
+        if let Some(off) = self.clocks.news(clock::now()) {
+            tracing::warn!("{off}");
+        }
+    }
+
     /// Logs once that another node runs with this node's identity.
     pub(super) fn tell_of_twins(&mut self) {
         if let Some(warning) = self.twins.news(clock::now()) {

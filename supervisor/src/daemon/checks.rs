@@ -2,6 +2,7 @@
 //! problem has a remedy.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::Path;
 
 use polypeer_ipc_protocol::ids::PluginId;
@@ -178,6 +179,7 @@ pub(super) fn of_network(status: &StatusDocument) -> Vec<Check> {
             (None, true) => ok(&name, format!("{} found", source.found)),
         });
     }
+    checks.extend(status.listen.as_ref().map(|listen| reach(listen, &status.reach)));
     checks.push(match &status.peers {
         Some(peers) if peers.connected > 0 => ok("peers", format!("{} connected", peers.connected)),
         Some(peers) => {
@@ -194,6 +196,18 @@ pub(super) fn of_network(status: &StatusDocument) -> Vec<Check> {
         false => warning("warning", text, "see logs/netcore_.log in the home"),
     }));
     checks
+}
+
+/// Whether other machines can connect to this node.
+fn reach(listen: &[String], reach: &str) -> Check {
+    let is_loopback =
+        |address: &String| address.parse::<SocketAddr>().is_ok_and(|address| address.ip().to_canonical().is_loopback());
+    if listen.iter().all(is_loopback) {
+        let found = "this node listens on loopback only: no other machine can connect to it";
+        return warning("reach", found, "start it without --listen, or with an address of this machine");
+    }
+    let text = "not known yet: peers of other networks find it out; within one network it does not matter";
+    if reach == "unknown" { info("reach", text) } else { ok("reach", reach) }
 }
 
 /// Whether the operator wants the bundled apps.
@@ -316,5 +330,16 @@ mod tests {
             panic!("one warning: {checks:?}");
         };
         assert!(found.ends_with("without: cpu, memory, pids"), "{found}");
+    }
+
+    #[test]
+    fn node_on_loopback_alone_is_a_warning_and_an_unknown_reach_is_not() {
+        let verdict = |listen: &[&str], known: &str| {
+            let listen: Vec<String> = listen.iter().map(|address| (*address).to_owned()).collect();
+            reach(&listen, known).result
+        };
+        assert_eq!(verdict(&["127.0.0.1:7470", "[::1]:7470"], "unknown"), Verdict::Warning);
+        assert_eq!(verdict(&["0.0.0.0:7470"], "unknown"), Verdict::Info);
+        assert_eq!(verdict(&["0.0.0.0:7470"], "public"), Verdict::Ok);
     }
 }

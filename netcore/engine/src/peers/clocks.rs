@@ -38,7 +38,11 @@ enum Voter {
 
 /// The clocks of connected peers.
 #[derive(Debug, Default)]
-pub struct Clocks(BTreeMap<NodeId, Said>);
+pub struct Clocks {
+    said: BTreeMap<NodeId, Said>,
+    /// Whether there was a difference at the last look.
+    warned: bool,
+}
 
 /// This node's clock against those of its peers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,21 +60,21 @@ pub struct ClockOff {
 impl Clocks {
     /// The clock of `node`, whose packets come from `ip`, was `unix` (Unix seconds) just now.
     pub fn handle_said(&mut self, now: Now, node: NodeId, ip: IpAddr, unix: u64) {
-        if self.0.len() < MAX_SLOTS || self.0.contains_key(&node) {
-            self.0.insert(node, Said { ip, unix: i64::try_from(unix).unwrap_or(i64::MAX), at: now.at });
+        if self.said.len() < MAX_SLOTS || self.said.contains_key(&node) {
+            self.said.insert(node, Said { ip, unix: i64::try_from(unix).unwrap_or(i64::MAX), at: now.at });
         }
     }
 
     /// The connection with `node` ended.
     pub fn handle_gone(&mut self, node: &NodeId) {
-        self.0.remove(node);
+        self.said.remove(node);
     }
 
     /// The difference, if the votes agree that there is one.
     pub fn off(&self, now: Now) -> Option<ClockOff> {
         let mut votes: BTreeMap<Voter, Vec<i64>> = BTreeMap::new();
         let mut differing = 0;
-        for (node, said) in &self.0 {
+        for (node, said) in &self.said {
             let ahead = said.behind(now);
             differing += usize::from(is_off(ahead));
             let voter = match Zone::of(said.ip) {
@@ -83,7 +87,15 @@ impl Clocks {
         let few = votes.len() < MEDIAN_FROM;
         let agree = !few || votes.iter().all(|vote| is_off(*vote) && vote.signum() == votes[0].signum());
         let ahead = median(std::mem::take(&mut votes)).filter(|ahead| agree && is_off(*ahead))?;
-        Some(ClockOff { ahead, differing, peers: self.0.len(), few })
+        Some(ClockOff { ahead, differing, peers: self.said.len(), few })
+    }
+
+    /// [`Self::off`] if it is new since the last call, for the log.
+    pub fn news(&mut self, now: Now) -> Option<ClockOff> {
+        let off = self.off(now);
+        let is_new = off.is_some() && !self.warned;
+        self.warned = off.is_some();
+        off.filter(|_| is_new)
     }
 }
 
@@ -178,6 +190,7 @@ mod tests {
         let mut clocks = clocks(&[("192.0.2.1", 1200)]);
         let later = Now { at: now().at + Duration::from_secs(60), unix: NOW + 60 };
         assert_eq!(clocks.off(later).map(|off| off.ahead), Some(1200), "both clocks go on");
+        assert!(clocks.news(later).is_some() && clocks.news(later).is_none(), "told once");
         assert_eq!(clocks.off(Now { unix: NOW + 60 - 1200, ..later }), None);
         clocks.handle_gone(&NodeId([0; 32]));
         assert_eq!(clocks.off(later), None);
