@@ -15,5 +15,6 @@ mod liar;
 mod refused;
 mod restart;
 mod shared;
+mod stopping;
 mod streams;
 mod twins;

@@ -22,7 +22,7 @@ pub(super) fn problems(status: &StatusDocument, plugins: &[PluginStatus]) -> Vec
         let reason = plugin.exit_reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
         let what = match plugin.state {
             State::Failed => format!("the plugin {} failed{reason}", plugin.id),
-            State::Ready | State::Starting if plugin.note.is_some() => {
+            State::Ready if plugin.note.is_some() => {
                 format!("the plugin {}: {}", plugin.id, plugin.note.as_deref().unwrap_or_default())
             }
             State::Backoff => format!("the plugin {} is restarted after a pause{reason}", plugin.id),
