@@ -108,7 +108,7 @@ fn peer_is_named_found_by_its_name_and_by_the_start_of_its_id() {
     assert_eq!(renamed.err, format!("{PEER} is now anna; it was ann\n"));
     world.run(&["peers", "ping", "ann"]).refused(2, &["no peer has the name \"ann\"", "did you mean anna?"]);
     world.run(&["peers", "ping", &PEER[..20]]).refused(2, &["fits 2 peers", "your own node", "anna"]);
-    for arguments in [["peers", "forget", NODE], ["peers", "block", "local"], ["pipe", NODE, "echo/1"]] {
+    for arguments in [["peers", "forget", NODE], ["peers", "block", "local"], ["peers", "ping", NODE]] {
         world.run(&arguments).refused(2, &["your own node"]);
     }
     let reserved = world.run(&["peers", "name", PEER, "local"]);
