@@ -201,3 +201,33 @@ def asked(node: Node, peer: str) -> str:
     """Returns the answer of `upper/1` to a word; empty while no plugin serves it."""
     result = node.cli("pipe", peer, "upper/1", stdin=b"hello")
     return result.out if result.code == 0 else ""
+
+
+def test_peer_is_reached_by_its_name_and_by_the_start_of_its_id(make_node: MakeNode) -> None:
+    a, b = make_node("a").start(), make_node("b").start()
+    a.meet(b)
+    a.cli("peers", "name", b.id, "ann").ok()
+    assert [peer["name"] for peer in a.peers()] == ["ann"]
+    for text in ("ann", b.id[:8]):
+        assert f"reply from ann ({b.id[:8]})" in a.cli("peers", "ping", text).ok().out
+    mistyped = a.cli("peers", "ping", b.id[:30] + ("b" if b.id[30] != "b" else "n") + b.id[31:])
+    assert mistyped.code == 2
+    assert f"did you mean ann ({b.id})?" in mistyped.err
+    assert b.cli("peers", "ping", "ann").code == 2, "a name stays where it was given"
+    a.cli("peers", "forget", "ann").ok()
+    assert "ann" in [peer.get("name") for peer in a.peers()]
+
+
+def test_list_of_a_plugin_names_its_peers(make_node: MakeNode, tmp_path: Path) -> None:
+    node = make_node("a").start()
+    folder = tmp_path / "quiet"
+    folder.mkdir()
+    manifest = '[plugin]\nid = "quiet"\nversion = "1.0.0"\ncommand = ["sleep", "1000"]\n[permissions]\npeers = "list"\n'
+    (folder / "plugin.toml").write_text(manifest + '[health]\nready = "none"\n')
+    node.install(folder)
+    peer = "b" * 51 + "y"
+    node.cli("plugin", "grants", "quiet", "--add-peer", peer).ok()
+    node.cli("peers", "name", peer[:6], "ann").ok()
+    words = node.json("plugin", "grants", "quiet")
+    assert words["peers"] == [peer]
+    assert "ann (bbbbbbbb) is on your list of peers" in words["in_words"]

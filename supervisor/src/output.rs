@@ -191,16 +191,20 @@ impl Printer {
         [self.heading(&heading)].into_iter().chain(rows).collect::<Vec<_>>().join("\n")
     }
 
+    /// Formats a text that begins after `indent` columns: on a terminal, broken at spaces, the further lines indented as
+    /// much.
+    pub fn wrapped(&self, text: &str, indent: usize) -> String {
+        let Some(columns) = self.width else { return text.to_owned() };
+        table::wrap(text, columns.saturating_sub(indent)).join(&format!("\n{:indent$}", ""))
+    }
+
     /// Formats names and values, the values aligned and, on a terminal, broken at spaces.
     pub fn pairs(&self, pairs: &[(&str, String)]) -> String {
         let width = pairs.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
         let lines = pairs.iter().map(|(name, value)| {
             let indent = format!("\n{:width$}  ", "");
-            let value = match self.width {
-                Some(columns) => table::wrap(value, columns.saturating_sub(width + 2)).join("\n"),
-                None => value.clone(),
-            };
-            format!("{}  {}", self.heading(&format!("{name:<width$}")), value.replace('\n', &indent))
+            let lines: Vec<_> = value.split('\n').map(|line| self.wrapped(line, width + 2)).collect();
+            format!("{}  {}", self.heading(&format!("{name:<width$}")), lines.join(&indent))
         });
         lines.collect::<Vec<_>>().join("\n")
     }

@@ -46,7 +46,7 @@ impl Doctor {
             }
             Err(error) => found.checks.push(checks::problem("daemon", error.message, error.hint)),
         }
-        context.printer.either(&found, || context.printer.hint(&text(context, &found, peer.is_some())))?;
+        context.printer.either(&found, || context.printer.hint(&text(context, &found, peer.as_ref())))?;
         let problems = found.checks.iter().filter(|check| check.result == Verdict::Problem).count();
         match problems {
             0 => Ok(()),
@@ -59,7 +59,7 @@ impl Doctor {
     }
 }
 
-fn text(context: &Context, found: &DoctorDocument, about_peer: bool) -> String {
+fn text(context: &Context, found: &DoctorDocument, peer: Option<&Peer>) -> String {
     let width = found.checks.iter().map(|check| check.name.chars().count()).max().unwrap_or(0);
     let line = |check: &Check| {
         let verdict = match check.result {
@@ -69,13 +69,15 @@ fn text(context: &Context, found: &DoctorDocument, about_peer: bool) -> String {
             Verdict::Problem => "PROBLEM",
         };
         let verdict = context.printer.state(verdict);
-        let remedy = check.remedy.as_ref().map(|remedy| format!("\n{:9}-> {}", "", clean(remedy))).unwrap_or_default();
-        format!("{verdict}  {:width$}  {}{remedy}", check.name, clean(&check.found))
+        let wrapped = |text: &str, indent| context.printer.wrapped(&clean(text), indent);
+        let remedy =
+            check.remedy.as_ref().map(|remedy| format!("\n{:9}-> {}", "", wrapped(remedy, 12))).unwrap_or_default();
+        format!("{verdict}  {:width$}  {}{remedy}", check.name, wrapped(&check.found, width + 11))
     };
     let mut lines: Vec<String> = found.checks.iter().map(line).collect();
-    if about_peer {
+    if let Some(peer) = peer {
         lines.push(String::new());
-        lines.push(context.printer.heading("The peer"));
+        lines.push(context.printer.heading(&format!("The peer {}", peer.shown())));
         if found.causes.is_empty() {
             lines.push("no problem is known".into());
         }

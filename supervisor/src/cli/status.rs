@@ -37,7 +37,8 @@ impl Status {
             false => known_peers(context).await.ok(),
         };
         let home = context.home.root().display().to_string();
-        printer.data(&format!("{}\n{}", summary(&printer, &status), details(&printer, &status, home, names.as_ref())))
+        let summary = printer.wrapped(&summary(&printer, &status), 0);
+        printer.data(&format!("{summary}\n{}", details(&printer, &status, home, names.as_ref())))
     }
 }
 

@@ -43,7 +43,7 @@ fn without_daemon(context: &Context, error: CliError) -> CliError {
 /// Why nobody on another machine can use a ticket, if that is so.
 fn warning(ticket: &polypeer_ipc_protocol::ticket::Ticket) -> Option<&'static str> {
     let is_loopback = |address: &SocketAddr| address.ip().to_canonical().is_loopback();
-    ticket.addresses.iter().all(is_loopback).then_some(
+    (!ticket.addresses.is_empty() && ticket.addresses.iter().all(is_loopback)).then_some(
         "this node listens on loopback only, so nodes on other machines cannot use its ticket; to be reached by them, \
          start it without --listen, or with other addresses",
     )
@@ -64,5 +64,6 @@ mod tests {
         };
         assert!(warning(&ticket(&["127.0.0.1:7470", "[::1]:7470"])).is_some());
         assert_eq!(warning(&ticket(&["127.0.0.1:7470", "192.168.1.2:7470"])), None);
+        assert_eq!(warning(&ticket(&[])), None, "nothing is known of where it listens");
     }
 }

@@ -1,7 +1,10 @@
 //! Converts the state of netcore, the supervisor and the store into the documents of `--json`.
 
+use std::collections::BTreeMap;
+
 use polypeer_ipc_protocol::admin::NetStatus;
 use polypeer_ipc_protocol::gateway::{Grants, PeerScope};
+use polypeer_ipc_protocol::ids::NodeId;
 
 use super::state::Recorded;
 use crate::control::documents::{
@@ -9,6 +12,7 @@ use crate::control::documents::{
     StatusDocument, TrafficDocument,
 };
 use crate::manifest::Manifest;
+use crate::petname::{self, Petname};
 use crate::supervise::{NetcoreStatus, PluginStatus};
 
 /// The state of a plugin that the supervisor does not know.
@@ -72,7 +76,7 @@ fn pid(status: &PluginStatus) -> Option<u32> {
 }
 
 pub(super) fn plugin(recorded: Recorded, status: Option<PluginStatus>) -> PluginDocument {
-    let Recorded { installed, spec, overrides, not_enforced, .. } = recorded;
+    let Recorded { installed, spec, overrides, not_enforced, names, .. } = recorded;
     let manifest = spec.manifest;
     let status = status.as_ref();
     PluginDocument {
@@ -82,7 +86,7 @@ pub(super) fn plugin(recorded: Recorded, status: Option<PluginStatus>) -> Plugin
         restarts: status.map_or(0, |status| status.restarts.into()),
         note: status.and_then(|status| status.note.clone()),
         exit_reason: status.and_then(|status| status.exit_reason.clone()),
-        grants: grants(&manifest, &spec.grants),
+        grants: grants(&manifest, &spec.grants, &names),
         limits: spec.limits.to_json().into(),
         overrides: overrides.into_iter().collect(),
         usage: status.map(|status| status.usage).unwrap_or_default(),
@@ -100,7 +104,7 @@ pub(super) fn plugin(recorded: Recorded, status: Option<PluginStatus>) -> Plugin
 }
 
 /// The grants under their own names; `peers` is `any` or a list of node ids.
-fn grants(manifest: &Manifest, grants: &Grants) -> GrantsDocument {
+fn grants(manifest: &Manifest, grants: &Grants, names: &BTreeMap<NodeId, Petname>) -> GrantsDocument {
     let serde_json::Value::Object(mut granted) = serde_json::to_value(grants).expect("grants are plain data") else {
         unreachable!("grants are a structure");
     };
@@ -108,7 +112,10 @@ fn grants(manifest: &Manifest, grants: &Grants) -> GrantsDocument {
     let peers = match &grants.peers {
         PeerScope::Any => "any".into(),
         PeerScope::List(peers) => {
-            in_words.extend(peers.iter().map(|peer| format!("{peer} is on your list of peers")));
+            in_words.extend(peers.iter().map(|peer| {
+                let peer = petname::shown(peer, names.get(peer));
+                format!("{peer} is on your list of peers")
+            }));
             serde_json::to_value(peers).expect("node ids are text")
         }
     };

@@ -1,14 +1,16 @@
 //! Installed plugins: turns the store's rows into [`PluginSpec`]s for the supervisor. SQLite blocks, so every access
 //! runs on a thread for blocking work.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use polypeer_ipc_protocol::ids::PluginId;
+use polypeer_ipc_protocol::ids::{NodeId, PluginId};
 
 use super::settings::Settings;
 use crate::cli_error::{CliError, Exit};
 use crate::home::Home;
 use crate::manifest::{FILE_NAME, LimitSettings, Limits, Manifest, Mode, Peers};
+use crate::petname::Petname;
 use crate::store::{Installed, Store, StoreError};
 use crate::supervise::PluginSpec;
 
@@ -30,6 +32,8 @@ pub(super) struct Recorded {
     pub(super) overrides: Vec<(String, String)>,
     /// Keys that this version does not enforce: of the manifest, and of limits from whatever source.
     pub(super) not_enforced: Vec<String>,
+    /// The operator's names of those on its list of peers.
+    pub(super) names: BTreeMap<NodeId, Petname>,
 }
 
 impl State {
@@ -85,8 +89,11 @@ impl State {
         let path = self.home.plugin(&installed.id).join(FILE_NAME);
         let mut manifest = Manifest::parse(&path, &installed.manifest)?;
         let id = installed.id.clone();
-        let read = move |store: &mut Store| Ok((store.limits(&id)?, store.peer_list(&id)?, store.is_listed_only(&id)?));
-        let (overrides, peers, listed_only) = self.with(read).await?;
+        let read = move |store: &mut Store| {
+            Ok((store.limits(&id)?, store.peer_list(&id)?, store.is_listed_only(&id)?, store.petnames()?))
+        };
+        let (overrides, peers, listed_only, mut names) = self.with(read).await?;
+        names.retain(|node, _| peers.contains(node));
         let asked_peers = manifest.permissions.peers.clone();
         if listed_only && asked_peers == Peers::Any {
             manifest.permissions.peers = Peers::List;
@@ -108,7 +115,7 @@ impl State {
             enabled: installed.enabled,
             manifest,
         };
-        Ok(Recorded { installed, spec, asked_peers, overrides, not_enforced })
+        Ok(Recorded { installed, spec, asked_peers, overrides, not_enforced, names })
     }
 }
 

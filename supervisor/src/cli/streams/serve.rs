@@ -2,6 +2,7 @@
 //! stdout. The processes are children of this command: not confined, and ended with their stream or with it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -16,8 +17,9 @@ use super::Session;
 use super::children::{self, Served};
 use super::pipe::{CopyError, copy};
 use crate::cli::Context;
-use crate::cli::peer::PeerArgument;
+use crate::cli::peer::{PeerArgument, known_peers};
 use crate::cli_error::{CliError, Exit};
+use crate::control::known::KnownPeers;
 
 /// Processes at a time; further streams are refused.
 const MAX_CHILDREN: usize = 64;
@@ -81,6 +83,8 @@ async fn serve_streams(
     served: &mut JoinSet<()>,
 ) -> Result<(), CliError> {
     let own = session.client.node_id();
+    // As they are now: a name that is given later is shown when the command is run again.
+    let known = Arc::new(known_peers(context).await?);
     let allows = |origin: &Origin| match origin {
         Origin::Peer(node) => peers.is_empty() || *node == own || peers.contains(node),
         Origin::Local(_) => true,
@@ -90,20 +94,20 @@ async fn serve_streams(
         while served.try_join_next().is_some() {}
         match event {
             Some(Event::Stream { stream, origin, .. }) if !allows(&origin) => {
-                context.printer.say(format!("refused a stream of {}: only others are served", name(&origin)));
+                context.printer.say(format!("refused a stream of {}: only others are served", shown(&origin, &known)));
                 let why = Failure::new(ErrorCode::Refused, "its operator serves this protocol to other peers only");
                 let _ = session.client.refuse(stream, why).await; // The stream may have ended meanwhile.
             }
             Some(Event::Stream { stream, origin, .. }) if served.len() >= MAX_CHILDREN => {
-                let who = name(&origin);
+                let who = shown(&origin, &known);
                 context.printer.say(format!("refused a stream of {who}: {MAX_CHILDREN} processes are running"));
                 let busy = Failure::new(ErrorCode::Refused, format!("{MAX_CHILDREN} streams are being served"));
                 let _ = session.client.refuse(stream, busy).await; // As above.
             }
             Some(Event::Stream { stream, origin, protocol }) => {
                 let (client, printer, command) = (session.client.clone(), context.printer.clone(), command.to_owned());
+                let who = shown(&origin, &known);
                 served.spawn(async move {
-                    let who = name(&origin);
                     match serve(&client, stream, &origin, &protocol, &command).await {
                         Ok(()) => printer.say(format!("served {who}")),
                         Err(Unserved::Left) => printer.say(format!("{who} left before the end")),
@@ -139,6 +143,15 @@ async fn reconnect(session: &mut Session, protocol: &Protocol, why: &Failure) ->
     Err(CliError::new(Exit::Failed, format!("the session ended: {why}"), "check `polypeer status`, then run it again"))
 }
 
+/// Who opened a stream, for people.
+fn shown(origin: &Origin, known: &KnownPeers) -> String {
+    match origin {
+        Origin::Peer(node) => known.shown(node),
+        Origin::Local(_) => name(origin),
+    }
+}
+
+/// Who opened a stream, for the command that serves it.
 fn name(origin: &Origin) -> String {
     match origin {
         Origin::Peer(node) => node.to_string(),
