@@ -37,7 +37,7 @@ impl Status {
             false => known_peers(context).await.ok(),
         };
         let home = context.home.root().display().to_string();
-        let summary = printer.wrapped(&summary(&printer, &status), 0);
+        let summary = printer.wrapped(&printer.hint(&summary(&printer, &status)), 0);
         printer.data(&format!("{summary}\n{}", details(&printer, &status, home, names.as_ref())))
     }
 }
@@ -71,7 +71,7 @@ fn details(printer: &Printer, status: &StatusDocument, home: String, names: Opti
     let peers = status.peers.as_ref();
     let mut pairs = Vec::new();
     if status.problems.len() > 1 {
-        pairs.push(("problems", lines(status.problems.iter().map(problem_line))));
+        pairs.push(("problems", printer.hint(&lines(status.problems.iter().map(problem_line)))));
     }
     pairs.extend([
         ("node", known(status.node_id)),
