@@ -1,7 +1,7 @@
 //! The control protocol of the bundled app `files`, as `contrib/apps/files/PROTOCOL.md` has it: requests, answers, and
 //! its refusals as errors for people. `send`, `get` and `files` speak it.
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use polypeer_ipc_protocol::client::DataStream;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -101,18 +101,25 @@ pub(super) async fn ask<T: DeserializeOwned>(
     Ok(Ok(given))
 }
 
-/// A progress bar, hidden unless stderr is a terminal. Without a size it shows what was moved.
-pub(super) fn progress_bar(context: &Context, size: Option<u64>, name: &str) -> ProgressBar {
-    if !context.printer.shows_progress() {
-        return ProgressBar::hidden();
-    }
+/// A progress bar, hidden unless stderr is a terminal. Without a size it shows what was moved. What is `done` already is
+/// not part of the speed.
+pub(super) fn progress_bar(context: &Context, size: Option<u64>, done: u64, name: &str) -> ProgressBar {
     let template = match size {
         Some(_) => "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}",
         None => "{msg} {spinner} {bytes} {bytes_per_sec}",
     };
     let style = ProgressStyle::with_template(template).expect("a template of ours");
-    let bar = size.map_or_else(ProgressBar::no_length, ProgressBar::new);
-    bar.with_style(style).with_message(crate::output::clean(name))
+    let bar = ProgressBar::with_draw_target(size, ProgressDrawTarget::hidden());
+    let bar = bar.with_style(style).with_message(crate::output::clean(name));
+    if done > 0 {
+        bar.set_position(done);
+        bar.tick(); // Takes note of the position.
+        bar.reset_eta();
+    }
+    if context.printer.shows_progress() {
+        bar.set_draw_target(ProgressDrawTarget::stderr());
+    }
+    bar
 }
 
 #[cfg(test)]
@@ -136,6 +143,13 @@ mod tests {
             assert!(error.exit == exit && error.hint.contains(hint), "{code}: {error:?}");
             assert_eq!(error.message, "failed to get a: why");
         }
+    }
+
+    #[test]
+    fn what_was_there_is_not_part_of_the_speed() {
+        let context = Context { home: Home::at("/home/of/node"), printer: Printer::new(false, true) };
+        let bar = progress_bar(&context, Some(10 << 30), 5 << 30, "a");
+        assert_eq!((bar.position(), bar.per_sec()), (5 << 30, 0.0));
     }
 
     #[test]

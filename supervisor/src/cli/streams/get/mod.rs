@@ -190,24 +190,20 @@ async fn receive_from(context: &Context, session: &Session, link: &FileLink, par
             return Err(CliError::failed(format!("the app {APP} did not answer"), "see `polypeer plugin logs files`"));
         }
     };
-    let bar = progress_bar(context, Some(found.size), &link.name);
+    let bar = progress_bar(context, Some(found.size), offset, &link.name);
     let mut done = offset;
-    let advance = |done: u64| {
-        bar.set_position(done);
-        if done <= found.have {
-            bar.tick(); // Takes note of the position, so that what was here already is not part of the speed.
-            bar.reset_eta();
-        }
-    };
-    advance(done);
     let mut buffer = vec![0; CHUNK];
     loop {
         match stream.read(&mut buffer).await {
             Ok(0) => break,
             Ok(read) => {
                 block_in_place(|| file.write_all(&buffer[..read])).map_err(told)?;
+                let was_here = done < found.have;
                 done += read as u64;
-                advance(done);
+                bar.set_position(done);
+                if was_here && done >= found.have {
+                    bar.reset_eta(); // The speed from here on is that of the network.
+                }
             }
             Err(error) => {
                 bar.abandon();
@@ -266,7 +262,7 @@ fn kept(error: CliError, link: &FileLink, parts: Parts) -> CliError {
 
 /// Whether the file is what the link names, read from the disk.
 async fn verify(context: &Context, link: &FileLink, path: PathBuf) -> Result<bool, CliError> {
-    let bar = progress_bar(context, Some(length(&path)), &format!("verifying {}", link.name));
+    let bar = progress_bar(context, Some(length(&path)), 0, &format!("verifying {}", link.name));
     let of = path.clone();
     let hash = spawn_blocking(move || hash_of(&of, &bar)).await;
     let hash = hash.map_err(|_| CliError::failed("verifying was aborted", "run the same command again"))?;

@@ -78,7 +78,8 @@ impl Send {
         if context.printer.json && (paths.len() > 1 || failed.is_empty()) {
             context.printer.document(&documents)?;
         }
-        if failed.len() < paths.len() {
+        // For a person; a program that reads the messages has no use for it.
+        if failed.len() < paths.len() && context.printer.shows_progress() {
             context
                 .printer
                 .say("whoever has the link can fetch it while this node runs; `polypeer files stop` ends that");
@@ -121,7 +122,7 @@ impl Sending<'_> {
     /// Copies the content into the app; its hash and size.
     async fn copy(&self, mut source: Source, stream: DataStream) -> Result<(String, u64), CliError> {
         let name = source.name.clone();
-        let bar = progress_bar(self.context, source.expected(), &name);
+        let bar = progress_bar(self.context, source.expected(), 0, &name);
         let expires = self.expires.map(|time| time.as_secs().max(1));
         let descriptor = if handover::is_offered(self.context) { source.descriptor().await } else { None };
         let request = json!({ "op": "add", "name": name, "size": source.size(), "expires_s": expires,
