@@ -10,7 +10,7 @@ import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import pytest
 from conftest import PLUGINS, MakeNode
@@ -30,8 +30,10 @@ def nodes(make_node: MakeNode) -> Nodes:
 class Serving:
     """A running `polypeer serve`."""
 
-    def __init__(self, node: Node, *args: str) -> None:
-        self.process = node.start_cli("serve", *args)
+    def __init__(self, node: Node, *args: str, ignores: Optional[signal.Signals] = None) -> None:
+        number = ignores
+        ignore = (lambda: signal.signal(number, signal.SIG_IGN)) if number is not None else None
+        self.process = node.start_cli("serve", *args, preexec_fn=ignore)
         self.said: list[str] = []
         assert self.says("serving"), self.said
 
@@ -60,8 +62,8 @@ def serve() -> Iterator[Any]:
     """A function that starts a `serve`; at the end all are ended."""
     all_of_them: list[Serving] = []
 
-    def start(node: Node, *args: str) -> Serving:
-        all_of_them.append(Serving(node, *args))
+    def start(node: Node, *args: str, **options: Any) -> Serving:
+        all_of_them.append(Serving(node, *args, **options))
         return all_of_them[-1]
 
     yield start
@@ -143,6 +145,15 @@ def test_process_ends_when_serve_is_killed(nodes: Nodes, serve: Any, marker: str
     until("the process runs", lambda: runs(marker))
     serving.end(signal.SIGKILL)
     until("it has ended", lambda: not runs(marker))
+
+
+def test_serve_outlives_its_terminal_under_nohup(nodes: Nodes, serve: Any) -> None:
+    a, b = nodes
+    serving = serve(b, "stays/1", "--", "echo", "still here", ignores=signal.SIGHUP)
+    serving.process.send_signal(signal.SIGHUP)
+    assert a.cli("pipe", b.id, "stays/1").ok().out == "still here\n"
+    assert serving.process.poll() is None
+    assert serving.end() == 0
 
 
 def test_missing_program_is_refused_before_anything_is_served(nodes: Nodes) -> None:

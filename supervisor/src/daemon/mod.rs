@@ -21,7 +21,7 @@ mod progress;
 mod requests;
 mod sample;
 pub(crate) mod settings;
-mod signals;
+pub(crate) mod signals;
 mod state;
 mod watchdog;
 

@@ -7,7 +7,7 @@ mod unix;
 mod windows;
 
 #[cfg(unix)]
-pub(crate) use unix::Signals;
+pub(crate) use unix::{Signals, ignores_hangup};
 #[cfg(windows)]
 pub(crate) use windows::Signals;
 

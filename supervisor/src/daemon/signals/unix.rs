@@ -46,7 +46,7 @@ impl Signals {
 
 /// Whether this process was started with SIGHUP ignored. Leaves it ignored.
 #[allow(unsafe_code, reason = "changing a signal's action is unsafe, as handlers may be")]
-fn ignores_hangup() -> io::Result<bool> {
+pub(crate) fn ignores_hangup() -> io::Result<bool> {
     // SAFETY: ignoring a signal runs no code of ours.
     let before = unsafe { nix::sys::signal::signal(Number::SIGHUP, SigHandler::SigIgn) }?;
     Ok(matches!(before, SigHandler::SigIgn))

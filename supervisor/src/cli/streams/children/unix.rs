@@ -8,6 +8,8 @@ use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::daemon::signals::ignores_hangup;
+
 /// Gives the process a group of its own and, on Linux, an end when this process is killed.
 pub(super) fn prepare(command: &mut Command) {
     command.process_group(0);
@@ -54,8 +56,10 @@ pub(super) fn is_program(path: &Path) -> bool {
 
 /// Waits until somebody ends this command: Ctrl-C, SIGTERM, or a closed terminal.
 pub(in crate::cli::streams) async fn interrupted() {
+    // `nohup` makes SIGHUP ignored, and it stays so.
+    let hangup = (!ignores_hangup().unwrap_or(true)).then(SignalKind::hangup);
     let mut waits = Vec::new();
-    for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
+    for kind in [SignalKind::interrupt(), SignalKind::terminate()].into_iter().chain(hangup) {
         // Without a handler the signal ends the process as ever, and with it its children on Linux.
         waits.extend(signal(kind).ok());
     }
