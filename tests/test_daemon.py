@@ -32,6 +32,9 @@ def test_removed_control_socket_is_put_back(make_node: MakeNode) -> None:
     for name in ("control.sock", "control.key"):
         (node.home / "run" / name).unlink()
         assert node.cli("status").ok().code == 0
+    metrics = node.home / "run" / "metrics.sock"
+    metrics.unlink()
+    until("metrics can be read again", metrics.exists)
     assert "was removed by somebody" in node.cli("logs").ok().out
 
 
@@ -257,3 +260,17 @@ def test_first_start_says_what_is_open_and_how_to_close_it(make_node: MakeNode) 
     node.log.unlink()
     node.start()
     assert "accept any peer" not in node.log.read_text(), "the first start only"
+
+
+def test_peers_that_come_and_go_are_in_the_log(make_node: MakeNode) -> None:
+    a, b = make_node("a").start(), make_node("b").start()
+    a.meet(b)
+    name = b.id
+    b.stop()
+
+    def told(word: str) -> bool:
+        lines = (line for line in a.json("logs")["lines"] if line["target"] == "netcore" and line["level"] == "info")
+        return any(name in line["message"] and word in line["message"] for line in lines)
+
+    until("its coming is told", lambda: told("connected"))
+    until("its going is told", lambda: told("lost"))

@@ -33,6 +33,9 @@
 //!
 //! [`run`] is the whole process, except for its command line, the start of [`logging`], and [`open_files`].
 
+// These macros panic when nobody reads the output, which must end no process.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod admin;
 pub mod clock;
 pub mod core;

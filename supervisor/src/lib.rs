@@ -26,6 +26,9 @@
 //! - [`home`]: paths, locks and sockets of one node; [`netcore`]: the supervisor's end of the admin session
 //! - `files`: owners, rights and flushing of files; `kernel`: system calls without a safe wrapper
 
+// These macros panic when nobody reads the output, which must end no process.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod cli;
 pub mod cli_error;
 pub mod config;

@@ -27,7 +27,7 @@ pub const MAX_REQUEST: usize = 64 << 10;
 /// Timeout of the first frame, and between two requests.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 /// Interval of checks whether commands still find the socket.
-pub const LOOK: Duration = Duration::from_secs(2);
+pub const LOOK: Duration = Duration::from_secs(3);
 /// Time limit for a caller to read an answer, unless its request lasts: whoever pauses a log reads on later.
 const WRITE_TIME: Duration = Duration::from_secs(30);
 /// Most queued answers of one request.

@@ -22,8 +22,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 
 use super::Daemon;
+use crate::control::server::LOOK;
 use crate::control::{caller, socket};
 
 /// Most connections at a time, on both sockets together; further ones are closed at once. A collector uses one.
@@ -61,6 +63,22 @@ impl Sockets {
         Ok(Self { local, loopback })
     }
 
+    /// Listens again at the socket in the home, if somebody has removed it.
+    fn put_back(&mut self, home: &crate::home::Home) {
+        let path = home.metrics_socket();
+        if socket::is_at(&self.local, &path) {
+            return;
+        }
+        match socket::listen(&path) {
+            Ok(local) => {
+                self.local = local;
+                tracing::warn!("the socket of metrics was removed by somebody; it is there again");
+            }
+            // The control socket beside it has told so.
+            Err(error) => tracing::debug!("the socket of metrics cannot be made again: {error}"),
+        }
+    }
+
     /// The loopback address that is listened on.
     pub(super) fn address(&self) -> Option<SocketAddr> {
         self.loopback.as_ref()?.local_addr().ok()
@@ -68,11 +86,17 @@ impl Sockets {
 }
 
 /// Serves until dropped.
-pub(super) async fn run(sockets: Sockets, daemon: Arc<Daemon>) {
+pub(super) async fn run(mut sockets: Sockets, daemon: Arc<Daemon>) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
+    let mut look = tokio::time::interval(LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let accepted = tokio::select! {
+            _ = look.tick(), if socket::CAN_BE_REMOVED => {
+                sockets.put_back(&daemon.home);
+                continue;
+            }
             stream = socket::accept(&sockets.local) => stream.map(Stream::Local),
             stream = accept(sockets.loopback.as_ref()) => stream.map(Stream::Loopback),
         };
