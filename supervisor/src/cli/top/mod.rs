@@ -14,7 +14,8 @@ use super::{Context, unexpected};
 use crate::cli_error::CliError;
 use crate::control::sample::Sample;
 use crate::control::{Answer, Request};
-use crate::output::Column;
+use crate::output::{Column, Printer};
+use crate::reader;
 use rates::{TopDocument, rates};
 
 const COLUMNS: [Column; 7] = [
@@ -49,17 +50,10 @@ impl Top {
         let mut source = Source::start(context).await?;
         match (printer.json, self.samples) {
             (true, None) => printer.document(&source.next(every).await?),
-            (true, Some(samples)) => {
-                let mut left = samples;
-                loop {
-                    let document = source.next(every).await?;
-                    printer.data(&serde_json::to_string(&document).expect("our documents have text keys"))?;
-                    left = left.saturating_sub(1);
-                    if samples > 0 && left == 0 {
-                        return Ok(());
-                    }
-                }
-            }
+            (true, Some(samples)) => tokio::select! {
+                done = print_samples(printer, source, every, samples) => done,
+                () = reader::gone() => Ok(()),
+            },
             (false, _) if std::io::stdout().is_terminal() && std::io::stdin().is_terminal() => {
                 live::run(source, every).await
             }
@@ -68,6 +62,24 @@ impl Top {
                 let rows: Vec<_> = document.processes.iter().map(screen::cells).collect();
                 printer.data(&format!("{}\n{}", screen::totals(&document), printer.table(&COLUMNS, &rows)))
             }
+        }
+    }
+}
+
+/// Prints documents, one a line; without an end if `samples` is 0.
+async fn print_samples(
+    printer: &Printer,
+    mut source: Source<'_>,
+    every: Duration,
+    samples: u64,
+) -> Result<(), CliError> {
+    let mut printed = 0;
+    loop {
+        let document = source.next(every).await?;
+        printer.data(&serde_json::to_string(&document).expect("our documents have text keys"))?;
+        printed += 1;
+        if printed == samples {
+            return Ok(());
         }
     }
 }
