@@ -12,6 +12,7 @@ import subprocess
 import termios
 import threading
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 from conftest import MakeNode
@@ -34,6 +35,11 @@ def stored(node: Node) -> list[str]:
     """The texts of the messages in the app's history, in order."""
     with contextlib.closing(sqlite3.connect(node.home / "data" / "chat" / "chat.db", timeout=20)) as db:
         return [row[0] for row in db.execute("SELECT text FROM messages ORDER BY seq")]
+
+
+def has_more(node: Node, count: int) -> bool:
+    """Whether the history has more messages than that."""
+    return len(stored(node)) > count
 
 
 def say(node: Node, peer: str, *lines: str) -> None:
@@ -125,7 +131,7 @@ def test_nothing_is_lost_or_doubled_when_something_is_killed(victim: str, nodes:
         chat.stdin.write(f"{line}\n".encode())
         chat.stdin.flush()
         if number % 100 == 50:
-            until("the conversation goes on", lambda number=number: len(stored(b)) > number - 50)
+            until("the conversation goes on", partial(has_more, b, number - 50))
             kill(until(f"the {victim} runs", lambda: running(victim, a, b)))
     chat.stdin.close()
     assert chat.wait(120) == 0
@@ -143,7 +149,7 @@ def test_what_was_taken_is_delivered_after_the_command_or_the_daemon_is_killed(n
         for number in range(50):
             chat.stdin.write(f"{victim} {number}\n".encode())
             chat.stdin.flush()
-        until("some are taken", lambda before=before: len(stored(b)) > before)
+        until("some are taken", partial(has_more, b, before))
         if victim == "command":
             chat.kill()
         else:
@@ -221,7 +227,7 @@ def test_what_arrives_is_printed_above_the_line_being_typed(nodes: Nodes, termin
         ("/history 2", "you: I am"),
     ):
         terminal.type(f"{typed}\r")
-        until(f"{typed} is answered", lambda shown=shown: terminal.shows(shown))
+        until(f"{typed} is answered", partial(terminal.shows, shown))
     assert stored(b) == ["an interruption \x1b[2J", "I am typing"], "commands are not sent"
     terminal.type("\x04")
     assert terminal.process.wait(20) == 0
