@@ -221,7 +221,9 @@ async fn netcore_gets_its_settings_first_and_then_starts() {
         events.lines().map(|line| serde_json::from_str(line).expect("a document")).collect();
     let names: Vec<_> = events.iter().filter_map(|event| event["event"].as_str()).collect();
     assert_eq!(names, ["begin", "configure", "start"]);
-    assert_eq!(events[0]["arguments"], serde_json::json!(["--home", world.home.root()]));
+    // What it logs is the only one of them that it needs before its session begins.
+    let log = "warn,polypeer_netcore=info,polypeer_engine=info,polypeer_ipc_protocol=info";
+    assert_eq!(events[0]["arguments"], serde_json::json!(["--home", world.home.root(), "--log", log]));
     assert_eq!((&events[1]["network"], &events[1]["lan"]), (&"main".into(), &false.into()));
     world.end().await;
 }
