@@ -22,17 +22,16 @@ const COLUMNS: usize = 80;
 /// The editor of a conversation.
 pub(super) type LineEditor = Editor<Follower, MemHistory>;
 
-/// Makes an editor, and what prints above its line.
+/// Makes an editor that tells `above` what it shows. It stays on the thread that made it.
 ///
 /// # Errors
 /// When the terminal cannot be used for that.
-pub(super) fn editor() -> rustyline::Result<(LineEditor, Above)> {
-    let above = Above::default();
+pub(super) fn editor(above: Above) -> rustyline::Result<LineEditor> {
     let config = Config::builder().auto_add_history(true).build();
     let history = MemHistory::with_config(&config);
     let mut editor = Editor::with_history(config, history)?;
-    editor.set_helper(Some(Follower(above.clone())));
-    Ok((editor, above))
+    editor.set_helper(Some(Follower(above)));
+    Ok(editor)
 }
 
 /// Prints above the line that is being typed.

@@ -62,14 +62,18 @@ fn too_long() -> CliError {
 }
 
 /// Reads lines from the terminal's editor, on a thread of its own; also returns what prints above the line.
-///
-/// # Errors
-/// When the terminal cannot be used for that.
-pub(super) fn of_terminal() -> Result<(Lines, Above), ReadlineError> {
-    let (mut editor, above) = editor()?;
+pub(super) fn of_terminal() -> (Lines, Above) {
     let (lines, read) = mpsc::channel(1);
+    let above = Above::default();
     let follows = above.clone();
     thread::spawn(move || {
+        let unusable = |error: ReadlineError| {
+            CliError::failed(format!("failed to read the terminal: {error}"), "check the terminal")
+        };
+        let mut editor = match editor(follows.clone()) {
+            Ok(editor) => editor,
+            Err(error) => return drop(lines.blocking_send(Err(unusable(error)))),
+        };
         loop {
             let line = editor.readline(PROMPT);
             follows.done();
@@ -77,9 +81,7 @@ pub(super) fn of_terminal() -> Result<(Lines, Above), ReadlineError> {
                 Ok(line) if line.len() > MAX_TEXT => Err(too_long()),
                 Ok(line) => Ok(line),
                 Err(ReadlineError::Eof | ReadlineError::Interrupted) => return,
-                Err(error) => {
-                    Err(CliError::failed(format!("failed to read the terminal: {error}"), "check the terminal"))
-                }
+                Err(error) => Err(unusable(error)),
             };
             let last = line.is_err();
             if lines.blocking_send(line).is_err() || last {
@@ -87,7 +89,7 @@ pub(super) fn of_terminal() -> Result<(Lines, Above), ReadlineError> {
             }
         }
     });
-    Ok((read, above))
+    (read, above)
 }
 
 /// A line typed on a terminal.

@@ -44,13 +44,12 @@ pub(super) async fn run(
     let hint = if input::is_terminal() { "; Ctrl-D leaves, /help lists commands" } else { "" };
     let mut app = App::open(context, session, &peer).await?;
     context.printer.say(format!("chatting with {name}: {}{hint}", presence.words()));
-    let terminal = (input::is_terminal() && !context.printer.json).then(|| {
+    let (input, screen) = if input::is_terminal() && !context.printer.json {
         let mode = screen::mode();
-        input::of_terminal().map(|(lines, above)| (lines, Screen::terminal(above, mode)))
-    });
-    let (input, screen) = match terminal {
-        Some(Ok(terminal)) => terminal,
-        _ => (input::of_pipe(), Screen::Lines(context.printer.clone())),
+        let (lines, above) = input::of_terminal();
+        (lines, Screen::terminal(above, mode))
+    } else {
+        (input::of_pipe(), Screen::Lines(context.printer.clone()))
     };
     let mut talk = Talk {
         context,
