@@ -12,6 +12,7 @@ import stat
 import subprocess
 import termios
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import MakeNode
@@ -112,7 +113,7 @@ def test_daemon_outlives_its_terminal(make_node: MakeNode) -> None:
         os.setsid()
         fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
 
-    streams = {"stdin": slave, "stdout": slave, "stderr": slave}
+    streams: dict[str, Any] = {"stdin": slave, "stdout": slave, "stderr": slave}
     node.daemon = subprocess.Popen(node.command("run"), preexec_fn=take_terminal, **streams)
     os.close(slave)
     shown = b""
@@ -128,7 +129,7 @@ def test_daemon_outlives_its_terminal(make_node: MakeNode) -> None:
 def test_hangup_stays_ignored_under_nohup(make_node: MakeNode) -> None:
     node = make_node("a")
     with node.log.open("ab") as log:
-        streams = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
+        streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
         node.daemon = subprocess.Popen(["nohup", *node.command("run")], **streams)
     until("it is ready", node.netcore_ready)
     status = Path(f"/proc/{node.daemon.pid}/status").read_text()
