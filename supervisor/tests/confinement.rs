@@ -80,6 +80,7 @@ time.sleep(1000)'\n";
         "LANG",
         "PATH",
         "POLYPEER_DATA",
+        "POLYPEER_DISK_LIMIT",
         "POLYPEER_GATEWAY",
         "POLYPEER_PLUGIN",
         "POLYPEER_TOKEN",
