@@ -47,7 +47,7 @@ def test_tutorial_holds(make_node: MakeNode, folder: Path) -> None:
             command_line, pattern = transcript(block.text)
             deadline = 30 if block.note == "prints in the end" else 0
             until(command_line, partial(prints, command_line, pattern, folder, environment), deadline)
-        elif not block.note.startswith("not run"):
+        else:
             assert block.language == "sh", f"line {block.line}"
             run_shell(block.text, folder, environment)
         ran += 1
