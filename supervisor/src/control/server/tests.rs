@@ -295,6 +295,8 @@ async fn socket_and_key_that_were_removed_are_put_back() {
     for path in [world.home.control_socket(), world.home.control_key()] {
         std::fs::remove_file(path).expect("removed");
         world.works().await;
+        // A connection that is silent for long is closed.
+        assert_eq!(held.request(&Request::Id).await.expect("answered"), Answer::Text("me".into()));
     }
     std::fs::remove_dir_all(world.home.run()).expect("removed");
     tokio::time::sleep(2 * LOOK).await;
