@@ -1,5 +1,6 @@
 //! Decoding of a frame's body. A message of a later version (answered or skipped) is told apart from a malformed one
-//! (ends the session). Only requests, responses and events may grow within a version; see [`crate::gateway`].
+//! (ends the session). Within a version only requests, responses and events grow, and the frames that a plugin sends in
+//! answer to an event of a later version; see [`crate::gateway`].
 
 use std::sync::LazyLock;
 
