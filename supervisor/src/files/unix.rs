@@ -12,6 +12,11 @@ pub(crate) fn create_private_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
+/// Makes one folder, 0700. `AlreadyExists` when something has its name.
+pub(crate) fn create_one_private_folder(path: &Path) -> io::Result<()> {
+    DirBuilder::new().mode(0o700).create(path)
+}
+
 /// Makes one folder that everybody may read, 0755.
 pub(crate) fn create_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().mode(0o755).create(path)
@@ -114,6 +119,13 @@ pub(crate) fn real_path(path: &Path) -> io::Result<PathBuf> {
 pub(crate) fn without_waiting() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits());
+    options
+}
+
+/// Options with which opening fails where the name is a symbolic link.
+pub(crate) fn without_following() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.custom_flags(OFlag::O_NOFOLLOW.bits());
     options
 }
 

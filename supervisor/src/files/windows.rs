@@ -10,6 +10,12 @@ pub(crate) fn create_private_folder(path: &Path) -> io::Result<()> {
     std::fs::create_dir_all(path)
 }
 
+/// Makes one folder, which inherits the access list of the folder it is in. `AlreadyExists` when something has its
+/// name.
+pub(crate) fn create_one_private_folder(path: &Path) -> io::Result<()> {
+    std::fs::create_dir(path)
+}
+
 /// Makes one folder.
 pub(crate) fn create_folder(path: &Path) -> io::Result<()> {
     std::fs::create_dir(path)
@@ -105,6 +111,11 @@ pub(crate) fn without_waiting() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true);
     options
+}
+
+/// Options to open a file. Links are followed: making one takes a right that few users have.
+pub(crate) fn without_following() -> OpenOptions {
+    OpenOptions::new()
 }
 
 /// What a thing in a folder is, in words.

@@ -21,6 +21,7 @@ pub(super) const CHUNK: usize = 256 << 10;
 /// Codes of the app's refusals.
 const UNKNOWN: u32 = 1;
 const DISK_FULL: u32 = 3;
+const DAMAGED: u32 = 5;
 const BUSY: u32 = 6;
 const SOURCES_AWAY: u32 = 9;
 const STORE_FULL: u32 = 10;
@@ -57,6 +58,9 @@ impl Refusal {
                  remove` deletes it",
                 context.home.root().display()
             ),
+            DAMAGED => {
+                "run the same command again: what is damaged is fetched anew, from the link's sources".to_owned()
+            }
             BUSY => "try again in a moment".to_owned(),
             STORE_FULL => "`polypeer files list` shows what the node keeps, `polypeer files remove` makes room; \
                            `polypeer plugin limit files disk=SIZE` sets another limit for the app's next start"
@@ -135,6 +139,7 @@ mod tests {
             (UNKNOWN, Exit::Usage, "files list"),
             (2, Exit::Failed, "plugin logs"),
             (DISK_FULL, Exit::Failed, "make room on the disk that has /home/of/node"),
+            (DAMAGED, Exit::Failed, "fetched anew"),
             (BUSY, Exit::Refused, "in a moment"),
             (SOURCES_AWAY, Exit::Unreachable, "is online"),
             (STORE_FULL, Exit::Refused, "files remove"),

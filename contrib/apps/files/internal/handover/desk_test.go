@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // visitor is a command's end of a connection.
@@ -23,13 +24,17 @@ func visitor(t *testing.T, folder string) *net.UnixConn {
 	return conn
 }
 
-func tell(t *testing.T, conn *net.UnixConn, token string, given *os.File) {
+func tell(t *testing.T, conn *net.UnixConn, token string, given ...*os.File) {
 	t.Helper()
 	frame := binary.LittleEndian.AppendUint32(nil, uint32(8+len(token)))
 	frame = append(binary.LittleEndian.AppendUint64(frame, uint64(len(token))), token...)
 	var oob []byte
-	if given != nil {
-		oob = syscall.UnixRights(int(given.Fd()))
+	if len(given) > 0 {
+		var rights []int
+		for _, file := range given {
+			rights = append(rights, int(file.Fd()))
+		}
+		oob = syscall.UnixRights(rights...)
 	}
 	if _, _, err := conn.WriteMsgUnix(frame, oob, nil); err != nil {
 		t.Fatal(err)
@@ -71,16 +76,51 @@ func TestDescriptorsAreGivenAndLent(t *testing.T) {
 	if err != nil || string(frame[:n]) != "\x01\x00\x00\x00\x01" {
 		t.Fatal(frame[:n], err)
 	}
-	lent, err := descriptor(oob[:oobn])
-	if err != nil {
-		t.Fatal(err)
+	lent := descriptors(oob[:oobn])
+	if len(lent) != 1 {
+		t.Fatal(lent)
 	}
-	defer lent.Close()
-	if text, err := io.ReadAll(lent); err != nil || string(text) != "hello" {
+	defer lent[0].Close()
+	if text, err := io.ReadAll(lent[0]); err != nil || string(text) != "hello" {
 		t.Fatal(text, err)
 	}
 	if cancel() {
 		t.Fatal("a token is good for a second visit")
+	}
+}
+
+func TestDescriptorsThatAreNotTakenAreClosed(t *testing.T) {
+	folder := t.TempDir()
+	desk, err := Listen(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer desk.Close()
+	token, cancel := desk.Expect(func(*os.File) (*os.File, bool) { t.Error("visited"); return nil, true })
+	for _, wrong := range []struct {
+		token string
+		times int
+	}{{token, 2}, {token, 9}, {token[:5], 1}, {"00000000000000000000000000000000", 1}} {
+		read, write, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer read.Close()
+		given := make([]*os.File, wrong.times)
+		for i := range given {
+			given[i] = write
+		}
+		conn := visitor(t, folder)
+		tell(t, conn, wrong.token, given...)
+		_ = write.Close()
+		_ = conn.CloseWrite()
+		_ = read.SetReadDeadline(time.Now().Add(10 * time.Second))
+		if _, err := read.Read(make([]byte, 1)); err != io.EOF {
+			t.Fatal("a descriptor is still open:", wrong, err)
+		}
+	}
+	if !cancel() {
+		t.Fatal("the token was used up")
 	}
 }
 
@@ -95,7 +135,7 @@ func TestStrangersAreTurnedAway(t *testing.T) {
 	short := token[:5]
 	for _, wrong := range []string{"00000000000000000000000000000000", short, token + "0"} {
 		conn := visitor(t, folder)
-		tell(t, conn, wrong, nil)
+		tell(t, conn, wrong)
 		_ = conn.CloseWrite()
 		if rest, _ := io.ReadAll(conn); len(rest) > 0 {
 			t.Fatal(wrong, rest)
@@ -105,7 +145,7 @@ func TestStrangersAreTurnedAway(t *testing.T) {
 		t.Fatal("the token was used up")
 	}
 	conn := visitor(t, folder)
-	tell(t, conn, token, nil)
+	tell(t, conn, token)
 	if rest, _ := io.ReadAll(conn); len(rest) > 0 {
 		t.Fatal("a token that was taken back still works")
 	}

@@ -13,6 +13,9 @@ import (
 	"time"
 )
 
+// acceptPause is between a failure to accept a connection and the next attempt.
+const acceptPause = 100 * time.Millisecond
+
 // Desk is the socket.
 type Desk struct {
 	expected
@@ -41,8 +44,12 @@ func (d *Desk) serve() {
 	places := make(chan struct{}, maxVisits)
 	for {
 		conn, err := d.listener.AcceptUnix()
-		if err != nil {
+		if errors.Is(err, net.ErrClosed) {
 			return
+		}
+		if err != nil { // too many open files, perhaps: that passes
+			time.Sleep(acceptPause)
+			continue
 		}
 		places <- struct{}{}
 		go func() {
@@ -73,47 +80,55 @@ func (d *Desk) visit(conn *net.UnixConn) error {
 	return send(conn, ok, lent)
 }
 
-// receive reads the frame with the token, and the descriptor beside its first byte.
+// receive reads the frame with the token, and the descriptor that may be beside it. More than one are refused. All that
+// came are closed but the one that is returned.
 func receive(conn *net.UnixConn) (token string, given *os.File, err error) {
 	const head = 4 + 8
 	frame, oob := make([]byte, head+tokenSize), make([]byte, syscall.CmsgSpace(4))
+	var came []*os.File
+	defer func() {
+		for _, file := range came {
+			if file != given {
+				_ = file.Close()
+			}
+		}
+	}()
 	for have := 0; have < len(frame); {
 		n, oobn, _, _, err := conn.ReadMsgUnix(frame[have:], oob)
+		came = append(came, descriptors(oob[:oobn])...)
 		if err == nil && n == 0 {
 			err = errors.New("cut")
 		}
-		if err == nil && oobn > 0 && given == nil {
-			given, err = descriptor(oob[:oobn])
-		}
 		if err != nil {
-			if given != nil {
-				_ = given.Close()
-			}
 			return "", nil, err
 		}
 		have += n
 	}
 	size, length := binary.LittleEndian.Uint32(frame), binary.LittleEndian.Uint64(frame[4:])
 	if size != 8+tokenSize || length != tokenSize {
-		if given != nil {
-			_ = given.Close()
-		}
 		return "", nil, fmt.Errorf("a token of %d bytes", length)
+	}
+	switch len(came) {
+	case 0:
+	case 1:
+		given = came[0]
+	default:
+		return "", nil, fmt.Errorf("%d descriptors", len(came))
 	}
 	return string(frame[head:]), given, nil
 }
 
-func descriptor(oob []byte) (*os.File, error) {
-	messages, err := syscall.ParseSocketControlMessage(oob)
-	if err != nil || len(messages) != 1 {
-		return nil, fmt.Errorf("no descriptor: %w", err)
+// descriptors takes every descriptor out of what came beside some bytes.
+func descriptors(oob []byte) (files []*os.File) {
+	messages, _ := syscall.ParseSocketControlMessage(oob) // the kernel's, always whole
+	for i := range messages {
+		rights, _ := syscall.ParseUnixRights(&messages[i]) // none in a message of another kind
+		for _, right := range rights {
+			syscall.CloseOnExec(right)
+			files = append(files, os.NewFile(uintptr(right), "given"))
+		}
 	}
-	rights, err := syscall.ParseUnixRights(&messages[0])
-	if err != nil || len(rights) != 1 {
-		return nil, fmt.Errorf("no descriptor: %w", err)
-	}
-	syscall.CloseOnExec(rights[0])
-	return os.NewFile(uintptr(rights[0]), "given"), nil
+	return files
 }
 
 func send(conn *net.UnixConn, ok bool, lent *os.File) error {

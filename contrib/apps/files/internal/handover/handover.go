@@ -1,6 +1,6 @@
 // Package handover passes descriptors of files between the operator's commands and this app, so that a file system which
-// can share blocks between files does not store a file twice. Descriptors are open for reading only: neither side can
-// change a file of the other. No path crosses.
+// can share blocks between files does not store a file twice. Descriptors are open for reading only: nothing can be
+// written through them, but a process of the same user id could still reopen the file. No path crosses.
 //
 // A [Desk] is a Unix socket in the app's data folder. On the stream of its request a command is told a token; it connects,
 // sends the token, with a descriptor if it gives one, and is answered, with a descriptor if it takes one. Both messages

@@ -14,7 +14,7 @@ import (
 // tellEvery is between two lines of progress of an `add`.
 const tellEvery = 100 * time.Millisecond
 
-// maxExpires is the longest time until a file expires, seconds: ten years. Beyond, the file is kept anyway.
+// maxExpires is the longest time until a file expires, seconds: ten years. More is refused.
 const maxExpires = 10 * 366 * 24 * 3600
 
 // add takes a file from the operator. Without a size the end of the stream ends it.
@@ -80,6 +80,9 @@ func (c *Control) lend(conn Conn, hash tree.Hash) error {
 	}
 	if c.desk == nil || !file.Info().Complete() {
 		return store.ErrUnknown
+	}
+	if err := file.Renew(); err != nil {
+		return err
 	}
 	data, err := file.Open()
 	if err != nil {

@@ -27,7 +27,7 @@ const (
 
 const (
 	maxLine    = 64 << 10         // of a control request; tickets make it long
-	maxAnswer  = 4 << 10          // of a peer's answer
+	maxAnswer  = 4 << 10          // of a line between nodes, request or answer
 	lineTime   = 10 * time.Second // for a first line to arrive
 	stallTime  = 30 * time.Second // without a byte from a source: it has stalled
 	maxSources = 16               // of one file

@@ -37,8 +37,8 @@ func (f *File) change(how func(*Info)) error {
 	return nil
 }
 
-// renew gives a fetched file its lifetime anew.
-func (f *File) renew() error {
+// Renew gives a fetched file its lifetime anew.
+func (f *File) Renew() error {
 	info := f.Info()
 	expires := f.store.lifetime(info)
 	if !info.Fetched || expires.Sub(info.Expires).Abs() < renewEvery {

@@ -28,8 +28,9 @@ type Incoming struct {
 	ended      bool   // a group came that was not whole
 	rooter     tree.Rooter
 
-	mu     sync.Mutex // of a clone and the first write
+	mu     sync.Mutex // of a clone, the first write and the end
 	cloned bool
+	closed bool // it is finished or discarded: no clone may come any more
 }
 
 // Add makes a place for a new file.
@@ -101,7 +102,7 @@ func (in *Incoming) note(group []byte) error {
 func (in *Incoming) Clone(from *os.File) error {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if in.have > 0 || in.size == UnknownSize {
+	if in.closed || in.have > 0 || in.size == UnknownSize {
 		return fmt.Errorf("%w: the content came otherwise", ErrSize)
 	}
 	err := clone(in.data, from)
@@ -169,8 +170,9 @@ func (in *Incoming) reserve(size int64) error {
 }
 
 // Finish keeps the file, if all of it came, until the time given; zero: until it is removed. One that is here already
-// keeps its content and takes the rest, one that was partly fetched is replaced.
+// is replaced, whether whole, and then perhaps damaged on the disk, or partly fetched.
 func (in *Incoming) Finish(name string, expires time.Time) (Info, error) {
+	in.close()
 	info, err := in.finish(Info{Name: cutName(name), Size: in.have, Have: in.have, Expires: expires})
 	in.Discard() // what was not kept
 	return info, err
@@ -201,8 +203,7 @@ func (in *Incoming) finish(info Info) (Info, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if old := s.files[info.Hash]; old != nil {
-		if old.Info().Complete() {
-			err := old.change(func(kept *Info) { *kept = info })
+		if replaced, err := in.replace(old, file); replaced || err != nil {
 			return info, err
 		}
 		if err := s.remove(old); err != nil {
@@ -220,8 +221,39 @@ func (in *Incoming) finish(info Info) (Info, error) {
 	return info, nil
 }
 
+// replace puts the new file in the place of a whole one of the same hash; false when `old` is not whole. A crash in
+// between leaves the new or the old content, which are the same but for damage. Who reads the old one goes on reading
+// it. s.mu is held.
+func (in *Incoming) replace(old, file *File) (bool, error) {
+	old.mu.Lock()
+	defer old.mu.Unlock()
+	if !old.info.Complete() {
+		return false, nil
+	}
+	for _, name := range []string{"data", "list"} {
+		if err := os.Rename(filepath.Join(in.folder, name), filepath.Join(old.folder, name)); err != nil {
+			return false, disk(err)
+		}
+	}
+	file.folder = old.folder
+	if err := file.save(); err != nil {
+		return false, err
+	}
+	old.removed = true // a reader that still finds the old damage does not cut the new file back
+	in.store.files[file.info.Hash] = file
+	return true, nil
+}
+
+// close lets no clone come any more.
+func (in *Incoming) close() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.closed = true
+}
+
 // Discard gives up.
 func (in *Incoming) Discard() {
+	in.close()
 	in.store.mu.Lock()
 	defer in.store.mu.Unlock()
 	delete(in.store.incoming, in)

@@ -275,7 +275,7 @@ func (s *Store) Expect(hash tree.Hash, size int64, name string) (*File, error) {
 	defer s.mu.Unlock()
 	if f := s.files[hash]; f != nil {
 		if f.Info().Size == size {
-			return f, f.renew()
+			return f, f.Renew()
 		}
 		return s.resize(f, size)
 	}

@@ -257,7 +257,7 @@ func TestSizeThatWasOnlyClaimedCanBeCorrected(t *testing.T) {
 	}
 }
 
-func TestAddReplacesAPartAndKeepsAWhole(t *testing.T) {
+func TestAddReplacesAPartAndAWhole(t *testing.T) {
 	s, data := open(t, t.TempDir()), content(3*tree.Group)
 	partly(t, s, data, 1)
 	for i := 0; i < 2; i++ {
@@ -277,5 +277,79 @@ func TestAddReplacesAPartAndKeepsAWhole(t *testing.T) {
 	}
 	if l := s.List(); len(l) != 1 || !l[0].Complete() {
 		t.Fatal(l)
+	}
+}
+
+func TestAddMendsADamagedCopy(t *testing.T) {
+	for _, size := range []int{1000, 3 * tree.Group} {
+		dir, data := t.TempDir(), content(size)
+		s := open(t, dir)
+		add := func(name string) *File {
+			in, err := s.Add(int64(size))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for group := int64(0); group < tree.Groups(int64(size)); group++ {
+				if err := in.Write(part(data, group)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			info, err := in.Finish(name, time.Time{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			f, err := s.Get(info.Hash)
+			if err != nil || f.Info() != info {
+				t.Fatal(f, err)
+			}
+			return f
+		}
+		old := add("first")
+		if err := os.WriteFile(filepath.Join(old.folder, "data"), make([]byte, size), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		reader, err := old.Read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer reader.Close()
+		add("second")
+		if _, err := reader.Group(0); !errors.Is(err, ErrDamaged) {
+			t.Fatal(err)
+		}
+		for _, s := range []*Store{s, open(t, dir)} { // in memory and on the disk
+			f, err := s.Get(old.info.Hash)
+			if err != nil || !f.Info().Complete() || f.Info().Name != "second" {
+				t.Fatal(f, err)
+			}
+			again, err := f.Read()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer again.Close()
+			if group, err := again.Group(0); err != nil || !bytes.Equal(group, part(data, 0)) {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+func TestCloneAfterTheEndIsRefused(t *testing.T) {
+	s := open(t, t.TempDir())
+	in, err := s.Add(1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in.Discard()
+	from, err := os.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer from.Close()
+	if err := in.Clone(from); !errors.Is(err, ErrSize) {
+		t.Fatal(err)
+	}
+	if err := clone(in.data, from); err == nil {
+		t.Fatal("a closed file was used")
 	}
 }

@@ -122,16 +122,23 @@ fn may_replace(context: &Context, output: &Path, force: bool) -> Result<bool, Cl
 /// is to get the name.
 async fn fetch(context: &Context, link: &FileLink, parts: &Parts) -> Result<(u64, PathBuf), CliError> {
     let content = parts.content();
-    let mut is_resumed = length(&content) > 0;
+    let (mut is_resumed, mut may_clone) = (length(&content) > 0, true);
     loop {
+        let mut is_clone = false;
         if link.size != Some(length(&content)) || !content.exists() {
-            receive(context, link, parts).await?;
+            is_clone = receive(context, link, parts, may_clone).await?;
         }
         if verify(context, link, content.clone()).await? {
             break;
         }
         // What an earlier run left may have been changed since.
         parts.discard()?;
+        if is_clone {
+            // The app checks what it streams: it stops before the damage, and fetches that anew the next time.
+            context.printer.say("the copy that this node has stored is damaged; getting it without a clone");
+            (is_resumed, may_clone) = (false, false);
+            continue;
+        }
         if !is_resumed {
             let message = "the received file does not match the hash in the link";
             return Err(CliError::failed(message, "ask for a new link to the file"));
@@ -161,22 +168,32 @@ async fn fetch(context: &Context, link: &FileLink, parts: &Parts) -> Result<(u64
     }
 }
 
-/// Receives what is missing of the content, or a clone of what the node has stored, and flushes it to the disk.
-async fn receive(context: &Context, link: &FileLink, parts: &Parts) -> Result<(), CliError> {
+/// Receives what is missing of the content, or if allowed a clone of what the node has stored, and flushes it to the
+/// disk. Returns whether it is a clone, which nothing has checked.
+async fn receive(context: &Context, link: &FileLink, parts: &Parts, may_clone: bool) -> Result<bool, CliError> {
     let mut session = Session::open(context).await?;
-    let received = receive_from(context, &session, link, parts).await;
+    let received = receive_from(context, &session, link, parts, may_clone).await;
     session.explained(received).await
 }
 
-async fn receive_from(context: &Context, session: &Session, link: &FileLink, parts: &Parts) -> Result<(), CliError> {
+async fn receive_from(
+    context: &Context,
+    session: &Session,
+    link: &FileLink,
+    parts: &Parts,
+    may_clone: bool,
+) -> Result<bool, CliError> {
+    let cloned = async || {
+        may_clone && handover::clone_stored(context, session, &link.hash, parts.new_clone(), parts.content()).await
+    };
     let path = parts.content();
     if link.size.is_some_and(|size| length(&path) > size) {
         parts.discard()?;
     }
     let mut file = parts.open()?;
     let told = |error: std::io::Error| file_error("write", &path, &error);
-    if handover::clone_stored(context, session, &link.hash, parts.new_clone(), parts.content()).await {
-        return Ok(());
+    if cloned().await {
+        return Ok(true);
     }
     let offset = length(&path);
     let from: Vec<String> = link.from.iter().map(ToString::to_string).collect();
@@ -219,10 +236,10 @@ async fn receive_from(context: &Context, session: &Session, link: &FileLink, par
         let refusal = Refusal { error: "the app ended the stream early".into(), code: 0 };
         return Err(not_fetched(context, link, &refusal));
     }
-    if handover::clone_stored(context, session, &link.hash, parts.new_clone(), parts.content()).await {
-        return Ok(()); // What was written shares the blocks of the stored copy now.
+    if cloned().await {
+        return Ok(true); // What was written shares the blocks of the stored copy now.
     }
-    spawn_blocking(move || file.sync_all()).await.map_or(Ok(()), |synced| synced.map_err(told))
+    spawn_blocking(move || file.sync_all()).await.map_or(Ok(()), |synced| synced.map_err(told)).map(|()| false)
 }
 
 /// Asks the app why it aborted the download.

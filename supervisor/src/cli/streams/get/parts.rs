@@ -2,7 +2,7 @@
 //! that two links never share it, and a lock, so that one `get` at a time writes to a name. The content gets the wanted
 //! name when it is complete and verified. What is interrupted stays, and the next `get` of the link goes on there.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, Metadata, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -30,25 +30,28 @@ impl Parts {
     /// Locks the parts for `output`, and makes their folder if need be.
     ///
     /// # Errors
-    /// `Refused` when another `get` writes to `output`, or something else has the folder's name.
+    /// `Refused` when another `get` writes to `output`, something else has the folder's name, or other users may write
+    /// to a folder that was there before.
     pub(super) fn lock(output: &Path, hash: &str) -> Result<Self, CliError> {
         let mut folder = output.as_os_str().to_owned();
         folder.push(".part");
         let folder = PathBuf::from(folder);
         let told = |error: io::Error| file_error("write", &folder, &error);
         for _ in 0..ATTEMPTS {
-            match std::fs::create_dir(&folder) {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(told(error)),
-                _ => {}
-            }
+            let is_new = match files::create_one_private_folder(&folder) {
+                Ok(()) => true,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
+                Err(error) => return Err(told(error)),
+            };
             match folder.symlink_metadata() {
-                Ok(metadata) if metadata.is_dir() => {}
+                Ok(metadata) if metadata.is_dir() && (is_new || is_ours_alone(&metadata)) => {}
+                Ok(metadata) if metadata.is_dir() => return Err(open_to_others(&folder)),
                 Ok(_) => return Err(in_the_way(&folder)),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(told(error)),
             }
             let path = folder.join(LOCK);
-            let lock = match OpenOptions::new().write(true).create(true).truncate(false).open(&path) {
+            let lock = match files::without_following().write(true).create(true).truncate(false).open(&path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue, // Removed since.
                 lock => lock.map_err(told)?,
             };
@@ -91,7 +94,7 @@ impl Parts {
         if path.symlink_metadata().is_ok_and(|metadata| !metadata.is_file() || files::has_other_names(&metadata)) {
             std::fs::remove_file(&path).map_err(told)?;
         }
-        OpenOptions::new().append(true).read(true).create(true).open(&path).map_err(told)
+        files::without_following().append(true).read(true).create(true).open(&path).map_err(told)
     }
 
     /// Deletes the content.
@@ -138,6 +141,20 @@ pub(super) fn exists(output: &Path) -> CliError {
 fn in_use(output: &Path) -> CliError {
     let message = format!("another `polypeer get` is writing {}", output.display());
     CliError::new(Exit::Refused, message, "wait for it, or write to another file with --output OTHER-NAME")
+}
+
+/// Whether nobody but this user can put anything into a folder.
+fn is_ours_alone(folder: &Metadata) -> bool {
+    files::is_ours(folder) && !files::others_may_write(folder)
+}
+
+fn open_to_others(folder: &Path) -> CliError {
+    let message = format!("{} belongs to another user, or others may write to it", folder.display());
+    CliError::new(
+        Exit::Refused,
+        message,
+        "remove it or move it away, or write to another file with --output OTHER-NAME",
+    )
 }
 
 fn in_the_way(folder: &Path) -> CliError {
@@ -200,6 +217,40 @@ mod tests {
         let content = parts.content();
         parts.put(&content, false).expect("in place");
         assert_eq!(std::fs::read(in_the_way.join("notes")).expect("there"), b"mine");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn folder_that_others_may_have_prepared_is_refused() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (output, parts) = (folder.path().join("a"), folder.path().join("a.part"));
+        let mode = |mode| std::fs::set_permissions(&parts, std::fs::Permissions::from_mode(mode)).expect("changed");
+        Parts::lock(&output, "abc").expect("locked");
+        assert_eq!(parts.metadata().expect("there").permissions().mode() & 0o777, 0o700);
+        for open in [0o777, 0o770, 0o702] {
+            mode(open);
+            assert_eq!(Parts::lock(&output, "abc").expect_err("others may write").exit, Exit::Refused, "{open:o}");
+        }
+        mode(0o755);
+        Parts::lock(&output, "abc").expect("others may only read").leave();
+        let elsewhere = folder.path().join("elsewhere");
+        std::fs::create_dir(&elsewhere).expect("a folder");
+        std::os::unix::fs::symlink(&elsewhere, &parts).expect("a link");
+        assert_eq!(Parts::lock(&output, "abc").expect_err("a link").exit, Exit::Refused);
+        assert_eq!(std::fs::read_dir(&elsewhere).expect("read").count(), 0);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn lock_that_is_a_link_is_not_followed() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (output, target) = (folder.path().join("a"), folder.path().join("target"));
+        let parts = folder.path().join("a.part");
+        files::create_one_private_folder(&parts).expect("a folder");
+        std::os::unix::fs::symlink(&target, parts.join(LOCK)).expect("a link");
+        assert!(Parts::lock(&output, "abc").is_err() && !target.exists());
     }
 
     #[cfg(unix)]

@@ -73,7 +73,11 @@ pub(super) async fn clone_stored(
 
 /// Replaces `path` by a clone of `stored`, which is made at `new`.
 fn clone(stored: &File, new: &Path, path: &Path) -> io::Result<()> {
-    let made = OpenOptions::new().write(true).create(true).truncate(true).open(new)?;
+    match std::fs::remove_file(new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {} // One is there only if a `get` was killed while it made it.
+    }
+    let made = OpenOptions::new().write(true).create_new(true).open(new)?;
     let cloned = reflink_copy::reflink_file(stored, &made).and_then(|()| made.sync_all());
     let done = cloned.and_then(|()| std::fs::rename(new, path));
     if done.is_err() {
@@ -95,5 +99,19 @@ mod tests {
         assert!(clone(&nothing, &folder.path().join("new"), &path).is_err());
         assert_eq!(std::fs::read(&path).expect("there"), b"half");
         assert_eq!(std::fs::read_dir(folder.path()).expect("read").count(), 1);
+    }
+
+    #[test]
+    fn link_in_the_place_of_the_clone_is_not_followed() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = |name: &str| folder.path().join(name);
+        for name in ["stored", "mine"] {
+            std::fs::write(path(name), name).expect("written");
+        }
+        std::os::unix::fs::symlink(path("mine"), path("new")).expect("a link");
+        let stored = File::open(path("stored")).expect("opened");
+        let _ = clone(&stored, &path("new"), &path("a")); // Whether it can be made depends on the file system.
+        assert_eq!(std::fs::read(path("mine")).expect("there"), b"mine");
+        assert!(path("new").symlink_metadata().is_err());
     }
 }

@@ -72,7 +72,8 @@ impl Source {
         }
     }
 
-    /// A descriptor of the file, if it is one.
+    /// A descriptor of the file, if it is one. It is open for reading only: nothing can be written through it, but a
+    /// process of the same user id could still reopen the file.
     pub(super) async fn descriptor(&self) -> Option<std::fs::File> {
         match &self.content {
             Content::File { file, .. } => file.try_clone().await.ok()?.try_into_std().ok(),
