@@ -99,6 +99,8 @@ counters! {
     peers_other_network,
     /// Frames of unknown kind from peers; skipped.
     peer_frames_unknown,
+    /// Clocks of peers that were ignored, most of them because they came too often.
+    peer_clocks_ignored,
     /// Streams of peers refused unread, because too many before were useless.
     peer_streams_over_rate,
     /// Streams whose header or payload did not arrive in time.

@@ -215,8 +215,8 @@ fn handle(node: &Node, handler: &dyn LinkHandler, link: &PeerLink, frame: Contro
             }
         }
         ControlFrame::Clock { unix } => {
-            if let Ok(peers) = node.peers() {
-                peers.clock_said(link.peer, link.judged_ip(), unix);
+            if node.peers().is_ok_and(|peers| !peers.clock_said(link.peer, link.judged_ip(), unix)) {
+                node.counters.peer_clocks_ignored.count();
             }
         }
         ControlFrame::Record { record } => {

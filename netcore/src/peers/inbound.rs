@@ -15,7 +15,7 @@ use polypeer_ipc_protocol::error::{ErrorCode, Failure, describe};
 use polypeer_ipc_protocol::ids::NodeId;
 use quinn::ConnectionError;
 
-use super::state::{DialMessage, Live, Shared, State, close, close_with, random_tag};
+use super::state::{DialMessage, Live, Shared, State, close, close_with, random_tag, warn};
 use super::tie_break::{self, Side};
 use super::{Established, PeerEvent};
 use crate::clock;
@@ -276,9 +276,10 @@ impl Shared {
         let reason = connection.quic.closed().await;
         drop(watching);
         let node = connection.node;
-        let was_live = {
+        let (was_live, news) = {
             let mut state = self.lock();
             let was_live = state.table.ended(&node, number, random_tag());
+            let mut news = None;
             if was_live {
                 state.clocks.handle_gone(&node);
                 let ending = match is_superseded(&reason) {
@@ -286,10 +287,11 @@ impl Shared {
                     false => ending(&reason),
                 };
                 state.manager.down(clock::now(), &node, ending);
-                state.tell_of_twins();
+                news = state.twins.news(clock::now());
             }
-            was_live
+            (was_live, news)
         };
+        warn(news);
         if was_live {
             self.count(&node, &connection.quic);
             self.manager_changed.notify_one();

@@ -243,12 +243,15 @@ impl Peers {
     }
 
     /// The clock of the connected peer `node`, whose packets come from `ip`, was `unix` (Unix seconds) just now.
-    pub(crate) fn clock_said(&self, node: NodeId, ip: IpAddr, unix: u64) {
+    /// Returns whether that is taken; it is ignored if the last one was less than a minute ago.
+    pub(crate) fn clock_said(&self, node: NodeId, ip: IpAddr, unix: u64) -> bool {
+        let now = clock::now();
         let mut state = self.shared.lock();
-        if state.table.live(&node).is_some() {
-            state.clocks.handle_said(clock::now(), node, ip, unix);
-            state.tell_of_clock();
-        }
+        let is_taken = state.table.live(&node).is_some() && state.clocks.handle_said(now, node, ip, unix);
+        let news = if is_taken { state.clocks.news(now) } else { None };
+        drop(state);
+        state::warn(news);
+        is_taken
     }
 
     /// How this node's clock differs from those of its peers, if it does.
@@ -260,7 +263,9 @@ impl Peers {
     pub(crate) fn twin_announced(&self, address: SocketAddr) {
         let mut state = self.shared.lock();
         state.twins.handle_announced(clock::now(), address);
-        state.tell_of_twins();
+        let news = state.twins.news(clock::now());
+        drop(state);
+        state::warn(news);
     }
 
     /// This node's ticket: its id, public addresses that peers have dialed back, and those of this machine that it

@@ -199,24 +199,17 @@ impl Shared {
 }
 
 impl State {
-    /// Logs once that this node's clock differs from those of its peers.
-    pub(super) fn tell_of_clock(&mut self) {
-        if let Some(off) = self.clocks.news(clock::now()) {
-            tracing::warn!("{off}");
-        }
-    }
-
-    /// Logs once that another node runs with this node's identity.
-    pub(super) fn tell_of_twins(&mut self) {
-        if let Some(warning) = self.twins.news(clock::now()) {
-            tracing::warn!("{warning}");
-        }
-    }
-
     pub(super) fn note_found(&mut self, source: Source) {
         let (count, at) = self.found.entry(source).or_insert((0, Instant::now()));
         *count += 1;
         *at = Instant::now();
+    }
+}
+
+/// Logs a warning if there is one. To be called without the lock: the log may wait for the disk.
+pub(super) fn warn(news: Option<impl std::fmt::Display>) {
+    if let Some(warning) = news {
+        tracing::warn!("{warning}");
     }
 }
 

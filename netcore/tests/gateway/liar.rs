@@ -256,9 +256,17 @@ async fn clocks_that_a_node_is_told_are_compared_with_its_own() {
     let mut control = liar.control(&[hello(), ahead]).await;
     let warning = until("a warning", &warned).await;
     assert!(warning.contains("about 20 min from 1 of 1 peers: it is behind"), "{warning}");
-    let mut right = Vec::new();
-    wire::write_frame(&ControlFrame::Clock { unix: polypeer_netcore::clock::now().unix }, &mut right);
-    control.write_all(&right).await.unwrap();
+    // Another one within a minute is ignored.
+    let right = || ControlFrame::Clock { unix: polypeer_netcore::clock::now().unix };
+    let mut bytes = Vec::new();
+    wire::write_frame(&right(), &mut bytes);
+    control.write_all(&bytes).await.unwrap();
+    let ignored = async || (node.counter("peer_clocks_ignored").await == 1).then_some(());
+    until("the second clock to be ignored", ignored).await;
+    assert!(warned().await.is_some());
+    // A second peer whose clock is this node's: two that do not agree say nothing.
+    let honest = Liar::connect(&node.ticket().await).await;
+    let _control = honest.control(&[hello(), right()]).await;
     until("no warning", async || warned().await.is_none().then_some(())).await;
 }
 

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use polypeer_ipc_protocol::ids::NodeId;
 
@@ -18,6 +18,11 @@ use crate::now::Now;
 /// Difference from which on a clock is said to be off, seconds: half of what nodes tolerate ahead of them in records and
 /// messages, so that it is said before anything is refused.
 pub const CLOCK_TOLERANCE: u64 = 300;
+/// Shortest time between two clocks of one peer; nodes tell theirs every ten minutes. Earlier ones are ignored: each that
+/// is taken costs a look at all of them.
+const TAKEN_EVERY: Duration = Duration::from_secs(60);
+/// Shortest time between two warnings in the log, so that peers whose clocks come and go cannot fill it.
+const TOLD_EVERY: Duration = Duration::from_secs(3600);
 /// Votes from which on their median decides.
 const MEDIAN_FROM: usize = 3;
 
@@ -40,8 +45,10 @@ enum Voter {
 #[derive(Debug, Default)]
 pub struct Clocks {
     said: BTreeMap<NodeId, Said>,
-    /// Whether there was a difference at the last look.
-    warned: bool,
+    /// Whether the present difference was told.
+    is_told: bool,
+    /// When a difference was last told.
+    told_at: Option<Instant>,
 }
 
 /// This node's clock against those of its peers.
@@ -58,11 +65,17 @@ pub struct ClockOff {
 }
 
 impl Clocks {
-    /// The clock of `node`, whose packets come from `ip`, was `unix` (Unix seconds) just now.
-    pub fn handle_said(&mut self, now: Now, node: NodeId, ip: IpAddr, unix: u64) {
-        if self.said.len() < MAX_SLOTS || self.said.contains_key(&node) {
+    /// The clock of `node`, whose packets come from `ip`, was `unix` (Unix seconds) just now. Returns whether that is
+    /// taken; it is ignored less than a minute after the last one of that peer.
+    pub fn handle_said(&mut self, now: Now, node: NodeId, ip: IpAddr, unix: u64) -> bool {
+        let is_taken = match self.said.get(&node) {
+            Some(said) => now.at.saturating_duration_since(said.at) >= TAKEN_EVERY,
+            None => self.said.len() < MAX_SLOTS,
+        };
+        if is_taken {
             self.said.insert(node, Said { ip, unix: i64::try_from(unix).unwrap_or(i64::MAX), at: now.at });
         }
+        is_taken
     }
 
     /// The connection with `node` ended.
@@ -90,12 +103,19 @@ impl Clocks {
         Some(ClockOff { ahead, differing, peers: self.said.len(), few })
     }
 
-    /// [`Self::off`] if it is new since the last call, for the log.
+    /// [`Self::off`] if it is not told yet, for the log: once while it lasts, and at most once an hour.
     pub fn news(&mut self, now: Now) -> Option<ClockOff> {
-        let off = self.off(now);
-        let is_new = off.is_some() && !self.warned;
-        self.warned = off.is_some();
-        off.filter(|_| is_new)
+        let Some(off) = self.off(now) else {
+            self.is_told = false;
+            return None;
+        };
+        let is_soon = self.told_at.is_some_and(|at| now.at.saturating_duration_since(at) < TOLD_EVERY);
+        if self.is_told || is_soon {
+            return None;
+        }
+        self.is_told = true;
+        self.told_at = Some(now.at);
+        Some(off)
     }
 }
 
@@ -197,14 +217,47 @@ mod tests {
     }
 
     #[test]
+    fn peer_that_floods_alternating_clocks_has_one_taken_each_minute_and_causes_one_warning_an_hour() {
+        let (start, peer, ip) = (now(), NodeId([1; 32]), IpAddr::from([192, 0, 2, 1]));
+        let mut clocks = Clocks::default();
+        let (mut taken, mut told) = (0, 0);
+        for second in 0..7200 {
+            let now = start.after(Duration::from_secs(second));
+            // Right and wrong minute by minute, so that those that are taken alternate.
+            let unix = if second / 60 % 2 == 0 { now.unix + 5000 } else { now.unix };
+            taken += u32::from(clocks.handle_said(now, peer, ip, unix));
+            told += u32::from(clocks.news(now).is_some());
+        }
+        assert_eq!((taken, told), (120, 2));
+        clocks.handle_gone(&peer);
+        assert!(clocks.handle_said(start.after(Duration::from_secs(7200)), peer, ip, NOW), "the first of a new link");
+    }
+
+    #[test]
+    fn difference_that_comes_back_within_the_hour_is_told_after_it_if_it_lasts() {
+        let (start, peer, ip) = (now(), NodeId([1; 32]), IpAddr::from([192, 0, 2, 1]));
+        let mut clocks = Clocks::default();
+        let mut say = |minute: u64, ahead: u64| {
+            let now = start.after(Duration::from_secs(60 * minute));
+            assert!(clocks.handle_said(now, peer, ip, now.unix - ahead));
+            clocks.news(now).is_some()
+        };
+        assert!(say(0, 1200) && !say(10, 0));
+        assert!(!say(20, 1200) && !say(59, 1200), "too soon");
+        assert!(say(60, 1200) && !say(130, 1200), "once while it lasts");
+        assert!(!say(140, 0) && say(150, 1200), "anew");
+    }
+
+    #[test]
     fn extreme_times_are_no_trouble_and_the_text_is_for_people() {
         let mut clocks = clocks(&[("192.0.2.1", 1200)]);
         let text = clocks.off(now()).map(|off| off.to_string());
         let expected =
             "this machine's clock differs by about 20 min from 1 of 1 peers: it is ahead, or theirs are wrong";
         assert_eq!(text.as_deref(), Some(expected));
-        clocks.handle_said(now(), NodeId([0; 32]), IpAddr::from([192, 0, 2, 1]), u64::MAX);
-        assert!(clocks.off(now()).is_some_and(|off| off.ahead < 0));
+        let later = now().after(TAKEN_EVERY);
+        assert!(clocks.handle_said(later, NodeId([0; 32]), IpAddr::from([192, 0, 2, 1]), u64::MAX));
+        assert!(clocks.off(later).is_some_and(|off| off.ahead < 0));
         assert_eq!([about(0), about(7200), about(864_000)], ["0 min", "2 h", "10 days"]);
     }
 }
