@@ -146,6 +146,11 @@ def test_folder_that_everybody_may_write_to_is_not_linked(make_node: MakeNode, f
     (source / "main.py").chmod(0o666)
     refused = node.cli("plugin", "install", "--link", str(source), "--yes")
     assert (refused.code, "is writable by every user" in refused.err) == (2, True)
+    (source / "main.py").chmod(0o644)
+    node.install(source, "--link")
+    (source / "main.py").chmod(0o666)
+    assert node.cli("plugin", "restart", "hello").code == 1
+    assert "is writable by every user" in node.plugin("hello")["exit_reason"], "each start looks again"
 
 
 @pytest.mark.parametrize("way", [[], ["--link"]], ids=["copied", "linked"])

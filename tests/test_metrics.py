@@ -102,6 +102,10 @@ def test_other_requests_are_told_what_is_wrong(make_node: MakeNode) -> None:
     assert get(loopback(node), "/")[0] == 404
     assert get(loopback(node), "/metrics", "POST")[0] == 405
     assert get(local(node), "/metrics?x=1")[0] == 200
+    for name, expected in (("localhost", 200), ("LOCALHOST:1", 200), ("[::1]:1", 200), ("example.org", 421), ("", 421)):
+        connection = loopback(node)
+        connection.request("GET", "/metrics", headers={"Host": name})
+        assert connection.getresponse().status == expected, name
     host, _, port = node.json("status")["metrics"].rpartition(":")
     with socket.create_connection((host, int(port)), timeout=30) as raw:
         try:
@@ -141,6 +145,7 @@ def test_address_that_is_taken_is_a_problem_and_not_the_end(make_node: MakeNode)
         assert f"metrics cannot be read at 127.0.0.1:{port}" in problem["problem"]
         first = node.cli("status").ok().out.splitlines()[0]
         assert first.startswith("1 problem: metrics cannot be read")
+        assert get(local(node))[0] == 200, "the socket in the home is served all the same"
 
 
 def test_address_that_others_can_reach_is_refused(make_node: MakeNode) -> None:

@@ -17,7 +17,7 @@ use crate::store::Installed;
 use crate::toml_file::{self, FileError};
 
 pub use copy::{MAX_BYTES, MAX_DEPTH, MAX_ENTRIES};
-pub use link::warning as link_warning;
+pub use link::{check_at_start, warning as link_warning};
 
 /// How a plugin gets into the home.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -15,7 +15,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("peers ping", &["polypeer peers ping ann"]),
     ("plugin install", &["polypeer plugin install ./guestbook", "polypeer plugin install --yes ./guestbook"]),
     ("plugin limit", &["polypeer plugin limit chat", "polypeer plugin limit chat memory=512MiB cpu=default"]),
-    ("plugin grants", &["polypeer plugin grants guestbook --add-peer ann"]),
+    ("plugin grants", &["polypeer plugin grants guestbook --peers list --add-peer ann"]),
     ("plugin logs", &["polypeer plugin logs chat -f"]),
     ("pipe", &["polypeer pipe ann echo/1"]),
     ("serve", &["polypeer serve upper/1 -- tr a-z A-Z"]),

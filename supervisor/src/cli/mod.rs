@@ -45,7 +45,7 @@ use crate::output::Printer;
 use crate::{daemon, logging};
 
 const EXIT_CODES: &str = "Exit codes: 0 done · 1 failed · 2 wrong usage or bad input · 3 the daemon is not running · \
-                          4 refused (grant, limit, block) · 5 peer not reachable";
+                          4 refused (grant, limit, block; the daemon is busy) · 5 peer not reachable";
 
 /// One peer on the machine, many peer-to-peer applications on top of it.
 #[derive(Debug, Parser)]

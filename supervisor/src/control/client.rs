@@ -12,7 +12,7 @@ use super::server;
 use super::socket::{self, Stream};
 use super::{Answer, Hello, Request, VERSION};
 use crate::cli_error::{CliError, Exit};
-use crate::home::Home;
+use crate::home::{Home, HomeError};
 
 /// Timeout for the daemon to accept a connection. Requests have none: they take as long as they need.
 const GREETING: Duration = Duration::from_secs(10);
@@ -133,9 +133,10 @@ async fn connect(home: &Home) -> Result<(Stream, Secret), NotConnected> {
         Err(_) => return Err(NotConnected::Absent),
     };
     // Before the secret is sent to the process that listens there.
-    if home.sockets().exists() {
-        home.check_sockets().map_err(|error| NotConnected::Refused(error.into()))?;
-    }
+    home.check_sockets().map_err(|error| match error {
+        HomeError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => NotConnected::Absent,
+        error => NotConnected::Refused(error.into()),
+    })?;
     match socket::connect(&home.control_socket()).await {
         Ok(stream) => Ok((stream, secret)),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(NotConnected::Full),

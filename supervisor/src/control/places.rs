@@ -1,6 +1,6 @@
-//! Places on the control socket. Requests that last as long as their caller wants (`pipe`, `serve`, `chat`, `logs -f`)
-//! have places of their own, so that they never keep a short one waiting. A burst of short ones queues. Whoever gets no
-//! place is told which limit is reached.
+//! Places on the control socket. Requests that last as long as their caller wants (`pipe`, `request`, `serve`, `send`,
+//! `get`, `files`, `chat`, `plugin logs -f`) have places of their own, so that they never keep a short one waiting. A
+//! burst of short ones queues. Whoever gets no place is told which limit is reached.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -57,7 +57,7 @@ impl Places {
             CliError::new(
                 Exit::Refused,
                 format!("the daemon is busy: {MAX_LASTING} commands that last are running, which is the limit"),
-                "end one of them (pipe, serve, send, get, chat, plugin logs -f), then run it again",
+                "end one of them (pipe, request, serve, send, get, files, chat, plugin logs -f), then run it again",
             )
         })
     }

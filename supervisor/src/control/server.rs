@@ -41,6 +41,10 @@ pub trait Handler: Send + Sync + 'static {
 
     /// Whether a process belongs to a plugin, or may do so.
     fn is_confined(&self, pid: i32) -> bool;
+
+    /// Whether the home is this daemon's still. Locks it again if somebody has removed the locked file, unless another
+    /// daemon was quicker: then what lies there is that daemon's.
+    fn keeps_home(&self) -> bool;
 }
 
 /// A listening control socket.
@@ -77,7 +81,7 @@ impl Server {
             let accepted = tokio::select! {
                 accepted = socket::accept(&self.listener) => accepted,
                 _ = look.tick(), if socket::CAN_BE_REMOVED => {
-                    is_lost = self.look(is_lost);
+                    is_lost = self.look(is_lost, &*handler);
                     continue;
                 }
             };
@@ -102,12 +106,15 @@ impl Server {
         }
     }
 
-    /// Puts back what commands find this server by, if somebody has removed it. `was_lost`: it could not be put back at
-    /// the last look. Returns whether it still cannot.
-    fn look(&mut self, was_lost: bool) -> bool {
+    /// Puts back what commands find this server by, if somebody has removed it and the home is this daemon's still.
+    /// `was_lost`: it could not be put back at the last look. Returns whether it still cannot.
+    fn look(&mut self, was_lost: bool, handler: &impl Handler) -> bool {
         let path = self.home.control_socket();
         if self.home.control_key().exists() && socket::is_at(&self.listener, &path) {
             return false;
+        }
+        if !handler.keeps_home() {
+            return was_lost;
         }
         match self.put_back() {
             Ok(()) => {

@@ -25,11 +25,12 @@ pub(crate) mod signals;
 mod state;
 mod watchdog;
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use polypeer_ipc_protocol::admin::{AdminRequest, AdminResponse};
 use tokio::sync::{Mutex, mpsc};
+use tokio::task::JoinHandle;
 
 use crate::cli_error::CliError;
 use crate::config::{Configuration, DaemonConfig, Flags};
@@ -70,6 +71,15 @@ pub(crate) struct Daemon {
     stop: tokio::sync::Notify,
     /// The loopback address where metrics are read, if one is; or why they cannot be read.
     metrics: Result<Option<std::net::SocketAddr>, String>,
+    lock: SharedLock,
+}
+
+/// The lock of the home, which all who put back something there see to first.
+type SharedLock = Arc<std::sync::Mutex<HomeLock>>;
+
+/// As [`HomeLock::renew`].
+fn renew(lock: &SharedLock, home: &Home) -> Result<(), HomeError> {
+    lock.lock().unwrap_or_else(PoisonError::into_inner).renew(home)
 }
 
 impl From<StartError> for CliError {
@@ -86,7 +96,7 @@ pub(crate) async fn run(
     flags: Flags,
     printer: &Printer,
 ) -> Result<(), CliError> {
-    let mut lock = home.lock()?;
+    let lock: SharedLock = Arc::new(std::sync::Mutex::new(home.lock()?));
     // From here on this is the only daemon of the home.
     crate::logging::to_file(&home)
         .map_err(|error| CliError::failed(format!("failed to log: {error}"), "check the limit on processes"))?;
@@ -117,9 +127,11 @@ pub(crate) async fn run(
             CliError::failed(message, "check the permissions of the folder and that the disk is not full")
         })?;
         // The node runs without metrics, and says so, rather than not at all.
-        let metrics = metrics::Sockets::bind(&home, config.metrics.listen).await.inspect_err(|problem| {
+        let metrics = metrics::Sockets::bind(&home, config.metrics.listen).await;
+        let address = metrics.as_ref().map_or_else(|problem| Err(problem.clone()), metrics::Sockets::address);
+        if let Err(problem) = &address {
             tracing::warn!("{problem}");
-        });
+        }
         let daemon = Arc::new(Daemon {
             home: home.clone(),
             config,
@@ -131,11 +143,12 @@ pub(crate) async fn run(
             started: Instant::now(),
             node: status.node,
             stop: tokio::sync::Notify::new(),
-            metrics: metrics.as_ref().map_or_else(|problem| Err(problem.clone()), |sockets| Ok(sockets.address())),
+            metrics: address,
+            lock: Arc::clone(&lock),
         });
         let serving = tokio::spawn(server.run(daemon.clone()));
         // Ends with the process, as its sockets do.
-        let _metrics = metrics.ok().map(|sockets| tokio::spawn(metrics::run(sockets, daemon.clone())));
+        let metrics = metrics.ok().map(|sockets| tokio::spawn(metrics::run(sockets, daemon.clone())));
         greeting::print(printer, &home, &status, &new_apps);
         if daemon.config.net.seed_only {
             printer.say(SEED_ONLY);
@@ -146,13 +159,19 @@ pub(crate) async fn run(
         notify::tell("READY=1");
         let watchdog = tokio::spawn(watchdog::run(supervisor.clone(), notify::watchdog()));
         let ended = tokio::select! {
-            () = obey(&daemon, &mut signals) => Ok(serving),
-            () = daemon.stop.notified() => Ok(serving),
-            taken = keep_locked(&mut lock, &home) => Err(taken),
+            () = obey(&daemon, &mut signals) => Ok(()),
+            () = daemon.stop.notified() => Ok(()),
+            taken = keep_locked(&lock, &home) => Err(taken),
             _ = &mut ended => Err(CliError::failed("the supervisor's task ended", "this is a bug; see `polypeer logs`")),
         };
         watchdog.abort();
-        ended
+        if let Err(error) = ended {
+            // The home may be another daemon's, with its own sockets in it.
+            serving.abort();
+            metrics.iter().for_each(JoinHandle::abort);
+            return Err(error);
+        }
+        Ok(serving)
     }
     .await;
 
@@ -167,7 +186,7 @@ pub(crate) async fn run(
     if let Err(error) = state.with(|store| store.settle()).await {
         tracing::warn!("{error}");
     }
-    if lock.is_ours(&home) {
+    if lock.lock().unwrap_or_else(PoisonError::into_inner).is_ours(&home) {
         // Commands that wait for the end notice it when the process ends, after this.
         for path in [home.control_key(), home.control_socket(), home.metrics_socket()] {
             let _ = std::fs::remove_file(path); // The next start replaces it.
@@ -199,11 +218,11 @@ async fn obey(daemon: &Daemon, signals: &mut Signals) {
 }
 
 /// Keeps the home locked although somebody may remove the locked file. Returns when another daemon was quicker.
-async fn keep_locked(lock: &mut HomeLock, home: &Home) -> CliError {
+async fn keep_locked(lock: &SharedLock, home: &Home) -> CliError {
     let mut failed = false;
     loop {
         tokio::time::sleep(LOOK).await;
-        match lock.renew(home) {
+        match renew(lock, home) {
             Ok(()) => failed = false,
             Err(error @ HomeError::Running { .. }) => return error.into(),
             Err(error) if !failed => {

@@ -6,7 +6,7 @@ use polypeer_ipc_protocol::admin::{AdminRequest, AdminResponse};
 use polypeer_ipc_protocol::ids::{NodeId, PluginId};
 use tokio::sync::mpsc;
 
-use super::{Daemon, checks, describe, health, logs, state};
+use super::{Daemon, checks, describe, health, logs, renew, state};
 use crate::cli_error::{CliError, Exit};
 use crate::control::documents::{CauseDocument, DoctorDocument, PluginState, StatusDocument};
 use crate::control::server::Handler;
@@ -45,6 +45,10 @@ impl Handler for Daemon {
 
     fn is_confined(&self, pid: i32) -> bool {
         self.supervisor.is_confined(pid)
+    }
+
+    fn keeps_home(&self) -> bool {
+        renew(&self.lock, &self.home).is_ok()
     }
 }
 

@@ -16,7 +16,10 @@ pub const MAX_BYTES: u64 = 1 << 30;
 /// Most folders inside each other.
 pub const MAX_DEPTH: usize = 32;
 
-/// Names that are never part of a plugin.
+/// Most files, folders and links in a linked plugin's folder, with those in [`SKIPPED`]: each start looks at all.
+const MAX_CHECKED: usize = 100_000;
+
+/// Names that are never part of a plugin's copy.
 const SKIPPED: &[&str] = &[".git", "__pycache__"];
 
 /// What to do about a link that leaves the folder; most are in a Python environment.
@@ -109,16 +112,43 @@ fn kind(root: &Path, real_root: &Path, path: &Path) -> Result<Kind, InstallError
     Ok(Kind::Link { target })
 }
 
-/// Refuses a folder in which another user could change what runs.
+/// Refuses a folder that has more than the limits, or other things than a plugin may have.
+pub(super) fn check_content(root: &Path) -> Result<(), InstallError> {
+    entries(root).map(drop)
+}
+
+/// Refuses a folder in which another user could change what runs. Looks at everything, also at what a copy leaves out:
+/// Python runs what is in `__pycache__`.
 pub(super) fn check_owners(root: &Path) -> Result<(), InstallError> {
-    let inside = entries(root)?.into_iter().map(|entry| root.join(entry.path));
-    for path in std::iter::once(root.to_path_buf()).chain(inside) {
-        let metadata = std::fs::symlink_metadata(&path).map_err(io("inspect", &path))?;
+    let real_root = std::fs::canonicalize(root).map_err(io("inspect", root))?;
+    let mut waiting = vec![PathBuf::new()];
+    let mut seen = 0;
+    while let Some(inside) = waiting.pop() {
+        // Joining an empty path would end the root's with a slash.
+        let path = if inside.as_os_str().is_empty() { root.to_path_buf() } else { root.join(&inside) };
+        let metadata = match std::fs::symlink_metadata(&path) {
+            // Removed since its folder was read, for example by a git that runs.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && path != root => continue,
+            found => found.map_err(io("inspect", &path))?,
+        };
         if !files::is_ours_or_roots(&metadata) {
             return Err(refused(&path, "belongs to another user", "give it to the user that runs the daemon"));
         }
         if !metadata.is_symlink() && files::everybody_may_write(&metadata) {
             return Err(refused(&path, "is writable by every user", "take that right away: chmod -R o-w FOLDER"));
+        }
+        if metadata.is_symlink() {
+            kind(root, &real_root, &inside)?; // It may not leave the folder.
+        }
+        if metadata.is_dir() {
+            for entry in std::fs::read_dir(&path).map_err(io("read", &path))? {
+                waiting.push(inside.join(entry.map_err(io("read", &path))?.file_name()));
+                seen += 1;
+            }
+        }
+        if seen > MAX_CHECKED {
+            let problem = format!("has more than {MAX_CHECKED} files and folders, too many to check");
+            return Err(refused(root, problem, "keep elsewhere what the plugin does not need to run"));
         }
     }
     Ok(())

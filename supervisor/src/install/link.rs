@@ -1,8 +1,9 @@
 //! Linked plugins: installed by a symbolic link to their folder, so that edits take effect at the next start.
 //!
 //! The operator approves the manifest and the place, not the files. So the manifest that counts stays the approved one,
-//! everything in the folder must belong to this user or root and be writable by nobody else outside their groups, and
-//! the plugin itself sees the folder read-only where the kernel allows ([`crate::process`]).
+//! everything in the folder must belong to this user or root and be writable by nobody else outside their groups, which
+//! each start checks again, and the plugin itself sees the folder read-only where the kernel allows
+//! ([`crate::process`]). The folders above it are not checked.
 
 use std::path::{Path, PathBuf};
 
@@ -16,8 +17,22 @@ use crate::toml_file;
 pub(super) fn check(folder: &Path) -> Result<PathBuf, InstallError> {
     let io = |source| InstallError::Io { action: "inspect", path: folder.into(), source };
     let real = files::real_path(folder).map_err(io)?;
+    copy::check_content(&real)?;
     copy::check_owners(&real)?;
     Ok(real)
+}
+
+/// Refuses to start a plugin whose installed folder is a link to one in which another user could by now change what
+/// runs.
+///
+/// # Errors
+/// When that is so, or the folder cannot be read.
+pub fn check_at_start(installed: &Path) -> Result<(), InstallError> {
+    if !installed.is_symlink() {
+        return Ok(());
+    }
+    let io = |source| InstallError::Io { action: "inspect", path: installed.into(), source };
+    copy::check_owners(&files::real_path(installed).map_err(io)?)
 }
 
 /// Refuses a folder inside the home and a home inside the folder: the one is hidden from the plugin, the other is read

@@ -218,6 +218,24 @@ fn folder_that_others_may_change_is_not_linked() {
     let error = inspect(&open.source, Way::Link).expect_err("refused").to_string();
     assert!(error.contains("lib/data is writable by every user"), "{error}");
 
+    for skipped in ["__pycache__", ".git"] {
+        let later = world();
+        later.linked();
+        let place = later.home.plugin(&id());
+        check_at_start(&place).expect("as it was");
+        std::fs::create_dir(later.source.join(skipped)).expect("a folder");
+        let file = later.source.join(skipped).join("main.pyc");
+        std::fs::write(&file, "").expect("a file");
+        check_at_start(&place).expect("only the user's");
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(0o666)).expect("rights");
+        let error = check_at_start(&place).expect_err("refused").to_string();
+        assert!(error.contains("main.pyc is writable by every user"), "{error}");
+        std::fs::remove_file(&file).expect("removed");
+        symlink("/bin/sh", &file).expect("a link");
+        let error = check_at_start(&place).expect_err("refused").to_string();
+        assert!(error.contains("leaves the folder"), "{error}");
+    }
+
     let inside = world();
     let folder = inside.home.root().join("plugins/source");
     std::fs::rename(&inside.source, &folder).expect("moved");

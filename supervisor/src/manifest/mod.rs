@@ -32,6 +32,9 @@ use values::TcpAddress;
 /// File name of the manifest in a plugin's folder.
 pub const FILE_NAME: &str = "plugin.toml";
 
+/// Shortest time between two liveness checks: each costs messages, and a busy plugin needs time to answer.
+const SHORTEST_LIVE_EVERY: Duration = Duration::from_secs(1);
+
 /// Where an unknown key is looked up.
 const REFERENCE: &str = "docs/manifest.md and docs/design.md, section 6, have every key";
 
@@ -151,8 +154,8 @@ pub struct Health {
     pub ready_timeout: Duration,
     /// Liveness check. Default: none.
     pub live: Option<Live>,
-    /// Interval of the liveness check. Default 10 s.
-    #[serde(deserialize_with = "duration")]
+    /// Interval of the liveness check, at least 1 s. Default 10 s.
+    #[serde(deserialize_with = "live_every")]
     pub live_every: Duration,
     /// Time between SIGTERM and SIGKILL. Default 10 s.
     #[serde(deserialize_with = "duration")]
@@ -330,6 +333,14 @@ fn version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<semver::Version
 
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     values::parse_duration(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+}
+
+fn live_every<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let asked = duration(deserializer)?;
+    if asked < SHORTEST_LIVE_EVERY {
+        return Err(D::Error::custom(format!("{asked:?} between two checks is too short; expected at least \"1s\"")));
+    }
+    Ok(asked)
 }
 
 fn tunnel_peer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<NodeId>, D::Error> {

@@ -186,7 +186,7 @@ pub enum Network {
     /// A private loopback interface only.
     #[default]
     None,
-    /// The internet, but neither the host's loopback interface nor private ranges.
+    /// The host's network; in this version with its loopback interface and private ranges.
     Internet,
 }
 

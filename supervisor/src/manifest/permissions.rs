@@ -89,8 +89,8 @@ permissions! {
     privacy: Privacy, NotEnforced, "reach peers through {} only";
     /// Whether it has a node id of its own; requires `privacy` of `"relayed"` or `"private"`.
     persona: bool, NotEnforced, "act under a node id of its own";
-    /// The network of the operating system: `"none"` or `"internet"`.
-    network: Network, Enforced, "use the internet directly, not only through Polypeer";
+    /// The network of the operating system: `"none"` or `"internet"`, in this version the whole network of the host.
+    network: Network, Enforced, "use the host's network directly, local services included";
     /// Loopback ports of the host it connects to, such as `[5432]`.
     host_ports: Vec<u16>, NotEnforced, "connect to ports of this machine: {}";
     /// Files and folders of the host, such as `[{ path = "~/Downloads", access = "write" }]`.

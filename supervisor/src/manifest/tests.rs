@@ -140,6 +140,8 @@ fn bad_values_say_what_was_expected() {
         ("[limits]\nquota = \"1GiB\"", "50GiB/month"),
         ("[health]\nready = \"soon\"", "session, notify, tcp:PORT or none"),
         ("[health]\nstop_timeout = \"1\"", "10s"),
+        ("[health]\nlive_every = \"999ms\"", "7:14"),
+        ("[health]\nlive_every = \"0s\"", "expected at least \"1s\""),
         ("[restart]\npolicy = \"sometimes\"", "on-failure"),
         ("[permissions]\nserve = [\"Chat\"]", "name/version"),
         ("[permissions]\nserve = [\"chat\"]\npeers = \"any\"", "name/version"),

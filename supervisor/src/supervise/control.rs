@@ -22,7 +22,6 @@ pub(super) enum Command {
     Remove(PluginId, Done),
     Start(PluginId, Done),
     Stop(PluginId, Done),
-    Restart(PluginId, Done),
     SetLimits(PluginId, Box<Limits>, Reply<Result<(), LimitError>>),
     DeleteLog(PluginId, Reply<()>),
     /// Replies with the receiver of netcore's response, if netcore is running.

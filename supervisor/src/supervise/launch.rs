@@ -13,16 +13,18 @@ use super::{PluginSpec, Programs};
 use crate::config::LogSettings;
 use crate::files::{create_private_folder, real_path};
 use crate::home::Home;
+use crate::install;
 use crate::manifest::{Network, Ready};
 use crate::process::launch::{Isolation, Kept, Launch, Setup};
 
 /// Open files of netcore: each peer, plugin and stream takes one or two.
 const NETCORE_OPEN_FILES: u64 = 65_536;
 
-/// The launch of a plugin. Creates its data folder.
+/// The launch of a plugin. Creates its data folder. Fails for a linked plugin whose folder others may change by now.
 pub(super) fn of_plugin(spec: &PluginSpec, gateway: &Gateway, home: &Home, programs: &Programs) -> io::Result<Launch> {
     let temporary = spec.data.join("tmp");
     create_private_folder(&temporary)?;
+    install::check_at_start(&spec.folder).map_err(|error| io::Error::other(format!("{error}; {}", error.hint())))?;
     // Resolved paths: a symbolic link in a path would bypass what is hidden.
     let folder = real_path(&spec.folder)?;
     let data = real_path(&spec.data)?;

@@ -65,8 +65,6 @@ pub enum Input {
     Start,
     /// Request: stop.
     Stop,
-    /// Request: stop, then run.
-    Restart,
     /// Its process is running.
     Running,
     /// It has a control session.
@@ -225,11 +223,6 @@ impl Lifecycle {
         match input {
             Input::Start => self.start(now),
             Input::Stop => self.stop(now),
-            Input::Restart if self.state.has_process() => {
-                self.again = true;
-                self.terminate(now)
-            }
-            Input::Restart => self.start(now),
             Input::Running => self.sign(Ready::None),
             Input::Session => self.sign(Ready::Session),
             Input::Notified => self.sign(Ready::Notify),

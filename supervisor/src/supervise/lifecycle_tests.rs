@@ -143,7 +143,8 @@ fn crash_after_a_long_life_restarts_at_once() {
 fn restart_waits_for_the_end_of_the_old_one() {
     let mut world = World::new(Ready::None, RestartPolicy::Never);
     world.input(Input::Start);
-    assert_eq!(world.input(Input::Restart), Some(Action::Terminate));
+    assert_eq!(world.input(Input::Stop), Some(Action::Terminate));
+    assert_eq!(world.input(Input::Start), None);
     assert_eq!(world.crash(), Some(Action::Spawn));
     assert_eq!(world.life.restarts(), 0, "what the operator did is not a restart by itself");
 }

@@ -220,14 +220,6 @@ impl Supervisor {
         self.command(|reply| Command::Stop(id, reply)).await?
     }
 
-    /// Stops a plugin if it runs, and starts it; returns once its new process runs.
-    ///
-    /// # Errors
-    /// As [`Supervisor::start_plugin`].
-    pub async fn restart_plugin(&self, id: PluginId) -> Result<(), Failure> {
-        self.command(|reply| Command::Restart(id, reply)).await?
-    }
-
     /// Changes a plugin's limits, also while it runs. `open_files` changes with its next start.
     ///
     /// # Errors

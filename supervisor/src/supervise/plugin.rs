@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
+use polypeer_ipc_protocol::admin::AdminResponse;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
+use tokio::sync::oneshot;
 
 use super::control::Done;
 use super::gateway::Gateway;
@@ -29,6 +31,8 @@ pub(super) struct Running {
     pub(super) pid: Option<i32>,
     /// The questions for `health.live = "session"`.
     pub(super) pulse: Option<Pulse>,
+    /// Netcore's response to the latest of them.
+    pub(super) asked: Option<oneshot::Receiver<AdminResponse>>,
 }
 
 /// What a command waits for.

@@ -15,6 +15,8 @@ use crate::control::places::{MAX_LASTING, MAX_SHORT, MAX_SILENT};
 struct Fake {
     dropped: std::sync::Mutex<Option<oneshot::Sender<()>>>,
     confines: Option<i32>,
+    /// Whether another daemon has the home.
+    lost_home: bool,
 }
 
 impl Handler for Fake {
@@ -45,6 +47,10 @@ impl Handler for Fake {
     fn is_confined(&self, pid: i32) -> bool {
         self.confines == Some(pid)
     }
+
+    fn keeps_home(&self) -> bool {
+        !self.lost_home
+    }
 }
 
 struct World {
@@ -58,12 +64,16 @@ fn world() -> World {
 }
 
 fn world_that_confines(confines: Option<i32>) -> World {
+    world_with(confines, false)
+}
+
+fn world_with(confines: Option<i32>, lost_home: bool) -> World {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let home = Home::at(folder.path());
     home.prepare().expect("a home");
     let (sender, dropped) = oneshot::channel();
     let server = Server::bind(&home).expect("a server");
-    tokio::spawn(server.run(Arc::new(Fake { dropped: std::sync::Mutex::new(Some(sender)), confines })));
+    tokio::spawn(server.run(Arc::new(Fake { dropped: std::sync::Mutex::new(Some(sender)), confines, lost_home })));
     World { _folder: folder, home, dropped }
 }
 
@@ -285,6 +295,20 @@ async fn command_that_gets_no_place_in_time_is_told_the_limit() {
     }
     let error = Control::connect(&world.home).await.expect_err("no place");
     assert_eq!((error.exit, error.message.contains("64 other commands")), (Exit::Refused, true), "{error}");
+}
+
+#[tokio::test]
+async fn socket_and_key_of_another_daemon_are_left_alone() {
+    let world = world_with(None, true);
+    let paths = [world.home.control_socket(), world.home.control_key()];
+    for path in &paths {
+        std::fs::remove_file(path).expect("removed");
+        std::fs::write(path, "another's").expect("replaced");
+    }
+    tokio::time::sleep(LOOK + LOOK / 2).await;
+    for path in &paths {
+        assert_eq!(std::fs::read_to_string(path).expect("a file"), "another's");
+    }
 }
 
 #[tokio::test]

@@ -6,17 +6,17 @@ mod table;
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ALLOW, CONTENT_TYPE, HOST, HeaderMap, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
@@ -25,10 +25,10 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use super::Daemon;
-use crate::control::server::LOOK;
+use crate::control::server::{Handler, LOOK};
 use crate::control::{caller, socket};
 
-/// Most connections at a time, on both sockets together; further ones are closed at once. A collector uses one.
+/// Most connections at a time on each of the two sockets; further ones are closed at once. A collector uses one.
 const MAX_CONNECTIONS: usize = 16;
 /// Time limit for a request's head.
 const HEAD_TIME: Duration = Duration::from_secs(5);
@@ -45,28 +45,34 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 pub(super) struct Sockets {
     local: socket::Listener,
     loopback: Option<TcpListener>,
+    /// Why the configured loopback address cannot be listened on.
+    problem: Option<String>,
 }
 
 impl Sockets {
-    /// Listens. The home must be locked, so that an existing socket is a leftover.
+    /// Listens. The home must be locked, so that an existing socket is a leftover. [`Self::address`] says whether the
+    /// loopback address could be listened on, too.
     ///
     /// # Errors
-    /// When an address cannot be listened on; the text names it.
+    /// When the socket in the home cannot be listened on; the text names it.
     pub(super) async fn bind(home: &crate::home::Home, address: Option<SocketAddr>) -> Result<Self, String> {
         let path = home.metrics_socket();
         let failed = |place: String| move |error: io::Error| format!("metrics cannot be read at {place}: {error}");
         let local = socket::listen(&path).map_err(failed(path.display().to_string()))?;
-        let loopback = match address {
-            Some(address) => Some(TcpListener::bind(address).await.map_err(failed(address.to_string()))?),
-            None => None,
+        let (loopback, problem) = match address {
+            Some(address) => match TcpListener::bind(address).await.map_err(failed(address.to_string())) {
+                Ok(listener) => (Some(listener), None),
+                Err(problem) => (None, Some(problem)),
+            },
+            None => (None, None),
         };
-        Ok(Self { local, loopback })
+        Ok(Self { local, loopback, problem })
     }
 
-    /// Listens again at the socket in the home, if somebody has removed it.
-    fn put_back(&mut self, home: &crate::home::Home) {
-        let path = home.metrics_socket();
-        if socket::is_at(&self.local, &path) {
+    /// Listens again at the socket in the home, if somebody has removed it and the home is this daemon's still.
+    fn put_back(&mut self, daemon: &Daemon) {
+        let path = daemon.home.metrics_socket();
+        if socket::is_at(&self.local, &path) || !daemon.keeps_home() {
             return;
         }
         match socket::listen(&path) {
@@ -79,22 +85,27 @@ impl Sockets {
         }
     }
 
-    /// The loopback address that is listened on.
-    pub(super) fn address(&self) -> Option<SocketAddr> {
-        self.loopback.as_ref()?.local_addr().ok()
+    /// The loopback address that is listened on, if one is asked for; or why it cannot be.
+    pub(super) fn address(&self) -> Result<Option<SocketAddr>, String> {
+        match &self.problem {
+            Some(problem) => Err(problem.clone()),
+            None => Ok(self.loopback.as_ref().and_then(|listener| listener.local_addr().ok())),
+        }
     }
 }
 
 /// Serves until dropped.
 pub(super) async fn run(mut sockets: Sockets, daemon: Arc<Daemon>) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    // Whoever fills the loopback address, which every user can reach, does not shut out the operator.
+    let local_places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let loopback_places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let accepted = tokio::select! {
             _ = look.tick(), if socket::CAN_BE_REMOVED => {
-                sockets.put_back(&daemon.home);
+                sockets.put_back(&daemon);
                 continue;
             }
             stream = socket::accept(&sockets.local) => stream.map(Stream::Local),
@@ -105,7 +116,11 @@ pub(super) async fn run(mut sockets: Sockets, daemon: Arc<Daemon>) {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
+        let places = match &stream {
+            Stream::Local(_) => &local_places,
+            Stream::Loopback(_) => &loopback_places,
+        };
+        let Ok(place) = Arc::clone(places).try_acquire_owned() else { continue };
         let daemon = Arc::clone(&daemon);
         connections.spawn(async move {
             let _place = place;
@@ -114,9 +129,9 @@ pub(super) async fn run(mut sockets: Sockets, daemon: Arc<Daemon>) {
                     if let Err(refused) = caller::check(&stream, |pid| daemon.supervisor.is_confined(pid)) {
                         return tracing::warn!(%refused, "refused to show metrics");
                     }
-                    serve(stream, daemon).await;
+                    serve(stream, daemon, false).await;
                 }
-                Stream::Loopback(stream) => serve(stream, daemon).await,
+                Stream::Loopback(stream) => serve(stream, daemon, true).await,
             }
         });
     }
@@ -134,11 +149,11 @@ async fn accept(listener: Option<&TcpListener>) -> io::Result<tokio::net::TcpStr
     }
 }
 
-/// Answers one request.
-async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, daemon: Arc<Daemon>) {
+/// Answers one request. `is_loopback`: it came to the loopback address.
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, daemon: Arc<Daemon>, is_loopback: bool) {
     let service = service_fn(|request| {
         let daemon = Arc::clone(&daemon);
-        async move { Ok::<_, Infallible>(respond(&request, &daemon).await) }
+        async move { Ok::<_, Infallible>(respond(&request, &daemon, is_loopback).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -153,13 +168,17 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, daemon: Arc<Daemon>)
     }
 }
 
-async fn respond(request: &Request<Incoming>, daemon: &Daemon) -> Response<Full<Bytes>> {
+async fn respond(request: &Request<Incoming>, daemon: &Daemon, is_loopback: bool) -> Response<Full<Bytes>> {
     let answer = |status, text: String| {
         let mut response = Response::new(Full::new(Bytes::from(text)));
         *response.status_mut() = status;
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         response
     };
+    if is_loopback && !names_this_machine(request.version(), request.headers()) {
+        let text = "metrics are for this machine: ask by a loopback address or by localhost\n";
+        return answer(StatusCode::MISDIRECTED_REQUEST, text.into());
+    }
     if request.uri().path() != "/metrics" {
         return answer(StatusCode::NOT_FOUND, "metrics are at /metrics\n".into());
     }
@@ -175,5 +194,51 @@ async fn respond(request: &Request<Incoming>, daemon: &Daemon) -> Response<Full<
             response
         }
         Err(error) => answer(StatusCode::INTERNAL_SERVER_ERROR, format!("failed to write the metrics: {error}\n")),
+    }
+}
+
+/// Whether a request asks for this machine by a name that only this machine has. A web page of somebody else can make a
+/// browser connect to a loopback address under the page's own name, and then read the answer. Only HTTP/1.0 knows
+/// requests without a name.
+fn names_this_machine(version: Version, headers: &HeaderMap) -> bool {
+    let mut hosts = headers.get_all(HOST).iter().peekable();
+    if hosts.peek().is_none() {
+        return version == Version::HTTP_10;
+    }
+    hosts.all(|host| host.to_str().is_ok_and(is_loopback_name))
+}
+
+/// Whether a `Host`, with or without a port, is a loopback address or `localhost`.
+fn is_loopback_name(host: &str) -> bool {
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split_once(']').map_or("", |(address, _port)| address),
+        None => host.split_once(':').map_or(host, |(name, _port)| name),
+    };
+    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_this_machine_are_answered() {
+        for good in ["127.0.0.1", "127.0.0.1:9470", "127.1.2.3:1", "[::1]", "[::1]:9470", "localhost", "LocalHost:1"] {
+            assert!(is_loopback_name(good), "{good}");
+        }
+        for bad in ["", ":1", "example.org:1", "localhost.example.org", "192.0.2.1:1", "0.0.0.0", "[::]:1", "[::1"] {
+            assert!(!is_loopback_name(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn request_without_a_host_is_one_of_http_1_0() {
+        let mut headers = HeaderMap::new();
+        assert!(names_this_machine(Version::HTTP_10, &headers));
+        assert!(!names_this_machine(Version::HTTP_11, &headers));
+        headers.append(HOST, HeaderValue::from_static("localhost"));
+        assert!(names_this_machine(Version::HTTP_11, &headers));
+        headers.append(HOST, HeaderValue::from_static("example.org"));
+        assert!(!names_this_machine(Version::HTTP_11, &headers), "all of several count");
     }
 }

@@ -122,11 +122,6 @@ impl Leaf {
         self.folders().iter().try_for_each(|folder| write(&folder.join("cgroup.procs"), &pid.to_string()))
     }
 
-    /// Whether the group can be used to kill the child.
-    pub fn can_kill(&self) -> bool {
-        !self.folders.is_empty() || self.bare.is_some()
-    }
-
     /// What it uses now.
     pub fn usage(&self) -> Usage {
         let init = u64::from(INIT_PROCESSES);

@@ -51,10 +51,10 @@ impl Task {
                 self.on_stop(&id, done);
             }
             // The commands below start something.
-            Command::Add(_, done) | Command::Start(_, done) | Command::Restart(_, done) if self.is_ending() => {
+            Command::Add(_, done) | Command::Start(_, done) if self.is_ending() => {
                 let _ = done.send(Err(crate::supervise::stopping()));
             }
-            Command::Start(_, done) | Command::Restart(_, done) if self.config.net.seed_only => {
+            Command::Start(_, done) if self.config.net.seed_only => {
                 let _ = done.send(Err(Failure::new(
                     ErrorCode::Refused,
                     "this node was started with --seed-only, which starts no plugins",
@@ -64,13 +64,6 @@ impl Task {
                 let _ = done.send(self.on_add(*spec));
             }
             Command::Start(id, done) => self.on_start(&id, done),
-            Command::Restart(id, done) => {
-                if self.plugins.get(&id).is_some_and(|plugin| plugin.running.is_none()) {
-                    return self.on_start(&id, done);
-                }
-                self.plugin_input(&id, Input::Restart);
-                self.wait_for(&id, Want::Up, done);
-            }
             Command::SetLimits(id, limits, done) => {
                 let result = match self.plugins.get_mut(&id) {
                     Some(plugin) => plugin.set_limits(*limits),
@@ -265,7 +258,7 @@ impl Task {
         if let Some(plugin) = self.plugins.get_mut(id) {
             let health = &plugin.spec.manifest.health;
             let pulse = (health.live == Some(Live::Session)).then(|| Pulse::new(Instant::now(), health.live_every));
-            plugin.running = Some(Running { gateway, watched, pid: None, pulse });
+            plugin.running = Some(Running { gateway, watched, pid: None, pulse, asked: None });
             plugin.sink = Some(sink);
         }
         Ok(())
@@ -303,8 +296,11 @@ impl Task {
         let Some(id) = self.plugin_of(launch).map(|plugin| plugin.spec.id().clone()) else { return };
         self.plugin_input(&id, sign);
         let running = self.plugins.get_mut(&id).and_then(|plugin| plugin.running.as_mut());
-        if let Some(pulse) = running.and_then(|running| running.pulse.as_mut()) {
+        if let Some(running) = running
+            && let Some(pulse) = &mut running.pulse
+        {
             pulse.begin(Instant::now());
+            running.asked = None;
         }
     }
 

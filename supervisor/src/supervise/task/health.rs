@@ -86,7 +86,10 @@ impl Task {
         if pulse.due() > now {
             return;
         }
-        if is_held {
+        // A question that netcore did not even take never reached the plugin. That it cannot ask, as the plugin has no
+        // session any more, is an answer.
+        let is_lost = running.asked.take().is_some_and(|mut answer| answer.try_recv().is_err());
+        if is_held || is_lost {
             return pulse.excuse(now);
         }
         match pulse.handle_due(now) {
@@ -96,11 +99,18 @@ impl Task {
                 self.logs.sink(id.as_str()).line(OWN, &text);
                 self.plugin_input(id, Input::Unresponsive(time));
             }
-            Some(Beat::AskAgain(time)) => {
-                tracing::warn!("plugin {id} has not answered for {} s", time.as_secs());
-                drop(self.tell_netcore(AdminRequest::CheckSession { launch }));
+            Some(beat @ (Beat::Ask | Beat::AskAgain(_))) => {
+                if let Beat::AskAgain(time) = beat {
+                    tracing::warn!("plugin {id} has not answered for {} s", time.as_secs());
+                }
+                let asked = self.tell_netcore(AdminRequest::CheckSession { launch });
+                let running = self.plugins.get_mut(id).and_then(|plugin| plugin.running.as_mut());
+                let Some(running) = running else { return };
+                match (asked, &mut running.pulse) {
+                    (None, Some(pulse)) => pulse.excuse(now),
+                    (asked, _) => running.asked = asked,
+                }
             }
-            Some(Beat::Ask) => drop(self.tell_netcore(AdminRequest::CheckSession { launch })),
             None => {}
         }
     }
