@@ -34,7 +34,7 @@ demo: build ## Shows two nodes at work: discovery, messages, a file, a plugin th
 	@python3 demo/demo.py
 
 .PHONY: test
-test: build ## Runs every test: Rust, Python, Go and end to end
+test: build ## Runs the tests: Rust, Python, Go and end to end, but for the slow ones
 	@scripts/setup tools
 	@$(VENV)/python scripts/run_tests.py $(SUITES)
 
