@@ -142,7 +142,8 @@ def test_linked_folder_that_is_gone_is_named(make_node: MakeNode, folder: Path) 
 
 def test_folder_that_everybody_may_write_to_is_not_linked(make_node: MakeNode, folder: Path) -> None:
     node = make_node("a").start()
-    source = write_plugin(folder / "hello", MANIFEST.format(program="python3"), {"main.py": PROGRAM})
+    files = {"main.py": PROGRAM, "vendor/other.py": "WORDS = ''"}
+    source = write_plugin(folder / "hello", MANIFEST.format(program="python3"), files)
     (source / "main.py").chmod(0o666)
     refused = node.cli("plugin", "install", "--link", str(source), "--yes")
     assert (refused.code, "is writable by every user" in refused.err) == (2, True)

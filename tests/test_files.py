@@ -64,8 +64,10 @@ def ended(getting: subprocess.Popen[bytes]) -> Result:
 
 
 def arrived(folder: Path) -> int:
-    """Bytes of a download that have arrived in its part."""
-    return sum(path.stat().st_size for path in folder.glob("*.part/*") if path.name != "get.lock")
+    """Bytes of a download that have arrived in its part. A clone comes and goes within a moment."""
+    return sum(
+        path.stat().st_size for path in folder.glob("*.part/*") if path.name != "get.lock" and path.suffix != ".clone"
+    )
 
 
 def arrived_or_ended(folder: Path, least: int, getting: subprocess.Popen[bytes]) -> bool:
