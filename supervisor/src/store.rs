@@ -199,10 +199,15 @@ impl Store {
         self.settle()
     }
 
-    /// Writes the WAL into the database file, so that a copy of that file is complete. Called at the start and at an
-    /// orderly stop.
-    pub fn settle(&self) -> Result<(), StoreError> {
+    /// Writes the WAL into the database file, so that a copy of that file is complete. Called at the start.
+    fn settle(&self) -> Result<(), StoreError> {
         self.read(|connection| connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())))
+    }
+
+    /// The same at an orderly stop, and removes the WAL: whoever waits for the stop may copy the home at once.
+    pub fn finish(&self) -> Result<(), StoreError> {
+        self.settle()?;
+        self.read(|connection| connection.query_row("PRAGMA journal_mode = delete", [], |_| Ok(())))
     }
 
     /// Runs `work` as one transaction.

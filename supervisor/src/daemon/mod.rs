@@ -183,7 +183,7 @@ pub(crate) async fn run(
         () = supervisor.shutdown(GRACE) => {}
         () = signals.stop() => {}
     }
-    if let Err(error) = state.with(|store| store.settle()).await {
+    if let Err(error) = state.with(|store| store.finish()).await {
         tracing::warn!("{error}");
     }
     if lock.lock().unwrap_or_else(PoisonError::into_inner).is_ours(&home) {

@@ -110,12 +110,13 @@ fn change_without_room_fails_whole_and_leaves_the_state() {
 }
 
 #[test]
-fn settled_store_is_whole_in_one_file() {
+fn finished_store_is_whole_in_one_file() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("state.db");
     let mut store = Store::open(&path).expect("a new store");
     store.install(&chat()).expect("installed");
-    store.settle().expect("settled");
+    store.finish().expect("finished");
+    assert_eq!(std::fs::read_dir(folder.path()).expect("read").count(), 1, "no journal beside it");
     let copy = folder.path().join("copy.db");
     std::fs::copy(&path, &copy).expect("copied");
     assert_eq!(Store::open(&copy).expect("the copy").plugins().expect("read"), [chat()]);
