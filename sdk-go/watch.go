@@ -17,7 +17,7 @@ type watcher[E any] struct {
 }
 
 // watch adds a watcher to a set and turns the events on; it ends with ctx. The set belongs to n and is guarded by n.mu, which
-// is also held for now: the events that a watcher begins with.
+// watch holds while it calls now for the events that a watcher begins with.
 func watch[E any](n *Node, ctx context.Context, set map[*watcher[E]]struct{}, lost E, now func() []E, on func(context.Context) error) (<-chan E, error) {
 	w := &watcher[E]{events: make(chan E, watchQueue+1), lost: lost}
 	n.mu.Lock()

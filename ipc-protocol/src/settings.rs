@@ -209,7 +209,7 @@ mod address {
 pub mod addresses {
     use super::{Address, Deserialize, Deserializer, Serializer, SocketAddr};
 
-    /// Writes the list.
+    /// Writes a list of texts, `IP:PORT` each.
     ///
     /// # Errors
     /// Those of the serializer.

@@ -89,7 +89,6 @@ struct LaunchState<'a> {
     session: bool,
     /// Control sessions asked for, refused ones included.
     hellos: u64,
-    /// Heartbeats answered.
     heartbeats: u64,
     listeners: Vec<(&'a Protocol, Scope, CallMode)>,
     topics: Vec<(&'a Name, Validation)>,

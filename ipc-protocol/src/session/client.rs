@@ -186,7 +186,10 @@ impl ClientSession {
         self.send(&ClientFrame::Decline { call, failure }, out)
     }
 
-    /// Answers a heartbeat.
+    /// Answers [`Event::Heartbeat`](crate::gateway::Event::Heartbeat), from the plugin's event loop.
+    ///
+    /// # Errors
+    /// When the session is not running.
     pub fn alive(&mut self, out: &mut Vec<u8>) -> Result<(), CommandError> {
         self.send(&ClientFrame::Alive, out)
     }

@@ -57,7 +57,7 @@ const REST: Duration = Duration::from_secs(600);
 /// First backoff after a peer kept a connection with another node of this identity: dialed at once, the peer would drop
 /// that one, and so on for ever.
 const TAKEN: Duration = Duration::from_secs(30);
-/// Longest such backoff.
+/// Upper bound of that backoff, which doubles.
 const LONGEST_TAKEN: Duration = Duration::from_secs(3600);
 /// Failed dials in a row after which a node that never answered is forgotten.
 const HOPELESS: u32 = 6;

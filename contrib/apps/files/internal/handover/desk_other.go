@@ -10,5 +10,5 @@ type Desk struct{ expected }
 // Listen fails: files are copied over streams.
 func Listen(string) (*Desk, error) { return nil, errors.ErrUnsupported }
 
-// Close does nothing.
+// Close satisfies the callers on every system; without handed-over descriptors nothing is open.
 func (d *Desk) Close() {}
