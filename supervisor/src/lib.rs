@@ -24,6 +24,7 @@
 //! - [`petname`]: the operator's names of peers, and how a peer is shown
 //! - `logging`: the daemon's log; `log_files`: reading logs; `reader`: whether anybody reads stdout
 //! - [`home`]: paths, locks and sockets of one node; [`netcore`]: the supervisor's end of the admin session
+//! - `terminal`: text that cannot control a terminal, and colours
 //! - `files`: owners, rights and flushing of files; `kernel`: system calls without a safe wrapper
 
 // These macros panic when nobody reads the output, which must end no process.
@@ -52,6 +53,7 @@ mod reader;
 pub mod reaper;
 pub mod store;
 pub mod supervise;
+mod terminal;
 pub mod toml_file;
 
 use std::process::ExitCode;

@@ -18,6 +18,8 @@ pub use table::{Column, cut};
 use crate::cli_error::CliError;
 use crate::home::Home;
 use crate::logging;
+pub use crate::terminal::clean;
+use crate::terminal::shows_colors;
 
 /// Narrowest terminal that output is fitted to, columns; on a narrower one it is cut as if it were this wide.
 const NARROWEST: usize = 40;
@@ -210,11 +212,6 @@ impl Printer {
     }
 }
 
-/// Whether a stream shows colours: a terminal that can, unless `NO_COLOR` is set.
-fn shows_colors(stream: &impl anstream::stream::RawStream) -> bool {
-    anstream::AutoStream::choice(stream) != anstream::ColorChoice::Never
-}
-
 fn painted(style: Style, text: &str) -> String {
     format!("{style}{text}{style:#}")
 }
@@ -233,13 +230,6 @@ pub fn duration(seconds: u64) -> String {
 /// Formats a value that may be unknown: `-`.
 pub fn known(value: Option<impl ToString>) -> String {
     value.map_or_else(|| "-".into(), |value| value.to_string())
-}
-
-/// Makes untrusted text safe for a terminal: control characters become `\u{…}`.
-pub fn clean(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() && c != '\t' { c.escape_default().to_string() } else { c.to_string() })
-        .collect()
 }
 
 #[cfg(test)]

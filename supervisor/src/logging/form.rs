@@ -11,6 +11,7 @@ use tracing::{Event, Level};
 use super::stderr;
 use crate::config::Format;
 use crate::process::log::{CORE, MODULE, timestamp};
+use crate::terminal::{push_clean, shows_colors};
 
 /// Target of the daemon's own lines.
 const DAEMON: &str = "daemon";
@@ -36,7 +37,7 @@ impl Form {
         match format {
             Format::Json => Self::Json,
             Format::Text if stderr::is_journal() => Self::Journal,
-            Format::Text if stderr::is_terminal() => Self::Terminal { color: stderr::takes_color() },
+            Format::Text if stderr::is_terminal() => Self::Terminal { color: shows_colors(&std::io::stderr()) },
             Format::Text => Self::Text,
         }
     }
@@ -112,12 +113,12 @@ impl Record {
             _ if self.target.starts_with(CORE) => format!("{CORE}: "),
             _ => String::new(),
         };
-        push_printable(&mut text, &self.message);
+        push_clean(&mut text, &self.message);
         for (name, value) in &self.fields {
             text.push(' ');
             text.push_str(name);
             text.push('=');
-            push_printable(&mut text, value);
+            push_clean(&mut text, value);
         }
         text
     }
@@ -150,17 +151,6 @@ fn priority(level: Level) -> u8 {
         Level::WARN => 4,
         Level::INFO => 6,
         _ => 7,
-    }
-}
-
-/// Control characters become escapes: a line stays one line, and cannot control a terminal.
-fn push_printable(to: &mut String, text: &str) {
-    for character in text.chars() {
-        match character {
-            '\t' => to.push(character),
-            control if control.is_control() => to.extend(control.escape_default()),
-            other => to.push(other),
-        }
     }
 }
 

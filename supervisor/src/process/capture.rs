@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::log::{OWN, Sink};
+use crate::terminal::clean;
 
 /// Bytes kept of a line.
 pub(crate) const MAX_LINE: usize = 8 << 10;
@@ -139,7 +140,7 @@ struct Line<'a> {
 
 impl Line<'_> {
     fn text(self) -> String {
-        let mut text = printable(self.bytes);
+        let mut text = clean(&String::from_utf8_lossy(self.bytes));
         if self.cut > 0 {
             text.push_str(&format!("… [{} bytes cut]", self.cut));
         }
@@ -192,20 +193,6 @@ impl Lines {
         self.begun.clear();
         self.cut = 0;
     }
-}
-
-/// Replaces invalid UTF-8 with U+FFFD and control characters with escapes, so that a log cannot control a terminal.
-fn printable(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes);
-    let mut out = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '\t' => out.push(character),
-            control if control.is_control() => out.extend(control.escape_default()),
-            other => out.push(other),
-        }
-    }
-    out
 }
 
 #[cfg(test)]

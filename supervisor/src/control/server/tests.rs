@@ -2,7 +2,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::*;
 use crate::cli_error::Exit;
@@ -17,6 +17,8 @@ struct Fake {
     confines: Option<i32>,
     /// Whether another daemon has the home.
     lost_home: bool,
+    /// How often it was asked whether the home is kept.
+    looks: watch::Sender<u32>,
 }
 
 impl Handler for Fake {
@@ -49,6 +51,7 @@ impl Handler for Fake {
     }
 
     fn keeps_home(&self) -> bool {
+        self.looks.send_modify(|looks| *looks += 1);
         !self.lost_home
     }
 }
@@ -57,6 +60,7 @@ struct World {
     _folder: tempfile::TempDir,
     home: Home,
     dropped: oneshot::Receiver<()>,
+    looks: watch::Receiver<u32>,
 }
 
 fn world() -> World {
@@ -73,8 +77,10 @@ fn world_with(confines: Option<i32>, lost_home: bool) -> World {
     home.prepare().expect("a home");
     let (sender, dropped) = oneshot::channel();
     let server = Server::bind(&home).expect("a server");
-    tokio::spawn(server.run(Arc::new(Fake { dropped: std::sync::Mutex::new(Some(sender)), confines, lost_home })));
-    World { _folder: folder, home, dropped }
+    let (looks, looked) = watch::channel(0);
+    let fake = Fake { dropped: std::sync::Mutex::new(Some(sender)), confines, lost_home, looks };
+    tokio::spawn(server.run(Arc::new(fake)));
+    World { _folder: folder, home, dropped, looks: looked }
 }
 
 impl World {
@@ -299,13 +305,14 @@ async fn command_that_gets_no_place_in_time_is_told_the_limit() {
 
 #[tokio::test]
 async fn socket_and_key_of_another_daemon_are_left_alone() {
-    let world = world_with(None, true);
+    let mut world = world_with(None, true);
     let paths = [world.home.control_socket(), world.home.control_key()];
     for path in &paths {
         std::fs::remove_file(path).expect("removed");
         std::fs::write(path, "another's").expect("replaced");
     }
-    tokio::time::sleep(LOOK + LOOK / 2).await;
+    // The second look begins when the first is done.
+    world.looks.wait_for(|looks| *looks >= 2).await.expect("it looks");
     for path in &paths {
         assert_eq!(std::fs::read_to_string(path).expect("a file"), "another's");
     }
@@ -323,8 +330,13 @@ async fn socket_and_key_that_were_removed_are_put_back() {
         assert_eq!(held.request(&Request::Id).await.expect("answered"), Answer::Text("me".into()));
     }
     std::fs::remove_dir_all(world.home.run()).expect("removed");
-    tokio::time::sleep(2 * LOOK).await;
-    assert!(world.home.control_socket().exists() && world.home.control_key().exists());
+    let mut looking = tokio::time::interval(Duration::from_millis(20));
+    let back = async {
+        while !(world.home.control_socket().exists() && world.home.control_key().exists()) {
+            looking.tick().await;
+        }
+    };
+    tokio::time::timeout(4 * LOOK, back).await.expect("both are put back");
     assert_eq!(held.request(&Request::Id).await.expect("answered"), Answer::Text("me".into()));
     drop(lock);
 }

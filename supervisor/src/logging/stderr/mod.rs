@@ -101,12 +101,6 @@ pub(super) fn is_terminal() -> bool {
     io::stderr().is_terminal()
 }
 
-/// Whether the terminal shows colours, and its user wants them.
-pub(super) fn takes_color() -> bool {
-    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    !plain && std::env::var_os("TERM").is_none_or(|terminal| terminal != "dumb")
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
