@@ -21,6 +21,8 @@ from harness import DEADLINE_S, Node
 
 COLUMNS, ROWS = 80, 24
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+# What in the environment of the tests decides on colours.
+COLOR_VARIABLES = {"NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "CI"}
 # Switch to the second screen and back.
 ENTER, LEAVE = "\x1b[?1049h", "\x1b[?1049l"
 
@@ -54,7 +56,7 @@ class Screen:
             stdout=self.theirs,
             stderr=self.theirs,
             start_new_session=True,
-            env={key: value for key, value in os.environ.items() if key != "NO_COLOR"}
+            env={key: value for key, value in os.environ.items() if key not in COLOR_VARIABLES}
             | {"TERM": "xterm-256color"}
             | env,
         )
@@ -147,7 +149,7 @@ def test_states_are_coloured_unless_somebody_minds(node: Node) -> None:
     green = "\x1b[32mready"
     assert green in printed(node, "plugin", "list").text
     assert green in printed(node, "status").text
-    for env in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
+    for env in ({"NO_COLOR": "1"}, {"TERM": "dumb"}, {"TERM": "dumb", "CI": "true"}):
         assert "\x1b" not in printed(node, "status", **env).text
     assert "\x1b" not in node.cli("status").out
 

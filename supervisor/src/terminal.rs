@@ -20,9 +20,12 @@ pub(crate) fn push_clean(to: &mut String, text: &str) {
     }
 }
 
-/// Whether a stream shows colours: a terminal that can, unless `NO_COLOR` is set.
+/// Whether a stream shows colours: a terminal that can, unless `NO_COLOR` is set. `TERM=dumb` also holds where `CI` is
+/// set, for which the library alone would take any terminal.
 pub(crate) fn shows_colors(stream: &impl anstream::stream::RawStream) -> bool {
-    anstream::AutoStream::choice(stream) != anstream::ColorChoice::Never
+    let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    let forced = std::env::var_os("CLICOLOR_FORCE").is_some_and(|force| force != "0");
+    (forced || !dumb) && anstream::AutoStream::choice(stream) != anstream::ColorChoice::Never
 }
 
 #[cfg(test)]
