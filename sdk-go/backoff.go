@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// backoff is the delay before the next attempt to connect: none at first, then from 50 ms doubling up to 2 s, with jitter,
-// so that the plugins of a node do not reconnect all at once.
+// backoff is the delay before the next attempt to connect: none at first, then from 50 ms doubling up to 2 s, with
+// jitter, so that the plugins of a node do not reconnect all at once.
 type backoff struct{ failures int }
 
 const (

@@ -13,9 +13,9 @@ type Call struct {
 	Payload  []byte // at most 64 KiB
 }
 
-// Handler answers calls; each runs on its own goroutine, at most 256 at a time. ctx ends when the caller cancels. The reply
-// has at most 64 KiB. An error reaches the caller: an [Error] with an application's code, or with [CodeRefused], unchanged,
-// any other as `handler failed` with its text.
+// Handler answers calls; each runs on its own goroutine, at most 256 at a time. ctx ends when the caller cancels. The
+// reply has at most 64 KiB. An error reaches the caller: an [Error] with an application's code, or with [CodeRefused],
+// unchanged, any other as `handler failed` with its text.
 type Handler func(ctx context.Context, call *Call) (reply []byte, err error)
 
 // Service answers the requests of one protocol; made by [Node.HandleRequests].
@@ -118,7 +118,8 @@ func (n *Node) onCall(s *session, event msgEventCall) {
 		defer func() { <-service.places }()
 		defer s.onCallGone(event.call)
 		reply, err := service.handler(ctx, &Call{origin, event.protocol, event.payload})
-		// A byte over the limit makes netcore tell the caller `too large`; in a Decline the code would become `refused`.
+		// A byte over the limit makes netcore tell the caller `too large`; in a Decline the code would become
+		// `refused`.
 		reply = reply[:min(len(reply), maxPayload+1)]
 		var answer msgValue = msgClientFrameAnswer{event.call, reply}
 		if err != nil {

@@ -7,8 +7,9 @@ import (
 	"unicode/utf8"
 )
 
-// The encoding of values: integers fixed-width and little-endian, lengths as 8 bytes, enum tags as 4, fields in order with
-// nothing between them (section 3 of ipc-protocol/SPEC.md). messages_generated.go composes the messages from these.
+// The encoding of values: integers fixed-width and little-endian, lengths as 8 bytes, enum tags as 4, fields in order
+// with nothing between them (section 3 of ipc-protocol/SPEC.md). messages_generated.go composes the messages from
+// these.
 
 // Keys, hashes and signatures are raw bytes on the wire.
 type (

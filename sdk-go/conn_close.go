@@ -6,13 +6,13 @@ import (
 )
 
 // Close ends both directions of the stream and returns at once. What was written is still delivered, in the background
-// and for five minutes at most; the other end reads io.EOF after it, and its writes fail from now on. [Node.Close] waits
-// for the delivery up to 5 s. If Close interrupts a Write it resets the stream, so that a partial message is not mistaken
-// for a whole one.
+// and for five minutes at most; the other end reads io.EOF after it, and its writes fail from now on. [Node.Close]
+// waits for the delivery up to 5 s. If Close interrupts a Write it resets the stream, so that a partial message is not
+// mistaken for a whole one.
 func (c *Conn) Close() error { return c.finish(false, 0) }
 
-// Reset aborts both directions of the stream: the other end's Read and Write fail with a [*StreamError] of this code, an
-// application's, below 0x10000. Written data may be lost.
+// Reset aborts both directions of the stream: the other end's Read and Write fail with a [*StreamError] of this code,
+// an application's, below 0x10000. Written data may be lost.
 func (c *Conn) Reset(code ErrorCode) error { return c.finish(true, code) }
 
 func (c *Conn) finish(abort bool, code ErrorCode) error {
@@ -57,8 +57,8 @@ func (c *Conn) finish(abort bool, code ErrorCode) error {
 	return nil
 }
 
-// goodbye is the frames that end the stream from this side, and whether to wait for the delivery of everything. The caller
-// holds writeLock and never releases it, so that nothing is written after them.
+// goodbye is the frames that end the stream from this side, and whether to wait for the delivery of everything. The
+// caller holds writeLock and never releases it, so that nothing is written after them.
 func (c *Conn) goodbye(abort bool, code ErrorCode, stop bool) (frames []byte, wait bool) {
 	put := func(kind uint32, code ErrorCode) {
 		frames = append(frames, make([]byte, frameHeader)...)

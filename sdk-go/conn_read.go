@@ -145,8 +145,8 @@ func (c *Conn) takeHeader() {
 	}
 }
 
-// poll reads without waiting, so that a writer without a reader notices when the other end stops reading. The writer calls
-// it, holding writeLock.
+// poll reads without waiting, so that a writer without a reader notices when the other end stops reading. The writer
+// calls it, holding writeLock.
 func (c *Conn) poll() {
 	c.polled = time.Now()
 	if !c.readMu.TryLock() {

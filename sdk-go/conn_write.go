@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Write writes all of p, or returns an error. Bytes counted as written arrive unless the stream is cut. An empty write sends
-// nothing and reports whether the other end still reads.
+// Write writes all of p, or returns an error. Bytes counted as written arrive unless the stream is cut. An empty write
+// sends nothing and reports whether the other end still reads.
 func (c *Conn) Write(p []byte) (total int, err error) {
 	if err := c.lockWrite(); err != nil {
 		return 0, c.wrap("write", err)
@@ -55,8 +55,8 @@ func (c *Conn) ReadFrom(r io.Reader) (total int64, err error) {
 	}
 }
 
-// CloseWrite ends the sending direction: the other end reads io.EOF after the last byte. Reading continues. It is no error
-// if the other end has closed the stream already (stopped reading with code 0): it needs no more.
+// CloseWrite ends the sending direction: the other end reads io.EOF after the last byte. Reading continues. It is no
+// error if the other end has closed the stream already (stopped reading with code 0): it needs no more.
 func (c *Conn) CloseWrite() error {
 	if err := c.lockWrite(); err != nil {
 		return c.wrap("close", err)
@@ -106,9 +106,9 @@ const (
 	handedOn // partly written; the flusher writes the rest and owns writeLock until then
 )
 
-// writeFrame writes one frame, holding writeLock. A timeout or Close before its first byte leaves nothing written; after
-// that, the flusher writes the rest, so that the other end never gets a partial frame. `more`: further frames of the same
-// Write follow.
+// writeFrame writes one frame, holding writeLock. A timeout or Close before its first byte leaves nothing written;
+// after that, the flusher writes the rest, so that the other end never gets a partial frame. `more`: further frames of
+// the same Write follow.
 func (c *Conn) writeFrame(kind uint32, payload []byte, more bool) (outcome int, err error) {
 	if time.Since(c.polled) >= pollEvery {
 		c.poll()
@@ -165,8 +165,8 @@ func (c *Conn) writePieces(header, payload []byte, from int) (int, error) {
 	return int(n), err
 }
 
-// flush writes the rest of a frame whose writer timed out, then releases the lock. It ends with the raw connection at the
-// latest.
+// flush writes the rest of a frame whose writer timed out, then releases the lock. It ends with the raw connection at
+// the latest.
 func (c *Conn) flush(rest []byte) {
 	defer c.unlockWrite()
 	for len(rest) > 0 {
@@ -207,8 +207,8 @@ func (c *Conn) writeFailed(err error) error {
 	return c.writeState()
 }
 
-// arm sets the raw connection's write deadline: the user's, but at most pollEvery ahead, so that a blocked writer can check
-// whether the other end stopped reading.
+// arm sets the raw connection's write deadline: the user's, but at most pollEvery ahead, so that a blocked writer can
+// check whether the other end stopped reading.
 func (c *Conn) arm(changed bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -257,8 +257,8 @@ func (c *Conn) lockWrite() error {
 	}
 }
 
-// unlockWrite releases the lock. A pending stop frame goes first: the flusher takes the lock over and sends it, so that the
-// caller does not wait for a full connection.
+// unlockWrite releases the lock. A pending stop frame goes first: the flusher takes the lock over and sends it, so that
+// the caller does not wait for a full connection.
 func (c *Conn) unlockWrite() {
 	for {
 		if stop := c.pendingStop.Swap(0); stop != 0 {

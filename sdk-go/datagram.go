@@ -18,8 +18,8 @@ type datagram struct {
 	payload []byte
 }
 
-// PacketConn sends and receives the datagrams of a protocol: a net.PacketConn whose addresses are an [Addr] with a peer. A
-// datagram has at most 1,024 bytes, goes to a connected peer, and arrives once or never.
+// PacketConn sends and receives the datagrams of a protocol: a net.PacketConn whose addresses are an [Addr] with a
+// peer. A datagram has at most 1,024 bytes, goes to a connected peer, and arrives once or never.
 type PacketConn struct {
 	node     *Node
 	protocol string
@@ -30,9 +30,9 @@ type PacketConn struct {
 
 var _ net.PacketConn = (*PacketConn)(nil)
 
-// ListenPacket receives the datagrams of a protocol, and can send them; it needs the grant `serve`, and `dial` to send. One
-// plugin per node receives a protocol's datagrams. 1,024 are queued; then the oldest is dropped and counted. It continues
-// across restarts of the network core. ctx bounds only the call itself.
+// ListenPacket receives the datagrams of a protocol, and can send them; it needs the grant `serve`, and `dial` to send.
+// One plugin per node receives a protocol's datagrams. 1,024 are queued; then the oldest is dropped and counted. It
+// continues across restarts of the network core. ctx bounds only the call itself.
 func (n *Node) ListenPacket(ctx context.Context, protocol string) (*PacketConn, error) {
 	c := &PacketConn{
 		node: n, protocol: protocol, in: newInbox[datagram](datagramQueue), read: newDeadline(), write: newDeadline(),
@@ -44,8 +44,8 @@ func (n *Node) ListenPacket(ctx context.Context, protocol string) (*PacketConn, 
 }
 
 // SendDatagram sends at most 1,024 bytes to a connected peer; they arrive once or never, and a loss is not
-// reported. It returns once they are queued. It needs the grant `dial`, and fails with [ErrUnreachable] when the peer is not
-// connected: Request and Dial connect.
+// reported. It returns once they are queued. It needs the grant `dial`, and fails with [ErrUnreachable] when the peer
+// is not connected: Request and Dial connect.
 func (n *Node) SendDatagram(ctx context.Context, peer NodeID, protocol string, payload []byte) error {
 	if len(payload) > maxDatagram {
 		return tooLarge("datagram", len(payload), maxDatagram)
@@ -88,8 +88,8 @@ func (c *PacketConn) wait() {
 	}
 }
 
-// WriteTo sends a datagram to a peer; see [Node.SendDatagram]. The address is an [Addr] with a peer and this protocol, such
-// as ReadFrom gives.
+// WriteTo sends a datagram to a peer; see [Node.SendDatagram]. The address is an [Addr] with a peer and this protocol,
+// such as ReadFrom gives.
 func (c *PacketConn) WriteTo(p []byte, to net.Addr) (int, error) {
 	addr, ok := to.(Addr)
 	if !ok || addr.Origin.Local() || addr.Protocol != c.protocol {

@@ -8,8 +8,8 @@ import (
 // defaultTimeout bounds an operation whose context has no deadline.
 const defaultTimeout = 30 * time.Second
 
-// withDeadline gives a context a deadline if it has none, and returns the time left in milliseconds, at least 1, since 0
-// means the default on the wire.
+// withDeadline gives a context a deadline if it has none, and returns the time left in milliseconds, at least 1, since
+// 0 means the default on the wire.
 func withDeadline(ctx context.Context) (bounded context.Context, cancel context.CancelFunc, milliseconds func() uint32) {
 	end, set := ctx.Deadline()
 	if !set {

@@ -21,8 +21,8 @@ type Stored struct {
 
 // PutRecord puts a value of at most 3,072 bytes under this node's id and a name, signed by the node; it replaces the
 // previous one. It is valid for lifetime, a day at most (0: a day); until then the node republishes it. It needs the
-// grant `dht`, and fails with [ErrUnreachable] when no node of the DHT is known. Several puts of one name may run at once:
-// all succeed, and the value sent last stays.
+// grant `dht`, and fails with [ErrUnreachable] when no node of the DHT is known. Several puts of one name may run at
+// once: all succeed, and the value sent last stays.
 func (n *Node) PutRecord(ctx context.Context, name string, value []byte, lifetime time.Duration) (Stored, error) {
 	if len(value) > maxValue {
 		return Stored{}, tooLarge("value", len(value), maxValue)
@@ -35,8 +35,8 @@ func (n *Node) PutRecord(ctx context.Context, name string, value []byte, lifetim
 	})
 }
 
-// PutSigned puts a record signed by [SignRecord], or by somebody else. It fails with [ErrBadArgument] when the signature is
-// wrong, or the record has expired or expires in more than a day.
+// PutSigned puts a record signed by [SignRecord], or by somebody else. It fails with [ErrBadArgument] when the
+// signature is wrong, or the record has expired or expires in more than a day.
 func (n *Node) PutSigned(ctx context.Context, record SignedRecord) (Stored, error) {
 	if len(record.Value) > maxValue {
 		return Stored{}, tooLarge("value", len(record.Value), maxValue)
@@ -66,7 +66,8 @@ func (n *Node) PutImmutable(ctx context.Context, name string, value []byte) (Has
 	return stored.Key, err
 }
 
-// GetImmutable is the value that PutImmutable stored; found is false when no node asked has it. It needs the grant `dht`.
+// GetImmutable is the value that PutImmutable stored; found is false when no node asked has it. It needs the grant
+// `dht`.
 func (n *Node) GetImmutable(ctx context.Context, name string, hash Hash) (value []byte, found bool, err error) {
 	answer, err := expect[msgResponseValue](n.askAgain(ctx, func(ms uint32) msgRequest {
 		return msgRequestGetImmutable{name, hash, ms}
@@ -104,8 +105,8 @@ func (n *Node) put(ctx context.Context, request func(ms uint32) msgRequest) (Sto
 	return Stored{answer.key, answer.sequence, int(answer.copies)}, err
 }
 
-// askAgain sends an idempotent request, again when the session ends meanwhile. Netcore's timeout is a little shorter than the
-// caller's, since its error says more.
+// askAgain sends an idempotent request, again when the session ends meanwhile. Netcore's timeout is a little shorter
+// than the caller's, since its error says more.
 func (n *Node) askAgain(ctx context.Context, request func(ms uint32) msgRequest) (msgResponse, error) {
 	_, response, err := n.askSession(ctx, request)
 	return response, err

@@ -59,8 +59,8 @@ func targetAddr(to msgTarget, protocol string) Addr {
 // settleTime is how long a failed dial waits to see whether netcore has restarted.
 const settleTime = time.Second
 
-// open opens a stream. Nothing is sent on it before it is open, so an opening cut by a restart of netcore is retried on the
-// next session.
+// open opens a stream. Nothing is sent on it before it is open, so an opening cut by a restart of netcore is retried on
+// the next session.
 func (n *Node) open(ctx context.Context, to msgTarget, protocol string, left func() uint32) (*Conn, error) {
 	for {
 		s, err := n.current(ctx)

@@ -17,14 +17,14 @@
 // # How streams end
 //
 // io.EOF means that the other end wrote everything and ended its direction ([Conn.CloseWrite] or [Conn.Close]). A
-// [*StreamError] means that it aborted the stream ([Conn.Reset]) or stopped reading ([Conn.Stop]), with an application's
-// code. An error for which errors.Is(err, ErrConnectionLost) holds means that the stream was cut: a process died, a link
-// broke.
+// [*StreamError] means that it aborted the stream ([Conn.Reset]) or stopped reading ([Conn.Stop]), with an
+// application's code. An error for which errors.Is(err, ErrConnectionLost) holds means that the stream was cut: a
+// process died, a link broke.
 //
 // # Restarts of the network core
 //
 // When the network core restarts, the node reconnects, at once and then with backoff. Listeners, services,
 // subscriptions, provisions and watchers continue, Accept keeps waiting, and a Dial in progress is retried. Streams and
-// requests in flight fail with [ErrConnectionLost]. The node ends only when another process of the same launch takes over
-// ([ErrSuperseded]) or the launch has ended ([ErrUnauthorised]); [Node.Done] is then closed.
+// requests in flight fail with [ErrConnectionLost]. The node ends only when another process of the same launch takes
+// over ([ErrSuperseded]) or the launch has ended ([ErrUnauthorised]); [Node.Done] is then closed.
 package polypeer

@@ -77,8 +77,8 @@ func (e *Error) Error() string {
 	return e.Code.String() + ": " + e.Message
 }
 
-// Is reports whether target is an [Error] of the same code, or the equivalent context error, since either this process or
-// netcore may notice the end of a context first.
+// Is reports whether target is an [Error] of the same code, or the equivalent context error, since either this process
+// or netcore may notice the end of a context first.
 func (e *Error) Is(target error) bool {
 	switch target {
 	case context.DeadlineExceeded:
@@ -151,8 +151,8 @@ func (e *StreamError) Is(target error) bool {
 // lost is a connection-lost error with its cause.
 func lost(why string) error { return &Error{Code: CodeConnectionLost, Message: why} }
 
-// failure is the failure to send for a handler's error: an Error with an application's code or `refused` is the handler's
-// answer, anything else is a failure of the handler.
+// failure is the failure to send for a handler's error: an Error with an application's code or `refused` is the
+// handler's answer, anything else is a failure of the handler.
 func failure(err error) msgFailure {
 	var e *Error
 	if errors.As(err, &e) && (e.Code < firstCode || e.Code == CodeRefused) {

@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// fakeNet is the fake network core (ipc-protocol/fake), one process per test: a world of nodes that obey SPEC.md and fail
-// on command. Events, requests and grants are in the JSON form of the gateway's types.
+// fakeNet is the fake network core (ipc-protocol/fake), one process per test: a world of nodes that obey SPEC.md and
+// fail on command. Events, requests and grants are in the JSON form of the gateway's types.
 type fakeNet struct {
 	t  *testing.T
 	mu sync.Mutex // one command at a time

@@ -41,8 +41,8 @@ func (g gateway) connect(ctx context.Context) (net.Conn, error) {
 	return conn, nil
 }
 
-// interruptible makes reads and writes of conn fail when a context ends. The returned function undoes it and reports whether
-// no context had ended.
+// interruptible makes reads and writes of conn fail when a context ends. The returned function undoes it and reports
+// whether no context had ended.
 func interruptible(conn net.Conn, contexts ...context.Context) (undo func() bool) {
 	var stops []func() bool
 	for _, ctx := range contexts {

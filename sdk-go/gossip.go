@@ -47,9 +47,9 @@ type judge struct {
 	once         sync.Once
 }
 
-// Judge sends the verdict on a message of a subscription with [ManualValidation]; otherwise it does nothing. Only the first
-// verdict counts; one later than 10 s after the message has no effect. It returns when netcore has the verdict or cannot be
-// reached.
+// Judge sends the verdict on a message of a subscription with [ManualValidation]; otherwise it does nothing. Only the
+// first verdict counts; one later than 10 s after the message has no effect. It returns when netcore has the verdict or
+// cannot be reached.
 func (m *Message) Judge(verdict Verdict) {
 	if m.judge == nil {
 		return
@@ -65,8 +65,8 @@ func (m *Message) Judge(verdict Verdict) {
 	})
 }
 
-// abandon ignores a message, without waiting; for the reading goroutine. If the queue to netcore is full, netcore ignores
-// the message after its timeout.
+// abandon ignores a message, without waiting; for the reading goroutine. If the queue to netcore is full, netcore
+// ignores the message after its timeout.
 func (m *Message) abandon() {
 	if m.judge == nil {
 		return
@@ -114,8 +114,8 @@ type Subscription struct {
 }
 
 // Subscribe receives a topic's messages; it needs the grant `topics`. Each is delivered once, in no order (after a
-// restart of the network core, duplicates of the last 1,024 are recognised); this plugin's own are not delivered. 256 are
-// queued; then the oldest is dropped and counted. ctx bounds only the call itself.
+// restart of the network core, duplicates of the last 1,024 are recognised); this plugin's own are not delivered. 256
+// are queued; then the oldest is dropped and counted. ctx bounds only the call itself.
 func (n *Node) Subscribe(ctx context.Context, topic string, options ...SubscribeOption) (*Subscription, error) {
 	s := &Subscription{node: n, topic: topic, messages: newInbox[*Message](messageQueue), checks: newInbox[*Message](messageQueue)}
 	for _, option := range options {

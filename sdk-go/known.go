@@ -2,8 +2,8 @@ package polypeer
 
 import "sync"
 
-// rememberedMessages bounds the message ids a subscription keeps, 32 bytes each. After a restart the network core delivers
-// the messages of the last minutes again.
+// rememberedMessages bounds the message ids a subscription keeps, 32 bytes each. After a restart the network core
+// delivers the messages of the last minutes again.
 const rememberedMessages = 1024
 
 // knownMessages is the latest messages of a subscription, with their verdicts. It outlives sessions.

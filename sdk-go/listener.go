@@ -16,8 +16,8 @@ type announcement struct {
 	stream  uint64
 }
 
-// Listener accepts the streams of one protocol; it is a net.Listener. Accept continues across restarts of the network core.
-// At most 128 streams are queued; further ones are refused.
+// Listener accepts the streams of one protocol; it is a net.Listener. Accept continues across restarts of the network
+// core. At most 128 streams are queued; further ones are refused.
 type Listener struct {
 	node *Node
 	key  listenKey
@@ -30,9 +30,9 @@ type Listener struct {
 	end     context.CancelFunc
 }
 
-// Listen serves a protocol to peers; it needs the grant `serve`. Requests arrive as streams, too (read the request up to its
-// end, write the reply and CloseWrite), unless [Node.HandleRequests] handles the same protocol. ctx bounds only the call
-// itself.
+// Listen serves a protocol to peers; it needs the grant `serve`. Requests arrive as streams, too (read the request up
+// to its end, write the reply and CloseWrite), unless [Node.HandleRequests] handles the same protocol. ctx bounds only
+// the call itself.
 func (n *Node) Listen(ctx context.Context, protocol string) (*Listener, error) {
 	return n.listen(ctx, listenKey{protocol, msgScopePeers})
 }

@@ -39,7 +39,8 @@ func isPattern(v string) bool {
 // isRecordName reports whether v is a valid name of a topic, a record or a provider.
 func isRecordName(v string) bool { return len(v) <= maxName && hasOnly(v, "._/") }
 
-// isTicket reports whether v is `polypeer:ID` or `polypeer:ID@IP:PORT,IP:PORT…`; later versions may add parts after `;`.
+// isTicket reports whether v is `polypeer:ID` or `polypeer:ID@IP:PORT,IP:PORT…`; later versions may add parts after
+// `;`.
 func isTicket(v string) bool {
 	v = strings.TrimSpace(v)
 	body, found := strings.CutPrefix(v, "polypeer:")

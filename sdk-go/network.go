@@ -46,9 +46,9 @@ type NetworkEvent struct {
 	Ticket string // of AddressesChanged: this node's
 }
 
-// WatchNetwork sends the current reach and addresses, then the changes, until ctx ends; then, or when the node has no more
-// sessions, the channel is closed. After a restart of netcore it sends the differences. At most 64 events are queued; a slow
-// reader gets one NetworkMissed for those it lost.
+// WatchNetwork sends the current reach and addresses, then the changes, until ctx ends; then, or when the node has no
+// more sessions, the channel is closed. After a restart of netcore it sends the differences. At most 64 events are
+// queued; a slow reader gets one NetworkMissed for those it lost.
 func (n *Node) WatchNetwork(ctx context.Context) (<-chan NetworkEvent, error) {
 	now := func() []NetworkEvent { return n.networkNow }
 	return watch(n, ctx, n.networkWatchers, NetworkEvent{Kind: NetworkMissed}, now, func(ctx context.Context) error {
@@ -57,8 +57,8 @@ func (n *Node) WatchNetwork(ctx context.Context) (<-chan NetworkEvent, error) {
 	})
 }
 
-// onNetwork sends an event to the watchers, unless nothing changed: netcore sends the current state at each start of the
-// watch.
+// onNetwork sends an event to the watchers, unless nothing changed: netcore sends the current state at each start of
+// the watch.
 func (n *Node) onNetwork(event NetworkEvent) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

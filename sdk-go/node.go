@@ -9,8 +9,9 @@ import (
 	"time"
 )
 
-// Node is this plugin's session with the node it runs on, made by [Connect]. It is safe for concurrent use, and reconnects
-// when the network core restarts: listeners continue, requests and streams in flight fail with [ErrConnectionLost].
+// Node is this plugin's session with the node it runs on, made by [Connect]. It is safe for concurrent use, and
+// reconnects when the network core restarts: listeners continue, requests and streams in flight fail with
+// [ErrConnectionLost].
 type Node struct {
 	gateway gateway
 	id      NodeID
@@ -45,9 +46,9 @@ type Node struct {
 	done   chan struct{}
 }
 
-// Connect starts the session of this plugin, with the environment variables POLYPEER_GATEWAY and POLYPEER_TOKEN. ctx bounds
-// connecting only (30 s without a deadline). In a process that Polypeer did not start it fails with [ErrNotAPlugin]. A second
-// session of the same launch replaces the first, which ends with [ErrSuperseded].
+// Connect starts the session of this plugin, with the environment variables POLYPEER_GATEWAY and POLYPEER_TOKEN. ctx
+// bounds connecting only (30 s without a deadline). In a process that Polypeer did not start it fails with
+// [ErrNotAPlugin]. A second session of the same launch replaces the first, which ends with [ErrSuperseded].
 func Connect(ctx context.Context) (*Node, error) {
 	gateway, err := gatewayFromEnvironment()
 	if err != nil {
@@ -181,8 +182,8 @@ func (n *Node) feed(key feedKey) feed {
 	return n.feeds[key]
 }
 
-// EventsDropped counts the events (streams, messages, datagrams, changes of peers) that the network core dropped because this
-// process did not read them.
+// EventsDropped counts the events (streams, messages, datagrams, changes of peers) that the network core dropped
+// because this process did not read them.
 func (n *Node) EventsDropped() uint64 { return n.eventsDropped.Load() }
 
 // ID is this node's id.
@@ -201,8 +202,8 @@ func (n *Node) Grants() Grants {
 // Done is closed when the node is closed or has no more sessions; then Err says why.
 func (n *Node) Done() <-chan struct{} { return n.done }
 
-// Err is why there are no more sessions: net.ErrClosed after Close, [ErrSuperseded] when another process of this launch took
-// over, [ErrUnauthorised] when the launch has ended. It is nil before Done is closed.
+// Err is why there are no more sessions: net.ErrClosed after Close, [ErrSuperseded] when another process of this launch
+// took over, [ErrUnauthorised] when the launch has ended. It is nil before Done is closed.
 func (n *Node) Err() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -115,9 +115,9 @@ type PeerEvent struct {
 	Err  error    // of PeerDown: why
 }
 
-// WatchPeers sends a PeerUp for each connected peer, then the changes, until ctx ends; then, or when the node has no more
-// sessions, the channel is closed. After a restart of netcore it sends the differences. At most 64 events are queued; a slow
-// reader gets one PeersMissed for those it lost.
+// WatchPeers sends a PeerUp for each connected peer, then the changes, until ctx ends; then, or when the node has no
+// more sessions, the channel is closed. After a restart of netcore it sends the differences. At most 64 events are
+// queued; a slow reader gets one PeersMissed for those it lost.
 func (n *Node) WatchPeers(ctx context.Context) (<-chan PeerEvent, error) {
 	return watch(n, ctx, n.watchers, PeerEvent{Kind: PeersMissed}, n.peersNow, func(ctx context.Context) error {
 		ctx, cancel, _ := withDeadline(ctx)
@@ -145,8 +145,8 @@ func (n *Node) peersNow() []PeerEvent {
 	return events
 }
 
-// syncPeers turns the watch on in a session. Netcore reports the connected peers before it answers; those known before that it
-// does not report are gone.
+// syncPeers turns the watch on in a session. Netcore reports the connected peers before it answers; those known before
+// that it does not report are gone.
 func (n *Node) syncPeers(ctx context.Context, s *session) error {
 	n.mu.Lock()
 	n.round++

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// provideDelays is the backoff between attempts to provide a name in a new session; the last one repeats. A network core
-// that has just started needs a while to join the DHT.
+// provideDelays is the backoff between attempts to provide a name in a new session; the last one repeats. A network
+// core that has just started needs a while to join the DHT.
 var provideDelays = [...]time.Duration{time.Second, 2 * time.Second, 5 * time.Second, 10 * time.Second, 30 * time.Second, time.Minute}
 
 // Provision announces in the DHT that this node provides a name, until Close and across restarts of the network core.
@@ -60,8 +60,8 @@ func (n *Node) Provide(ctx context.Context, name string) (*Provision, error) {
 // Done is closed when the name is no longer provided; then Err says why.
 func (p *Provision) Done() <-chan struct{} { return p.done }
 
-// Err is why the name is no longer provided: net.ErrClosed after Close, [ErrNotGranted] when the operator revoked the grant,
-// or why the node has no more sessions.
+// Err is why the name is no longer provided: net.ErrClosed after Close, [ErrNotGranted] when the operator revoked the
+// grant, or why the node has no more sessions.
 func (p *Provision) Err() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

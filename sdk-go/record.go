@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// SignedRecord is a value that the owner of a key stores under a name in the DHT. Of two records of one key and name the
-// higher Sequence replaces the other.
+// SignedRecord is a value that the owner of a key stores under a name in the DHT. Of two records of one key and name
+// the higher Sequence replaces the other.
 type SignedRecord struct {
 	// Key is the owner: an Ed25519 public key, a node's or any other.
 	Key  NodeID

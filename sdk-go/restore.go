@@ -5,8 +5,8 @@ import (
 	"errors"
 )
 
-// wanted is the request for the current state of one thing that the plugin serves or receives. It is called with the node's
-// lock held.
+// wanted is the request for the current state of one thing that the plugin serves or receives. It is called with the
+// node's lock held.
 type wanted func() msgRequest
 
 // announce sends the current state to netcore, and again when the session ends meanwhile.
@@ -23,8 +23,8 @@ func (n *Node) announce(ctx context.Context, now wanted) error {
 	}
 }
 
-// announceEnd tells netcore that something is no longer served or received. Without a session there is nothing to send: a new
-// one starts with what is wanted then.
+// announceEnd tells netcore that something is no longer served or received. Without a session there is nothing to send:
+// a new one starts with what is wanted then.
 func (n *Node) announceEnd(now wanted) {
 	n.mu.Lock()
 	s := n.session
@@ -54,8 +54,8 @@ func (n *Node) announceOn(ctx context.Context, s *session, now wanted) error {
 	return err
 }
 
-// announceAgain restores one thing on a new session. After a permanent failure it calls giveUp; after a temporary one it
-// retries for as long as the session lasts.
+// announceAgain restores one thing on a new session. After a permanent failure it calls giveUp; after a temporary one
+// it retries for as long as the session lasts.
 func (n *Node) announceAgain(s *session, now wanted, giveUp func(error)) {
 	var delays backoff
 	for sleep(s.ctx, delays.wait()) {

@@ -31,8 +31,8 @@ func (r *registration) fail(err error) {
 	}
 }
 
-// register adds a listener or service and tells netcore. `put` adds it to the registration and reports whether the place was
-// free; `undo` removes it again.
+// register adds a listener or service and tells netcore. `put` adds it to the registration and reports whether the
+// place was free; `undo` removes it again.
 func (n *Node) register(ctx context.Context, key listenKey, put func(*registration) bool, undo func(*registration)) error {
 	ctx, cancel, _ := withDeadline(ctx)
 	defer cancel()

@@ -138,8 +138,8 @@ func (s *session) number() uint64 {
 	return s.next
 }
 
-// ask sends a request and waits for its answer. When ctx ends first the request is cancelled, and occupies its slot until
-// netcore has answered.
+// ask sends a request and waits for its answer. When ctx ends first the request is cancelled, and occupies its slot
+// until netcore has answered.
 func (s *session) ask(ctx context.Context, request msgRequest) (msgResponse, error) {
 	select {
 	case s.slots <- struct{}{}:

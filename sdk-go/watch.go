@@ -16,8 +16,8 @@ type watcher[E any] struct {
 	ended  bool
 }
 
-// watch adds a watcher to a set and turns the events on; it ends with ctx. The set belongs to n and is guarded by n.mu, which
-// watch holds while it calls now for the events that a watcher begins with.
+// watch adds a watcher to a set and turns the events on; it ends with ctx. The set belongs to n and is guarded by n.mu,
+// which watch holds while it calls now for the events that a watcher begins with.
 func watch[E any](n *Node, ctx context.Context, set map[*watcher[E]]struct{}, lost E, now func() []E, on func(context.Context) error) (<-chan E, error) {
 	w := &watcher[E]{events: make(chan E, watchQueue+1), lost: lost}
 	n.mu.Lock()
@@ -38,8 +38,8 @@ func watch[E any](n *Node, ctx context.Context, set map[*watcher[E]]struct{}, lo
 	return w.events, nil
 }
 
-// unwatch ends a watcher. Netcore continues to send events until the session ends; turning them off could race with another
-// watcher that turns them on.
+// unwatch ends a watcher. Netcore continues to send events until the session ends; turning them off could race with
+// another watcher that turns them on.
 func unwatch[E any](n *Node, set map[*watcher[E]]struct{}, w *watcher[E]) {
 	n.mu.Lock()
 	delete(set, w)

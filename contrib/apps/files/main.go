@@ -1,5 +1,5 @@
-// Files is the bundled app behind `polypeer send` and `polypeer get`: it shares files by their content hash. PROTOCOL.md
-// says what it speaks.
+// Files is the bundled app behind `polypeer send` and `polypeer get`: it shares files by their content hash.
+// PROTOCOL.md says what it speaks.
 package main
 
 import (

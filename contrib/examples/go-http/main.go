@@ -1,5 +1,5 @@
-// Go-http is an example plugin: it serves a web page to peers with net/http as it is, and when it starts fetches the page
-// of every peer that serves one.
+// Go-http is an example plugin: it serves a web page to peers with net/http as it is, and when it starts fetches the
+// page of every peer that serves one.
 //
 //	go build -o go-http . && polypeer plugin install .
 //	polypeer plugin logs go-http -f

@@ -1,9 +1,9 @@
-// Go-noticeboard is an example plugin: a noticeboard that all nodes share. Each node has one notice on it, and everybody
-// sees all of them. It speaks with the example python-noticeboard.
+// Go-noticeboard is an example plugin: a noticeboard that all nodes share. Each node has one notice on it, and
+// everybody sees all of them. It speaks with the example python-noticeboard.
 //
-// A notice travels as a message of the topic noticeboard/notices, whose author the network proves. A board that starts later
-// asks others for theirs: it finds them as providers of noticeboard/board, and makes a request. What this node has to say is
-// in notice.txt in the plugin's folder of data; it is read at the start.
+// A notice travels as a message of the topic noticeboard/notices, whose author the network proves. A board that starts
+// later asks others for theirs: it finds them as providers of noticeboard/board, and makes a request. What this node
+// has to say is in notice.txt in the plugin's folder of data; it is read at the start.
 package main
 
 import (

@@ -1,10 +1,10 @@
-// Package handover passes descriptors of files between the operator's commands and this app, so that a file system which
-// can share blocks between files does not store a file twice. Descriptors are open for reading only: nothing can be
-// written through them, but a process of the same user id could still reopen the file. No path crosses.
+// Package handover passes descriptors of files between the operator's commands and this app, so that a file system
+// which can share blocks between files does not store a file twice. Descriptors are open for reading only: nothing can
+// be written through them, but a process of the same user id could still reopen the file. No path crosses.
 //
-// A [Desk] is a Unix socket in the app's data folder. On the stream of its request a command is told a token; it connects,
-// sends the token, with a descriptor if it gives one, and is answered, with a descriptor if it takes one. Both messages
-// are frames as on the gateway: a length of 4 bytes, little-endian, then bincode, a text and a boolean.
+// A [Desk] is a Unix socket in the app's data folder. On the stream of its request a command is told a token; it
+// connects, sends the token, with a descriptor if it gives one, and is answered, with a descriptor if it takes one.
+// Both messages are frames as on the gateway: a length of 4 bytes, little-endian, then bincode, a text and a boolean.
 package handover
 
 import (
@@ -24,7 +24,8 @@ const (
 	tokenSize = 32
 )
 
-// Visit answers one connection. It owns what was given, which may be nil; the desk closes what it lends after sending it.
+// Visit answers one connection. It owns what was given, which may be nil; the desk closes what it lends after sending
+// it.
 type Visit func(given *os.File) (lent *os.File, ok bool)
 
 // expected holds the visits that may come, by token.

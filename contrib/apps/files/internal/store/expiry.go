@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// How long what was fetched is kept, counted from the last time that it was asked for or grew. A complete copy only saves
-// a second fetch; a part is what an interrupted download goes on from.
+// How long what was fetched is kept, counted from the last time that it was asked for or grew. A complete copy only
+// saves a second fetch; a part is what an interrupted download goes on from.
 const (
 	KeepFetched = 24 * time.Hour
 	KeepParts   = 7 * 24 * time.Hour

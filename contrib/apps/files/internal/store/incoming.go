@@ -97,8 +97,8 @@ func (in *Incoming) note(group []byte) error {
 	return nil
 }
 
-// Clone takes the content of a file by sharing its blocks, as it is at this moment, if the file system can and nothing was
-// written yet. Nothing has changed when it fails.
+// Clone takes the content of a file by sharing its blocks, as it is at this moment, if the file system can and nothing
+// was written yet. Nothing has changed when it fails.
 func (in *Incoming) Clone(from *os.File) error {
 	in.mu.Lock()
 	defer in.mu.Unlock()

@@ -106,8 +106,8 @@ type Store struct {
 	now       func() time.Time // time.Now, another clock in tests
 }
 
-// Open reads the store in a folder, which it makes when it is not there, and which holds at most so many bytes. Folders whose meta cannot be read are set
-// aside by name, and named in `problems`.
+// Open reads the store in a folder, which it makes when it is not there, and which holds at most so many bytes. Folders
+// whose meta cannot be read are set aside by name, and named in `problems`.
 func Open(dir string, most int64) (s *Store, problems []string, err error) {
 	s = &Store{
 		dir: dir, files: map[tree.Hash]*File{}, incoming: map[*Incoming]struct{}{},
@@ -246,7 +246,8 @@ func (s *Store) reserved() (total int64) {
 // onDisk is what a file of so many bytes takes, with its list.
 func onDisk(size int64) int64 { return size + tree.ListSize(size) }
 
-// room makes sure that `more` bytes, of a new file or not, may come in. Copies of what was fetched make way. s.mu is held.
+// room makes sure that `more` bytes, of a new file or not, may come in. Copies of what was fetched make way. s.mu is
+// held.
 func (s *Store) room(more int64, newFile bool) error {
 	if more < 0 || more > s.most {
 		return fmt.Errorf("%w: a file may have at most %d bytes, the limit of this app", ErrFull, s.most)
