@@ -1,7 +1,9 @@
 package share
 
 import (
+	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"net"
@@ -230,3 +232,54 @@ func until(t *testing.T, holds func() bool) {
 }
 
 var errNotThere = errors.New("not there")
+
+type got struct {
+	Size, Have int64
+	Error      string
+	Code       int
+}
+
+// get runs the operation `get` to its end.
+func (a *app) get(hash tree.Hash, size, offset int, from ...string) (got, []byte, error) {
+	conn := a.ask(map[string]any{"op": "get", "hash": hash.String(), "size": size, "from": from, "offset": offset})
+	_ = conn.CloseWrite()
+	return answer(conn)
+}
+
+func answer(conn *stream) (g got, data []byte, err error) {
+	in := bufio.NewReader(conn)
+	line, err := in.ReadBytes('\n')
+	if err != nil {
+		return g, nil, err
+	}
+	if err := json.Unmarshal(line, &g); err != nil {
+		return g, nil, err
+	}
+	data, err = io.ReadAll(in)
+	_ = conn.Close()
+	return g, data, err
+}
+
+// list runs the operation `list`.
+func (a *app) list() (files []listed) {
+	decoder := json.NewDecoder(a.ask(map[string]any{"op": "list"}))
+	for {
+		var file listed
+		err := decoder.Decode(&file)
+		if err == io.EOF {
+			return files
+		}
+		if err != nil {
+			a.t.Fatal(err)
+		}
+		files = append(files, file)
+	}
+}
+
+func (a *app) why(hash tree.Hash) string {
+	g, _, err := answer(a.ask(map[string]any{"op": "why", "hash": hash.String()}))
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return g.Error
+}

@@ -54,7 +54,10 @@ func (f *File) save() error {
 	}
 	text, err := json.Marshal(f.info.meta())
 	if err == nil {
-		err = writeFile(filepath.Join(f.folder, "meta"), text)
+		err = replaceFile(filepath.Join(f.folder, "meta"), func(out io.Writer) error {
+			_, err := out.Write(text)
+			return err
+		})
 	}
 	if err == nil {
 		f.synced = f.info.Have
@@ -64,28 +67,12 @@ func (f *File) save() error {
 
 // SetList takes the list from r and keeps it if it belongs to the hash; tree.ErrMismatch otherwise.
 func (f *File) SetList(r io.Reader) error {
-	path := filepath.Join(f.folder, "list")
-	out, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return disk(err)
-	}
 	info := f.Info()
-	err = tree.CheckList(out, r, info.Size, info.Hash)
-	if err == nil {
-		err = out.Sync()
-	}
-	if closed := out.Close(); err == nil {
-		err = closed
-	}
-	if err == nil {
-		err = os.Rename(path+".new", path)
-	}
-	if err == nil {
-		err = syncFolder(f.folder)
-	}
+	err := replaceFile(filepath.Join(f.folder, "list"), func(out io.Writer) error {
+		return tree.CheckList(out, r, info.Size, info.Hash)
+	})
 	if err != nil {
-		_ = os.Remove(path + ".new")
-		return disk(err)
+		return err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -18,12 +18,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"sort"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/polypeer/polypeer/contrib/apps/files/internal/tree"
@@ -327,50 +325,4 @@ func (s *Store) resize(f *File, size int64) (*File, error) {
 
 func cutName(name string) string {
 	return name[:min(len(name), MaxName)]
-}
-
-// writeFile replaces a file as a whole: whoever reads it after a crash sees the old or the new content.
-func writeFile(path string, content []byte) error {
-	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return disk(err)
-	}
-	_, err = f.Write(content)
-	if err == nil {
-		err = f.Sync()
-	}
-	if closed := f.Close(); err == nil {
-		err = closed
-	}
-	if err == nil {
-		err = os.Rename(path+".new", path)
-	}
-	if err == nil {
-		err = syncFolder(filepath.Dir(path))
-	}
-	if err != nil {
-		_ = os.Remove(path + ".new")
-	}
-	return disk(err)
-}
-
-func syncFolder(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return f.Sync()
-}
-
-// disk marks an error that means there is no space.
-func disk(err error) error {
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG) {
-		var path *fs.PathError
-		if errors.As(err, &path) {
-			err = path.Err // the path is of no use to people
-		}
-		return fmt.Errorf("%w (%v)", ErrDisk, err)
-	}
-	return err
 }
