@@ -59,8 +59,8 @@ pub(super) fn install(home: &Home, store: &mut Store, printer: &Printer) -> Resu
 
 /// Where the app `name` lies, if this program has a folder of shared files.
 pub(crate) fn folder(name: &str) -> Option<PathBuf> {
-    let share = Programs::find().ok()?.share?;
-    Some(share.join("contrib/apps").join(name))
+    let lib = Programs::find().ok()?.lib?;
+    Some(lib.join("contrib/apps").join(name))
 }
 
 /// Returns whether it was installed, or `before` is the same already.

@@ -39,7 +39,7 @@ pub(crate) fn problem(name: &str, found: impl Into<String>, remedy: impl Into<St
 
 /// Checks of the home and of this installation.
 pub(crate) fn of_home(home: &Home) -> Vec<Check> {
-    vec![folder(home), key(&home.identity_key()), database(home), sockets(home), netcore(), share(), python()]
+    vec![folder(home), key(&home.identity_key()), database(home), sockets(home), netcore(), lib(), python()]
 }
 
 fn folder(home: &Home) -> Check {
@@ -128,8 +128,8 @@ fn netcore() -> Check {
     }
 }
 
-fn share() -> Check {
-    match Programs::find().ok().and_then(|programs| programs.share) {
+fn lib() -> Check {
+    match Programs::find().ok().and_then(|programs| programs.lib) {
         Some(folder) => ok("shared files", folder.display().to_string()),
         None => warning(
             "shared files",

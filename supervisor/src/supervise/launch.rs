@@ -44,8 +44,8 @@ pub(super) fn of_plugin(spec: &PluginSpec, gateway: &Gateway, home: &Home, progr
     set("POLYPEER_DATA", data.as_os_str());
     set("POLYPEER_DISK_LIMIT", OsStr::new(&spec.limits.disk_bytes.to_string()));
     set("PYTHONUNBUFFERED", OsStr::new("1"));
-    if let Some(share) = &programs.share {
-        set("PYTHONPATH", share.join("sdk-python").as_os_str());
+    if let Some(lib) = &programs.lib {
+        set("PYTHONPATH", lib.join("sdk-python").as_os_str());
     }
     let keep = |path: &PathBuf, writable| Kept { path: path.clone(), writable };
     Ok(Launch {

@@ -71,7 +71,7 @@ pub fn programs() -> Programs {
     Programs {
         polypeer: PathBuf::from(env!("CARGO_BIN_EXE_polypeer")),
         netcore: here.join("tests/support/fake_netcore.py"),
-        share: None,
+        lib: None,
     }
 }
 

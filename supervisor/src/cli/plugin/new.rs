@@ -50,8 +50,8 @@ enum Language {
 impl New {
     pub(super) fn run(self, context: &Context) -> Result<(), CliError> {
         let folder = self.folder.unwrap_or_else(|| self.id.as_str().into());
-        let share = Programs::find().ok().and_then(|programs| programs.share);
-        let sdk = share.map(|share| share.join(self.lang.sdk())).filter(|sdk| sdk.is_dir()).ok_or_else(|| {
+        let lib = Programs::find().ok().and_then(|programs| programs.lib);
+        let sdk = lib.map(|lib| lib.join(self.lang.sdk())).filter(|sdk| sdk.is_dir()).ok_or_else(|| {
             let message = format!("the folder {} of the SDK is not beside this program", self.lang.sdk());
             CliError::failed(message, "run the program where it was built or installed; see docs/operating.md")
         })?;
@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn filled_templates_have_the_id_everywhere_and_a_valid_manifest() {
         for language in Language::value_variants() {
-            let files = language.files(&id(), Path::new("/usr/share/polypeer/sdk"));
+            let files = language.files(&id(), Path::new("/usr/lib/polypeer/sdk"));
             assert!(files.iter().all(|(_, text)| !text.contains(TEMPLATE_ID) && !text.contains(TEMPLATE_SDK)));
             let manifest = Manifest::parse(Path::new("plugin.toml"), &files[0].1).expect("valid");
             assert_eq!((manifest.plugin.id, manifest.permissions.serve.0.len()), (id(), 1));
