@@ -129,6 +129,17 @@ def test_every_folder_is_named_in_the_documentation_of_the_module_it_lies_in(sou
     assert ["/".join(here) for here in missing] == []
 
 
+def test_modules_of_the_supervisor_are_listed_above_those_they_depend_on() -> None:
+    """As its documentation says: a module uses those of its own line and below it."""
+    source = ROOT / "supervisor" / "src"
+    lines = [re.findall(r"(?:- |; )\[?`(\w+)`\]?:", line) for line in documentation(source, ()).splitlines()]
+    place = {name: number for number, names in enumerate(lines) for name in names}
+    graph = siblings(modules(source), ())
+    assert set(place) == set(graph)
+    upwards = [(name, used) for name, all_used in graph.items() for used in all_used if place[used] < place[name]]
+    assert sorted(upwards) == []
+
+
 def test_rings_are_found_through_every_form_of_a_path(tmp_path: Path) -> None:
     """Three modules that import each other by a tree, by `super` and by a path in the code; a fourth is in no ring."""
     (tmp_path / "lib.rs").write_text("mod one;\nmod two;\nmod three;\nmod four;\n")

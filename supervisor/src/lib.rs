@@ -9,20 +9,21 @@
 //!                                                                       └────► reaper
 //! ```
 //!
-//! Arrows are calls, double lines are sockets. Modules, each depending on those below it only:
+//! Arrows are calls, double lines are sockets. Modules, each depending on those of its line and below only:
 //!
 //! - [`cli`]: one file per command; [`cli::streams`]: commands that are clients of the gateway
 //! - [`daemon`]: `polypeer run`: starts everything, answers the control socket, stops everything
 //! - [`control`]: messages, server and client of the control socket; the documents of `--json`
 //! - [`output`]: data to stdout, messages to stderr; [`cli_error`]: message, hint and exit code of every failure
 //! - [`supervise`]: the task that owns netcore and the plugins: their order, states and restarts
+//! - `logging`: the daemon's log
 //! - `reaper`: a helper process that kills what outlives the supervisor
 //! - [`process`]: one child: spawning, its init, namespaces, output, end
 //! - [`limits`]: control groups, and what replaces them where there are none
 //! - [`install`]: packages: inspecting, copying and replacing plugins' folders; [`store`]: the SQLite database
 //! - [`config`]: `config.toml`; [`manifest`]: `plugin.toml`; [`toml_file`]: what both share
 //! - [`petname`]: the operator's names of peers, and how a peer is shown
-//! - `logging`: the daemon's log; `log_files`: reading logs; `reader`: whether anybody reads stdout
+//! - `log_files`: writing, rotating and reading the files of logs; `reader`: whether anybody reads stdout
 //! - [`home`]: paths, locks and sockets of one node; [`netcore`]: the supervisor's end of the admin session
 //! - `terminal`: text that cannot control a terminal, and colours
 //! - `files`: owners, rights and flushing of files; `kernel`: system calls without a safe wrapper

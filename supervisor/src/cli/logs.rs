@@ -1,8 +1,6 @@
 //! `polypeer logs`: the log of the daemon and of the network core. Read from its files, so that it needs no daemon and
 //! tells why one ended.
 
-use std::time::Duration;
-
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -11,9 +9,6 @@ use crate::cli_error::CliError;
 use crate::log_files;
 use crate::output::clean;
 use crate::reader;
-
-/// Interval of checks for new lines.
-const LOOK: Duration = Duration::from_millis(200);
 
 /// Show the log of the daemon and of the network core
 #[derive(Debug, Args)]
@@ -39,7 +34,7 @@ impl Logs {
                 "run it as the user who runs the daemon, and check the folder logs/ of the home",
             )
         };
-        let (lines, mut tail) = log_files::latest(&path, self.lines as usize).map_err(told)?;
+        let (lines, mut follower) = log_files::latest(&path, self.lines as usize).map_err(told)?;
         if lines.is_empty() && !self.follow && !path.exists() {
             context.printer.say(format!("no log yet: no daemon has run on {}", home.root().display()));
         }
@@ -50,8 +45,8 @@ impl Logs {
         lines.iter().try_for_each(|line| context.printer.data(&clean(line)))?;
         let follow = async {
             loop {
-                tail.new_lines(&path).map_err(told)?.iter().try_for_each(|line| context.printer.data(&clean(line)))?;
-                tokio::time::sleep(LOOK).await;
+                let lines = follower.wait().await.map_err(told)?;
+                lines.iter().try_for_each(|line| context.printer.data(&clean(line)))?;
             }
         };
         if !self.follow {

@@ -11,6 +11,8 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 pub const MAX_TARGETS: usize = 32;
 /// Longest target, bytes.
 const MAX_TARGET: usize = 64;
+/// Target of the events that the network core's lines become.
+pub(crate) const CORE: &str = "netcore";
 /// The crates of the daemon.
 const DAEMON_CRATES: &[&str] = &["polypeer_supervisor", "polypeer_ipc_protocol"];
 /// The crates of the network core.
@@ -135,7 +137,7 @@ impl LogSettings {
         Targets::new()
             .with_default(self.level.of_others().filter())
             .with_targets(self.of_part("daemon", DAEMON_CRATES))
-            .with_target(crate::process::log::CORE, LevelFilter::TRACE)
+            .with_target(CORE, LevelFilter::TRACE)
     }
 
     /// What the network core logs: what its option `--log` takes.

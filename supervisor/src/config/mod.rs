@@ -26,6 +26,7 @@ pub use self::metrics::MetricsSettings;
 use crate::home::Home;
 use crate::manifest::LimitSettings;
 use crate::toml_file::{self, Contradiction, FileError};
+pub(crate) use log::CORE;
 pub use log::{Format, Level, LogSettings, MAX_TARGETS, Target};
 pub use reload::ReloadDocument;
 pub use shown::{SettingDocument, SettingSource};

@@ -10,7 +10,7 @@ use super::Daemon;
 use crate::cli_error::CliError;
 use crate::control::documents::Leftover;
 use crate::home::Home;
-use crate::process::log::files_of;
+use crate::log_files::files_of;
 use crate::supervise::disk_bytes;
 
 /// Most leftovers listed; a home with more has a problem of another kind.

@@ -2,16 +2,12 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use tokio::sync::mpsc;
 
 use crate::cli_error::CliError;
 use crate::control::Answer;
 use crate::log_files::latest;
-
-/// Interval of checks for new lines in a followed log.
-const LOOK: Duration = Duration::from_millis(200);
 
 /// Sends the latest `count` lines; then, with `follow`, new ones until the receiver is dropped, else [`Answer::Done`].
 pub(super) async fn send(
@@ -22,9 +18,8 @@ pub(super) async fn send(
 ) -> Result<(), CliError> {
     let told =
         |error: io::Error| CliError::failed(format!("failed to read the log: {error}"), "check the folder logs/");
-    let started = path.clone();
-    let read = tokio::task::spawn_blocking(move || latest(&started, count)).await;
-    let (lines, mut tail) =
+    let read = tokio::task::spawn_blocking(move || latest(&path, count)).await;
+    let (lines, mut follower) =
         read.unwrap_or_else(|_| Err(io::Error::other("the reading task was aborted"))).map_err(told)?;
     for line in lines {
         if answers.send(Answer::Line(line)).await.is_err() {
@@ -36,11 +31,10 @@ pub(super) async fn send(
         return Ok(());
     }
     loop {
-        for line in tail.new_lines(&path).map_err(told)? {
+        for line in follower.wait().await.map_err(told)? {
             if answers.send(Answer::Line(line)).await.is_err() {
                 return Ok(());
             }
         }
-        tokio::time::sleep(LOOK).await;
     }
 }

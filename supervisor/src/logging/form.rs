@@ -9,8 +9,9 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Level};
 
 use super::stderr;
-use crate::config::Format;
-use crate::process::log::{CORE, MODULE, timestamp};
+use crate::config::{CORE, Format};
+use crate::log_files::timestamp;
+use crate::process::log::MODULE;
 use crate::terminal::{push_clean, shows_colors};
 
 /// Target of the daemon's own lines.

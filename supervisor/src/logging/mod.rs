@@ -19,7 +19,8 @@ use tracing_subscriber::{Registry, reload};
 
 use crate::config::LogSettings;
 use crate::home::Home;
-use crate::process::log::{FILE_SIZE, Logs, OLD_FILES, Sink};
+use crate::log_files::{FILE_SIZE, OLD_FILES};
+use crate::process::log::{Logs, Sink};
 use form::{Form, Record};
 use stderr::{FLUSH_TIME, Stderr};
 

@@ -2,30 +2,24 @@
 //! supervisor; dropped lines are counted and reported. Lines come from [`super::capture`].
 
 use std::collections::{HashMap, VecDeque};
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use tracing::Level;
 
-use crate::files;
+use crate::config::CORE;
+use crate::log_files::{self, Rotating, timestamp};
 
 /// Origin of the supervisor's own lines.
 pub(crate) const OWN: &str = "polypeer";
-/// Target of the events that the network core's lines become.
-pub(crate) const CORE: &str = "netcore";
-/// Field of such an event that names the module.
+/// Field of an event of the network core that names the module.
 pub(crate) const MODULE: &str = "module";
 /// Most lines in the queue to the disk.
 const WAITING: usize = 4096;
-/// Size at which a file is rotated, bytes.
-pub(crate) const FILE_SIZE: u64 = 4 << 20;
-/// Rotated files kept; `ID.log.1` is the newest.
-pub(crate) const OLD_FILES: usize = 3;
 /// Latest lines kept in memory per child, to explain its end.
 const TAIL: usize = 8;
 
@@ -196,8 +190,8 @@ fn write_all(folder: &Path, file_size: u64, old_files: usize, waiting: &Receiver
             }
             Work::Delete { name, done } => {
                 files.remove(&name);
-                for path in files_of(folder, &name) {
-                    if let Err(error) = fs::remove_file(&path) {
+                for path in log_files::files_of(folder, &name) {
+                    if let Err(error) = std::fs::remove_file(&path) {
                         tracing::warn!(path = %path.display(), "failed to delete a log: {error}");
                     }
                 }
@@ -210,100 +204,12 @@ fn write_all(folder: &Path, file_size: u64, old_files: usize, waiting: &Receiver
     }
 }
 
-/// The existing files of a log: `NAME.log`, then the rotated ones.
-pub(crate) fn files_of(folder: &Path, name: &str) -> Vec<PathBuf> {
-    let first = folder.join(format!("{name}.log"));
-    let rotated = (1..=OLD_FILES).map(|number| PathBuf::from(format!("{}.{number}", first.display())));
-    std::iter::once(first.clone()).chain(rotated).filter(|path| path.exists()).collect()
-}
-
-/// A file that is rotated at a size.
-struct Rotating {
-    path: PathBuf,
-    limit: u64,
-    keep: usize,
-    open: Option<(File, u64)>,
-    /// Lines dropped since the last one written, and the error.
-    failed: u64,
-    why: String,
-}
-
-impl Rotating {
-    fn new(path: PathBuf, limit: u64, keep: usize) -> Self {
-        Self { path, limit, keep, open: None, failed: 0, why: String::new() }
-    }
-
-    /// Writes a line, or counts it as dropped.
-    fn write(&mut self, line: &str) {
-        let text = match self.failed {
-            0 => line.to_owned(),
-            failed => {
-                format!("{} [{failed} lines could not be written: {}]\n{line}", timestamp(SystemTime::now()), self.why)
-            }
-        };
-        match self.try_write(text.as_bytes()) {
-            Ok(()) => self.failed = 0,
-            Err(error) => {
-                // The next line opens the file again: the folder may exist again, the disk may have space.
-                self.open = None;
-                if self.failed == 0 {
-                    tracing::warn!(path = %self.path.display(), "failed to write a log: {error}");
-                }
-                self.failed += 1;
-                self.why = error.to_string();
-            }
-        }
-    }
-
-    fn try_write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if self.open.as_ref().is_some_and(|(_, size)| *size + bytes.len() as u64 > self.limit) {
-            self.open = None;
-            self.rotate()?;
-        }
-        if self.open.is_none() {
-            let file = files::private_file().create(true).append(true).open(&self.path)?;
-            files::keep_private(&file)?;
-            let size = file.metadata()?.len();
-            self.open = Some((file, size));
-        }
-        let (file, size) = self.open.as_mut().expect("opened just above");
-        file.write_all(bytes)?;
-        *size += bytes.len() as u64;
-        Ok(())
-    }
-
-    fn rotate(&self) -> io::Result<()> {
-        let aside = |number: usize| PathBuf::from(format!("{}.{number}", self.path.display()));
-        for number in (1..self.keep).rev() {
-            if aside(number).exists() {
-                fs::rename(aside(number), aside(number + 1))?;
-            }
-        }
-        if self.keep == 0 { fs::remove_file(&self.path) } else { fs::rename(&self.path, aside(1)) }
-    }
-}
-
-/// `2026-11-22T16:20:00.123Z` (RFC 3339). The date from the day count after Hinnant, "chrono-compatible low-level date
-/// algorithms", `civil_from_days`.
-pub(crate) fn timestamp(time: SystemTime) -> String {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let seconds = since.as_secs();
-    let days = seconds / 86_400 + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", since.subsec_millis())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
-    use std::time::Duration;
+    use crate::log_files::files_of;
 
     #[test]
     fn files_are_put_aside_at_their_size_and_the_oldest_dropped() {
@@ -359,47 +265,5 @@ mod tests {
         let text = fs::read_to_string(folder.path().join("netcore_.log")).expect("readable");
         let lines: Vec<_> = text.lines().map(|line| line.split_once(' ').expect("a time").1).collect();
         assert_eq!(lines, ["WARN  odd", "INFO  started, pid 7"]);
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn logs_are_private_also_if_they_were_not() {
-        use std::os::unix::fs::PermissionsExt;
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let path = folder.path().join("chat.log");
-        fs::write(&path, "").expect("writable");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("rights");
-        Rotating::new(path.clone(), 1000, 1).write("one\n");
-        assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
-    }
-
-    #[test]
-    fn lines_that_cannot_be_written_are_counted_and_told_later() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let inside = folder.path().join("gone");
-        let mut file = Rotating::new(inside.join("chat.log"), 1000, 1);
-        file.write("one\n");
-        file.write("two\n");
-        fs::create_dir(&inside).expect("writable");
-        file.write("three\n");
-        let text = fs::read_to_string(inside.join("chat.log")).expect("readable");
-        assert!(text.contains("[2 lines could not be written: No such file"), "{text}");
-        assert!(text.ends_with("]\nthree\n"), "{text}");
-    }
-
-    #[test]
-    fn full_disk_is_counted_and_does_no_harm() {
-        let mut file = Rotating::new(PathBuf::from("/dev/full"), u64::MAX, 1);
-        file.write("one\n");
-        file.write("two\n");
-        assert_eq!(file.failed, 2);
-    }
-
-    #[test]
-    fn timestamps_are_those_of_the_calendar() {
-        let at = |seconds| timestamp(UNIX_EPOCH + Duration::from_secs(seconds));
-        assert_eq!(at(0), "1970-01-01T00:00:00.000Z");
-        assert_eq!(at(951_782_400), "2000-02-29T00:00:00.000Z");
-        assert_eq!(at(1_795_363_200), "2026-11-22T16:00:00.000Z");
     }
 }

@@ -25,9 +25,10 @@ use super::usage::{DISK_EVERY, Look, PERIOD, disk_bytes};
 use super::{PluginSpec, Programs, StartError, SupervisorEvent};
 use crate::config::DaemonConfig;
 use crate::home::Home;
+use crate::log_files::{FILE_SIZE, OLD_FILES};
 use crate::netcore::{AdminHandle, NetEvent};
 use crate::process::launch::ChildEvent;
-use crate::process::log::{FILE_SIZE, Logs, OLD_FILES};
+use crate::process::log::Logs;
 use ending::Ending;
 use network::{LOG, Netcore};
 

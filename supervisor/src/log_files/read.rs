@@ -1,29 +1,29 @@
-//! Reads log files: the latest lines, across rotated files, and new ones as they are written. [`crate::process::log`]
-//! writes them.
+//! A log as it is read: the latest lines, across rotated files, and new ones as they are written.
 
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use same_file::Handle;
 
-/// Most rotated files that are read.
-const OLD_FILES: usize = 16;
+use super::{OLD_FILES, rotated};
+
 /// Bytes per read, and the longest line shown.
 const CHUNK: usize = 64 << 10;
+/// Interval of looks for new lines.
+const LOOK: Duration = Duration::from_millis(200);
 
-/// Reads the latest `count` lines, oldest first. Also returns the position after them.
-pub(crate) fn latest(path: &Path, count: usize) -> io::Result<(VecDeque<String>, Tail)> {
-    let mut tail = Tail::default();
-    let mut lines: VecDeque<String> = tail.new_lines(path)?.into();
+/// Reads the latest `count` lines, oldest first. Also returns what reads on after them.
+pub(crate) fn latest(path: &Path, count: usize) -> io::Result<(VecDeque<String>, Follower)> {
+    let mut follower = Follower { path: path.to_owned(), file: None, rest: Vec::new() };
+    let mut lines: VecDeque<String> = follower.new_lines()?.into();
     for number in 1..=OLD_FILES {
         if lines.len() >= count {
             break;
         }
-        let mut old = path.as_os_str().to_owned();
-        old.push(format!(".{number}"));
-        match std::fs::read(&old) {
+        match std::fs::read(rotated(path, number)) {
             Ok(bytes) => {
                 for line in String::from_utf8_lossy(&bytes).lines().rev() {
                     lines.push_front(line.to_owned());
@@ -34,23 +34,35 @@ pub(crate) fn latest(path: &Path, count: usize) -> io::Result<(VecDeque<String>,
         }
     }
     lines.drain(..lines.len().saturating_sub(count));
-    Ok((lines, tail))
+    Ok((lines, follower))
 }
 
-/// Position in a log.
-#[derive(Debug, Default)]
-pub(crate) struct Tail {
+/// Reads a log on, from a position in it.
+#[derive(Debug)]
+pub(crate) struct Follower {
+    path: PathBuf,
     file: Option<File>,
     /// The part of a line whose end is not written yet.
     rest: Vec<u8>,
 }
 
-impl Tail {
+impl Follower {
+    /// Waits for new lines: one or more, oldest first.
+    pub(crate) async fn wait(&mut self) -> io::Result<Vec<String>> {
+        loop {
+            let lines = self.new_lines()?;
+            if !lines.is_empty() {
+                return Ok(lines);
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
     /// Reads the lines written since the last call. A file rotated meanwhile is read to its end first.
-    pub(crate) fn new_lines(&mut self, path: &Path) -> io::Result<Vec<String>> {
+    fn new_lines(&mut self) -> io::Result<Vec<String>> {
         let mut lines = Vec::new();
         self.read_on(&mut lines)?;
-        let current = match Handle::from_path(path) {
+        let current = match Handle::from_path(&self.path) {
             Ok(current) => current,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(lines),
             Err(error) => return Err(error),
@@ -58,7 +70,7 @@ impl Tail {
         let ours = self.file.as_ref().map(|file| file.try_clone().and_then(Handle::from_file)).transpose()?;
         if ours != Some(current) {
             self.read_on(&mut lines)?; // What was written between the first read and the look.
-            self.file = Some(File::open(path)?);
+            self.file = Some(File::open(&self.path)?);
             self.rest.clear();
             self.read_on(&mut lines)?;
         }
@@ -116,14 +128,14 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("chat.log");
         append(&path, "old\n");
-        let (_, mut tail) = latest(&path, 10).expect("read");
+        let (_, mut follower) = latest(&path, 10).expect("read");
         append(&path, "hal");
-        assert!(tail.new_lines(&path).expect("read").is_empty());
+        assert!(follower.new_lines().expect("read").is_empty());
         append(&path, "f\n");
-        assert_eq!(tail.new_lines(&path).expect("read"), ["half"]);
+        assert_eq!(follower.new_lines().expect("read"), ["half"]);
         append(&path, "last\n");
         std::fs::rename(&path, folder.path().join("chat.log.1")).expect("put aside");
         append(&path, "first\n");
-        assert_eq!(tail.new_lines(&path).expect("read"), ["last", "first"]);
+        assert_eq!(follower.new_lines().expect("read"), ["last", "first"]);
     }
 }
