@@ -263,6 +263,18 @@ def test_first_start_says_what_is_open_and_how_to_close_it(make_node: MakeNode) 
     assert "accept any peer" not in node.log.read_text(), "the first start only"
 
 
+def test_removed_bundled_app_comes_back_by_its_name(make_node: MakeNode) -> None:
+    node = make_node("a", bundled_apps=True).start()
+    removed = node.cli("plugin", "remove", "chat", "--yes").ok()
+    assert f"`polypeer --home {node.home} plugin install chat`" in removed.err
+    assert node.cli("plugin", "info", "chat").code != 0
+    unknown = node.cli("plugin", "install", "chta", "--yes")
+    assert unknown.code == 2
+    assert "the bundled apps are chat, files" in unknown.err
+    node.cli("plugin", "install", "chat", "--yes").ok()
+    assert node.plugin("chat")["source"] == "bundled"
+
+
 def test_peers_that_come_and_go_are_in_the_log(make_node: MakeNode) -> None:
     a, b = make_node("a").start(), make_node("b").start()
     a.meet(b)

@@ -1,6 +1,6 @@
 //! Bundled apps: installed once into a new home, with the permissions of their manifests, and replaced when this
-//! program comes with another version. A removed one is not installed again, one that the operator installed from
-//! elsewhere is left alone, and one that is not built yet is tried again at the next start.
+//! program comes with another version. A removed one stays away until `polypeer plugin install NAME`, one that the
+//! operator installed from elsewhere is left alone, and one that is not built yet is tried again at the next start.
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ use crate::store::{Installed, Store};
 use crate::supervise::Programs;
 
 /// Ids of the bundled apps, which are also the names of their folders.
-pub(super) const APPS: &[&str] = &["chat", "files"];
+pub(crate) const APPS: &[&str] = &["chat", "files"];
 /// Their [`Installed::source`].
 const SOURCE: &str = "bundled";
 
@@ -35,9 +35,7 @@ pub(super) fn install(home: &Home, store: &mut Store, printer: &Printer) -> Resu
         }
         let Some(folder) = folder(name) else {
             if before.is_none() {
-                printer.say(format!(
-                    "the bundled app {id} is not installed: there is no folder of shared files beside this program"
-                ));
+                printer.say(format!("the bundled app {id} is not installed: it does not lie beside this program"));
             }
             continue;
         };
@@ -57,10 +55,19 @@ pub(super) fn install(home: &Home, store: &mut Store, printer: &Printer) -> Resu
     Ok(new)
 }
 
-/// Where the app `name` lies, if this program has a folder of shared files.
+/// Where the bundled app `name` lies, if there is one beside this program.
 pub(crate) fn folder(name: &str) -> Option<PathBuf> {
     let lib = Programs::find().ok()?.lib?;
-    Some(lib.join("contrib/apps").join(name))
+    let folder = lib.join("contrib/apps").join(name);
+    (APPS.contains(&name) && folder.is_dir()).then_some(folder)
+}
+
+/// The [`Installed::source`] of what is installed from `folder`: a bundled app stays one.
+pub(super) fn source(folder: &Path, id: &PluginId, way: Way) -> String {
+    match self::folder(id.as_str()).is_some_and(|bundled| bundled == folder) && way == Way::Copy {
+        true => SOURCE.into(),
+        false => folder.display().to_string(),
+    }
 }
 
 /// Returns whether it was installed, or `before` is the same already.

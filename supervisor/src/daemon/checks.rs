@@ -235,10 +235,8 @@ pub(super) fn of_app(id: &PluginId, plugin: Option<&PluginDocument>, wanted: Wan
         }
         None if wanted == Wanted::No => ok(&name, "not installed: bundled_apps = false in config.toml"),
         None => match super::bundle::folder(id.as_str()) {
-            Some(folder) if folder.exists() => {
-                info(&name, format!("not installed; `polypeer plugin install {}` installs it", folder.display()))
-            }
-            _ => warning(&name, "not installed, and not among the files of this installation", "reinstall Polypeer"),
+            Some(_) => info(&name, format!("not installed; `polypeer plugin install {id}` installs it")),
+            None => warning(&name, "not installed, and not among the files of this installation", "reinstall Polypeer"),
         },
     }
 }

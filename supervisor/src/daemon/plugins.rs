@@ -9,7 +9,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc};
 
 use super::describe;
-use super::{Daemon, state};
+use super::{Daemon, bundle, state};
 use crate::cli_error::{CliError, Exit};
 use crate::control::Answer;
 use crate::control::documents::{Leftover, PluginDocument, PluginLine};
@@ -56,7 +56,6 @@ impl Daemon {
     ) -> Result<Box<PluginDocument>, CliError> {
         let _one_at_a_time = self.changes.lock().await;
         let folder = Path::new(folder).to_path_buf();
-        let source = folder.display().to_string();
         let inspected = blocking(move || install::inspect(&folder, way)).await?;
         if inspected.digest != digest {
             return Err(InstallError::Changed { path: inspected.folder }.into());
@@ -72,7 +71,7 @@ impl Daemon {
             manifest: inspected.text.clone(),
             digest: inspected.digest.clone(),
             enabled: start,
-            source,
+            source: bundle::source(&inspected.folder, &id, way),
         };
         if before.as_ref().is_none_or(|before| before.digest != digest || before.manifest != installed.manifest) {
             self.replace(before, installed, inspected).await?;

@@ -93,6 +93,9 @@ fn bad_manifest_is_told_before_a_daemon_is_looked_for() {
                     host_ports, files, gpu\nhint: did you mean \"serve\"?\n";
     assert_eq!(world.run(&["plugin", "install", &folder]).snapshot(), expected);
     world.run(&["plugin", "install", "/nowhere"]).refused(2, &["/nowhere does not exist"]);
+    let neither = "neither a folder \"files\" here nor a bundled app";
+    world.run(&["plugin", "install", "files"]).refused(2, &[neither, "has no bundled apps"]);
+    world.run(&["plugin", "install", "./files"]).refused(2, &["files does not exist"]);
 }
 
 #[test]

@@ -1,22 +1,24 @@
 //! `polypeer plugin install`: shows what a plugin asks for, and installs it once the operator agrees.
 
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
-use clap::Args;
+use clap::{Args, ValueHint};
 
 use super::super::Context;
 use super::{ask, bullets, confirm, print_state};
 use crate::cli_error::CliError;
 use crate::config::DaemonConfig;
 use crate::control::{Answer, Request};
+use crate::daemon::bundle;
 use crate::install::{self, Candidate, Way};
 use crate::manifest::{Limits, Peers};
 use crate::output::clean;
 
-/// Install a plugin from its folder, enable and start it
+/// Install a plugin from its folder, or a bundled app by its name; enable and start it
 #[derive(Debug, Args)]
 pub(super) struct Install {
-    /// Folder that contains its plugin.toml
+    /// Folder that contains its plugin.toml, or the name of a bundled app: chat, files
+    #[arg(value_hint = ValueHint::DirPath)]
     folder: PathBuf,
     /// Run it from this folder instead of a copy, so that edits take effect when it is restarted
     #[arg(long)]
@@ -32,7 +34,7 @@ pub(super) struct Install {
 impl Install {
     pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
         let (yes, start) = (self.yes, !self.no_start);
-        let folder = std::path::absolute(&self.folder).unwrap_or(self.folder);
+        let folder = folder(&self.folder)?;
         let way = if self.link { Way::Link } else { Way::Copy };
         let candidate = install::inspect(&folder, way)?;
         let id = &candidate.manifest.plugin.id;
@@ -64,6 +66,27 @@ impl Install {
         }
         Ok(())
     }
+}
+
+/// The folder that is meant: the path as typed if it exists, else that of a bundled app.
+fn folder(typed: &Path) -> Result<PathBuf, CliError> {
+    let is_name =
+        matches!(Vec::from_iter(typed.components())[..], [Component::Normal(name)] if name == typed.as_os_str());
+    if typed.exists() || !is_name {
+        return Ok(std::path::absolute(typed).unwrap_or_else(|_| typed.into()));
+    }
+    let name = typed.to_string_lossy();
+    bundle::folder(&name).ok_or_else(|| {
+        let here: Vec<_> = bundle::APPS.iter().copied().filter(|app| bundle::folder(app).is_some()).collect();
+        let apps = match here.as_slice() {
+            [] => "this installation has no bundled apps".to_owned(),
+            here => format!("the bundled apps are {}", here.join(", ")),
+        };
+        CliError::usage(
+            format!("there is neither a folder {:?} here nor a bundled app of this name", clean(&name)),
+            format!("give the path of a plugin's folder: one that holds a plugin.toml; {apps}"),
+        )
+    })
 }
 
 /// What the operator is asked to confirm.

@@ -8,6 +8,7 @@ use super::super::{Context, unexpected};
 use super::{answer, confirm};
 use crate::cli_error::CliError;
 use crate::control::{Answer, Request};
+use crate::daemon::bundle;
 use crate::manifest::values::shown_size;
 
 /// Uninstall a plugin; its data and its log are kept
@@ -43,6 +44,9 @@ impl Remove {
                         shown_size(left.data_bytes),
                         shown_size(left.log_bytes)
                     ));
+                }
+                if bundle::folder(id.as_str()).is_some() {
+                    context.printer.say(format!("`polypeer plugin install {id}` installs the bundled app again"));
                 }
                 Ok(())
             }

@@ -153,7 +153,7 @@ async fn app_error(context: &Context, id: &str, error: &ClientError) -> CliError
         }
         _ => {
             let hint = match crate::daemon::bundle::folder(id) {
-                Some(folder) => format!("install it with `polypeer plugin install {}`", folder.display()),
+                Some(_) => format!("install it with `polypeer plugin install {id}`"),
                 None => "reinstall Polypeer: this installation has no bundled apps".to_owned(),
             };
             CliError::failed(format!("the app {id} is not installed"), hint)
