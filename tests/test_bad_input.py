@@ -132,6 +132,35 @@ def test_unreadable_folder_is_refused_to_a_user(folder: Path) -> None:
     assert not node.daemon
 
 
+@NEEDS_ROOT
+def test_root_who_asks_for_the_node_of_another_user_is_told_of_it(make_node: MakeNode, folder: Path) -> None:
+    """Only this test's commands see its list of users."""
+    node = make_node("ann/.local/share/polypeer").start()
+    users = folder / "passwd"
+    users.write_text(f"{Path('/etc/passwd').read_text()}ann:x:4242:4242::{folder / 'ann'}:/bin/sh\n")
+    script = f'mount --bind {users} /etc/passwd && exec "$@"'
+
+    def as_root(*args: str) -> Result:
+        command = ["unshare", "--mount", "sh", "-c", script, "sh", str(POLYPEER), *args]
+        environment = {**os.environ, "HOME": str(folder), "SUDO_UID": "4242"}
+        for name in ("POLYPEER_HOME", "XDG_DATA_HOME"):
+            environment.pop(name, None)
+        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, env=environment)
+        return Result(args, done.returncode, done.stdout, done.stderr)
+
+    if "mount" in as_root("status").err:
+        pytest.skip("nothing can be mounted here")
+    told = as_root("status")
+    assert told.code == 3
+    assert f"the daemon of ann runs on {node.home}: run the command without sudo" in told.err
+    other = as_root("--home", str(folder / "other"), "status")
+    assert other.code == 3
+    assert "ann" not in other.err, "the home was named"
+    os.chown(node.home / "run", 4242, 4242)
+    one_clear_error(as_root("--home", str(node.home), "status"), "run belongs to ann", "run the command as ann")
+    os.chown(node.home / "run", 0, 0)
+
+
 def test_busy_port_is_said(make_node: MakeNode) -> None:
     node = make_node("a")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:

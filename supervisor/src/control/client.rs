@@ -121,12 +121,7 @@ impl Control {
 
 /// Makes one attempt. The secret is read anew each time: a daemon that starts makes a new one.
 async fn connect(home: &Home) -> Result<(Stream, Secret), NotConnected> {
-    let other_user = || {
-        NotConnected::Refused(CliError::failed(
-            format!("{} belongs to another user", home.root().display()),
-            "run the command as the user who runs the daemon, or give your own --home",
-        ))
-    };
+    let other_user = || NotConnected::Refused(HomeError::not_ours(home.root()).into());
     let secret = match std::fs::read_to_string(home.control_key()) {
         Ok(text) => text.trim().parse::<Secret>().map_err(|_| NotConnected::Absent)?,
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(other_user()),
@@ -147,11 +142,15 @@ async fn connect(home: &Home) -> Result<(Stream, Secret), NotConnected> {
 
 /// The error when no daemon runs on `home`.
 pub(crate) fn not_running(home: &Home) -> CliError {
-    CliError::new(
-        Exit::NotRunning,
-        format!("no daemon runs on {}", home.root().display()),
-        format!("start one with `{}`, or name another home with --home DIR", home.command("run")),
-    )
+    let start = format!("start one with `{}`, or name another home with --home DIR", home.command("run"));
+    let hint = match home.before_sudo() {
+        Some((person, theirs)) => {
+            let root = theirs.root().display();
+            format!("the daemon of {person} runs on {root}: run the command without sudo to ask that one; or {start}")
+        }
+        None => start,
+    };
+    CliError::new(Exit::NotRunning, format!("no daemon runs on {}", home.root().display()), hint)
 }
 
 fn full() -> CliError {

@@ -12,13 +12,13 @@ mod windows;
 pub(crate) use unix::{
     FileState, allocated_bytes, create_folder, create_one_private_folder, create_private_folder, everybody_may_write,
     exclude_others, has_other_names, is_executable, is_full, is_ours, is_ours_or_roots, keep_private, kind,
-    others_may_use, others_may_write, private_file, program_file, real_path, rename_new, set_executable, state,
+    others_may_use, others_may_write, owner, private_file, program_file, real_path, rename_new, set_executable, state,
     symlink, sync_folder, without_following, without_waiting,
 };
 #[cfg(windows)]
 pub(crate) use windows::{
     FileState, allocated_bytes, create_folder, create_one_private_folder, create_private_folder, everybody_may_write,
     exclude_others, has_other_names, is_executable, is_full, is_ours, is_ours_or_roots, keep_private, kind,
-    others_may_use, others_may_write, private_file, program_file, real_path, rename_new, set_executable, state,
+    others_may_use, others_may_write, owner, private_file, program_file, real_path, rename_new, set_executable, state,
     symlink, sync_folder, without_following, without_waiting,
 };

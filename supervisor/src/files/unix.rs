@@ -65,6 +65,11 @@ pub(crate) fn is_ours(metadata: &Metadata) -> bool {
     metadata.uid() == nix::unistd::geteuid().as_raw()
 }
 
+/// The name of the user that it belongs to.
+pub(crate) fn owner(metadata: &Metadata) -> Option<String> {
+    nix::unistd::User::from_uid(metadata.uid().into()).ok().flatten().map(|user| user.name)
+}
+
 /// Whether it belongs to this process's user or to root.
 pub(crate) fn is_ours_or_roots(metadata: &Metadata) -> bool {
     is_ours(metadata) || metadata.uid() == 0

@@ -51,6 +51,11 @@ pub(crate) fn is_ours(_metadata: &Metadata) -> bool {
     true
 }
 
+/// Not known: the owner is not among a file's metadata.
+pub(crate) fn owner(_metadata: &Metadata) -> Option<String> {
+    None
+}
+
 /// Not checked: the owner is not among a file's metadata.
 pub(crate) fn is_ours_or_roots(_metadata: &Metadata) -> bool {
     true

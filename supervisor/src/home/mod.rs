@@ -62,6 +62,13 @@ pub enum HomeError {
         /// The problem, to be read after the path.
         problem: &'static str,
     },
+    /// It belongs to another user.
+    #[error("{} belongs to {}", path.display(), owner.as_deref().unwrap_or("another user"))]
+    NotOurs {
+        path: PathBuf,
+        /// That user's name, if it is known.
+        owner: Option<String>,
+    },
     /// No environment variable names a place for a home.
     #[error("no home folder: neither POLYPEER_HOME nor HOME is set")]
     Nowhere,
@@ -71,6 +78,12 @@ pub enum HomeError {
 }
 
 impl HomeError {
+    /// The error for a path of another user.
+    pub(crate) fn not_ours(path: &Path) -> Self {
+        let owner = std::fs::metadata(path).ok().and_then(|metadata| files::owner(&metadata));
+        Self::NotOurs { path: path.into(), owner }
+    }
+
     /// What to try next.
     pub fn hint(&self) -> String {
         match self {
@@ -86,6 +99,12 @@ impl HomeError {
             Self::Foreign { .. } => "give --home an empty folder, or one that does not exist yet".into(),
             Self::Unsafe { path, .. } => {
                 format!("`chmod 700` and `chown` {} if it is yours, or use another --home", path.display())
+            }
+            Self::NotOurs { path, owner } => {
+                let (who, path) = (owner.as_deref().unwrap_or("that user"), path.display());
+                format!(
+                    "run the command as {who} (`sudo -u`); if it is to be yours, `chown -R` {path}; or use another --home"
+                )
             }
             Self::Nowhere => "set POLYPEER_HOME, or give --home DIR".into(),
             Self::NotText { .. } => "rename the folder, or give another --home".into(),
@@ -244,6 +263,13 @@ impl Home {
         lock::holder(&self.lock_file())
     }
 
+    /// Another node that a command may be meant for, when this is the default home: that of the person who became root
+    /// by sudo, if its daemon runs. With that person's name.
+    pub fn before_sudo(&self) -> Option<(String, Self)> {
+        let default = system::data_folder().is_some_and(|folder| folder == self.root);
+        default.then(system::before_sudo).flatten().filter(|(_, home)| home.daemon().is_some())
+    }
+
     /// Creates the folder of the sockets again. Only for the daemon that has locked the home.
     ///
     /// # Errors
@@ -328,7 +354,7 @@ fn check_owner(path: &Path) -> Result<std::fs::Metadata, HomeError> {
         return problem("is not a folder");
     }
     if !files::is_ours(&metadata) {
-        return problem("belongs to another user");
+        return Err(HomeError::not_ours(path));
     }
     Ok(metadata)
 }

@@ -7,12 +7,20 @@ use super::{Existing, Home, HomeError, MAX_SOCKET_PATH, SOCKET_ROOM, check_priva
 
 /// The folder of a user's data: `Library/Application Support` on macOS, the XDG folder elsewhere.
 pub(super) fn data_folder() -> Option<PathBuf> {
-    let user = variable("HOME");
-    if cfg!(target_os = "macos") {
-        return user.map(|user| user.join("Library/Application Support/Polypeer"));
-    }
-    let data = variable("XDG_DATA_HOME").filter(|path| path.is_absolute());
-    data.or_else(|| user.map(|user| user.join(".local/share"))).map(|data| data.join("polypeer"))
+    let data = variable("XDG_DATA_HOME").filter(|path| path.is_absolute() && !cfg!(target_os = "macos"));
+    data.map(|data| data.join("polypeer")).or_else(|| variable("HOME").map(|user| below(&user)))
+}
+
+/// The usual place in a user's folder.
+fn below(user: &Path) -> PathBuf {
+    user.join(if cfg!(target_os = "macos") { "Library/Application Support/Polypeer" } else { ".local/share/polypeer" })
+}
+
+/// The person who became root by sudo, and the default home of that person.
+pub(super) fn before_sudo() -> Option<(String, Home)> {
+    let uid: u32 = std::env::var("SUDO_UID").ok()?.parse().ok()?;
+    let person = nix::unistd::User::from_uid(uid.into()).ok()??;
+    nix::unistd::geteuid().is_root().then(|| (person.name, Home::at(below(&person.dir))))
 }
 
 /// Says where the sockets are when they are not in [`Home::run`], since the environment of a later command may

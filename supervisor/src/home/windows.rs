@@ -12,6 +12,11 @@ pub(super) fn data_folder() -> Option<PathBuf> {
     variable("LOCALAPPDATA").map(|data| data.join("Polypeer"))
 }
 
+/// Nobody: there is no sudo that changes the user.
+pub(super) fn before_sudo() -> Option<(String, Home)> {
+    None
+}
+
 /// Holds the name of the control pipe, for the commands.
 fn pointer(home: &Home) -> PathBuf {
     home.run().join("control.pipe")
