@@ -5,6 +5,7 @@ which is generated and made of these."""
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 from typing import Callable, List, Optional, Tuple, TypeVar, Union
 
 from . import _names
@@ -13,6 +14,8 @@ from ._limits import MAX_FRAME
 _T = TypeVar("_T")
 _U32 = struct.Struct("<I")
 _U64 = struct.Struct("<Q")
+_NAMES = 1024
+"""Names remembered each way, of at most 128 characters: checking one costs more than the rest of a small message."""
 
 Data = Union[bytes, bytearray, memoryview]
 
@@ -26,8 +29,9 @@ class UnknownTag(DecodeError):
 
 
 class Reader:
-    """Takes values off the front of ``data``, the body of a frame. Every method raises :class:`DecodeError` when the
-    bytes are not such a value; none allocates by a length it was told."""
+    """Takes values off the front of ``data``, the body of a frame, for :func:`decode`. Every method raises
+    :class:`DecodeError`, or ``struct.error`` at the end of the data, when the bytes are not such a value; none
+    allocates by a length it was told."""
 
     __slots__ = ("_at", "_data")
 
@@ -48,11 +52,17 @@ class Reader:
 
     def u32(self) -> int:
         """An integer of 4 bytes."""
-        return int(_U32.unpack(self.take(4))[0])
+        at = self._at
+        self._at = at + 4
+        value: int = _U32.unpack_from(self._data, at)[0]
+        return value
 
     def u64(self) -> int:
         """An integer of 8 bytes."""
-        return int(_U64.unpack(self.take(8))[0])
+        at = self._at
+        self._at = at + 8
+        value: int = _U64.unpack_from(self._data, at)[0]
+        return value
 
     def bool(self) -> bool:
         """A byte, 0 or 1."""
@@ -75,10 +85,7 @@ class Reader:
 
     def string(self) -> str:
         """A text: its length and its bytes, UTF-8."""
-        try:
-            return self.bytes().decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise DecodeError("text is not UTF-8") from error
+        return _text_of(self.bytes())
 
     def plugin_id(self) -> str:
         """The name of a plugin."""
@@ -86,7 +93,7 @@ class Reader:
 
     def protocol(self) -> str:
         """A protocol."""
-        return self._checked(_names.is_protocol, "protocol")
+        return _protocol_of(self.bytes())
 
     def pattern(self) -> str:
         """A pattern of names."""
@@ -94,17 +101,14 @@ class Reader:
 
     def name(self) -> str:
         """The name of a topic or record."""
-        return self._checked(_names.is_name, "name")
+        return _name_of(self.bytes())
 
     def ticket(self) -> str:
         """A ticket."""
         return self._checked(_names.is_ticket, "ticket")
 
     def _checked(self, check: Callable[[str], object], what: str) -> str:
-        text = self.string()
-        if not check(text):
-            raise DecodeError(f"{text[:80]!r} is not a {what}")
-        return text
+        return _checked_of(self.bytes(), check, what)
 
     def list(self, read: Callable[[Reader], _T], limit: Optional[int] = None) -> Tuple[_T, ...]:
         """A list of at most ``limit`` entries, each of a byte at least."""
@@ -127,37 +131,68 @@ class Reader:
             raise DecodeError(f"{left} bytes are left after the message")
 
 
-class Writer:
-    """Appends values to the body of a frame. Every method raises :class:`ValueError` for a value that cannot travel."""
+def decode(read: Callable[[Reader], _T], data: Data) -> _T:
+    """What ``read`` makes of the body of a frame, to its last byte. Raises :class:`DecodeError`."""
+    reader = Reader(data)
+    try:
+        value = read(reader)
+    except struct.error as error:
+        raise DecodeError("message cut short inside an integer") from error
+    reader.end()
+    return value
 
-    __slots__ = ("_out",)
+
+def _text_of(data: bytes) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DecodeError("text is not UTF-8") from error
+
+
+def _checked_of(data: bytes, check: Callable[[str], object], what: str) -> str:
+    text = _text_of(data)
+    if not check(text):
+        raise DecodeError(f"{text[:80]!r} is not a {what}")
+    return text
+
+
+@lru_cache(_NAMES)
+def _protocol_of(data: bytes) -> str:
+    return _checked_of(data, _names.is_protocol, "protocol")
+
+
+@lru_cache(_NAMES)
+def _name_of(data: bytes) -> str:
+    return _checked_of(data, _names.is_name, "name")
+
+
+class Writer:
+    """Appends values to the body of a frame, for :func:`encode`. Every method raises :class:`ValueError` or
+    ``struct.error`` for a value that cannot travel."""
+
+    __slots__ = ("_parts",)
 
     def __init__(self) -> None:
-        self._out = bytearray()
+        self._parts: List[Data] = []
 
     def finish(self) -> bytes:
         """The body; at most 1 MiB."""
-        if len(self._out) > MAX_FRAME:
-            raise ValueError(f"message of {len(self._out)} bytes; the limit is {MAX_FRAME}")
-        return bytes(self._out)
+        body = b"".join(self._parts)
+        if len(body) > MAX_FRAME:
+            raise ValueError(f"message of {len(body)} bytes; the limit is {MAX_FRAME}")
+        return body
 
     def u32(self, value: int) -> None:
         """An integer of 4 bytes."""
-        self._out += self._packed(_U32, value)
+        self._parts.append(_U32.pack(value))
 
     def u64(self, value: int) -> None:
         """An integer of 8 bytes."""
-        self._out += self._packed(_U64, value)
-
-    def _packed(self, form: struct.Struct, value: int) -> bytes:
-        try:
-            return form.pack(value)
-        except struct.error as error:
-            raise ValueError(f"{value!r} is not an unsigned integer of {form.size} bytes") from error
+        self._parts.append(_U64.pack(value))
 
     def bool(self, value: bool) -> None:
         """A byte, 0 or 1."""
-        self._out.append(1 if value else 0)
+        self._parts.append(b"\1" if value else b"\0")
 
     def bytes32(self, value: bytes) -> None:
         """A node id, a hash or a secret."""
@@ -170,12 +205,11 @@ class Writer:
     def _exactly(self, size: int, value: bytes) -> None:
         if len(value) != size:
             raise ValueError(f"expected {size} bytes, not {len(value)}")
-        self._out += value
+        self._parts.append(value)
 
     def bytes(self, value: Data) -> None:
         """A payload."""
-        self.u64(len(value))
-        self._out += value
+        self._parts += (_U64.pack(len(value)), value)
 
     def string(self, value: str) -> None:
         """A text."""
@@ -187,7 +221,7 @@ class Writer:
 
     def protocol(self, value: str) -> None:
         """A protocol."""
-        self._checked(value, _names.is_protocol, "protocol")
+        self._parts.append(_protocol_bytes(value))
 
     def pattern(self, value: str) -> None:
         """A pattern of names."""
@@ -195,13 +229,39 @@ class Writer:
 
     def name(self, value: str) -> None:
         """The name of a topic or record."""
-        self._checked(value, _names.is_name, "name")
+        self._parts.append(_name_bytes(value))
 
     def ticket(self, value: str) -> None:
         """A ticket."""
         self._checked(value, _names.is_ticket, "ticket")
 
     def _checked(self, value: str, check: Callable[[str], object], what: str) -> None:
-        if not check(value):
-            raise ValueError(f"{value[:80]!r} is not a {what}")
-        self.string(value)
+        self._parts.append(_checked_bytes(value, check, what))
+
+
+def encode(write: Callable[[Writer, _T], None], value: _T) -> bytes:
+    """The body of a frame that ``write`` makes of a message. Raises :class:`ValueError` for a value that cannot
+    travel."""
+    writer = Writer()
+    try:
+        write(writer, value)
+    except struct.error as error:
+        raise ValueError(f"{value!r:.200} has a number that is no unsigned integer of its size") from error
+    return writer.finish()
+
+
+def _checked_bytes(value: str, check: Callable[[str], object], what: str) -> bytes:
+    if not check(value):
+        raise ValueError(f"{value[:80]!r} is not a {what}")
+    encoded = value.encode("utf-8")
+    return _U64.pack(len(encoded)) + encoded
+
+
+@lru_cache(_NAMES)
+def _protocol_bytes(value: str) -> bytes:
+    return _checked_bytes(value, _names.is_protocol, "protocol")
+
+
+@lru_cache(_NAMES)
+def _name_bytes(value: str) -> bytes:
+    return _checked_bytes(value, _names.is_name, "name")

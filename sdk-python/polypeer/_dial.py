@@ -106,7 +106,7 @@ class Dialing(Asking):
         check_payload(payload)
         request = m.RequestCall(target, _ids.protocol(protocol), bytes(payload), milliseconds(timeout))
         async with Deadline(timeout + TIMEOUT_GRACE, f"asking {protocol}"), self._calls:
-            session = await self._reconnector.session()
+            session = self._reconnector.current or await self._reconnector.session()
             return expect(await session.ask(request), m.ResponseReply).payload
 
     # Streams that others opened.

@@ -59,6 +59,8 @@ SEND_HIGH = MAX_DATA
 """High watermark of the send buffer, bytes: about one frame beyond the kernel's buffer."""
 SEND_LOW = 64 << 10
 """Low watermark of the send buffer, bytes."""
+CONTROL_BATCH = 64 << 10
+"""Frames of the control session that one turn of the event loop collects before it sends them, bytes."""
 CONTROL_SEND_HIGH = 1 << 20
 """High watermark of the control session's send buffer, bytes; requests wait above it."""
 STREAM_LIMIT = 64 << 10

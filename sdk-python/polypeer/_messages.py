@@ -4,6 +4,7 @@
 An enum ``E`` with a variant ``V`` is the class ``EV``; ``E`` itself is the union of them. A variant's one unnamed value
 is its field ``value``. ``encode_<enum>`` and ``decode_<enum>`` exist for what travels as one frame's body. Node ids,
 secrets, hashes, signatures and payloads are ``bytes``; names and tickets are ``str``, checked when read and when written.
+Nothing changes a message once it is made; ``frozen=True`` would make each four times as slow to make.
 """
 
 from __future__ import annotations
@@ -11,21 +12,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Optional, Tuple, Union
 
-from ._codec import Data, DecodeError, Reader, UnknownTag, Writer
+from ._codec import Data, DecodeError, Reader, UnknownTag, Writer, decode, encode
 from ._names import node_text
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class TargetNode:
     value: bytes
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class TargetTicket:
     value: str
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class TargetLocal:
     pass
 
@@ -71,13 +72,13 @@ def _json_target(v: Target) -> Any:
     raise TypeError(f"not a Target: {v!r}")
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class OpeningHello:
     versions: Tuple[int, ...]
     token: bytes
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class OpeningOpen:
     secret: bytes
     target: Target
@@ -85,7 +86,7 @@ class OpeningOpen:
     timeout_ms: int
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class OpeningAccept:
     secret: bytes
     stream: int
@@ -142,17 +143,12 @@ def _json_opening(v: Opening) -> Any:
 
 def encode_opening(v: Opening) -> bytes:
     """The body of a frame. Raises :class:`ValueError` when it is over the limit, or a name breaks its rule."""
-    w = Writer()
-    _write_opening(w, v)
-    return w.finish()
+    return encode(_write_opening, v)
 
 
 def decode_opening(data: Data) -> Opening:
     """Reads the body of a frame, to its last byte. Raises :class:`DecodeError`."""
-    r = Reader(data)
-    v = _read_opening(r)
-    r.end()
-    return v
+    return decode(_read_opening, data)
 
 
 def opening_to_json(v: Opening) -> Any:
@@ -160,7 +156,7 @@ def opening_to_json(v: Opening) -> Any:
     return _json_opening(v)
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class Failure:
     code: int
     message: str
@@ -179,12 +175,12 @@ def _json_failure(v: Failure) -> Any:
     return {"code": v.code, "message": v.message}
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class PeerScopeList:
     value: Tuple[bytes, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class PeerScopeAny:
     pass
 
@@ -224,7 +220,7 @@ def _json_peer_scope(v: PeerScope) -> Any:
     raise TypeError(f"not a PeerScope: {v!r}")
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class Grants:
     serve: Tuple[str, ...]
     dial: Tuple[str, ...]
@@ -265,7 +261,7 @@ def _json_grants(v: Grants) -> Any:
     return {"serve": list(v.serve), "dial": list(v.dial), "serve_local": list(v.serve_local), "peers": _json_peer_scope(v.peers), "topics": list(v.topics), "dht": list(v.dht), "routes": list(v.routes)}
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class Welcome:
     version: int
     node: bytes
@@ -290,12 +286,12 @@ def _json_welcome(v: Welcome) -> Any:
     return {"version": v.version, "node": node_text(v.node), "plugin": v.plugin, "grants": _json_grants(v.grants), "secret": v.secret.hex()}
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class OriginPeer:
     value: bytes
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class OriginLocal:
     value: str
 
@@ -334,17 +330,17 @@ def _json_origin(v: Origin) -> Any:
     raise TypeError(f"not a Origin: {v!r}")
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class OpeningReplyRefused:
     value: Failure
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class OpeningReplyWelcome:
     value: Welcome
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class OpeningReplyOpened:
     origin: Origin
     protocol: str
@@ -395,17 +391,12 @@ def _json_opening_reply(v: OpeningReply) -> Any:
 
 def encode_opening_reply(v: OpeningReply) -> bytes:
     """The body of a frame. Raises :class:`ValueError` when it is over the limit, or a name breaks its rule."""
-    w = Writer()
-    _write_opening_reply(w, v)
-    return w.finish()
+    return encode(_write_opening_reply, v)
 
 
 def decode_opening_reply(data: Data) -> OpeningReply:
     """Reads the body of a frame, to its last byte. Raises :class:`DecodeError`."""
-    r = Reader(data)
-    v = _read_opening_reply(r)
-    r.end()
-    return v
+    return decode(_read_opening_reply, data)
 
 
 def opening_reply_to_json(v: OpeningReply) -> Any:
@@ -413,12 +404,12 @@ def opening_reply_to_json(v: OpeningReply) -> Any:
     return _json_opening_reply(v)
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class ScopePeers:
     pass
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class ScopeLocal:
     pass
 
@@ -455,12 +446,12 @@ def _json_scope(v: Scope) -> Any:
     raise TypeError(f"not a Scope: {v!r}")
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class CallModeStreams:
     pass
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class CallModeEvents:
     pass
 
@@ -497,12 +488,12 @@ def _json_call_mode(v: CallMode) -> Any:
     raise TypeError(f"not a CallMode: {v!r}")
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class ValidationSignature:
     pass
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class ValidationPlugin:
     pass
 
@@ -539,17 +530,17 @@ def _json_validation(v: Validation) -> Any:
     raise TypeError(f"not a Validation: {v!r}")
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class VerdictAccept:
     pass
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class VerdictIgnore:
     pass
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class VerdictReject:
     pass
 
@@ -593,7 +584,7 @@ def _json_verdict(v: Verdict) -> Any:
     raise TypeError(f"not a Verdict: {v!r}")
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class SignedRecord:
     key: bytes
     name: str
@@ -620,20 +611,20 @@ def _json_signed_record(v: SignedRecord) -> Any:
     return {"key": node_text(v.key), "name": v.name, "sequence": v.sequence, "expires": v.expires, "value": v.value.hex(), "signature": v.signature.hex()}
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class RequestListen:
     protocol: str
     scope: Scope
     calls: CallMode
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class RequestUnlisten:
     protocol: str
     scope: Scope
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class RequestCall:
     target: Target
     protocol: str
@@ -641,81 +632,81 @@ class RequestCall:
     timeout_ms: int
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class RequestRefuseStream:
     stream: int
     failure: Failure
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class RequestPeers:
     pass
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class RequestNode:
     pass
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class RequestWatchPeers:
     on: bool
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class RequestReady:
     pass
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class RequestPing:
     pass
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class RequestPublish:
     topic: str
     payload: bytes
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class RequestSubscribe:
     topic: str
     validation: Validation
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class RequestUnsubscribe:
     topic: str
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class RequestJudge:
     topic: str
     message: bytes
     verdict: Verdict
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class RequestTopic:
     topic: str
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class RequestPutImmutable:
     name: str
     value: bytes
     timeout_ms: int
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class RequestGetImmutable:
     name: str
     hash: bytes
     timeout_ms: int
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class RequestPutOwn:
     name: str
     value: bytes
@@ -723,57 +714,57 @@ class RequestPutOwn:
     timeout_ms: int
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class RequestPutSigned:
     record: SignedRecord
     timeout_ms: int
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class RequestGetSigned:
     key: bytes
     name: str
     timeout_ms: int
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class RequestProvide:
     name: str
     timeout_ms: int
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class RequestUnprovide:
     name: str
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class RequestFindProviders:
     name: str
     limit: int
     timeout_ms: int
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class RequestFindPeer:
     node: bytes
     timeout_ms: int
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class RequestSendDatagram:
     node: bytes
     protocol: str
     payload: bytes
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class RequestReceiveDatagrams:
     protocol: str
     on: bool
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class RequestWatchNetwork:
     on: bool
 
@@ -1028,30 +1019,30 @@ def _json_request(v: Request) -> Any:
     raise TypeError(f"not a Request: {v!r}")
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class ClientFrameRequest:
     id: int
     request: Request
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class ClientFrameCancel:
     id: int
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class ClientFrameAnswer:
     call: int
     payload: bytes
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class ClientFrameDecline:
     call: int
     failure: Failure
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class ClientFrameAlive:
     pass
 
@@ -1118,17 +1109,12 @@ def _json_client_frame(v: ClientFrame) -> Any:
 
 def encode_client_frame(v: ClientFrame) -> bytes:
     """The body of a frame. Raises :class:`ValueError` when it is over the limit, or a name breaks its rule."""
-    w = Writer()
-    _write_client_frame(w, v)
-    return w.finish()
+    return encode(_write_client_frame, v)
 
 
 def decode_client_frame(data: Data) -> ClientFrame:
     """Reads the body of a frame, to its last byte. Raises :class:`DecodeError`."""
-    r = Reader(data)
-    v = _read_client_frame(r)
-    r.end()
-    return v
+    return decode(_read_client_frame, data)
 
 
 def client_frame_to_json(v: ClientFrame) -> Any:
@@ -1136,12 +1122,12 @@ def client_frame_to_json(v: ClientFrame) -> Any:
     return _json_client_frame(v)
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class PathDirect:
     pass
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class PathRelayed:
     pass
 
@@ -1178,7 +1164,7 @@ def _json_path(v: Path) -> Any:
     raise TypeError(f"not a Path: {v!r}")
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class PeerInfo:
     node: bytes
     path: Path
@@ -1205,7 +1191,7 @@ def _json_peer_info(v: PeerInfo) -> Any:
     return {"node": node_text(v.node), "path": _json_path(v.path), "rtt_us": v.rtt_us, "connected_ms": v.connected_ms, "protocols": list(v.protocols)}
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class NodeInfo:
     node: bytes
     ticket: str
@@ -1228,7 +1214,7 @@ def _json_node_info(v: NodeInfo) -> Any:
     return {"node": node_text(v.node), "ticket": v.ticket, "version": v.version, "uptime_ms": v.uptime_ms}
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class TopicInfo:
     neighbours: int
     delivered: int
@@ -1253,65 +1239,65 @@ def _json_topic_info(v: TopicInfo) -> Any:
     return {"neighbours": v.neighbours, "delivered": v.delivered, "duplicates": v.duplicates, "dropped": v.dropped, "pulled": v.pulled}
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class ResponseFailed:
     value: Failure
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class ResponseDone:
     pass
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class ResponseReply:
     payload: bytes
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class ResponsePeers:
     value: Tuple[PeerInfo, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class ResponseNode:
     value: NodeInfo
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class ResponsePublished:
     message: bytes
     peers: int
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class ResponseTopic:
     value: TopicInfo
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class ResponseStored:
     key: bytes
     sequence: int
     copies: int
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class ResponseValue:
     value: Optional[bytes]
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class ResponseRecord:
     value: Optional[SignedRecord]
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class ResponseProviders:
     value: Tuple[bytes, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class ResponseFound:
     value: str
 
@@ -1440,17 +1426,17 @@ def _json_response(v: Response) -> Any:
     raise TypeError(f"not a Response: {v!r}")
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class ReachUnknown:
     pass
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class ReachPublic:
     pass
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class ReachPrivate:
     pass
 
@@ -1494,18 +1480,18 @@ def _json_reach(v: Reach) -> Any:
     raise TypeError(f"not a Reach: {v!r}")
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class NetworkChangePath:
     node: bytes
     path: Path
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class NetworkChangeReach:
     value: Reach
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class NetworkChangeAddresses:
     value: str
 
@@ -1553,20 +1539,20 @@ def _json_network_change(v: NetworkChange) -> Any:
     raise TypeError(f"not a NetworkChange: {v!r}")
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class EventStream:
     stream: int
     origin: Origin
     protocol: str
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class EventStreamGone:
     stream: int
     failure: Failure
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class EventCall:
     call: int
     origin: Origin
@@ -1574,38 +1560,38 @@ class EventCall:
     payload: bytes
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class EventCallGone:
     call: int
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class EventPeerUp:
     value: PeerInfo
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class EventPeerDown:
     node: bytes
     failure: Failure
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class EventGrantsChanged:
     value: Grants
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class EventDropped:
     count: int
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class EventClosing:
     value: Failure
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class EventMessage:
     topic: str
     message: bytes
@@ -1613,19 +1599,19 @@ class EventMessage:
     payload: bytes
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class EventDatagram:
     node: bytes
     protocol: str
     payload: bytes
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class EventNetwork:
     value: NetworkChange
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class EventHeartbeat:
     pass
 
@@ -1763,13 +1749,13 @@ def _json_event(v: Event) -> Any:
     raise TypeError(f"not a Event: {v!r}")
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class ServerFrameResponse:
     id: int
     response: Response
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class ServerFrameEvent:
     value: Event
 
@@ -1811,17 +1797,12 @@ def _json_server_frame(v: ServerFrame) -> Any:
 
 def encode_server_frame(v: ServerFrame) -> bytes:
     """The body of a frame. Raises :class:`ValueError` when it is over the limit, or a name breaks its rule."""
-    w = Writer()
-    _write_server_frame(w, v)
-    return w.finish()
+    return encode(_write_server_frame, v)
 
 
 def decode_server_frame(data: Data) -> ServerFrame:
     """Reads the body of a frame, to its last byte. Raises :class:`DecodeError`."""
-    r = Reader(data)
-    v = _read_server_frame(r)
-    r.end()
-    return v
+    return decode(_read_server_frame, data)
 
 
 def server_frame_to_json(v: ServerFrame) -> Any:

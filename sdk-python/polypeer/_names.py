@@ -6,6 +6,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Optional
 
 from ._limits import MAX_NAME, MAX_PROTOCOL, MAX_TICKET, MAX_TICKET_ADDRESSES
@@ -16,6 +17,8 @@ _ALPHABET = "ybndrfg8ejkmcpqxot1uwisza345h769"
 """z-base-32 (Zooko, 2002): 52 characters hold the 256 bits of a key and 4 zero bits."""
 _VALUES = {symbol: value for value, symbol in enumerate(_ALPHABET)}
 _TEXT = 52
+_NODES = 1024
+"""Node ids remembered each way: a plugin sees the same few in each request."""
 _PLUGIN_ID = re.compile(r"[a-z0-9-]{2,40}\Z")
 _PROTOCOL = re.compile(r"[a-z0-9._-]+/[a-z0-9._-]+\Z")
 _PATTERN = re.compile(r"(?=.)[a-z0-9._/-]*\*?\Z")
@@ -23,12 +26,14 @@ _NAME = re.compile(r"[a-z0-9._/-]+\Z")
 _ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+)):([0-9]{1,5})\Z")
 
 
+@lru_cache(_NODES)
 def node_text(node: bytes) -> str:
     """The 52 characters of z-base-32 that name a node. ``node`` has 32 bytes."""
     number = int.from_bytes(node, "big") << 4
     return "".join(_ALPHABET[number >> shift & 31] for shift in range(255, -1, -5))
 
 
+@lru_cache(_NODES)
 def node_bytes(text: str) -> Optional[bytes]:
     """The 32 bytes of a node id; ``None`` for invalid text."""
     number = 0

@@ -32,29 +32,34 @@ class FrameBuffer:
 
     def __init__(self) -> None:
         self._bytes = bytearray()
+        self._at = 0  # bytes taken
 
     def feed(self, data: bytes | bytearray | memoryview) -> None:
         """Adds received bytes."""
+        if self._at:
+            del self._bytes[: self._at]
+            self._at = 0
         self._bytes += data
 
     def take(self) -> bytes | None:
         """The body of the next whole frame, or ``None``. Raises :class:`ProtocolError` for a length over the limit,
         after which where the next frame starts is not known."""
-        if len(self._bytes) < 4:
+        begin = self._at + 4
+        if len(self._bytes) < begin:
             return None
-        length = int(_LENGTH.unpack_from(self._bytes)[0])
+        length: int = _LENGTH.unpack_from(self._bytes, self._at)[0]
         if length > MAX_FRAME:
             raise ProtocolError(f"frame of {length} bytes from netcore; the limit is {MAX_FRAME}")
-        if len(self._bytes) < 4 + length:
+        if len(self._bytes) < begin + length:
             return None
-        body = bytes(memoryview(self._bytes)[4 : 4 + length])
-        del self._bytes[: 4 + length]
-        return body
+        self._at = begin + length
+        return bytes(self._bytes[begin : self._at])
 
     def rest(self) -> bytes:
         """Takes out the bytes after the last whole frame."""
-        rest = bytes(self._bytes)
+        rest = bytes(self._bytes[self._at :])
         self._bytes.clear()
+        self._at = 0
         return rest
 
 
@@ -72,7 +77,7 @@ class HelloRefused:
     failure: m.Failure
 
 
-@dataclass(frozen=True)
+@dataclass
 class Answered:
     """A response to a request of this session."""
 
@@ -80,7 +85,7 @@ class Answered:
     response: m.Response
 
 
-@dataclass(frozen=True)
+@dataclass
 class Happened:
     """An event."""
 

@@ -10,7 +10,7 @@ from typing import Callable, cast
 from . import _messages as m
 from . import _types
 from ._errors import ConnectionLost, PolypeerError
-from ._limits import CONTROL_SEND_HIGH, MAX_REQUESTS, MAX_UNJUDGED
+from ._limits import CONTROL_BATCH, CONTROL_SEND_HIGH, MAX_REQUESTS, MAX_UNJUDGED
 from ._protocol import Answered, ControlMachine, HelloRefused, Welcomed
 
 OnEvent = Callable[["Session", m.Event], None]
@@ -34,6 +34,10 @@ class Session(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._room = asyncio.Event()
         self._room.set()
+        self._unsent: list[bytes] = []  # frames of this turn of the loop
+        self._unsent_size = 0
+        self._flushing: asyncio.Handle | None = None
+        self._at_once = True  # whether the next frame goes alone
 
     @property
     def secret(self) -> bytes:
@@ -49,10 +53,11 @@ class Session(asyncio.Protocol):
         """The answer to a request. Raises the failure that is the answer, :class:`ConnectionLost` when the session ends
         first, :class:`Busy` while 256 requests are unanswered. A cancel cancels the request at netcore, which may have
         carried it out already."""
-        await self._room.wait()
-        transport = self._alive()
+        if not self._room.is_set():
+            await self._room.wait()
+        self._check_alive()
         id, data = self._machine.request(request)
-        transport.write(data)
+        self._send(data)
         answer: asyncio.Future[m.Response] = self._loop.create_future()
         self._answers[id] = answer
         try:
@@ -69,7 +74,8 @@ class Session(asyncio.Protocol):
     async def answer(self, call: int, payload: bytes) -> None:
         """Answers a call; over 64 KiB the caller gets ``too large``. Does nothing when the session has ended."""
         data = self._machine.answer(call, payload)
-        await self._room.wait()
+        if not self._room.is_set():
+            await self._room.wait()
         self._send(data)
 
     def decline(self, call: int, failure: m.Failure) -> None:
@@ -105,16 +111,37 @@ class Session(asyncio.Protocol):
     def close(self) -> None:
         """Sends what is buffered, then ends the session."""
         if self._transport is not None:
+            self._flush()
             self._transport.close()
 
-    def _alive(self) -> asyncio.Transport:
+    def _check_alive(self) -> None:
         if self._transport is None or self.lost.done():
             raise self._reason or ConnectionLost("the network core disconnected")
-        return self._transport
 
     def _send(self, data: bytes) -> None:
-        if data and self._transport is not None and not self.lost.done():
+        """Sends a frame with the others of this turn of the event loop: one system call, and one wake-up of netcore,
+        for all of them. What answers a message that came alone goes at once."""
+        if not data or self._transport is None or self.lost.done():
+            return
+        if self._at_once and not self._unsent:
+            self._at_once = False
             self._transport.write(data)
+            return
+        self._unsent.append(data)
+        self._unsent_size += len(data)
+        if self._unsent_size >= CONTROL_BATCH:
+            self._flush()
+        elif self._flushing is None:
+            self._flushing = self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        if self._flushing is not None:
+            self._flushing.cancel()
+            self._flushing = None
+        if self._unsent and self._transport is not None:
+            self._transport.write(b"".join(self._unsent))
+        self._unsent.clear()
+        self._unsent_size = 0
 
     # Callbacks of asyncio.
 
@@ -146,6 +173,7 @@ class Session(asyncio.Protocol):
                     self._reason = _types.failure(event.event.value)
                 self._on_event(self, event.event)
         self._tell_waiting()
+        self._at_once = len(events) == 1
 
     def pause_writing(self) -> None:
         self._room.clear()

@@ -8,7 +8,7 @@ import pytest
 
 import polypeer
 from conftest import soon
-from polypeer._deadline import Deadline
+from polypeer._deadline import _KEPT, Deadline, _Clock
 from polypeer._inbox import Inbox
 
 
@@ -39,6 +39,30 @@ async def test_inner_deadline_does_not_end_the_outer_one() -> None:
             async with Deadline(0.01, "inner"):
                 await asyncio.Event().wait()
         await asyncio.sleep(0)
+
+
+async def test_deadline_that_begins_later_and_ends_sooner_is_not_late() -> None:
+    async def wait(seconds: float, what: str) -> None:
+        async with Deadline(seconds, what):
+            await asyncio.Event().wait()
+
+    long = asyncio.ensure_future(wait(60, "long"))
+    await asyncio.sleep(0)
+    shorter = [asyncio.ensure_future(wait(seconds, "short")) for seconds in (0.03, 0.02, 0.02, 0.01)]
+    for each in shorter:
+        with pytest.raises(polypeer.TimedOut, match="short"):
+            await soon(each)
+    assert not long.done()
+    long.cancel()
+
+
+async def test_clock_forgets_the_blocks_that_have_ended() -> None:
+    async with Deadline(60, "outer"):
+        clock = _Clock.running()
+        for _ in range(10 * _KEPT):
+            async with Deadline(60, "inner"):
+                pass
+        assert len(clock._due) <= 2 + _KEPT
 
 
 async def test_inbox_is_full_at_its_limit() -> None:

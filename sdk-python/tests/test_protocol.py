@@ -138,3 +138,9 @@ def test_sender_leaves_out_what_the_receiver_would_refuse() -> None:
 
 def test_code_over_24_bits_becomes_internal_error() -> None:
     assert DataSender().reset(1 << 24) == (2 << 24 | ErrorCode.INTERNAL).to_bytes(4, "little")
+
+
+@pytest.mark.parametrize("number", [-1, 1 << 64, "1"])
+def test_number_that_does_not_fit_is_a_value_error(number: object) -> None:
+    with pytest.raises(ValueError, match="unsigned integer"):
+        m.encode_client_frame(m.ClientFrameCancel(number))  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ const HEAD: &str = r#"# Generated from ipc-protocol/src by `make generate`. Do n
 An enum ``E`` with a variant ``V`` is the class ``EV``; ``E`` itself is the union of them. A variant's one unnamed value
 is its field ``value``. ``encode_<enum>`` and ``decode_<enum>`` exist for what travels as one frame's body. Node ids,
 secrets, hashes, signatures and payloads are ``bytes``; names and tickets are ``str``, checked when read and when written.
+Nothing changes a message once it is made; ``frozen=True`` would make each four times as slow to make.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Optional, Tuple, Union
 
-from ._codec import Data, DecodeError, Reader, UnknownTag, Writer
+from ._codec import Data, DecodeError, Reader, UnknownTag, Writer, decode, encode
 from ._names import node_text
 "#;
 
@@ -43,7 +44,7 @@ macro_rules! line {
 }
 
 fn class(out: &mut String, name: &str, fields: &[(String, Format)]) {
-    line!(out, "\n\n@dataclass(frozen=True)\nclass {name}:");
+    line!(out, "\n\n@dataclass(unsafe_hash=True)\nclass {name}:");
     for (field, format) in fields {
         line!(out, "    {field}: {}", type_of(format));
     }
@@ -108,17 +109,12 @@ fn root(out: &mut String, name: &str) {
 
 def encode_{function}(v: {name}) -> bytes:
     """The body of a frame. Raises :class:`ValueError` when it is over the limit, or a name breaks its rule."""
-    w = Writer()
-    _write_{function}(w, v)
-    return w.finish()
+    return encode(_write_{function}, v)
 
 
 def decode_{function}(data: Data) -> {name}:
     """Reads the body of a frame, to its last byte. Raises :class:`DecodeError`."""
-    r = Reader(data)
-    v = _read_{function}(r)
-    r.end()
-    return v
+    return decode(_read_{function}, data)
 
 
 def {function}_to_json(v: {name}) -> Any:
