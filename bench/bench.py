@@ -1,102 +1,67 @@
-"""Benchmark: Polypeer against plain QUIC (quinn) on this machine. Both do the same work in turn, for a few rounds; the
-table shows the median of each and their ratio.
+"""Measures this project and its peers on this machine, one figure after another:
 
-bulk       one stream from a plugin to its twin on another node, through both gateways and both network cores
-requests   requests of 32 bytes with replies of 32 bytes, one after another
+    bench.py [FIGURE…]      all figures, or the named ones, which replace those in results.json; then the pages
+    bench.py --check        recomputes every value in results.json from its samples; fails when one differs
+    bench.py --write        writes the pages from results.json
+    bench.py --list         what can be measured
+
+`--rounds N` takes N rounds of each figure instead of its own number. `make bench` builds everything first.
 """
 
 from __future__ import annotations
 
-import json
-import shutil
-import statistics
-import subprocess
+import argparse
 import sys
-import tempfile
-from collections.abc import Callable
-from pathlib import Path
+import time
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent / "tests"))
-
-from harness import Node  # noqa: E402
-from toolbox import Toolbox  # noqa: E402
-
-BUILT = HERE / "target" / "release"
-ROUNDS = 5
-BULK_BYTES = 1 << 30
-REQUESTS = 2000
-
-Run = Callable[[str, int], "list[float]"]
+import plots
+import results
+import tables
+from catalog import FIGURES
+from runner import measure, say
 
 
-def plain(address: str) -> Run:
-    """Returns what runs the work on plain quinn."""
-
-    def run(work: str, amount: int) -> list[float]:
-        done = subprocess.run([BUILT / "plain", work, address, str(amount)], check=True, capture_output=True, text=True)
-        seconds: list[float] = json.loads(done.stdout)
-        return seconds
-
-    return run
-
-
-def polypeer(box: Toolbox, peer: str) -> Run:
-    """Returns what runs the work between two plugins."""
-
-    def run(work: str, amount: int) -> list[float]:
-        seconds: list[float] = box.do(work, timeout_s=120, peer=peer, amount=amount)
-        return seconds
-
-    return run
+def check() -> int:
+    """Checks results.json against its samples."""
+    figures = results.read()
+    found = results.problems(figures)
+    for line in found:
+        print(line)
+    print(f"{len(figures)} figures, {len(found)} values that their samples do not give")
+    return 1 if found or not figures else 0
 
 
-def compare(work: str, amount: int, runs: dict[str, Run]) -> dict[str, list[float]]:
-    """Returns the seconds of all rounds, by name. The two take turns, so that a busy moment hits both."""
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(ROUNDS):
-        for name, run in runs.items():
-            seconds[name] += run(work, amount)
-    return seconds
-
-
-def print_line(name: str, values: dict[str, float], unit: str, ratio: float) -> None:
-    """Prints one line of the table."""
-    print(f"{name:<34} {values['plain']:>10.1f} {values['polypeer']:>10.1f} {unit:<6} {ratio:>6.2f}")
-
-
-def measure(runs: dict[str, Run]) -> None:
-    """Measures both kinds of work and prints the table. The ratio is Polypeer's figure divided by plain QUIC's."""
-    print(f"{'':<34} {'plain QUIC':>10} {'polypeer':>10} {'':<6} {'ratio':>6}")
-    bulk = compare("bulk", BULK_BYTES, runs)
-    speed = {name: BULK_BYTES / 1e6 / statistics.median(seconds) for name, seconds in bulk.items()}
-    print_line(f"bulk, 1 GiB, median of {ROUNDS}", speed, "MB/s", speed["polypeer"] / speed["plain"])
-    trips = compare("requests", REQUESTS, runs)
-    for share, name in ((50, "median"), (99, "99th percentile")):
-        found = {who: statistics.quantiles(seconds, n=100)[share - 1] * 1e6 for who, seconds in trips.items()}
-        print_line(f"request of 32 bytes, {name}", found, "µs", found["polypeer"] / found["plain"])
+def write() -> None:
+    """Writes the table and the picture, figures in their order."""
+    kept = results.read()
+    figures = {name: kept[name] for name in FIGURES if name in kept}
+    tables.write(figures)
+    plots.write(figures)
 
 
 def main() -> int:
-    """Starts two nodes and a plain server, measures, and stops them."""
-    server = subprocess.Popen([BUILT / "plain", "serve"], stdout=subprocess.PIPE, text=True)
-    with tempfile.TemporaryDirectory(prefix="pp-") as folder:
-        nodes = [Node(Path(folder) / name) for name in ("a", "b")]
-        try:
-            assert server.stdout is not None
-            address = server.stdout.readline().strip()
-            plugin = Path(shutil.copytree(HERE / "plugin", Path(folder) / "bench"))
-            shutil.copy(BUILT / "plugin", plugin)
-            for node in nodes:
-                node.start().install(plugin)
-            nodes[0].meet(nodes[1])
-            box = Toolbox(nodes[0], "bench").ready()
-            measure({"plain": plain(address), "polypeer": polypeer(box, nodes[1].id)})
-        finally:
-            server.kill()
-            server.wait()
-            for node in nodes:
-                node.stop()
+    """Runs what the command line says."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("figures", nargs="*", metavar="FIGURE")
+    parser.add_argument("--rounds", type=int, help="rounds of each figure")
+    for option in ("check", "write", "list"):
+        parser.add_argument(f"--{option}", action="store_true")
+    options = parser.parse_args()
+    unknown = [name for name in options.figures if name not in FIGURES]
+    if unknown:
+        parser.error(f"no figure is called {', '.join(unknown)}; figures: {', '.join(FIGURES)}")
+    if options.check:
+        return check()
+    if options.list:
+        for name, figure in FIGURES.items():
+            print(f"{name:<22} {figure.title} ({figure.unit}); {', '.join(figure.sides)}")
+        return 0
+    if not options.write:
+        started = time.monotonic()
+        for name in options.figures or FIGURES:
+            measure(name, FIGURES[name], options.rounds or FIGURES[name].rounds)
+        say(f"all in {(time.monotonic() - started) / 60:.1f} min")
+    write()
     return 0
 
 
