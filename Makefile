@@ -54,8 +54,12 @@ lint: ## Checks format, lints, types, licences and advisories
 	@scripts/lint
 
 .PHONY: bench
-bench: build ## Measures this project against plain QUIC on this machine
-	@scripts/bench
+bench: build ## Measures this project against its peers on this machine (half an hour; the first time fetches and builds them)
+	@scripts/bench $(FIGURES)
+
+.PHONY: bench-check
+bench-check: ## Recomputes every ratio in bench/results.json from its samples
+	@python3 bench/bench.py --check
 
 .PHONY: install
 install: ## Installs below PREFIX [/usr/local], staged in DESTDIR; under sudo it takes what `make build` made

@@ -46,7 +46,7 @@ class Suite:
 def suites() -> list[Suite]:
     """Returns all suites, parts before the whole: a failure in a part is easier to locate."""
     found = [Suite("rust", ["cargo", "test", "--workspace", "--locked", "--no-fail-fast"], ROOT, cargo_results)]
-    for name, folder in [("python-sdk", "sdk-python"), ("chat", "contrib/apps/chat")]:
+    for name, folder in [("python-sdk", "sdk-python"), ("chat", "contrib/apps/chat"), ("bench", "bench/tests")]:
         found.append(pytest_suite(name, ROOT / folder))
     go = [("go-sdk", "sdk-go"), ("go-conformance", "sdk-go/internal/conformance"), ("files", "contrib/apps/files")]
     for name, folder in go:
