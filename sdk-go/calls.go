@@ -139,18 +139,3 @@ func (s *session) onCallGone(call uint64) {
 		cancel()
 	}
 }
-
-// trySend queues a frame if there is room, and reports whether there was; for the reading goroutine, which never
-// waits.
-func (s *session) trySend(m msgValue) bool {
-	out, err := frame(m)
-	if err != nil {
-		return false
-	}
-	select {
-	case s.out <- out:
-		return true
-	default:
-		return false
-	}
-}

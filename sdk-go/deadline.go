@@ -17,7 +17,7 @@ func withDeadline(ctx context.Context) (bounded context.Context, cancel context.
 		bounded, cancel = context.WithTimeoutCause(ctx, defaultTimeout+2*time.Second, ErrTimedOut)
 		end = time.Now().Add(defaultTimeout)
 	} else {
-		bounded, cancel = context.WithCancel(ctx)
+		bounded, cancel = ctx, func() {}
 	}
 	return bounded, cancel, func() uint32 {
 		left := time.Until(end)/time.Millisecond + 1

@@ -30,16 +30,15 @@ func (id NodeID) String() string {
 // ParseNodeID reads the text form. It rejects stray bits, capitals and other lengths.
 func ParseNodeID(text string) (NodeID, error) {
 	var id NodeID
-	bad := fmt.Errorf("%.80q is not a node id: expected %d characters of z-base-32", text, nodeIDText)
 	if len(text) != nodeIDText {
-		return NodeID{}, bad
+		return NodeID{}, notNodeID(text)
 	}
 	var bits, count uint
 	used := 0
 	for i := 0; i < len(text); i++ {
 		value := strings.IndexByte(zBase32, text[i])
 		if value < 0 {
-			return NodeID{}, bad
+			return NodeID{}, notNodeID(text)
 		}
 		bits = bits<<5 | uint(value)
 		if count += 5; count >= 8 {
@@ -49,9 +48,13 @@ func ParseNodeID(text string) (NodeID, error) {
 		}
 	}
 	if bits&(1<<count-1) != 0 {
-		return NodeID{}, bad
+		return NodeID{}, notNodeID(text)
 	}
 	return id, nil
+}
+
+func notNodeID(text string) error {
+	return fmt.Errorf("%.80q is not a node id: expected %d characters of z-base-32", text, nodeIDText)
 }
 
 // MarshalText is the text form, for JSON and the like.

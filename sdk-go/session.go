@@ -10,14 +10,11 @@ import (
 	"time"
 )
 
-// outQueue bounds the frames queued for writing on a control session; senders wait for room.
-const outQueue = 64
-
 // session is one control session, for the life of its connection. The node starts a new one when it ends.
 type session struct {
 	conn   net.Conn
 	secret [32]byte
-	out    chan []byte
+	out    *outbox
 	slots  chan struct{} // one for each request in flight, so that netcore never answers busy
 
 	ctx    context.Context // ends with the session
@@ -33,7 +30,7 @@ type session struct {
 func newSession(conn net.Conn, welcome msgWelcome) *session {
 	s := &session{
 		conn: conn, secret: welcome.secret,
-		out: make(chan []byte, outQueue), slots: make(chan struct{}, maxRequests),
+		out: newOutbox(conn), slots: make(chan struct{}, maxRequests),
 		pending: map[uint64]chan msgResponse{}, calls: map[uint64]context.CancelFunc{},
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -75,16 +72,8 @@ func (s *session) read(handle func(msgEvent) error) error {
 }
 
 func (s *session) write() {
-	for {
-		select {
-		case out := <-s.out:
-			if _, err := s.conn.Write(out); err != nil {
-				s.end(rawFailure(err))
-				return
-			}
-		case <-s.ctx.Done():
-			return
-		}
+	if err := s.out.write(s.ctx.Done()); err != nil {
+		s.end(rawFailure(err))
 	}
 }
 
@@ -105,20 +94,35 @@ func (s *session) failure() error {
 	return s.err
 }
 
-// send queues a frame.
+// send queues a frame, and waits for room.
 func (s *session) send(ctx context.Context, m msgValue) error {
-	out, err := frame(m)
-	if err != nil {
-		return err
+	for {
+		full, err := s.out.put(m, s.quiet())
+		if full == nil {
+			return err
+		}
+		select {
+		case <-full:
+		case <-ctx.Done():
+			return contextError(ctx)
+		case <-s.ctx.Done():
+			return s.ended()
+		}
 	}
-	select {
-	case s.out <- out:
-		return nil
-	case <-ctx.Done():
-		return contextError(ctx)
-	case <-s.ctx.Done():
-		return s.ended()
-	}
+}
+
+// trySend queues a frame if there is room, and reports whether there was; for the reading goroutine, which never
+// waits.
+func (s *session) trySend(m msgValue) bool {
+	full, err := s.out.put(m, s.quiet())
+	return full == nil && err == nil
+}
+
+// quiet reports whether one request or call is in progress at most.
+func (s *session) quiet() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.pending)+len(s.calls) <= 1
 }
 
 // ended is the error of requests in flight when their session ends.
@@ -138,6 +142,9 @@ func (s *session) number() uint64 {
 	return s.next
 }
 
+// answers is channels for one response each, all empty.
+var answers = sync.Pool{New: func() any { return make(chan msgResponse, 1) }}
+
 // ask sends a request and waits for its answer. When ctx ends first the request is cancelled, and occupies its slot
 // until netcore has answered.
 func (s *session) ask(ctx context.Context, request msgRequest) (msgResponse, error) {
@@ -148,9 +155,10 @@ func (s *session) ask(ctx context.Context, request msgRequest) (msgResponse, err
 	case <-s.ctx.Done():
 		return nil, s.ended()
 	}
-	answer := make(chan msgResponse, 1)
-	id := s.number()
+	answer := answers.Get().(chan msgResponse)
 	s.mu.Lock()
+	s.next++
+	id := s.next
 	s.pending[id] = answer
 	s.mu.Unlock()
 	if err := s.send(ctx, msgClientFrameRequest{id, request}); err != nil {
@@ -159,6 +167,7 @@ func (s *session) ask(ctx context.Context, request msgRequest) (msgResponse, err
 	}
 	select {
 	case response := <-answer:
+		answers.Put(answer)
 		return response, failed(response)
 	case <-ctx.Done():
 		go func() { // at most one per request in flight

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"sync"
 )
 
 // Sizes that SPEC.md fixes.
@@ -26,18 +27,34 @@ const (
 
 // frame is one control frame: the length, then the message. An invalid name in it is the caller's bad argument.
 func frame(m msgValue) ([]byte, error) {
-	w := &msgWriter{out: make([]byte, frameHeader, 256)}
-	m.write(w)
-	length := len(w.out) - frameHeader
-	if w.err == nil && length > maxFrame {
-		w.fail("message of %d bytes; the limit is %d", length, maxFrame)
+	out, err := appendFrame(make([]byte, 0, 256), m)
+	if err != nil {
+		return nil, err
 	}
-	if w.err != nil {
-		return nil, &Error{Code: CodeBadArgument, Message: w.err.Error()}
-	}
-	binary.LittleEndian.PutUint32(w.out, uint32(length))
-	return w.out, nil
+	return out, nil
 }
+
+// appendFrame appends a frame to out; nothing is appended when it fails.
+func appendFrame(out []byte, m msgValue) ([]byte, error) {
+	start := len(out)
+	w := msgWriters.Get().(*msgWriter)
+	w.out = append(out, make([]byte, frameHeader)...)
+	m.write(w)
+	frames, err := w.out, w.err
+	*w = msgWriter{}
+	msgWriters.Put(w)
+	length := len(frames) - start - frameHeader
+	if err == nil && length > maxFrame {
+		err = fmt.Errorf("message of %d bytes; the limit is %d", length, maxFrame)
+	}
+	if err != nil {
+		return frames[:start], &Error{Code: CodeBadArgument, Message: err.Error()}
+	}
+	binary.LittleEndian.PutUint32(frames[start:], uint32(length))
+	return frames, nil
+}
+
+var msgWriters = sync.Pool{New: func() any { return new(msgWriter) }}
 
 // malformed marks a decoding error: the other side broke the specification.
 func malformed(err error) error {
