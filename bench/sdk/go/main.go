@@ -112,7 +112,10 @@ func send(ctx context.Context, node *polypeer.Node, size int) error {
 	if err := conn.CloseWrite(); err != nil {
 		return err
 	}
-	_, err = io.ReadFull(conn, make([]byte, 1))
+	reply, err := io.ReadAll(conn)
+	if err == nil && len(reply) != 1 {
+		err = fmt.Errorf("%d bytes came, not 1", len(reply))
+	}
 	return err
 }
 
