@@ -1,11 +1,13 @@
 //! Discovery on the local network, by multicast DNS service discovery (RFC 6762, RFC 6763).
 //!
-//! Each node announces one instance of `_polypeer._udp.local.` per port, named after its id, with TXT `id=` (node id),
-//! `net=` (network name) and `run=` (a random number of this run, by which a second node of one identity is noticed). It announces and browses on the interfaces it listens on and no others: a node on loopback
-//! finds those of its own machine and sends nothing elsewhere, except the kernel's membership reports (IGMP and MLD):
-//! mdns-sd joins the multicast groups on every interface before it can be restricted. Announcements are not
-//! authenticated, so an address is only a candidate for a dial. The daemon's thread is mdns-sd's; its sockets share port
-//! 5353 with other responders.
+//! Each node announces one instance of `_polypeer._udp.local.` per port, named after its id. Its TXT keys are `id`
+//! (node id), `net` (network name) and `run`, a random number of this run, by which a second node of one identity is
+//! noticed. Announcements are not authenticated, so an address is only a candidate for a dial.
+//!
+//! A node announces and browses on the interfaces it listens on and no others: one on loopback finds those of its own
+//! machine and sends nothing elsewhere. The exception is the kernel's membership reports (IGMP and MLD), because
+//! mdns-sd joins the multicast groups on every interface before it can be restricted. The daemon's thread is mdns-sd's;
+//! its sockets share port 5353 with other responders.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;

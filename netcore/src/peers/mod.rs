@@ -2,19 +2,20 @@
 //!
 //! The node holds [`Peers`] and asks it for connections; it gets each new one once, through the callback given to
 //! [`Peers::bind`]. Below, [`crate::transport`] makes single attempts. [`polypeer_engine::peers`] decides; `connect`,
-//! `inbound`, `effects` and `operator` drive it through `state`: one lock around all state, which is never held across
-//! an await, and tasks on the caller's runtime. The endpoint has its own thread. [`store`] keeps `peers.db`.
+//! `accept`, `life`, `effects` and `operator` drive it through `state`: one lock around all state, which is never held
+//! across an await, and tasks on the caller's runtime. The endpoint has its own thread. [`store`] keeps `peers.db`.
 //!
 //! Each connection begins with the exchange of `tie_break` on its first bidirectional stream. When the callback gets a
 //! connection, that stream is used up, and the other node has agreed to keep the connection.
 
+mod accept;
 mod config;
 mod connect;
 mod dial_unknown;
 mod dialer;
 mod effects;
 mod event;
-mod inbound;
+mod life;
 mod local;
 mod operator;
 mod state;

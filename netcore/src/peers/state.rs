@@ -1,6 +1,6 @@
 //! The state behind [`super::Peers`], and its tasks. What changes it is in [`super::connect`] (requests for
-//! connections), [`super::inbound`] (their life), [`super::effects`] (the manager's actions) and [`super::operator`]
-//! (the operator's requests).
+//! connections), [`super::accept`] (incoming handshakes), [`super::life`] (their life), [`super::effects`] (the
+//! manager's actions) and [`super::operator`] (the operator's requests).
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

@@ -1,6 +1,6 @@
-//! State of one topic: its neighbours ([`overlay`], [`join`], [`exchange`]), how messages travel among them ([`tree`]),
-//! how lost messages are recovered ([`repair`]), messages that wait for a verdict ([`judge`]), and messages published
-//! without a subscription ([`offer`]).
+//! State of one topic. [`overlay`], [`join`] and [`exchange`] choose its neighbours; messages travel among them by
+//! [`tree`] and [`request`], and [`repair`] recovers those that were lost. [`judge`] has the messages that wait for a
+//! verdict, [`offer`] those published without a subscription.
 
 mod exchange;
 mod join;
@@ -10,6 +10,7 @@ mod neighbour;
 mod offer;
 mod overlay;
 mod repair;
+mod request;
 mod store;
 mod tree;
 

@@ -1,6 +1,6 @@
-//! Choice of a topic's neighbours: a few random subscribers, symmetric, replaced when they go, and more subscribers
-//! remembered as replacements (HyParView, Leitão, Pereira and Rodrigues 2007, without its random walks: a node that
-//! refuses a newcomer tells it of others).
+//! Choice of a topic's neighbours: a few random subscribers, on both sides, replaced when they go. More subscribers are
+//! remembered as replacements. This is HyParView (Leitão, Pereira and Rodrigues 2007) without its random walks: a node
+//! that refuses a newcomer tells it of others.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

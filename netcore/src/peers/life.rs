@@ -1,15 +1,11 @@
-//! The life of a connection: the incoming handshake, the tie-break, the announcement to the rest of the node, and its
-//! end.
+//! The life of a connection after its handshake: the tie-break, the announcement to the rest of the node, and its end.
 
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use polypeer_engine::peers::dial_error::DialError;
-use polypeer_engine::peers::handshake_gate::{Answer, HandshakeLimit};
 use polypeer_engine::peers::manager::{Ending, Refusal};
 use polypeer_engine::peers::table::Verdict;
-use polypeer_engine::socket_address::plain;
 use polypeer_engine::source::Source;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure, describe};
 use polypeer_ipc_protocol::ids::NodeId;
@@ -20,91 +16,12 @@ use super::tie_break::{self, Side};
 use super::{Established, PeerEvent};
 use crate::clock;
 use crate::transport::path::Watching;
-use crate::transport::{Connection, Purpose, Route};
+use crate::transport::{Connection, Route};
 
-/// Timeout of an incoming handshake.
-const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long the path of an ended connection is kept for its last packets.
 const LINGER: Duration = Duration::from_secs(3);
 
 impl Shared {
-    pub(super) async fn accept_all(self: Arc<Self>) {
-        while let Some(incoming) = self.transport.incoming().await {
-            let from = plain(incoming.remote_address());
-            let half_open = match self.admit_handshake(from, incoming.remote_address_validated()) {
-                Answer::Begin => HalfOpen { shared: Arc::clone(&self), ip: from.ip() },
-                Answer::Prove => {
-                    incoming.retry().ok();
-                    continue;
-                }
-                Answer::Refuse(_) => {
-                    incoming.refuse();
-                    continue;
-                }
-            };
-            self.spawn(move |shared| async move {
-                match tokio::time::timeout(HANDSHAKE, shared.transport.accept(incoming)).await {
-                    Ok(Ok(connection)) if connection.purpose == Purpose::Query => shared.answer_questions(connection),
-                    Ok(Ok(connection)) => {
-                        if let Err(error) = shared.settle(connection, Side::Acceptor, Source::Incoming).await {
-                            tracing::debug!(%from, %error, "incoming connection not kept");
-                        }
-                    }
-                    Ok(Err(error)) => shared.handshake_failed(from, &error),
-                    Err(_) => {
-                        shared.lock().handshakes.unfinished += 1;
-                        tracing::debug!(%from, "incoming handshake timed out");
-                    }
-                }
-                drop(half_open);
-            });
-        }
-    }
-
-    /// Passes a query connection on, or refuses it if the peer is blocked or banned.
-    fn answer_questions(&self, connection: Connection) {
-        let refused = match (self.is_stopping(), self.check(&connection.node), self.on_query.get()) {
-            (true, ..) => ErrorCode::ShuttingDown,
-            (_, Err(failure), _) => ErrorCode::from_number(failure.code).unwrap_or(ErrorCode::Blocked),
-            (.., None) => ErrorCode::Unsupported,
-            (false, Ok(()), Some(on_query)) => return on_query(connection),
-        };
-        close(&connection.quic, refused);
-    }
-
-    /// Decides about an incoming handshake from `from`, and counts one that is not begun.
-    fn admit_handshake(&self, from: SocketAddr, proven: bool) -> Answer {
-        let state = &mut *self.lock();
-        let answer = state.handshake_gate.admit(Instant::now(), from.ip(), proven, state.manager.marks());
-        match answer {
-            Answer::Begin => {}
-            Answer::Prove => state.handshakes.to_prove += 1,
-            Answer::Refuse(HandshakeLimit::Rate) => {
-                state.handshakes.rate += 1;
-                state.offenders.add(clock::unix(), None, Some(from), "handshakes over the rate limit");
-            }
-            Answer::Refuse(HandshakeLimit::HostHalfOpen) => {
-                state.handshakes.half_open += 1;
-                state.offenders.add(clock::unix(), None, Some(from), "too many unfinished handshakes");
-            }
-            Answer::Refuse(HandshakeLimit::HalfOpen) => state.handshakes.half_open += 1,
-        }
-        answer
-    }
-
-    /// Counts an incoming handshake that failed; the host is an offender if what it sent is the reason.
-    fn handshake_failed(&self, from: SocketAddr, error: &DialError) {
-        tracing::debug!(%from, %error, "incoming connection failed");
-        let state = &mut *self.lock();
-        match error {
-            DialError::OtherProtocol { .. } => {
-                state.handshakes.failed += 1;
-                state.offenders.add(clock::unix(), None, Some(from), "handshake failed");
-            }
-            _ => state.handshakes.unfinished += 1,
-        }
-    }
-
     /// Runs the tie-break on a new connection and, if it is kept, puts it to use. The error is for the trace of a dial;
     /// `Refused` with `superseded` means that another connection is kept.
     pub(super) async fn settle(
@@ -312,18 +229,6 @@ impl Shared {
         }
         let State { totals, manager, .. } = &mut *state;
         totals.retain(|node, _| manager.book().get(node).is_some());
-    }
-}
-
-/// A handshake in progress; its drop tells the handshake gate that it is over.
-struct HalfOpen {
-    shared: Arc<Shared>,
-    ip: IpAddr,
-}
-
-impl Drop for HalfOpen {
-    fn drop(&mut self) {
-        self.shared.lock().handshake_gate.ended(self.ip);
     }
 }
 
