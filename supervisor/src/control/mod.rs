@@ -1,10 +1,12 @@
 //! The control socket: requests of commands to the daemon. Frames are a `u32` little-endian length and a JSON document.
 //! The first one is a [`Hello`] with the secret of `run/control.key`, answered by [`Answer::Done`]; then requests
-//! follow, one at a time. Each is answered by one [`Answer`], except logs, which are lines until [`Answer::Done`], and what takes long, which [`Answer::Progress`] precedes.
+//! follow, one at a time. Each is answered by one [`Answer`]. Logs are lines until [`Answer::Done`]; where something
+//! takes long, [`Answer::Progress`] comes before its answer.
 //!
 //! [`server`] runs in the daemon, [`client`] in every other command. Both are of the same binary, so the messages may
-//! change with every version; [`VERSION`] tells a command that the daemon was started from another one. [`caller`] refuses
-//! callers that the supervisor started; [`places`] limits how many connections there are of each kind.
+//! change with every version; [`VERSION`] tells a command that the daemon was started from another one. [`caller`]
+//! refuses callers that the supervisor started; [`places`] limits how many connections there are of each kind.
+//! [`documents`] has what `--json` prints.
 
 pub mod caller;
 pub mod client;
@@ -106,8 +108,8 @@ pub enum Request {
         /// Keys and values as typed; without a value the default applies again.
         limits: Vec<(String, Option<String>)>,
     },
-    /// Changes which peers a plugin communicates with: `listed_only` for one whose manifest says `peers = "any"`, and the
-    /// list of peers. Without changes it only reports. → `Plugin`
+    /// Changes which peers a plugin communicates with: `listed_only` for one whose manifest says `peers = "any"`, and
+    /// the list of peers. Without changes it only reports. → `Plugin`
     PluginPeers { id: PluginId, listed_only: Option<bool>, add: Vec<NodeId>, remove: Vec<NodeId> },
     /// A launch of the plugin `operator`, a lease that ends with this connection. → `Operator`
     Operator,

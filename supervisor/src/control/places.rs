@@ -18,7 +18,8 @@ pub const MAX_SILENT: usize = 64;
 pub const MAX_SHORT: usize = 64;
 /// Most requests that last; as many launches of the operator there are at most.
 pub const MAX_LASTING: usize = 64;
-/// Most connections that wait for a place. All four limits together are well below 1,024, the usual limit on open files.
+/// Most connections that wait for a place. All four limits together are well below 1,024, the usual limit on open
+/// files.
 pub const MAX_WAITING: usize = 256;
 /// How long a connection waits for a place; less than a command waits for its greeting.
 pub const QUEUE_TIME: Duration = Duration::from_secs(5);

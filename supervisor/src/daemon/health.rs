@@ -1,5 +1,5 @@
-//! Whether all is well: the problems that the operator should act on, each with a remedy, for the first line of `status`
-//! and for the metrics.
+//! Whether all is well: the problems that the operator should act on, each with a remedy, for the first line of
+//! `status` and for the metrics.
 
 use crate::control::documents::{ProblemDocument, StatusDocument};
 use crate::supervise::{PluginStatus, State};

@@ -1,11 +1,16 @@
 //! `polypeer run`: locks the home, starts everything, answers the control socket, and stops everything in order. It
 //! joins [`crate::supervise`], which owns the children, and [`crate::store`], which records what is installed.
 //!
-//! `requests` answers the control socket from `state`, with `plugins`, `peers`, `leftovers`, `logs`, `progress`,
-//! `describe` and the [`checks`] of `doctor`; `health` says whether all is well, `settings` is the configuration in force,
-//! `bundle` finds the bundled applications, `greeting` is what the operator reads first. `metrics` serves what `sample`
-//! measures. `watchdog` tells the service manager that all is well. `signals` and `notify` (systemd) differ per system.
+//! `requests` answers the control socket from `state`. For it, `plugins` installs and removes plugins, `running` starts
+//! and stops them, `bounds` changes what they may use, `describe` makes documents of them, and `leftovers` is what
+//! removed ones left; `peers` names and lists peers, `logs` sends logs, `progress` says what is waited for, [`checks`]
+//! are those of `doctor`.
+//!
+//! `health` says whether all is well, `settings` is the configuration in force, `bundle` finds the bundled
+//! applications, `greeting` is what the operator reads first. `metrics` serves what `sample` measures. `watchdog` tells
+//! the service manager that all is well. `signals` and `notify` (systemd) differ per system.
 
+mod bounds;
 pub(crate) mod bundle;
 pub mod checks;
 mod describe;
@@ -19,6 +24,7 @@ mod peers;
 mod plugins;
 mod progress;
 mod requests;
+mod running;
 mod sample;
 pub(crate) mod settings;
 pub(crate) mod signals;
@@ -196,7 +202,8 @@ pub(crate) async fn run(
     outcome.map(|serving| serving.abort())
 }
 
-/// Does what signals say, until one says to stop. A reload may wait for another change, and a stop must not wait for it.
+/// Does what signals say, until one says to stop. A reload may wait for another change, and a stop must not wait for
+/// it.
 async fn obey(daemon: &Daemon, signals: &mut Signals) {
     let (ask, mut asked) = mpsc::channel(1);
     let reloading = async {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::notify;
 use crate::supervise::Supervisor;
 
-/// Says so at half the time after which silence counts as a failure, as long as the supervisor's task answers. Ends only
-/// where nobody asks for it.
+/// Says so at half the time after which silence counts as a failure, as long as the supervisor's task answers. Ends
+/// only where nobody asks for it.
 pub(super) async fn run(supervisor: Supervisor, timeout: Option<Duration>) {
     let Some(every) = timeout.map(|timeout| timeout / 2) else { return };
     loop {

@@ -6,10 +6,11 @@
 //! contradict.
 //!
 //! [`limits`] and [`permissions`] are the tables of their keys, [`limit_value`] and [`permission_value`] the types of
-//! these keys, [`values`] other values with a syntax of their own. Users: [`crate::install`], [`crate::daemon`],
-//! [`crate::supervise`].
+//! these keys, `health` the checks, [`values`] other values with a syntax of their own. Users: [`crate::install`],
+//! [`crate::daemon`], [`crate::supervise`].
 
 mod check;
+mod health;
 pub mod limit_value;
 pub mod limits;
 pub mod permission_value;
@@ -23,6 +24,7 @@ use polypeer_ipc_protocol::ids::{NodeId, Pattern, PluginId, Protocol};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
+pub use health::{Health, Live, Ready};
 pub use limits::{LIMITS, Limit, LimitSettings, Limits};
 pub use permissions::{Network, Peers, Permissions, Privacy};
 
@@ -31,9 +33,6 @@ use values::TcpAddress;
 
 /// File name of the manifest in a plugin's folder.
 pub const FILE_NAME: &str = "plugin.toml";
-
-/// Shortest time between two liveness checks: each costs messages, and a busy plugin needs time to answer.
-const SHORTEST_LIVE_EVERY: Duration = Duration::from_secs(1);
 
 /// Where an unknown key is looked up.
 const REFERENCE: &str = "docs/manifest.md and docs/design.md, section 6, have every key";
@@ -141,56 +140,6 @@ pub enum RestartPolicy {
     #[default]
     OnFailure,
     Never,
-}
-
-/// `[health]`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Health {
-    /// Readiness check. Default: `session` for `mode = "native"`, else `none`.
-    pub ready: Option<Ready>,
-    /// How long it may take to be ready; then it is killed, which counts as a crash. Default 30 s.
-    #[serde(deserialize_with = "duration")]
-    pub ready_timeout: Duration,
-    /// Liveness check. Default: none.
-    pub live: Option<Live>,
-    /// Interval of the liveness check, at least 1 s. Default 10 s.
-    #[serde(deserialize_with = "live_every")]
-    pub live_every: Duration,
-    /// Time between SIGTERM and SIGKILL. Default 10 s.
-    #[serde(deserialize_with = "duration")]
-    pub stop_timeout: Duration,
-}
-
-impl Default for Health {
-    fn default() -> Self {
-        let (ten_seconds, ready_timeout) = (Duration::from_secs(10), Duration::from_secs(30));
-        Self { ready: None, ready_timeout, live: None, live_every: ten_seconds, stop_timeout: ten_seconds }
-    }
-}
-
-/// Readiness check of a plugin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ready {
-    /// It has a control session.
-    Session,
-    /// It reported ready on its control session.
-    Notify,
-    /// This port of its own loopback interface accepts connections.
-    Tcp(u16),
-    /// It is ready once started.
-    None,
-}
-
-/// Liveness check of a plugin.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Live {
-    /// It has a control session.
-    Session,
-    /// This port of its own loopback interface accepts connections.
-    Tcp(u16),
-    /// This command, run beside it, exits with status 0.
-    Command(Vec<String>),
 }
 
 /// `[[tunnel]]`.
@@ -331,18 +280,6 @@ fn version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<semver::Version
     text.parse().map_err(told)
 }
 
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    values::parse_duration(&String::deserialize(deserializer)?).map_err(D::Error::custom)
-}
-
-fn live_every<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let asked = duration(deserializer)?;
-    if asked < SHORTEST_LIVE_EVERY {
-        return Err(D::Error::custom(format!("{asked:?} between two checks is too short; expected at least \"1s\"")));
-    }
-    Ok(asked)
-}
-
 fn tunnel_peer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<NodeId>, D::Error> {
     match String::deserialize(deserializer)?.as_str() {
         "any" => Ok(None),
@@ -350,38 +287,6 @@ fn tunnel_peer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Node
             .parse()
             .map(Some)
             .map_err(|_| D::Error::custom(format!("{id:?} is not a peer; expected any or a node id"))),
-    }
-}
-
-fn tcp_port(text: &str) -> Option<u16> {
-    text.strip_prefix("tcp:")?.parse().ok().filter(|port| *port != 0)
-}
-
-impl<'de> Deserialize<'de> for Ready {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        match (text.as_str(), tcp_port(&text)) {
-            ("session", _) => Ok(Self::Session),
-            ("notify", _) => Ok(Self::Notify),
-            ("none", _) => Ok(Self::None),
-            (_, Some(port)) => Ok(Self::Tcp(port)),
-            _ => Err(D::Error::custom(format!("unknown value {text:?}; expected session, notify, tcp:PORT or none"))),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Live {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match toml::Value::deserialize(deserializer)? {
-            toml::Value::String(text) if text == "session" => Ok(Self::Session),
-            toml::Value::String(text) if tcp_port(&text).is_some() => {
-                Ok(Self::Tcp(tcp_port(&text).expect("just parsed")))
-            }
-            value @ toml::Value::Array(_) => value.try_into().map(Self::Command).map_err(D::Error::custom),
-            other => Err(D::Error::custom(format!(
-                "unknown value {other}; expected \"session\", \"tcp:PORT\" or a command such as [\"./check\"]"
-            ))),
-        }
     }
 }
 

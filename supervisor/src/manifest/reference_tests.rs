@@ -1,6 +1,6 @@
 //! `docs/manifest.md` against the code. The tables of permissions and limits are generated from [`PERMISSIONS`] and
-//! [`LIMITS`]. The others are written by hand: their rows must be the keys that the parser takes, and their examples must
-//! be valid.
+//! [`LIMITS`]. The others are written by hand: their rows must be the keys that the parser takes, and their examples
+//! must be valid.
 
 use std::path::Path;
 

@@ -10,8 +10,8 @@ use crate::control::client::Control;
 use crate::control::frames::MAX_DOCUMENT;
 use crate::control::places::{MAX_LASTING, MAX_SHORT, MAX_SILENT};
 
-/// Takes every caller for the operator. Answers `Id` with a text, `Operator` with one for as long as its caller wants, and
-/// `PluginList` never, but tells when that is dropped.
+/// Takes every caller for the operator. Answers `Id` with a text, `Operator` with one for as long as its caller wants,
+/// and `PluginList` never, but tells when that is dropped.
 struct Fake {
     dropped: std::sync::Mutex<Option<oneshot::Sender<()>>>,
     confines: Option<i32>,

@@ -1,5 +1,5 @@
-//! Metrics in OpenMetrics' text form, over HTTP: at `run/metrics.sock`, for the node's operator alone, and at a loopback
-//! address if the configuration names one. `table` has every metric, `page` writes them.
+//! Metrics in OpenMetrics' text form, over HTTP: at `run/metrics.sock`, for the node's operator alone, and at a
+//! loopback address if the configuration names one. `table` has every metric, `page` writes them.
 
 mod page;
 mod table;

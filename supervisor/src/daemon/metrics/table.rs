@@ -1,5 +1,5 @@
-//! Every metric, declared once: the page, and the test of `docs/metrics.md`, follow from this table. Names and labels are
-//! stable.
+//! Every metric, declared once: the page, and the test of `docs/metrics.md`, follow from this table. Names and labels
+//! are stable.
 
 use crate::control::sample::{ProcessUse, Sample};
 

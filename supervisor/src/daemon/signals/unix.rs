@@ -1,5 +1,5 @@
-//! SIGINT and SIGTERM stop the daemon. SIGHUP means: read the configuration again. A terminal that is closed sends it, too,
-//! so the daemon outlives its terminal. `nohup` makes it ignored, and it stays so.
+//! SIGINT and SIGTERM stop the daemon. SIGHUP means: read the configuration again. A terminal that is closed sends it,
+//! too, so the daemon outlives its terminal. `nohup` makes it ignored, and it stays so.
 
 use std::io;
 
