@@ -241,6 +241,17 @@ class Node:
         return until(f"plugin {plugin} is {state}", look, deadline_s)
 
 
+# The manifest of a plugin that only sleeps, ready at once.
+SLEEPER = """[plugin]
+id = "sleeper"
+version = "0.1.0"
+license = "MIT"
+command = ["sleep", "1000"]
+[health]
+ready = "none"
+"""
+
+
 def write_plugin(folder: Path, manifest: str, files: Optional[Mapping[str, str]] = None) -> Path:
     """Writes a plugin's manifest and files, by name, into its folder, and returns the folder."""
     folder.mkdir(parents=True)

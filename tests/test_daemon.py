@@ -16,16 +16,7 @@ from typing import Any
 
 import pytest
 from conftest import MakeNode
-from harness import Node, until, write_plugin
-
-SLEEPER = """[plugin]
-id = "sleeper"
-version = "0.1.0"
-license = "MIT"
-command = ["sleep", "1000"]
-[health]
-ready = "none"
-"""
+from harness import SLEEPER, Node, until, write_plugin
 
 
 def test_removed_control_socket_is_put_back(make_node: MakeNode) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from conftest import MakeNode
-from harness import Node, until, write_plugin
+from harness import SLEEPER, Node, until, write_plugin
 
 SOURCES = ["remembered", "lan", "dns", "list", "exchange", "dht", "mainline"]
 STATES = {"off", "idle", "asking", "working", "failing"}
@@ -78,18 +78,6 @@ def test_mistake_in_the_settings_is_told_with_its_place(make_node: MakeNode) -> 
     assert 'did you mean "dns_seeds"?' in checked.err
     node = make_node("b", config="[peers]\nlow = 10\nhigh = 5\n")
     assert "low (10) is above high (5)" in node.cli("config", "check").err
-
-
-SLEEPER = """
-[plugin]
-id = "sleeper"
-version = "0.1.0"
-license = "MIT"
-command = ["sleep", "1000"]
-
-[health]
-ready = "none"
-"""
 
 
 def test_seed_only_node_starts_no_plugins_and_says_so(make_node: MakeNode, folder: Path) -> None:

@@ -13,6 +13,18 @@ import (
 	"time"
 )
 
+// newDesk is a desk, and its folder.
+func newDesk(t *testing.T) (*Desk, string) {
+	t.Helper()
+	folder := t.TempDir()
+	desk, err := Listen(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(desk.Close)
+	return desk, folder
+}
+
 // visitor is a command's end of a connection.
 func visitor(t *testing.T, folder string) *net.UnixConn {
 	t.Helper()
@@ -42,12 +54,7 @@ func tell(t *testing.T, conn *net.UnixConn, token string, given ...*os.File) {
 }
 
 func TestDescriptorsAreGivenAndLent(t *testing.T) {
-	folder := t.TempDir()
-	desk, err := Listen(folder)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer desk.Close()
+	desk, folder := newDesk(t)
 	path := filepath.Join(folder, "a")
 	if err := os.WriteFile(path, []byte("hello"), 0o600); err != nil {
 		t.Fatal(err)
@@ -90,12 +97,7 @@ func TestDescriptorsAreGivenAndLent(t *testing.T) {
 }
 
 func TestDescriptorsThatAreNotTakenAreClosed(t *testing.T) {
-	folder := t.TempDir()
-	desk, err := Listen(folder)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer desk.Close()
+	desk, folder := newDesk(t)
 	token, cancel := desk.Expect(func(*os.File) (*os.File, bool) { t.Error("visited"); return nil, true })
 	for _, wrong := range []struct {
 		token string
@@ -125,12 +127,7 @@ func TestDescriptorsThatAreNotTakenAreClosed(t *testing.T) {
 }
 
 func TestStrangersAreTurnedAway(t *testing.T) {
-	folder := t.TempDir()
-	desk, err := Listen(folder)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer desk.Close()
+	desk, folder := newDesk(t)
 	token, cancel := desk.Expect(func(*os.File) (*os.File, bool) { t.Error("visited"); return nil, true })
 	short := token[:5]
 	for _, wrong := range []string{"00000000000000000000000000000000", short, token + "0"} {
