@@ -56,8 +56,8 @@ pub const MAX_TICKET_ADDRESSES: usize = 16;
 pub const FIRST_FRAME_TIMEOUT: Duration = Duration::from_secs(10);
 /// Deadline of claiming an announced stream; then its opener sees `timed out`.
 pub const CLAIM_TIMEOUT: Duration = Duration::from_secs(30);
-/// Deadline of a plugin's own end of a stream that is over for the other side, and of taking the codes that say so; then
-/// the data connection is closed.
+/// Deadline of a plugin's own end of a stream that is over for the other side, and of taking the codes that say so;
+/// then the data connection is closed.
 pub const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long streams and calls wait for a protocol whose session has just ended and may reconnect.
 pub const RESTART_HOLD: Duration = Duration::from_secs(3);

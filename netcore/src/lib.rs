@@ -27,9 +27,9 @@
 //! The modules form no dependency cycle. From top to bottom, each uses only those below it: [`admin`]; [`core`],
 //! [`services`]; [`streams`]; [`gateway`]; [`discovery`], [`gossip`], [`reach`]; [`dht`]; [`query`]; [`link`];
 //! [`wire`]; [`node`], the state that all of them share; [`peers`]; [`transport`]; [`plugins`], with grants and
-//! accounts; [`identity`], [`limits`], [`counters`], [`clock`], [`logging`], `random` and [`open_files`]. A lower module calls a
-//! higher one only through a callback: `OnEstablished` of peers, `LinkHandler` of links, `StreamOpener` of the gateway,
-//! the table of handlers of queries.
+//! accounts; [`identity`], [`limits`], [`counters`], [`clock`], [`logging`], `random` and [`open_files`]. A lower
+//! module calls a higher one only through a callback: `OnEstablished` of peers, `LinkHandler` of links, `StreamOpener`
+//! of the gateway, the table of handlers of queries.
 //!
 //! [`run`] is the whole process, except for its command line, the start of [`logging`], and [`open_files`].
 

@@ -41,9 +41,9 @@ pub const HELD: usize = 1024;
 /// Bytes buffered between the two sides of a stream inside netcore, beyond which reading stops.
 pub const SPLICE_BACKLOG: usize = 256 << 10;
 
-/// Sum to which the windows of one plugin's streams may grow, bytes; one peer's windows take at most as much of it as is
-/// free. A new stream gets its initial window even when
-/// others have used up the sum: at most [`STREAMS_PER_PLUGIN`] of them, another 64 MiB.
+/// Sum to which the windows of one plugin's streams may grow, bytes; one peer's windows take at most as much of it as
+/// is free. A new stream gets its initial window even when others have used up the sum: at most [`STREAMS_PER_PLUGIN`]
+/// of them, another 64 MiB.
 pub const WINDOW_POOL: u64 = 64 << 20;
 /// Receive window of a connection before the peer's `Hello`, and of an accepted query connection, bytes: two questions
 /// of the largest size. With 256 of each kind 64 MiB.

@@ -1,5 +1,5 @@
-//! Two machines on two local networks, as network namespaces with two cables between them: one IPv4, one IPv6. Where this
-//! process may not make namespaces, nothing is tested, and the output says so.
+//! Two machines on two local networks, as network namespaces with two cables between them: one IPv4, one IPv6. Where
+//! this process may not make namespaces, nothing is tested, and the output says so.
 
 #![allow(unreachable_pub, dead_code, reason = "the harness serves several test programs")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]

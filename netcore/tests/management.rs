@@ -1,5 +1,5 @@
-//! What the manager decides, over real QUIC on loopback: whom a node dials, lets in, lets go and refuses. The limits of a
-//! place are set for this machine here, where there are usually none.
+//! What the manager decides, over real QUIC on loopback: whom a node dials, lets in, lets go and refuses. The limits of
+//! a place are set for this machine here, where there are usually none.
 
 #![allow(unreachable_pub, dead_code, reason = "waiting for events serves several test programs")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]

@@ -1,6 +1,6 @@
-//! Installs a plugin from a folder: checks the manifest, copies everything to `plugins/<id>.new` (or makes that a link
-//! to the folder), flushes, swaps the names; then [`crate::daemon`] records it in the store. A crash at any point leaves
-//! the old version or the new one; [`sweep`], at the start of the daemon, removes the rest.
+//! Installs a plugin from a folder. It checks the manifest, copies everything to `plugins/<id>.new` (or makes that a
+//! link to the folder), flushes, and swaps the names; then [`crate::daemon`] records the plugin in the store. A crash
+//! at any point leaves the old version or the new one; [`sweep`], at the start of the daemon, removes the rest.
 
 mod copy;
 mod link;

@@ -1,6 +1,6 @@
 //! Output: data to stdout, messages and errors to stderr, as the options, the terminal, `NO_COLOR` and `TERM` say. On a
-//! terminal, tables fit its width (`table`) and words for states have colours ([`style`]); what goes elsewhere is complete
-//! and plain.
+//! terminal, tables fit its width (`table`) and words for states have colours ([`style`]); what goes elsewhere is
+//! complete and plain.
 
 pub mod style;
 mod table;
@@ -193,8 +193,8 @@ impl Printer {
         [self.heading(&heading)].into_iter().chain(rows).collect::<Vec<_>>().join("\n")
     }
 
-    /// Formats a text that begins after `indent` columns: on a terminal, broken at spaces, the further lines indented as
-    /// much.
+    /// Formats a text that begins after `indent` columns: on a terminal, broken at spaces, the further lines indented
+    /// as much.
     pub fn wrapped(&self, text: &str, indent: usize) -> String {
         let Some(columns) = self.width else { return text.to_owned() };
         table::wrap(text, columns.saturating_sub(indent)).join(&format!("\n{:indent$}", ""))

@@ -1,8 +1,8 @@
-//! What a terminal is given: text that cannot control it, and colours where it shows them. Used by the output of commands
-//! ([`crate::output`]), by the daemon's log and by what plugins write.
+//! What a terminal is given: text that cannot control it, and colours where it shows them. Used by the output of
+//! commands ([`crate::output`]), by the daemon's log and by what plugins write.
 
-/// Makes untrusted text safe for a terminal: a tab stays, every other control character becomes an escape such as `\n` or
-/// `\u{1b}`, so that a line also stays one line.
+/// Makes untrusted text safe for a terminal: a tab stays, every other control character becomes an escape such as `\n`
+/// or `\u{1b}`, so that a line also stays one line.
 pub fn clean(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     push_clean(&mut out, text);

@@ -39,8 +39,8 @@ pub(crate) enum Command {
     Send { launch: usize, to: To, bytes: String },
     /// Ends a launch's session with a reason.
     Close { launch: usize, failure: Failure },
-    /// Answers the next requests of these kinds (`Hello` is one) with a response instead of doing what they ask, or, with
-    /// `null`, does it and never answers.
+    /// Answers the next requests of these kinds (`Hello` is one) with a response instead of doing what they ask, or,
+    /// with `null`, does it and never answers.
     Answer {
         /// `null`: any launch.
         launch: Option<usize>,

@@ -97,7 +97,8 @@ impl End {
         std::future::pending().await
     }
 
-    /// Sends `payload` and the end, and reads the reply to its end, at most `most` bytes: a call to a listener of streams.
+    /// Sends `payload` and the end, and reads the reply to its end, at most `most` bytes: a call to a listener of
+    /// streams.
     pub(crate) async fn ask(mut self, payload: &[u8], most: usize) -> Result<Vec<u8>, Failure> {
         let mut out = Vec::new();
         for chunk in payload.chunks(MAX_DATA) {

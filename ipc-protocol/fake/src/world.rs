@@ -224,8 +224,8 @@ impl World {
         self.end_session(number);
     }
 
-    /// Removes a launch's session; its connection closes when the queued frames are written. Calls and streams that wait
-    /// for it fail.
+    /// Removes a launch's session; its connection closes when the queued frames are written. Calls and streams that
+    /// wait for it fail.
     pub(crate) fn end_session(&mut self, number: usize) {
         let Some(launch) = self.launches.get_mut(&number) else { return };
         let Some(session) = launch.session.take() else { return };

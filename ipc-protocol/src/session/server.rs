@@ -6,9 +6,9 @@
 //!  └──broken frame──► ended
 //! ```
 //!
-//! Some requests are answered here: a request of a later version with `unsupported`, one with a name, protocol or ticket
-//! that breaks its rule with `bad argument`, one over the limit of 256 in flight with `busy`, a payload over its limit
-//! with `too large`. Whatever else breaks the specification ends the session with `malformed`.
+//! Some requests are answered here: a request of a later version with `unsupported`, one with a name, protocol or
+//! ticket that breaks its rule with `bad argument`, one over the limit of 256 in flight with `busy`, a payload over its
+//! limit with `too large`. Whatever else breaks the specification ends the session with `malformed`.
 
 use std::collections::HashSet;
 

@@ -95,7 +95,8 @@ impl From<Unanswered> for Failure {
 }
 
 impl Queries {
-    /// Asks `to` on the link with it, if one stands, or on a query connection to `addresses`. The reply has at most 64 KiB.
+    /// Asks `to` on the link with it, if one stands, or on a query connection to `addresses`. The reply has at most 64
+    /// KiB.
     ///
     /// Fails with the codes of dialing, with the code of the peer's refusal, or with `timed out` at `deadline`.
     pub async fn ask(

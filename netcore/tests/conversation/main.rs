@@ -1,5 +1,6 @@
-//! One conversation through the gateway, with nothing in it that only one system has: the real network core as a process, real
-//! sessions on its sockets. What differs is in `unix` and `windows`. `make check-windows` runs it under Wine.
+//! One conversation through the gateway, with nothing in it that only one system has: the real network core as a
+//! process, real sessions on its sockets. What differs is in `unix` and `windows`. `make check-windows` runs it under
+//! Wine.
 
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "tests")]
 

@@ -1,5 +1,5 @@
-//! Real network cores, as processes, with plugins on their gateways: what two plugins on two nodes, or on one, see of each
-//! other, and what a plugin or a peer that breaks the rules can do to the others.
+//! Real network cores, as processes, with plugins on their gateways: what two plugins on two nodes, or on one, see of
+//! each other, and what a plugin or a peer that breaks the rules can do to the others.
 
 #![allow(unreachable_pub, dead_code, reason = "the harness serves several test programs")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]

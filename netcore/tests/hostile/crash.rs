@@ -1,4 +1,5 @@
-//! What is known of peers survives `kill -9`: who is protected, who is banned, what everybody is worth, and where they are.
+//! What is known of peers survives `kill -9`: who is protected, who is banned, what everybody is worth, and where they
+//! are.
 
 use std::sync::Arc;
 

@@ -38,8 +38,8 @@ fn half_open(to: SocketAddr) {
         for _ in 0..BEGUN / SOURCES {
             socket.send_to(&initial(&mut endpoint, &config, to), to).unwrap();
         }
-        // Not faster than they are answered, however slow this machine is: what does not fit into the node's socket is lost
-        // and no attack.
+        // Not faster than they are answered, however slow this machine is: what does not fit into the node's socket is
+        // lost and no attack.
         socket.recv(&mut [0; 2048]).expect("an answer to one of them");
     }
 }
@@ -56,7 +56,8 @@ async fn ten_thousand_half_open_handshakes_from_many_ports() {
     }
     (&mut attack).await.unwrap();
     assert!(rounds > 0);
-    // Most came in; those beyond the first few are asked for proof that they are where they say, and leave nothing here.
+    // Most came in; those beyond the first few are asked for proof that they are where they say, and leave nothing
+    // here.
     let asked = world.counted("handshakes_asked_for_proof", BEGUN as u64 / 2).await;
     println!("{asked} of {BEGUN} asked for proof; {rounds} rounds of honest service meanwhile");
     until("peers to be few", async || (world.node.status().await.connected < 10).then_some(())).await;

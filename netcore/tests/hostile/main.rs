@@ -1,6 +1,6 @@
-//! Real network cores, as processes, under attack by a client of this test's own over real QUIC. Under each attack an honest
-//! peer's calls go on, newcomers get in, memory stays under [`world::MEMORY`], and the offender is counted, named and
-//! cut off.
+//! Real network cores, as processes, under attack by a client of this test's own over real QUIC. Under each attack an
+//! honest peer's calls go on, newcomers get in, memory stays under [`world::MEMORY`], and the offender is counted,
+//! named and cut off.
 
 #![allow(unreachable_pub, dead_code, reason = "the harness serves several test programs")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]

@@ -1,5 +1,5 @@
-//! Messages over their limit, cut short, or of nonsense, on every channel there is: each ends the connection of whoever sent
-//! it, and nothing else.
+//! Messages over their limit, cut short, or of nonsense, on every channel there is: each ends the connection of whoever
+//! sent it, and nothing else.
 
 use polypeer_engine::address::AddressRecord;
 use polypeer_ipc_protocol::ids::NodeId;

@@ -1,4 +1,5 @@
-//! Packets from an address that nobody has proved to be at: QUIC follows them, and nothing is sent to others because of it.
+//! Packets from an address that nobody has proved to be at: QUIC follows them, and nothing is sent to others because of
+//! it.
 
 use polypeer_netcore::wire::{ACCEPTED, REFUSED, StreamKind};
 

@@ -8,8 +8,8 @@ use quinn::{Connection, SendStream};
 use crate::attacker::{Attacker, greet, header};
 use crate::world::World;
 
-/// What the node's process may have resident meanwhile: its 25 MiB, 1.5 MiB for each of 16 links and as much again for what
-/// surrounds them, 128 KiB for each of 32 connections that are no links, the node's 16 MiB of payloads.
+/// What the node's process may have resident meanwhile: its 25 MiB, 1.5 MiB for each of 16 links and as much again for
+/// what surrounds them, 128 KiB for each of 32 connections that are no links, the node's 16 MiB of payloads.
 const MEMORY_WRITTEN: u64 = 128 << 20;
 /// A writer that got nothing away for so long is stopped for good.
 const STUCK: Duration = Duration::from_secs(2);

@@ -15,8 +15,8 @@ use tokio::task::JoinHandle;
 use crate::attacker::{Attacker, call, greet};
 use crate::common::{Netcore, all, protocol, target, until, within};
 
-/// What a node's process may have resident under an attack, at its peak: some 25 MiB of a debug build at rest, and as much
-/// again for what attackers make it hold.
+/// What a node's process may have resident under an attack, at its peak: some 25 MiB of a debug build at rest, and as
+/// much again for what attackers make it hold.
 pub const MEMORY: u64 = 64 << 20;
 /// The same while eight peers have all the streams they may, with 60 KB in each direction, and read nothing.
 pub const MEMORY_UNREAD: u64 = 192 << 20;

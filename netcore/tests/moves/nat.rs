@@ -1,5 +1,5 @@
-//! A box between two nodes that gives each another address than it has, and gives it another one when told to; packets to the
-//! earlier ones are lost from then on.
+//! A box between two nodes that gives each another address than it has, and gives it another one when told to; packets
+//! to the earlier ones are lost from then on.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};

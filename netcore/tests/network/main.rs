@@ -1,5 +1,5 @@
-//! Fifty real network cores on this machine, started from one DNS seed: they find each other and each other's records, go
-//! on without the seed and half of the others, and take back one that has nothing but its store.
+//! Fifty real network cores on this machine, started from one DNS seed: they find each other and each other's records,
+//! go on without the seed and half of the others, and take back one that has nothing but its store.
 //!
 //! Every wait has a deadline, far beyond what it takes on an idle machine; the times are printed.
 

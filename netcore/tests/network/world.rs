@@ -103,8 +103,8 @@ impl Member {
     }
 }
 
-/// Does all the jobs at once. Those that fail are tried again one after another, each when the one before is over, so that
-/// a busy machine is not made busier.
+/// Does all the jobs at once. Those that fail are tried again one after another, each when the one before is over, so
+/// that a busy machine is not made busier.
 async fn all_of<J, F, T>(jobs: Vec<J>, attempt: impl Fn(J) -> F) -> Vec<T>
 where
     J: Clone + Send + 'static,

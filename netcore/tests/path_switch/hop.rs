@@ -1,5 +1,5 @@
-//! A stretch of network: passes datagrams on between two sockets as they are, at a rate and after a delay. One plays the
-//! relay, whose envelopes it does not look at since there is one tunnel; one the internet between the nodes.
+//! A stretch of network: passes datagrams on between two sockets as they are, at a rate and after a delay. One plays
+//! the relay, whose envelopes it does not look at since there is one tunnel; one the internet between the nodes.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;

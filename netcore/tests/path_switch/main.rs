@@ -28,8 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const PORT: u16 = 7470;
 /// The tunnel: slow, with a queue that fills.
 const TUNNEL: Quality = Quality { rate: 0.5e6, delay: Duration::from_millis(20), queue: Duration::from_millis(100) };
-/// The direct path: what it holds (a round trip of 50 ms at 40 Mbit/s) is several times what the tunnel holds, so that a
-/// window grown in the tunnel is far too small for it. No faster, so that a busy machine can run it.
+/// The direct path: what it holds (a round trip of 50 ms at 40 Mbit/s) is several times what the tunnel holds, so that
+/// a window grown in the tunnel is far too small for it. No faster, so that a busy machine can run it.
 const DIRECT: Quality = Quality { rate: 5e6, delay: Duration::from_millis(25), queue: Duration::from_millis(50) };
 /// Transfers until one shows what is asserted: with nothing to spare the machine itself is the slower path.
 const TRIES: usize = 5;

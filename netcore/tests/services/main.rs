@@ -1,5 +1,5 @@
-//! The network core's services as plugins see them, between real network cores on this machine: datagrams, gossip, records,
-//! network events; each with its grant and without, and with plugins that do not read.
+//! The network core's services as plugins see them, between real network cores on this machine: datagrams, gossip,
+//! records, network events; each with its grant and without, and with plugins that do not read.
 
 #![allow(unreachable_pub, dead_code, reason = "the harness serves several test programs")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]

@@ -8,8 +8,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::common::{Netcore, Plugin, all, protocol, stream_between, within};
 use crate::nat::Nat;
 
-/// Waits until `plugin` is told that packets to `peer` go elsewhere. It may hear of its own node's addresses meanwhile, of
-/// nothing else.
+/// Waits until `plugin` is told that packets to `peer` go elsewhere. It may hear of its own node's addresses meanwhile,
+/// of nothing else.
 async fn told_of_move(plugin: &mut Plugin, peer: NodeId) {
     loop {
         match plugin.event().await {

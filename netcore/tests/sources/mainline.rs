@@ -1,5 +1,5 @@
-//! Mainline between two processes: the DHT is a small one of this test's, on loopback, and nothing else tells one of the
-//! other.
+//! Mainline between two processes: the DHT is a small one of this test's, on loopback, and nothing else tells one of
+//! the other.
 
 use mainline::Testnet;
 use polypeer_ipc_protocol::admin::AdminEvent;

@@ -1,7 +1,7 @@
 //! DNS seeds by the system's resolver: no resolver is named, so that of `/etc/resolv.conf` is asked.
 //!
-//! The process gets a file of its own there, in a mount namespace, and the name server of this test listens on port 53 of a
-//! loopback address. Both need privileges; without them the test says so and ends.
+//! The process gets a file of its own there, in a mount namespace, and the name server of this test listens on port 53
+//! of a loopback address. Both need privileges; without them the test says so and ends.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;

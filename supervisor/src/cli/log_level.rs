@@ -1,4 +1,5 @@
-//! `polypeer log-level`: shows or changes how much the daemon and the network core log, until the next reload or restart.
+//! `polypeer log-level`: shows or changes how much the daemon and the network core log, until the next reload or
+//! restart.
 
 use std::str::FromStr;
 

@@ -59,8 +59,8 @@ impl Logs {
     }
 }
 
-/// A line `TIME LEVEL MESSAGE` as an object. The network core's lines are marked in the daemon's log, and all are its own
-/// in its own log.
+/// A line `TIME LEVEL MESSAGE` as an object. The network core's lines are marked in the daemon's log, and all are its
+/// own in its own log.
 fn parsed(line: &str, is_netcore: bool) -> Value {
     let (time, rest) = line.split_once(' ').unwrap_or(("", line));
     let (level, rest) = rest.split_once(' ').unwrap_or(("", rest));

@@ -2,9 +2,9 @@
 //! missing; options of `polypeer run` override it. What concerns the network core is parsed into the type that is sent
 //! to it ([`NetSettings`]).
 //!
-//! `table` describes every key, `example` makes the commented example of it, `shown` says which value each has and where
-//! from, `reload` what a change of the file changes in a running daemon; `log` and `metrics` are the sections of these
-//! names.
+//! `table` describes every key, `example` makes the commented example of it, `shown` says which value each has and
+//! where from, `reload` what a change of the file changes in a running daemon; `log` and `metrics` are the sections of
+//! these names.
 
 pub mod example;
 mod log;

@@ -1,5 +1,5 @@
-//! Every key of `config.toml`, once: what it means, how its value is written, when a change of it applies. The limits of
-//! plugins come from their own table ([`crate::manifest::LIMITS`]).
+//! Every key of `config.toml`, once: what it means, how its value is written, when a change of it applies. The limits
+//! of plugins come from their own table ([`crate::manifest::LIMITS`]).
 
 use crate::manifest::LIMITS;
 

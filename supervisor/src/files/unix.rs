@@ -170,8 +170,8 @@ pub(crate) fn has_other_names(metadata: &Metadata) -> bool {
     metadata.nlink() > 1
 }
 
-/// Gives a file or folder a new name in the same file system. `AlreadyExists` when something has that name already, even
-/// since a moment ago: nothing is replaced.
+/// Gives a file or folder a new name in the same file system. `AlreadyExists` when something has that name already,
+/// even since a moment ago: nothing is replaced.
 pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     match rename_exclusively(from, to) {
         Err(error) if is_unsupported(&error) => {}

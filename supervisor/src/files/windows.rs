@@ -133,8 +133,8 @@ pub(crate) fn kind(of: FileType) -> &'static str {
     }
 }
 
-/// What changes when a file is written to. A file's identity is not among its metadata; one that replaced it has another
-/// time of creation.
+/// What changes when a file is written to. A file's identity is not among its metadata; one that replaced it has
+/// another time of creation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FileState {
     size: u64,
@@ -152,8 +152,8 @@ pub(crate) fn has_other_names(_metadata: &Metadata) -> bool {
     false
 }
 
-/// Gives a file or folder a new name in the same file system. `AlreadyExists` when something has that name already, even
-/// since a moment ago: nothing is replaced.
+/// Gives a file or folder a new name in the same file system. `AlreadyExists` when something has that name already,
+/// even since a moment ago: nothing is replaced.
 pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     if from.symlink_metadata()?.is_dir() {
         if to.symlink_metadata().is_ok() {

@@ -1,5 +1,5 @@
-//! Usage of a process's descendants, read from `/proc`, where there are no control groups. A process that detached itself
-//! from the tree is still found, because the init is the subreaper of all of them.
+//! Usage of a process's descendants, read from `/proc`, where there are no control groups. A process that detached
+//! itself from the tree is still found, because the init is the subreaper of all of them.
 
 use std::collections::HashMap;
 use std::fs;

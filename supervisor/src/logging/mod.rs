@@ -1,8 +1,8 @@
 //! The daemon's log: events of `tracing`, its messages to the operator, and the lines of the network core. All go to
 //! stderr and, once the home is locked, to `logs/daemon_.log`, which no plugin can be called.
 //!
-//! Nobody has to read stderr: `stderr` queues its lines for a thread, drops what cannot be written and counts it. `form`
-//! is how a line looks on a terminal, in a file, in the journal of systemd, and as JSON. The files are
+//! Nobody has to read stderr: `stderr` queues its lines for a thread, drops what cannot be written and counts it.
+//! `form` is how a line looks on a terminal, in a file, in the journal of systemd, and as JSON. The files are
 //! [`crate::process::log`]'s; commands other than the daemon write to stderr directly.
 
 mod form;

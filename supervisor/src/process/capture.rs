@@ -14,7 +14,8 @@ pub(crate) const MAX_LINE: usize = 8 << 10;
 /// Rate limit for a child's log: lines per second, and the burst.
 pub(crate) const LINES_A_SECOND: u32 = 500;
 pub(crate) const BURST: u32 = 4000;
-/// Length at which a line without an end is ended, bytes; what is beyond [`MAX_LINE`] is cut. So it reaches the log, too.
+/// Length at which a line without an end is ended, bytes; what is beyond [`MAX_LINE`] is cut. So it reaches the log,
+/// too.
 const ENDLESS: usize = 1 << 20;
 /// Bytes per read: the capacity of a pipe.
 const CHUNK: usize = 64 << 10;

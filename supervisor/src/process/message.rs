@@ -1,7 +1,7 @@
-//! What the supervisor and an init say to each other, after [`super::launch::Isolation`] for the first stage and
-//! [`super::launch::Setup`] for the second: JSON, one message per packet of their socket pair. Both are the
-//! same binary, so this may change with every version. The end of the socket is the lifeline: an init whose supervisor
-//! is gone kills everything and exits.
+//! Messages between the supervisor and an init: JSON, one per packet of their socket pair. They follow
+//! [`super::launch::Isolation`] for the first stage and [`super::launch::Setup`] for the second. Both ends are the same
+//! binary, so this may change with every version. The end of the socket is the lifeline: an init whose supervisor is
+//! gone kills everything and exits.
 
 use serde::{Deserialize, Serialize};
 

@@ -10,8 +10,8 @@
 //! A process with threads must not run much code between fork and exec, so everything beyond plain spawning is done
 //! by the init, a single-threaded program: this same binary.
 //!
-//! `outcome` says how a child ended. The init is Linux's. Elsewhere `plain` starts a child directly and reports each measure of confinement as not
-//! applied.
+//! `outcome` says how a child ended. The init is Linux's. Elsewhere `plain` starts a child directly, and reports each
+//! measure of confinement as not applied.
 
 pub(crate) mod capture;
 #[cfg(target_os = "linux")]

@@ -25,7 +25,8 @@ use crate::manifest::Limits;
 
 /// Most queued orders: one to terminate, one to kill, and changed limits.
 const ORDERS: usize = 16;
-/// Interval of sampling memory, where the kernel does not account it, for a child that uses half of its limit or more, …
+/// Interval of sampling memory, where the kernel does not account it, for a child that uses half of its limit or more,
+/// …
 const SAMPLE_NEAR: Duration = Duration::from_millis(250);
 /// … for one that uses less, …
 const SAMPLE_BELOW: Duration = Duration::from_secs(1);

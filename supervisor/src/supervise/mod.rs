@@ -8,8 +8,8 @@
 //! ```
 //!
 //! [`lifecycle`] and [`restarts`] decide when a child starts, stops and restarts, [`pulse`] when it counts as
-//! unresponsive; all are pure. The folder `task` is the task, `gateway` a plugin's listening socket, `environment` a child's environment variables, `host` what differs
-//! per system: control groups, reaper, subreaper.
+//! unresponsive; all are pure. The folder `task` is the task. `gateway` is a plugin's listening socket, `environment` a
+//! child's environment variables. `host` has what differs per system: control groups, reaper, subreaper.
 
 mod control;
 mod environment;
@@ -223,8 +223,8 @@ impl Supervisor {
     /// Changes a plugin's limits, also while it runs. `open_files` changes with its next start.
     ///
     /// # Errors
-    /// When the id is unknown, when the plugin uses more at present, or a limit that was applied cannot be changed. None
-    /// is changed then.
+    /// When the id is unknown, when the plugin uses more at present, or a limit that was applied cannot be changed.
+    /// None is changed then.
     pub async fn set_limits(&self, id: PluginId, limits: Limits) -> Result<(), LimitError> {
         self.command(|reply| Command::SetLimits(id, Box::new(limits), reply)).await?
     }

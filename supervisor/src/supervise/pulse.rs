@@ -1,8 +1,8 @@
 //! Liveness of one child by questions and answers. Pure: time is an argument. The supervisor's task asks netcore on the
 //! admin session, and a plugin through netcore on its control session.
 //!
-//! Questions without an answer are counted, not the time: a machine or a supervisor that was suspended finds one question
-//! unanswered afterwards, and the child has the rest of its time to answer.
+//! Questions without an answer are counted, not the time: a machine or a supervisor that was suspended finds one
+//! question unanswered afterwards, and the child has the rest of its time to answer.
 
 use std::time::{Duration, Instant};
 

@@ -15,7 +15,8 @@ pub const LONGEST_WAIT: Duration = Duration::from_secs(60);
 pub const TOO_MANY: usize = 5;
 /// … within this time after which restarts stop.
 pub const WINDOW: Duration = Duration::from_secs(60);
-/// Number of starts in a row that failed before the child was ready, however long each took, after which they stop, too.
+/// Number of starts in a row that failed before the child was ready, however long each took, after which they stop,
+/// too.
 pub const TOO_MANY_STARTS: u32 = 5;
 /// Jitter of the backoff, as a fraction, so that children that crashed together do not restart together.
 const JITTER: f64 = 0.25;

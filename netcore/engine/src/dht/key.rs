@@ -96,8 +96,9 @@ impl fmt::Debug for Key {
     }
 }
 
-/// The XOR of two keys, as a number of 256 bits (Maymounkov and Mazières 2002, section 2.1). From one key, each distance
-/// leads to exactly one other. Kept as words, the highest first, as most of what a table does is to compare them.
+/// The XOR of two keys, as a number of 256 bits (Maymounkov and Mazières 2002, section 2.1). From one key, each
+/// distance leads to exactly one other. Kept as words, the highest first, as most of what a table does is to compare
+/// them.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Distance([u64; 4]);
 

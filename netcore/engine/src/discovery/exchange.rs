@@ -216,9 +216,9 @@ impl Exchange {
         self.asked.enter(now, *peer, INTERVAL)
     }
 
-    /// Whether to ask `node`, which refused a link with `busy`, for other nodes on a query connection: only while more
-    /// peers are wanted (`is_hungry`), no more often than any peer, and at most [`FULL_AT_ONCE`] at a time. If so, it
-    /// counts as being asked until [`Self::full_answered`].
+    /// Whether to ask `node`, which refused a link with `busy`, for other nodes on a query connection. That is so only
+    /// while more peers are wanted (`is_hungry`), no more often than with any peer, and with at most [`FULL_AT_ONCE`]
+    /// at a time. If so, it counts as being asked until [`Self::full_answered`].
     pub fn may_ask_full(&mut self, now: Now, node: &NodeId, is_hungry: bool) -> bool {
         self.asking_full.retain(|_, since| *since + FULL_PATIENCE > now.at);
         let may = is_hungry && self.asking_full.len() < FULL_AT_ONCE && self.may_ask(now, node);

@@ -1,9 +1,9 @@
-//! The clocks of connected peers, as they tell them, compared with this node's: a node whose clock is wrong is refused by
-//! others without knowing why. Nothing is ever adjusted; the result is a warning. Pure.
+//! The clocks of connected peers, as they tell them, compared with this node's: a node whose clock is wrong is refused
+//! by others without knowing why. Nothing is ever adjusted; the result is a warning. Pure.
 //!
-//! **Whom to believe.** A peer may lie, and run many nodes. So each network has one vote (a public /24 or /48; outside of
-//! the public zone, where a LAN is one subnet, each peer). With three votes or more their median decides; with fewer all
-//! must agree.
+//! **Whom to believe.** A peer may lie, and run many nodes. So each network has one vote (a public /24 or /48; outside
+//! of the public zone, where a LAN is one subnet, each peer). With three votes or more their median decides; with fewer
+//! all must agree.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -15,11 +15,11 @@ use super::table::MAX_SLOTS;
 use crate::address::{Subnet, Zone};
 use crate::now::Now;
 
-/// Difference from which on a clock is said to be off, seconds: half of what nodes tolerate ahead of them in records and
-/// messages, so that it is said before anything is refused.
+/// Difference from which on a clock is said to be off, seconds: half of what nodes tolerate ahead of them in records
+/// and messages, so that it is said before anything is refused.
 pub const CLOCK_TOLERANCE: u64 = 300;
-/// Shortest time between two clocks of one peer; nodes tell theirs every ten minutes. Earlier ones are ignored: each that
-/// is taken costs a look at all of them.
+/// Shortest time between two clocks of one peer; nodes tell theirs every ten minutes. Earlier ones are ignored: each
+/// that is taken costs a look at all of them.
 const TAKEN_EVERY: Duration = Duration::from_secs(60);
 /// Shortest time between two warnings in the log, so that peers whose clocks come and go cannot fill it.
 const TOLD_EVERY: Duration = Duration::from_secs(3600);

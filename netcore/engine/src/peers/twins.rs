@@ -2,8 +2,8 @@
 //! two take each other's connections. The result is a warning and slower dials, never more: the signs can be forged. So
 //! the warning is firm only if they come from two sources: two peers, or a peer and the local network. Pure.
 //!
-//! - A peer closes an established connection as superseded, although this node has made no other: it has one with another
-//!   node of the same identity.
+//! - A peer closes an established connection as superseded, although this node has made no other: it has one with
+//!   another node of the same identity.
 //! - Somebody on the local network announces this node's id, but is another process.
 
 use std::collections::{BTreeSet, VecDeque};
@@ -54,8 +54,8 @@ struct Signs {
 }
 
 impl Twins {
-    /// `peer` closed this node's connection for another one of this node's identity. Returns how often it has done so in
-    /// the last hour before.
+    /// `peer` closed this node's connection for another one of this node's identity. Returns how often it has done so
+    /// in the last hour before.
     pub fn handle_taken(&mut self, now: Now, peer: NodeId) -> u32 {
         self.forget(now);
         let before = self.taken.iter().filter(|(_, taker)| *taker == peer).count();

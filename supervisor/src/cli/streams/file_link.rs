@@ -45,8 +45,8 @@ impl FileLink {
     }
 }
 
-/// `text` with everything but letters, digits, `-`, `.`, `_`, `:` and `@` as `%XX`: what RFC 3986 (section 3.3) allows in
-/// a path, less what a shell would change.
+/// `text` with everything but letters, digits, `-`, `.`, `_`, `:` and `@` as `%XX`: what RFC 3986 (section 3.3) allows
+/// in a path, less what a shell would change.
 fn encoded(text: &str) -> String {
     let mut out = String::new();
     for byte in text.bytes() {

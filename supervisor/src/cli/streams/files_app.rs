@@ -105,8 +105,8 @@ pub(super) async fn ask<T: DeserializeOwned>(
     Ok(Ok(given))
 }
 
-/// A progress bar, hidden unless stderr is a terminal. Without a size it shows what was moved. What is `done` already is
-/// not part of the speed.
+/// A progress bar, hidden unless stderr is a terminal. Without a size it shows what was moved. What is `done` already
+/// is not part of the speed.
 pub(super) fn progress_bar(context: &Context, size: Option<u64>, done: u64, name: &str) -> ProgressBar {
     let template = match size {
         Some(_) => "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}",

@@ -5,8 +5,9 @@ use std::path::{Component, Path};
 /// Most files, folders and links in a folder that is sent. Their paths are held in memory: some 200 MB of them.
 pub(super) const MAX_ENTRIES: usize = 1_000_000;
 
-/// Whether the target of the symbolic link at `link`, a path below a folder, lies in that folder, whatever other such
-/// links are in it: `..` may stand at its beginning only, as many as there are folders above the link.
+/// Whether the target of a symbolic link lies in a folder, whatever other links are there. `link` is the path of the
+/// link below that folder. `..` may stand at the beginning of the target only, as often as there are folders above the
+/// link.
 pub(super) fn stays_inside(link: &Path, target: &Path) -> bool {
     let folders_above = link.components().count().saturating_sub(1);
     let mut components = target.components().peekable();

@@ -1,9 +1,10 @@
-//! Commands that open or accept streams: `pipe request serve send get files chat`. Each is a client of the gateway, as the
-//! built-in plugin `operator`, with a launch of its own. The launch is a lease: it ends with the command's control connection.
-//! File contents are streamed to the bundled apps, or handed over as a descriptor; paths never leave the command.
+//! Commands that open or accept streams: `pipe request serve send get files chat`. Each is a client of the gateway, as
+//! the built-in plugin `operator`, with a launch of its own. The launch is a lease: it ends with the command's control
+//! connection. File contents are streamed to the bundled apps, or handed over as a descriptor; paths never leave the
+//! command.
 //!
-//! `send`, `get` and `files` (a folder each) share `file_link`, `folder`, `files_app` and `handover`. The processes of `serve` are in
-//! `children`.
+//! `send`, `get` and `files` (a folder each) share `file_link`, `folder`, `files_app` and `handover`. The processes of
+//! `serve` are in `children`.
 
 pub mod chat;
 pub(super) mod children;

@@ -1,5 +1,5 @@
-//! Stderr of the daemon. Its reader may be gone (a closed terminal, `run 2>&1 | head`) or stuck, and neither may stop the
-//! daemon: a thread writes what is queued, and what cannot be written is dropped and counted.
+//! Stderr of the daemon. Its reader may be gone (a closed terminal, `run 2>&1 | head`) or stuck, and neither may stop
+//! the daemon: a thread writes what is queued, and what cannot be written is dropped and counted.
 
 #[cfg(unix)]
 mod unix;

@@ -1,5 +1,5 @@
-//! The part of the supervisor's task that asks netcore and plugins whether they are alive, and restarts those that do not
-//! answer ([`Pulse`]).
+//! The part of the supervisor's task that asks netcore and plugins whether they are alive, and restarts those that do
+//! not answer ([`Pulse`]).
 
 use std::time::{Duration, Instant};
 

@@ -1,6 +1,6 @@
-//! The line that is being typed on a terminal, and how something is printed above it: the editor tells [`Above`] at each
-//! key what it shows, and `Above` clears that, prints, and draws it again. (The printer that the editor itself offers
-//! leaves all but the first of several keys that arrive at once until another one comes.)
+//! The line that is being typed on a terminal, and how something is printed above it. The editor tells [`Above`] at
+//! each key what it shows; `Above` clears that, prints, and draws it again. (The editor's own printer would not do: of
+//! several keys that arrive at once, it leaves all but the first until another one comes.)
 
 use std::borrow::Cow;
 use std::io::{self, Write};

@@ -1,6 +1,6 @@
-//! What is known of the messages typed in this conversation: pure. A line is *unconfirmed* until the app says that it is
-//! kept, then it *waits* until it is delivered or has failed. Each has an id, so that repeating it to an app that was
-//! started again neither loses nor doubles it.
+//! What is known of the messages typed in this conversation: pure. A line is *unconfirmed* until the app says that it
+//! is kept, then it *waits* until it is delivered or has failed. Each has an id, so that repeating it to an app that
+//! was started again neither loses nor doubles it.
 
 use std::collections::{BTreeMap, VecDeque};
 

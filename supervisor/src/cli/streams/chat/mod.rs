@@ -1,8 +1,9 @@
 //! `polypeer chat`: the conversations; with a peer, a conversation with it, or its history. All of it is asked of the
 //! app `chat` over `chat-control/1`.
 //!
-//! `talk` runs a conversation: it joins what is typed (`input`, on a terminal with `editor`), the app's documents (`document`), what is known of
-//! the messages (`messages`) and of the peer (`presence`), and what is shown (`screen`, with times from `clock`).
+//! `talk` runs a conversation. It joins what is typed (`input`, on a terminal with `editor`), the app's documents
+//! (`document`), what is known of the messages (`messages`) and of the peer (`presence`), and what is shown (`screen`,
+//! with times from `clock`).
 //! `lists` prints conversations and history.
 
 mod clock;

@@ -1,6 +1,6 @@
-//! `polypeer get LINK`: downloads a file or folder by its hash. [`parts`] keeps what has arrived; the content is verified
-//! as it lies on the disk, and only then gets its name, where it never replaces what came up meanwhile. A folder's content
-//! is an archive, which [`unpack`] unpacks.
+//! `polypeer get LINK`: downloads a file or folder by its hash. [`parts`] keeps what has arrived; the content is
+//! verified as it lies on the disk, and only then gets its name, where it never replaces what came up meanwhile. A
+//! folder's content is an archive, which [`unpack`] unpacks.
 
 mod parts;
 mod unpack;
@@ -118,8 +118,8 @@ fn may_replace(context: &Context, output: &Path, force: bool) -> Result<bool, Cl
     }
 }
 
-/// Fetches and verifies the content, and unpacks a folder. Returns the size of the content in bytes, and the path of what
-/// is to get the name.
+/// Fetches and verifies the content, and unpacks a folder. Returns the size of the content in bytes, and the path of
+/// what is to get the name.
 async fn fetch(context: &Context, link: &FileLink, parts: &Parts) -> Result<(u64, PathBuf), CliError> {
     let content = parts.content();
     let (mut is_resumed, mut may_clone) = (length(&content) > 0, true);

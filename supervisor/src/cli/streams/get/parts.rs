@@ -1,6 +1,7 @@
-//! What has arrived of a download: `NAME.part`, a folder beside the file to be. In it are the content under its hash, so
-//! that two links never share it, and a lock, so that one `get` at a time writes to a name. The content gets the wanted
-//! name when it is complete and verified. What is interrupted stays, and the next `get` of the link goes on there.
+//! What has arrived of a download: `NAME.part`, a folder beside the file to be. In it are the content under its hash,
+//! so that two links never share it, and a lock, so that one `get` at a time writes to a name. The content gets the
+//! wanted name when it is complete and verified. What is interrupted stays, and the next `get` of the link goes on
+//! there.
 
 use std::fs::{File, Metadata, TryLockError};
 use std::io;

@@ -1,6 +1,6 @@
 //! Unpacking of a folder that was sent. The archive comes from a stranger: nothing is made outside of the new folder,
-//! nothing in it leads out, and only files, folders and symbolic links are made. Links are made last, so that nothing is
-//! written through one.
+//! nothing in it leads out, and only files, folders and symbolic links are made. Links are made last, so that nothing
+//! is written through one.
 
 use std::collections::BTreeMap;
 use std::fs::File;

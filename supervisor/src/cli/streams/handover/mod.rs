@@ -52,8 +52,8 @@ pub(super) async fn give(context: &Context, token: &Token, file: File) -> bool {
     matches!(timeout(PATIENCE, system::give(&socket(context), &token.handover, file)).await, Ok(Ok(true)))
 }
 
-/// Makes a clone of the content that the app has stored, in place of `path`, by way of the file `new`. Returns whether that
-/// was possible; `path` is as before otherwise.
+/// Makes a clone of the content that the app has stored, in place of `path`, by way of the file `new`. Returns whether
+/// that was possible; `path` is as before otherwise.
 pub(super) async fn clone_stored(
     context: &Context,
     session: &Session,
