@@ -22,18 +22,19 @@ command = ["python3", "main.py"]
 {health}
 """
 
-# Blocks its event loop once it finds a file.
+# Blocks its event loop once something is written to a named pipe.
 BLOCKS = """
 import asyncio, os, pathlib, time
 import polypeer
 
 async def main():
+    block = pathlib.Path(os.environ["POLYPEER_DATA"], "block")
+    block.unlink(missing_ok=True)
+    os.mkfifo(block)
+    written = os.open(block, os.O_RDONLY | os.O_NONBLOCK)
+    asyncio.get_running_loop().add_reader(written, time.sleep, 600)
     async with polypeer.connect():
-        block = pathlib.Path(os.environ["POLYPEER_DATA"], "block")
-        while not block.exists():
-            await asyncio.sleep(0.05)
-        block.unlink()
-        time.sleep(600)
+        await asyncio.Event().wait()
 
 asyncio.run(main())
 """
@@ -45,8 +46,10 @@ def say(text):
     with open(os.path.join(DATA, "new"), "w") as file: file.write(text)
     os.rename(os.path.join(DATA, "new"), os.path.join(DATA, "said"))
 order = []
+wait, came = os.pipe()
 def term(*_):
     order.append("closing, then SIGTERM" if order or select.select([s], [], [], 0)[0] else "SIGTERM")
+    os.write(came, b"x")
 s = connect(timeout=None); s.sendall(hello())
 length = struct.unpack("<I", s.recv(4))[0]
 while length: length -= len(s.recv(length))
@@ -54,7 +57,7 @@ signal.signal(signal.SIGTERM, term)
 say("runs")
 frame, event, code = struct.unpack_from("<III", until_closed(s), 4)
 order.append(f"frame {frame} event {event} code {code}")
-while not any("SIGTERM" in one for one in order): time.sleep(0.01)
+os.read(wait, 1)
 say("; ".join(sorted(order)))
 """
 
@@ -73,7 +76,7 @@ def test_plugin_whose_event_loop_is_blocked_is_restarted(make_node: MakeNode) ->
     )
     before = node.plugin("blocks")
     assert before["not_enforced"] == []
-    (node.home / "data" / "blocks" / "block").touch()
+    (node.home / "data" / "blocks" / "block").write_text("now")
     silent = until("it is told that it does not answer", lambda: node.plugin("blocks").get("note"))
     assert "has not answered for" in silent
     info = until("it is restarted", lambda: restarted(node, "blocks", before["pid"]))
