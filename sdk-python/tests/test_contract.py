@@ -243,11 +243,12 @@ async def eventually_served(node: polypeer.Node, peer: str, protocol: str) -> No
 
 
 async def test_cancelled_request_frees_its_place_and_stops_the_handler(any_world: World) -> None:
-    stopped = asyncio.Event()
+    started, stopped = asyncio.Event(), asyncio.Event()
 
     async def forever(call: polypeer.Call) -> bytes:
         if call.payload == b"?":
             return b""
+        started.set()
         try:
             await asyncio.Event().wait()
         finally:
@@ -259,7 +260,7 @@ async def test_cancelled_request_frees_its_place_and_stops_the_handler(any_world
         handling = asyncio.ensure_future(beta.handle(PROTOCOL, forever))
         await eventually_served(alpha, ticket, PROTOCOL)
         asking = asyncio.ensure_future(alpha.request(ticket, PROTOCOL, b"wait"))
-        await asyncio.sleep(0.05)
+        await soon(started.wait())
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asking
