@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from conftest import MakeNode
-from harness import SLEEPER, Node, until, write_plugin
+from harness import SLEEPER, Node, kill, until, write_plugin
 
 SOURCES = ["remembered", "lan", "dns", "list", "exchange", "dht", "mainline"]
 STATES = {"off", "idle", "asking", "working", "failing"}
@@ -44,6 +44,26 @@ def test_listed_address_leads_to_an_unverified_seed(make_node: MakeNode) -> None
     assert found["last_success_s"] < 60
     until("the seed is marked", lambda: (node.connected_to(seed) or {}).get("unverified"))
     assert "unverified" in node.cli("peers").ok().out
+
+
+def test_reload_takes_the_nodes_to_begin_with_also_for_a_later_network_core(make_node: MakeNode) -> None:
+    seed = make_node("seed").start("--seed-only")
+    node = make_node("node").start()
+    assert sources(node)["list"]["state"] == "off"
+    file = node.home / "config.toml"
+    before = file.read_text()
+    address = seed.json("status")["listen"][0]
+    file.write_text(f'{before}[discovery]\nlist = ["{address}"]\n')
+    assert node.json("reload") == {"applied": ["discovery.list"], "needs_restart": []}
+    until("the seed is found", lambda: node.connected_to(seed))
+    pid = node.json("status")["netcore"]["pid"]
+    kill(pid)
+    until("another network core runs", lambda: node.json("status")["netcore"].get("pid") not in (None, pid))
+    until("it answers", lambda: "list" in sources(node))
+    assert sources(node)["list"]["enabled"]
+    file.write_text(before)
+    assert node.json("reload")["applied"] == ["discovery.list"]
+    until("the list is off", lambda: sources(node)["list"]["state"] == "off")
 
 
 def test_sources_can_be_switched_off_and_say_why_they_fail(make_node: MakeNode) -> None:

@@ -52,6 +52,16 @@ def loopback(node: Node) -> http.client.HTTPConnection:
     return http.client.HTTPConnection(node.json("status")["metrics"], timeout=30)
 
 
+def is_refused(connection: http.client.HTTPConnection) -> bool:
+    """Whether a question is not answered."""
+    connection.close()
+    try:
+        get(connection)
+    except (ConnectionError, http.client.HTTPException):
+        return True
+    return False
+
+
 def names(page: str) -> set[str]:
     """The metrics that have a value."""
     return {re.split(r"[{ ]", line)[0] for line in page.splitlines() if line and not line.startswith("#")}
@@ -123,18 +133,11 @@ def test_connections_beyond_the_limit_are_closed_and_those_that_end_make_room(ma
     for connection in silent:
         connection.connect()
 
-    def refused() -> bool:
-        try:
-            get(local(node))
-        except (ConnectionError, http.client.HTTPException):
-            return True
-        return False
-
-    until("one more is refused", refused)
+    until("one more is refused", lambda: is_refused(local(node)))
     assert node.cli("status").code == 0
     for connection in silent:
         connection.close()
-    until("there is room again", lambda: not refused())
+    until("there is room again", lambda: not is_refused(local(node)))
 
 
 def test_address_that_is_taken_is_a_problem_and_not_the_end(make_node: MakeNode) -> None:
@@ -146,6 +149,30 @@ def test_address_that_is_taken_is_a_problem_and_not_the_end(make_node: MakeNode)
         first = node.cli("status").ok().out.splitlines()[0]
         assert first.startswith("1 problem: metrics cannot be read")
         assert get(local(node))[0] == 200, "the socket in the home is served all the same"
+
+
+def test_reload_changes_the_address_and_tries_a_taken_one_again(make_node: MakeNode) -> None:
+    node = make_node("a").start()
+    file = node.home / "config.toml"
+    before = file.read_text()
+    assert "metrics" not in node.json("status")
+    file.write_text(before + LOOPBACK)
+    assert node.json("reload") == {"applied": ["metrics.listen"], "needs_restart": []}
+    first = loopback(node)
+    assert get(first)[0] == 200
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        file.write_text(f'{before}[metrics]\nlisten = "{address}"\n')
+        (warning,) = node.json("reload")["warnings"]
+        assert f"metrics cannot be read at {address}" in warning
+        assert node.json("status")["problems"]
+    assert node.json("reload") == {"applied": [], "needs_restart": []}
+    assert (node.json("status")["metrics"], get(loopback(node))[0]) == (address, 200)
+    until("the first address is closed", lambda: is_refused(first))
+    last = loopback(node)
+    file.write_text(before)
+    assert node.json("reload")["applied"] == ["metrics.listen"]
+    until("nothing is open", lambda: is_refused(last))
 
 
 def test_address_that_others_can_reach_is_refused(make_node: MakeNode) -> None:

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Failure;
 use crate::gateway::{Grants, Path};
 use crate::ids::{NodeId, PluginId, Protocol, Secret};
-use crate::settings::NetSettings;
+use crate::settings::{DiscoverySettings, NetSettings};
 use crate::ticket::Ticket;
 
 /// A request of the supervisor.
@@ -77,6 +77,9 @@ pub enum AdminRequest {
     EndSession { launch: u64 },
     /// Changes what netcore logs: a filter as its option `--log` takes it. → `Done`
     SetLog { filter: String },
+    /// Replaces the nodes to begin with: `dns_seeds`, `builtin` and `list` of these settings; the others are not used.
+    /// → `Done`
+    SetSeeds(Box<DiscoverySettings>),
 }
 
 impl AdminRequest {
@@ -103,6 +106,7 @@ impl AdminRequest {
             | Self::EndSession { .. }
             | Self::Shutdown { .. }
             | Self::SetLog { .. }
+            | Self::SetSeeds(_)
             // Part of the supervisor's own documents.
             | Self::Status
             | Self::Explain { .. }

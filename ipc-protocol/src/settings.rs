@@ -139,7 +139,19 @@ impl NetSettings {
             let what = format!("{} addresses; expected at most {MAX_LISTEN}", self.listen.len());
             return wrong(&["listen"], what, "use 0.0.0.0 and [::] to listen on every interface");
         }
-        let DiscoverySettings { dns_seeds, list, mainline, resolver, .. } = &self.discovery;
+        self.discovery.check()?;
+        self.peers.check()
+    }
+}
+
+impl DiscoverySettings {
+    /// Checks what the types cannot say.
+    ///
+    /// # Errors
+    /// The first setting that breaks a rule.
+    pub fn check(&self) -> Result<(), InvalidSettings> {
+        let wrong = |place, what, hint| Err(InvalidSettings { place, what, hint });
+        let Self { dns_seeds, list, mainline, resolver, .. } = self;
         let lists: [(&'static [&'static str], usize); 3] = [
             (&["discovery", "dns_seeds"], dns_seeds.len()),
             (&["discovery", "list"], list.len()),
@@ -155,7 +167,14 @@ impl NetSettings {
             let what = "a resolver has a port".to_owned();
             return wrong(&["discovery", "resolver"], what, "add it, such as 192.0.2.53:53");
         }
-        self.peers.check()
+        Ok(())
+    }
+
+    /// Takes from `new` the nodes to begin with, which may change while a node runs.
+    pub fn take_seeds(&mut self, new: &Self) {
+        self.dns_seeds.clone_from(&new.dns_seeds);
+        self.builtin = new.builtin;
+        self.list.clone_from(&new.list);
     }
 }
 

@@ -160,6 +160,7 @@ impl Session {
                 return Ok(());
             }
             AdminRequest::SetLog { filter } => done(crate::logging::change(&filter)),
+            AdminRequest::SetSeeds(settings) => done(self.core.services.discovery.set_seeds(&settings)),
             AdminRequest::Configure(_) => AdminResponse::Failed(Failure::new(
                 ErrorCode::BadArgument,
                 "the network core is configured already; restart it to change its settings",
@@ -229,6 +230,7 @@ async fn query(core: &Core, request: AdminRequest) -> Result<AdminResponse, Fail
         | AdminRequest::Heartbeat
         | AdminRequest::Start
         | AdminRequest::SetLog { .. }
+        | AdminRequest::SetSeeds(_)
         | AdminRequest::Shutdown { .. } => unreachable!("done before"),
     })
 }

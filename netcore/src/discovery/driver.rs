@@ -70,6 +70,7 @@ async fn drive(discovery: Arc<Discovery>, mut events: broadcast::Receiver<PeerEv
                 Ok(answer) => full::answered(&discovery, answer),
                 Err(error) => tracing::error!(%error, "asking a full node failed"),
             },
+            () = discovery.renewed.notified() => {}
             () = tokio::time::sleep_until(next.into()) => {}
         }
         awake = look_at_clock(&discovery, awake);

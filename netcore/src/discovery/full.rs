@@ -27,7 +27,7 @@ pub(super) fn refused(
     address: SocketAddr,
     source: Source,
 ) -> Option<impl Future<Output = Answer> + use<>> {
-    if !discovery.settings.exchange {
+    if !discovery.state().settings.exchange {
         return None;
     }
     let mut state = discovery.state();

@@ -41,7 +41,7 @@ use polypeer_ipc_protocol::admin::SourceStatus;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::ids::NodeId;
 use polypeer_ipc_protocol::settings::DiscoverySettings;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::clock;
 use crate::dht::DhtHandle;
@@ -58,14 +58,16 @@ pub struct Discovery {
     node: Arc<Node>,
     queries: Arc<Queries>,
     dht: Arc<DhtHandle>,
-    settings: DiscoverySettings,
     state: Mutex<State>,
     changed: watch::Sender<()>,
+    /// Tells the driver of new settings.
+    renewed: Notify,
 }
 
 /// The state machines, under one lock that is never held across an await.
 #[derive(Debug)]
 struct State {
+    settings: DiscoverySettings,
     schedule: Schedule,
     exchange: Exchange,
     check: CrossCheck,
@@ -118,16 +120,38 @@ impl Discovery {
     ) -> Self {
         let schedule = ScheduleConfig { enabled: sources::enabled(&settings), low };
         let state = State {
+            settings,
             schedule: Schedule::new(schedule, clock::now(), random::bytes()),
             exchange: Exchange::new(Arc::clone(&node.keys), random::bytes()),
             check: CrossCheck::new(low),
             seeds: Seeds::default(),
         };
-        Self { node, queries, dht, settings, state: Mutex::new(state), changed: watch::Sender::default() }
+        let (changed, renewed) = Default::default();
+        Self { node, queries, dht, state: Mutex::new(state), changed, renewed }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the nodes to begin with from `new`. Sources that have others now are asked soon.
+    ///
+    /// # Errors
+    /// When the settings break a rule.
+    pub(crate) fn set_seeds(&self, new: &DiscoverySettings) -> Result<(), Failure> {
+        new.check().map_err(|invalid| Failure::new(ErrorCode::BadArgument, invalid.to_string()))?;
+        let (mut state, now) = (self.state(), clock::now());
+        let old = state.settings.clone();
+        state.settings.take_seeds(new);
+        let on = sources::enabled(&state.settings);
+        if old.dns_seeds != new.dns_seeds {
+            state.schedule.renew(now, Source::Dns, on.contains(&Source::Dns));
+        }
+        if (old.builtin, &old.list) != (new.builtin, &new.list) {
+            state.schedule.renew(now, Source::List, on.contains(&Source::List));
+        }
+        self.renewed.notify_one();
+        Ok(())
     }
 
     /// Notifies of each possible change of the status of sources and seeds, including peers that connect or disconnect.
@@ -195,7 +219,7 @@ pub(crate) async fn answer(
     payload: &[u8],
 ) -> Result<Vec<u8>, Failure> {
     let node = &discovery.node;
-    if !discovery.settings.exchange {
+    if !discovery.state().settings.exchange {
         return Err(Failure::new(ErrorCode::Unsupported, "this node exchanges no peers"));
     }
     let admitted = discovery.state().exchange.admit(clock::now(), &asker, payload);

@@ -148,7 +148,7 @@ async fn ask_dht(discovery: &Arc<Discovery>) -> Answer {
 }
 
 async fn ask_mainline(discovery: &Arc<Discovery>, rendezvous: &tokio::sync::Mutex<Option<Rendezvous>>) -> Answer {
-    let (node, settings) = (&discovery.node, &discovery.settings);
+    let (node, settings) = (&discovery.node, discovery.state().settings.clone());
     let Ok(peers) = node.peers() else { return Answer::default() };
     let listens = peers.transport().local_addresses();
     let own = listens.iter().find_map(|address| match address {

@@ -31,6 +31,8 @@ impl Configuration {
         }
         self.config.limits = new.config.limits;
         self.config.log = new.config.log;
+        self.config.metrics = new.config.metrics;
+        self.config.net.discovery.take_seeds(&new.config.net.discovery);
         changes
     }
 }
@@ -60,5 +62,14 @@ mod tests {
         let again = running.take(load(changed));
         assert_eq!((again.applied.len(), again.needs_restart), (0, vec!["network".to_owned()]));
         assert_eq!(running.take(load("network = \"one\"\n")).applied, ["log.level", "limits.pids"]);
+
+        let seeds = "dns_seeds = [\"seed.example.org\"]\nbuiltin = false\nlist = [\"192.0.2.1:7470\"]\ndht = false";
+        let listen = "[metrics]\nlisten = \"127.0.0.1:9470\"\n";
+        let told = running.take(load(&format!("network = \"one\"\n[discovery]\n{seeds}\n{listen}")));
+        assert_eq!(told.applied, ["discovery.dns_seeds", "discovery.builtin", "discovery.list", "metrics.listen"]);
+        assert_eq!(told.needs_restart, ["discovery.dht"]);
+        let found = &running.config.net.discovery;
+        assert_eq!((found.dns_seeds.len(), found.builtin, found.list.len(), found.dht), (1, false, 1, true));
+        assert!(running.config.metrics.listen.is_some());
     }
 }

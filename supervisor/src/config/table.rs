@@ -47,7 +47,7 @@ const OWN: &[Setting] = &[
     ),
     restart("discovery.remembered", "Whether to dial peers known from earlier runs.", ""),
     restart("discovery.lan", "Whether to announce this node on the local network and to look for peers there.", ""),
-    restart(
+    live(
         "discovery.dns_seeds",
         "Names whose A and AAAA records are addresses of nodes and whose TXT records are tickets: NAME or NAME:PORT.",
         "[\"seed.example.org\"]",
@@ -57,8 +57,8 @@ const OWN: &[Setting] = &[
         "Resolver to ask for these names, IP:PORT, instead of the system's.",
         "\"192.0.2.53:53\"",
     ),
-    restart("discovery.builtin", "Whether to use the list of nodes that comes with the program.", ""),
-    restart("discovery.list", "More nodes to begin with: tickets, or addresses IP:PORT.", "[\"192.0.2.1:7470\"]"),
+    live("discovery.builtin", "Whether to use the list of nodes that comes with the program.", ""),
+    live("discovery.list", "More nodes to begin with: tickets, or addresses IP:PORT.", "[\"192.0.2.1:7470\"]"),
     restart("discovery.exchange", "Whether to ask peers for others, and to answer when they ask.", ""),
     restart("discovery.dht", "Whether to look for peers in the DHT.", ""),
     restart(
@@ -75,7 +75,7 @@ const OWN: &[Setting] = &[
     ),
     restart("peers.low", "Low watermark: below this many connections, more peers are dialed. 1 to 768.", ""),
     restart("peers.high", "High watermark: above this many connections, the least useful are closed. 1 to 768.", ""),
-    restart(
+    live(
         "metrics.listen",
         "A loopback address IP:PORT where metrics can be read, besides the socket in the home.",
         "\"127.0.0.1:9470\"",

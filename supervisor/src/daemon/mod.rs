@@ -75,8 +75,8 @@ pub(crate) struct Daemon {
     started: Instant,
     node: polypeer_ipc_protocol::ids::NodeId,
     stop: tokio::sync::Notify,
-    /// The loopback address where metrics are read, if one is; or why they cannot be read.
-    metrics: Result<Option<std::net::SocketAddr>, String>,
+    /// Where metrics are read, besides the socket in the home.
+    loopback: metrics::Loopback,
     lock: SharedLock,
 }
 
@@ -133,9 +133,8 @@ pub(crate) async fn run(
             CliError::failed(message, "check the permissions of the folder and that the disk is not full")
         })?;
         // The node runs without metrics, and says so, rather than not at all.
-        let metrics = metrics::Sockets::bind(&home, config.metrics.listen).await;
-        let address = metrics.as_ref().map_or_else(|problem| Err(problem.clone()), metrics::Sockets::address);
-        if let Err(problem) = &address {
+        let (sockets, loopback) = metrics::bind(&home);
+        if let Err(problem) = loopback.listen_at(config.metrics.listen).await {
             tracing::warn!("{problem}");
         }
         let daemon = Arc::new(Daemon {
@@ -149,12 +148,12 @@ pub(crate) async fn run(
             started: Instant::now(),
             node: status.node,
             stop: tokio::sync::Notify::new(),
-            metrics: address,
+            loopback,
             lock: Arc::clone(&lock),
         });
         let serving = tokio::spawn(server.run(daemon.clone()));
         // Ends with the process, as its sockets do.
-        let metrics = metrics.ok().map(|sockets| tokio::spawn(metrics::run(sockets, daemon.clone())));
+        let metrics = sockets.map(|sockets| tokio::spawn(metrics::run(sockets, daemon.clone())));
         greeting::print(printer, &home, &status, &new_apps);
         if daemon.config.net.seed_only {
             printer.say(SEED_ONLY);

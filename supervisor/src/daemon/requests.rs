@@ -131,9 +131,9 @@ impl Daemon {
         if self.config.net.seed_only {
             status.warnings.push(super::SEED_ONLY.into());
         }
-        match &self.metrics {
+        match self.loopback.address() {
             Ok(address) => status.metrics = address.map(|address| address.to_string()),
-            Err(problem) => status.warnings.push(problem.clone()),
+            Err(problem) => status.warnings.push(problem),
         }
         match crate::logging::unread() {
             0 => {}

@@ -1,6 +1,9 @@
 //! The configuration in force, and its changes while the daemon runs: `polypeer reload`, SIGHUP, `polypeer log-level`.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use polypeer_ipc_protocol::settings::DiscoverySettings;
 
 use crate::cli_error::CliError;
 use crate::config::{Configuration, Flags, LogSettings, MAX_TARGETS};
@@ -35,6 +38,16 @@ impl Settings {
     /// Defaults for plugins that do not set a limit themselves.
     pub(super) fn limits(&self) -> LimitSettings {
         self.running().config.limits.clone()
+    }
+
+    /// The nodes to begin with, among the other settings of discovery.
+    fn seeds(&self) -> DiscoverySettings {
+        self.running().config.net.discovery.clone()
+    }
+
+    /// The loopback address where metrics are to be read.
+    fn metrics(&self) -> Option<SocketAddr> {
+        self.running().config.metrics.listen
     }
 
     fn log(&self) -> LogSettings {
@@ -90,8 +103,19 @@ impl Daemon {
         let _one_at_a_time = self.changes.lock().await;
         let mut told = self.settings.reload(&self.home)?;
         self.use_log_settings().await;
+        if told.applied.iter().any(|key| key.starts_with("discovery.")) {
+            self.supervisor.set_seeds(self.settings.seeds()).await;
+        }
         if told.applied.iter().any(|key| key.starts_with("limits.")) {
             told.warnings = self.use_limits().await?;
+        }
+        // One that could not be listened on before is tried again.
+        let other_address = told.applied.iter().any(|key| key == "metrics.listen");
+        if (other_address || self.loopback.address().is_err())
+            && let Err(problem) = self.loopback.listen_at(self.settings.metrics()).await
+        {
+            tracing::warn!("{problem}");
+            told.warnings.push(problem);
         }
         tracing::info!("the configuration was read again: {}", in_words(&told));
         Ok(told)

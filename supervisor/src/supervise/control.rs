@@ -6,6 +6,7 @@ use polypeer_ipc_protocol::admin::AdminResponse;
 use polypeer_ipc_protocol::error::Failure;
 use polypeer_ipc_protocol::gateway::Grants;
 use polypeer_ipc_protocol::ids::PluginId;
+use polypeer_ipc_protocol::settings::DiscoverySettings;
 use tokio::sync::oneshot;
 
 use super::{LimitError, NetcoreStatus, OperatorSession, PluginSpec, PluginStatus};
@@ -33,4 +34,6 @@ pub(super) enum Command {
     Shutdown(Duration, Reply<()>),
     /// What netcore logs.
     SetLog(Box<LogSettings>, Reply<()>),
+    /// The nodes that netcore begins with.
+    SetSeeds(Box<DiscoverySettings>, Reply<()>),
 }

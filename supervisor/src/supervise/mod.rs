@@ -34,6 +34,7 @@ use polypeer_ipc_protocol::admin::{AdminEvent, AdminRequest, AdminResponse};
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::gateway::Grants;
 use polypeer_ipc_protocol::ids::{PluginId, Secret};
+use polypeer_ipc_protocol::settings::DiscoverySettings;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -319,6 +320,11 @@ impl Supervisor {
     /// Changes what netcore logs, now and at its later starts.
     pub async fn set_log(&self, settings: LogSettings) {
         let _ = self.command(|reply| Command::SetLog(Box::new(settings), reply)).await;
+    }
+
+    /// Changes the nodes that netcore begins with, now and at its later starts.
+    pub async fn set_seeds(&self, settings: DiscoverySettings) {
+        let _ = self.command(|reply| Command::SetSeeds(Box::new(settings), reply)).await;
     }
 
     /// Events from now on. A slow subscriber misses the oldest.

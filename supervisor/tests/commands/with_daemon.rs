@@ -422,6 +422,7 @@ fn request_to_netcore_that_is_not_an_operators_is_refused() {
         AdminRequest::Start,
         AdminRequest::Shutdown { grace_ms: 0 },
         AdminRequest::SetLog { filter: String::new() },
+        AdminRequest::SetSeeds(Box::default()),
         AdminRequest::Status,
         AdminRequest::Explain { node: NodeId([0; 32]) },
         AdminRequest::Traffic,

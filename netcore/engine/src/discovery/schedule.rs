@@ -97,6 +97,24 @@ struct Turn {
     problem: Option<String>,
 }
 
+impl Turn {
+    /// That of a source which is due; `None` for one that cannot be asked.
+    fn new(source: Source, now: Now) -> Option<Self> {
+        Some(Self {
+            source,
+            pace: source.pace()?,
+            due: now.at,
+            asked: None,
+            is_asking: false,
+            fruitless: 0,
+            named: 0,
+            last: None,
+            brought: false,
+            problem: None,
+        })
+    }
+}
+
 /// The schedule of one node.
 #[derive(Debug)]
 pub struct Schedule {
@@ -112,22 +130,8 @@ pub struct Schedule {
 impl Schedule {
     /// The schedule of a node without peers that starts at `now`.
     pub fn new(config: ScheduleConfig, now: Now, seed: [u8; 32]) -> Self {
-        let turn = |source: Source| {
-            Some(Turn {
-                source,
-                pace: source.pace()?,
-                due: now.at,
-                asked: None,
-                is_asking: false,
-                fruitless: 0,
-                named: 0,
-                last: None,
-                brought: false,
-                problem: None,
-            })
-        };
         let on = Source::ASKED.into_iter().filter(|source| config.enabled.contains(source));
-        let turns = on.filter_map(turn).collect();
+        let turns = on.filter_map(|source| Turn::new(source, now)).collect();
         Self { config, turns, connected: 0, gate: now.at, random: StdRng::from_seed(seed) }
     }
 
@@ -162,6 +166,13 @@ impl Schedule {
             turn.fruitless = 0;
             turn.due = now.at;
         }
+    }
+
+    /// Begins anew with a source whose settings have changed: it is due, or off. An answer that is pending is dropped.
+    pub fn renew(&mut self, now: Now, source: Source, is_on: bool) {
+        self.turns.retain(|turn| turn.source != source);
+        self.turns.extend(Turn::new(source, now).filter(|_| is_on));
+        self.turns.sort_by_key(|turn| Source::ASKED.iter().position(|source| *source == turn.source));
     }
 
     /// Counts candidates that a source named without being asked, as the local network does.

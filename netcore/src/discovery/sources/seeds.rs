@@ -6,6 +6,7 @@ use std::sync::Arc;
 use polypeer_engine::peers::dial_error::DialError;
 use polypeer_engine::source::Source;
 use polypeer_ipc_protocol::seeds::Entry;
+use polypeer_ipc_protocol::settings::DiscoverySettings;
 use polypeer_ipc_protocol::ticket::Ticket;
 use rand::seq::SliceRandom;
 use tokio::task::JoinSet;
@@ -21,8 +22,8 @@ const MAX_SEEDS: usize = 8;
 const MAX_TICKETS: usize = 16;
 
 pub(super) async fn ask_dns(discovery: &Arc<Discovery>) -> Answer {
-    let settings = &discovery.settings;
-    let found = dns::resolve(&settings.dns_seeds, settings.resolver).await;
+    let DiscoverySettings { dns_seeds, resolver, .. } = discovery.state().settings.clone();
+    let found = dns::resolve(&dns_seeds, resolver).await;
     let named = (found.addresses.len() + found.tickets.len()) as u64;
     follow(&discovery.node, found.tickets, Source::Dns);
     let answered = dial_seeds(discovery, found.addresses, Source::Dns).await;
@@ -33,7 +34,8 @@ pub(super) async fn ask_dns(discovery: &Arc<Discovery>) -> Answer {
 
 pub(super) async fn ask_list(discovery: &Arc<Discovery>) -> Answer {
     let (mut tickets, mut addresses) = (Vec::new(), Vec::new());
-    for entry in list::entries(&discovery.settings) {
+    let entries = list::entries(&discovery.state().settings);
+    for entry in entries {
         match entry {
             Entry::Ticket(ticket) => tickets.push(ticket),
             Entry::Address(address) => addresses.push(address),

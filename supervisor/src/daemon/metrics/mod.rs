@@ -5,9 +5,10 @@ mod page;
 mod table;
 
 use std::convert::Infallible;
+use std::fmt::Display;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,13 +21,14 @@ use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use super::Daemon;
 use crate::control::server::{Handler, LOOK};
 use crate::control::{caller, socket};
+use crate::home::Home;
 
 /// Most connections at a time on each of the two sockets; further ones are closed at once. A collector uses one.
 const MAX_CONNECTIONS: usize = 16;
@@ -45,30 +47,58 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 pub(super) struct Sockets {
     local: socket::Listener,
     loopback: Option<TcpListener>,
-    /// Why the configured loopback address cannot be listened on.
-    problem: Option<String>,
+    /// Replace `loopback`.
+    listeners: mpsc::Receiver<Option<TcpListener>>,
+}
+
+/// Listens at the socket in the home, which must be locked, so that an existing one is a leftover. Without sockets, the
+/// other value says why.
+pub(super) fn bind(home: &Home) -> (Option<Sockets>, Loopback) {
+    let (sender, listeners) = mpsc::channel(1);
+    let path = home.metrics_socket();
+    let local = socket::listen(&path).map_err(failed(path.display()));
+    let state = local.as_ref().map_or_else(|problem| Err(problem.clone()), |_| Ok(None));
+    let sockets = local.ok().map(|local| Sockets { local, loopback: None, listeners });
+    (sockets, Loopback { state: Mutex::new(state), listeners: sender })
+}
+
+fn failed(place: impl Display) -> impl FnOnce(io::Error) -> String {
+    move |error| format!("metrics cannot be read at {place}: {error}")
+}
+
+/// The loopback address where metrics are read, which may change.
+pub(super) struct Loopback {
+    /// The address, if there is one; or why they cannot be read.
+    state: Mutex<Result<Option<SocketAddr>, String>>,
+    listeners: mpsc::Sender<Option<TcpListener>>,
+}
+
+impl Loopback {
+    /// Listens at `address` in place of the present one, or at none.
+    ///
+    /// # Errors
+    /// The reason, for people, when metrics cannot be read there; then they are read at no address.
+    pub(super) async fn listen_at(&self, address: Option<SocketAddr>) -> Result<(), String> {
+        let bound = match address {
+            Some(address) => TcpListener::bind(address).await.map(Some).map_err(failed(address)),
+            None => Ok(None),
+        };
+        let at = |listener: &Option<TcpListener>| listener.as_ref().and_then(|listener| listener.local_addr().ok());
+        let state = bound.as_ref().map(at).map_err(Clone::clone);
+        // Without a socket in the home nobody takes it, and that stays the problem.
+        if self.listeners.send(bound.ok().flatten()).await.is_ok() {
+            *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
+        }
+        self.address().map(drop)
+    }
+
+    /// The address that is listened on, if one is asked for; or why metrics cannot be read.
+    pub(super) fn address(&self) -> Result<Option<SocketAddr>, String> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 impl Sockets {
-    /// Listens. The home must be locked, so that an existing socket is a leftover. [`Self::address`] says whether the
-    /// loopback address could be listened on, too.
-    ///
-    /// # Errors
-    /// When the socket in the home cannot be listened on; the text names it.
-    pub(super) async fn bind(home: &crate::home::Home, address: Option<SocketAddr>) -> Result<Self, String> {
-        let path = home.metrics_socket();
-        let failed = |place: String| move |error: io::Error| format!("metrics cannot be read at {place}: {error}");
-        let local = socket::listen(&path).map_err(failed(path.display().to_string()))?;
-        let (loopback, problem) = match address {
-            Some(address) => match TcpListener::bind(address).await.map_err(failed(address.to_string())) {
-                Ok(listener) => (Some(listener), None),
-                Err(problem) => (None, Some(problem)),
-            },
-            None => (None, None),
-        };
-        Ok(Self { local, loopback, problem })
-    }
-
     /// Listens again at the socket in the home, if somebody has removed it and the home is this daemon's still.
     fn put_back(&mut self, daemon: &Daemon) {
         let path = daemon.home.metrics_socket();
@@ -82,14 +112,6 @@ impl Sockets {
             }
             // The control socket beside it has told so.
             Err(error) => tracing::debug!("the socket of metrics cannot be made again: {error}"),
-        }
-    }
-
-    /// The loopback address that is listened on, if one is asked for; or why it cannot be.
-    pub(super) fn address(&self) -> Result<Option<SocketAddr>, String> {
-        match &self.problem {
-            Some(problem) => Err(problem.clone()),
-            None => Ok(self.loopback.as_ref().and_then(|listener| listener.local_addr().ok())),
         }
     }
 }
@@ -106,6 +128,10 @@ pub(super) async fn run(mut sockets: Sockets, daemon: Arc<Daemon>) {
         let accepted = tokio::select! {
             _ = look.tick(), if socket::CAN_BE_REMOVED => {
                 sockets.put_back(&daemon);
+                continue;
+            }
+            Some(listener) = sockets.listeners.recv() => {
+                sockets.loopback = listener;
                 continue;
             }
             stream = socket::accept(&sockets.local) => stream.map(Stream::Local),

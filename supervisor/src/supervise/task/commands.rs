@@ -93,6 +93,11 @@ impl Task {
                 self.config.log = *settings;
                 let _ = done.send(());
             }
+            Command::SetSeeds(settings, done) => {
+                self.config.net.discovery.take_seeds(&settings);
+                self.tell_netcore(AdminRequest::SetSeeds(settings));
+                let _ = done.send(());
+            }
             Command::Operator(reply) => {
                 let _ = reply.send(self.on_operator());
             }

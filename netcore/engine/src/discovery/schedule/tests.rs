@@ -151,3 +151,22 @@ fn same_seed_gives_the_same_times() {
     assert_eq!(times(1), times(1));
     assert_ne!(times(1), times(2));
 }
+
+#[test]
+fn source_with_new_settings_is_due_in_its_place_or_off() {
+    let mut world = World::new(&[Source::Lan, Source::Exchange]);
+    for expected in [Source::Lan, Source::Exchange] {
+        assert_eq!(world.next().0, expected);
+        world.schedule.answered(world.now, expected, Ok(1));
+    }
+    world.schedule.peers(world.now, 8);
+    world.pass(SETTLE);
+    assert_eq!(world.schedule.poll(world.now), None, "there are enough peers");
+    world.schedule.renew(world.now, Source::List, true);
+    world.schedule.renew(world.now, Source::Dns, true);
+    assert_eq!(world.schedule.poll(world.now), Some(Source::Dns));
+    world.schedule.renew(world.now, Source::Dns, false);
+    world.schedule.answered(world.now, Source::Dns, Ok(1));
+    assert_eq!(world.state(Source::Dns), SourceState::Off, "the answer is to an old question");
+    assert_eq!(world.next().0, Source::List);
+}
