@@ -14,6 +14,7 @@ import argparse
 import sys
 import time
 
+import machine
 import plots
 import results
 import tables
@@ -57,6 +58,7 @@ def main() -> int:
             print(f"{name:<22} {figure.title} ({figure.unit}); {', '.join(figure.sides)}")
         return 0
     if not options.write:
+        machine.adopt_orphans()
         started = time.monotonic()
         for name in options.figures or FIGURES:
             measure(name, FIGURES[name], options.rounds or FIGURES[name].rounds)

@@ -18,17 +18,16 @@ from pathlib import Path
 from typing import Callable, Protocol
 
 import machine
+import packages
 from people import OrdinaryNode, alone
-from runner import Figure, Missing, Sample, Side
-from sides import BASE, BUILT, HERE, OURS, Build, built, mentions, scratch
+from runner import Figure, Sample, Side
+from sides import BASE, BUILT, OURS, Build, built, end, kill, mentions, scratch
 
 SERVICES = 100
 KILLED = 20
 # Each of the supervisors waits before a restart when the service ran for a shorter time.
 HEALTHY_S = 11.0
-TELLS_S = 60.0
-# Debian's packages, unpacked by `scripts/bench`, for machines on which they are not installed.
-UNPACKED = HERE / "target" / "debian"
+TELLS_S = 30.0
 
 MANIFEST = """[plugin]
 id = "{name}"
@@ -43,6 +42,8 @@ ready = "none"
 [restart]
 policy = "always"
 """
+# Becomes another command once it reads a line.
+WAITS = ("sh", "-c", 'read _ && exec "$@"', "sh")
 
 
 class Told:
@@ -72,23 +73,6 @@ class Told:
             self._socket.recv(16)
 
 
-def tool(name: str) -> Path:
-    """A supervisor's program, installed or unpacked."""
-    found = shutil.which(name)
-    places = [UNPACKED / place / name for place in ("usr/bin", "bin", "usr/sbin")]
-    for path in [Path(found)] if found else places:
-        if path.exists():
-            return path
-    raise Missing(f"not installed: {name}")
-
-
-def environment() -> dict[str, str]:
-    """The environment in which unpacked programs find their libraries and each other."""
-    libraries = ":".join(str(UNPACKED / place / "x86_64-linux-gnu") for place in ("usr/lib", "lib"))
-    programs = ":".join(str(UNPACKED / place) for place in ("usr/bin", "bin"))
-    return {**os.environ, "LD_LIBRARY_PATH": libraries, "PATH": f"{os.environ['PATH']}:{programs}"}
-
-
 class Supervisor(Protocol):
     """What keeps services running."""
 
@@ -105,34 +89,41 @@ class Scanned:
     def __init__(self, stack: ExitStack, command: Sequence[str], told: Told, services: int) -> None:
         """Makes the folders."""
         self._folder = scratch(stack)
-        self._command = [str(tool(command[0])), *command[1:], str(self._folder)]
+        self._command = packages.command(*command, self._folder, before=WAITS)
         for number in range(services):
             service = self._folder / f"service-{number}"
             service.mkdir()
             run = service / "run"
             run.write_text(f"#!/bin/sh\nexec {built(BUILT / 'start')} {told.path}\n")
             run.chmod(0o755)
-        stack.callback(self.stop)
+        self._process = self._prepare()
+        stack.callback(self._end)
+
+    def _prepare(self) -> subprocess.Popen[bytes]:
+        """Starts a shell that becomes the scanner when it is told so, and has what unpacked programs need."""
+        none = subprocess.DEVNULL
+        environment = packages.environment()
+        return subprocess.Popen(self._command, env=environment, stdin=subprocess.PIPE, stdout=none, stderr=none)
 
     def start(self) -> None:
         """Starts the scanner."""
-        self._process = subprocess.Popen(
-            self._command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        assert self._process.stdin is not None
+        self._process.stdin.write(b"\n")
+        self._process.stdin.flush()
 
     def stop(self) -> None:
-        """Kills the scanner and all that it started."""
-        process = getattr(self, "_process", None)
-        if process is not None and process.returncode is None:
-            every = machine.children(process.pid)
-            process.kill()
-            process.wait()
-            # Supervisors first, so that none starts its service again.
-            for pid in sorted(every, key=lambda pid: machine.command_of(pid) == "start"):
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    continue
+        """Kills the scanner and all that it started, and prepares the next one."""
+        self._end()
+        self._process = self._prepare()
+
+    def _end(self) -> None:
+        every = machine.children(self._process.pid)
+        end(self._process)
+        # Supervisors first, so that none starts its service again.
+        for pid in sorted(every, key=lambda pid: machine.command_of(pid) == "start"):
+            kill(pid)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
 
 
 class Plugins:
@@ -166,13 +157,11 @@ Make = Callable[[ExitStack, Told, int], Supervisor]
 
 def runit(stack: ExitStack, told: Told, services: int) -> Supervisor:
     """runit."""
-    tool("runsv")
     return Scanned(stack, ["runsvdir", "-P"], told, services)
 
 
 def s6(stack: ExitStack, told: Told, services: int) -> Supervisor:
     """s6, with room for all services."""
-    tool("s6-supervise")
     return Scanned(stack, ["s6-svscan", "-c", "500"], told, services)
 
 

@@ -20,8 +20,9 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from harness import BIN
 from harness import Node as Node
+from harness import kill as kill
 from harness import mentions as mentions
-from toolbox import Toolbox
+from toolbox import Order, Toolbox
 
 HERE = Path(__file__).resolve().parent
 BUILT = HERE / "target" / "release"
@@ -180,9 +181,13 @@ class Pair:
 
     def order(self, plugin: str, op: str, **arguments: Any) -> list[float]:
         """Carries out an order of one of the first node's plugins."""
-        whole = {"peer": self.peer, "protocol": f"{plugin}/1", **arguments}
-        seconds: list[float] = self.boxes[plugin].do(op, ORDER_S, **whole)
+        seconds: list[float] = self.start(plugin, op, **arguments).result()
         return seconds
+
+    def start(self, plugin: str, op: str, **arguments: Any) -> Order:
+        """Starts such an order."""
+        whole = {"peer": self.peer, "protocol": f"{plugin}/1", **arguments}
+        return self.boxes[plugin].start(op, ORDER_S, **whole)
 
 
 def scratch(stack: contextlib.ExitStack, where: Optional[str] = None) -> Path:
