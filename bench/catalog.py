@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import files
 import idle
+import neighbours
 import restarts
 import traffic
 from runner import Figure
 
-FIGURES: dict[str, Figure] = {**traffic.FIGURES, **idle.FIGURES, **restarts.FIGURES}
+FIGURES: dict[str, Figure] = {
+    **traffic.FIGURES,
+    **neighbours.FIGURES,
+    **idle.FIGURES,
+    **files.FIGURES,
+    **restarts.FIGURES,
+}

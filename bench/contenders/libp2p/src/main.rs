@@ -2,7 +2,7 @@
 //!
 //! `libp2p serve quic|tcp`, `libp2p drive quic|tcp ADDRESS`. `libp2p crowd quic|tcp COUNT` is COUNT nodes in one process;
 //! `libp2p app quic|tcp ADDRESS…` is an application with a node of its own that stays connected to all of them, and prints
-//! a line once it is.
+//! a line once it is; without addresses it has no node.
 
 mod node;
 
@@ -53,6 +53,10 @@ async fn crowd(kind: &str, count: usize) -> Result<()> {
 }
 
 async fn app(kind: &str, addresses: &[&str]) -> Result<()> {
+    if addresses.is_empty() {
+        println!("no node");
+        return std::future::pending().await;
+    }
     let (_control, connected) =
         node::dialing(kind, addresses.iter().copied().map(str::parse).collect::<Result<_, _>>()?)?;
     connected.await.context("the node ended")?;
