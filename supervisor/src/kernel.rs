@@ -8,6 +8,7 @@ use std::path::Path;
 use nix::libc;
 use nix::sys::signal::{SigHandler, Signal};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+use nix::unistd::ForkResult;
 
 /// Whether `path` carries this extended attribute with the value `1` (getxattr(2)).
 #[allow(unsafe_code, reason = "getxattr has no safe wrapper in the crates we use")]
@@ -60,5 +61,34 @@ pub(crate) fn default_signals() {
         // SAFETY: the default action runs no code of ours.
         let changed = unsafe { nix::sys::signal::signal(signal, SigHandler::SigDfl) };
         debug_assert!(changed.is_ok(), "every signal but SIGKILL and SIGSTOP may be changed");
+    }
+}
+
+/// Lets the kernel reap this process's children.
+#[allow(unsafe_code, reason = "changing a signal's action is unsafe, as handlers may be")]
+pub(crate) fn ignore_children() {
+    // SAFETY: ignoring a signal runs no code of ours.
+    let changed = unsafe { nix::sys::signal::signal(Signal::SIGCHLD, SigHandler::SigIgn) };
+    debug_assert!(changed.is_ok(), "SIGCHLD may be ignored");
+}
+
+/// Which of the two processes after [`fork`] this is.
+#[derive(Debug)]
+pub(crate) enum Forked {
+    Parent {
+        /// Pid of the other.
+        child: i32,
+    },
+    Child,
+}
+
+/// Duplicates this process, which must have one thread only (fork(2)).
+#[allow(unsafe_code, reason = "fork is unsafe where other threads may hold locks")]
+pub(crate) fn fork() -> io::Result<Forked> {
+    debug_assert_eq!(std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count), 1, "the only thread");
+    // SAFETY: the callers are the fork server and the inits, which start no threads: no lock is held by another one.
+    match unsafe { nix::unistd::fork() }? {
+        ForkResult::Parent { child } => Ok(Forked::Parent { child: child.as_raw() }),
+        ForkResult::Child => Ok(Forked::Child),
     }
 }

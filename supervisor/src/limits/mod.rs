@@ -7,6 +7,9 @@ pub mod cgroup;
 #[cfg(target_os = "linux")]
 pub mod sampled;
 
+#[cfg(target_os = "linux")]
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 /// One measure of confinement: whether it is applied to a child and, if not, why.
@@ -38,6 +41,12 @@ impl Measure {
             Err(error) => Self::missing(measure, error),
         }
     }
+}
+
+/// Pauses between two looks at what ends in a moment: short ones first, then up to 5 ms.
+#[cfg(target_os = "linux")]
+pub(crate) fn pauses() -> impl Iterator<Item = Duration> {
+    std::iter::successors(Some(Duration::from_micros(50)), |last| Some((*last * 2).min(Duration::from_millis(5))))
 }
 
 /// Usage of one process without its descendants. Unknown on systems other than Linux.

@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, RecvMsg, Shutdown, SockFlag, SockType,
-    UnixCredentials, recvmsg, sendmsg, setsockopt, shutdown, socketpair, sockopt,
+    UnixCredentials, recv, recvmsg, sendmsg, setsockopt, shutdown, socketpair, sockopt,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -42,28 +42,52 @@ pub(crate) fn send<T: Serialize>(
 ) -> io::Result<()> {
     let raw: Vec<i32> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
     let attached = [ControlMessage::ScmRights(&raw)];
-    transmit(socket, message, if raw.is_empty() { &[] } else { &attached })
+    transmit(socket, message, if raw.is_empty() { &[] } else { &attached }, MsgFlags::empty())
+}
+
+/// As [`send`], but fails while the socket is full.
+pub(crate) fn send_at_once<T: Serialize>(
+    socket: BorrowedFd<'_>,
+    message: &T,
+    descriptors: &[BorrowedFd<'_>],
+) -> io::Result<()> {
+    let raw: Vec<i32> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
+    transmit(socket, message, &[ControlMessage::ScmRights(&raw)], MsgFlags::MSG_DONTWAIT)
 }
 
 /// Sends one message with `pid` as its credentials. Requires CAP_SYS_ADMIN in the sender's namespace.
 pub(crate) fn send_about<T: Serialize>(socket: BorrowedFd<'_>, message: &T, pid: i32) -> io::Result<()> {
     let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
     let credentials = UnixCredentials::from(libc::ucred { pid, uid, gid });
-    transmit(socket, message, &[ControlMessage::ScmCredentials(&credentials)])
+    transmit(socket, message, &[ControlMessage::ScmCredentials(&credentials)], MsgFlags::empty())
 }
 
-fn transmit<T: Serialize>(socket: BorrowedFd<'_>, message: &T, attached: &[ControlMessage<'_>]) -> io::Result<()> {
+fn transmit<T: Serialize>(
+    socket: BorrowedFd<'_>,
+    message: &T,
+    attached: &[ControlMessage<'_>],
+    flags: MsgFlags,
+) -> io::Result<()> {
     let bytes = serde_json::to_vec(message)?;
     if bytes.len() > MAX_MESSAGE {
         return Err(io::Error::other(format!("message of {} bytes; the limit is {MAX_MESSAGE}", bytes.len())));
     }
-    sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(&bytes)], attached, MsgFlags::MSG_NOSIGNAL, None)?;
+    sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(&bytes)], attached, flags | MsgFlags::MSG_NOSIGNAL, None)?;
     Ok(())
 }
 
 /// Receives one message, with up to 4 descriptors; `None` at the end.
 pub(crate) fn receive<T: DeserializeOwned>(socket: BorrowedFd<'_>) -> io::Result<Option<Received<T>>> {
-    let mut bytes = vec![0; MAX_MESSAGE];
+    // The length first: an init lives for long, and would keep the pages of the largest buffer it ever had.
+    let peek = MsgFlags::MSG_PEEK | MsgFlags::MSG_TRUNC;
+    let length = loop {
+        match recv(socket.as_raw_fd(), &mut [], peek) {
+            Err(Errno::EINTR) => {}
+            Err(Errno::ECONNRESET) => return Ok(None),
+            result => break result?,
+        }
+    };
+    let mut bytes = vec![0; length.min(MAX_MESSAGE)];
     let mut space = cmsg_space!([i32; 4], UnixCredentials);
     let mut slices = [IoSliceMut::new(&mut bytes)];
     let flags = MsgFlags::MSG_CMSG_CLOEXEC;

@@ -17,8 +17,6 @@ pub(crate) struct Launch {
     pub(crate) name: String,
     /// What `ps` calls its init.
     pub(crate) title: String,
-    /// The `polypeer` binary, whose init it gets.
-    pub(crate) polypeer: PathBuf,
     /// A path in the command line of its init. The reaper recognises it by this where there are no control groups.
     pub(crate) mark: PathBuf,
     pub(crate) isolation: Isolation,
@@ -29,10 +27,22 @@ pub(crate) struct Launch {
     pub(crate) limits: Option<Limits>,
 }
 
-/// Message to the first stage: the new namespaces.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// Message to the fork server, with the descriptors 0, 1 and 2 of a new init.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "part of it is for the init, which is Linux's"))]
+pub(crate) struct Birth {
+    /// As in [`Launch`].
+    pub(crate) title: String,
+    /// As in [`Launch`].
+    pub(crate) mark: PathBuf,
+}
+
+/// Message to the first stage: what it joins and leaves.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "part of it is for the init, which is Linux's"))]
 pub(crate) struct Isolation {
+    /// Files of control groups that a process joins by writing 0 to them; [`super::spawn`] fills them in.
+    pub(crate) groups: Vec<PathBuf>,
     /// A user namespace, which the others require unless the user is root.
     pub(crate) user: bool,
     /// A mount and a pid namespace.

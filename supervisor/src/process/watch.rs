@@ -8,6 +8,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
+use tokio::net::unix::pipe::Receiver;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -18,8 +19,8 @@ use super::launch::{ChildEvent, Launch};
 use super::log::Sink;
 use super::message::{Order, Report};
 use super::outcome::{Ended, Outcome};
-use super::spawn::{Spawned, spawn};
-use crate::limits::cgroup::{Leaf, Tree};
+use super::spawn::{Groups, Spawned, spawn};
+use crate::limits::cgroup::Leaf;
 use crate::limits::{Measure, Usage, sampled};
 use crate::manifest::Limits;
 
@@ -94,14 +95,11 @@ impl Watched {
     }
 }
 
-/// What all children of one home share: its folders of control groups.
-pub(crate) type Groups = Tree;
-
 /// Returns a handle to a child and the task that runs it, for the caller to spawn. `number` is part of each of its
 /// events.
 pub(crate) fn watch(
     launch: Launch,
-    tree: Arc<Groups>,
+    groups: Arc<Groups>,
     sink: Sink,
     events: mpsc::Sender<(u64, ChildEvent)>,
     number: u64,
@@ -111,7 +109,7 @@ pub(crate) fn watch(
     let watched = Watched { commands: sender, facts: Arc::clone(&facts) };
     let task = async move {
         let memory_limit = launch.limits.as_ref().map(|limits| limits.memory_bytes);
-        let spawned = spawn_blocking(move || spawn(launch, &tree)).await;
+        let spawned = spawn_blocking(move || spawn(launch, &groups)).await;
         let ended = match spawned {
             Ok(Ok(spawned)) => {
                 let task = Task { memory_limit, facts, commands: receiver, events: &events, number };
@@ -135,24 +133,15 @@ struct Task<'a> {
 }
 
 impl Task<'_> {
-    async fn run(mut self, mut spawned: Spawned, sink: Sink) -> Ended {
+    async fn run(mut self, spawned: Spawned, sink: Sink) -> Ended {
         let leaf = Arc::clone(&spawned.leaf);
         let facts = Facts { leaf: Arc::clone(&leaf), init: OnceLock::new(), sample: Mutex::default() };
         let _ = self.facts.set(facts);
-        let mut logs = Vec::new();
-        if let Some(pipe) = spawned.first_stage.stdout.take() {
-            logs.push(tokio::spawn(capture(tokio::process::ChildStdout::from_std(pipe), sink.clone(), "out")));
-        }
-        if let Some(pipe) = spawned.first_stage.stderr.take() {
-            logs.push(tokio::spawn(capture(tokio::process::ChildStderr::from_std(pipe), sink, "err")));
-        }
-        let measures = std::mem::take(&mut spawned.measures);
-        // It exits once it has started the second stage, or with it.
-        let mut first_stage = spawned.first_stage;
-        let reaped = spawn_blocking(move || first_stage.wait());
-
+        let logs = [(spawned.output, sink.clone(), "out"), (spawned.errors, sink, "err")];
+        let logs =
+            logs.map(|(pipe, sink, from)| tokio::spawn(capture(Receiver::from_owned_fd(pipe.into()), sink, from)));
         let outcome = match Channel::new(spawned.socket) {
-            Ok(channel) => self.serve(channel, measures, &leaf).await,
+            Ok(channel) => self.serve(channel, spawned.measures, &leaf).await,
             Err(error) => Outcome::NotStarted { reason: format!("cannot watch its init: {error}") },
         };
         let out_of_memory = leaf.out_of_memory_kills() > 0;
@@ -167,7 +156,6 @@ impl Task<'_> {
         if let Ok(Err(error)) = destroyed.await {
             tracing::warn!("failed to clean up after a child: {error}");
         }
-        let _ = timeout(END_TIME, reaped).await;
         for log in logs {
             let abort = log.abort_handle();
             if timeout(END_TIME, log).await.is_err() {
@@ -294,17 +282,18 @@ fn note(measures: &mut Vec<Measure>, new: Measure) {
     }
 }
 
-/// Reaps the init, which became a child of this process when the first stage exited. Killed processes take a moment to
-/// end.
+/// Reaps the init, which became a child of this process when the first stage exited. Its socket ends a moment before it
+/// does.
 fn reap(init: Option<i32>) {
     let Some(pid) = init.map(Pid::from_raw) else { return };
     let deadline = std::time::Instant::now() + END_TIME;
+    let mut pauses = crate::limits::pauses();
     while let Ok(nix::sys::wait::WaitStatus::StillAlive) = waitpid(pid, Some(WaitPidFlag::WNOHANG)) {
         if std::time::Instant::now() > deadline {
             tracing::warn!(pid = pid.as_raw(), "an init does not end");
             return;
         }
-        std::thread::sleep(Duration::from_millis(2));
+        std::thread::sleep(pauses.next().unwrap_or_default());
     }
 }
 

@@ -51,9 +51,9 @@ pub(super) fn of_plugin(spec: &PluginSpec, gateway: &Gateway, home: &Home, progr
     Ok(Launch {
         name: format!("{}-{}", spec.id(), gateway.number),
         title: format!("polypeer: init of {}", spec.id()),
-        polypeer: programs.polypeer.clone(),
         mark: gateway.folder.clone(),
         isolation: Isolation {
+            groups: Vec::new(),
             user: !is_root(),
             process: true,
             network: spec.manifest.permissions.network == Network::None,
@@ -86,9 +86,8 @@ pub(super) fn of_netcore(number: u64, admin: AdminEnd, home: &Home, programs: &P
     Launch {
         name: format!("netcore_-{number}"),
         title: "polypeer: init of the network core".to_owned(),
-        polypeer: programs.polypeer.clone(),
         mark: folder_of_all(&home.sockets()).join("netcore"),
-        isolation: Isolation { user: false, process: false, network: false },
+        isolation: Isolation::default(),
         setup: Setup {
             command,
             folder: home.root().to_owned(),

@@ -9,15 +9,15 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::{CgroupError, files};
+use crate::limits::pauses;
 
 /// Time limit for killing. A process in an uninterruptible system call only dies when that returns.
 pub const KILL_TIME: Duration = Duration::from_secs(2);
-/// Interval between two checks of what is left.
-const PAUSE: Duration = Duration::from_millis(5);
 
 /// Kills every process below `root` until none is left, for at most [`KILL_TIME`]. Blocks. A missing `root` is empty.
 pub fn kill_below(root: &Path) -> Result<(), CgroupError> {
     let deadline = Instant::now() + KILL_TIME;
+    let mut pauses = pauses();
     loop {
         let groups = groups_below(root);
         let left: Vec<i32> = groups.iter().flat_map(|group| members(group)).collect();
@@ -28,7 +28,7 @@ pub fn kill_below(root: &Path) -> Result<(), CgroupError> {
             return Err(CgroupError::Unkillable { path: root.to_owned(), left: left.len() });
         }
         kill_once(root, &groups);
-        std::thread::sleep(PAUSE);
+        std::thread::sleep(pauses.next().unwrap_or_default());
     }
 }
 
@@ -76,6 +76,7 @@ fn groups_below(root: &Path) -> Vec<PathBuf> {
 /// Removes `root` and the groups below it, as far as they are empty.
 pub fn remove_below(root: &Path) {
     let deadline = Instant::now() + Duration::from_millis(500);
+    let mut pauses = pauses();
     // A group stays busy for a moment after its last process ended.
     while root.exists() {
         for group in groups_below(root) {
@@ -84,7 +85,7 @@ pub fn remove_below(root: &Path) {
         if !root.exists() || Instant::now() > deadline {
             return;
         }
-        std::thread::sleep(PAUSE);
+        std::thread::sleep(pauses.next().unwrap_or_default());
     }
 }
 

@@ -117,9 +117,14 @@ impl Leaf {
         }
     }
 
-    /// Moves a process into the group, before it starts others.
-    pub fn join(&self, pid: u32) -> Result<(), CgroupError> {
-        self.folders().iter().try_for_each(|folder| write(&folder.join("cgroup.procs"), &pid.to_string()))
+    /// The files that a process of one thread joins the group by writing 0 to. In version 1 that is the file for single
+    /// threads: the one for processes makes the kernel wait until no process forks, for milliseconds.
+    pub fn entrances(&self) -> Vec<PathBuf> {
+        let file = match self.version {
+            Version::V1 => "tasks",
+            Version::V2 => "cgroup.procs",
+        };
+        self.folders().iter().map(|folder| folder.join(file)).collect()
     }
 
     /// What it uses now.

@@ -2,8 +2,6 @@
 
 use std::fs;
 
-use caps::CapSet;
-use caps::errors::CapsError;
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{getegid, geteuid};
 
@@ -11,7 +9,7 @@ use crate::limits::Measure;
 use crate::process::launch::Isolation;
 
 /// Returns the names of the namespaces entered, for the second stage, and a measure for each requested one.
-pub(super) fn leave(isolation: Isolation) -> (Vec<&'static str>, Vec<Measure>) {
+pub(super) fn leave(isolation: &Isolation) -> (Vec<&'static str>, Vec<Measure>) {
     let mut standing = Vec::new();
     let mut measures = Vec::new();
     let mut attempt = |name: &'static str, result: Result<(), String>| {
@@ -47,14 +45,5 @@ fn user() -> Result<(), String> {
     };
     write("uid_map", format!("{uid} {uid} 1"))?;
     write("setgroups", "deny".to_owned())?;
-    write("gid_map", format!("{gid} {gid} 1"))?;
-    keep_rights().map_err(|error| format!("cannot keep the rights over it: {error}"))
-}
-
-/// Passes the capabilities in the new namespace to the second stage: for an ordinary user, exec keeps ambient ones
-/// only. The child does not get them.
-fn keep_rights() -> Result<(), CapsError> {
-    let held = caps::read(None, CapSet::Permitted)?;
-    caps::set(None, CapSet::Inheritable, &held)?;
-    caps::set(None, CapSet::Ambient, &held)
+    write("gid_map", format!("{gid} {gid} 1"))
 }

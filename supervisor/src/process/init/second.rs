@@ -23,7 +23,7 @@ use crate::process::channel::{receive, send, send_about};
 use crate::process::launch::Setup;
 use crate::process::message::{Order, Report};
 
-/// Names of the namespaces, as measures and as arguments from the first stage.
+/// Names of the namespaces, as measures and as told by the first stage.
 pub(super) const USER: &str = "user_namespace";
 pub(super) const MOUNT: &str = "mount_namespace";
 pub(super) const PID: &str = "pid_namespace";
@@ -32,8 +32,8 @@ pub(super) const NETWORK: &str = "network_namespace";
 /// Interval between two attempts to connect to the readiness port.
 const PROBE: Duration = Duration::from_millis(100);
 
-pub(super) fn run(socket: BorrowedFd<'_>, standing: &[String]) -> Result<(), String> {
-    let stands = |name: &str| standing.iter().any(|standing| standing == name);
+pub(super) fn run(socket: BorrowedFd<'_>, standing: &[&str]) -> Result<(), String> {
+    let stands = |name: &str| standing.contains(&name);
 
     // 1. The setup and the child's descriptors. First, while nothing else is open, so that they get the numbers 3, 4, …
     //    that the child expects. The socket itself must not reach the child.

@@ -8,6 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, getpid};
 
+use crate::limits::pauses;
 use crate::limits::sampled::descendants;
 
 /// Time limit for killing.
@@ -16,6 +17,7 @@ const TIME: Duration = Duration::from_secs(2);
 /// Kills and reaps all descendants.
 pub(super) fn take_down() {
     let deadline = Instant::now() + TIME;
+    let mut pauses = pauses();
     while Instant::now() < deadline {
         let left = descendants(getpid().as_raw());
         for process in left.iter().filter(|process| !process.dead) {
@@ -29,6 +31,6 @@ pub(super) fn take_down() {
                 Err(_) => return,
             }
         }
-        thread::sleep(Duration::from_millis(2));
+        thread::sleep(pauses.next().unwrap_or_default());
     }
 }

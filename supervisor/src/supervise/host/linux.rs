@@ -10,6 +10,7 @@ use crate::home::Home;
 use crate::limits::cgroup::{Tree, is_root_of};
 use crate::limits::sampled::is_descendant;
 pub(in crate::supervise) use crate::limits::sampled::resident_bytes;
+use crate::process::fork_server::ForkServer;
 use crate::process::watch::become_subreaper;
 use crate::process::{Groups, init};
 use crate::reaper::{self, Reaper, Targets, sweep};
@@ -48,15 +49,17 @@ impl Host {
         let io = |action: &'static str, path: PathBuf| move |source| StartError::Io { action, path, source };
         become_subreaper().map_err(io("become subreaper for", PathBuf::from("/proc/self")))?;
         let reaper = Reaper::start(programs.polypeer.clone(), targets).map_err(io("run", programs.polypeer.clone()))?;
-        Ok(Self { groups: Arc::new(tree), reaper, record, gateways })
+        let inits = ForkServer::new(programs.polypeer.clone(), gateways.clone());
+        Ok(Self { groups: Arc::new(Groups { tree, inits }), reaper, record, gateways })
     }
 
     /// Removes what was made for children; to be called when none is left.
     pub(in crate::supervise) async fn finish(self) {
+        self.groups.inits.stop();
         self.reaper.stop().await;
         let (groups, gateways, record) = (self.groups, self.gateways, self.record);
         let _ = spawn_blocking(move || {
-            groups.remove();
+            groups.tree.remove();
             let _ = std::fs::remove_dir(gateways);
             let _ = std::fs::remove_file(record);
         })
