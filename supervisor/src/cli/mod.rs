@@ -192,7 +192,7 @@ pub fn main() -> ExitCode {
         if asked.is_some() {
             printer = printer.clone().on(home.clone());
         }
-        let runtime = tokio::runtime::Runtime::new().map_err(|error| {
+        let runtime = runtime(is_daemon).map_err(|error| {
             CliError::failed(format!("failed to start: {error}"), "check the limits on processes and open files")
         })?;
         let context = Context { home, printer: printer.clone() };
@@ -210,6 +210,14 @@ pub fn main() -> ExitCode {
     };
     logging::flush();
     code
+}
+
+/// The daemon has one thread, beside those for what blocks: it hands small things on, and passing them from thread to
+/// thread would take longer than the work.
+fn runtime(is_daemon: bool) -> std::io::Result<tokio::runtime::Runtime> {
+    use tokio::runtime::Builder;
+    let mut builder = if is_daemon { Builder::new_current_thread() } else { Builder::new_multi_thread() };
+    builder.enable_all().build()
 }
 
 /// The error for a response that does not fit its request.
