@@ -25,7 +25,7 @@
 //! - [`petname`]: the operator's names of peers, and how a peer is shown
 //! - `log_files`: writing, rotating and reading the files of logs; `reader`: whether anybody reads stdout
 //! - [`home`]: paths, locks and sockets of one node; [`netcore`]: the supervisor's end of the admin session
-//! - `terminal`: text that cannot control a terminal, and colours
+//! - `terminal`: text that cannot control a terminal, and colours; `ticks`: when what looks again and again does so
 //! - `files`: owners, rights and flushing of files; `kernel`: system calls without a safe wrapper
 
 // These macros panic when nobody reads the output, which must end no process.
@@ -55,6 +55,7 @@ pub mod reaper;
 pub mod store;
 pub mod supervise;
 mod terminal;
+mod ticks;
 pub mod toml_file;
 
 use std::process::ExitCode;

@@ -11,7 +11,6 @@ use polypeer_ipc_protocol::ids::Secret;
 use tokio::io::AsyncWrite;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::MissedTickBehavior;
 
 use super::caller;
 use super::frames;
@@ -21,6 +20,7 @@ use super::{Answer, Hello, Request, VERSION};
 use crate::cli_error::CliError;
 use crate::files;
 use crate::home::Home;
+use crate::ticks::ticks;
 
 /// Largest request, bytes.
 pub const MAX_REQUEST: usize = 64 << 10;
@@ -74,8 +74,7 @@ impl Server {
         let places = Places::new();
         let mut connections = JoinSet::new();
         let mut silent = Silent::default();
-        let mut look = tokio::time::interval(LOOK);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut look = ticks(LOOK);
         let mut is_lost = false;
         loop {
             let accepted = tokio::select! {

@@ -46,6 +46,7 @@ use crate::install;
 use crate::output::Printer;
 use crate::store::Store;
 use crate::supervise::{StartError, Supervisor};
+use crate::ticks::ticks;
 use settings::Settings;
 use signals::Order;
 pub(crate) use signals::Signals;
@@ -226,8 +227,9 @@ async fn obey(daemon: &Daemon, signals: &mut Signals) {
 /// Keeps the home locked although somebody may remove the locked file. Returns when another daemon was quicker.
 async fn keep_locked(lock: &SharedLock, home: &Home) -> CliError {
     let mut failed = false;
+    let mut look = ticks(LOOK);
     loop {
-        tokio::time::sleep(LOOK).await;
+        look.tick().await;
         match renew(lock, home) {
             Ok(()) => failed = false,
             Err(error @ HomeError::Running { .. }) => return error.into(),

@@ -8,10 +8,14 @@ use super::UsageStatus;
 use crate::files;
 use crate::limits::Usage;
 
-/// Interval of measuring memory, processor time and processes.
-pub(super) const PERIOD: Duration = Duration::from_secs(2);
+/// Interval of measuring memory, processor time and processes, while somebody asks for them.
+pub(super) const PERIOD: Duration = Duration::from_secs(3);
+/// How long it counts as asking after a request.
+pub(super) const ASKING: Duration = Duration::from_secs(30);
+/// Interval of measuring them otherwise, in periods.
+pub(super) const UNASKED_EVERY: u64 = 5;
 /// Interval of measuring data folders, in periods.
-pub(super) const DISK_EVERY: u64 = 15;
+pub(super) const DISK_EVERY: u64 = 10;
 /// Most files measured in a data folder; the size of further ones is not counted.
 const MAX_FILES: usize = 200_000;
 
@@ -48,6 +52,11 @@ impl Meter {
         self.most_memory_bytes = self.most_memory_bytes.max(look.usage.memory_bytes.unwrap_or_default());
         self.most_pids = self.most_pids.max(look.usage.pids.unwrap_or_default());
         self.last = Some(look);
+    }
+
+    /// Whether its processor time was measured between two looks, and so all of its use.
+    pub(super) fn knows_use(&self) -> bool {
+        self.cpu_percent.is_some()
     }
 
     /// Whether its folder was measured.

@@ -23,12 +23,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
-use tokio::time::MissedTickBehavior;
 
 use super::Daemon;
 use crate::control::server::{Handler, LOOK};
 use crate::control::{caller, socket};
 use crate::home::Home;
+use crate::ticks::ticks;
 
 /// Most connections at a time on each of the two sockets; further ones are closed at once. A collector uses one.
 const MAX_CONNECTIONS: usize = 16;
@@ -122,8 +122,7 @@ pub(super) async fn run(mut sockets: Sockets, daemon: Arc<Daemon>) {
     let local_places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let loopback_places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
-    let mut look = tokio::time::interval(LOOK);
-    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut look = ticks(LOOK);
     loop {
         let accepted = tokio::select! {
             _ = look.tick(), if socket::CAN_BE_REMOVED => {

@@ -33,6 +33,7 @@ impl Task {
         match command {
             Command::Shutdown(grace, reply) => self.end(grace, Some(reply)),
             Command::Plugins(reply) => {
+                self.asked = Some(Instant::now());
                 let _ = reply.send(self.plugins.values().map(Plugin::status).collect());
             }
             Command::Netcore(reply) => {

@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 use polypeer_ipc_protocol::ids::PluginId;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::MissedTickBehavior;
 
 use super::control::Command;
 use super::gateway::Gateway;
@@ -21,7 +20,7 @@ use super::host::Host;
 use super::lifecycle::Input;
 use super::order::Needs;
 use super::plugin::Plugin;
-use super::usage::{DISK_EVERY, Look, PERIOD, disk_bytes};
+use super::usage::{ASKING, DISK_EVERY, Look, PERIOD, UNASKED_EVERY, disk_bytes};
 use super::{PluginSpec, Programs, StartError, SupervisorEvent};
 use crate::config::DaemonConfig;
 use crate::home::Home;
@@ -29,6 +28,7 @@ use crate::log_files::{FILE_SIZE, OLD_FILES};
 use crate::netcore::{AdminHandle, NetEvent};
 use crate::process::launch::ChildEvent;
 use crate::process::log::Logs;
+use crate::ticks::ticks;
 use ending::Ending;
 use network::{LOG, Netcore};
 
@@ -63,6 +63,8 @@ pub(super) struct Task {
     net_events: mpsc::Receiver<(u64, NetEvent)>,
     looks: JoinSet<Vec<(u64, Look)>>,
     rounds: u64,
+    /// When the state of plugins was last asked for.
+    asked: Option<Instant>,
     ending: Option<Ending>,
     has_handles: bool,
     next: u64,
@@ -109,6 +111,7 @@ impl Task {
             net_events,
             looks: JoinSet::new(),
             rounds: 0,
+            asked: None,
             ending: None,
             has_handles: true,
             next: 0,
@@ -124,8 +127,7 @@ impl Task {
     /// Runs until everything is down.
     pub(super) async fn run(mut self) {
         self.netcore_input(Input::Start);
-        let mut round = tokio::time::interval(PERIOD);
-        round.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut round = ticks(PERIOD);
         loop {
             self.settle();
             if self.is_over() {
@@ -142,7 +144,7 @@ impl Task {
                 },
                 Some((number, event)) = self.child_events.recv() => self.on_child_event(number, event),
                 Some((session, event)) = self.net_events.recv() => self.on_net_event(session, event),
-                _ = round.tick() => self.look_around(),
+                _ = round.tick(), if self.plugins.values().any(|plugin| plugin.running.is_some()) => self.look_around(),
                 Some(looks) = self.looks.join_next() => self.on_looks(looks.unwrap_or_default()),
                 Some(_ended) = self.children.join_next() => {}
                 () = sleep_until(due) => self.on_time(),
@@ -201,13 +203,16 @@ impl Task {
         if !self.looks.is_empty() {
             return;
         }
-        let with_disk = self.rounds.is_multiple_of(DISK_EVERY);
+        let round = self.rounds;
         self.rounds += 1;
+        let with_disk = round.is_multiple_of(DISK_EVERY);
+        let is_asked = self.asked.is_some_and(|at| at.elapsed() < ASKING);
+        let with_all = is_asked || round.is_multiple_of(UNASKED_EVERY);
         let children: Vec<_> = self
             .plugins
             .values()
             .filter_map(|plugin| {
-                let running = plugin.running.as_ref()?;
+                let running = plugin.running.as_ref().filter(|_| with_all || !plugin.meter.knows_use())?;
                 let data = (with_disk || !plugin.meter.knows_disk()).then(|| plugin.data());
                 Some((running.gateway.number, running.watched.usage(), data))
             })
