@@ -20,6 +20,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 from harness import POLYPEER, ROOT, Node, nothing_left, until
 from toolbox import Toolbox
 
+# What the programs under test look at, as whoever runs the tests has it; a test that is about one sets it.
+for looked_at in ("CI", "CLICOLOR_FORCE", "JOURNAL_STREAM", "NO_COLOR", "NOTIFY_SOCKET", "SUDO_UID"):
+    os.environ.pop(looked_at, None)
+os.environ.setdefault("HOME", str(Path.home()))  # the Go toolchain needs one
+
 PLUGINS = ROOT / "tests" / "plugins"
 MakeNode = Callable[..., Node]
 
