@@ -1,5 +1,4 @@
-//! The Rust client at work: `client WORK AMOUNT FLIGHT` does what `../../client.py` and `../../go/main.go` do, and prints
-//! `{"seconds", "cpu"}` as JSON.
+//! The Rust client at work; `../../client.py` says what it does, and `../../go/main.go` does the same.
 
 use std::time::Instant;
 
@@ -16,14 +15,32 @@ const PIECE: usize = 256 << 10;
 #[tokio::main]
 async fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [work, amount, flight] = &arguments[..] else { bail!("usage: client WORK AMOUNT FLIGHT") };
-    let (amount, flight) = (amount.parse()?, flight.parse()?);
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let (client, events) = Client::from_environment().await?;
-    client.listen(protocol("serve/1"), Scope::Peers, CallMode::Events).await?;
+    for name in ["serve/1", "echo/1", "sink/1", "source/1"] {
+        client.listen(protocol(name), Scope::Peers, CallMode::Events).await?;
+    }
+    let (work, amount, flight, peer, ticket) = match arguments[..] {
+        ["attend"] => {
+            println!("{} {}", client.node_id(), client.node().await?.ticket);
+            serve(client, events).await;
+            return Ok(());
+        }
+        [work, amount, flight] => {
+            let own = Target::Node(client.node_id());
+            (work, amount, flight, own.clone(), own)
+        }
+        [work, amount, flight, peer, ticket] => {
+            (work, amount, flight, Target::Node(peer.parse()?), Target::Ticket(ticket.parse()?))
+        }
+        _ => bail!("usage: client attend, or client WORK AMOUNT FLIGHT [PEER TICKET]"),
+    };
+    let (amount, flight) = (amount.parse()?, flight.parse()?);
     tokio::spawn(serve(client.clone(), events));
-    carry_out(&client, work, amount / 20 + 1, flight).await?; // what is done once only
+    request(&client, &ticket).await?;
+    carry_out(&client, &peer, work, amount / 20 + 1, flight).await?; // what is done once only
     let (began, used) = (Instant::now(), cpu()?);
-    carry_out(&client, work, amount, flight).await?;
+    carry_out(&client, &peer, work, amount, flight).await?;
     let (seconds, cpu) = (began.elapsed().as_secs_f64(), cpu()? - used);
     println!("{}", serde_json::json!({ "seconds": seconds, "cpu": cpu }));
     Ok(())
@@ -45,29 +62,46 @@ fn cpu() -> Result<f64> {
 
 async fn serve(client: Client, mut events: Events) {
     while let Some(event) = events.next().await {
-        if let Event::Call { call, payload, .. } = event {
-            drop(client.answer(call, payload.0).await);
+        match event {
+            Event::Call { call, payload, .. } => drop(client.answer(call, payload.0).await),
+            Event::Stream { stream, .. } => drop(tokio::spawn(attend(client.clone(), stream))),
+            _ => {}
         }
     }
 }
 
-async fn carry_out(client: &Client, work: &str, amount: u64, flight: u64) -> Result<()> {
+/// Reads a stream to its end and answers with a byte, or writes as much as its first 8 bytes say.
+async fn attend(client: Client, stream: u64) -> Result<()> {
+    let mut stream = client.accept(stream).await?;
+    let mut piece = vec![7; PIECE];
+    if stream.protocol().as_str() == "sink/1" {
+        while stream.read(&mut piece).await? != 0 {}
+        stream.write_all(b"!").await?;
+    } else {
+        for _ in 0..stream.read_u64_le().await? / PIECE as u64 {
+            stream.write_all(&piece).await?;
+        }
+    }
+    Ok(stream.closed().await?)
+}
+
+async fn carry_out(client: &Client, peer: &Target, work: &str, amount: u64, flight: u64) -> Result<()> {
     match work {
-        "send" => send(client, amount).await,
-        "receive" => receive(client, amount).await,
+        "send" => send(client, peer, amount).await,
+        "receive" => receive(client, peer, amount).await,
         "serve" => {
             let asked = format!("{amount} {flight}").into_bytes();
-            client.call(Target::Node(client.node_id()), protocol("ask/1"), asked, None).await?;
+            client.call(peer.clone(), protocol("ask/1"), asked, None).await?;
             Ok(())
         }
         "request" | "stream" => {
             let mut workers = JoinSet::new();
             for worker in 0..flight {
-                let (client, stream) = (client.clone(), work == "stream");
+                let (client, peer, stream) = (client.clone(), peer.clone(), work == "stream");
                 let share = amount / flight + u64::from(worker < amount % flight);
                 workers.spawn(async move {
                     for _ in 0..share {
-                        if stream { send(&client, 1024).await? } else { request(&client).await? }
+                        if stream { send(&client, &peer, 1024).await? } else { request(&client, &peer).await? }
                     }
                     anyhow::Ok(())
                 });
@@ -78,13 +112,13 @@ async fn carry_out(client: &Client, work: &str, amount: u64, flight: u64) -> Res
     }
 }
 
-async fn request(client: &Client) -> Result<()> {
-    client.call(Target::Node(client.node_id()), protocol("echo/1"), vec![7; 1024], None).await?;
+async fn request(client: &Client, peer: &Target) -> Result<()> {
+    client.call(peer.clone(), protocol("echo/1"), vec![7; 1024], None).await?;
     Ok(())
 }
 
-async fn send(client: &Client, bytes: u64) -> Result<()> {
-    let mut stream = client.open(Target::Node(client.node_id()), protocol("sink/1"), None).await?;
+async fn send(client: &Client, peer: &Target, bytes: u64) -> Result<()> {
+    let mut stream = client.open(peer.clone(), protocol("sink/1"), None).await?;
     let piece = vec![7; PIECE.min(bytes as usize)];
     let mut left = bytes;
     while left > 0 {
@@ -97,9 +131,9 @@ async fn send(client: &Client, bytes: u64) -> Result<()> {
     Ok(stream.closed().await?)
 }
 
-async fn receive(client: &Client, bytes: u64) -> Result<()> {
+async fn receive(client: &Client, peer: &Target, bytes: u64) -> Result<()> {
     let bytes = bytes.next_multiple_of(PIECE as u64);
-    let mut stream = client.open(Target::Node(client.node_id()), protocol("source/1"), None).await?;
+    let mut stream = client.open(peer.clone(), protocol("source/1"), None).await?;
     stream.write_all(&bytes.to_le_bytes()).await?;
     stream.finish().await?;
     let (mut buffer, mut received) = (vec![0; PIECE], 0);
