@@ -8,8 +8,6 @@
 //! stream of source/1                its first 8 bytes are an amount, which is sent
 //! ```
 
-use std::time::Duration;
-
 use anyhow::{Result, bail};
 use polypeer_ipc_protocol::error::ErrorCode;
 use polypeer_ipc_protocol::frame::DataHeader;
@@ -167,6 +165,7 @@ async fn sink(mut stream: UnixStream, mut input: Vec<u8>) -> Result<()> {
 async fn source(mut stream: UnixStream, mut input: Vec<u8>) -> Result<()> {
     const FRAME: usize = 64 << 10;
     while input.len() < 16 {
+        // a header, the amount, and the end
         if stream.read_buf(&mut input).await? == 0 {
             bail!("a stream was cut");
         }
@@ -181,7 +180,5 @@ async fn source(mut stream: UnixStream, mut input: Vec<u8>) -> Result<()> {
         left -= now;
     }
     stream.write_all(&DataHeader::Fin.to_bytes()).await?;
-    stream.write_all(&DataHeader::Stop(ErrorCode::Complete.number()).to_bytes()).await?;
-    tokio::time::timeout(Duration::from_secs(5), stream.read_buf(&mut input)).await??;
-    Ok(())
+    Ok(stream.write_all(&DataHeader::Stop(ErrorCode::Complete.number()).to_bytes()).await?)
 }
