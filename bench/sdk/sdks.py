@@ -38,7 +38,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path.insert(0, str(ROOT / "sdk-python" / "tests"))
 
-from real_netcore import RealWorld, find_binary  # noqa: E402
+from real_netcore import RealWorld, find_binary  # type: ignore[import-not-found,unused-ignore]  # noqa: E402
 
 BUILT = ROOT / "bench" / "target" / "sdk"
 CLIENTS = {
