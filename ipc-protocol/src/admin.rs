@@ -67,7 +67,7 @@ pub enum AdminRequest {
     /// The first request of a session, and sent only once: binds the sockets. A netcore that cannot use these settings
     /// says why in its log and exits. → `Done`
     Configure(Box<NetSettings>),
-    /// Checks that both of netcore's runtimes, the gateway's and the endpoint's, do their work. → `Done`
+    /// Checks that netcore's thread, on which everything runs, is not stuck. → `Done`
     Heartbeat,
     /// Asks the plugin of a launch, on its control session, whether it is alive. → `Done`, once asked; its answer is
     /// [`AdminEvent::SessionAlive`]

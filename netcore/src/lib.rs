@@ -31,6 +31,10 @@
 //! module calls a higher one only through a callback: `OnEstablished` of peers, `LinkHandler` of links, `StreamOpener`
 //! of the gateway, the table of handlers of queries.
 //!
+//! All of it runs on one thread, so that what comes from one socket leaves by another without waking a thread in
+//! between; `main` makes the runtime. What blocks has threads of its own: the peer store, multicast, Mainline. Each task
+//! does a bounded piece of work per poll and then lets the next one run.
+//!
 //! [`run`] is the whole process, except for its command line, the start of [`logging`], and [`open_files`].
 
 // These macros panic when nobody reads the output, which must end no process.
@@ -114,7 +118,7 @@ pub enum RunError {
 }
 
 /// Runs a network core until its admin session ends; the supervisor is at the other end of `admin`. Call it within a
-/// multi-threaded runtime.
+/// runtime.
 pub async fn run(options: Options, admin: AdminEnd) -> Result<(), RunError> {
     let mut channel = AdminChannel::from_end(admin).map_err(|error| AdminError::Transport(error.into()))?;
     let Some((configure, settings)) = admin::settings(&mut channel).await? else { return Ok(()) };

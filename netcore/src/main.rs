@@ -59,7 +59,7 @@ fn print_id(arguments: &Arguments) -> anyhow::Result<()> {
 
 fn run(arguments: Arguments, admin: AdminEnd) -> anyhow::Result<()> {
     open_files::raise();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("gateway").build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let ended = runtime.block_on(polypeer_netcore::run(Options::new(arguments.home), admin));
     runtime.shutdown_background();
     Ok(ended?)

@@ -1,4 +1,4 @@
-//! QUIC between nodes: one endpoint on one thread, raw public keys, and paths that can change under a connection.
+//! QUIC between nodes: one endpoint, raw public keys, and paths that can change under a connection.
 //!
 //! [`crate::peers`] creates the [`Transport`] and decides which peers to dial and to keep; here a dial is one attempt
 //! at one address. Packets go from quinn through `socket`, with the route from [`path`] and the form from [`envelope`],
@@ -17,7 +17,6 @@ pub mod envelope;
 pub(crate) mod moves;
 pub mod path;
 mod socket;
-mod thread;
 mod tls;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -41,7 +40,6 @@ pub use tls::QUERY_ALPN;
 use moves::Moves;
 use path::{PathTable, Switches};
 use socket::PathSocket;
-use thread::EndpointThread;
 use tls::Credentials;
 
 /// An authenticated connection with `node`.
@@ -83,7 +81,7 @@ pub(crate) fn dial_error(error: ConnectionError) -> DialError {
 /// Shortest time for which a probe's connection stands.
 const PROBE_LINGER: Duration = Duration::from_millis(50);
 
-/// The QUIC endpoint of a node and its thread; both end when this is dropped.
+/// The QUIC endpoint of a node. Its tasks run on the runtime that [`Self::bind`] was called in.
 pub struct Transport {
     endpoint: Endpoint,
     socket: Arc<PathSocket>,
@@ -94,13 +92,11 @@ pub struct Transport {
     query_alpn: Vec<u8>,
     idle: Duration,
     open: AtomicBool,
-    // The last field, so that it is dropped after the endpoint.
-    thread: EndpointThread,
 }
 
 impl Transport {
-    /// Binds the sockets and starts the thread. Nothing is accepted before [`Self::open`]. The second value has
-    /// warnings for the operator, such as a busy port.
+    /// Binds the sockets, within a runtime. Nothing is accepted before [`Self::open`]. The second value has warnings for
+    /// the operator, such as a busy port.
     pub fn bind(
         identity: &Identity,
         listen: &[SocketAddr],
@@ -108,27 +104,21 @@ impl Transport {
         idle: Duration,
     ) -> Result<(Self, Vec<String>), BindError> {
         let bound = bind::bind(listen, choice)?;
-        let thread = EndpointThread::start().map_err(BindError::Endpoint)?;
         let paths = Arc::new(PathTable::default());
         let counters = Arc::new(Counters::default());
         let credentials = Credentials::new(identity);
         let mut server = ServerConfig::with_crypto(credentials.server(QUERY_ALPN));
         // Backlog of incoming connections; beyond it they are refused.
         server.max_incoming(1024);
-        let (endpoint, socket) = {
-            let _context = thread.handle().enter();
-            let socket = PathSocket::new(bound.sockets, Arc::clone(&paths), Arc::clone(&counters))
-                .map_err(BindError::Endpoint)?;
-            let socket = Arc::new(socket);
-            let abstract_socket = Arc::clone(&socket) as Arc<dyn quinn::AsyncUdpSocket>;
-            let endpoint =
-                Endpoint::new_with_abstract_socket(endpoint_config(identity), None, abstract_socket, thread.runtime())
-                    .map_err(BindError::Endpoint)?;
-            (endpoint, socket)
-        };
+        let socket = PathSocket::new(bound.sockets, Arc::clone(&paths), Arc::clone(&counters));
+        let socket = Arc::new(socket.map_err(BindError::Endpoint)?);
+        let abstract_socket = Arc::clone(&socket) as Arc<dyn quinn::AsyncUdpSocket>;
+        let runtime = Arc::new(quinn::TokioRuntime);
+        let endpoint = Endpoint::new_with_abstract_socket(endpoint_config(identity), None, abstract_socket, runtime)
+            .map_err(BindError::Endpoint)?;
         let open = AtomicBool::new(false);
         let query_alpn = QUERY_ALPN.to_vec();
-        let transport = Self { endpoint, socket, paths, counters, credentials, server, query_alpn, idle, open, thread };
+        let transport = Self { endpoint, socket, paths, counters, credentials, server, query_alpn, idle, open };
         Ok((transport, bound.warnings))
     }
 
@@ -279,11 +269,6 @@ impl Transport {
             _ => Purpose::Peer,
         };
         Ok(self.connection(connection, node, switches, purpose, from))
-    }
-
-    /// Returns once the endpoint's thread has done a piece of work: it is not stuck.
-    pub async fn heartbeat(&self) {
-        let _ = self.thread.handle().spawn(async {}).await; // It fails only if the runtime ends.
     }
 
     /// Refuses new connections and closes all present ones with `code`. Returns once that is done, or after `limit`.
