@@ -1,6 +1,6 @@
 //! Changes of the network, reported to the plugins that watch it: this node's reach, its addresses, and the paths to
-//! its peers. A path changes when the peer's address does. The state is polled a few times a second, so that a quick
-//! series of changes is reported as one.
+//! its peers. A path changes when the peer's address does. The state is polled a few times a second while a plugin
+//! watches, so that a quick series of changes is reported as one.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -10,7 +10,8 @@ use std::time::Duration;
 use polypeer_ipc_protocol::gateway::{Event, NetworkChange, Reach};
 use polypeer_ipc_protocol::ids::NodeId;
 use polypeer_ipc_protocol::ticket::Ticket;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::sync::Notify;
+use tokio::time::sleep;
 
 use super::Hub;
 use super::launch::ActiveUse;
@@ -19,6 +20,8 @@ use crate::transport::Route;
 
 /// The polling interval: short enough for a plugin that adapts to changes; each poll costs a few microseconds.
 const LOOK: Duration = Duration::from_millis(250);
+/// Polls from one question to the system for this machine's addresses to the next: it costs hundreds of microseconds.
+const LOOKS_PER_ADDRESSES: u32 = 8;
 
 /// The state of the network at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +33,10 @@ struct Seen {
 
 impl Seen {
     fn now(hub: &Hub) -> Self {
-        let addresses = hub.node.peers().map(|peers| peers.ticket().addresses).unwrap_or_default();
+        Self::with(hub, hub.node.peers().map(|peers| peers.ticket().addresses).unwrap_or_default())
+    }
+
+    fn with(hub: &Hub, addresses: Vec<SocketAddr>) -> Self {
         Self { reach: hub.reach.reach(), addresses, routes: hub.links.routes() }
     }
 
@@ -65,13 +71,17 @@ impl Seen {
     }
 }
 
-/// The state at the last poll; `None` before the first.
+/// The network as the plugins that watch it were told.
 #[derive(Debug, Default)]
-pub(crate) struct Watched(Mutex<Option<Seen>>);
+pub(crate) struct Watched {
+    /// The state at the last poll; `None` while no plugin watches.
+    last: Mutex<Option<Seen>>,
+    began: Notify,
+}
 
 impl Watched {
     fn last(&self) -> MutexGuard<'_, Option<Seen>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Begins to report to a plugin: first the state at the last poll, then each change since, also for peers that
@@ -89,25 +99,37 @@ impl Watched {
                 hub.node.counters.events_dropped.count();
             }
         }
+        self.began.notify_one();
     }
 
-    fn look(&self, hub: &Hub) -> Vec<NetworkChange> {
+    /// The changes since the last poll; `None` when no plugin watches any more.
+    fn look(&self, hub: &Hub, with_addresses: bool) -> Option<Vec<NetworkChange>> {
         let mut last = self.last();
-        let newer = Seen::now(hub);
+        if !hub.sessions().iter().any(|session| session.network_watch.is_set()) {
+            *last = None;
+            return None;
+        }
+        let newer = match &*last {
+            Some(seen) if !with_addresses => Seen::with(hub, seen.addresses.clone()),
+            _ => Seen::now(hub),
+        };
         let changes = last.as_ref().map(|seen| seen.changes(&newer, hub.node.id));
         *last = Some(newer);
-        changes.unwrap_or_default()
+        Some(changes.unwrap_or_default())
     }
 }
 
-/// Polls and reports changes until the future is dropped.
+/// While a plugin watches, polls and reports changes; until the future is dropped.
 pub(crate) async fn run(hub: Arc<Hub>) {
-    let mut ticks = interval(LOOK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut looks = 0_u32;
     loop {
-        ticks.tick().await;
-        for change in hub.network_seen.look(&hub) {
-            tell(&hub, &change);
+        hub.network_seen.began.notified().await;
+        while let Some(changes) = hub.network_seen.look(&hub, looks.is_multiple_of(LOOKS_PER_ADDRESSES)) {
+            for change in changes {
+                tell(&hub, &change);
+            }
+            looks = looks.wrapping_add(1);
+            sleep(LOOK).await;
         }
     }
 }

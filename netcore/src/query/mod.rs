@@ -23,6 +23,7 @@ use polypeer_engine::query::admission::Admission;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::ids::{NodeId, Protocol};
 use polypeer_ipc_protocol::limits::MAX_PAYLOAD;
+use tokio::sync::Notify;
 
 use crate::link::{Links, PeerLink};
 use crate::node::Node;
@@ -38,6 +39,8 @@ pub struct Queries {
     links: Arc<Links>,
     admission: Mutex<Admission>,
     pool: Mutex<Pool<quinn::Connection, outbound::Waiter>>,
+    /// Signalled when a dial adds to the pool.
+    dialing: Notify,
     inbound: Mutex<Inbound>,
 }
 
@@ -45,7 +48,7 @@ impl Queries {
     /// No questions and no query connections.
     pub(crate) fn new(node: Arc<Node>, links: Arc<Links>) -> Self {
         let (admission, pool, inbound) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self { node, links, admission, pool, inbound }
+        Self { node, links, admission, pool, dialing: Notify::new(), inbound }
     }
 
     fn admission(&self) -> MutexGuard<'_, Admission> {

@@ -11,7 +11,7 @@ use polypeer_ipc_protocol::ids::{NodeId, Protocol};
 use quinn::{Connection, VarInt};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::sleep;
 
 use super::pool::Wanted;
 use super::{Queries, Reply, Unanswered, ask_on};
@@ -29,12 +29,13 @@ pub(super) type Waiter = oneshot::Sender<Result<(u64, Connection), Unanswered>>;
 
 /// Closes unused and old connections, until it is dropped.
 pub(crate) async fn sweep(queries: Arc<Queries>) {
-    let mut ticks = interval(SWEEP);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        ticks.tick().await;
-        for connection in queries.pool().expired(Instant::now()) {
-            close(&connection);
+        queries.dialing.notified().await;
+        while queries.pool().len() > 0 {
+            sleep(SWEEP).await;
+            for connection in queries.pool().expired(Instant::now()) {
+                close(&connection);
+            }
         }
     }
 }
@@ -144,6 +145,7 @@ async fn take(queries: &Arc<Queries>, to: NodeId, addresses: &[SocketAddr]) -> R
                 queries.node.counters.query_connections_made_room.count();
                 close(&connection);
             }
+            queries.dialing.notify_one();
             // In a task of its own, because others may still wait for it when this caller has cancelled. It ends within
             // `DIAL`.
             tokio::spawn(dial(Arc::clone(queries), to, addresses.to_vec()));
