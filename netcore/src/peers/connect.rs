@@ -28,11 +28,25 @@ impl Shared {
         hints: &[SocketAddr],
         source: Source,
     ) -> Result<Begun, Failure> {
+        if let Some(connection) = self.standing(&node, hints)? {
+            return Ok(Begun::Live(connection));
+        }
         let (waiter, result) = oneshot::channel();
         // A caller without an address is no source: then the source is that of the known addresses.
         let source = if hints.is_empty() { self.known_from(&node) } else { source };
         let connection = self.want(node, hints, source, Some(waiter))?;
         Ok(connection.map_or(Begun::Wait(result), Begun::Live))
+    }
+
+    /// The connection with `node`, if one stands and there are no `hints` to learn: the usual case of a call.
+    fn standing(&self, node: &NodeId, hints: &[SocketAddr]) -> Result<Option<quinn::Connection>, Failure> {
+        let state = self.lock();
+        let Some(live) = state.table.live(node).filter(|_| hints.is_empty() && state.is_open && !self.is_stopping())
+        else {
+            return Ok(None);
+        };
+        state.manager.check(node, clock::now()).map_err(|refusal| refusal_failure(node, refusal))?;
+        Ok(Some(live.connection.quic.clone()))
     }
 
     fn known_from(&self, node: &NodeId) -> Source {

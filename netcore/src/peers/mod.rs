@@ -84,8 +84,12 @@ impl Keep {
 
 impl Drop for Keep {
     fn drop(&mut self) {
-        self.shared.lock().manager.release(clock::now(), &self.node);
-        self.shared.manager_changed.notify_one();
+        let manager = &mut self.shared.lock().manager;
+        let before = manager.next_timeout();
+        manager.release(clock::now(), &self.node);
+        if manager.next_timeout() != before {
+            self.shared.manager_changed.notify_one();
+        }
     }
 }
 

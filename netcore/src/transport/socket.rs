@@ -205,7 +205,17 @@ impl Lane {
         let mut errors = 0;
         loop {
             ready!(self.io.poll_recv_ready(cx))?;
-            match self.io.try_io(Interest::READABLE, || self.state.recv((&self.io).into(), buffers, metas)) {
+            let mut last = None;
+            let received = self.io.try_io(Interest::READABLE, || {
+                let received = self.state.recv((&self.io).into(), buffers, metas)?;
+                if received == buffers.len() {
+                    return Ok(received);
+                }
+                // That was all there is. Said so, tokio waits for the next packet before it asks the system again.
+                last = Some(received);
+                Err(io::ErrorKind::WouldBlock.into())
+            });
+            match received.or_else(|error| last.ok_or(error)) {
                 Ok(received) => return Poll::Ready(Ok(received)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => {
