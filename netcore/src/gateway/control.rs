@@ -1,7 +1,9 @@
 //! The task of a control session. It alone reads and writes the session's connection and tracks its requests. While
-//! [`RESPONSE_BACKLOG`] bytes for the plugin are unsent, it takes no more requests.
+//! [`RESPONSE_BACKLOG`] bytes for the plugin are unsent, it takes no more requests. It takes all that is there, of
+//! answers, events and requests, before it writes, so that one system call writes as much as possible.
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
@@ -13,14 +15,20 @@ use polypeer_ipc_protocol::limits::VERSION;
 use polypeer_ipc_protocol::session::server::{ServerEvent, ServerSession};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
 use super::launch::Launch;
 use super::launch::session::Session;
 use super::opening::Connection;
+use super::outbox::KEPT;
 use super::requests::{self, Handled};
 use super::{Hub, StreamOpener, provided_names};
 use crate::limits::{EVENT_BACKLOG, RESPONSE_BACKLOG};
+
+/// Least and most bytes requested per read: for a few small requests, and for a full pipeline of them.
+const READ: RangeInclusive<usize> = (4 << 10)..=(64 << 10);
+/// Most reads before what is to be written is written: a plugin that sends without end gets its events and answers.
+const READS_PER_WRITE: usize = 4;
 
 /// Runs a session from its `Hello` to its end.
 pub(crate) async fn run(
@@ -40,6 +48,7 @@ pub(crate) async fn run(
         session: Arc::clone(&session),
         calls: JoinSet::new(),
         cancels: HashMap::new(),
+        read_size: *READ.start(),
     };
     let ended = Box::pin(task.run(&mut connection)).await;
     task.calls.shutdown().await; // nothing that a pending request begins may outlive the session
@@ -110,6 +119,7 @@ struct Control {
     session: Arc<Session>,
     calls: JoinSet<(u64, Response)>,
     cancels: HashMap<u64, oneshot::Sender<()>>,
+    read_size: usize,
 }
 
 impl Control {
@@ -119,6 +129,7 @@ impl Control {
         let session = Arc::clone(&self.session);
         let ending = session.ending();
         tokio::pin!(ending);
+        let mut reads = 0;
         loop {
             let mut hungry = false;
             while out.len() < RESPONSE_BACKLOG && !hungry {
@@ -133,25 +144,46 @@ impl Control {
                 }
             }
             let room = out.len() < RESPONSE_BACKLOG;
+            let reading = hungry && (out.is_empty() || reads < READS_PER_WRITE);
             tokio::select! {
+                biased;
                 failure = &mut ending => {
                     server.close(failure.clone(), out);
                     return Some(failure);
                 }
-                read = read_some(reader, buffer), if hungry => read.map(drop)?,
                 Some(done) = self.calls.join_next(), if room && !self.calls.is_empty() => {
-                    if let Ok((id, response)) = done {
-                        self.cancels.remove(&id);
-                        respond(server, id, response, out);
+                    self.answer(done, server, out);
+                    while out.len() < RESPONSE_BACKLOG
+                        && let Some(done) = self.calls.try_join_next()
+                    {
+                        self.answer(done, server, out);
                     }
                 }
                 () = session.outbox.added(), if out.len() < EVENT_BACKLOG => session.outbox.take(out),
+                read = read_some(reader, buffer, &mut self.read_size), if reading => {
+                    read?;
+                    reads += 1;
+                }
                 written = writer.write(out), if !out.is_empty() => match written {
-                    Ok(count) if count > 0 => drop(out.drain(..count)),
+                    Ok(count) if count > 0 => {
+                        reads = 0;
+                        drop(out.drain(..count));
+                        if out.is_empty() {
+                            out.shrink_to(KEPT);
+                        }
+                    }
                     _ => return None,
                 },
             }
             tokio::task::coop::consume_budget().await;
+        }
+    }
+
+    /// Passes on the result of a request.
+    fn answer(&mut self, done: Result<(u64, Response), JoinError>, server: &mut ServerSession, out: &mut Vec<u8>) {
+        if let Ok((id, response)) = done {
+            self.cancels.remove(&id);
+            respond(server, id, response, out);
         }
     }
 
@@ -200,12 +232,15 @@ fn next_event(buffer: &mut BytesMut, server: &mut ServerSession, out: &mut Vec<u
     event
 }
 
-async fn read_some(reader: &mut super::socket::ReadHalf, buffer: &mut BytesMut) -> Option<usize> {
-    if buffer.is_empty() && buffer.capacity() > 64 << 10 {
+/// Reads what is there, at most `size` bytes. `size` follows what the plugin sends at a time.
+async fn read_some(reader: &mut super::socket::ReadHalf, buffer: &mut BytesMut, size: &mut usize) -> Option<usize> {
+    if buffer.is_empty() && buffer.capacity() > *READ.end() {
         *buffer = BytesMut::new();
     }
-    buffer.reserve(4 << 10);
-    reader.read_buf(buffer).await.ok().filter(|count| *count > 0)
+    buffer.reserve(*size);
+    let count = reader.read_buf(buffer).await.ok().filter(|count| *count > 0)?;
+    *size = if count >= *size { *size * 2 } else { (*size).min(count * 2) }.clamp(*READ.start(), *READ.end());
+    Some(count)
 }
 
 fn respond(server: &mut ServerSession, id: u64, response: Response, out: &mut Vec<u8>) {

@@ -13,6 +13,11 @@ use tokio::sync::Notify;
 
 use crate::limits::EVENT_BACKLOG;
 
+/// Bytes of an empty queue's memory that are kept for what comes next: a full batch of small calls.
+pub(super) const KEPT: usize = 64 << 10;
+/// Callers for whom an empty queue keeps memory.
+const KEPT_CALLERS: usize = 16;
+
 /// The encoded events for one session.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
@@ -116,9 +121,14 @@ impl Waiting {
     }
 
     fn move_to(&mut self, out: &mut Vec<u8>) {
-        out.append(&mut self.frames);
-        self.frames.shrink_to(4096);
-        self.callers = HashMap::new();
+        if out.is_empty() {
+            std::mem::swap(out, &mut self.frames);
+        } else {
+            out.append(&mut self.frames);
+        }
+        self.frames.shrink_to(KEPT);
+        self.callers.clear();
+        self.callers.shrink_to(KEPT_CALLERS);
         if let Some(grants) = self.grants.take() {
             self.add(Event::GrantsChanged(grants));
         }
