@@ -67,6 +67,25 @@ func (r *msgReader) msgTarget() msgTarget {
 	}
 }
 
+type msgScope uint32
+
+const (
+	msgScopePeers msgScope = 0
+	msgScopeLocal msgScope = 1
+)
+
+func (r *msgReader) msgScope() msgScope {
+	return msgScope(r.choice("Scope", 2))
+}
+
+func (v msgScope) write(w *msgWriter) {
+	w.u32(uint32(v))
+}
+
+func (v msgScope) json() any {
+	return []string{"Peers", "Local"}[v]
+}
+
 type msgOpening interface {
 	msgValue
 	isOpening()
@@ -130,6 +149,25 @@ func (v msgOpeningAccept) json() any {
 	return map[string]any{"Accept": map[string]any{"secret": msgJSONHex(v.secret[:]), "stream": v.stream}}
 }
 
+type msgOpeningAcceptNext struct {
+	secret   msgSecret
+	protocol string
+	scope    msgScope
+}
+
+func (msgOpeningAcceptNext) isOpening() {}
+
+func (v msgOpeningAcceptNext) write(w *msgWriter) {
+	w.u32(3)
+	w.secret(v.secret)
+	w.protocol(v.protocol)
+	v.scope.write(w)
+}
+
+func (v msgOpeningAcceptNext) json() any {
+	return map[string]any{"AcceptNext": map[string]any{"secret": msgJSONHex(v.secret[:]), "protocol": v.protocol, "scope": v.scope.json()}}
+}
+
 func (r *msgReader) msgOpening() msgOpening {
 	switch tag := r.u32(); tag {
 	case 0:
@@ -138,6 +176,8 @@ func (r *msgReader) msgOpening() msgOpening {
 		return msgOpeningOpen{r.secret(), r.msgTarget(), r.protocol(), r.u32()}
 	case 2:
 		return msgOpeningAccept{r.secret(), r.u64()}
+	case 3:
+		return msgOpeningAcceptNext{r.secret(), r.protocol(), r.msgScope()}
 	default:
 		r.fail("unknown Opening %d", tag)
 		return nil
@@ -398,25 +438,6 @@ func (r *msgReader) msgOpeningReply() msgOpeningReply {
 
 func decodeMsgOpeningReply(body []byte) (msgOpeningReply, error) {
 	return decodeMsg(body, (*msgReader).msgOpeningReply)
-}
-
-type msgScope uint32
-
-const (
-	msgScopePeers msgScope = 0
-	msgScopeLocal msgScope = 1
-)
-
-func (r *msgReader) msgScope() msgScope {
-	return msgScope(r.choice("Scope", 2))
-}
-
-func (v msgScope) write(w *msgWriter) {
-	w.u32(uint32(v))
-}
-
-func (v msgScope) json() any {
-	return []string{"Peers", "Local"}[v]
 }
 
 type msgCallMode uint32
@@ -942,6 +963,18 @@ func (v msgRequestWatchNetwork) json() any {
 	return map[string]any{"WatchNetwork": map[string]any{"on": v.on}}
 }
 
+type msgRequestKeepConnections struct{}
+
+func (msgRequestKeepConnections) isRequest() {}
+
+func (msgRequestKeepConnections) write(w *msgWriter) {
+	w.u32(26)
+}
+
+func (msgRequestKeepConnections) json() any {
+	return "KeepConnections"
+}
+
 // msgRequestUnknown is of a later version; what it holds was not read.
 type msgRequestUnknown struct {
 	tag uint32
@@ -1011,6 +1044,8 @@ func (r *msgReader) msgRequest() msgRequest {
 		return msgRequestReceiveDatagrams{r.protocol(), r.bool()}
 	case 25:
 		return msgRequestWatchNetwork{r.bool()}
+	case 26:
+		return msgRequestKeepConnections{}
 	default:
 		r.b = nil
 		return msgRequestUnknown{tag}

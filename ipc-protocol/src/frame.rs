@@ -50,6 +50,8 @@ pub enum DataHeader {
     Reset(u32),
     /// Kind 3: the sender of this frame reads no more. The value is a code.
     Stop(u32),
+    /// Kind 4, from netcore, last: the stream is over, and the connection waits for its next opening.
+    Kept,
 }
 
 /// The error of reading a data frame's header.
@@ -59,8 +61,8 @@ pub enum BadHeader {
     Kind(u8),
     #[error("data frame of {0} bytes; expected 1 to {MAX_DATA}")]
     Length(usize),
-    #[error("end-of-stream frame with a value")]
-    FinValue,
+    #[error("data frame of kind {0} with a value")]
+    Value(u8),
 }
 
 impl DataHeader {
@@ -72,6 +74,7 @@ impl DataHeader {
             Self::Fin => (1, 0),
             Self::Reset(number) => (2, code(number)),
             Self::Stop(number) => (3, code(number)),
+            Self::Kept => (4, 0),
         };
         (value | kind << 24).to_le_bytes()
     }
@@ -83,9 +86,10 @@ impl DataHeader {
             0 if (1..=MAX_DATA).contains(&(value as usize)) => Ok(Self::Data(value as usize)),
             0 => Err(BadHeader::Length(value as usize)),
             1 if value == 0 => Ok(Self::Fin),
-            1 => Err(BadHeader::FinValue),
             2 => Ok(Self::Reset(value)),
             3 => Ok(Self::Stop(value)),
+            4 if value == 0 => Ok(Self::Kept),
+            kind @ (1 | 4) => Err(BadHeader::Value(kind as u8)),
             kind => Err(BadHeader::Kind(kind as u8)),
         }
     }
@@ -103,13 +107,15 @@ mod tests {
             DataHeader::Fin,
             DataHeader::Reset(0),
             DataHeader::Stop(0x1_0011),
+            DataHeader::Kept,
         ] {
             assert_eq!(DataHeader::from_bytes(header.to_bytes()), Ok(header));
         }
         assert_eq!(DataHeader::from_bytes([0; 4]), Err(BadHeader::Length(0)));
         assert_eq!(DataHeader::from_bytes([1, 0, 4, 0]), Err(BadHeader::Length(MAX_DATA + 1)));
-        assert_eq!(DataHeader::from_bytes([1, 0, 0, 1]), Err(BadHeader::FinValue));
-        assert_eq!(DataHeader::from_bytes([0, 0, 0, 4]), Err(BadHeader::Kind(4)));
+        assert_eq!(DataHeader::from_bytes([1, 0, 0, 1]), Err(BadHeader::Value(1)));
+        assert_eq!(DataHeader::from_bytes([1, 0, 0, 4]), Err(BadHeader::Value(4)));
+        assert_eq!(DataHeader::from_bytes([0, 0, 0, 5]), Err(BadHeader::Kind(5)));
     }
 
     #[test]

@@ -20,6 +20,9 @@ pub const MAX_REQUESTS: usize = 256;
 pub const MAX_CALLS: usize = 256;
 /// Unclaimed streams of one session.
 pub const MAX_UNCLAIMED: usize = 128;
+/// Data connections of one launch that wait for their next opening, and those of one session that wait for the next
+/// stream: as many of each as a busy plugin has in flight. Further ones are closed, or refused with `busy`.
+pub const MAX_IDLE_CONNECTIONS: usize = 64;
 /// Protocols that one session listens on.
 pub const MAX_LISTENERS: usize = 64;
 /// Versions in a `Hello`.

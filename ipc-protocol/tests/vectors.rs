@@ -197,6 +197,7 @@ fn data_connections_end_as_stated_wherever_they_are_cut() {
                         Ok(Some(Received::Fin)) => outcome = ("fin", None),
                         Ok(Some(Received::Reset(code))) => outcome = ("reset", Some(code)),
                         Ok(Some(Received::Stop(code))) => stopped = Some(code),
+                        Ok(Some(Received::Kept)) => panic!("{name}: nothing was to be kept"),
                         Ok(None) => break,
                         Err(_) => {
                             outcome = ("malformed", None);

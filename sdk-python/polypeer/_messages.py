@@ -73,6 +73,48 @@ def _json_target(v: Target) -> Any:
 
 
 @dataclass(unsafe_hash=True)
+class ScopePeers:
+    pass
+
+
+@dataclass(unsafe_hash=True)
+class ScopeLocal:
+    pass
+
+
+Scope = Union[
+    ScopePeers,
+    ScopeLocal,
+]
+
+
+def _read_scope(r: Reader) -> Scope:
+    tag = r.u32()
+    if tag == 0:
+        return ScopePeers()
+    if tag == 1:
+        return ScopeLocal()
+    raise DecodeError(f"unknown Scope {tag}")
+
+
+def _write_scope(w: Writer, v: Scope) -> None:
+    if isinstance(v, ScopePeers):
+        w.u32(0)
+    elif isinstance(v, ScopeLocal):
+        w.u32(1)
+    else:
+        raise TypeError(f"not a Scope: {v!r}")
+
+
+def _json_scope(v: Scope) -> Any:
+    if isinstance(v, ScopePeers):
+        return "Peers"
+    if isinstance(v, ScopeLocal):
+        return "Local"
+    raise TypeError(f"not a Scope: {v!r}")
+
+
+@dataclass(unsafe_hash=True)
 class OpeningHello:
     versions: Tuple[int, ...]
     token: bytes
@@ -92,10 +134,18 @@ class OpeningAccept:
     stream: int
 
 
+@dataclass(unsafe_hash=True)
+class OpeningAcceptNext:
+    secret: bytes
+    protocol: str
+    scope: Scope
+
+
 Opening = Union[
     OpeningHello,
     OpeningOpen,
     OpeningAccept,
+    OpeningAcceptNext,
 ]
 
 
@@ -107,6 +157,8 @@ def _read_opening(r: Reader) -> Opening:
         return OpeningOpen(r.bytes32(), _read_target(r), r.protocol(), r.u32())
     if tag == 2:
         return OpeningAccept(r.bytes32(), r.u64())
+    if tag == 3:
+        return OpeningAcceptNext(r.bytes32(), r.protocol(), _read_scope(r))
     raise DecodeError(f"unknown Opening {tag}")
 
 
@@ -127,6 +179,11 @@ def _write_opening(w: Writer, v: Opening) -> None:
         w.u32(2)
         w.bytes32(v.secret)
         w.u64(v.stream)
+    elif isinstance(v, OpeningAcceptNext):
+        w.u32(3)
+        w.bytes32(v.secret)
+        w.protocol(v.protocol)
+        _write_scope(w, v.scope)
     else:
         raise TypeError(f"not a Opening: {v!r}")
 
@@ -138,6 +195,8 @@ def _json_opening(v: Opening) -> Any:
         return {"Open": {"secret": v.secret.hex(), "target": _json_target(v.target), "protocol": v.protocol, "timeout_ms": v.timeout_ms}}
     if isinstance(v, OpeningAccept):
         return {"Accept": {"secret": v.secret.hex(), "stream": v.stream}}
+    if isinstance(v, OpeningAcceptNext):
+        return {"AcceptNext": {"secret": v.secret.hex(), "protocol": v.protocol, "scope": _json_scope(v.scope)}}
     raise TypeError(f"not a Opening: {v!r}")
 
 
@@ -402,48 +461,6 @@ def decode_opening_reply(data: Data) -> OpeningReply:
 def opening_reply_to_json(v: OpeningReply) -> Any:
     """The form that the vectors have."""
     return _json_opening_reply(v)
-
-
-@dataclass(unsafe_hash=True)
-class ScopePeers:
-    pass
-
-
-@dataclass(unsafe_hash=True)
-class ScopeLocal:
-    pass
-
-
-Scope = Union[
-    ScopePeers,
-    ScopeLocal,
-]
-
-
-def _read_scope(r: Reader) -> Scope:
-    tag = r.u32()
-    if tag == 0:
-        return ScopePeers()
-    if tag == 1:
-        return ScopeLocal()
-    raise DecodeError(f"unknown Scope {tag}")
-
-
-def _write_scope(w: Writer, v: Scope) -> None:
-    if isinstance(v, ScopePeers):
-        w.u32(0)
-    elif isinstance(v, ScopeLocal):
-        w.u32(1)
-    else:
-        raise TypeError(f"not a Scope: {v!r}")
-
-
-def _json_scope(v: Scope) -> Any:
-    if isinstance(v, ScopePeers):
-        return "Peers"
-    if isinstance(v, ScopeLocal):
-        return "Local"
-    raise TypeError(f"not a Scope: {v!r}")
 
 
 @dataclass(unsafe_hash=True)
@@ -769,6 +786,11 @@ class RequestWatchNetwork:
     on: bool
 
 
+@dataclass(unsafe_hash=True)
+class RequestKeepConnections:
+    pass
+
+
 Request = Union[
     RequestListen,
     RequestUnlisten,
@@ -796,6 +818,7 @@ Request = Union[
     RequestSendDatagram,
     RequestReceiveDatagrams,
     RequestWatchNetwork,
+    RequestKeepConnections,
 ]
 
 
@@ -853,6 +876,8 @@ def _read_request(r: Reader) -> Request:
         return RequestReceiveDatagrams(r.protocol(), r.bool())
     if tag == 25:
         return RequestWatchNetwork(r.bool())
+    if tag == 26:
+        return RequestKeepConnections()
     raise UnknownTag(f"unknown Request {tag}")
 
 
@@ -959,6 +984,8 @@ def _write_request(w: Writer, v: Request) -> None:
     elif isinstance(v, RequestWatchNetwork):
         w.u32(25)
         w.bool(v.on)
+    elif isinstance(v, RequestKeepConnections):
+        w.u32(26)
     else:
         raise TypeError(f"not a Request: {v!r}")
 
@@ -1016,6 +1043,8 @@ def _json_request(v: Request) -> Any:
         return {"ReceiveDatagrams": {"protocol": v.protocol, "on": v.on}}
     if isinstance(v, RequestWatchNetwork):
         return {"WatchNetwork": {"on": v.on}}
+    if isinstance(v, RequestKeepConnections):
+        return "KeepConnections"
     raise TypeError(f"not a Request: {v!r}")
 
 

@@ -32,7 +32,7 @@ fn request(choices: &mut Choices<'_>) -> Request {
     // Sometimes beyond a limit.
     let payload =
         |choices: &mut Choices<'_>, most: usize| Payload::from(vec![1_u8; choices.below(most + most / 4 + 2)]);
-    match choices.below(12) {
+    match choices.below(13) {
         0 => Request::Listen { protocol: choices.protocol(), scope: Scope::Peers, calls: CallMode::Events },
         1 => Request::Call {
             target: Target::Node(choices.node(4)),
@@ -49,6 +49,7 @@ fn request(choices: &mut Choices<'_>) -> Request {
         8 => Request::FindProviders { name: choices.name(), limit: timeout_ms, timeout_ms },
         9 => Request::SendDatagram { node: node(1), protocol: choices.protocol(), payload: payload(choices, 1024) },
         10 => Request::WatchNetwork { on: choices.flag() },
+        11 => Request::KeepConnections,
         _ => Request::Ping,
     }
 }
@@ -156,7 +157,9 @@ pub fn server(bytes: &[u8]) {
                         ServerEvent::Opening(Opening::Hello { .. }) => {
                             server.welcome(welcome(), &mut out).expect("small")
                         }
-                        ServerEvent::Opening(Opening::Open { .. } | Opening::Accept { .. }) => {
+                        ServerEvent::Opening(
+                            Opening::Open { .. } | Opening::Accept { .. } | Opening::AcceptNext { .. },
+                        ) => {
                             server.refuse(Failure::from(ErrorCode::NotGranted), &mut out);
                         }
                         ServerEvent::Ended(_) => return check(&out),

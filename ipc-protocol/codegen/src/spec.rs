@@ -68,6 +68,8 @@ pub fn with_limits(text: &str) -> Result<String, Error> {
         ("requests without an answer", limits::MAX_REQUESTS.to_string()),
         ("calls waiting for a session's answer", limits::MAX_CALLS.to_string()),
         ("streams announced and not claimed", limits::MAX_UNCLAIMED.to_string()),
+        ("connections of a launch kept for the next opening", limits::MAX_IDLE_CONNECTIONS.to_string()),
+        ("connections of a session waiting for a stream", limits::MAX_IDLE_CONNECTIONS.to_string()),
         ("listeners of a session", limits::MAX_LISTENERS.to_string()),
         ("versions in a `Hello`", limits::MAX_VERSIONS.to_string()),
         ("protocol or pattern", bytes(limits::MAX_PROTOCOL)),

@@ -77,6 +77,8 @@ impl World {
                 connected.into_iter().for_each(|peer| self.tell(number, Event::PeerUp(peer)));
             }
             Request::Ready | Request::Ping => {}
+            // As a netcore of an earlier version.
+            Request::KeepConnections => return Err(failure(ErrorCode::Unsupported, "this netcore keeps none")),
             other => return self.service(asked, other).map(Some),
         }
         Ok(Some(Response::Done))

@@ -129,7 +129,7 @@ async fn reply(read: &mut ReadHalf, mut rest: Vec<u8>, most: usize) -> Result<Ve
                 Received::Data(bytes) => reply.extend_from_slice(bytes),
                 Received::Fin => return Ok(reply),
                 Received::Reset(code) => return Err(Failure { code: from_plugin(code), message: String::new() }),
-                Received::Stop(_) => {}
+                Received::Stop(_) | Received::Kept => {}
             }
         }
         rest = input.to_vec();
@@ -216,6 +216,7 @@ async fn carry(
                 }
                 Received::Reset(code) => DataHeader::Reset(from_plugin(code)),
                 Received::Stop(code) => DataHeader::Stop(from_plugin(code)),
+                Received::Kept => continue,
             };
             onward.extend_from_slice(&header.to_bytes());
             over[direction] = true;

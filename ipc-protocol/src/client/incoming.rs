@@ -77,18 +77,21 @@ pub(super) struct Incoming {
     /// The reason why nothing more can be read from the connection.
     pub(super) closed: Option<StreamError>,
     pub(super) unwanted: bool,
+    /// Netcore waits for the next opening on the connection.
+    pub(super) kept: bool,
 }
 
 impl Incoming {
-    /// Starts with the bytes that were read after the answer to the opening.
-    pub(super) fn new(rest: Vec<u8>) -> Self {
+    /// Starts with the bytes that were read after the answer to the opening. `receiver` is a new one.
+    pub(super) fn new(rest: Vec<u8>, receiver: Receiver) -> Self {
         let mut incoming = Self {
             start: 0,
             end: rest.len(),
             buffer: rest,
-            receiver: Receiver::default(),
-            scout: Receiver::default(),
+            scout: receiver.clone(),
+            receiver,
             scouted: 0,
+            kept: false,
             reset: None,
             stopped: None,
             complete: false,
@@ -140,6 +143,7 @@ impl Incoming {
             match self.scout.next(&mut view, usize::MAX) {
                 Ok(Some(Received::Stop(code))) if code == ErrorCode::Complete.number() => self.complete = true,
                 Ok(Some(Received::Stop(code))) => self.stopped = Some(code),
+                Ok(Some(Received::Kept)) => self.kept = true,
                 Ok(Some(_)) => {}
                 Ok(None) => break,
                 Err(error) => {
@@ -163,7 +167,7 @@ impl Incoming {
             match self.receiver.next(&mut view, out.remaining()) {
                 Ok(Some(Received::Data(bytes))) => out.put_slice(bytes),
                 Ok(Some(Received::Reset(code))) => self.reset = Some(code),
-                Ok(Some(Received::Fin | Received::Stop(_))) => {}
+                Ok(Some(Received::Fin | Received::Stop(_) | Received::Kept)) => {}
                 Ok(None) => break self.closed.clone(),
                 Err(error) => break Some(error.into()),
             }

@@ -6,7 +6,7 @@
 //!    ▲                                  │      │
 //!    └──────── responses (oneshot) ◄────┘      ├──► Events (bounded; on overflow dropped, counted and refused)
 //!                                              └──► Subscription (one for each topic; bounded, drops are counted)
-//! Client::open, Client::accept ── a connection of its own ──► DataStream
+//! Client::open, Client::accept ── a connection of its own ──► DataStream ── ended by both sides ──► Pool, if kept
 //! ```
 
 mod command;
@@ -14,22 +14,24 @@ mod datagrams;
 mod driver;
 mod halves;
 mod incoming;
+mod pool;
 mod records;
 mod stream;
 mod topics;
 
 use std::collections::HashMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::io::AsyncRead;
+use tokio::io::{AsyncRead, AsyncWriteExt};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::error::{ErrorCode, Failure};
+use crate::frame::DataHeader;
 use crate::gateway::{
     CallMode, Event, NodeInfo, Opening, OpeningReply, Payload, PeerInfo, Request, Response, Scope, Target, Welcome,
 };
@@ -40,6 +42,7 @@ use crate::session::decode;
 use crate::transport::{self, FrameReader, FrameWriter, TransportError};
 use command::Command;
 use driver::Driver;
+use pool::Pool;
 
 pub use command::Message;
 pub use halves::{StreamReader, StreamWatch, StreamWriter};
@@ -52,6 +55,9 @@ pub use topics::Subscription;
 const COMMANDS: usize = 64;
 /// Queued events. Calls dominate; netcore allows 256 pending calls and 128 unclaimed streams.
 const EVENTS: usize = 512;
+/// Most bytes sent with an opening. Netcore takes more of them, and more fit in a socket's buffer, so that writing them
+/// never waits for the answer.
+const MAX_FIRST: usize = 32 << 10;
 /// Of [`MAX_REQUESTS`], reserved for the driver's own requests.
 const RESERVED: usize = 16;
 
@@ -93,7 +99,7 @@ pub struct Client {
 
 #[derive(Debug)]
 struct Shared {
-    path: PathBuf,
+    pool: Arc<Pool>,
     welcome: Welcome,
     /// Permits for requests in flight; further callers wait for one.
     slots: Arc<Semaphore>,
@@ -135,7 +141,7 @@ impl Client {
         };
         tokio::spawn(driver.run());
         let slots = Arc::new(Semaphore::new(MAX_REQUESTS - RESERVED));
-        let shared = Shared { path: path.to_owned(), welcome, slots, tickets: AtomicU64::new(0), ended: ended.clone() };
+        let shared = Shared { pool: Pool::new(path), welcome, slots, tickets: AtomicU64::new(0), ended: ended.clone() };
         Ok((Self { shared: Arc::new(shared), commands }, Events { events, dropped, ended, closed: false }))
     }
 
@@ -174,13 +180,45 @@ impl Client {
         protocol: Protocol,
         timeout: Option<Duration>,
     ) -> Result<DataStream, ClientError> {
+        self.open_with(target, protocol, &[], timeout).await
+    }
+
+    /// [`Self::open`] that sends `first` with the opening: it travels before the other side has accepted the stream,
+    /// and is discarded if that refuses it.
+    pub async fn open_with(
+        &self,
+        target: Target,
+        protocol: Protocol,
+        first: &[u8],
+        timeout: Option<Duration>,
+    ) -> Result<DataStream, ClientError> {
         let secret = self.shared.welcome.secret.clone();
-        self.data(Opening::Open { secret, target, protocol, timeout_ms: milliseconds(timeout) }).await
+        let (early, later) = first.split_at(first.len().min(MAX_FIRST));
+        let opening = Opening::Open { secret, target, protocol, timeout_ms: milliseconds(timeout) };
+        let mut stream = self.data(opening, early).await?;
+        stream.write_all(later).await.map_err(TransportError::Io)?;
+        Ok(stream)
     }
 
     /// Claims a stream announced by [`Event::Stream`].
     pub async fn accept(&self, stream: u64) -> Result<DataStream, ClientError> {
-        self.data(Opening::Accept { secret: self.shared.welcome.secret.clone(), stream }).await
+        self.data(Opening::Accept { secret: self.shared.welcome.secret.clone(), stream }, &[]).await
+    }
+
+    /// Waits for the next stream to a protocol that this session serves, and claims it at once: no event announces it.
+    /// Up to 64 may wait; streams beyond them come as [`Event::Stream`]. Only after [`Self::keep_connections`].
+    pub async fn accept_next(&self, protocol: Protocol, scope: Scope) -> Result<DataStream, ClientError> {
+        let secret = self.shared.welcome.secret.clone();
+        self.data(Opening::AcceptNext { secret, protocol, scope }, &[]).await
+    }
+
+    /// Keeps the connections of streams that both sides have ended for the next streams, so that those open without a
+    /// new connection. Refused with `unsupported` by a netcore of an earlier version.
+    pub async fn keep_connections(&self) -> Result<(), ClientError> {
+        self.shared.pool.set_asked(true);
+        let kept = self.done(Request::KeepConnections).await;
+        self.shared.pool.set_asked(kept.is_ok());
+        kept
     }
 
     /// Refuses an announced stream. Polypeer's own codes reach the opener as `refused`.
@@ -188,10 +226,16 @@ impl Client {
         self.done(Request::RefuseStream { stream, failure: failure.cut() }).await
     }
 
-    async fn data(&self, opening: Opening) -> Result<DataStream, ClientError> {
-        let mut io = transport::connect(&self.shared.path).await?;
-        let sent = FrameWriter::new(&mut io).send(&opening).await;
-        let mut reader = FrameReader::new(&mut io);
+    async fn data(&self, opening: Opening, first: &[u8]) -> Result<DataStream, ClientError> {
+        let mut io = self.shared.pool.connection().await?;
+        let mut writer = FrameWriter::new(&mut *io);
+        writer.push(&opening).map_err(TransportError::Codec)?;
+        if !first.is_empty() {
+            writer.buffer().extend_from_slice(&DataHeader::Data(first.len()).to_bytes());
+            writer.buffer().extend_from_slice(first);
+        }
+        let sent = writer.flush().await;
+        let mut reader = FrameReader::new(&mut *io);
         let body = first_reply(sent, &mut reader).await?;
         match decode::opening_reply(body).map_err(|error| ClientError::Refused(error.into()))? {
             OpeningReply::Opened { origin, protocol } => {

@@ -8,12 +8,12 @@ use std::task::{Context, Poll, Wake, Waker, ready};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::incoming::{Incoming, StreamError};
+use super::pool::Connection;
 use crate::frame::DataHeader;
 use crate::gateway::Origin;
 use crate::ids::Protocol;
 use crate::limits::MAX_DATA;
-use crate::session::data::Sender;
-use crate::transport::LocalStream;
+use crate::session::data::{Receiver, Sender};
 
 /// Code of a STOP by a reader that needs no more, though nothing failed.
 const DONE: u32 = 0;
@@ -29,7 +29,7 @@ const DONE: u32 = 0;
 /// is none.
 #[derive(Debug)]
 pub struct DataStream {
-    io: LocalStream,
+    io: Connection,
     origin: Origin,
     protocol: Protocol,
     incoming: Incoming,
@@ -81,10 +81,10 @@ impl Wake for Wakers {
 
 impl DataStream {
     /// A stream on a connection whose opening was answered with `Opened`; `rest` was read after the answer.
-    pub(super) fn new(io: LocalStream, rest: Vec<u8>, origin: Origin, protocol: Protocol) -> Self {
+    pub(super) fn new(io: Connection, rest: Vec<u8>, origin: Origin, protocol: Protocol) -> Self {
         let wakers = Arc::new(Wakers::default());
         let waker = Waker::from(wakers.clone());
-        let incoming = Incoming::new(rest);
+        let incoming = Incoming::new(rest, io.receiver());
         let (output, sender) = (Vec::new(), Sender::default());
         let (abandoned, unwritable) = (false, false);
         Self { io, origin, protocol, incoming, output, sent: 0, sender, abandoned, unwritable, wakers, waker }
@@ -201,7 +201,7 @@ impl DataStream {
             if self.unwritable {
                 return self.poll_why_unwritable().map(Err);
             }
-            match ready!(Pin::new(&mut self.io).poll_write(&mut cx, &self.output[self.sent..])) {
+            match ready!(Pin::new(&mut *self.io).poll_write(&mut cx, &self.output[self.sent..])) {
                 Ok(written) if written > 0 => self.sent += written,
                 ended => {
                     if ended.is_err_and(|error| !is_end(&error)) {
@@ -311,5 +311,16 @@ impl AsyncWrite for DataStream {
         let written = ready!(self.poll_output());
         let stopped = self.incoming.stopped.map_or(Ok(()), |code| Err(StreamError::Stopped { code }));
         Poll::Ready(unless_done(written.and(stopped)))
+    }
+}
+
+impl Drop for DataStream {
+    fn drop(&mut self) {
+        let ended = self.sender.is_ended() && self.incoming.receiver.is_ended();
+        let clean = !self.abandoned && !self.incoming.unwanted && self.incoming.reset.is_none();
+        if ended && clean && self.output.is_empty() && self.incoming.closed.is_none() {
+            let nothing = Incoming::new(Vec::new(), Receiver::default());
+            self.io.keep(std::mem::replace(&mut self.incoming, nothing));
+        }
     }
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::grants::Grants;
 use super::info::Origin;
+use super::request::Scope;
 use crate::codec::list;
 use crate::error::Failure;
 use crate::ids::{NodeId, PluginId, Protocol, Secret};
@@ -11,6 +12,8 @@ use crate::ticket::Ticket;
 
 #[cfg(doc)]
 use super::event::Event;
+#[cfg(doc)]
+use super::request::Request;
 
 /// The first frame of every connection to a gateway socket. `Hello` never changes, in any version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +40,14 @@ pub enum Opening {
         /// From `Welcome`.
         secret: Secret,
         stream: u64,
+    },
+    /// Waits for the next stream to a listener of the session, and claims it: no [`Event::Stream`] announces it. Only
+    /// after [`Request::KeepConnections`] was answered with `Done`.
+    AcceptNext {
+        /// From `Welcome`.
+        secret: Secret,
+        protocol: Protocol,
+        scope: Scope,
     },
 }
 

@@ -146,6 +146,10 @@ pub enum Request {
     /// Turns [`Event::Network`] on or off; a session starts with it off. With `on`, two events report the present
     /// reachability and addresses. → [`Response::Done`]
     WatchNetwork { on: bool },
+    /// Keeps the session's data connections that are opened from now on: when a stream is over, its connection waits
+    /// for the next opening. Netcore then also knows [`Opening::AcceptNext`](super::Opening::AcceptNext). →
+    /// [`Response::Done`]
+    KeepConnections,
 }
 
 /// Who validates a topic's messages before they are forwarded to other peers.

@@ -17,6 +17,8 @@ pub enum Received<'a> {
     Reset(u32),
     /// The other side reads no more, with this code.
     Stop(u32),
+    /// The stream is over, and netcore waits for the next opening on the connection. Nothing follows.
+    Kept,
 }
 
 /// A violation of the rules of a data connection. The connection cannot continue.
@@ -32,23 +34,33 @@ pub enum DataError {
 }
 
 /// The incoming direction.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Receiver {
     /// Bytes of the current data frame still to come.
     remaining: usize,
     ended: bool,
     stopped: bool,
+    keeps: bool,
+    over: bool,
 }
 
 impl Receiver {
+    /// A plugin's, of a session that asked netcore to keep connections. Others take `KEPT` for malformed.
+    pub fn keeping() -> Self {
+        Self { keeps: true, ..Self::default() }
+    }
+
     /// Takes the next event off the front of `input`. Data is returned as it arrives, at most `limit` (≥ 1) bytes at a
     /// time. `None`: more bytes are needed; the rest of `input` (under 4 bytes) must be passed again in front of them.
     pub fn next<'a>(&mut self, input: &mut &'a [u8], limit: usize) -> Result<Option<Received<'a>>, DataError> {
+        if self.over {
+            return Ok(None);
+        }
         if self.remaining == 0 {
             let Some((header, rest)) = input.split_first_chunk::<4>() else { return Ok(None) };
             let header = DataHeader::from_bytes(*header)?;
             *input = rest;
-            if !matches!(header, DataHeader::Stop(_)) && self.ended {
+            if matches!(header, DataHeader::Data(_) | DataHeader::Fin | DataHeader::Reset(_)) && self.ended {
                 return Err(DataError::AfterEnd);
             }
             match header {
@@ -67,6 +79,11 @@ impl Receiver {
                     }
                     return Ok(Some(Received::Stop(code)));
                 }
+                DataHeader::Kept if self.keeps => {
+                    self.over = true;
+                    return Ok(Some(Received::Kept));
+                }
+                DataHeader::Kept => return Err(BadHeader::Kind(4).into()),
             }
         }
         let length = self.remaining.min(input.len()).min(limit.max(1));
@@ -100,6 +117,7 @@ impl Sender {
             DataHeader::Stop(_) => !std::mem::replace(&mut self.stopped, true),
             DataHeader::Data(_) => !self.ended,
             DataHeader::Fin | DataHeader::Reset(_) => !std::mem::replace(&mut self.ended, true),
+            DataHeader::Kept => true,
         };
         allowed.then(|| header.to_bytes())
     }
@@ -138,6 +156,7 @@ mod tests {
                         Received::Fin => ends.push("fin".to_owned()),
                         Received::Stop(code) => ends.push(format!("stop {code}")),
                         Received::Reset(code) => ends.push(format!("reset {code}")),
+                        Received::Kept => ends.push("kept".to_owned()),
                     }
                 }
                 held = input.to_vec();
@@ -160,6 +179,21 @@ mod tests {
         assert_eq!(outcome(&[DataHeader::Fin, DataHeader::Fin]), Err(DataError::AfterEnd));
         assert_eq!(outcome(&[DataHeader::Reset(1), DataHeader::Data(1)]), Err(DataError::AfterEnd));
         assert_eq!(outcome(&[DataHeader::Stop(1), DataHeader::Stop(1)]), Err(DataError::SecondStop));
+    }
+
+    #[test]
+    fn a_connection_is_kept_only_where_that_was_asked_for_and_nothing_follows_it() {
+        let wire: Vec<u8> = [DataHeader::Fin, DataHeader::Stop(1), DataHeader::Kept, DataHeader::Fin]
+            .iter()
+            .flat_map(|header| header.to_bytes())
+            .collect();
+        let (mut input, mut receiver) = (&wire[..], Receiver::keeping());
+        for expected in [Received::Fin, Received::Stop(1), Received::Kept] {
+            assert_eq!(receiver.next(&mut input, 1), Ok(Some(expected)));
+        }
+        assert_eq!((receiver.next(&mut input, 1), input.len()), (Ok(None), 4));
+        let kept = DataHeader::Kept.to_bytes();
+        assert_eq!(Receiver::default().next(&mut &kept[..], 1), Err(BadHeader::Kind(4).into()));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! new ──Hello──► greeting ──welcome()──► running ──Cancel, Request… ──► running ──close(), broken frame──► ended
-//!  ├──Open, Accept──► opening a stream ──opened()──► data frames (crate::session::data)
+//!  ├──Open, Accept, AcceptNext──► opening a stream ──opened()──► data frames (crate::session::data)
 //!  └──broken frame──► ended
 //! ```
 //!
@@ -125,7 +125,7 @@ impl ServerSession {
             Ok(opening) => {
                 self.state = match opening {
                     Opening::Hello { .. } => State::Greeting,
-                    Opening::Open { .. } | Opening::Accept { .. } => State::OpeningStream,
+                    Opening::Open { .. } | Opening::Accept { .. } | Opening::AcceptNext { .. } => State::OpeningStream,
                 };
                 ServerEvent::Opening(opening)
             }
@@ -216,9 +216,9 @@ impl ServerSession {
         Ok(())
     }
 
-    /// Answers `Open` and `Accept`: data frames follow.
+    /// Answers `Open`, `Accept` and `AcceptNext`: data frames follow.
     pub fn opened(&mut self, origin: Origin, protocol: Protocol, out: &mut Vec<u8>) {
-        debug_assert_eq!(self.state, State::OpeningStream, "opened answers Open and Accept");
+        debug_assert_eq!(self.state, State::OpeningStream, "opened answers Open, Accept and AcceptNext");
         frame::write(&OpeningReply::Opened { origin, protocol }, out).expect("names are small");
         self.state = State::Stream;
     }

@@ -3,15 +3,17 @@
 use std::pin::Pin;
 use std::task::Poll;
 
-use polypeer_ipc_protocol::client::StreamError;
+use polypeer_ipc_protocol::client::{ClientError, StreamError};
 use polypeer_ipc_protocol::error::ErrorCode;
 use polypeer_ipc_protocol::frame::DataHeader;
-use polypeer_ipc_protocol::gateway::Origin;
+use polypeer_ipc_protocol::gateway::{Opening, OpeningReply, Origin, Request, Response, Target};
 use polypeer_ipc_protocol::ids::NodeId;
 use polypeer_ipc_protocol::limits::MAX_DATA;
+use polypeer_ipc_protocol::session::decode;
+use polypeer_ipc_protocol::transport::{FrameReader, FrameWriter, LocalStream};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
-use crate::world::{World, header, send};
+use crate::world::{World, header, protocol, send};
 
 fn stream_error(error: &std::io::Error) -> &StreamError {
     StreamError::of(error).unwrap_or_else(|| panic!("not a stream error: {error}"))
@@ -282,4 +284,72 @@ async fn stop_is_seen_by_who_waits_for_something_else() {
     let gone = writer.watch();
     drop((reader, writer));
     assert_eq!(gone.stopped().await, StreamError::Lost);
+}
+
+#[tokio::test]
+async fn kept_connection_serves_the_next_stream_and_one_that_is_not_kept_is_left() {
+    let world = World::new();
+    let (client, _events, mut session) = world.session().await;
+    let (asked, ()) = tokio::join!(client.keep_connections(), async {
+        let (id, request) = session.request().await;
+        assert_eq!(request, Request::KeepConnections);
+        session.respond(id, Response::Done).await;
+    });
+    asked.expect("done");
+    let opened = OpeningReply::Opened { origin: Origin::Peer(NodeId([8; 32])), protocol: protocol() };
+    let (mut stream, mut io) = world.stream(&client).await;
+    for round in 0..3u8 {
+        // Netcore's report may come before or after the stream is dropped.
+        let report = async |io: &mut LocalStream| {
+            send(io, DataHeader::Stop(ErrorCode::Complete.number()), b"").await;
+            send(io, DataHeader::Kept, b"").await;
+        };
+        send(&mut io, DataHeader::Fin, b"").await;
+        stream.finish().await.expect("finished");
+        assert_eq!(stream.read(&mut [0]).await.expect("the end"), 0);
+        assert_eq!(header(&mut io).await, DataHeader::Fin);
+        if round == 1 {
+            report(&mut io).await;
+            stream.closed().await.expect("all has arrived");
+            drop(stream);
+        } else {
+            drop(stream);
+            report(&mut io).await;
+        }
+        for _ in 0..8 {
+            tokio::task::yield_now().await; // the runtime learns what has arrived
+        }
+        let (next, ()) = tokio::join!(client.open_with(Target::Local, protocol(), b"first", None), async {
+            let mut reader = FrameReader::new(&mut io);
+            let body = reader.next().await.expect("read").expect("the next opening on the same connection");
+            assert!(matches!(decode::opening(body), Ok(Opening::Open { .. })));
+            let (_, rest) = reader.into_parts();
+            assert_eq!(rest, [&DataHeader::Data(5).to_bytes()[..], b"first"].concat());
+            FrameWriter::new(&mut io).send(&opened).await.expect("written");
+        });
+        stream = next.expect("opened");
+    }
+    // Closed by netcore instead: the next stream has a new connection.
+    send(&mut io, DataHeader::Fin, b"").await;
+    stream.finish().await.expect("finished");
+    assert_eq!(stream.read(&mut [0]).await.expect("the end"), 0);
+    drop((stream, io));
+    let (_stream, _io) = world.stream(&client).await;
+}
+
+#[tokio::test]
+async fn connection_of_a_stream_that_was_cut_is_not_kept() {
+    let world = World::new();
+    let (client, _events, mut session) = world.session().await;
+    let (asked, ()) = tokio::join!(client.keep_connections(), async {
+        let (id, _) = session.request().await;
+        session.respond(id, Response::Failed(ErrorCode::Unsupported.into())).await;
+    });
+    assert!(matches!(asked, Err(ClientError::Refused(failure)) if failure.is(ErrorCode::Unsupported)));
+    // A netcore of an earlier version: streams work, and none leaves its connection for another.
+    let (stream, mut io) = world.stream(&client).await;
+    drop(stream);
+    assert_eq!(io.read(&mut [0]).await.expect("the end"), 0);
+    let (mut stream, _io) = world.stream(&client).await;
+    stream.write_all(b"hello").await.expect("written");
 }

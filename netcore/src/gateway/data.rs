@@ -11,8 +11,8 @@ use bytes::{Buf, Bytes, BytesMut};
 use polypeer_ipc_protocol::error::from_plugin;
 use polypeer_ipc_protocol::session::data::{DataError, Received, Receiver};
 use tokio::io::AsyncReadExt;
-use tokio::sync::OwnedSemaphorePermit;
 
+use super::keep::Home;
 use super::socket::ReadHalf;
 pub(crate) use writer::DataWriter;
 
@@ -38,13 +38,12 @@ pub(crate) enum Input {
     Malformed(DataError),
 }
 
-/// Both halves of a data connection, with the launch's permit for it.
+/// Both halves of a data connection.
 #[derive(Debug)]
 pub(crate) struct DataConnection {
     pub(crate) reader: DataReader,
     pub(crate) writer: DataWriter,
-    /// Released when the connection is closed.
-    pub(crate) permit: OwnedSemaphorePermit,
+    pub(crate) home: Home,
 }
 
 /// The half that reads from the plugin.
@@ -54,16 +53,21 @@ pub(crate) struct DataReader {
     buffer: BytesMut,
     receiver: Receiver,
     size: usize,
+    /// Returned by `next` first.
+    back: Option<Input>,
 }
 
 impl DataReader {
     /// A reader of `half`; `buffer` holds the bytes that were read from it already.
     pub(crate) fn new(half: ReadHalf, buffer: BytesMut) -> Self {
-        Self { half, buffer, receiver: Receiver::default(), size: *READ.start() }
+        Self { half, buffer, receiver: Receiver::default(), size: *READ.start(), back: None }
     }
 
     /// Waits for the next input of the plugin. Must not be called again after `Closed` or `Malformed`.
     pub(crate) async fn next(&mut self) -> Input {
+        if let Some(input) = self.back.take() {
+            return input;
+        }
         loop {
             match self.take() {
                 Ok(Some(input)) => return input,
@@ -75,6 +79,11 @@ impl DataReader {
                 Ok(_) => {}
             }
         }
+    }
+
+    /// Returns an input, for `next` to return it again.
+    pub(crate) fn put_back(&mut self, input: Input) {
+        self.back = Some(input);
     }
 
     fn take(&mut self) -> Result<Option<Input>, DataError> {
@@ -94,12 +103,18 @@ impl DataReader {
             Received::Fin => self.skipped(used, Input::Fin),
             Received::Reset(code) => self.skipped(used, Input::Reset(from_plugin(code))),
             Received::Stop(code) => self.skipped(used, Input::Stop(from_plugin(code))),
+            Received::Kept => unreachable!("only a plugin's receiver knows it"),
         }))
     }
 
     fn skipped(&mut self, used: usize, input: Input) -> Input {
         self.buffer.advance(used);
         input
+    }
+
+    /// The half, and the bytes that were read from it and not returned.
+    pub(super) fn into_parts(self) -> (ReadHalf, BytesMut) {
+        (self.half, self.buffer)
     }
 
     async fn read(&mut self) -> io::Result<usize> {

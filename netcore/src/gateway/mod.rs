@@ -19,6 +19,7 @@ mod control;
 pub(crate) mod data;
 pub(crate) mod datagrams;
 mod hub;
+pub(crate) mod keep;
 pub mod launch;
 pub(crate) mod network;
 pub(crate) mod opening;

@@ -1,17 +1,20 @@
 //! Gateway connections from their first frame to its answer. [`super::accept`] reads the frame; `control` and
 //! [`crate::streams`] answer it.
 
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
 use bytes::BytesMut;
 use polypeer_ipc_protocol::error::Failure;
 use polypeer_ipc_protocol::gateway::Origin;
 use polypeer_ipc_protocol::ids::Protocol;
 use polypeer_ipc_protocol::session::server::ServerSession;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use super::Hub;
 use super::data::{DataConnection, DataReader, DataWriter};
+use super::keep::Home;
 use super::socket::{ReadHalf, WriteHalf};
 
 /// A connection whose first frame was read.
@@ -48,10 +51,15 @@ impl Connection {
         let _ = timeout(hub.node.timings.linger, closing).await;
     }
 
-    /// Turns it into a data connection whose opening is not answered yet. `permit` is released when that is closed.
-    pub(super) fn into_opening(self, permit: OwnedSemaphorePermit) -> Opening {
+    /// A connection of which only `buffer` was read.
+    pub(super) fn new(reader: ReadHalf, writer: WriteHalf, buffer: BytesMut) -> Self {
+        Self { reader, writer, buffer, server: ServerSession::default(), out: Vec::new() }
+    }
+
+    /// Turns it into a data connection whose opening is not answered yet.
+    pub(super) fn into_opening(self, home: Home) -> Opening {
         let Self { reader, writer, buffer, server, out } = self;
-        let data = DataConnection { reader: DataReader::new(reader, buffer), writer: DataWriter::new(writer), permit };
+        let data = DataConnection { reader: DataReader::new(reader, buffer), writer: DataWriter::new(writer), home };
         Opening { data, server, out }
     }
 
@@ -83,5 +91,25 @@ impl Opening {
         self.server.refuse(failure, &mut self.out);
         self.data.writer.push_reply(&self.out);
         let _ = timeout(hub.node.timings.linger, self.data.writer.flush()).await;
+    }
+
+    /// [`Self::refuse`] for a connection that has only waited since its opening: the refusal fits in its socket.
+    pub(super) fn refuse_now(mut self, failure: Failure) {
+        self.server.refuse(failure, &mut self.out);
+        self.data.writer.push_reply(&self.out);
+        let _ = now(self.data.writer.flush());
+    }
+
+    /// Whether the plugin has closed the connection. Bytes that it sent are kept, as in [`DataReader::closed`].
+    pub(super) fn is_closed(&mut self) -> bool {
+        now(self.data.reader.closed()).is_some()
+    }
+}
+
+/// The result of `future` if it has one at once.
+fn now<T>(future: impl Future<Output = T>) -> Option<T> {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(result) => Some(result),
+        Poll::Pending => None,
     }
 }

@@ -10,7 +10,7 @@ use polypeer_ipc_protocol::ids::Protocol;
 use polypeer_ipc_protocol::limits::MAX_LISTENERS;
 use polypeer_ipc_protocol::ticket::Ticket;
 
-use super::launch::session::{Session, no_such_stream};
+use super::launch::session::{Session, no_such_stream, not_served};
 use super::records::RecordRequests;
 use super::{Hub, Listening, StreamOpener, datagrams, topics};
 use crate::limits::{MAX_PEERS_LISTED, timeout_of};
@@ -56,6 +56,10 @@ pub(crate) fn handle(
             Response::Done
         }
         Request::Ping => Response::Done,
+        Request::KeepConnections => {
+            session.keep_connections();
+            Response::Done
+        }
         Request::SendDatagram { node: peer, protocol, payload } => {
             done(datagrams::send(hub, session, peer, protocol, &payload))
         }
@@ -115,10 +119,11 @@ fn listen(
     let key = (scope, protocol);
     router.listen(key.clone(), session.id, &launch.plugin, calls, listening)?;
     drop(router);
-    let (hub_of, owner) = (Arc::downgrade(hub), session.id);
+    let (hub_of, of) = (Arc::downgrade(hub), Arc::downgrade(session));
     active.on_revoke(move || {
-        if let Some(hub) = hub_of.upgrade() {
-            hub.router().unlisten(&key, owner);
+        if let (Some(hub), Some(session)) = (hub_of.upgrade(), of.upgrade()) {
+            hub.router().unlisten(&key, session.id);
+            session.accept_no_more(&key);
         }
     });
     hub.listeners_changed();
@@ -126,9 +131,11 @@ fn listen(
 }
 
 fn unlisten(hub: &Hub, session: &Session, protocol: Protocol, scope: Scope) -> Result<(), Failure> {
-    if !hub.router().unlisten(&(scope, protocol.clone()), session.id) {
-        return Err(Failure::new(ErrorCode::BadArgument, format!("this session does not listen on {protocol}")));
+    let key = (scope, protocol);
+    if !hub.router().unlisten(&key, session.id) {
+        return Err(not_served(&key.1));
     }
+    session.accept_no_more(&key);
     hub.listeners_changed();
     Ok(())
 }

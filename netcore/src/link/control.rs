@@ -156,7 +156,7 @@ async fn next(node: &Node, stream: &mut RecvStream, buffer: &mut BytesMut) -> Re
 
 fn greet(links: &Links, handler: &dyn LinkHandler, link: &PeerLink, frame: ControlFrame) -> Result<(), Ended> {
     let node = &links.node;
-    let ControlFrame::Hello { agent, network, serving, addresses, .. } = frame else {
+    let ControlFrame::Hello { version, agent, network, serving, addresses } = frame else {
         return Err(Ended::Misbehaved("the first frame is not Hello".to_owned()));
     };
     if network != node.network {
@@ -172,7 +172,10 @@ fn greet(links: &Links, handler: &dyn LinkHandler, link: &PeerLink, frame: Contr
     if let Ok(peers) = node.peers() {
         peers.learned(link.peer, link.judged_ip(), &addresses);
     }
-    link.state().serving = serving;
+    {
+        let mut state = link.state();
+        (state.version, state.serving) = (version, serving);
+    }
     link.open_window();
     link.stage.send_replace(Stage::Ready);
     links.told_up(link.peer);

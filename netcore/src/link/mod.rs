@@ -49,7 +49,7 @@ use crate::limits::{LINK_PAYLOADS, STREAMS_FOR_NOTHING, STREAMS_REFUSED};
 use crate::node::Node;
 use crate::peers::Established;
 use crate::transport::PathHandle;
-use crate::wire::{Payloads, why_closed};
+use crate::wire::{self, Payloads, why_closed};
 use credit::Credit;
 use records::Records;
 use windows::{Budgets, Windows};
@@ -101,6 +101,8 @@ pub struct PeerLink {
 
 #[derive(Debug, Default)]
 struct State {
+    /// Of the peer, from its `Hello`.
+    version: u32,
     serving: Vec<Protocol>,
     /// Credit for sending on each stream, by QUIC stream id.
     streams: HashMap<u64, Arc<Credit>>,
@@ -149,6 +151,16 @@ impl PeerLink {
 
     pub(crate) fn stage(&self) -> Stage {
         *self.stage.borrow()
+    }
+
+    /// Whether the peer takes the first bytes of a stream before it has accepted it.
+    pub(crate) fn takes_early_bytes(&self) -> bool {
+        self.state().version >= wire::EARLY_BYTES
+    }
+
+    /// Room for what the peer sends unasked.
+    pub(crate) fn payloads(&self) -> &Payloads {
+        &self.payloads
     }
 
     /// Waits until streams may be opened. Fails with the reason when the connection is closed instead.

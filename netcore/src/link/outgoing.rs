@@ -16,8 +16,7 @@ use crate::plugins::account::Account;
 use crate::wire::{StreamHeader, StreamKind, header_bytes};
 
 impl Links {
-    /// Opens a stream. Returns once the plugin at the other end has claimed it. Fails with the codes of dialing, or
-    /// with the code of the peer's refusal.
+    /// Begins to open a stream, which the peer has not accepted yet. Fails with the codes of dialing.
     pub(crate) async fn open(
         &self,
         peer: NodeId,
@@ -26,20 +25,7 @@ impl Links {
         deadline: Instant,
     ) -> Result<PeerStream, Failure> {
         let header = StreamHeader { kind: StreamKind::Stream, protocol: protocol.clone() };
-        let mut retried = false;
-        loop {
-            let mut stream = self.start(peer, hints, &header, &[], deadline).await?;
-            match stream.status(&self.node).await {
-                Ok(()) => {
-                    stream.halves.abandon = ErrorCode::ConnectionLost;
-                    return Ok(stream);
-                }
-                // The connection was lost before the peer accepted the stream, e.g. because a restarted peer replaced
-                // it. No data was sent yet, so a retry does nothing twice.
-                Err(failure) if failure.is(ErrorCode::ConnectionLost) && !std::mem::replace(&mut retried, true) => {}
-                Err(failure) => return Err(failure),
-            }
-        }
+        self.start(peer, hints, &header, &[], deadline).await
     }
 
     /// Sends a payload of at most 64 KiB and waits for the reply.

@@ -10,7 +10,7 @@ use super::PeerLink;
 use super::credit::Credit;
 use crate::node::Node;
 use crate::peers::Keep;
-use crate::wire::{Broken, Halves};
+use crate::wire::{Broken, Early, Halves};
 
 /// A stream between two netcores.
 #[derive(Debug)]
@@ -19,6 +19,10 @@ pub(crate) struct PeerStream {
     pub(crate) id: u64,
     pub(crate) halves: Halves,
     pub(crate) credit: Arc<Credit>,
+    /// Bytes of the plugin sent so far, before the peer has accepted the stream.
+    pub(crate) sent: u64,
+    /// What the peer has sent before this side has accepted the stream.
+    pub(crate) early: Early,
     /// Keeps the connection open for a plugin of this node.
     pub(crate) kept: Option<Keep>,
 }
@@ -27,7 +31,8 @@ impl PeerStream {
     pub(super) fn new(link: Arc<PeerLink>, send: SendStream, recv: RecvStream) -> Self {
         let id = VarInt::from(send.id()).into_inner();
         let credit = link.register(id);
-        Self { link, id, halves: Halves::new(send, recv), credit, kept: None }
+        let early = Early::default();
+        Self { link, id, halves: Halves::new(send, recv), credit, sent: 0, early, kept: None }
     }
 
     pub(crate) fn peer(&self) -> NodeId {

@@ -54,7 +54,8 @@ pub(crate) async fn stream(hub: &Hub, origin: &Origin, protocol: &Protocol) -> R
     }
 }
 
-/// Announces a stream to one session and waits for the claim. Returns `None` when the session ends meanwhile.
+/// Gives a stream to a connection of the session that waits for one, or announces it and waits for the claim. Returns
+/// `None` when the session ends meanwhile.
 async fn announce(
     hub: &Hub,
     session: &Arc<Session>,
@@ -63,6 +64,9 @@ async fn announce(
     deadline: Instant,
 ) -> Result<Option<Claimed>, Failure> {
     let mut active = session.launch.begin(&hub.node.counters, serving(hub, origin, protocol))?;
+    if let Some(opening) = session.accepting(&(scope_for(origin), protocol.clone())) {
+        return Ok(Some(Claimed { opening, active }));
+    }
     let (announced, claim) = match session.announce(hub.node.number(), origin.clone(), protocol.clone()) {
         Ok(announced) => announced,
         Err(NotTaken::Ended) => return Ok(None),

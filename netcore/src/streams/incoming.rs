@@ -11,17 +11,27 @@ use super::{Claimed, deliver};
 use crate::gateway::Hub;
 use crate::link::{InUse, PeerStream};
 use crate::plugins::grants::told_to_peer;
+use crate::wire::Early;
 
 /// Hands a stream to the plugin that serves its protocol and carries it to its end.
 pub(super) async fn serve_stream(hub: Arc<Hub>, mut stream: PeerStream, protocol: Protocol, in_use: InUse) {
-    let origin = Origin::Peer(stream.peer());
+    let (origin, link) = (Origin::Peer(stream.peer()), Arc::clone(&stream.link));
+    let mut room = link.payloads().begin();
     let claimed = tokio::select! {
         claimed = deliver::stream(&hub, &origin, &protocol) => claimed,
-        broken = stream.halves.given_up() => return stream.gone(&hub.node, broken),
+        broken = stream.halves.take_early(&mut stream.early, &mut room) => match broken {
+            Some(broken) => return stream.gone(&hub.node, broken),
+            None => {
+                hub.node.counters.peer_payloads_refused.count();
+                Err(Failure::new(ErrorCode::Busy, "too many first bytes of streams are on their way already"))
+            }
+        },
     };
+    drop(room); // from here on the plugin's account and the link's window count the bytes
     let Claimed { opening, active } = match claimed {
         Ok(claimed) => claimed,
         Err(failure) => {
+            stream.early = Early::default();
             drop(in_use); // a peer that reads no refusals gets no more streams
             return stream.halves.refuse(&hub.node, &told_to_peer(&failure)).await;
         }

@@ -19,17 +19,18 @@ use crate::limits::LINK_SEND_WINDOW;
 use crate::link::{PeerLink, PeerStream};
 use crate::node::Node;
 use crate::plugins::account::Account;
-use crate::wire::{Halves, code_of};
+use crate::wire::{Early, Halves, code_of};
 
 /// Most pieces taken from QUIC at a time.
 const PIECES: usize = 64;
 
 /// Carries a stream to its end: until both directions are over and the peer has acknowledged everything. Then it ends
 /// the data connection.
-pub(crate) async fn pump(node: Arc<Node>, stream: PeerStream, data: DataConnection, mut active: ActiveUse) {
-    let DataConnection { reader, writer, permit: _permit } = data;
+pub(crate) async fn pump(node: Arc<Node>, mut stream: PeerStream, data: DataConnection, mut active: ActiveUse) {
+    let DataConnection { reader, writer, home } = data;
     let unread = Unread::new(Arc::clone(&active.launch().account), stream.peer());
     let window = Window::new(Arc::clone(&stream.link));
+    let (sent, early) = (stream.sent, std::mem::take(&mut stream.early));
     let mut pump = Pump {
         node: Arc::clone(&node),
         bulk: Bulk { link: Arc::clone(&stream.link), counted: false },
@@ -37,7 +38,7 @@ pub(crate) async fn pump(node: Arc<Node>, stream: PeerStream, data: DataConnecti
         reader,
         writer,
         chunk: Bytes::new(),
-        sent: 0,
+        sent,
         up: Up::Open,
         down: Direction::Open,
         ended: false,
@@ -46,7 +47,11 @@ pub(crate) async fn pump(node: Arc<Node>, stream: PeerStream, data: DataConnecti
         window: Some(window),
         unread,
     };
-    if let Err(over) = pump.run(&mut active).await {
+    let carried = match pump.take_early(early) {
+        Ok(()) => pump.run(&mut active).await,
+        Err(over) => Err(over),
+    };
+    if let Err(over) = carried {
         pump.stream.link.misbehaved(&node, &over.to_string());
         pump.lost();
     }
@@ -54,7 +59,7 @@ pub(crate) async fn pump(node: Arc<Node>, stream: PeerStream, data: DataConnecti
     let Pump { reader, writer, ended, deaf, gone, mut unread, stream, window, bulk, chunk, .. } = pump;
     drop((stream, window, bulk, chunk));
     let mut active = Some(active);
-    let rest = Rest { reader, writer, ended, gone, deaf };
+    let rest = Rest { reader, writer, ended, gone, deaf, home };
     let taken = |bytes| match bytes {
         Some(bytes) => unread.taken(bytes),
         None => drop(active.take()),
@@ -126,6 +131,17 @@ impl Pump {
                 code = active.revoked(), if open => self.cut(code),
             }
             tokio::task::coop::consume_budget().await;
+        }
+        Ok(())
+    }
+
+    /// Passes on what the peer sent before the stream was accepted.
+    fn take_early(&mut self, Early(bytes): Early) -> Result<(), OverCredit> {
+        if !bytes.is_empty() {
+            self.received(Ok(Some(1)), &mut [bytes.freeze()])?;
+        }
+        if self.stream.halves.received {
+            self.received(Ok(None), &mut [])?;
         }
         Ok(())
     }

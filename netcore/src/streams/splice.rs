@@ -9,6 +9,7 @@ use super::Direction;
 use super::rest::Rest;
 use crate::counters::Counters;
 use crate::gateway::data::{DataConnection, DataReader, DataWriter, Input};
+use crate::gateway::keep::Home;
 use crate::gateway::launch::ActiveUse;
 use crate::limits::SPLICE_BACKLOG;
 
@@ -22,8 +23,8 @@ pub(crate) async fn run(
     far_use: ActiveUse,
     finish: Duration,
 ) {
-    let DataConnection { reader: near_reader, writer: near_writer, permit: _near } = near;
-    let DataConnection { reader: far_reader, writer: far_writer, permit: _far } = far;
+    let DataConnection { reader: near_reader, writer: near_writer, home: near_home } = near;
+    let DataConnection { reader: far_reader, writer: far_writer, home: far_home } = far;
     let mut splice = Splice {
         near: End {
             reader: near_reader,
@@ -46,7 +47,7 @@ pub(crate) async fn run(
     };
     let (near_use, far_use) = splice.run(counters, near_use, far_use).await;
     let Splice { near, far } = splice;
-    tokio::join!(near.finish(near_use, finish), far.finish(far_use, finish));
+    tokio::join!(near.finish(near_home, near_use, finish), far.finish(far_home, far_use, finish));
 }
 
 struct Splice {
@@ -133,7 +134,7 @@ impl End {
         self.deaf || !self.writer.is_pending()
     }
 
-    async fn finish(self, active: ActiveUse, limit: Duration) {
+    async fn finish(self, home: Home, active: ActiveUse, limit: Duration) {
         let Self { reader, writer, ended, deaf, gone, .. } = self;
         let mut active = Some(active);
         let taken = |bytes: Option<usize>| {
@@ -141,7 +142,7 @@ impl End {
                 drop(active.take());
             }
         };
-        Rest { reader, writer, ended, gone, deaf }.run(limit, taken).await;
+        Rest { reader, writer, ended, gone, deaf, home }.run(limit, taken).await;
     }
 
     fn may_read(&self, other: &Self) -> bool {

@@ -10,7 +10,11 @@ use serde::{Deserialize, Serialize};
 use crate::limits::MAX_PEER_FRAME;
 
 /// The version of the protocol within its ALPN; changes that only append raise it.
-pub const VERSION: u32 = 1;
+///
+/// - 2: a stream's first bytes may come before it is accepted.
+pub const VERSION: u32 = 2;
+/// The version from which on the first bytes of a stream may be sent before it is accepted.
+pub const EARLY_BYTES: u32 = 2;
 
 /// A frame of the control stream. Its tag is its position in this list, so only append.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

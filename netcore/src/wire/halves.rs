@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use polypeer_engine::link::credit::INITIAL_WINDOW;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use quinn::{ReadError, ReadExactError, RecvStream, SendStream, VarInt};
 use tokio::time::timeout;
 
-use super::budget::Payloads;
+use super::budget::{Payloads, Unfinished};
 use super::closed::code_of;
 use super::header::{self, StreamHeader, WireError};
 use crate::node::Node;
@@ -18,6 +19,8 @@ const STATUS: Duration = Duration::from_secs(10);
 /// Timeout for the peer to read a reply: 64 KiB in this time are 26 kbit/s.
 const REPLY: Duration = Duration::from_secs(20);
 
+/// Most bytes that a peer may send before a stream is accepted: the credit that every stream begins with.
+const MAX_EARLY: usize = INITIAL_WINDOW as usize;
 /// Timeout for the end of a refused stream, which usually comes with the refusal.
 const END: Duration = Duration::from_secs(1);
 
@@ -119,33 +122,30 @@ impl Halves {
 
     /// Reads the status of a stream that this node opened: `None` if it is accepted, else the refusal.
     pub(crate) async fn read_status(&mut self) -> Result<Option<Failure>, Broken> {
-        let mut status = [0; 1];
-        self.recv.read_exact(&mut status).await?;
-        match status[0] {
-            header::ACCEPTED => Ok(None),
-            header::REFUSED => {
-                let mut length = [0; 2];
-                self.recv.read_exact(&mut length).await?;
-                let rule = |error: WireError| Broken::Rule(error.to_string());
-                let mut body = vec![0; header::failure_length(length).map_err(rule)?];
-                self.recv.read_exact(&mut body).await?;
-                // The end follows. Not read, it would be answered with a request to stop, which is an error to some.
-                if let Ok(Ok(Some(_))) = timeout(END, self.recv.read_chunk(1, true)).await {
-                    return Err(Broken::Rule("bytes after a refusal".to_owned()));
-                }
-                self.received = true;
-                header::read_failure(&body).map(Some).map_err(rule)
-            }
-            other => Err(Broken::Rule(format!("stream answered with status {other}"))),
-        }
+        let refusal = read_status(&mut self.recv).await?;
+        self.received |= refusal.is_some(); // its end was read, too
+        Ok(refusal)
     }
 
-    /// Waits until the peer resets a stream that it opened and that is not accepted yet, or breaks a rule on it.
-    pub(crate) async fn given_up(&mut self) -> Broken {
-        match self.recv.read_chunk(1, true).await {
-            Ok(Some(_)) => Broken::Rule("bytes on a stream before it was accepted".to_owned()),
-            Ok(None) => Broken::Rule("end of a stream before it was accepted".to_owned()),
-            Err(error) => Broken::from(error),
+    /// Takes what the peer sends on a stream that it opened and that is not accepted yet, up to the credit of a new
+    /// stream. Returns when the peer resets the stream or breaks a rule on it; `None` when `room` has none left.
+    pub(crate) async fn take_early(&mut self, early: &mut Early, room: &mut Unfinished<'_>) -> Option<Broken> {
+        while !self.received {
+            match self.recv.read_chunk(MAX_EARLY + 1 - early.0.len(), true).await {
+                Ok(Some(chunk)) if early.0.len() + chunk.bytes.len() > MAX_EARLY => {
+                    let text = format!("over {MAX_EARLY} bytes on a stream before it was accepted");
+                    return Some(Broken::Rule(text));
+                }
+                Ok(Some(chunk)) if !room.add(chunk.bytes.len()) => return None,
+                Ok(Some(chunk)) => early.0.extend_from_slice(&chunk.bytes),
+                Ok(None) => self.received = true,
+                Err(error) => return Some(error.into()),
+            }
+        }
+        // Nothing more comes. A peer that gives up stops the other direction.
+        match self.send.stopped().await {
+            Ok(Some(code)) => Some(Broken::Gone(code_of(code))),
+            _ => Some(Broken::Lost),
         }
     }
 
@@ -175,6 +175,33 @@ impl Halves {
         Ok(Some(all.into()))
     }
 }
+
+/// [`Halves::read_status`] of one half.
+pub(crate) async fn read_status(recv: &mut RecvStream) -> Result<Option<Failure>, Broken> {
+    let mut status = [0; 1];
+    recv.read_exact(&mut status).await?;
+    match status[0] {
+        header::ACCEPTED => Ok(None),
+        header::REFUSED => {
+            let mut length = [0; 2];
+            recv.read_exact(&mut length).await?;
+            let rule = |error: WireError| Broken::Rule(error.to_string());
+            let mut body = vec![0; header::failure_length(length).map_err(rule)?];
+            recv.read_exact(&mut body).await?;
+            // The end follows. Not read, it would be answered with a request to stop, which is an error to some.
+            if let Ok(Ok(Some(_))) = timeout(END, recv.read_chunk(1, true)).await {
+                return Err(Broken::Rule("bytes after a refusal".to_owned()));
+            }
+            header::read_failure(&body).map(Some).map_err(rule)
+        }
+        other => Err(Broken::Rule(format!("stream answered with status {other}"))),
+    }
+}
+
+/// What a peer has sent on a stream that it opened, before that was accepted: at most [`MAX_EARLY`] bytes, copied, so
+/// that small pieces do not keep their packets in memory.
+#[derive(Debug, Default)]
+pub(crate) struct Early(pub(crate) BytesMut);
 
 impl Drop for Halves {
     fn drop(&mut self) {

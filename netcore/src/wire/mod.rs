@@ -19,8 +19,8 @@ pub mod header;
 
 pub(crate) use budget::{Budget, Payloads};
 pub(crate) use closed::{code_of, why_closed};
-pub use control::{ControlFrame, Found, FrameError, VERSION, read_frame, write_frame};
-pub(crate) use halves::{Broken, Halves};
+pub use control::{ControlFrame, EARLY_BYTES, Found, FrameError, VERSION, read_frame, write_frame};
+pub(crate) use halves::{Broken, Early, Halves, read_status};
 pub use header::{
     ACCEPTED, MAX_FAILURE, REFUSED, StreamHeader, StreamKind, WireError, failure_length, header_bytes, header_length,
     read_failure, read_header, refusal_bytes,

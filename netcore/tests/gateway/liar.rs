@@ -195,9 +195,12 @@ async fn lies_on_streams() {
         })
         .await;
     world
-        .cuts_off("bytes before the stream is accepted", async |liar| {
+        .cuts_off("more than the credit before the stream is accepted", async |liar| {
             let bytes = [header(StreamKind::Stream, "lazy/1"), vec![1; 70_000]].concat();
-            (liar.greet().await, liar.connection.open_bi().await.unwrap().0.write_all(&bytes).await)
+            let control = liar.greet().await;
+            let (mut send, recv) = liar.connection.open_bi().await.unwrap();
+            let _ = send.write_all(&bytes).await;
+            (control, send, recv)
         })
         .await;
     world

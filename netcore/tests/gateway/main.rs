@@ -8,9 +8,11 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod early;
 mod ends;
 mod fairness;
 mod hostile;
+mod kept;
 mod liar;
 mod refused;
 mod restart;

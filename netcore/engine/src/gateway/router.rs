@@ -77,7 +77,7 @@ impl<S: Clone> Router<S> {
 
     /// Removes a listener of `owner` at its own request, so its protocol is not held; returns whether there was one.
     pub fn unlisten(&mut self, key: &Key, owner: u64) -> bool {
-        let owned = self.listeners.get(key).is_some_and(|listener| listener.owner == owner);
+        let owned = self.is_of(key, owner);
         if owned {
             self.listeners.remove(key);
         }
@@ -95,6 +95,11 @@ impl<S: Clone> Router<S> {
                 self.recent.insert(key, now + self.hold);
             }
         }
+    }
+
+    /// Whether `owner` serves `key`.
+    pub fn is_of(&self, key: &Key, owner: u64) -> bool {
+        self.listeners.get(key).is_some_and(|listener| listener.owner == owner)
     }
 
     /// The number of protocols that `owner` serves.

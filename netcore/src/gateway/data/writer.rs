@@ -38,6 +38,7 @@ pub(crate) struct DataWriter {
     queued: usize,
     stop: Option<u32>,
     end: Option<DataHeader>,
+    keep: bool,
 }
 
 impl DataWriter {
@@ -53,6 +54,7 @@ impl DataWriter {
             queued: 0,
             stop: None,
             end: None,
+            keep: false,
         }
     }
 
@@ -133,21 +135,37 @@ impl DataWriter {
         self.stop.get_or_insert(code);
     }
 
-    /// Whether there is something to write.
-    pub(crate) fn is_pending(&self) -> bool {
-        !self.head.is_empty() || self.queued > 0 || self.stop.is_some() || self.end.is_some()
+    /// Tells the plugin, after all else, that the stream is over and the connection kept.
+    pub(crate) fn keep(&mut self) {
+        self.keep = true;
     }
 
-    /// Prepares the next header. Called between two frames only.
+    /// The half, once nothing is pending.
+    pub(crate) fn into_half(self) -> WriteHalf {
+        self.half
+    }
+
+    /// Whether there is something to write.
+    pub(crate) fn is_pending(&self) -> bool {
+        !self.head.is_empty() || self.queued > 0 || self.stop.is_some() || self.end.is_some() || self.keep
+    }
+
+    /// Prepares the next headers. Called between two frames only.
     fn next_head(&mut self) {
         if let Some(code) = self.stop.take() {
             self.push_header(DataHeader::Stop(code));
-        } else if self.queued > 0 {
+        }
+        if self.queued > 0 {
             self.freeze_small();
             self.frame = self.queued.min(MAX_DATA);
             self.push_header(DataHeader::Data(self.frame));
-        } else if let Some(end) = self.end.take() {
+            return;
+        }
+        if let Some(end) = self.end.take() {
             self.push_header(end);
+        }
+        if std::mem::take(&mut self.keep) {
+            self.push_header(DataHeader::Kept);
         }
     }
 

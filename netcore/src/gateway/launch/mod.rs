@@ -11,6 +11,7 @@ use std::time::Instant;
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::gateway::{Grants, Origin};
 use polypeer_ipc_protocol::ids::{PluginId, Secret};
+use polypeer_ipc_protocol::limits::MAX_IDLE_CONNECTIONS;
 use tokio::sync::{Semaphore, watch};
 
 use crate::counters::Counters;
@@ -33,6 +34,8 @@ pub struct Launch {
     pub(crate) data: Arc<Semaphore>,
     /// Permits for connections whose first frame has not arrived.
     pub(crate) opening: Arc<Semaphore>,
+    /// Permits for data connections that wait for their next opening.
+    pub(crate) idle: Arc<Semaphore>,
     token: Secret,
     state: Mutex<State>,
     ended: watch::Sender<bool>,
@@ -96,6 +99,7 @@ impl Launch {
             account,
             data: Arc::new(Semaphore::new(DATA_CONNECTIONS)),
             opening: Arc::new(Semaphore::new(OPENING_CONNECTIONS)),
+            idle: Arc::new(Semaphore::new(MAX_IDLE_CONNECTIONS)),
             token,
             state: Mutex::new(state),
             ended: watch::Sender::new(false),

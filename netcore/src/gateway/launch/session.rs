@@ -1,15 +1,15 @@
 //! A control session as the rest of netcore sees it: the queue of events for the plugin, and the streams and calls that
 //! wait for its answer. The task that reads and writes the connection is in `gateway::control`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use polypeer_engine::gateway::calls::{Calls, Crowded};
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
-use polypeer_ipc_protocol::gateway::{Event, Origin, Payload};
+use polypeer_ipc_protocol::gateway::{Event, Origin, Payload, Scope};
 use polypeer_ipc_protocol::ids::{Protocol, Secret};
-use polypeer_ipc_protocol::limits::MAX_UNCLAIMED;
+use polypeer_ipc_protocol::limits::{MAX_IDLE_CONNECTIONS, MAX_UNCLAIMED};
 use tokio::sync::{oneshot, watch};
 
 use super::ActiveUse;
@@ -41,6 +41,8 @@ pub struct Session {
     end: watch::Sender<Option<Failure>>,
     closed: watch::Sender<bool>,
     asked: AtomicBool,
+    /// Whether data connections are kept when their stream is over.
+    keeps: AtomicBool,
 }
 
 /// The use of a plugin that watches peers or the network; empty while it does not.
@@ -64,6 +66,15 @@ struct Waiting {
     ended: bool,
     streams: HashMap<u64, oneshot::Sender<Claim>>,
     calls: Calls<oneshot::Sender<Answer>>,
+    /// Connections that wait for the next stream to a listener, the longest waiting first; at most
+    /// [`MAX_IDLE_CONNECTIONS`].
+    accepting: HashMap<(Scope, Protocol), VecDeque<Box<Opening>>>,
+}
+
+impl Waiting {
+    fn accepting(&self) -> usize {
+        self.accepting.values().map(VecDeque::len).sum()
+    }
 }
 
 /// The reason why a stream or call could not be handed to a session.
@@ -92,7 +103,18 @@ impl Session {
             end: watch::Sender::new(None),
             closed: watch::Sender::new(false),
             asked: AtomicBool::new(false),
+            keeps: AtomicBool::new(false),
         }
+    }
+
+    /// Keeps data connections that are opened from now on.
+    pub(in crate::gateway) fn keep_connections(&self) {
+        self.keeps.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether data connections are kept.
+    pub(in crate::gateway) fn keeps_connections(&self) -> bool {
+        self.keeps.load(Ordering::Relaxed)
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
@@ -169,6 +191,51 @@ impl Session {
         }
     }
 
+    /// Lets a connection wait for the next stream to a listener. Returns it, with the reason, when the session has
+    /// ended or too many wait; those that the plugin has closed meanwhile do not count.
+    pub(in crate::gateway) fn accept_next(
+        &self,
+        key: (Scope, Protocol),
+        opening: Box<Opening>,
+    ) -> Result<(), (Box<Opening>, Failure)> {
+        let mut waiting = self.waiting();
+        if waiting.ended {
+            return Err((opening, ErrorCode::Unauthorised.into()));
+        }
+        if waiting.accepting() >= MAX_IDLE_CONNECTIONS {
+            for openings in waiting.accepting.values_mut() {
+                openings.retain_mut(|opening| !opening.is_closed());
+            }
+            let count = waiting.accepting();
+            if count >= MAX_IDLE_CONNECTIONS {
+                let text = format!("plugin {} has {count} connections that wait for a stream", self.launch.plugin);
+                return Err((opening, Failure::new(ErrorCode::Busy, text)));
+            }
+        }
+        waiting.accepting.entry(key).or_default().push_back(opening);
+        Ok(())
+    }
+
+    /// Takes the connection that has waited longest for a stream to a listener; it claims the stream.
+    pub(crate) fn accepting(&self, key: &(Scope, Protocol)) -> Option<Box<Opening>> {
+        let mut waiting = self.waiting();
+        let openings = waiting.accepting.get_mut(key)?;
+        loop {
+            let mut opening = openings.pop_front()?;
+            if !opening.is_closed() {
+                return Some(opening);
+            }
+        }
+    }
+
+    /// Refuses the connections that wait for streams to a listener that is no more.
+    pub(in crate::gateway) fn accept_no_more(&self, key: &(Scope, Protocol)) {
+        let openings = self.waiting().accepting.remove(key);
+        for opening in openings.into_iter().flatten() {
+            opening.refuse_now(not_served(&key.1));
+        }
+    }
+
     /// Passes on the plugin's answer to a call. Ignored when no such call is pending.
     pub(crate) fn answer(&self, call: u64, answer: Answer) {
         if let Some(waiting) = self.waiting().calls.remove(call) {
@@ -222,7 +289,9 @@ impl Session {
         waiting.ended = true;
         waiting.streams.clear();
         waiting.calls = Calls::default();
+        let accepting = std::mem::take(&mut waiting.accepting);
         drop(waiting);
+        drop(accepting);
         self.subscriptions.end();
         self.peers_watch.set(None);
         self.network_watch.set(None);
@@ -284,4 +353,9 @@ pub(in crate::gateway) fn no_such_stream(stream: u64) -> Failure {
         ErrorCode::NoSuchStream,
         format!("stream {stream} does not wait to be claimed: it is gone, claimed already, or was never announced"),
     )
+}
+
+/// The failure for a connection that waits for streams to a protocol that its session does not serve.
+pub(in crate::gateway) fn not_served(protocol: &Protocol) -> Failure {
+    Failure::new(ErrorCode::BadArgument, format!("this session does not listen on {protocol}"))
 }

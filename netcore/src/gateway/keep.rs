@@ -1,0 +1,68 @@
+//! Data connections that are kept when their stream is over, for sessions that asked for it: they wait in
+//! [`super::accept`] for their next opening. So a stream costs no new connection.
+
+use std::sync::{Arc, Weak};
+
+use bytes::BytesMut;
+use polypeer_ipc_protocol::limits::MAX_IDLE_CONNECTIONS;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+
+use super::data::{DataReader, DataWriter};
+use super::launch::session::Session;
+use super::socket::{ReadHalf, WriteHalf};
+
+/// What a data connection holds, and where it goes when its stream is over.
+#[derive(Debug)]
+pub(crate) struct Home {
+    /// The launch's permit for the connection; released when that is closed.
+    permit: OwnedSemaphorePermit,
+    session: Weak<Session>,
+    kept: mpsc::Sender<Kept>,
+}
+
+/// The permit of a launch for one connection that waits for its next opening.
+#[derive(Debug)]
+pub(crate) struct Place {
+    _permit: OwnedSemaphorePermit,
+}
+
+/// A connection that waits for its next opening.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) reader: ReadHalf,
+    pub(super) writer: WriteHalf,
+    pub(super) buffer: BytesMut,
+    /// As in [`Home`].
+    pub(super) permit: OwnedSemaphorePermit,
+    /// Dropped when the opening has arrived.
+    pub(super) place: Place,
+    pub(super) session: Arc<Session>,
+}
+
+/// A queue for the kept connections of a launch. It has room for all that have a [`Place`].
+pub(super) fn queue() -> (mpsc::Sender<Kept>, mpsc::Receiver<Kept>) {
+    mpsc::channel(MAX_IDLE_CONNECTIONS)
+}
+
+impl Home {
+    pub(super) fn new(permit: OwnedSemaphorePermit, session: &Arc<Session>, kept: mpsc::Sender<Kept>) -> Self {
+        Self { permit, session: Arc::downgrade(session), kept }
+    }
+
+    /// A place for the connection to wait in, if its session has asked for that, still runs, and has one left.
+    pub(crate) fn place(&self) -> Option<Place> {
+        let session = self.session.upgrade().filter(|session| session.keeps_connections() && !session.is_over())?;
+        let permit = Arc::clone(&session.launch.idle).try_acquire_owned().ok()?;
+        Some(Place { _permit: permit })
+    }
+
+    /// Lets the connection wait for its next opening. Nothing is pending on it.
+    pub(crate) fn keep(self, reader: DataReader, writer: DataWriter, place: Place) {
+        let Self { permit, session, kept } = self;
+        let Some(session) = session.upgrade() else { return };
+        let (reader, buffer) = reader.into_parts();
+        let writer = writer.into_half();
+        // It fails when the launch is over: then the connection is closed.
+        let _ = kept.try_send(Kept { reader, writer, buffer, permit, place, session });
+    }
+}
