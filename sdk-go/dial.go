@@ -20,18 +20,34 @@ func (n *Node) Dial(ctx context.Context, peer, protocol string) (*Conn, error) {
 	if err != nil {
 		return nil, &net.OpError{Op: "dial", Net: "polypeer", Err: err}
 	}
-	return n.dial(ctx, target, protocol)
+	return n.dial(ctx, target, protocol, nil)
+}
+
+// DialWith is Dial that sends first with the opening, as the stream's first bytes: it travels before the stream is
+// accepted, and is dropped if that is refused. A dial that a restart of the network core cuts then fails with
+// [ErrConnectionLost]; the other end may have read first.
+func (n *Node) DialWith(ctx context.Context, peer, protocol string, first []byte) (*Conn, error) {
+	target, err := parseTarget(peer)
+	if err != nil {
+		return nil, &net.OpError{Op: "dial", Net: "polypeer", Err: err}
+	}
+	return n.dial(ctx, target, protocol, first)
 }
 
 // DialLocal opens a stream to the plugin of this node that serves the protocol locally.
 func (n *Node) DialLocal(ctx context.Context, protocol string) (*Conn, error) {
-	return n.dial(ctx, msgTargetLocal{}, protocol)
+	return n.dial(ctx, msgTargetLocal{}, protocol, nil)
 }
 
-func (n *Node) dial(ctx context.Context, to msgTarget, protocol string) (*Conn, error) {
+// DialLocalWith is DialLocal that sends first with the opening, as [Node.DialWith] does.
+func (n *Node) DialLocalWith(ctx context.Context, protocol string, first []byte) (*Conn, error) {
+	return n.dial(ctx, msgTargetLocal{}, protocol, first)
+}
+
+func (n *Node) dial(ctx context.Context, to msgTarget, protocol string, first []byte) (*Conn, error) {
 	ctx, cancel, left := withDeadline(ctx)
 	defer cancel()
-	conn, err := n.open(ctx, to, protocol, left)
+	conn, err := n.open(ctx, to, protocol, left, first)
 	if err != nil {
 		if ctx.Err() != nil {
 			err = contextError(ctx)
@@ -59,19 +75,26 @@ func targetAddr(to msgTarget, protocol string) Addr {
 // settleTime is how long a failed dial waits to see whether netcore has restarted.
 const settleTime = time.Second
 
-// open opens a stream. Nothing is sent on it before it is open, so an opening cut by a restart of netcore is retried on
-// the next session.
-func (n *Node) open(ctx context.Context, to msgTarget, protocol string, left func() uint32) (*Conn, error) {
+// maxFirst is how many bytes go with an opening: netcore takes more, so that writing them never waits for the answer.
+const maxFirst = 32 << 10
+
+// open opens a stream. An opening cut by a restart of netcore is retried on the next session, if nothing was sent with
+// it.
+func (n *Node) open(
+	ctx context.Context, to msgTarget, protocol string, left func() uint32, first []byte,
+) (*Conn, error) {
+	early := first[:min(len(first), maxFirst)]
 	for {
 		s, err := n.current(ctx)
 		if err != nil {
 			return nil, err
 		}
-		conn, err := n.opened(ctx, s, msgOpeningOpen{s.secret, to, protocol, left()}, protocol)
+		conn, err := n.opened(ctx, s, msgOpeningOpen{s.secret, to, protocol, left()}, protocol, early)
 		if err == nil {
-			return conn, nil
+			return conn, conn.writeRest(ctx, first[len(early):])
 		}
-		if !errors.Is(err, ErrConnectionLost) && !errors.Is(err, ErrUnauthorised) {
+		again := errors.Is(err, ErrUnauthorised) || errors.Is(err, ErrConnectionLost) && len(early) == 0
+		if !again {
 			return nil, err
 		}
 		timer := time.NewTimer(settleTime)
@@ -85,6 +108,20 @@ func (n *Node) open(ctx context.Context, to msgTarget, protocol string, left fun
 			return nil, err // the session lasts: only the stream was cut
 		}
 	}
+}
+
+// writeRest writes what did not go with the opening; ctx bounds it.
+func (c *Conn) writeRest(ctx context.Context, rest []byte) error {
+	if len(rest) == 0 {
+		return nil
+	}
+	undo := context.AfterFunc(ctx, func() { _ = c.Reset(0) })
+	defer undo()
+	_, err := c.Write(rest)
+	if err != nil {
+		_ = c.Reset(0)
+	}
+	return err
 }
 
 // Request sends one message to a peer, named by its node id or a ticket, and waits for the reply; both have at most

@@ -2,6 +2,7 @@ package polypeer
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -118,16 +119,18 @@ func sessionFailure(err error) error {
 	return rawFailure(err)
 }
 
-// opened makes a data connection: it sends the opening and reads the reply. It fails when the session ends, since the
-// opening carries its secret.
-func (n *Node) opened(ctx context.Context, s *session, opening msgOpening, protocol string) (*Conn, error) {
+// opened makes a data connection: it sends the opening, with the first bytes of the stream, and reads the reply. It
+// fails when the session ends, since the opening carries its secret.
+func (n *Node) opened(
+	ctx context.Context, s *session, opening msgOpening, protocol string, first []byte,
+) (*Conn, error) {
 	raw, err := n.gateway.connect(ctx)
 	if err != nil {
 		return nil, err
 	}
 	undo := interruptible(raw, ctx, s.ctx)
 	conn := newConn(n, raw)
-	err = conn.open(opening, protocol)
+	err = conn.open(opening, protocol, first)
 	if !undo() && err == nil {
 		err = lost("the session ended")
 	}
@@ -145,10 +148,13 @@ func (n *Node) opened(ctx context.Context, s *session, opening msgOpening, proto
 }
 
 // open is the handshake of a new data connection. Data after the reply stays in the read buffer.
-func (c *Conn) open(opening msgOpening, protocol string) error {
+func (c *Conn) open(opening msgOpening, protocol string, first []byte) error {
 	out, err := frame(opening)
 	if err != nil {
 		return err
+	}
+	if len(first) > 0 {
+		out = append(binary.LittleEndian.AppendUint32(out, uint32(len(first))), first...)
 	}
 	if _, err := c.raw.Write(out); err != nil {
 		return rawFailure(err)

@@ -96,7 +96,7 @@ func (l *Listener) AcceptContext(ctx context.Context) (*Conn, error) {
 func (l *Listener) claim(a announcement) (*Conn, error) {
 	ctx, cancel := context.WithTimeout(l.ended, claimTime)
 	defer cancel()
-	return l.node.opened(ctx, a.session, msgOpeningAccept{a.session.secret, a.stream}, l.key.protocol)
+	return l.node.opened(ctx, a.session, msgOpeningAccept{a.session.secret, a.stream}, l.key.protocol, nil)
 }
 
 // take is the oldest announced stream.

@@ -1,9 +1,11 @@
 package polypeer
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"testing"
@@ -71,6 +73,31 @@ func accept(t *testing.T, ln *Listener) <-chan *Conn {
 		got <- c
 	}()
 	return got
+}
+
+func TestFirstBytesGoWithTheDialBeforeAllOthers(t *testing.T) {
+	_, y, a, b := two(t)
+	ln := listen(t, b)
+	for _, size := range []int{5, maxFirst, 300_000} {
+		got := accept(t, ln)
+		first := bytes.Repeat([]byte{7}, size)
+		c, err := a.DialWith(within(t), y.id.String(), "echo/1", first)
+		if err != nil {
+			t.Fatal(err)
+		}
+		there := <-got
+		if _, err := c.Write([]byte("more")); err != nil || c.CloseWrite() != nil {
+			t.Fatal(err)
+		}
+		all, err := io.ReadAll(there)
+		if err != nil || !bytes.Equal(all, append(first, "more"...)) {
+			t.Fatal(size, len(all), err)
+		}
+		_, _ = c.Close(), there.Close()
+	}
+	if _, err := a.DialWith(within(t), y.id.String(), "nobody/1", []byte("x")); !errors.Is(err, ErrNotServed) {
+		t.Fatal(err)
+	}
 }
 
 func TestConnectOutsidePolypeerSaysSo(t *testing.T) {

@@ -61,7 +61,7 @@ MakeSink = Callable[["DataConnection", m.OpeningReplyOpened], Sink]
 class DataConnection(asyncio.BufferedProtocol):
     """A data connection, from its opening to its end."""
 
-    def __init__(self, opening: m.Opening, make_sink: MakeSink) -> None:
+    def __init__(self, opening: m.Opening, make_sink: MakeSink, first: bytes = b"") -> None:
         loop = asyncio.get_running_loop()
         self.opened: asyncio.Future[Sink] = loop.create_future()
         """The sink once the stream is open, or the reason why it failed to open."""
@@ -70,6 +70,7 @@ class DataConnection(asyncio.BufferedProtocol):
         self._loop = loop
         self._opening = opening
         self._make_sink = make_sink
+        self._first = first
         self._frames = FrameBuffer()
         self._receiver = DataReceiver()
         self._sender = DataSender()
@@ -173,7 +174,10 @@ class DataConnection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=SEND_HIGH, low=SEND_LOW)
-        self._transport.write(frame(m.encode_opening(self._opening)))
+        opening, first, self._first = frame(m.encode_opening(self._opening)), self._first, b""
+        head = first[:MAX_DATA]
+        self._transport.write(b"".join((opening, self._sender.data(len(head)), head)) if head else opening)
+        self.write(first[MAX_DATA:])
 
     def get_buffer(self, sizehint: int) -> memoryview:
         if self._grow:

@@ -30,18 +30,23 @@ class Dialing(Asking):
         self._connections: set[DataConnection] = set()
         self._calls = asyncio.Semaphore(CALLS_IN_FLIGHT)
 
-    async def open_stream(self, peer: str, protocol: str, *, timeout: float = DEFAULT_TIMEOUT) -> Stream:
+    async def open_stream(
+        self, peer: str, protocol: str, *, first: bytes = b"", timeout: float = DEFAULT_TIMEOUT
+    ) -> Stream:
         """Opens a stream to a peer, given by its node id or by a ticket. Returns once the plugin there accepted it.
+
+        ``first`` is sent with the opening, as the stream's first bytes: it travels before the stream is accepted, and
+        is dropped if that is refused.
 
         Raises :class:`Unreachable` (with the causes), :class:`NotAllowed`, :class:`Refused` (also when nothing there
         serves the protocol), :class:`Busy`, :class:`TimedOut` after ``timeout`` seconds, :class:`ConnectionLost`,
         :class:`BadArgument`. A cancel aborts the stream; the other end may have seen it.
         """
-        return cast(Stream, await self._open(_ids.target(peer), protocol, Stream, timeout))
+        return cast(Stream, await self._open(_ids.target(peer), protocol, Stream, timeout, first))
 
-    async def open_local(self, protocol: str, *, timeout: float = DEFAULT_TIMEOUT) -> Stream:
-        """Opens a stream to the plugin of this node that serves ``protocol`` locally. Raises as :meth:`open_stream`."""
-        return cast(Stream, await self._open(m.TargetLocal(), protocol, Stream, timeout))
+    async def open_local(self, protocol: str, *, first: bytes = b"", timeout: float = DEFAULT_TIMEOUT) -> Stream:
+        """As :meth:`open_stream`, to the plugin of this node that serves ``protocol`` locally."""
+        return cast(Stream, await self._open(m.TargetLocal(), protocol, Stream, timeout, first))
 
     async def open_connection(
         self,
@@ -62,7 +67,9 @@ class Dialing(Asking):
         )
         return reader, asyncio.StreamWriter(cast(StreamTransport, sink), streams, reader, loop)
 
-    async def _open(self, target: m.Target, protocol: str, make_sink: MakeSink, timeout: float) -> Sink:
+    async def _open(
+        self, target: m.Target, protocol: str, make_sink: MakeSink, timeout: float, first: bytes = b""
+    ) -> Sink:
         _ids.protocol(protocol)
         wait = milliseconds(timeout)
         async with Deadline(timeout + TIMEOUT_GRACE, f"opening {protocol}"):
@@ -70,14 +77,14 @@ class Dialing(Asking):
                 session = await self._reconnector.session()
                 try:
                     opening = m.OpeningOpen(session.secret, target, protocol, wait)
-                    return await self._connect_stream(opening, make_sink)
+                    return await self._connect_stream(opening, make_sink, bytes(first))
                 except Unauthorised:
                     if self._reconnector.current is session:
                         raise  # the secret is this session's, not an earlier one's
 
-    async def _connect_stream(self, opening: m.Opening, make_sink: MakeSink) -> Sink:
+    async def _connect_stream(self, opening: m.Opening, make_sink: MakeSink, first: bytes = b"") -> Sink:
         try:
-            connection = await connect(self._path, lambda: DataConnection(opening, make_sink))
+            connection = await connect(self._path, lambda: DataConnection(opening, make_sink, first))
         except OSError as error:
             raise ConnectionLost(f"the network core at {self._path} is not available: {error}") from error
         self._connections.add(connection)

@@ -175,6 +175,20 @@ async def test_stop_reaches_the_writer_with_its_code(any_world: World) -> None:
         assert await soon(two.there.readexactly(19)) == b"still open this way"
 
 
+@pytest.mark.parametrize("size", [5, 40_000, 600_000])
+async def test_first_bytes_go_with_the_opening_before_all_others(any_world: World, size: int) -> None:
+    first = random.Random(size).randbytes(size)
+    async with join_two(any_world) as (alpha, beta), await beta.listen(PROTOCOL) as listener:
+        accepting = asyncio.ensure_future(listener.accept())
+        ticket = (await beta.info()).ticket
+        async with await soon(alpha.open_stream(ticket, PROTOCOL, first=first)) as here, await soon(accepting) as there:
+            await here.write(b", then more")
+            await here.finish()
+            assert await soon(there.read()) == first + b", then more"
+        with pytest.raises(polypeer.Refused):
+            await soon(alpha.open_stream(ticket, "nobody/1", first=first))
+
+
 async def test_stream_to_what_nobody_serves_is_refused(any_world: World) -> None:
     async with join_two(any_world) as (alpha, beta):
         with pytest.raises(polypeer.Refused) as caught:
