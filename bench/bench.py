@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 
@@ -59,6 +60,8 @@ def main() -> int:
         return 0
     if not options.write:
         machine.adopt_orphans()
+        # What was started is stopped, as after Ctrl-C.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         started = time.monotonic()
         for name in options.figures or FIGURES:
             measure(name, FIGURES[name], options.rounds or FIGURES[name].rounds)

@@ -121,7 +121,7 @@ class Run:
 def reason(error: BaseException) -> str:
     """One line that says why something failed."""
     text = str(error).strip() or type(error).__name__
-    lines = [line for line in text.splitlines() if line.strip()]
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("hint:")] or [text]
     return (lines[0] if isinstance(error, Missing) else f"failed: {lines[-1]}")[:300]
 
 

@@ -49,9 +49,12 @@ def notes(figures: Mapping[str, Entry]) -> list[str]:
 def table(figures: Mapping[str, Entry]) -> str:
     """What stands between the marks."""
     commits = sorted({measured["commit"] for measured in figures.values()})
+    rounds = [each for measured in figures.values() for each in measured["load"].get("rounds", [])]
+    noisy = sum(bool(each["noisy"]) for each in rounds)
     lines = [
         "Medians of interleaved rounds; in brackets ours ÷ the peer's. The last column: rounds, how far the samples",
         f"of the widest side lie apart, and rounds in which the machine was noisy. Measured at {', '.join(commits)}.",
+        *([f"**{noisy} of {len(rounds)} rounds were noisy**: the machine had other work."] if noisy else []),
         "",
         "| figure | ours | peers (ratio) | rounds |",
         "| --- | --- | --- | --- |",

@@ -78,6 +78,7 @@ class Work:
             "iroh": self.contender("iroh"),
             "libp2p-quic": self.contender("libp2p", "quic"),
             "libp2p-tcp": self.contender("libp2p", "tcp"),
+            "p2pd": missing("not built: hivemind's daemon ends both directions of a stream with the first one"),
             "tcp": self.contender("sockets", "tcp"),
             "tls": self.contender("sockets", "tls"),
             "unix": self.contender("sockets", "unix"),
@@ -101,7 +102,7 @@ FIGURES = {
         "bulk, one stream, packets of the same size",
         "Gbit/s",
         "more",
-        BULK_WORK.sides("quinn", "iroh", "libp2p-quic", "libp2p-tcp", "baseline"),
+        BULK_WORK.sides("quinn", "iroh", "libp2p-quic", "libp2p-tcp", "p2pd", "baseline"),
     ),
     "bulk_large": Figure(
         "bulk, quinn with packets of 6,500 bytes and socket buffers of 4 MiB",

@@ -24,6 +24,14 @@ def test_what_was_left_out_is_named_with_its_figures() -> None:
     assert tables.notes({"bulk": ENTRY, "local": ENTRY}) == ["- iroh: not built (`bulk`, `local`)"]
 
 
+def test_page_warns_of_noisy_rounds_only() -> None:
+    rounds = {"noisy_rounds": 1, "rounds": [{"noisy": True}, {"noisy": False}]}
+    assert "**1 of 2 rounds were noisy**" in tables.table({"bulk": {**ENTRY, "load": rounds}})
+    assert "were noisy" not in tables.table(
+        {"bulk": {**ENTRY, "load": {"noisy_rounds": 0, "rounds": [{"noisy": False}]}}}
+    )
+
+
 def test_page_changes_between_its_marks_only() -> None:
     page = f"before\n{tables.BEGIN}\nold\n{tables.END}\nafter\n"
     assert tables.insert(page, "new") == f"before\n{tables.BEGIN}\n\nnew\n\n{tables.END}\nafter\n"

@@ -51,6 +51,12 @@ def test_what_is_missing_says_what_it_lacks() -> None:
     assert runner.reason(Missing("no runit here")) == "no runit here"
 
 
+def test_reason_is_the_last_line_that_is_no_hint() -> None:
+    assert runner.reason(OSError("send ended with 3\nerror: no daemon runs\nhint: start one")) == (
+        "failed: error: no daemon runs"
+    )
+
+
 def test_what_was_started_is_stopped_also_when_starting_fails() -> None:
     stopped: list[str] = []
 
