@@ -11,6 +11,8 @@ from sides import Build, Node, scratch
 
 # "nobody": no other process on the machine should belong to it.
 ORDINARY = 65534
+# What the measured plugins run.
+PROGRAMS = ("plugin", "start")
 
 
 class OrdinaryNode(Node):
@@ -50,4 +52,4 @@ def processes(node: Node) -> list[int]:
     """The node's own processes: daemon, network core and helpers, not its plugins' programs."""
     assert node.daemon is not None
     every = [node.daemon.pid, *machine.children(node.daemon.pid)]
-    return [pid for pid in every if machine.command_of(pid).startswith("polypeer")]
+    return [pid for pid in every if machine.command_of(pid) not in PROGRAMS]
