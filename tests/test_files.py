@@ -228,7 +228,7 @@ def test_files_are_listed_stopped_and_removed(nodes: Nodes, folder: Path, out: P
     link = send(a, folder / "one")
     send(a, folder / "two", "--expires", "7d")
     kept = {file["name"]: file for file in a.json("files", "list")}
-    assert set(kept["one"]) == {"hash", "name", "size_bytes", "offered", "expires_s"}
+    assert set(kept["one"]) == {"hash", "name", "size_bytes", "have_bytes", "offered", "expires_s"}
     assert (kept["one"]["offered"], kept["one"]["expires_s"]) == (True, None)
     assert 6 * 86_400 < kept["two"]["expires_s"] <= 7 * 86_400
 
@@ -237,6 +237,7 @@ def test_files_are_listed_stopped_and_removed(nodes: Nodes, folder: Path, out: P
     assert refused.code == 1
     assert "no such file" in refused.err
     assert not list(out.iterdir()), "nothing is left of it"
+    assert b.json("files", "list") == [], "nor in the store"
     a.cli("send", str(folder / "one")).ok()
     b.cli("get", link, "--output", str(out)).ok()
     (fetched,) = b.json("files", "list")

@@ -102,7 +102,8 @@ func (c *Control) answer(conn Conn, in *bufio.Reader, request controlRequest) er
 type listed struct {
 	Hash    string `json:"hash"`
 	Name    string `json:"name"`
-	Size    int64  `json:"size_bytes"`
+	Size    int64  `json:"size_bytes"` // of the whole file
+	Have    int64  `json:"have_bytes"` // of what lies on the disk
 	Offered bool   `json:"offered"`
 	Expires *int64 `json:"expires_s"` // nil: never
 }
@@ -110,7 +111,7 @@ type listed struct {
 func (c *Control) list(conn Conn) error {
 	out := bufio.NewWriterSize(conn, 64<<10)
 	for _, info := range c.store.List() {
-		line := listed{info.Hash.String(), info.Name, info.Size, info.Offered(), nil}
+		line := listed{info.Hash.String(), info.Name, info.Size, info.Have, info.Offered(), nil}
 		if !info.Expires.IsZero() {
 			left := max(0, int64(time.Until(info.Expires).Seconds()))
 			line.Expires = &left

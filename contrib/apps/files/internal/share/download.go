@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log"
 	"net"
 	"strings"
 	"sync"
@@ -79,6 +80,9 @@ func (d *Downloads) join(file *store.File, sources []string) (dl *download, leav
 	if d.ctx.Err() != nil {
 		return nil, nil, errStopped
 	}
+	if file.Removed() {
+		return nil, nil, errRemoved
+	}
 	dl = d.active[hash]
 	if dl != nil && dl.file == file && !dl.abandoned {
 		dl.add(sources)
@@ -88,6 +92,7 @@ func (d *Downloads) join(file *store.File, sources []string) (dl *download, leav
 			dl.cancel()
 		}
 		if dl == nil && len(d.active) >= maxDownloads {
+			d.drop(file)
 			return nil, nil, errBusy
 		}
 		ctx, cancel := context.WithCancel(d.ctx)
@@ -133,6 +138,14 @@ func (d *Downloads) Forget(hash tree.Hash) {
 	}
 }
 
+// drop removes the part of a file that is not fetched any more, if nothing of it has come. d.mu is held, so that nobody
+// joins meanwhile.
+func (d *Downloads) drop(file *store.File) {
+	if err := d.store.Drop(file); err != nil {
+		log.Printf("an empty part was left: %v", err)
+	}
+}
+
 // remember keeps why a file could not be given, for `why`.
 func (d *Downloads) remember(hash tree.Hash, err error) {
 	d.mu.Lock()
@@ -170,6 +183,7 @@ func (d *Downloads) run(ctx context.Context, hash tree.Hash, dl *download) {
 	d.mu.Lock()
 	if d.active[hash] == dl {
 		delete(d.active, hash)
+		d.drop(dl.file)
 	}
 	d.mu.Unlock()
 	dl.cancel()

@@ -311,3 +311,45 @@ func TestReasonTellsPeersThatAreAwayFromThoseThatHaveNot(t *testing.T) {
 		}
 	}
 }
+
+func TestFailedGetOfWhichNothingCameLeavesNothing(t *testing.T) {
+	const size = 3 * tree.Group
+	data, o := content(size), newOverlay()
+	server, hash := seed(t, data)
+	o.peers["without"] = func(s *stream) { server.handle(s) }
+	a := newApp(t, t.TempDir(), o)
+	wrong := tree.Hash{1}
+	for i := 0; i < 2; i++ {
+		if g, _, _ := a.get(wrong, size, 0, "without", "gone"); g.Error == "" {
+			t.Fatal(g)
+		}
+		if l := a.store.List(); len(l) != 0 {
+			t.Fatal("it is listed:", l)
+		}
+	}
+	// the operator's command is gone before anything came
+	o.mu.Lock()
+	asked := make(chan struct{})
+	o.peers["silent"] = func(s *stream) { close(asked); _, _ = io.Copy(io.Discard, s) }
+	o.mu.Unlock()
+	conn := a.ask(map[string]any{"op": "get", "hash": hash.String(), "size": size, "from": []string{"silent"}, "offset": 0})
+	<-asked
+	conn.cut()
+	until(t, func() bool { return len(a.store.List()) == 0 })
+	if g, body, err := a.get(hash, size, 0, "without"); err != nil || !bytes.Equal(body, data) {
+		t.Fatal(g, len(body), err)
+	}
+}
+
+func TestListSaysHowMuchOfAPartIsHere(t *testing.T) {
+	const size = 4 * tree.Group
+	data, o := content(size), newOverlay()
+	server, hash := seed(t, data)
+	o.peers["liar"] = liar(server, int(tree.ListSize(size))+2*tree.Group+9)
+	a := newApp(t, t.TempDir(), o)
+	_, _, _ = a.get(hash, size, 0, "liar")
+	var line listed
+	if err := readLine(bufio.NewReader(a.ask(map[string]any{"op": "list"})), maxAnswer, &line); err != nil || line.Size != size || line.Have != 2*tree.Group {
+		t.Fatal(line, err)
+	}
+}

@@ -76,18 +76,13 @@ func (c *Control) deliver(conn Conn, gone <-chan struct{}, hash tree.Hash, size 
 	if size == 0 && hash != tree.Whole(nil) {
 		return fmt.Errorf("%w: only one hash belongs to no bytes", store.ErrSize)
 	}
-	file, err := c.store.Expect(hash, size, request.Name)
+	file, dl, leave, err := c.expect(hash, size, request)
 	if err != nil {
 		return err
 	}
-	f := follower{conn: conn, file: file, gone: gone}
-	if !file.Info().Complete() {
-		dl, leave, err := c.downloads.join(file, request.From)
-		if err != nil {
-			return err
-		}
-		defer leave()
-		f.download = dl
+	defer leave()
+	f := follower{conn: conn, file: file, download: dl, gone: gone}
+	if dl != nil {
 		if err := f.started(); err != nil {
 			return err
 		}
@@ -99,6 +94,22 @@ func (c *Control) deliver(conn Conn, gone <-chan struct{}, hash tree.Hash, size 
 		return begun{err}
 	}
 	return nil
+}
+
+// expect finds a file, or joins its download: nil when it is complete. leave must be called.
+func (c *Control) expect(hash tree.Hash, size int64, request controlRequest) (file *store.File, dl *download, leave func(), err error) {
+	for {
+		if file, err = c.store.Expect(hash, size, request.Name); err != nil {
+			return nil, nil, nil, err
+		}
+		if file.Info().Complete() {
+			return file, nil, func() {}, nil
+		}
+		// A download that just failed may have removed the file, of which nothing had come.
+		if dl, leave, err = c.downloads.join(file, request.From); !errors.Is(err, errRemoved) {
+			return file, dl, leave, err
+		}
+	}
 }
 
 // watch reads on, to notice when the other end is cut off; what it sends is of no interest.

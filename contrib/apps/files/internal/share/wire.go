@@ -85,6 +85,7 @@ var (
 	errNoSource   = errors.New("no source could give the file")
 	errAway       = errors.New("no source can be reached")
 	errStopped    = errors.New("stopped")
+	errRemoved    = errors.New("the file was removed")
 )
 
 func problemOf(err error) problem {

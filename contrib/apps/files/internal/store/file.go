@@ -31,6 +31,13 @@ func (f *File) Info() Info {
 	return f.info
 }
 
+// Removed reports whether it is no longer in the store: nothing can be appended to it.
+func (f *File) Removed() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.removed
+}
+
 func (f *File) isListed() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -221,6 +221,17 @@ func (s *Store) remove(f *File) error {
 	return os.RemoveAll(f.folder)
 }
 
+// Drop removes a part of which nothing has come.
+func (s *Store) Drop(f *File) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	info := f.Info()
+	if s.files[info.Hash] != f || !info.Fetched || info.Have > 0 || info.Complete() {
+		return nil
+	}
+	return s.remove(f)
+}
+
 // Stop keeps a file, and no longer gives it to peers.
 func (s *Store) Stop(hash tree.Hash) error {
 	f, err := s.Get(hash)

@@ -10,7 +10,7 @@ use crate::manifest::values::shown_size;
 use crate::output::{clean, duration};
 
 /// Digits of a hash that are shown: enough to tell the files of a store apart.
-const SHOWN_DIGITS: usize = 12;
+pub(super) const SHOWN_DIGITS: usize = 12;
 
 /// List the files that the node keeps: those sent, and those fetched a short time ago
 #[derive(Debug, Args)]
@@ -28,7 +28,7 @@ impl List {
         }
         let rows: Vec<Vec<String>> = files.iter().map(row).collect();
         context.printer.data(&context.printer.table(&["HASH", "SIZE", "OFFERED", "EXPIRES", "NAME"], &rows))?;
-        let bytes = files.iter().map(|file| file.size_bytes).sum();
+        let bytes = files.iter().map(|file| file.have_bytes).sum();
         let count = if files.len() == 1 { "1 file".into() } else { format!("{} files", files.len()) };
         context.printer.say(format!("{count}, {}", shown_size(bytes)));
         Ok(())
@@ -38,7 +38,10 @@ impl List {
 fn row(file: &Kept) -> Vec<String> {
     vec![
         file.hash.chars().take(SHOWN_DIGITS).collect(),
-        shown_size(file.size_bytes),
+        match file.have_bytes < file.size_bytes {
+            true => format!("{} of {}", shown_size(file.have_bytes), shown_size(file.size_bytes)),
+            false => shown_size(file.size_bytes),
+        },
         if file.offered { "yes" } else { "no" }.into(),
         file.expires_s.map_or_else(|| "never".into(), |left| format!("in {}", duration(left))),
         clean(&file.name),

@@ -60,7 +60,10 @@ struct Which {
 struct Kept {
     hash: String,
     name: String,
+    /// Of the whole file.
     size_bytes: u64,
+    /// Of what lies on the disk: less for a part that is, or was, being fetched.
+    have_bytes: u64,
     /// Whether others get it.
     offered: bool,
     /// Time until it is deleted, seconds; `None`: it is not.
@@ -71,6 +74,14 @@ struct Kept {
 async fn kept(context: &Context, session: &Session) -> Result<Vec<Kept>, CliError> {
     let files = ask(context, session, &json!({ "op": "list" })).await?;
     files.map_err(|refusal| refusal.to_error(context, "failed to list the files"))
+}
+
+/// The digits to stop a file by, if the node offers it, and not for as long as the operator wants: a copy of what was
+/// fetched. `None` also when the app does not answer: nothing depends on it.
+pub(super) async fn offered_copy(context: &Context, session: &Session, hash: &str) -> Option<String> {
+    let files = kept(context, session).await.ok()?;
+    let copy = files.into_iter().find(|file| file.hash == hash && file.offered && file.expires_s.is_some())?;
+    Some(copy.hash.chars().take(list::SHOWN_DIGITS).collect())
 }
 
 /// Does `op` to the files that are meant, and prints them.
@@ -102,8 +113,9 @@ fn meant(which: &Which, files: Vec<Kept>) -> Result<Vec<Kept>, CliError> {
                 let message = format!("the node keeps no file {text:?}");
                 return Err(CliError::usage(message, "`polypeer files list` shows names and hashes"));
             }
-            [first, second, ..] => {
-                let message = format!("{text:?} is {} files: {}, {}, …", matching.len(), first.hash, second.hash);
+            [first, second, ref others @ ..] => {
+                let more = if others.is_empty() { "" } else { ", …" };
+                let message = format!("{text:?} is {} files: {}, {}{more}", matching.len(), first.hash, second.hash);
                 return Err(CliError::usage(
                     message,
                     "give the first digits of the hash, as `polypeer files list` shows it",
@@ -128,7 +140,7 @@ mod tests {
     use crate::cli_error::Exit;
 
     fn file(digit: &str, name: &str) -> Kept {
-        Kept { hash: digit.repeat(64), name: name.into(), size_bytes: 1, offered: true, expires_s: None }
+        Kept { hash: digit.repeat(64), name: name.into(), size_bytes: 1, have_bytes: 1, offered: true, expires_s: None }
     }
 
     #[test]
@@ -145,6 +157,13 @@ mod tests {
         for wrong in ["two", "aaa", "", "three", "dddd"] {
             assert_eq!(of(&[wrong]), Err(Exit::Usage), "{wrong}");
         }
+        let told = |files: &[Kept]| {
+            let which = Which { files: vec!["two".into()], all: false };
+            meant(&which, files.to_vec()).expect_err("which one?").message
+        };
+        let two = format!("\"two\" is 2 files: {}, {}", all[1].hash, all[2].hash);
+        assert_eq!(told(&all), two);
+        assert!(told(&[&all[..], &[file("d", "two")]].concat()).ends_with(", …"));
         assert_eq!(meant(&Which { files: Vec::new(), all: true }, all.to_vec()), Ok(all.to_vec()));
     }
 
@@ -152,7 +171,9 @@ mod tests {
     fn document_has_the_names_of_the_contract() {
         let text = serde_json::to_string(&file("a", "one")).expect("JSON");
         let hash = "a".repeat(64);
-        let expected = format!(r#"{{"hash":"{hash}","name":"one","size_bytes":1,"offered":true,"expires_s":null}}"#);
+        let expected = format!(
+            r#"{{"hash":"{hash}","name":"one","size_bytes":1,"have_bytes":1,"offered":true,"expires_s":null}}"#
+        );
         assert_eq!(text, expected);
     }
 }
