@@ -353,6 +353,6 @@ impl Peers {
         // The task that writes changes was stopped, perhaps before it saw the latest ones.
         self.shared.write_changed();
         let limit = deadline.saturating_duration_since(Instant::now());
-        tokio::time::timeout(limit, self.shared.flush()).await.ok();
+        tokio::time::timeout(limit, self.shared.finish()).await.ok();
     }
 }

@@ -10,7 +10,7 @@ use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::ids::NodeId;
 
 use super::state::{Shared, State, close};
-use super::store::StoreError;
+use super::store::{FILE, StoreError};
 use crate::clock;
 
 /// What a wrong clock does, and the remedy.
@@ -82,9 +82,9 @@ impl Shared {
         self.write(node, entry).await
     }
 
-    /// Returns when all queued changes are written.
-    pub(super) async fn flush(&self) {
-        self.store.flush().await;
+    /// Returns when all queued changes are written, into one file.
+    pub(super) async fn finish(&self) {
+        self.store.finish().await;
     }
 
     /// Writes the entry of `node` now, or removes it, and waits for the disk. If the store is not usable, which is a
@@ -96,7 +96,7 @@ impl Shared {
         };
         match result {
             Ok(()) | Err(StoreError::Unavailable) => Ok(()),
-            Err(error) => Err(Failure::new(ErrorCode::Internal, format!("done, but failed to {error}"))),
+            Err(StoreError::Write { reason }) => Err(Failure::new(ErrorCode::Internal, not_kept(&reason))),
         }
     }
 
@@ -112,7 +112,7 @@ impl Shared {
     pub(super) fn explain(&self, node: &NodeId) -> (Vec<Cause>, Vec<String>) {
         let state = self.lock();
         let mut causes = state.traces.causes(node);
-        let remedy = format!("to lift that, run: polypeer peers unblock {node}");
+        let remedy = format!("to lift that, run: `polypeer peers unblock {node}`");
         match state.manager.check(node, clock::now()) {
             Err(Refusal::Blocked) => {
                 causes.insert(0, Cause { cause: "the peer is blocked on this node".into(), remedy });
@@ -222,4 +222,12 @@ impl State {
             },
         }
     }
+}
+
+/// What became of an operator's change that is not in the file.
+fn not_kept(reason: &str) -> String {
+    format!(
+        "done until this node stops, but not written to {FILE}, so that its next start does not know it: {reason}; it is \
+         tried again with every later change: make room on the disk, then see `polypeer doctor`"
+    )
 }

@@ -36,7 +36,7 @@ pub enum StoreError {
     #[error("write the peer store: {reason}")]
     Write { reason: String },
     /// There is no usable file, or the store's thread has ended.
-    #[error("write the peer store: it is not in use; see the warnings of polypeer status")]
+    #[error("write the peer store: it is not in use; see the warnings of `polypeer status`")]
     Unavailable,
 }
 
@@ -47,13 +47,15 @@ enum Change {
     Remove(NodeId),
     /// No change of its own: retries what failed, and answers.
     Nothing,
+    /// The same, and puts all into one file: whoever waits for the end may copy it.
+    Finish,
 }
 
 impl Change {
     fn node(&self) -> Option<NodeId> {
         match self {
             Self::Put(node, _) | Self::Remove(node) => Some(*node),
-            Self::Nothing => None,
+            Self::Nothing | Self::Finish => None,
         }
     }
 
@@ -157,9 +159,9 @@ impl Store {
         }
     }
 
-    /// Returns once all earlier changes are in the file, or have failed.
-    pub async fn flush(&self) {
-        self.wait(Change::Nothing).await.ok();
+    /// Returns once all earlier changes are in the file, or have failed, and nothing lies beside it. For the end.
+    pub async fn finish(&self) {
+        self.wait(Change::Finish).await.ok();
     }
 
     /// Why the file lacks changes at present, if it does.

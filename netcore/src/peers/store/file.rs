@@ -40,9 +40,12 @@ pub(super) const STEPS: [&str; 3] = [
 ];
 
 pub(super) fn apply(database: &Connection, change: &Change) -> rusqlite::Result<()> {
+    if *change == Change::Finish {
+        return database.query_row("PRAGMA journal_mode = delete", [], |_| Ok(()));
+    }
     let transaction = database.unchecked_transaction()?;
     match change {
-        Change::Nothing => {}
+        Change::Nothing | Change::Finish => {}
         Change::Remove(node) => {
             transaction.execute("DELETE FROM peers WHERE node = ?1", params![node.0])?;
         }

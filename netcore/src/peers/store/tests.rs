@@ -118,7 +118,7 @@ async fn failing_write_is_a_problem_until_one_succeeds() {
     let failed = loaded.store.put_now(node(1), entry(1)).await;
     assert!(matches!(failed, Err(StoreError::Write { .. })), "{failed:?}");
     assert!(loaded.store.problem().is_some_and(|problem| problem.contains("disk")));
-    loaded.store.flush().await;
+    loaded.store.finish().await;
     assert!(loaded.store.problem().is_some(), "nothing was written since");
     other.execute_batch("DROP TRIGGER full").expect("drop");
     loaded.store.put_now(node(1), entry(1)).await.expect("written");
@@ -138,7 +138,7 @@ async fn block_that_could_not_be_written_is_written_when_there_is_room_again() {
     assert!(loaded.store.problem().is_some_and(|problem| problem.contains("blocked peers")));
     other.execute_batch("DROP TRIGGER full").expect("drop");
     loaded.store.retry();
-    loaded.store.flush().await;
+    loaded.store.finish().await;
     assert_eq!(loaded.store.problem(), None);
     other.execute_batch(full).expect("trigger");
     assert!(loaded.store.put_now(node(3), blocked()).await.is_err());
@@ -202,4 +202,16 @@ async fn nobody_else_can_read_whom_this_node_knows() {
         let mode = file.metadata().expect("metadata").permissions().mode() & 0o777;
         assert_eq!(mode, 0o600, "{:?}", file.path());
     }
+}
+
+#[tokio::test]
+async fn finished_store_is_one_file_and_can_still_be_written() {
+    let home = tempfile::tempdir().expect("a temporary folder");
+    let loaded = Store::open(home.path());
+    loaded.store.put_now(node(1), entry(1)).await.expect("written");
+    loaded.store.finish().await;
+    let files = || std::fs::read_dir(home.path()).expect("read").count();
+    assert_eq!(files(), 1, "no journal beside it");
+    loaded.store.put_now(node(2), entry(2)).await.expect("a late change");
+    assert_eq!(files(), 1);
 }
