@@ -38,7 +38,7 @@ fn main() -> ExitCode {
         };
     }
     logging::start(arguments.log.clone());
-    match admin.context("there is no admin session: this program is started by polypeer; run: polypeer run") {
+    match admin.context("there is no admin session: this program is started by polypeer; run: `polypeer run`") {
         Ok(admin) => match run(arguments, admin) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => failed(&error, 1),

@@ -236,7 +236,7 @@ fn unexpected(outcome: &Outcome) -> Failure {
     };
     let (code, hint) = match failed {
         Failed::NoContacts => {
-            (ErrorCode::Unreachable, "; see: polypeer status, and add a peer: polypeer peers add TICKET")
+            (ErrorCode::Unreachable, "; see: `polypeer status`, and add a peer: `polypeer peers add TICKET`")
         }
         Failed::NotTaken => (ErrorCode::Refused, "; they may be full: try again later"),
         Failed::Superseded => (ErrorCode::Refused, "; get it, then put one with a higher sequence number"),

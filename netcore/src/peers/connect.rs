@@ -150,12 +150,13 @@ pub(super) fn refusal_failure(node: &NodeId, refusal: Refusal) -> Failure {
     match refusal {
         Refusal::Banned { seconds } => {
             let text = format!(
-                "{node} is banned on this node for {seconds} s more; to lift that, run: polypeer peers unblock {node}"
+                "{node} is banned on this node for {seconds} s more; to lift that, run: `polypeer peers unblock {node}`"
             );
             Failure::new(ErrorCode::PeerMisbehaved, text)
         }
         Refusal::Blocked => {
-            let text = format!("{node} is blocked on this node; to lift the block, run: polypeer peers unblock {node}");
+            let text =
+                format!("{node} is blocked on this node; to lift the block, run: `polypeer peers unblock {node}`");
             Failure::new(ErrorCode::Blocked, text)
         }
         Refusal::Host | Refusal::Subnet | Refusal::Full => {

@@ -113,7 +113,7 @@ impl Account {
             ErrorCode::TooManyStreams,
             format!(
                 "plugin {plugin} has {used} streams open {what}, the limit is {limit}: close some, or read those it \
-                 has; see: polypeer plugin info {plugin}"
+                 has; see: `polypeer plugin info {plugin}`"
             ),
         )
     }

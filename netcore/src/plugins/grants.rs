@@ -110,7 +110,7 @@ fn named(plugin: &PluginId, grant: &str, patterns: &[Pattern], name: &str, asked
         ErrorCode::NotGranted,
         format!(
             "plugin {plugin} asked to {asked} {name}, its grant {grant:?} allows {has}; \
-             see: polypeer plugin grants {plugin}"
+             see: `polypeer plugin grants {plugin}`"
         ),
     ))
 }
@@ -121,7 +121,9 @@ fn peer(plugin: &PluginId, grants: &Grants, node: &NodeId) -> Result<(), Failure
     }
     Err(Failure::new(
         ErrorCode::PeerNotAllowed,
-        format!("the grant \"peers\" of plugin {plugin} does not include {node}; see: polypeer plugin grants {plugin}"),
+        format!(
+            "the grant \"peers\" of plugin {plugin} does not include {node}; see: `polypeer plugin grants {plugin}`"
+        ),
     ))
 }
 

@@ -131,7 +131,11 @@ impl Driver {
     fn sign(&mut self) {
         let confirmed = self.finder.confirmed();
         let Some(records) = self.own.set(clock::now(), &confirmed) else { return };
-        tracing::info!(addresses = ?confirmed, "peers reach this node");
+        let addresses: Vec<_> = confirmed.values().flatten().map(ToString::to_string).collect();
+        match addresses[..] {
+            [] => tracing::info!("no address of this node is confirmed by peers any more"),
+            _ => tracing::info!("peers reach this node at {}", addresses.join(", ")),
+        }
         self.dht.set_own(records.clone());
         self.reach.own.send_replace(records);
         if let Ok(peers) = self.node.peers() {

@@ -64,7 +64,7 @@ impl<S: Clone> Router<S> {
                     format!("{} is served by a `polypeer serve` of this node already; end that to serve it", key.1)
                 }
                 _ => format!(
-                    "{} is served by plugin {by} already; stop that one to serve it: polypeer plugin stop {by}",
+                    "{} is served by plugin {by} already; stop that one to serve it: `polypeer plugin stop {by}`",
                     key.1
                 ),
             };

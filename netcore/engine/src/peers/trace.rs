@@ -140,7 +140,7 @@ fn cause(attempt: &Attempt) -> Option<(u8, Cause)> {
             3,
             format!("the peer {at}has banned this node for a while: its score there fell too low"),
             "wait: a first ban lasts ten minutes, each further one twice as long; the peer's operator sees the \
-             offence in: polypeer status",
+             offence in: `polypeer status`",
         ),
         Outcome::Failed(DialError::Refused { code }) => {
             (3, format!("the peer {at}refused: {}", code_text(*code)), "try again in a minute")
@@ -157,7 +157,7 @@ fn cause(attempt: &Attempt) -> Option<(u8, Cause)> {
             "check that the peer runs, and that no firewall on either side blocks its UDP port",
         ),
         Outcome::NoAddress => {
-            (6, "no address of the peer is known".into(), "add it with a ticket: polypeer peers add TICKET")
+            (6, "no address of the peer is known".into(), "add it with a ticket: `polypeer peers add TICKET`")
         }
         Outcome::Failed(DialError::Stopping) => (7, "this node was stopping".into(), "start it again"),
     };

@@ -299,7 +299,8 @@ impl ActiveUse {
         match code {
             ErrorCode::ConnectionLost => Failure::new(code, format!("plugin {plugin} ended")),
             ErrorCode::NotGranted | ErrorCode::PeerNotAllowed => {
-                let text = format!("the grants of plugin {plugin} were changed; see: polypeer plugin grants {plugin}");
+                let text =
+                    format!("the grants of plugin {plugin} were changed; see: `polypeer plugin grants {plugin}`");
                 Failure::new(code, text)
             }
             other => other.into(),
