@@ -134,7 +134,8 @@ impl Reaper {
             loop {
                 tokio::select! {
                     status = child.wait() => {
-                        tracing::warn!(?status, "the reaper ended; starting another");
+                        let how = status.map_or_else(|error| error.to_string(), |status| status.to_string());
+                        tracing::warn!("the reaper ended ({how}); another one is started");
                         loop {
                             tokio::time::sleep(PAUSE).await;
                             match spawn(&polypeer, &targets) {

@@ -15,6 +15,9 @@ use windows::signal_name;
 
 use crate::manifest::values::shown_size;
 
+/// The signal that tells a process to end, on every system that has it.
+const SIGTERM: i32 = 15;
+
 /// What the kernel said of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
@@ -48,6 +51,11 @@ impl Ended {
     /// One that never ran.
     pub fn not_started(reason: impl Into<String>) -> Self {
         Self { outcome: Outcome::NotStarted { reason: reason.into() }, out_of_memory: false, memory_limit: None }
+    }
+
+    /// Whether it ended as a child does that is told to: of SIGTERM, or with status 0.
+    pub fn is_as_told(&self) -> bool {
+        self.is_success() || matches!(self.outcome, Outcome::Signalled(number) if number == SIGTERM)
     }
 
     /// Whether it exited with status 0.

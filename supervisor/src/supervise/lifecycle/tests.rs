@@ -177,3 +177,16 @@ fn success_rests_where_the_policy_says_so() {
     assert_eq!(world.life.state(), State::Stopped);
     assert_eq!(world.life.reason(), Some("exited with status 0"));
 }
+
+#[test]
+fn end_of_a_child_that_was_told_to_is_no_fault_in_the_log() {
+    let mut world = World::new(Ready::None, RestartPolicy::Always);
+    world.input(Input::Start);
+    let sigterm = "killed by signal 15 (SIGTERM)";
+    assert_eq!(world.life.told_end(sigterm, true), sigterm, "somebody else sent it");
+    world.input(Input::Stop);
+    assert_eq!(world.life.told_end(sigterm, true), "stopped");
+    assert_eq!(world.life.told_end("exited with status 3", false), "stopped: exited with status 3");
+    world.wait();
+    assert_eq!(world.life.told_end("killed", false), "did not stop within 10 s of SIGTERM: killed");
+}

@@ -29,6 +29,16 @@ impl Lifecycle {
         }
     }
 
+    /// As [`Self::described`], for the log, before the end is handled: a child that was told to end has stopped.
+    /// `as_told` says whether it ended as such a child does.
+    pub fn told_end(&self, how: &str, as_told: bool) -> String {
+        match (self.state, self.killed) {
+            (State::Stopping, None) if as_told => "stopped".to_owned(),
+            (State::Stopping, None) => format!("stopped: {how}"),
+            _ => self.described(how),
+        }
+    }
+
     /// How a run ended: `how`, or why it was killed.
     pub fn described(&self, how: &str) -> String {
         let seconds = |time: Duration| time.as_secs();

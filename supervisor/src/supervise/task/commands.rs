@@ -225,6 +225,7 @@ impl Task {
             Some(Action::Spawn) => {
                 if let Err(error) = self.spawn_plugin(id) {
                     let how = format!("could not be started: {error}");
+                    tracing::warn!("plugin {id} {how}");
                     self.plugin_input(id, Input::Ended { how, success: false });
                 }
             }
@@ -286,12 +287,17 @@ impl Task {
             }
             ChildEvent::Ready => self.plugin_input(&id, Input::Port),
             ChildEvent::Ended(ended) => {
+                let is_expected = ended.is_success() || plugin.life.state() == State::Stopping;
                 plugin.running = None;
                 plugin.meter.ended();
                 let how = ended.to_string();
-                let described = plugin.life.described(&how);
+                let described = plugin.life.told_end(&how, ended.is_as_told());
                 self.tell_netcore(AdminRequest::RemoveLaunch { launch: number });
                 self.logs.sink(id.as_str()).line(OWN, &described);
+                match is_expected {
+                    true => tracing::info!("plugin {id} ended: {described}"),
+                    false => tracing::warn!("plugin {id} ended: {described}"),
+                }
                 self.plugin_input(&id, Input::Ended { how, success: ended.is_success() });
             }
         }
@@ -327,11 +333,11 @@ impl Task {
             let now = (plugin.state(), plugin.life.reason().map(str::to_owned));
             if plugin.told.as_ref() != Some(&now) {
                 if plugin.told.is_some() || now.0 != State::Stopped {
-                    let reason = now.1.as_deref().filter(|_| !now.0.has_process());
-                    let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+                    // How it ended was said as it did; why it stays down may be more than that.
+                    let reason = now.1.as_deref().unwrap_or("it ended");
                     match now.0 {
-                        State::Failed | State::Backoff => tracing::warn!("plugin {id}: {}{reason}", now.0.as_str()),
-                        _ => tracing::info!("plugin {id}: {}{reason}", now.0.as_str()),
+                        State::Failed => tracing::warn!("plugin {id}: failed: {reason}"),
+                        state => tracing::info!("plugin {id}: {}", state.as_str()),
                     }
                 }
                 let (state, reason) = now.clone();
