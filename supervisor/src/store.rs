@@ -8,7 +8,7 @@ mod names;
 use polypeer_ipc_protocol::ids::{InvalidId, NodeId, PluginId};
 use rusqlite::{OptionalExtension, params};
 
-pub use database::{Store, StoreError};
+pub use database::{OpenFiles, Store, StoreError};
 pub use names::{MAX_PETNAMES, Named};
 
 /// Most peers on one plugin's list.

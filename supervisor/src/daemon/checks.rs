@@ -39,7 +39,13 @@ pub(crate) fn problem(name: &str, found: impl Into<String>, remedy: impl Into<St
 
 /// Checks of the home and of this installation.
 pub(crate) fn of_home(home: &Home) -> Vec<Check> {
-    vec![folder(home), key(&home.identity_key()), database(home), sockets(home), netcore(), lib(), python()]
+    let mut checks = vec![folder(home)];
+    // A missing file is told by the daemon that runs: it was removed since.
+    let is_running = home.daemon().is_some();
+    checks.extend((!is_running || home.identity_key().exists()).then(|| key(&home.identity_key())));
+    checks.extend((!is_running || home.state_db().exists()).then(|| database(home)));
+    checks.extend([sockets(home), netcore(), lib(), python()]);
+    checks
 }
 
 fn folder(home: &Home) -> Check {
@@ -62,7 +68,19 @@ fn folder(home: &Home) -> Check {
             format!("{} is writable by others", root.display()),
             format!("chmod 700 {}", root.display()),
         ),
-        Ok(_) => ok("home", root.display().to_string()),
+        Ok(metadata) => match files::try_writing(root) {
+            Err(error) => problem(
+                "home",
+                format!("no file can be made in {}: {error}", root.display()),
+                "check its permissions, and that its disk is neither full nor read-only",
+            ),
+            Ok(()) if files::others_may_use(&metadata) => warning(
+                "home",
+                format!("other users may look into {}", root.display()),
+                format!("chmod 700 {}", root.display()),
+            ),
+            Ok(()) => ok("home", root.display().to_string()),
+        },
     }
 }
 
@@ -88,8 +106,10 @@ fn key(path: &Path) -> Check {
 
 fn database(home: &Home) -> Check {
     let path = home.state_db();
-    if !path.exists() {
-        return info("database", "does not exist yet; `polypeer run` creates it");
+    match path.try_exists() {
+        Ok(true) => {}
+        Ok(false) => return info("database", "does not exist yet; `polypeer run` creates it"),
+        Err(error) => return problem("database", error.to_string(), "check the permissions of the home"),
     }
     match Store::check(&path) {
         Ok(()) => ok("database", "intact"),
@@ -193,7 +213,7 @@ pub(super) fn of_network(status: &StatusDocument) -> Vec<Check> {
     });
     checks.extend(status.warnings.iter().map(|text| match text == super::SEED_ONLY {
         true => ok("plugins", text),
-        false => warning("warning", text, "see logs/netcore_.log in the home"),
+        false => warning("node", text, "see logs/netcore_.log in the home"),
     }));
     checks
 }
@@ -231,7 +251,7 @@ pub(super) fn of_app(id: &PluginId, plugin: Option<&PluginDocument>, wanted: Wan
         }
         Some(plugin) => {
             let reason = plugin.exit_reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
-            warning(&name, format!("{}{reason}", plugin.state), format!("polypeer plugin start {id}"))
+            warning(&name, format!("{}{reason}", plugin.state), format!("`polypeer plugin start {id}`"))
         }
         None if wanted == Wanted::No => ok(&name, "not installed: bundled_apps = false in config.toml"),
         None => match super::bundle::folder(id.as_str()) {
@@ -250,7 +270,7 @@ pub(super) fn of_plugins(plugins: &[PluginStatus]) -> Vec<Check> {
             checks.push(problem(
                 &format!("plugin {}", plugin.id),
                 reason,
-                format!("polypeer plugin logs {}", plugin.id),
+                format!("`polypeer plugin logs {}`", plugin.id),
             ));
         }
     }

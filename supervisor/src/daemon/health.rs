@@ -4,10 +4,31 @@
 use crate::control::documents::{ProblemDocument, StatusDocument};
 use crate::supervise::{PluginStatus, State};
 
-/// The problems of a node, the most important first.
-pub(super) fn problems(status: &StatusDocument, plugins: &[PluginStatus]) -> Vec<ProblemDocument> {
+/// What to do about [`lost`].
+pub(super) const LOST_REMEDY: &str = "changes are refused; stop the daemon with `polypeer shutdown`, put the home back \
+                                      from a backup, and start it again";
+
+/// The problem that files of the home were removed or replaced under a daemon that still has them: `state.db`, of
+/// which a change would not last, and the node's key.
+pub(super) fn lost(has_store: bool, has_key: bool) -> Option<String> {
+    let store = (!has_store).then_some("state.db (installed plugins, limits, names of peers)");
+    let key = (!has_key).then_some("identity.key (the id of this node)");
+    let lost: Vec<_> = store.into_iter().chain(key).collect();
+    let told = || format!("removed or replaced while the daemon runs, and lost at its next start: {}", lost.join(", "));
+    (!lost.is_empty()).then(told)
+}
+
+/// The problems of a node, the most important first. `lost` is one of them.
+pub(super) fn problems(
+    status: &StatusDocument,
+    plugins: &[PluginStatus],
+    lost: Option<String>,
+) -> Vec<ProblemDocument> {
     let mut problems = Vec::new();
     let mut add = |problem: String, remedy: String| problems.push(ProblemDocument { problem, remedy });
+    if let Some(lost) = lost {
+        add(lost, LOST_REMEDY.into());
+    }
     match status.netcore.state.as_str() {
         "ready" if status.peers.is_none() => {
             add(
@@ -79,7 +100,7 @@ mod tests {
     #[test]
     fn node_at_rest_has_no_problem() {
         let plugins = [State::Ready, State::Stopped, State::Idle, State::Starting].map(plugin);
-        assert_eq!(problems(&healthy(), &plugins), []);
+        assert_eq!(problems(&healthy(), &plugins, lost(true, true)), []);
     }
 
     #[test]
@@ -87,11 +108,23 @@ mod tests {
         let mut status = healthy();
         status.netcore.state = "backoff".into();
         status.warnings.push("the port is taken".into());
-        let found = problems(&status, &[plugin(State::Failed)]);
+        let found = problems(&status, &[plugin(State::Failed)], None);
         let texts: Vec<_> = found.iter().map(|found| found.problem.as_str()).collect();
         let expected =
             ["the network core is backoff", "the plugin chat failed: exited with status 1", "the port is taken"];
         assert_eq!(texts, expected);
         assert!(found[1].remedy.contains("polypeer plugin logs chat"));
+    }
+
+    #[test]
+    fn what_was_removed_under_the_daemon_comes_first_and_is_named() {
+        let found = problems(&healthy(), &[plugin(State::Failed)], lost(false, false));
+        assert!(
+            found[0]
+                .problem
+                .ends_with("state.db (installed plugins, limits, names of peers), identity.key (the id of this node)")
+        );
+        assert_eq!((found.len(), found[0].remedy.as_str()), (2, LOST_REMEDY));
+        assert!(lost(true, false).is_some_and(|text| !text.contains("state.db")));
     }
 }

@@ -79,6 +79,8 @@ pub(crate) struct Daemon {
     /// Where metrics are read, besides the socket in the home.
     loopback: metrics::Loopback,
     lock: SharedLock,
+    /// Whether there was an `identity.key` at the start.
+    had_key: bool,
 }
 
 /// The lock of the home, which all who put back something there see to first.
@@ -123,6 +125,7 @@ pub(crate) async fn run(
         () = signals.stop() => return Ok(()),
     };
 
+    let mut by_signal = false;
     let outcome = async {
         let status =
             match supervisor.admin(AdminRequest::Status).await.map_err(|failure| CliError::from_failure(&failure))? {
@@ -151,6 +154,7 @@ pub(crate) async fn run(
             stop: tokio::sync::Notify::new(),
             loopback,
             lock: Arc::clone(&lock),
+            had_key: home.identity_key().exists(),
         });
         let serving = tokio::spawn(server.run(daemon.clone()));
         // Ends with the process, as its sockets do.
@@ -165,7 +169,10 @@ pub(crate) async fn run(
         notify::tell("READY=1");
         let watchdog = tokio::spawn(watchdog::run(supervisor.clone(), notify::watchdog()));
         let ended = tokio::select! {
-            () = obey(&daemon, &mut signals) => Ok(()),
+            () = obey(&daemon, &mut signals) => {
+                by_signal = true;
+                Ok(())
+            }
             () = daemon.stop.notified() => Ok(()),
             taken = keep_locked(&lock, &home) => Err(taken),
             _ = &mut ended => Err(CliError::failed("the supervisor's task ended", "this is a bug; see `polypeer logs`")),
@@ -183,7 +190,7 @@ pub(crate) async fn run(
 
     notify::tell("STOPPING=1");
     if outcome.is_ok() {
-        printer.say("stopping; press Ctrl-C again to stop at once");
+        printer.say(if by_signal { "stopping; press Ctrl-C again to stop at once" } else { "stopping" });
     }
     tokio::select! {
         () = supervisor.shutdown(GRACE) => {}

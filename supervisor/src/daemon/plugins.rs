@@ -47,6 +47,7 @@ impl Daemon {
         answers: &mpsc::Sender<Answer>,
     ) -> Result<Box<PluginDocument>, CliError> {
         let _one_at_a_time = self.changes.lock().await;
+        self.state.check()?;
         let folder = Path::new(folder).to_path_buf();
         let inspected = blocking(move || install::inspect(&folder, way)).await?;
         if inspected.digest != digest {
@@ -73,8 +74,11 @@ impl Daemon {
             self.state.with(move |store| store.set_enabled(&wanted, true)).await?;
             if !self.config.net.seed_only {
                 let mut events = self.supervisor.subscribe();
-                self.start_and_wait(&id, answers).await?;
-                self.stays_up(&id, &mut events).await?;
+                let started = async {
+                    self.start_and_wait(&id, answers).await?;
+                    self.stays_up(&id, &mut events).await
+                };
+                started.await.map_err(|error| installed_anyway(&id, error))?;
             }
         }
         self.plugin(&id).await
@@ -132,6 +136,7 @@ impl Daemon {
         answers: &mpsc::Sender<Answer>,
     ) -> Result<Vec<Leftover>, CliError> {
         let _one_at_a_time = self.changes.lock().await;
+        self.state.check()?;
         let wanted = id.clone();
         if self.state.with(move |store| store.plugin(&wanted)).await?.is_none() {
             return match data && self.delete_leftovers(id).await? {
@@ -153,6 +158,16 @@ impl Daemon {
         left.retain(|one| one.id == *id);
         Ok(left)
     }
+}
+
+/// The error for a plugin that does not start: it is installed all the same.
+fn installed_anyway(id: &PluginId, error: CliError) -> CliError {
+    let hint = format!(
+        "{}; it is installed, and is started again with the daemon and while it is not given up: `polypeer plugin remove \
+         {id}` removes it",
+        error.hint
+    );
+    CliError { hint, ..error }
 }
 
 async fn blocking<T: Send + 'static>(

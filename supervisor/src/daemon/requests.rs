@@ -141,8 +141,13 @@ impl Daemon {
                 "{unread} lines of the daemon's output were dropped, as nobody reads it; `polypeer logs` has them"
             )),
         }
-        status.problems = health::problems(&status, &plugins);
+        status.problems = health::problems(&status, &plugins, self.lost());
         status
+    }
+
+    /// What was removed from the home under this daemon, in words.
+    fn lost(&self) -> Option<String> {
+        health::lost(self.state.check().is_ok(), !self.had_key || self.home.identity_key().exists())
     }
 
     async fn logs(
@@ -184,6 +189,9 @@ impl Daemon {
 
     async fn doctor(&self, peer: Option<NodeId>) -> Result<DoctorDocument, CliError> {
         let mut found = DoctorDocument::default();
+        if let Some(lost) = self.lost() {
+            found.checks.push(checks::problem("files in use", lost, health::LOST_REMEDY));
+        }
         let status = self.status().await;
         found.checks.extend(checks::of_network(&status));
         for app in super::bundle::APPS {

@@ -11,7 +11,7 @@ use crate::cli_error::{CliError, Exit};
 use crate::home::Home;
 use crate::manifest::{FILE_NAME, LimitSettings, Limits, Manifest, Mode, Peers};
 use crate::petname::Petname;
-use crate::store::{Installed, Store, StoreError};
+use crate::store::{Installed, OpenFiles, Store, StoreError};
 use crate::supervise::PluginSpec;
 
 /// A handle to the store. Cheap to clone.
@@ -19,6 +19,7 @@ use crate::supervise::PluginSpec;
 pub(super) struct State {
     home: Home,
     settings: Settings,
+    files: OpenFiles,
     store: Arc<Mutex<Store>>,
 }
 
@@ -38,7 +39,12 @@ pub(super) struct Recorded {
 
 impl State {
     pub(super) fn new(home: Home, settings: Settings, store: Store) -> Self {
-        Self { home, settings, store: Arc::new(Mutex::new(store)) }
+        Self { home, settings, files: store.files(), store: Arc::new(Mutex::new(store)) }
+    }
+
+    /// Fails when the files of the store were removed or replaced, so that no change can last.
+    pub(super) fn check(&self) -> Result<(), CliError> {
+        Ok(self.files.check()?)
     }
 
     /// Runs `work` on the store.

@@ -155,6 +155,13 @@ pub(crate) struct FileState {
     changed: (i64, i64),
 }
 
+impl FileState {
+    /// Whether both are states of one file, whatever was written to it between them.
+    pub(crate) fn is_of_same_file(&self, other: &Self) -> bool {
+        self.identity == other.identity
+    }
+}
+
 /// The state of a file: its identity, size and times.
 pub(crate) fn state(metadata: &Metadata) -> FileState {
     FileState {

@@ -142,6 +142,13 @@ pub(crate) struct FileState {
     created: Option<SystemTime>,
 }
 
+impl FileState {
+    /// Whether both are states of one file, whatever was written to it between them.
+    pub(crate) fn is_of_same_file(&self, other: &Self) -> bool {
+        self.created == other.created
+    }
+}
+
 /// The state of a file: its size and times.
 pub(crate) fn state(metadata: &Metadata) -> FileState {
     FileState { size: metadata.len(), written: metadata.modified().ok(), created: metadata.created().ok() }

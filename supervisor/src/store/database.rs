@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction};
 
+use crate::files::{self, FileState};
+
 /// Version of the schema. A later version of Polypeer migrates it, an earlier one refuses it.
 const SCHEMA_VERSION: i64 = 2;
 /// "Poly": SQLite's application id, which identifies the file.
@@ -59,6 +61,9 @@ pub enum StoreError {
     /// No space left for the change.
     #[error("no space left on the disk of {}; nothing was changed", path.display())]
     DiskFull { path: PathBuf },
+    /// The open file no longer has its name: what is written into it is gone at the next start.
+    #[error("{} was removed or replaced while the daemon runs; nothing was changed", path.display())]
+    Lost { path: PathBuf },
     /// Any other error.
     #[error("failed to use {}: {source}; nothing was changed", path.display())]
     Other { path: PathBuf, source: rusqlite::Error },
@@ -74,6 +79,10 @@ impl StoreError {
             ),
             Self::TooNew { .. } => "run the newer version, or use another --home".into(),
             Self::DiskFull { .. } => "free space on the disk and try again".into(),
+            Self::Lost { path } => {
+                let name = path.file_name().unwrap_or_default().display();
+                format!("stop the daemon with `polypeer shutdown`, put {name} back from a backup, and start it again")
+            }
             Self::Other { .. } => "check the owner and the permissions of the file, and that its disk works".into(),
         }
     }
@@ -84,6 +93,41 @@ impl StoreError {
 pub struct Store {
     connection: Connection,
     path: PathBuf,
+    files: OpenFiles,
+}
+
+/// The files of an open database: the database, and what was committed and is not in it yet. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct OpenFiles(Vec<(PathBuf, FileState)>);
+
+impl OpenFiles {
+    /// Those that have their names now.
+    fn of(path: &Path) -> Self {
+        let paths = [path.into(), with_suffix(path, "-wal")];
+        Self(paths.into_iter().filter_map(|path| Some((path.clone(), state_of(&path)?))).collect())
+    }
+
+    /// Fails when one was removed or replaced since the database was opened.
+    ///
+    /// # Errors
+    /// [`StoreError::Lost`].
+    pub fn check(&self) -> Result<(), StoreError> {
+        let is_lost = |(path, was): &&(PathBuf, FileState)| !state_of(path).is_some_and(|now| now.is_of_same_file(was));
+        match self.0.iter().find(is_lost) {
+            Some((path, _)) => Err(StoreError::Lost { path: path.clone() }),
+            None => Ok(()),
+        }
+    }
+}
+
+fn state_of(path: &Path) -> Option<FileState> {
+    std::fs::symlink_metadata(path).ok().map(|metadata| files::state(&metadata))
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
 }
 
 fn told(path: &Path, source: rusqlite::Error) -> StoreError {
@@ -102,7 +146,7 @@ fn told(path: &Path, source: rusqlite::Error) -> StoreError {
 /// Whether the disk of `path` has less than a page left.
 fn no_room(path: &Path) -> bool {
     let folder = path.parent().unwrap_or(path);
-    crate::files::is_full(folder)
+    files::is_full(folder)
 }
 
 impl Store {
@@ -119,9 +163,15 @@ impl Store {
         let flags =
             OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
         let connection = Connection::open_with_flags(in_real_folder(path), flags).map_err(fail)?;
-        let mut store = Self { connection, path: path.into() };
+        let mut store = Self { connection, path: path.into(), files: OpenFiles::default() };
         store.prepare()?;
+        store.files = OpenFiles::of(path);
         Ok(store)
+    }
+
+    /// The files that it has open.
+    pub fn files(&self) -> OpenFiles {
+        self.files.clone()
     }
 
     /// Checks whether a database is intact, without changing it; a daemon may be using it.
@@ -179,15 +229,17 @@ impl Store {
 
     /// The same at an orderly stop, and removes the WAL: whoever waits for the stop may copy the home at once.
     pub fn finish(&self) -> Result<(), StoreError> {
+        self.files.check()?;
         self.settle()?;
         self.read(|connection| connection.query_row("PRAGMA journal_mode = delete", [], |_| Ok(())))
     }
 
-    /// Runs `work` as one transaction.
+    /// Runs `change` as one transaction.
     pub(super) fn change<T>(
         &mut self,
         change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
+        self.files.check()?;
         let path = &self.path;
         let fail = |source| told(path, source);
         let transaction = self.connection.transaction().map_err(fail)?;
@@ -214,13 +266,13 @@ fn text_of(connection: &Connection, name: &str) -> rusqlite::Result<String> {
 /// The path with links resolved in its folder: a home may be reached by one. SQLite would refuse those, too; the file
 /// itself must be none.
 fn in_real_folder(path: &Path) -> PathBuf {
-    let real = || Some(crate::files::real_path(path.parent()?).ok()?.join(path.file_name()?));
+    let real = || Some(files::real_path(path.parent()?).ok()?.join(path.file_name()?));
     real().unwrap_or_else(|| path.into())
 }
 
 /// Creates the file so that only its owner can read it; SQLite creates its other files with the same permissions.
 fn make_private(path: &Path) -> std::io::Result<()> {
-    crate::files::private_file().write(true).create(true).truncate(false).open(path).map(drop)
+    files::private_file().write(true).create(true).truncate(false).open(path).map(drop)
 }
 
 #[cfg(test)]
@@ -298,6 +350,27 @@ mod tests {
         assert!(matches!(error, StoreError::DiskFull { .. }), "{error}");
         assert_eq!(store.plugins().expect("read"), [chat()]);
         assert_eq!(store.note("much").expect("read"), None);
+    }
+
+    #[test]
+    fn change_into_a_file_that_lost_its_name_is_refused() {
+        for lost in ["state.db", "state.db-wal"] {
+            let folder = tempfile::tempdir().expect("a temporary folder");
+            let path = folder.path().join("state.db");
+            let mut store = Store::open(&path).expect("a new store");
+            store.install(&chat()).expect("installed");
+            let lost = folder.path().join(lost);
+            std::fs::rename(&lost, folder.path().join("away")).expect("moved away");
+            for replace in [false, true] {
+                if replace {
+                    std::fs::copy(folder.path().join("away"), &lost).expect("another file of the same content");
+                }
+                let refused = store.set_enabled(&chat().id, false);
+                assert!(matches!(&refused, Err(StoreError::Lost { path }) if *path == lost), "{refused:?}");
+                assert!(matches!(store.finish(), Err(StoreError::Lost { .. })));
+            }
+            assert_eq!(store.plugins().expect("what it has open is still read"), [chat()]);
+        }
     }
 
     #[test]

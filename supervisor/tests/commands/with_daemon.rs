@@ -442,3 +442,47 @@ fn request_to_netcore_that_is_not_an_operators_is_refused() {
     assert_eq!(events.matches("\"event\": \"configure\"").count(), 1, "{events}");
     assert!(!events.contains("\"remove\"") && !events.contains("\"shutdown\""), "{events}");
 }
+
+#[test]
+fn change_that_the_next_start_would_not_know_is_refused_and_the_loss_is_a_problem() {
+    let mut world = World::new();
+    world.start();
+    let folder = world.plugin("app", SLEEPER, READY);
+    assert_eq!(world.run(&["plugin", "install", &folder, "--yes"]).code, 0);
+    for name in ["state.db", "state.db-wal", "state.db-shm"] {
+        fs::remove_file(world.home.join(name)).expect("it was there");
+    }
+    for arguments in [
+        &["plugin", "disable", "app"][..],
+        &["plugin", "limit", "app", "pids=20"],
+        &["plugin", "remove", "app", "--yes"],
+        &["peers", "name", PEER, "ann"],
+    ] {
+        world.run(arguments).refused(1, &["state.db was removed or replaced", "nothing was changed", "shutdown`"]);
+    }
+    assert_eq!(world.run(&["plugin", "info", "app", "--json"]).json()["state"], "ready", "it is left alone");
+    let status = world.run(&["status", "--json"]).json();
+    let problem = status["problems"][0]["problem"].as_str().unwrap_or_default();
+    assert!(problem.contains("lost at its next start: state.db (installed plugins"), "{status}");
+    let doctor = world.run(&["doctor"]);
+    assert!(doctor.code == 1 && doctor.out.contains("PROBLEM  files in use"), "{doctor:?}");
+    assert!(!doctor.out.contains("does not exist yet"), "{doctor:?}");
+}
+
+#[test]
+fn plugin_that_is_killed_is_a_warning_in_the_log_and_one_that_is_restarted_is_not() {
+    let mut world = World::new();
+    world.start();
+    let folder = world.plugin("app", SLEEPER, READY);
+    assert_eq!(world.run(&["plugin", "install", &folder, "--yes"]).code, 0);
+    assert_eq!(world.run(&["plugin", "restart", "app"]).code, 0);
+    let logs = world.run(&["plugin", "logs", "app"]).out;
+    assert!(logs.contains("polypeer | stopped\n") && !logs.contains("SIGTERM"), "{logs}");
+    assert!(!world.log().contains("WARN"), "{}", world.log());
+    let pid = world.run(&["plugin", "info", "app", "--json"]).json()["pid"].as_i64().expect("it runs");
+    kill(Pid::from_raw(pid.try_into().expect("a pid")), Signal::SIGKILL).expect("it runs");
+    world.until(&["logs"], |logs| logs.out.contains("plugin app ended: killed by signal 9 (SIGKILL)"));
+    let told = world.log();
+    let line = told.lines().find(|line| line.contains("plugin app ended: killed")).unwrap_or_default();
+    assert!(line.contains("WARN"), "{told}");
+}
