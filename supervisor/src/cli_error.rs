@@ -69,6 +69,19 @@ impl CliError {
         serde_json::json!({ "exit_code": self.exit.code(), "message": self.message, "hint": self.hint })
     }
 
+    /// A failure of a stream or request to a plugin of this node. Nobody else is to be asked why.
+    pub fn from_own_plugin(error: &ClientError) -> Self {
+        let failure = error.failure();
+        let told = Self::from_failure(&failure);
+        match ErrorCode::from_number(failure.code).and_then(|code| Some((code, hint_for_own(code)?))) {
+            Some((ErrorCode::NotServed, hint)) => {
+                Self::new(told.exit, "no plugin of this node serves the protocol", hint)
+            }
+            Some((_, hint)) => Self { hint: hint.into(), ..told },
+            None => told,
+        }
+    }
+
     /// A failure reported by another process, with the hint for its code.
     pub fn from_failure(failure: &Failure) -> Self {
         let known = ErrorCode::from_number(failure.code);
@@ -76,6 +89,8 @@ impl CliError {
         let whole = match known {
             Some(ErrorCode::HandlerFailed) if message.is_empty() => HANDLER_FAILED.to_owned(),
             Some(ErrorCode::HandlerFailed) => format!("{HANDLER_FAILED}: {message}"),
+            // A full disk, or a bug: the text says which.
+            Some(ErrorCode::Internal) if !message.is_empty() => message.to_owned(),
             _ => Failure { code: failure.code, message: message.to_owned() }.to_string(),
         };
         Self::new(exit_of(known), whole, remedy.unwrap_or_else(|| hint_for(known)))
@@ -132,6 +147,22 @@ fn hint_for(code: Option<ErrorCode>) -> &'static str {
         Some(ErrorCode::BadArgument) => "check the arguments",
         _ => "run `polypeer doctor`",
     }
+}
+
+/// The hint for a code that came from a plugin of this node, if it is another one than for a peer's.
+fn hint_for_own(code: ErrorCode) -> Option<&'static str> {
+    Some(match code {
+        ErrorCode::NotServed => {
+            "`polypeer plugin list` shows the plugins of this node, `polypeer plugin info ID` what one serves"
+        }
+        ErrorCode::Refused => {
+            "see `polypeer plugin logs ID`; what takes no streams (`polypeer pipe`) may take requests (`polypeer request`)"
+        }
+        ErrorCode::Unreachable | ErrorCode::TimedOut | ErrorCode::HandlerFailed => {
+            "see why in the plugin's log: `polypeer plugin logs ID`"
+        }
+        _ => return None,
+    })
 }
 
 impl fmt::Display for CliError {
@@ -236,6 +267,18 @@ mod tests {
         assert_eq!(error.hint, "run: polypeer peers unblock x");
         let error = CliError::from_failure(&Failure::new(ErrorCode::Refused, "not today; come back"));
         assert_eq!(error.message, "refused: not today; come back");
+    }
+
+    #[test]
+    fn failure_at_the_own_node_sends_nobody_to_another_operator() {
+        for code in [ErrorCode::NotServed, ErrorCode::Refused, ErrorCode::TimedOut, ErrorCode::HandlerFailed] {
+            let error = CliError::from_own_plugin(&ClientError::Refused(code.into()));
+            assert!(error.hint.contains("`polypeer plugin ") && !error.hint.contains("operator"), "{error:?}");
+            assert!(!error.hint.contains("other node") && !error.message.contains("other side"), "{error:?}");
+            assert_eq!(error.exit, CliError::from_failure(&code.into()).exit);
+        }
+        let error = CliError::from_own_plugin(&ClientError::Refused(ErrorCode::Busy.into()));
+        assert_eq!(error, CliError::from_failure(&ErrorCode::Busy.into()));
     }
 
     #[test]

@@ -111,7 +111,8 @@ impl AdminHandle {
     /// names.
     ///
     /// # Errors
-    /// What netcore answered; `timed out`, `busy`, or `connection lost`.
+    /// What netcore answered, `busy`, or `connection lost`, also when it does not answer in time: `timed out` is about
+    /// peers.
     pub async fn ask(&self, request: AdminRequest) -> Result<AdminResponse, Failure> {
         let limit = time_of(&request) + ANSWER_TIME;
         let answer = self.post(request, None)?;
@@ -120,8 +121,8 @@ impl AdminHandle {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(_dropped)) => Err(lost()),
             Err(_elapsed) => Err(Failure::new(
-                ErrorCode::TimedOut,
-                format!("the network core did not answer in {} s", limit.as_secs()),
+                ErrorCode::ConnectionLost,
+                format!("the network core did not answer in {} s; `polypeer doctor` says more", limit.as_secs()),
             )),
         }
     }

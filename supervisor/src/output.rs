@@ -74,6 +74,11 @@ impl Printer {
         Self { home: Some(home), ..self.clone() }
     }
 
+    /// The command line that runs `words` on the node of this command.
+    pub fn command(&self, words: &str) -> String {
+        self.home.as_ref().map_or_else(|| format!("polypeer {words}"), |home| home.command(words))
+    }
+
     /// A hint whose commands in `` `polypeer …` `` keep the `--home` of this command. Without it, they would be about
     /// another node.
     pub fn hint(&self, text: &str) -> String {

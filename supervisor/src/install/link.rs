@@ -70,7 +70,7 @@ pub fn warning(installed: &Path, approved: &str) -> Option<String> {
         Ok(text) if text == approved => None,
         Ok(_) => Some(format!(
             "its plugin.toml was changed since you approved it; the approved one applies until: \
-             polypeer plugin install --link {}",
+             `polypeer plugin install --link {}`",
             folder.display()
         )),
         Err(error) => Some(format!("it is linked to a folder that cannot be read: {error}")),

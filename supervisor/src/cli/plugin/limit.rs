@@ -76,7 +76,7 @@ pub(super) fn shown_limits(plugin: &PluginDocument) -> Vec<String> {
 }
 
 fn parse_limit(text: &str) -> Result<(String, Option<String>), CliError> {
-    let hint = "such as: polypeer plugin limit chat memory=512MiB cpu=50%";
+    let hint = "such as: `polypeer plugin limit chat memory=512MiB cpu=50%`";
     if let Some((key, "default")) = text.split_once('=')
         && KEYS.contains(&key)
     {

@@ -61,7 +61,8 @@ impl New {
             let names: Vec<_> = files.iter().map(|(name, _)| name).collect();
             return context.printer.document(&json!({ "id": self.id, "folder": folder, "files": names, "sdk": sdk }));
         }
-        context.printer.data(&next_steps(self.lang, &self.id, &folder, &sdk))
+        let steps = next_steps(self.lang, &self.id, &folder, &sdk, |words| context.printer.command(words));
+        context.printer.data(&steps)
     }
 }
 
@@ -94,7 +95,10 @@ fn write(folder: &Path, files: &[(&str, String)]) -> Result<(), CliError> {
     let mut entries = std::fs::read_dir(folder).map_err(|error| failed("read", folder, error))?;
     if entries.next().is_some() {
         let message = format!("{} is not empty", folder.display());
-        return Err(CliError::usage(message, "name a folder that does not exist yet: polypeer plugin new … ID FOLDER"));
+        return Err(CliError::usage(
+            message,
+            "name a folder that does not exist yet: `polypeer plugin new … ID FOLDER`",
+        ));
     }
     for (name, text) in files {
         let path = folder.join(name);
@@ -105,18 +109,25 @@ fn write(folder: &Path, files: &[(&str, String)]) -> Result<(), CliError> {
 }
 
 /// What to type next.
-fn next_steps(language: Language, id: &PluginId, folder: &Path, sdk: &Path) -> String {
+fn next_steps(
+    language: Language,
+    id: &PluginId,
+    folder: &Path,
+    sdk: &Path,
+    command: impl Fn(&str) -> String,
+) -> String {
     let shown = folder.display();
     let mut steps = Vec::new();
     if language == Language::Go {
         steps.push(format!("(cd {shown} && go build -o {id} .)"));
     }
-    steps.push(format!("polypeer plugin install --link {shown}"));
-    steps.push(format!("echo Ada | polypeer request local {id}/1"));
-    steps.push(format!("polypeer plugin logs {id} -f"));
+    steps.push(command(&format!("plugin install --link {shown}")));
+    steps.push(format!("echo Ada | {}", command(&format!("request local {id}/1"))));
+    steps.push(command(&format!("plugin logs {id} -f")));
+    let restart = command(&format!("plugin restart {id}"));
     let again = if language == Language::Go { "build it again, then " } else { "" };
     format!(
-        "made {shown}; next:\n  {}\nafter an edit: {again}polypeer plugin restart {id}\nfor your editor, the SDK is in {}",
+        "made {shown}; next:\n  {}\nafter an edit: {again}{restart}\nfor your editor, the SDK is in {}",
         steps.join("\n  "),
         sdk.display()
     )
@@ -141,6 +152,17 @@ mod tests {
         }
         let go = Language::Go.files(&id(), Path::new("/with space/sdk-go"));
         assert!(go[1].1.contains("replace polypeer => \"/with space/sdk-go\""), "{}", go[1].1);
+    }
+
+    #[test]
+    fn next_steps_are_about_the_node_that_was_named() {
+        let home = crate::home::Home::at("/x y");
+        let steps = next_steps(Language::Go, &id(), Path::new("g"), Path::new("/sdk"), |words| home.command(words));
+        assert_eq!(
+            (steps.matches("polypeer --home '/x y' ").count(), steps.matches("polypeer ").count()),
+            (4, 4),
+            "{steps}"
+        );
     }
 
     #[test]

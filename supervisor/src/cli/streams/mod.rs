@@ -78,9 +78,11 @@ impl Session {
     }
 
     /// As [`Self::explained`], for a request: it fails with the session, or for a reason of its own.
-    pub(crate) async fn answered<T>(&mut self, answer: Result<T, ClientError>) -> Result<T, CliError> {
+    /// `to` is what was asked.
+    pub(crate) async fn answered<T>(&mut self, to: &Target, answer: Result<T, ClientError>) -> Result<T, CliError> {
         match answer {
             Err(error @ (ClientError::Ended(_) | ClientError::Transport(_))) => Err(self.explain(error.into()).await),
+            Err(error) if *to == Target::Local => Err(CliError::from_own_plugin(&error)),
             answer => answer.map_err(CliError::from),
         }
     }

@@ -35,8 +35,9 @@ impl Pipe {
     pub(in crate::cli) async fn run(self, context: &Context) -> Result<(), CliError> {
         let peer = self.peer.resolve(context).await?;
         let mut session = Session::open(context).await?;
-        let stream = session.client.open(peer.target(), self.protocol, self.timeout).await;
-        let stream = session.answered(stream).await?;
+        let target = peer.target();
+        let stream = session.client.open(target.clone(), self.protocol, self.timeout).await;
+        let stream = session.answered(&target, stream).await?;
         let moved = watch::Sender::new(Instant::now());
         let carried = tokio::select! {
             carried = carry(context, stream, &moved) => carried,

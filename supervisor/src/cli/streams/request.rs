@@ -34,8 +34,9 @@ impl Request {
         let message = message().await?;
         let peer = self.peer.resolve(context).await?;
         let mut session = Session::open(context).await?;
-        let reply = session.client.call(peer.target(), self.protocol, message, self.timeout).await;
-        let reply = session.answered(reply).await?;
+        let target = peer.target();
+        let reply = session.client.call(target.clone(), self.protocol, message, self.timeout).await;
+        let reply = session.answered(&target, reply).await?;
         if context.printer.json {
             return context.printer.document(&match std::str::from_utf8(&reply) {
                 Ok(text) => json!({ "reply": text }),

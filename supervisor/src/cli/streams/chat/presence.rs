@@ -30,7 +30,7 @@ impl Presence {
             Some(PeerState::Blocked) => Err(CliError::new(
                 Exit::Refused,
                 format!("{} is blocked on this node", peer.shown()),
-                format!("to lift the block, run: polypeer peers unblock {}", peer.node()),
+                format!("to lift the block, run: `polypeer peers unblock {}`", peer.node()),
             )),
             None if peer.ticket.addresses.is_empty() => Ok(Self::Unknown),
             None => Ok(Self::Offline),

@@ -21,7 +21,7 @@ use self::parts::{Parts, exists};
 use self::unpack::{UnpackError, unpack};
 use super::file_link::FileLink;
 use super::files_app::{APP, Answer, CHUNK, Refusal, ask, progress_bar, request};
-use super::{Session, file_error, handover, lines};
+use super::{Session, file_error, files, handover, lines};
 use crate::cli::Context;
 use crate::cli_error::{CliError, of_stream};
 use crate::manifest::values::shown_size;
@@ -37,6 +37,8 @@ struct Found {
 }
 
 /// Download the file or folder that a link names, and verify it
+///
+/// The node keeps a copy for 24 hours, which others with the link can fetch from it; `polypeer files stop` ends that.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Get {
     /// Link that `polypeer send` printed
@@ -74,7 +76,7 @@ impl Get {
             fetched = fetch(context, &link, &parts) => fetched,
             _ = tokio::signal::ctrl_c() => Err(CliError::failed("interrupted", "run the same command again")),
         };
-        let (size, finished) = match fetched {
+        let (size, finished, offer) = match fetched {
             Ok(fetched) => fetched,
             Err(error) => return Err(kept(error, &link, parts)),
         };
@@ -85,6 +87,11 @@ impl Get {
             shown_size(size),
             took(started.elapsed())
         ));
+        if let Some(hash) = offer {
+            context.printer.say(format!(
+                "whoever has the link can fetch it from this node, too, for 24 hours; `polypeer files stop {hash}` ends that"
+            ));
+        }
         print(context, &output, &link, size)
     }
 }
@@ -119,14 +126,15 @@ fn may_replace(context: &Context, output: &Path, force: bool) -> Result<bool, Cl
 }
 
 /// Fetches and verifies the content, and unpacks a folder. Returns the size of the content in bytes, and the path of
-/// what is to get the name.
-async fn fetch(context: &Context, link: &FileLink, parts: &Parts) -> Result<(u64, PathBuf), CliError> {
+/// what is to get the name; and the hash to stop it by if this node offers a fetched copy of it since.
+async fn fetch(context: &Context, link: &FileLink, parts: &Parts) -> Result<(u64, PathBuf, Option<String>), CliError> {
     let content = parts.content();
+    let mut offer = None;
     let (mut is_resumed, mut may_clone) = (length(&content) > 0, true);
     loop {
         let mut is_clone = false;
         if link.size != Some(length(&content)) || !content.exists() {
-            is_clone = receive(context, link, parts, may_clone).await?;
+            (is_clone, offer) = receive(context, link, parts, may_clone).await?;
         }
         if verify(context, link, content.clone()).await? {
             break;
@@ -149,13 +157,13 @@ async fn fetch(context: &Context, link: &FileLink, parts: &Parts) -> Result<(u64
     }
     let size = length(&content);
     if !link.is_folder {
-        return Ok((size, content));
+        return Ok((size, content, offer));
     }
     let unpacked = parts.unpacked();
     let (archive, into) =
         (File::open(&content).map_err(|error| file_error("read", &content, &error))?, unpacked.clone());
     match spawn_blocking(move || unpack(archive, &into)).await {
-        Ok(Ok(())) => Ok((size, unpacked)),
+        Ok(Ok(())) => Ok((size, unpacked, offer)),
         Ok(Err(UnpackError::Write { path, source })) => Err(file_error("write", &path, &source)),
         Ok(Err(error)) => Err(CliError::failed(
             format!("failed to unpack {}: {error}", link.name),
@@ -169,11 +177,17 @@ async fn fetch(context: &Context, link: &FileLink, parts: &Parts) -> Result<(u64
 }
 
 /// Receives what is missing of the content, or if allowed a clone of what the node has stored, and flushes it to the
-/// disk. Returns whether it is a clone, which nothing has checked.
-async fn receive(context: &Context, link: &FileLink, parts: &Parts, may_clone: bool) -> Result<bool, CliError> {
+/// disk. Returns whether it is a clone, which nothing has checked, and what [`files::offered_copy`] says.
+async fn receive(
+    context: &Context,
+    link: &FileLink,
+    parts: &Parts,
+    may_clone: bool,
+) -> Result<(bool, Option<String>), CliError> {
     let mut session = Session::open(context).await?;
     let received = receive_from(context, &session, link, parts, may_clone).await;
-    session.explained(received).await
+    let is_clone = session.explained(received).await?;
+    Ok((is_clone, files::offered_copy(context, &session, &link.hash).await))
 }
 
 async fn receive_from(

@@ -140,7 +140,7 @@ fn file(path: &Path, name: String) -> Result<Source, CliError> {
         let message = format!("{} has no size, but can be read: it is no file on a disk", path.display());
         return Err(CliError::usage(
             message,
-            format!("send a copy: polypeer send - --name {name} < {}", path.display()),
+            format!("send a copy: `polypeer send - --name {name} < {}`", path.display()),
         ));
     }
     let (path, file) = (path.to_owned(), tokio::fs::File::from_std(file));
@@ -179,7 +179,7 @@ fn checked(name: &str) -> Result<String, CliError> {
 
 fn neither(path: &Path, kind: &str) -> CliError {
     let message = format!("{} is neither a file nor a folder but {kind}", path.display());
-    CliError::usage(message, "to send what can be read from it: polypeer send - --name NAME < PATH")
+    CliError::usage(message, "to send what can be read from it: `polypeer send - --name NAME < PATH`")
 }
 
 #[cfg(test)]
