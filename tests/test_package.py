@@ -90,6 +90,8 @@ def test_installation_is_complete_and_is_removed_completely(folder: Path) -> Non
     assert contents(folder / "root" / "usr") == found
     package("uninstall", DESTDIR=str(folder / "root"), PREFIX="/usr")
     assert contents(folder) == {"root/usr/share/man/man1/polypeerage.1"}
+    with pytest.raises(AssertionError, match="nothing is installed below"):
+        package("uninstall", DESTDIR=str(folder / "root"), PREFIX="/usr")
 
 
 def test_node_below_the_prefix_is_left_alone(make_node: MakeNode, folder: Path) -> None:

@@ -1,4 +1,5 @@
-"""The modules of each crate form no ring, and each crate's own documentation names all its folders."""
+"""The modules of each crate form no ring, each crate's own documentation names all its folders, and commands in hints
+are written so that they keep `--home`."""
 
 from __future__ import annotations
 
@@ -154,3 +155,19 @@ def test_rings_are_found_through_every_form_of_a_path(tmp_path: Path) -> None:
         '#[cfg(test)]\nmod tests {\n    use crate::one;\n}\nconst TEXT: &str = "crate::one";\n'
     )
     assert rings(siblings(modules(tmp_path), ())) == [["one", "three", "two"]]
+
+
+def test_commands_in_messages_are_quoted_and_so_keep_the_home() -> None:
+    """`Printer::hint` finds a command of this node by the backquote before it."""
+    help_texts = ROOT / "supervisor/src/cli/help.rs"
+    others = re.compile(r"its operator|ask the other operator|usage: polypeer|dropped: nobody read")
+    faults = []
+    for folder in ("supervisor/src", "netcore/src", "netcore/engine/src"):
+        for file in sorted((ROOT / folder).rglob("*.rs")):
+            text = file.read_text().partition("#[cfg(test)]\nmod tests {")[0]
+            for number, line in enumerate(text.splitlines(), 1):
+                named = re.search(r"(?<!`)\bpolypeer (peers|plugin|status|logs|run|send|doctor|shutdown)\b", line)
+                is_message = not line.lstrip().startswith(("//", "#")) and file != help_texts and file.stem != "tests"
+                if named and is_message and not others.search(line):
+                    faults.append(f"{file.relative_to(ROOT)}:{number}: {line.strip()}")
+    assert faults == []
