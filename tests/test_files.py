@@ -197,7 +197,7 @@ def test_what_is_no_file_is_refused_at_once(node: Node, folder: Path) -> None:
     for path in (folder / "pipe", Path("/dev/zero"), Path("/proc/cpuinfo")):
         refused = node.cli("send", str(path), timeout_s=20)
         assert refused.code == 2, path
-        assert "polypeer send -" in refused.err
+        assert " send - --name " in refused.err
     assert node.json("files", "list") == []
 
 
