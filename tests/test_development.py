@@ -66,7 +66,7 @@ def test_new_plugin_runs_at_once_and_answers(language: str, make_node: MakeNode,
     a.meet(b)
     made = folder / "hello"
     shown = a.cli("plugin", "new", "--lang", language, "hello", str(made)).ok().out
-    assert f"polypeer plugin install --link {made}" in shown
+    assert f"polypeer --home {a.home} plugin install --link {made}" in shown
     if language == "go":
         build(made, "hello")
         assert not subprocess.run(["gofmt", "-l", "."], cwd=made, capture_output=True, check=True).stdout

@@ -119,4 +119,4 @@ def test_seed_only_node_starts_no_plugins_and_says_so(make_node: MakeNode, folde
     assert sent.code == 4 and "--seed-only" in sent.err and "plugin start" not in sent.err, sent
     checks = {check["name"]: check for check in node.cli("doctor", "--json").json["checks"]}
     assert checks["app files"]["result"] == checks["plugins"]["result"] == "ok", checks
-    assert not any(check.get("remedy", "").startswith("polypeer plugin start") for check in checks.values())
+    assert not any(check.get("remedy", "").startswith("`polypeer plugin start") for check in checks.values())
