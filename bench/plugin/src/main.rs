@@ -2,6 +2,7 @@
 //! order it does the work of the contenders (`contenders/common`) with a twin and reports the time taken. Orders arrive as
 //! JSON lines on a Unix socket in its data folder, as in the plugins of `tests/`.
 
+mod early;
 mod work;
 
 use anyhow::{Context, Result, bail};
@@ -41,6 +42,7 @@ async fn main() -> Result<()> {
     let [protocol, scope] = &arguments[..] else { bail!("usage: plugin PROTOCOL peers|local") };
     let scope = if scope == "local" { Scope::Local } else { Scope::Peers };
     client.listen(protocol.parse()?, scope, CallMode::Events).await?;
+    early::claim(&client, &protocol.parse()?, scope).await?;
     let folder = std::env::var("POLYPEER_DATA").context("no data folder")?;
     std::env::set_current_dir(folder)?;
     let _ = std::fs::remove_file("orders.sock");
@@ -61,7 +63,9 @@ async fn serve(client: Client, mut events: Events) {
     while let Some(event) = events.next().await {
         let client = client.clone();
         match event {
-            Event::Stream { stream, .. } => drop(tokio::spawn(work::answer(client, stream))),
+            Event::Stream { stream, .. } => {
+                tokio::spawn(async move { work::answer(client.accept(stream).await?).await });
+            }
             Event::Call { call, payload, .. } => drop(client.answer(call, payload.0).await),
             _ => {}
         }

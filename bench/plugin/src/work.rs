@@ -6,11 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use polypeer_ipc_protocol::client::Client;
+use polypeer_ipc_protocol::client::{Client, DataStream};
 use polypeer_ipc_protocol::gateway::Target;
 use polypeer_ipc_protocol::ids::Protocol;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
+
+use crate::early;
 
 /// Bytes per write of a bulk transfer; the same as in the contenders.
 const PIECE: usize = 256 << 10;
@@ -26,8 +28,7 @@ pub(crate) struct Twin {
 }
 
 /// Serves one stream: reads it to its end, then replies with one byte.
-pub(crate) async fn answer(client: Client, stream: u64) -> Result<()> {
-    let mut stream = client.accept(stream).await?;
+pub(crate) async fn answer(mut stream: DataStream) -> Result<()> {
     let (mut first, mut buffer) = ([0; MESSAGE], Vec::new());
     // Most streams are short: the large buffer comes with the first full read.
     let mut count = stream.read(&mut first).await?;
@@ -70,10 +71,12 @@ async fn request(twin: Twin) -> Result<()> {
 }
 
 async fn stream(twin: Twin) -> Result<()> {
-    let mut stream = twin.client.open(twin.target, twin.protocol, None).await?;
-    stream.write_all(&[7; MESSAGE]).await?;
+    let Twin { client, target, protocol } = twin;
+    let mut stream = early::open(&client, target, protocol, &[7; MESSAGE]).await?;
     stream.finish().await?;
-    stream.read_exact(&mut [0; 1]).await?;
+    let mut back = Vec::with_capacity(2);
+    stream.read_to_end(&mut back).await?;
+    ensure!(back.len() == 1, "{} bytes came back", back.len());
     Ok(())
 }
 
