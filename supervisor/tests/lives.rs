@@ -174,6 +174,7 @@ async fn netcore_that_cannot_start_is_told_with_its_last_words() {
     let StartError::Netcore { how, lines } = &error else { panic!("{error}") };
     assert_eq!(how, "exited with status 4");
     assert_eq!(lines, &["the port is taken"]);
+    assert!(!error.to_string().contains("the port is taken"), "it is in the log: {error}");
 }
 
 /// Says what the fake netcore on the other end of a plugin's gateway says.

@@ -21,10 +21,10 @@ pub enum StartError {
     #[error("failed to kill processes of an earlier daemon: {problem}")]
     Leftovers { problem: String },
     /// The network core did not start.
-    #[error("the network core did not start: {how}{}", lines.iter().map(|line| format!("\n  {line}")).collect::<String>())]
+    #[error("the network core did not start: {how}")]
     Netcore {
         how: String,
-        /// Its latest output.
+        /// Its latest output, which is in the log already.
         lines: Vec<String>,
     },
 }
@@ -57,7 +57,7 @@ impl StartError {
             Self::Leftovers { .. } => {
                 "they are waiting for a disk or a device: inspect them with `ps`, then try again".into()
             }
-            Self::Netcore { .. } => "its last output is above; the whole log is logs/netcore_.log in the home".into(),
+            Self::Netcore { .. } => "what it said is above, and in logs/netcore_.log in the home".into(),
         }
     }
 }
