@@ -13,6 +13,7 @@ use crate::control::Answer;
 use crate::control::documents::{Leftover, PluginDocument, PluginLine};
 use crate::install::{self, InstallError, Way};
 use crate::store::Installed;
+use crate::supervise::State;
 
 impl Daemon {
     pub(super) async fn plugin_list(&self) -> Result<Vec<PluginLine>, CliError> {
@@ -78,7 +79,11 @@ impl Daemon {
                     self.start_and_wait(&id, answers).await?;
                     self.stays_up(&id, &mut events).await
                 };
-                started.await.map_err(|error| installed_anyway(&id, error))?;
+                if let Err(error) = started.await {
+                    let state = self.supervisor.plugin_note(&id).await.map(|(state, _)| state);
+                    let is_retried = !matches!(state, Some(State::Failed | State::Stopped) | None);
+                    return Err(installed_anyway(&id, is_retried, error));
+                }
             }
         }
         self.plugin(&id).await
@@ -161,12 +166,9 @@ impl Daemon {
 }
 
 /// The error for a plugin that does not start: it is installed all the same.
-fn installed_anyway(id: &PluginId, error: CliError) -> CliError {
-    let hint = format!(
-        "{}; it is installed, and is started again with the daemon and while it is not given up: `polypeer plugin remove \
-         {id}` removes it",
-        error.hint
-    );
+fn installed_anyway(id: &PluginId, is_retried: bool, error: CliError) -> CliError {
+    let next = if is_retried { "its start is tried again" } else { "it starts with the daemon" };
+    let hint = format!("{}; it is installed, and {next}; `polypeer plugin remove {id}` removes it", error.hint);
     CliError { hint, ..error }
 }
 

@@ -232,7 +232,9 @@ fn plugin_that_ends_at_once_is_told_with_its_reason() {
     let done = world.run(&["plugin", "install", &folder, "--yes"]);
     assert_eq!(done.code, 1, "{done:?}");
     assert!(done.err.contains("app did not start: exited with status 7"), "{done:?}");
-    assert!(done.err.ends_with("hint: see its output with `polypeer plugin logs app`\n"), "{done:?}");
+    let hint = "hint: see its output with `polypeer plugin logs app`; it is installed, and it starts with the daemon; \
+                `polypeer plugin remove app` removes it\n";
+    assert!(done.err.ends_with(hint), "{done:?}");
     let info = world.run(&["plugin", "info", "app", "--json"]).json();
     assert_eq!((&info["state"], info["enabled"].as_bool()), (&"failed".into(), Some(true)));
 }
