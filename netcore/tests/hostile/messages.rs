@@ -100,13 +100,12 @@ async fn stream_headers_and_calls_cut_short_oversize_or_of_nonsense() {
         let bytes = [header(kind, name), vec![7; 65_537]].concat();
         is_cut_off(&world, name, async |link| (greet(link).await, stream(link, &bytes).await)).await;
     }
-    // A stream's bytes before anybody accepted it.
-    let early = [header(StreamKind::Stream, "lazy/1"), vec![1; 70_000]].concat();
-    is_cut_off(&world, "bytes too early", async |link| {
+    // More of a stream's bytes than anybody has granted, whether it is accepted meanwhile or not.
+    is_cut_off(&world, "too many bytes too early", async |link| {
         let control = greet(link).await;
-        let (mut send, recv) = link.open_bi().await.unwrap();
-        let _ = send.write_all(&early).await;
-        (control, send, recv)
+        let (mut send, recv) = stream(link, &header(StreamKind::Stream, "lazy/1")).await;
+        while send.write_all(&[1; 70_000]).await.is_ok() {}
+        (control, recv)
     })
     .await;
     world.is_well().await;
