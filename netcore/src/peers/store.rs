@@ -20,7 +20,7 @@ use polypeer_ipc_protocol::ids::NodeId;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-use file::{OpenError, apply, open, set_aside};
+use file::{OpenError, apply, into_one_file, open, set_aside};
 use unwritten::Unwritten;
 
 /// The name of the store's file.
@@ -200,6 +200,7 @@ fn lock(problem: &Mutex<Option<String>>) -> std::sync::MutexGuard<'_, Option<Str
 fn write_all(database: &Connection, mut inbox: mpsc::Receiver<Job>, problem: &Mutex<Option<String>>) {
     let mut unwritten = Unwritten::default();
     while let Some(Job { change, done }) = inbox.blocking_recv() {
+        let is_end = change == Change::Finish;
         unwritten.forget(&change);
         let before = unwritten.write(|change| apply(database, change));
         let result = apply(database, &change);
@@ -213,6 +214,9 @@ fn write_all(database: &Connection, mut inbox: mpsc::Receiver<Job>, problem: &Mu
         let failure = result.as_ref().err().or(before.as_ref().err());
         let lacking = "some changes, perhaps of blocked peers, are not on disk yet, and are retried";
         *lock(problem) = failure.map(|error| format!("failed to write the peer store: {error}; {lacking}"));
+        if is_end && let Err(error) = into_one_file(database) {
+            tracing::info!("the journal of the peer store stays beside it: {error}");
+        }
         if let Some(done) = done {
             done.send(result.map_err(|error| StoreError::Write { reason: error.to_string() })).ok();
         }

@@ -40,9 +40,6 @@ pub(super) const STEPS: [&str; 3] = [
 ];
 
 pub(super) fn apply(database: &Connection, change: &Change) -> rusqlite::Result<()> {
-    if *change == Change::Finish {
-        return database.query_row("PRAGMA journal_mode = delete", [], |_| Ok(()));
-    }
     let transaction = database.unchecked_transaction()?;
     match change {
         Change::Nothing | Change::Finish => {}
@@ -88,6 +85,11 @@ pub(super) fn apply(database: &Connection, change: &Change) -> rusqlite::Result<
         }
     }
     transaction.commit()
+}
+
+/// Puts all into the one file, unless something else has it open. A later change is still written.
+pub(super) fn into_one_file(database: &Connection) -> rusqlite::Result<()> {
+    database.query_row("PRAGMA journal_mode = delete", [], |_| Ok(()))
 }
 
 pub(super) enum OpenError {
