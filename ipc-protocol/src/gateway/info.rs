@@ -15,6 +15,17 @@ pub enum Origin {
     Local(PluginId),
 }
 
+/// The destination of a stream or call.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Target {
+    /// A peer, dialed at the addresses this node knows.
+    Node(NodeId),
+    /// A peer, dialed at the ticket's addresses as well.
+    Ticket(Ticket),
+    /// The plugin of this node that serves the protocol locally.
+    Local,
+}
+
 /// Statistics of a subscribed topic, since the node subscribed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TopicInfo {

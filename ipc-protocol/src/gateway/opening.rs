@@ -3,12 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::grants::Grants;
-use super::info::Origin;
+use super::info::{Origin, Target};
 use super::request::Scope;
 use crate::codec::list;
 use crate::error::Failure;
 use crate::ids::{NodeId, PluginId, Protocol, Secret};
-use crate::ticket::Ticket;
 
 #[cfg(doc)]
 use super::event::Event;
@@ -49,17 +48,6 @@ pub enum Opening {
         protocol: Protocol,
         scope: Scope,
     },
-}
-
-/// The destination of a stream or call.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Target {
-    /// A peer, dialed at the addresses this node knows.
-    Node(NodeId),
-    /// A peer, dialed at the ticket's addresses as well.
-    Ticket(Ticket),
-    /// The plugin of this node that serves the protocol locally.
-    Local,
 }
 
 /// The answer to an [`Opening`].

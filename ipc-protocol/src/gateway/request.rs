@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::opening::Target;
+use super::info::Target;
 use crate::error::Failure;
 use crate::ids::{Hash, Name, NodeId, Protocol};
 use crate::payload::Payload;

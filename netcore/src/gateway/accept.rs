@@ -1,7 +1,7 @@
 //! The socket of one launch: accepts connections, reads the first frame of each, and starts what the frame asks for.
 //! A data connection that is kept comes back here when its stream is over. All tasks of a launch end with it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::{Buf, BytesMut};
 use polypeer_ipc_protocol::error::{ErrorCode, Failure};
@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::keep::{Home, Kept};
+use super::keep::{Home, Keeper, Kept};
 use super::launch::Launch;
 use super::launch::session::{Session, no_such_stream, not_served};
 use super::opening::{Connection, Opening};
@@ -93,13 +93,13 @@ impl Server {
 
     /// Serves a data connection whose stream is over: waits for its next opening as long as its session lasts.
     async fn serve_again(self, kept: Kept) {
-        let Kept { reader, writer, buffer, permit, place, session } = kept;
+        let Kept { reader, writer, buffer, permit, place, mut closed } = kept;
         let mut connection = Connection::new(reader, writer, buffer);
         let event = tokio::select! {
             event = first_again(&mut connection) => event,
-            () = session.until_closed() => return,
+            _ = closed.wait_for(|closed| *closed) => return,
         };
-        drop((place, session));
+        drop(place);
         match event {
             Some(ServerEvent::Opening(gateway::Opening::Hello { .. })) => {
                 self.hub.node.counters.gateway_malformed.count();
@@ -174,7 +174,8 @@ impl Server {
             connection.refuse(hub, failure).await;
             return None;
         };
-        Some((connection.into_opening(Home::new(permit, &session, kept.clone())), session))
+        let keeper = Arc::downgrade(&session) as Weak<dyn Keeper>;
+        Some((connection.into_opening(Home::new(permit, keeper, kept.clone())), session))
     }
 }
 

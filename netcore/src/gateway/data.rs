@@ -12,7 +12,6 @@ use polypeer_ipc_protocol::error::from_plugin;
 use polypeer_ipc_protocol::session::data::{DataError, Received, Receiver};
 use tokio::io::AsyncReadExt;
 
-use super::keep::Home;
 use super::socket::ReadHalf;
 pub(crate) use writer::DataWriter;
 
@@ -36,14 +35,6 @@ pub(crate) enum Input {
     Closed,
     /// A malformed frame. Nothing more can be read from the connection.
     Malformed(DataError),
-}
-
-/// Both halves of a data connection.
-#[derive(Debug)]
-pub(crate) struct DataConnection {
-    pub(crate) reader: DataReader,
-    pub(crate) writer: DataWriter,
-    pub(crate) home: Home,
 }
 
 /// The half that reads from the plugin.

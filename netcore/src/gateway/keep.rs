@@ -1,22 +1,38 @@
 //! Data connections that are kept when their stream is over, for sessions that asked for it: they wait in
 //! [`super::accept`] for their next opening. So a stream costs no new connection.
 
-use std::sync::{Arc, Weak};
+use std::fmt::Debug;
+use std::sync::Weak;
 
 use bytes::BytesMut;
 use polypeer_ipc_protocol::limits::MAX_IDLE_CONNECTIONS;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 
 use super::data::{DataReader, DataWriter};
-use super::launch::session::Session;
 use super::socket::{ReadHalf, WriteHalf};
+
+/// Both halves of a data connection.
+#[derive(Debug)]
+pub(crate) struct DataConnection {
+    pub(crate) reader: DataReader,
+    pub(crate) writer: DataWriter,
+    pub(crate) home: Home,
+}
+
+/// What a data connection asks its session.
+pub(super) trait Keeper: Debug + Send + Sync {
+    /// A permit to wait for the next opening, if the session has asked for that, still runs, and has one left.
+    fn idle(&self) -> Option<OwnedSemaphorePermit>;
+    /// Becomes true once data connections end with the session.
+    fn when_closed(&self) -> watch::Receiver<bool>;
+}
 
 /// What a data connection holds, and where it goes when its stream is over.
 #[derive(Debug)]
 pub(crate) struct Home {
     /// The launch's permit for the connection; released when that is closed.
     permit: OwnedSemaphorePermit,
-    session: Weak<Session>,
+    session: Weak<dyn Keeper>,
     kept: mpsc::Sender<Kept>,
 }
 
@@ -36,7 +52,8 @@ pub(super) struct Kept {
     pub(super) permit: OwnedSemaphorePermit,
     /// Dropped when the opening has arrived.
     pub(super) place: Place,
-    pub(super) session: Arc<Session>,
+    /// As in [`Keeper::when_closed`].
+    pub(super) closed: watch::Receiver<bool>,
 }
 
 /// A queue for the kept connections of a launch. It has room for all that have a [`Place`].
@@ -45,24 +62,23 @@ pub(super) fn queue() -> (mpsc::Sender<Kept>, mpsc::Receiver<Kept>) {
 }
 
 impl Home {
-    pub(super) fn new(permit: OwnedSemaphorePermit, session: &Arc<Session>, kept: mpsc::Sender<Kept>) -> Self {
-        Self { permit, session: Arc::downgrade(session), kept }
+    pub(super) fn new(permit: OwnedSemaphorePermit, session: Weak<dyn Keeper>, kept: mpsc::Sender<Kept>) -> Self {
+        Self { permit, session, kept }
     }
 
     /// A place for the connection to wait in, if its session has asked for that, still runs, and has one left.
     pub(crate) fn place(&self) -> Option<Place> {
-        let session = self.session.upgrade().filter(|session| session.keeps_connections() && !session.is_over())?;
-        let permit = Arc::clone(&session.launch.idle).try_acquire_owned().ok()?;
+        let permit = self.session.upgrade()?.idle()?;
         Some(Place { _permit: permit })
     }
 
     /// Lets the connection wait for its next opening. Nothing is pending on it.
     pub(crate) fn keep(self, reader: DataReader, writer: DataWriter, place: Place) {
         let Self { permit, session, kept } = self;
-        let Some(session) = session.upgrade() else { return };
+        let Some(closed) = session.upgrade().map(|session| session.when_closed()) else { return };
         let (reader, buffer) = reader.into_parts();
         let writer = writer.into_half();
         // It fails when the launch is over: then the connection is closed.
-        let _ = kept.try_send(Kept { reader, writer, buffer, permit, place, session });
+        let _ = kept.try_send(Kept { reader, writer, buffer, permit, place, closed });
     }
 }

@@ -13,8 +13,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::Hub;
-use super::data::{DataConnection, DataReader, DataWriter};
-use super::keep::Home;
+use super::data::{DataReader, DataWriter};
+use super::keep::{DataConnection, Home};
 use super::socket::{ReadHalf, WriteHalf};
 
 /// A connection whose first frame was read.

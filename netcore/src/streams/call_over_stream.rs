@@ -9,7 +9,8 @@ use polypeer_ipc_protocol::ids::Protocol;
 use polypeer_ipc_protocol::limits::MAX_PAYLOAD;
 
 use super::Claimed;
-use crate::gateway::data::{DataConnection, Input};
+use crate::gateway::data::Input;
+use crate::gateway::keep::DataConnection;
 
 /// Delivers a call over a claimed stream: sends the payload and ends that direction, then reads the reply to its end.
 pub(super) async fn call(

@@ -13,7 +13,8 @@ use quinn::{ReadError, SendStream, StoppedError, VarInt, WriteError};
 
 use super::Direction;
 use super::rest::Rest;
-use crate::gateway::data::{DataConnection, DataReader, DataWriter, Input};
+use crate::gateway::data::{DataReader, DataWriter, Input};
+use crate::gateway::keep::DataConnection;
 use crate::gateway::launch::ActiveUse;
 use crate::limits::LINK_SEND_WINDOW;
 use crate::link::{PeerLink, PeerStream};

@@ -8,8 +8,8 @@ use polypeer_ipc_protocol::error::ErrorCode;
 use super::Direction;
 use super::rest::Rest;
 use crate::counters::Counters;
-use crate::gateway::data::{DataConnection, DataReader, DataWriter, Input};
-use crate::gateway::keep::Home;
+use crate::gateway::data::{DataReader, DataWriter, Input};
+use crate::gateway::keep::{DataConnection, Home};
 use crate::gateway::launch::ActiveUse;
 use crate::limits::SPLICE_BACKLOG;
 

@@ -10,11 +10,12 @@ use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::gateway::{Event, Origin, Payload, Scope};
 use polypeer_ipc_protocol::ids::{Protocol, Secret};
 use polypeer_ipc_protocol::limits::{MAX_IDLE_CONNECTIONS, MAX_UNCLAIMED};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
 use super::ActiveUse;
 use super::Launch;
 use super::subscriptions::Subscriptions;
+use crate::gateway::keep::Keeper;
 use crate::gateway::opening::Opening;
 use crate::gateway::outbox::{NoRoom, Outbox};
 
@@ -110,11 +111,6 @@ impl Session {
     /// Keeps data connections that are opened from now on.
     pub(in crate::gateway) fn keep_connections(&self) {
         self.keeps.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether data connections are kept.
-    pub(in crate::gateway) fn keeps_connections(&self) -> bool {
-        self.keeps.load(Ordering::Relaxed)
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
@@ -305,6 +301,17 @@ impl Session {
     /// Queues an event about a peer if the plugin watches peers. Returns `false` if the event was dropped.
     pub(crate) fn tell_peer(&self, event: Event) -> bool {
         !self.peers_watch.is_set() || self.outbox.offer_or_drop(event)
+    }
+}
+
+impl Keeper for Session {
+    fn idle(&self) -> Option<OwnedSemaphorePermit> {
+        let keeps = self.keeps.load(Ordering::Relaxed) && !self.is_over();
+        keeps.then(|| Arc::clone(&self.launch.idle).try_acquire_owned().ok())?
+    }
+
+    fn when_closed(&self) -> watch::Receiver<bool> {
+        self.closed.subscribe()
     }
 }
 
