@@ -9,9 +9,9 @@ use socket2::{Domain, Protocol, Socket, Type};
 const MORE_PORTS: u16 = 32;
 /// Most addresses that a node listens on; each costs a socket that is polled for packets.
 const MAX_LISTEN: usize = 8;
-/// Kernel buffers per socket, bytes: what arrives at 1 Gbit/s in 16 ms, in case the thread has to wait that long. The
+/// Kernel buffers per socket, bytes: what arrives at 1 Gbit/s in 32 ms, in case the thread has to wait that long. The
 /// system may grant less.
-const BUFFER: usize = 2 << 20;
+const BUFFER: usize = 4 << 20;
 
 /// Why the sockets could not be bound. Every text ends in a remedy.
 #[derive(Debug, thiserror::Error)]

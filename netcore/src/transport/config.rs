@@ -32,9 +32,10 @@ const QUERY_STREAM_WINDOW: u32 = 80 << 10;
 /// while data is being sent.
 const MTU_INTERVAL: Duration = Duration::from_secs(10);
 
-pub(super) fn transport(switches: Arc<Switches>, idle: Duration) -> TransportConfig {
+/// The parameters of a connection that may become a link. `largest`: the largest packet that its path may carry, bytes.
+pub(super) fn transport(switches: Arc<Switches>, idle: Duration, largest: u16) -> TransportConfig {
     let mut mtu = MtuDiscoveryConfig::default();
-    mtu.interval(MTU_INTERVAL).black_hole_cooldown(MTU_INTERVAL);
+    mtu.upper_bound(largest).interval(MTU_INTERVAL).black_hole_cooldown(MTU_INTERVAL);
     let mut config = TransportConfig::default();
     config
         // Three keep-alives within the idle timeout.

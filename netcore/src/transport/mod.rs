@@ -16,6 +16,7 @@ mod congestion;
 pub mod envelope;
 pub(crate) mod moves;
 pub mod path;
+mod route_mtu;
 mod socket;
 mod tls;
 
@@ -181,7 +182,7 @@ impl Transport {
         let switches = Arc::new(Switches::new(Instant::now()));
         let (crypto, other) = self.credentials.client(node, ALPN);
         let mut config = ClientConfig::new(crypto);
-        config.transport_config(Arc::new(config::transport(Arc::clone(&switches), self.idle)));
+        config.transport_config(Arc::new(config::transport(Arc::clone(&switches), self.idle, self.largest(address))));
         match self.connect(config, address)?.await {
             Ok(connection) => {
                 let node = tls::node_of(&connection).expect("the handshake requires a key and checks its form");
@@ -239,6 +240,15 @@ impl Transport {
         }
     }
 
+    /// The largest packet worth trying on the path to `remote`, bytes.
+    fn largest(&self, remote: SocketAddr) -> u16 {
+        match self.paths.route(plain(remote)) {
+            Some(Route::Direct(to)) => route_mtu::payload(to),
+            Some(Route::Tunnel { relay, .. }) => route_mtu::payload(relay),
+            None => route_mtu::payload(remote),
+        }
+    }
+
     fn connection(
         &self,
         connection: quinn::Connection,
@@ -260,8 +270,8 @@ impl Transport {
     pub async fn accept(&self, incoming: quinn::Incoming) -> Result<Connection, DialError> {
         let switches = Arc::new(Switches::new(Instant::now()));
         let mut server = self.server.clone();
-        server.transport_config(Arc::new(config::transport(Arc::clone(&switches), self.idle)));
         let from = incoming.remote_address();
+        server.transport_config(Arc::new(config::transport(Arc::clone(&switches), self.idle, self.largest(from))));
         let connection = incoming.accept_with(Arc::new(server)).map_err(dial_error)?.await.map_err(dial_error)?;
         let node = tls::node_of(&connection).expect("the handshake requires a key and checks its form");
         let purpose = match tls::alpn_of(&connection) {
@@ -293,6 +303,8 @@ fn endpoint_config(identity: &Identity) -> EndpointConfig {
     config
         .cid_generator(move || Box::new(quinn_proto::HashedConnectionIdGenerator::from_key(ids)))
         // This bit distinguishes QUIC packets from envelopes.
-        .grease_quic_bit(false);
+        .grease_quic_bit(false)
+        .max_udp_payload_size(route_mtu::LARGEST)
+        .expect("above the 1,200 bytes that QUIC requires");
     config
 }

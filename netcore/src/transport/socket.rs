@@ -20,6 +20,7 @@ use tokio::io::Interest;
 
 use super::envelope::{self, Kind};
 use super::path::{PathTable, Route, mapped};
+use super::route_mtu::LARGEST;
 
 /// Consecutive errors of one socket before the endpoint gets one. Single errors concern one datagram or a passing lack
 /// of memory, but the endpoint ends at the first error that it gets.
@@ -296,8 +297,11 @@ impl AsyncUdpSocket for PathSocket {
         self.lanes.iter().map(|lane| lane.state.max_gso_segments()).min().unwrap_or(1)
     }
 
+    /// quinn makes its buffers as large as this many packets of the largest size. One receive call returns at most 64
+    /// KiB, of whatever size.
     fn max_receive_segments(&self) -> usize {
-        self.lanes.iter().map(|lane| lane.state.gro_segments()).max().unwrap_or(1)
+        let most = self.lanes.iter().map(|lane| lane.state.gro_segments()).max().unwrap_or(1);
+        most.min(usize::from(u16::MAX).div_ceil(usize::from(LARGEST)))
     }
 
     fn may_fragment(&self) -> bool {
