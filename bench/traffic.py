@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import os
 import statistics
+import subprocess
 from typing import Any
 
-from runner import Figure, Sample, Side, missing
+from runner import Figure, Missing, Sample, Side, missing
 from sides import BASE, OURS, Build, Driver, Orders, Pair
 
 GIB = 1 << 30
@@ -18,6 +21,11 @@ RATE_FLIGHT = 64
 STREAMS = 1000
 RATE_STREAMS = 6000
 STREAM_FLIGHT = 32
+# Packets on a path of Ethernet, bytes: its 1,500 without the headers of IPv4 and UDP.
+ETHERNET_MTU = "1500"
+ETHERNET_PACKET = "1472"
+# clone(2): a network namespace.
+CLONE_NEWNET = 0x40000000
 # Size of packets for `bulk_large`, bytes: ten of them are one full send of the kernel (65,507 bytes).
 LARGE_PACKET = "6500"
 
@@ -86,6 +94,17 @@ class Work:
         return {"ours": self.nodes(OURS), **{peer: known[peer] for peer in peers}}
 
 
+def ethernet(stack: contextlib.ExitStack) -> None:
+    """Starts the sides where loopback carries packets of Ethernet's size: in a network namespace of their own."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    before = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    stack.callback(os.close, before)
+    if libc.unshare(CLONE_NEWNET) != 0:
+        raise Missing(f"no network namespace could be made ({os.strerror(ctypes.get_errno())}): run it as root")
+    stack.callback(libc.setns, before, CLONE_NEWNET)
+    subprocess.run(["ip", "link", "set", "lo", "mtu", ETHERNET_MTU, "up"], check=True)
+
+
 def local(stack: contextlib.ExitStack) -> Sample:
     """Between two plugins on one node."""
     return gbit(Pair(stack, OURS, "local"), peer="local", protocol="local/1")
@@ -99,10 +118,14 @@ STREAM_RATE = Work("stream_rate", RATE_STREAMS, STREAM_FLIGHT)
 
 FIGURES = {
     "bulk": Figure(
-        "bulk, one stream, packets of the same size",
+        "bulk, one stream, packets of Ethernet's size",
         "Gbit/s",
         "more",
-        BULK_WORK.sides("quinn", "iroh", "libp2p-quic", "libp2p-tcp", "p2pd", "baseline"),
+        {
+            **BULK_WORK.sides("iroh", "libp2p-quic", "libp2p-tcp", "p2pd", "baseline"),
+            "quinn": BULK_WORK.contender("quinn", "--packet", ETHERNET_PACKET),
+        },
+        before=ethernet,
     ),
     "bulk_large": Figure(
         "bulk, quinn with packets of 6,500 bytes and socket buffers of 4 MiB",
