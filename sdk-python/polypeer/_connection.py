@@ -75,6 +75,7 @@ class DataConnection(asyncio.BufferedProtocol):
         self._receiver = DataReceiver()
         self._sender = DataSender()
         self._sink: Sink | None = None
+        self._full = False  # whether the send buffer is above its high watermark, also before there is a sink
         self._transport: asyncio.Transport | None = None
         self._view = memoryview(bytearray(RECEIVE_FIRST))
         self._grow = False
@@ -196,10 +197,12 @@ class DataConnection(asyncio.BufferedProtocol):
         return False
 
     def pause_writing(self) -> None:
+        self._full = True
         if self._sink is not None:
             self._sink.on_writable(False)
 
     def resume_writing(self) -> None:
+        self._full = False
         if self._sink is not None:
             self._sink.on_writable(True)
 
@@ -289,6 +292,8 @@ class DataConnection(asyncio.BufferedProtocol):
             raise ConnectionLost("opening the stream was cancelled")
         self._sink = self._make_sink(self, reply)
         self._sink.on_open()
+        if self._full:
+            self._sink.on_writable(False)
         self.opened.set_result(self._sink)
 
 

@@ -243,6 +243,19 @@ async def test_unread_stream_holds_a_bounded_amount(world: FakeNetcore) -> None:
         await soon(writing)
 
 
+async def test_first_bytes_that_nobody_reads_hold_the_next_write_back(world: FakeNetcore) -> None:
+    async with join_two(world) as (alpha, beta), await beta.listen(PROTOCOL) as listener:
+        accepting = asyncio.ensure_future(listener.accept())
+        here = await soon(alpha.open_stream(beta.id, PROTOCOL, first=bytes(8 << 20)))
+        async with here, await soon(accepting) as there:
+            writing = asyncio.ensure_future(here.write(b"more"))
+            await eventually(lambda: there._paused)
+            assert not writing.done()
+            assert await soon(there.readexactly(8 << 20)) == bytes(8 << 20)
+            await soon(writing)
+            assert await soon(there.readexactly(4)) == b"more"
+
+
 async def test_trickle_of_single_bytes_costs_little_and_reads_whole(world: FakeNetcore) -> None:
     async with join_two(world) as (alpha, beta):
         two = await pair(alpha, beta)
