@@ -1,6 +1,7 @@
 package polypeer
 
 import (
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -80,8 +81,8 @@ func (c *Conn) CloseWrite() error {
 
 // needsNoMore reports whether an error is the other end's, which stopped reading although nothing failed.
 func needsNoMore(err error) bool {
-	stopped, ok := err.(*StreamError)
-	return ok && stopped.Stop && stopped.Code == 0
+	var stopped *StreamError
+	return errors.As(err, &stopped) && stopped.Stop && stopped.Code == 0
 }
 
 func (c *Conn) finWasSent() bool {

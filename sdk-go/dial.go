@@ -110,17 +110,21 @@ func (n *Node) open(
 	}
 }
 
-// writeRest writes what did not go with the opening; ctx bounds it.
+// writeRest writes what did not go with the opening; ctx bounds it. An other end that needs no more is no failure: its
+// answer is there to read. After any failure the stream is reset.
 func (c *Conn) writeRest(ctx context.Context, rest []byte) error {
 	if len(rest) == 0 {
 		return nil
 	}
 	undo := context.AfterFunc(ctx, func() { _ = c.Reset(0) })
-	defer undo()
 	_, err := c.Write(rest)
-	if err != nil {
-		_ = c.Reset(0)
+	if !undo() {
+		return ctx.Err() // the stream was reset, even if all was written
 	}
+	if err == nil || needsNoMore(err) {
+		return nil
+	}
+	_ = c.Reset(0)
 	return err
 }
 

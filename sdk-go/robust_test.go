@@ -87,6 +87,32 @@ func TestHalfAFrameThenTheEndIsConnectionLost(t *testing.T) {
 	}
 }
 
+func TestRestOfTheFirstBytesForOneWhoNeedsNoMoreKeepsItsAnswer(t *testing.T) {
+	c, far := stream(t)
+	_, _ = far.Write([]byte{0, 0, 0, kindStop, 2, 0, 0, kindData, 'o', 'k', 0, 0, 0, kindFin})
+	if err := c.writeRest(within(t), make([]byte, maxFirst)); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(c); err != nil || string(got) != "ok" {
+		t.Fatal(string(got), err)
+	}
+}
+
+func TestRestOfTheFirstBytesFailsWithTheStreamAndItsContext(t *testing.T) {
+	c, far := stream(t)
+	_, _ = far.Write([]byte{7, 0, 0, kindStop})
+	var s *StreamError
+	if err := c.writeRest(within(t), make([]byte, maxFirst)); !errors.As(err, &s) || s.Code != 7 || !c.isClosing() {
+		t.Fatal(err)
+	}
+	c, _ = stream(t)
+	ctx, cancel := context.WithCancel(within(t))
+	cancel() // what is written all the same belongs to a stream that is reset
+	if err := c.writeRest(ctx, []byte("rest")); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+}
+
 func TestGarbageInASessionEndsItWithAReason(t *testing.T) {
 	for name, answer := range map[string][]byte{
 		"oversized":      le32(maxFrame + 1),
