@@ -24,8 +24,9 @@ func (n *Node) Dial(ctx context.Context, peer, protocol string) (*Conn, error) {
 }
 
 // DialWith is Dial that sends first with the opening, as the stream's first bytes: it travels before the stream is
-// accepted, and is dropped if that is refused. A dial that a restart of the network core cuts then fails with
-// [ErrConnectionLost]; the other end may have read first.
+// accepted. It is discarded when the stream is refused; do not rely on that, since the refusal may be that a connection
+// was lost after the other plugin had read it. A dial that a restart of the network core cuts is not tried again: it
+// fails with [ErrConnectionLost].
 func (n *Node) DialWith(ctx context.Context, peer, protocol string, first []byte) (*Conn, error) {
 	target, err := parseTarget(peer)
 	if err != nil {

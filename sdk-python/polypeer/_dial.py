@@ -35,8 +35,9 @@ class Dialing(Asking):
     ) -> Stream:
         """Opens a stream to a peer, given by its node id or by a ticket. Returns once the plugin there accepted it.
 
-        ``first`` is sent with the opening, as the stream's first bytes: it travels before the stream is accepted, and
-        is dropped if that is refused.
+        ``first`` is sent with the opening, as the stream's first bytes: it travels before the stream is accepted. It is
+        discarded when the stream is refused; do not rely on that, since the refusal may be that a connection was lost
+        after the other plugin had read it.
 
         Raises :class:`Unreachable` (with the causes), :class:`NotAllowed`, :class:`Refused` (also when nothing there
         serves the protocol), :class:`Busy`, :class:`TimedOut` after ``timeout`` seconds, :class:`ConnectionLost`,
