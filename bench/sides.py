@@ -26,8 +26,9 @@ from toolbox import Order, Toolbox
 
 HERE = Path(__file__).resolve().parent
 BUILT = HERE / "target" / "release"
-# This project at the commit that everything is compared with; `scripts/bench` builds it.
-BASELINE = HERE / "target" / "baseline" / "source"
+# This project at the commit that everything is compared with; `scripts/bench` reads the commit here and builds it.
+BASELINE_COMMIT = "2a725b6"
+BASELINE = HERE / "target" / f"baseline-{BASELINE_COMMIT}" / "source"
 # No order may take longer.
 ORDER_S = 180.0
 
