@@ -1,5 +1,5 @@
 """Measures a figure: its sides take turns, round by round, so that a busy moment hits all of them. A side that fails is
-left out, with the reason, and the others go on.
+left out, with the reason, and the others go on. So does the next figure when one fails as a whole.
 """
 
 from __future__ import annotations
@@ -69,24 +69,26 @@ class Run:
         self.rounds = rounds
         self.samples: dict[str, list[float]] = {side: [] for side in figure.sides}
         self.missing: dict[str, str] = {}
+        # What is started for a side.
+        self.started: dict[str, contextlib.ExitStack] = {}
         self.load: list[dict[str, object]] = []
 
     def give_up(self, side: str, error: BaseException) -> None:
-        """Leaves a side out from now on. What it has given so far would be compared with other rounds."""
+        """Leaves a side out from now on and stops it. What it has given so far would be compared with other rounds."""
         self.missing[side] = reason(error)
         self.samples[side] = []
         say(f"  {side}: left out: {self.missing[side]}")
+        if side in self.started:
+            stop(side, self.started[side])
 
     def measure(self) -> Entry:
         """Runs all rounds and returns the entry for results.json."""
         say(f"{self.name}: {self.figure.title}, {self.rounds} rounds")
         with contextlib.ExitStack() as stack:
-            if self.figure.before:
-                self.figure.before(stack)
             ready = self.start(stack)
-            for _ in range(self.rounds):
+            for number in range(self.rounds if ready else 0):
                 around = Round()
-                self.round(ready)
+                self.round(ready, number)
                 self.load.append(around.end())
         noisy = sum(bool(each["noisy"]) for each in self.load)
         about = {key: getattr(self.figure, key) for key in ("title", "unit", "better")}
@@ -96,19 +98,28 @@ class Run:
         return measured
 
     def start(self, stack: contextlib.ExitStack) -> dict[str, Sample]:
-        """Starts all sides that can be started."""
+        """Starts all sides that can be started; none if what runs beside them cannot be."""
         ready: dict[str, Sample] = {}
+        try:
+            if self.figure.before:
+                self.figure.before(held(stack, "what runs beside"))
+        except Exception as error:  # the next figures are measured
+            for name in self.figure.sides:
+                self.give_up(name, error)
+            return ready
         for name, side in self.figure.sides.items():
-            own = stack.enter_context(contextlib.ExitStack())
+            self.started[name] = held(stack, name)
             try:
-                ready[name] = side(own)
+                ready[name] = side(self.started[name])
             except Exception as error:  # whatever a contender does, the others are measured
                 self.give_up(name, error)
         return ready
 
-    def round(self, ready: Mapping[str, Sample]) -> None:
-        """Takes one sample of each side."""
+    def round(self, ready: Mapping[str, Sample], number: int) -> None:
+        """Takes one sample of each side. Another side begins each round, so that ours is not always the first."""
         sides = [side for side in ready if side not in self.missing]
+        first = number % max(1, len(sides))
+        sides = sides[first:] + sides[:first]
         with ThreadPoolExecutor(len(sides) or 1 if self.figure.at_once else 1) as pool:
             taken = {side: pool.submit(ready[side]) for side in sides}
             for side, sample in taken.items():
@@ -116,6 +127,21 @@ class Run:
                     self.samples[side].append(sample.result())
                 except Exception as error:  # as above
                     self.give_up(side, error)
+
+
+def held(stack: contextlib.ExitStack, name: str) -> contextlib.ExitStack:
+    """A stack of its own that is stopped with `stack` at the latest."""
+    own = contextlib.ExitStack()
+    stack.callback(stop, name, own)
+    return own
+
+
+def stop(name: str, own: contextlib.ExitStack) -> None:
+    """Stops what a stack holds. What fails then is told, and takes nothing from what was measured."""
+    try:
+        own.close()
+    except Exception as error:
+        say(f"  {name}: not stopped in order: {reason(error)}")
 
 
 def reason(error: BaseException) -> str:
@@ -140,9 +166,8 @@ def commit() -> str:
         changed = subprocess.run([*git, "status", "--porcelain"], check=True, capture_output=True, text=True)
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    others = [
-        line for line in changed.stdout.splitlines() if not line.endswith(("bench/results.json", "performance.md"))
-    ]
+    written = ("bench/results.json", "docs/performance.md", "docs/performance.svg")
+    others = [line for line in changed.stdout.splitlines() if not line.endswith(written)]
     return name.stdout.strip() + ("+" if others else "")
 
 

@@ -23,6 +23,14 @@ def gives(*values: float) -> Side:
     return side
 
 
+def notes(events: list[str], event: str) -> Side:
+    def sample() -> float:
+        events.append(event)
+        return 1.0
+
+    return lambda _: sample
+
+
 def broken(_: contextlib.ExitStack) -> Sample:
     raise OSError("no such program")
 
@@ -66,6 +74,43 @@ def test_what_was_started_is_stopped_also_when_starting_fails() -> None:
 
     measure(ours=half)
     assert stopped == ["server"]
+
+
+def test_another_side_begins_each_round() -> None:
+    order: list[str] = []
+
+    measure(3, ours=notes(order, "ours"), quinn=notes(order, "quinn"), iroh=notes(order, "iroh"))
+    assert order == ["ours", "quinn", "iroh", "quinn", "iroh", "ours", "iroh", "ours", "quinn"]
+
+
+def test_side_that_is_left_out_is_stopped_before_the_others_go_on() -> None:
+    events: list[str] = []
+
+    def fails(stack: contextlib.ExitStack) -> Sample:
+        stack.callback(events.append, "stopped")
+        return gives()(stack)
+
+    measure(ours=notes(events, "round"), quinn=fails)
+    assert events == ["round", "stopped", "round"]
+
+
+def test_failure_at_the_end_of_a_side_is_told_and_keeps_its_samples(capsys: pytest.CaptureFixture[str]) -> None:
+    def stuck(stack: contextlib.ExitStack) -> Sample:
+        stack.callback(broken, stack)
+        return gives(1, 2)(stack)
+
+    entry = measure(ours=stuck)
+    assert entry["samples"] == {"ours": [1, 2]} and entry["missing"] == {}
+    assert "ours: not stopped in order: failed: no such program" in capsys.readouterr().err
+
+
+def test_figure_whose_surroundings_do_not_start_leaves_all_sides_out() -> None:
+    def before(stack: contextlib.ExitStack) -> None:
+        broken(stack)
+
+    sides = {"ours": gives(1), "quinn": gives(2)}
+    entry = Run("test", Figure("title", "s", "less", sides, before=before), 1).measure()
+    assert entry["missing"] == dict.fromkeys(sides, "failed: no such program") and entry["runs"] == 0
 
 
 def test_share_of_busy_processors() -> None:
