@@ -138,7 +138,7 @@ def memory(driver: Driver, pid: int) -> float:
 
 
 def held_cpu(driver: Driver, pid: int) -> float:
-    """Processor time of 1,000 idle connections, per cent of a core."""
+    """Processor time with CROWD idle connections, scaled to 1,000, per cent of a core."""
     driver("hold", amount=CROWD)
     time.sleep(SETTLE_S)
     return cpu_percent([pid]) * 1000 / CROWD
@@ -185,7 +185,7 @@ FIGURES = {
         before=sleepers,
     ),
     "connections_idle_cpu": Figure(
-        "processor time of the network core with 1,000 idle connections",
+        f"processor time of the network core with {CROWD} idle connections, scaled to 1,000",
         "% of a core",
         "less",
         crowds(held_cpu),

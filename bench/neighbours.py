@@ -50,7 +50,9 @@ def beside_bulk(build: Build) -> Side:
 
 
 def apps_on_a_node(build: Build) -> Side:
-    """Memory of all that is the node's, MB: 20 plugins, 100 peers."""
+    """Memory of all that is the node's, MB: 20 plugins, 100 peers. The plugins' own processes are left out, and with
+    them the gateway client in each.
+    """
 
     def side(stack: ExitStack) -> Sample:
         node: OrdinaryNode = alone(stack, build, HIGH)
@@ -93,7 +95,8 @@ FIGURES = {
         rounds=3,
     ),
     "many_apps": Figure(
-        f"memory beyond the applications' own, {APPS} applications with {PEERS} peers each",
+        f"memory for {APPS} applications with {PEERS} peers each: ours the node, without the gateway client in each "
+        "application; libp2p's the whole library in each",
         "MB",
         "less",
         {

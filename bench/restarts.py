@@ -20,7 +20,7 @@ from typing import Callable, Protocol
 import machine
 import packages
 from people import OrdinaryNode, alone
-from runner import Figure, Sample, Side
+from runner import Figure, Sample, Side, missing
 from sides import BASE, BUILT, OURS, Build, built, end, kill, mentions, scratch
 
 SERVICES = 100
@@ -238,8 +238,10 @@ FIGURES = {
         f"{SERVICES} services running, from the supervisor's start",
         "ms",
         "less",
-        # The baseline takes minutes to install as many.
-        {name: spawn(make) for name, make in MAKES.items() if name != "baseline"},
+        {
+            **{name: spawn(make) for name, make in MAKES.items()},
+            "baseline": missing(f"left out: it takes minutes to install {SERVICES} plugins"),
+        },
         rounds=3,
     ),
 }
