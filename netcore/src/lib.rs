@@ -32,8 +32,8 @@
 //! of the gateway, the table of handlers of queries.
 //!
 //! All of it runs on one thread, so that what comes from one socket leaves by another without waking a thread in
-//! between; `main` makes the runtime. What blocks has threads of its own: the peer store, multicast, Mainline. Each task
-//! does a bounded piece of work per poll and then lets the next one run.
+//! between; `main` makes the runtime. What blocks has threads of its own: the peer store, multicast, Mainline. Each
+//! task does a bounded piece of work per poll and then lets the next one run.
 //!
 //! [`run`] is the whole process, except for its command line, the start of [`logging`], and [`open_files`].
 

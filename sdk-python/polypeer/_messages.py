@@ -3,8 +3,8 @@
 
 An enum ``E`` with a variant ``V`` is the class ``EV``; ``E`` itself is the union of them. A variant's one unnamed value
 is its field ``value``. ``encode_<enum>`` and ``decode_<enum>`` exist for what travels as one frame's body. Node ids,
-secrets, hashes, signatures and payloads are ``bytes``; names and tickets are ``str``, checked when read and when written.
-Nothing changes a message once it is made; ``frozen=True`` would make each four times as slow to make.
+secrets, hashes, signatures and payloads are ``bytes``; names and tickets are ``str``, checked when read and when
+written. Nothing changes a message once it is made; ``frozen=True`` would make each four times as slow to make.
 """
 
 from __future__ import annotations

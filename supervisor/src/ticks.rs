@@ -1,4 +1,4 @@
-//! Moments at which all that looks again and again does so together, so that an idle daemon wakes up once for all of it.
+//! Moments at which all that looks again and again does so together, so that an idle daemon wakes up once for it.
 
 use std::sync::OnceLock;
 use std::time::Duration;

@@ -1,6 +1,6 @@
-//! The measured plugin, `plugin PROTOCOL peers|local`: it serves the protocol to peers, or to plugins of its node. On an
-//! order it does the work of the contenders (`contenders/common`) with a twin and reports the time taken. Orders arrive as
-//! JSON lines on a Unix socket in its data folder, as in the plugins of `tests/`.
+//! The measured plugin, `plugin PROTOCOL peers|local`: it serves the protocol to peers, or to plugins of its node. On
+//! an order it does the work of the contenders (`contenders/common`) with a twin and reports the time taken. Orders
+//! arrive as JSON lines on a Unix socket in its data folder, as in the plugins of `tests/`.
 
 mod early;
 mod work;

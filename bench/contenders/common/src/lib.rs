@@ -1,8 +1,9 @@
 //! What the contenders share: a server that answers streams, and a driver that carries out orders on one link and
 //! reports times. The measured plugin takes the same orders, so that all sides do the same work.
 //!
-//! `NAME serve …` prints where it can be reached and serves until killed. `NAME drive … ADDRESS` connects, reads orders as
-//! JSON lines from its standard input, and answers each with one line: `{"result": [seconds, …]}` or `{"error": text}`.
+//! `NAME serve …` prints where it can be reached and serves until killed. `NAME drive … ADDRESS` connects, reads orders
+//! as JSON lines from its standard input, and answers each with one line:
+//! `{"result": [seconds, …]}` or `{"error": text}`.
 
 mod certificate;
 mod order;

@@ -1,5 +1,5 @@
-//! A file by iroh-blobs: hashed and offered by one process, fetched, verified and exported by another, each with a store on
-//! disk.
+//! A file by iroh-blobs: hashed and offered by one process, fetched, verified and exported by another, each with a
+//! store on disk.
 
 use std::path::Path;
 use std::time::Instant;

@@ -1,6 +1,6 @@
-//! iroh: the same work, with its defaults but for relays and discovery, which loopback does not need; two workers ("mt").
+//! iroh: the same work, with its defaults but for relays and discovery, which loopback does not need; 2 workers ("mt").
 //!
-//! `iroh serve`, `iroh drive ID@IP:PORT`; `iroh offer FILE` and `iroh fetch ID@IP:PORT/HASH FOLDER FILE` are iroh-blobs.
+//! `iroh serve`, `iroh drive ID@IP:PORT`; iroh-blobs: `iroh offer FILE`, `iroh fetch ID@IP:PORT/HASH FOLDER FILE`.
 
 mod blobs;
 

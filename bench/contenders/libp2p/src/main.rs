@@ -1,8 +1,8 @@
 //! rust-libp2p with its defaults, over QUIC, or over TCP with Noise and Yamux; two workers ("mt").
 //!
-//! `libp2p serve quic|tcp`, `libp2p drive quic|tcp ADDRESS`. `libp2p crowd quic|tcp COUNT` is COUNT nodes in one process;
-//! `libp2p app quic|tcp ADDRESS…` is an application with a node of its own that stays connected to all of them, and prints
-//! a line once it is; without addresses it has no node.
+//! `libp2p serve quic|tcp`, `libp2p drive quic|tcp ADDRESS`. `libp2p crowd quic|tcp COUNT` is COUNT nodes in one
+//! process; `libp2p app quic|tcp ADDRESS…` is an application with a node of its own that stays connected to all of
+//! them, and prints a line once it is; without addresses it has no node.
 
 mod node;
 

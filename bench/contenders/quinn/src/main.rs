@@ -1,8 +1,8 @@
-//! Plain quinn, as one would write it for a single protocol between two programs: the crypto, windows and, unless told
-//! otherwise, the packet size of the network core, on one thread ("ct").
+//! Plain quinn, as one would write it for a single protocol between two programs, on one thread ("ct"): the network
+//! core's crypto and windows and, unless told otherwise, packets of at most the size that it uses over Ethernet.
 //!
-//! `quinn serve [--packet BYTES]`, `quinn drive [--packet BYTES] ADDRESS`: `--packet` fixes the size of packets, and takes
-//! socket buffers of 4 MiB, below which packets of that size are lost.
+//! `quinn serve [--packet BYTES]`, `quinn drive [--packet BYTES] ADDRESS`: `--packet` fixes the size of packets, and
+//! takes socket buffers of 4 MiB, below which packets of that size are lost.
 
 use std::any::Any;
 use std::net::SocketAddr;

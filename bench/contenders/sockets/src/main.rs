@@ -1,6 +1,6 @@
 //! Plain sockets: a Unix socket, TCP, and TLS over TCP. There a fresh stream is a fresh connection.
 //!
-//! `sockets serve unix|tcp|tls`, `sockets drive unix|tcp|tls ADDRESS`: the address is a path, or an IP address and port.
+//! `sockets serve unix|tcp|tls`, `sockets drive unix|tcp|tls ADDRESS`: the address is a path, or IP and port.
 
 use std::any::Any;
 use std::future::Future;

@@ -1,4 +1,4 @@
-//! A service that does nothing but tell that it runs: `start SOCKET` sends a byte to that Unix datagram socket, and sleeps.
+//! A service that only tells that it runs: `start SOCKET` sends a byte to that Unix datagram socket, and sleeps.
 
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! A gateway without a network core behind it, so that a client is measured alone. It believes any token and secret, and
-//! does at once what the protocol's name says:
+//! A gateway without a network core behind it, so that a client is measured alone. It believes any token and secret,
+//! and does at once what the protocol's name says:
 //!
 //! ```text
 //! call of echo/1                    the reply is the payload
