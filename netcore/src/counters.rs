@@ -107,7 +107,8 @@ counters! {
     peer_headers_late,
     /// Answers to streams, calls and questions that the peer did not read in time.
     peer_answers_untaken,
-    /// Calls and questions of peers refused because the budget for incomplete payloads was used up.
+    /// Calls, questions and streams of peers refused because the budget for incomplete payloads, or that for first bytes,
+    /// was used up.
     peer_payloads_refused,
     /// Questions of peers refused because they were too frequent, or too many at once.
     questions_refused_busy,

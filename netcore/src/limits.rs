@@ -70,6 +70,11 @@ pub const LINK_PAYLOADS: u64 = 512 << 10;
 pub const QUERY_PAYLOADS: u64 = 128 << 10;
 /// Budget of all connections together for incomplete payloads beyond that, bytes; payloads without room are refused.
 pub const PAYLOAD_BUDGET: u64 = 16 << 20;
+/// Bytes that each link may hold of streams that are not accepted yet: the first bytes of eight streams.
+pub const LINK_EARLY: u64 = 512 << 10;
+/// Budget of all links together for such bytes beyond that; streams without room are refused. Apart from that of
+/// payloads, so that plugins which accept slowly leave room for calls to others.
+pub const EARLY_BUDGET: u64 = 16 << 20;
 /// Streams that a peer may open on one connection beyond those in use, so that a busy plugin never takes the last one.
 pub const FREE_STREAMS: usize = 256;
 /// Incoming streams of one connection whose header has not arrived yet: as many as may be open beyond those in use.

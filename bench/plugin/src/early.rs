@@ -3,6 +3,8 @@
 
 use anyhow::Result;
 use polypeer_ipc_protocol::client::{Client, DataStream};
+#[cfg(feature = "early")]
+use polypeer_ipc_protocol::error::ErrorCode;
 use polypeer_ipc_protocol::gateway::{Scope, Target};
 use polypeer_ipc_protocol::ids::Protocol;
 
@@ -31,11 +33,13 @@ pub(crate) async fn claim(client: &Client, protocol: &Protocol, scope: Scope) ->
         let (client, protocol) = (client.clone(), protocol.clone());
         tokio::spawn(async move {
             loop {
-                let stream = client.accept_next(protocol.clone(), scope).await?;
-                tokio::spawn(crate::work::answer(stream));
+                match client.accept_next(protocol.clone(), scope).await {
+                    Ok(stream) => drop(tokio::spawn(crate::work::answer(stream))),
+                    // Its opener has given it up.
+                    Err(error) if error.failure().is(ErrorCode::Cancelled) => {}
+                    Err(error) => return eprintln!("waits for no more streams: {error:#}"),
+                }
             }
-            #[allow(unreachable_code, reason = "it gives the block its type")]
-            anyhow::Ok(())
         });
     }
     Ok(())

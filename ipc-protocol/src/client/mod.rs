@@ -183,8 +183,9 @@ impl Client {
         self.open_with(target, protocol, &[], timeout).await
     }
 
-    /// [`Self::open`] that sends `first` with the opening: it travels before the other side has accepted the stream,
-    /// and is discarded if that refuses it.
+    /// [`Self::open`] that sends `first` with the opening: it travels before the other side has accepted the stream.
+    /// It is discarded if that refuses it; do not rely on that, since a refusal may be a connection that was lost after
+    /// the other side had read it. `timeout` ends with the acceptance; what is beyond 32 KiB is written after it.
     pub async fn open_with(
         &self,
         target: Target,
@@ -206,7 +207,9 @@ impl Client {
     }
 
     /// Waits for the next stream to a protocol that this session serves, and claims it at once: no event announces it.
-    /// Up to 64 may wait; streams beyond them come as [`Event::Stream`]. Only after [`Self::keep_connections`].
+    /// Up to 64 may wait; streams beyond them come as [`Event::Stream`]. Only after [`Self::keep_connections`]. Fails
+    /// with `cancelled` when the opener has given its stream up; call it again then. Not safe to cancel: the future may
+    /// hold a stream that was accepted, so give it a task of its own.
     pub async fn accept_next(&self, protocol: Protocol, scope: Scope) -> Result<DataStream, ClientError> {
         let secret = self.shared.welcome.secret.clone();
         self.data(Opening::AcceptNext { secret, protocol, scope }, &[]).await

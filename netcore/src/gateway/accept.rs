@@ -174,7 +174,7 @@ impl Server {
             connection.refuse(hub, failure).await;
             return None;
         };
-        let keeper = Arc::downgrade(&session) as Weak<dyn Keeper>;
+        let keeper = session.keeps_connections().then(|| Arc::downgrade(&session) as Weak<dyn Keeper>);
         Some((connection.into_opening(Home::new(permit, keeper, kept.clone())), session))
     }
 }

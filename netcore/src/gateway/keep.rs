@@ -21,7 +21,7 @@ pub(crate) struct DataConnection {
 
 /// What a data connection asks its session.
 pub(super) trait Keeper: Debug + Send + Sync {
-    /// A permit to wait for the next opening, if the session has asked for that, still runs, and has one left.
+    /// A permit to wait for the next opening, if the session still runs and has one left.
     fn idle(&self) -> Option<OwnedSemaphorePermit>;
     /// Becomes true once data connections end with the session.
     fn when_closed(&self) -> watch::Receiver<bool>;
@@ -32,7 +32,8 @@ pub(super) trait Keeper: Debug + Send + Sync {
 pub(crate) struct Home {
     /// The launch's permit for the connection; released when that is closed.
     permit: OwnedSemaphorePermit,
-    session: Weak<dyn Keeper>,
+    /// `None` when the connection was opened before its session asked for kept ones.
+    session: Option<Weak<dyn Keeper>>,
     kept: mpsc::Sender<Kept>,
 }
 
@@ -62,20 +63,26 @@ pub(super) fn queue() -> (mpsc::Sender<Kept>, mpsc::Receiver<Kept>) {
 }
 
 impl Home {
-    pub(super) fn new(permit: OwnedSemaphorePermit, session: Weak<dyn Keeper>, kept: mpsc::Sender<Kept>) -> Self {
+    pub(super) fn new(
+        permit: OwnedSemaphorePermit,
+        session: Option<Weak<dyn Keeper>>,
+        kept: mpsc::Sender<Kept>,
+    ) -> Self {
         Self { permit, session, kept }
     }
 
-    /// A place for the connection to wait in, if its session has asked for that, still runs, and has one left.
+    /// A place for the connection to wait in, if its session had asked for that, still runs, and has one left.
     pub(crate) fn place(&self) -> Option<Place> {
-        let permit = self.session.upgrade()?.idle()?;
+        let permit = self.session.as_ref()?.upgrade()?.idle()?;
         Some(Place { _permit: permit })
     }
 
     /// Lets the connection wait for its next opening. Nothing is pending on it.
     pub(crate) fn keep(self, reader: DataReader, writer: DataWriter, place: Place) {
         let Self { permit, session, kept } = self;
-        let Some(closed) = session.upgrade().map(|session| session.when_closed()) else { return };
+        let Some(closed) = session.and_then(|session| session.upgrade()).map(|session| session.when_closed()) else {
+            return;
+        };
         let (reader, buffer) = reader.into_parts();
         let writer = writer.into_half();
         // It fails when the launch is over: then the connection is closed.

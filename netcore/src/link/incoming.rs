@@ -61,13 +61,13 @@ async fn serve(node: Arc<Node>, handler: Arc<dyn LinkHandler>, mut stream: PeerS
         Ok(Err(broken)) => return stream.gone(&node, broken),
         Err(_) => return late(&node, &stream),
     };
+    drop(permit);
     let Some(header) = header else {
         let failure = Failure::new(ErrorCode::Unsupported, "this node knows no streams of this kind");
         return stream.halves.refuse(&node, &failure).await;
     };
     match header.kind {
         StreamKind::Internal if handler.carries_frames(&header.protocol) => {
-            drop(permit);
             let link = Arc::clone(&stream.link);
             if let Some(receiver) = FrameReceiver::accept(&node, stream).await {
                 link.stream_was_useful();
@@ -77,12 +77,10 @@ async fn serve(node: Arc<Node>, handler: Arc<dyn LinkHandler>, mut stream: PeerS
         StreamKind::Internal => {
             let limit = node.timings.header;
             let Some(payload) = payload(&node, &mut stream, limit).await else { return };
-            drop(permit);
             let in_use = stream.link.stream_in_use();
             serve_question(&node, &*handler, stream, header.protocol, payload, in_use).await;
         }
         StreamKind::Stream => {
-            drop(permit);
             let in_use = stream.link.stream_in_use();
             handler.stream(stream, header.protocol, in_use).await;
         }
@@ -90,7 +88,6 @@ async fn serve(node: Arc<Node>, handler: Arc<dyn LinkHandler>, mut stream: PeerS
             // A call counts as in use once it is complete, so that an incomplete one does not occupy a plugin's place.
             let limit = node.timings.claim;
             let Some(payload) = payload(&node, &mut stream, limit).await.map(Payload) else { return };
-            drop(permit);
             let in_use = stream.link.stream_in_use();
             handler.call(stream, header.protocol, payload, in_use).await;
         }

@@ -45,7 +45,7 @@ pub(crate) use stream::PeerStream;
 pub(crate) use streams::InUse;
 
 use crate::counters::Counter;
-use crate::limits::{LINK_PAYLOADS, STREAMS_FOR_NOTHING, STREAMS_REFUSED};
+use crate::limits::{LINK_EARLY, LINK_PAYLOADS, STREAMS_FOR_NOTHING, STREAMS_REFUSED};
 use crate::node::Node;
 use crate::peers::Established;
 use crate::transport::PathHandle;
@@ -88,6 +88,8 @@ pub struct PeerLink {
     pub(crate) windows: Windows,
     /// Incomplete payloads from the peer.
     payloads: Payloads,
+    /// What the peer has sent on streams that are not accepted yet.
+    early: Payloads,
     /// Two token buckets for streams that the peer opens. A useful stream gives its token back to the first bucket.
     /// When the first is empty, streams are refused; when the second is empty, too, the peer is disconnected.
     for_nothing: Mutex<(Bucket, Bucket)>,
@@ -138,6 +140,7 @@ impl PeerLink {
             late: Counter::default(),
             windows: Windows::new(Arc::clone(budgets)),
             payloads: Payloads::new(Arc::clone(&budgets.payloads), LINK_PAYLOADS),
+            early: Payloads::new(Arc::clone(&budgets.early), LINK_EARLY),
             for_nothing: Mutex::new((Bucket::new(STREAMS_FOR_NOTHING), Bucket::new(STREAMS_REFUSED))),
             proved: proved.ip().to_canonical(),
             sent: Counter::default(),
@@ -158,9 +161,9 @@ impl PeerLink {
         self.state().version >= wire::EARLY_BYTES
     }
 
-    /// Room for what the peer sends unasked.
-    pub(crate) fn payloads(&self) -> &Payloads {
-        &self.payloads
+    /// Room for what the peer sends on streams that are not accepted yet.
+    pub(crate) fn early(&self) -> &Payloads {
+        &self.early
     }
 
     /// Waits until streams may be opened. Fails with the reason when the connection is closed instead.

@@ -4,7 +4,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::limits::{
-    BULK_SEND_WINDOW, LINK_BULK_WINDOW, LINK_SEND_WINDOW, LINK_WINDOW, PAYLOAD_BUDGET, RECEIVE_BUDGET, SEND_BUDGET,
+    BULK_SEND_WINDOW, EARLY_BUDGET, LINK_BULK_WINDOW, LINK_SEND_WINDOW, LINK_WINDOW, PAYLOAD_BUDGET, RECEIVE_BUDGET,
+    SEND_BUDGET,
 };
 use crate::wire::Budget;
 
@@ -14,6 +15,7 @@ pub(crate) struct Budgets {
     receive: Budget,
     send: Budget,
     pub(super) payloads: Arc<Budget>,
+    pub(super) early: Arc<Budget>,
 }
 
 impl Default for Budgets {
@@ -22,6 +24,7 @@ impl Default for Budgets {
             receive: Budget::new(RECEIVE_BUDGET),
             send: Budget::new(SEND_BUDGET),
             payloads: Arc::new(Budget::new(PAYLOAD_BUDGET)),
+            early: Arc::new(Budget::new(EARLY_BUDGET)),
         }
     }
 }

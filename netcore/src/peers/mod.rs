@@ -3,7 +3,7 @@
 //! The node holds [`Peers`] and asks it for connections; it gets each new one once, through the callback given to
 //! [`Peers::bind`]. Below, [`crate::transport`] makes single attempts. [`polypeer_engine::peers`] decides; `connect`,
 //! `accept`, `life`, `effects` and `operator` drive it through `state`: one lock around all state, which is never held
-//! across an await, and tasks on the caller's runtime. The endpoint has its own thread. [`store`] keeps `peers.db`.
+//! across an await, and tasks on the caller's runtime. [`store`] keeps `peers.db`.
 //!
 //! Each connection begins with the exchange of `tie_break` on its first bidirectional stream. When the callback gets a
 //! connection, that stream is used up, and the other node has agreed to keep the connection.

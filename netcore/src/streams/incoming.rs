@@ -16,9 +16,10 @@ use crate::wire::Early;
 /// Hands a stream to the plugin that serves its protocol and carries it to its end.
 pub(super) async fn serve_stream(hub: Arc<Hub>, mut stream: PeerStream, protocol: Protocol, in_use: InUse) {
     let (origin, link) = (Origin::Peer(stream.peer()), Arc::clone(&stream.link));
-    let mut room = link.payloads().begin();
+    let mut room = link.early().begin();
     let claimed = tokio::select! {
-        claimed = deliver::stream(&hub, &origin, &protocol) => claimed,
+        // A stream that the peer has given up already is announced to nobody.
+        biased;
         broken = stream.halves.take_early(&mut stream.early, &mut room) => match broken {
             Some(broken) => return stream.gone(&hub.node, broken),
             None => {
@@ -26,8 +27,8 @@ pub(super) async fn serve_stream(hub: Arc<Hub>, mut stream: PeerStream, protocol
                 Err(Failure::new(ErrorCode::Busy, "too many first bytes of streams are on their way already"))
             }
         },
+        claimed = deliver::stream(&hub, &origin, &protocol) => claimed,
     };
-    drop(room); // from here on the plugin's account and the link's window count the bytes
     let Claimed { opening, active } = match claimed {
         Ok(claimed) => claimed,
         Err(failure) => {
@@ -39,6 +40,7 @@ pub(super) async fn serve_stream(hub: Arc<Hub>, mut stream: PeerStream, protocol
     if !stream.halves.accept(&hub.node).await {
         return opening.refuse(&hub, Failure::from(ErrorCode::Cancelled)).await;
     }
+    drop(room); // from here on the plugin's account and the link's window count the bytes
     stream.halves.abandon = ErrorCode::ConnectionLost;
     stream.link.stream_was_useful();
     stream.kept = hub.node.peers().ok().map(|peers| peers.keep(stream.peer()));

@@ -44,8 +44,8 @@ pub enum BindError {
         /// Number of addresses asked for.
         count: usize,
     },
-    /// The endpoint's thread or socket could not be set up.
-    #[error("start the QUIC endpoint: {0}; check the limits on threads and open files")]
+    /// The endpoint or its socket could not be set up.
+    #[error("start the QUIC endpoint: {0}; check the limit on open files")]
     Endpoint(io::Error),
 }
 

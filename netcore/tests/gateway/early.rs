@@ -138,6 +138,16 @@ async fn first_bytes_of_streams_that_nobody_claims_are_limited() {
     }
     // They bring 24 MiB, of which a node holds 16 MiB and a half.
     until("some to be refused", async || (two.counter("peer_payloads_refused").await > 0).then_some(())).await;
+    // Calls to a plugin that answers have room of their own.
+    let mut quick = two.plugin("quick", all()).await;
+    quick.client.listen(protocol("quick/1"), Scope::Peers, CallMode::Events).await.unwrap();
+    let call = near[0].client.call(to.clone(), protocol("quick/1"), bytes(4, CREDIT), None);
+    let answer = async {
+        let Event::Call { call, payload, .. } = quick.event().await else { panic!("not a call") };
+        quick.client.answer(call, payload.0).await.unwrap();
+    };
+    let (reply, ()) = within("a call", async { tokio::join!(call, answer) }).await;
+    assert!(reply.unwrap()[..] == bytes(4, CREDIT)[..]);
     // The refusals free nothing that the others wait for, and what is claimed is whole.
     let Event::Stream { stream, .. } = lazy[0].event().await else { panic!("not a stream") };
     let mut accepted = within("a claim", lazy[0].client.accept(stream)).await.unwrap();

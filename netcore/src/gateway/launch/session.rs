@@ -113,6 +113,11 @@ impl Session {
         self.keeps.store(true, Ordering::Relaxed);
     }
 
+    /// Whether data connections that are opened now are kept.
+    pub(in crate::gateway) fn keeps_connections(&self) -> bool {
+        self.keeps.load(Ordering::Relaxed)
+    }
+
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -306,8 +311,7 @@ impl Session {
 
 impl Keeper for Session {
     fn idle(&self) -> Option<OwnedSemaphorePermit> {
-        let keeps = self.keeps.load(Ordering::Relaxed) && !self.is_over();
-        keeps.then(|| Arc::clone(&self.launch.idle).try_acquire_owned().ok())?
+        if self.is_over() { None } else { Arc::clone(&self.launch.idle).try_acquire_owned().ok() }
     }
 
     fn when_closed(&self) -> watch::Receiver<bool> {
