@@ -71,21 +71,31 @@ async fn killed_plugin_is_started_again_and_others_are_undisturbed() {
     world.end().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn fork_server_that_is_killed_is_replaced_and_what_runs_lives_on() {
+/// Ends the fork server by `signal` and a plugin with it; another fork server starts the plugin again.
+async fn replaces_the_fork_server(signal: Signal) {
     let world = World::start(&[Script::new("aa", "exec sleep 1000\n"), Script::new("bb", "exec sleep 1000\n")]).await;
     let aa = world.reaches("aa", State::Ready).await.pid.expect("it runs");
     let bb = world.reaches("bb", State::Ready).await.pid.expect("it runs");
     let gateways = world.home.sockets().join("gateway");
     let servers = marked_processes(&format!("polypeer: fork server\0internal-init\0{}\0", gateways.display()));
     assert_eq!(servers.len(), 1);
-    kill_9(servers[0]);
+    kill(Pid::from_raw(servers[0]), signal).expect("it runs");
     kill_9(aa);
     let is_another = |status: &PluginStatus| status.state == State::Ready && status.pid != Some(aa);
     world.becomes("aa", "another process", is_another).await;
     assert_eq!(world.status("bb").await.pid, Some(bb));
     world.end().await;
     assert_eq!(marked_processes(&gateways.display().to_string()), Vec::<i32>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fork_server_that_is_killed_is_replaced_and_what_runs_lives_on() {
+    replaces_the_fork_server(Signal::SIGKILL).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fork_server_that_does_nothing_is_replaced_and_what_runs_lives_on() {
+    replaces_the_fork_server(Signal::SIGSTOP).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

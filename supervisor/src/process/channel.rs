@@ -34,7 +34,7 @@ pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((ours, theirs))
 }
 
-/// Sends one message; waits while the socket is full.
+/// Sends one message; waits while the socket is full, for as long as the socket is set to.
 pub(crate) fn send<T: Serialize>(
     socket: BorrowedFd<'_>,
     message: &T,
@@ -42,37 +42,22 @@ pub(crate) fn send<T: Serialize>(
 ) -> io::Result<()> {
     let raw: Vec<i32> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
     let attached = [ControlMessage::ScmRights(&raw)];
-    transmit(socket, message, if raw.is_empty() { &[] } else { &attached }, MsgFlags::empty())
-}
-
-/// As [`send`], but fails while the socket is full.
-pub(crate) fn send_at_once<T: Serialize>(
-    socket: BorrowedFd<'_>,
-    message: &T,
-    descriptors: &[BorrowedFd<'_>],
-) -> io::Result<()> {
-    let raw: Vec<i32> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
-    transmit(socket, message, &[ControlMessage::ScmRights(&raw)], MsgFlags::MSG_DONTWAIT)
+    transmit(socket, message, if raw.is_empty() { &[] } else { &attached })
 }
 
 /// Sends one message with `pid` as its credentials. Requires CAP_SYS_ADMIN in the sender's namespace.
 pub(crate) fn send_about<T: Serialize>(socket: BorrowedFd<'_>, message: &T, pid: i32) -> io::Result<()> {
     let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
     let credentials = UnixCredentials::from(libc::ucred { pid, uid, gid });
-    transmit(socket, message, &[ControlMessage::ScmCredentials(&credentials)], MsgFlags::empty())
+    transmit(socket, message, &[ControlMessage::ScmCredentials(&credentials)])
 }
 
-fn transmit<T: Serialize>(
-    socket: BorrowedFd<'_>,
-    message: &T,
-    attached: &[ControlMessage<'_>],
-    flags: MsgFlags,
-) -> io::Result<()> {
+fn transmit<T: Serialize>(socket: BorrowedFd<'_>, message: &T, attached: &[ControlMessage<'_>]) -> io::Result<()> {
     let bytes = serde_json::to_vec(message)?;
     if bytes.len() > MAX_MESSAGE {
         return Err(io::Error::other(format!("message of {} bytes; the limit is {MAX_MESSAGE}", bytes.len())));
     }
-    sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(&bytes)], attached, flags | MsgFlags::MSG_NOSIGNAL, None)?;
+    sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(&bytes)], attached, MsgFlags::MSG_NOSIGNAL, None)?;
     Ok(())
 }
 

@@ -9,9 +9,15 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
+use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::time::{TimeVal, TimeValLike};
+
 use super::channel;
 use super::init::{COMMAND_LINE, SUBCOMMAND, TITLE};
 use super::launch::Birth;
+
+/// Time for the fork server to take a request when its queue is full, seconds. One takes it a millisecond.
+const QUEUE_TIME: i64 = 2;
 
 #[derive(Debug)]
 pub(crate) struct ForkServer {
@@ -38,11 +44,12 @@ impl ForkServer {
     /// end of its socket pair is closed, with or without a report.
     ///
     /// # Errors
-    /// When the binary cannot be run, or the fork server takes no requests.
+    /// When the binary cannot be run, or the fork server takes no requests. Blocks for up to [`QUEUE_TIME`] while many
+    /// wait before it.
     pub(crate) fn fork(&self, birth: &Birth, descriptors: [BorrowedFd<'_>; 3]) -> io::Result<()> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(server) = &*running {
-            match channel::send_at_once(server.socket.as_fd(), birth, &descriptors) {
+            match channel::send(server.socket.as_fd(), birth, &descriptors) {
                 Ok(()) => return Ok(()),
                 Err(error) => tracing::warn!("the fork server takes no requests: {error}; starting another"),
             }
@@ -51,12 +58,12 @@ impl ForkServer {
             old.end();
         }
         let server = self.start()?;
-        let sent = channel::send_at_once(server.socket.as_fd(), birth, &descriptors);
+        let sent = channel::send(server.socket.as_fd(), birth, &descriptors);
         *running = Some(server);
         sent
     }
 
-    /// Ends it; inits live on.
+    /// Ends it; inits live on. The next start of a child has another one started.
     pub(crate) fn stop(&self) {
         if let Some(server) = self.running.lock().unwrap_or_else(PoisonError::into_inner).take() {
             server.end();
@@ -65,13 +72,14 @@ impl ForkServer {
 
     fn start(&self) -> io::Result<Running> {
         let (ours, theirs) = channel::pair()?;
-        // A process group of its own, so Ctrl-C in the terminal does not reach it. The last argument only makes room for
-        // the command lines of inits.
+        setsockopt(&ours, sockopt::SendTimeout, &TimeVal::seconds(QUEUE_TIME))?;
+        // A process group of its own, so Ctrl-C in the terminal does not reach it. The argument of spaces only makes
+        // room for the command lines of inits.
         let process = Command::new(&self.polypeer)
             .arg0(TITLE)
             .arg(SUBCOMMAND)
-            .arg(&self.mark)
             .arg(" ".repeat(COMMAND_LINE))
+            .arg(&self.mark)
             .env_clear()
             .stdin(Stdio::from(theirs))
             .stdout(Stdio::null())
@@ -108,7 +116,8 @@ mod tests {
         let server = ForkServer::new(PathBuf::from("/bin/true"), PathBuf::from("/none"));
         let (end, _) = UnixStream::pair().expect("a pair");
         let descriptors = [end.as_fd(); 3];
-        server.fork(&birth(), descriptors).expect("it was started");
+        // It may end before it is sent anything.
+        let _ = server.fork(&birth(), descriptors);
         let first = server.running.lock().expect("whole").as_mut().map(|running| running.process.wait().map(drop));
         first.expect("started").expect("it ends by itself");
         let _ = server.fork(&birth(), descriptors);

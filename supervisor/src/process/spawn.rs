@@ -16,6 +16,7 @@ use crate::limits::cgroup::{Leaf, Tree};
 pub(crate) struct Groups {
     /// The folders of control groups.
     pub(crate) tree: Tree,
+    /// What inits are forked from.
     pub(crate) inits: ForkServer,
 }
 

@@ -33,6 +33,8 @@ const SAMPLE_NEAR: Duration = Duration::from_millis(250);
 const SAMPLE_BELOW: Duration = Duration::from_secs(1);
 /// … and for one that uses less than a quarter, which is most of them most of the time.
 const SAMPLE_FAR: Duration = Duration::from_secs(2);
+/// Time limit for the fork server to start an init. Milliseconds are usual, on a busy machine a second.
+const BIRTH_TIME: Duration = Duration::from_secs(10);
 /// Time limit for an init to end once everything in its group was killed.
 const END_TIME: Duration = Duration::from_secs(3);
 /// Most measures of one init: a plugin that took over its init must not exhaust the supervisor's memory.
@@ -109,10 +111,11 @@ pub(crate) fn watch(
     let watched = Watched { commands: sender, facts: Arc::clone(&facts) };
     let task = async move {
         let memory_limit = launch.limits.as_ref().map(|limits| limits.memory_bytes);
-        let spawned = spawn_blocking(move || spawn(launch, &groups)).await;
+        let of = Arc::clone(&groups);
+        let spawned = spawn_blocking(move || spawn(launch, &of)).await;
         let ended = match spawned {
             Ok(Ok(spawned)) => {
-                let task = Task { memory_limit, facts, commands: receiver, events: &events, number };
+                let task = Task { groups, memory_limit, facts, commands: receiver, events: &events, number };
                 task.run(spawned, sink).await
             }
             Ok(Err(error)) => Ended::not_started(error.to_string()),
@@ -124,6 +127,7 @@ pub(crate) fn watch(
 }
 
 struct Task<'a> {
+    groups: Arc<Groups>,
     /// Bytes.
     memory_limit: Option<u64>,
     facts: Arc<OnceLock<Facts>>,
@@ -175,6 +179,7 @@ impl Task<'_> {
         let mut killed_at: Option<Instant> = None;
         let mut look_at = Instant::now() + SAMPLE_NEAR;
         let sampling = self.samples(&mut measures);
+        let born_by = Instant::now() + BIRTH_TIME;
         loop {
             tokio::select! {
                 report = channel.receive::<Report>() => match report {
@@ -211,6 +216,14 @@ impl Task<'_> {
                     }
                     Some(Command::Kill) | None => tokio::time::sleep(SAMPLE_NEAR).await,
                 },
+                () = sleep_until(born_by), if self.init().is_none() && killed_at.is_none() => {
+                    tracing::warn!("the fork server has started no init for {} s; starting another", BIRTH_TIME.as_secs());
+                    let groups = Arc::clone(&self.groups);
+                    let _ = spawn_blocking(move || groups.inits.stop()).await;
+                    outcome = outcome.or_else(|| Some(Outcome::NotStarted { reason: "its init did not start".into() }));
+                    killed_at = Some(Instant::now());
+                    self.kill(&channel, leaf).await;
+                }
                 () = sleep_until(look_at), if sampling || killed_at.is_some() => {
                     look_at = Instant::now() + SAMPLE_NEAR;
                     if killed_at.is_some_and(|at| at.elapsed() > END_TIME) {

@@ -15,7 +15,7 @@ mod tree;
 
 use std::ffi::{CStr, OsString};
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::process::ExitCode;
 
@@ -39,17 +39,20 @@ const NAME: &CStr = c"polypeer-init";
 
 /// Runs the fork server and, in the processes that it forks, the init; `arguments` are those after [`SUBCOMMAND`]. Must
 /// be called before any thread is started.
-pub fn main(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
+pub fn main(mut arguments: impl DoubleEndedIterator<Item = OsString>) -> ExitCode {
     close_inherited();
     let _ = prctl::set_name(NAME); // A name is for people; without it the program's own is shown.
-    let mark = arguments.next().unwrap_or_default();
+    let mark = arguments.next_back().unwrap_or_default();
     let stdin = io::stdin();
     let socket = stdin.as_fd();
     match server::serve(socket, &mark.to_string_lossy()) {
         Ok(server::Served::Everything) => ExitCode::SUCCESS,
         // This is a new process.
         Ok(server::Served::Born) => conclude(socket, first(socket)),
-        Err(_) => ExitCode::FAILURE,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "polypeer: the fork server ended: {error}"); // There is nowhere else to report it.
+            ExitCode::FAILURE
+        }
     }
 }
 

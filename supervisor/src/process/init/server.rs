@@ -25,7 +25,8 @@ pub(super) enum Served {
 /// Serves the supervisor at the other end of `socket`, descriptor 0.
 pub(super) fn serve(socket: BorrowedFd<'_>, mark: &str) -> io::Result<Served> {
     ignore_children();
-    name(TITLE, Path::new(mark))?;
+    // A command line is for people, and for the reaper, which knows the one that this process was run with as well.
+    let _ = name(TITLE, Path::new(mark));
     while let Some(Received { message: birth, descriptors, .. }) = receive::<Birth>(socket)? {
         let [own, output, errors] = <[_; 3]>::try_from(descriptors)
             .map_err(|descriptors| io::Error::other(format!("{} descriptors instead of 3", descriptors.len())))?;
@@ -37,7 +38,7 @@ pub(super) fn serve(socket: BorrowedFd<'_>, mark: &str) -> io::Result<Served> {
                 dup2_stderr(errors)?;
                 default_signals();
                 setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
-                name(&birth.title, &birth.mark)?;
+                let _ = name(&birth.title, &birth.mark); // as above
                 return Ok(Served::Born);
             }
             Err(error) => {
