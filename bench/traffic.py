@@ -102,7 +102,12 @@ def ethernet(stack: contextlib.ExitStack) -> None:
     stack.callback(os.close, before)
     if libc.unshare(CLONE_NEWNET) != 0:
         raise Missing(f"no network namespace could be made ({os.strerror(ctypes.get_errno())}): run it as root")
-    stack.callback(libc.setns, before, CLONE_NEWNET)
+
+    def back() -> None:
+        if libc.setns(before, CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), "cannot return to the former network namespace")
+
+    stack.callback(back)
     subprocess.run(["ip", "link", "set", "lo", "mtu", ETHERNET_MTU, "up"], check=True)
 
 
