@@ -15,6 +15,11 @@ use quinn_proto::RttEstimator;
 
 use super::path::Switches;
 
+/// Payload of the largest packet on Ethernet, bytes.
+const ETHERNET: u16 = 1_472;
+/// Packets in the least window of a path that carries larger ones.
+const WINDOW_PACKETS: u64 = 10;
+
 /// Makes the controllers of one connection.
 pub(super) struct PathAwareConfig {
     stock: Arc<CubicConfig>,
@@ -57,6 +62,13 @@ impl PathAware {
             self.inner = Arc::clone(&self.config.stock).build(now, self.mtu);
             self.stale = self.in_flight;
         }
+    }
+
+    /// The least window, bytes. quinn sends nothing, not even the close of a connection, that would fill the window with
+    /// one more packet of full size. The stock window begins at ten packets of 1,200 bytes, which are two of those
+    /// that loopback and jumbo networks carry; there it is ten of theirs as well.
+    fn least(&self) -> u64 {
+        if self.mtu > ETHERNET { WINDOW_PACKETS * u64::from(self.mtu) } else { 0 }
     }
 
     fn is_stale(&self, sent: Instant) -> bool {
@@ -109,10 +121,11 @@ impl Controller for PathAware {
     }
 
     fn window(&self) -> u64 {
+        let least = self.least();
         if self.config.switches.last() == self.since {
-            self.inner.window() + self.stale
+            self.inner.window().max(least) + self.stale
         } else {
-            self.inner.initial_window() + self.in_flight
+            self.inner.initial_window().max(least) + self.in_flight
         }
     }
 
@@ -159,6 +172,22 @@ mod tests {
         assert_eq!(control.window(), initial + 7000, "at once");
         control.on_sent(start + 3 * STEP, 1000, 2);
         assert_eq!(control.window(), initial + 7000, "8000 are in flight, 7000 of them on the old path");
+    }
+
+    #[test]
+    fn window_has_room_for_ten_packets_also_where_packets_are_large() {
+        let start = Instant::now();
+        let (_, mut control) = controller(start);
+        let initial = control.window();
+        control.on_mtu_update(ETHERNET);
+        assert_eq!(control.window(), initial);
+        control.on_mtu_update(6500);
+        assert_eq!(control.window(), 65_000);
+        control.on_sent(start, 8000, 1);
+        control.on_congestion_event(start + STEP, start, true, 8000);
+        assert_eq!(control.window(), 65_000);
+        control.on_mtu_update(1200);
+        assert!(control.window() < 20_000, "the path carries no large packets any more");
     }
 
     #[test]
