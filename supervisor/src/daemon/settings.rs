@@ -106,9 +106,6 @@ impl Daemon {
         if told.applied.iter().any(|key| key.starts_with("discovery.")) {
             self.supervisor.set_seeds(self.settings.seeds()).await;
         }
-        if told.applied.iter().any(|key| key.starts_with("limits.")) {
-            told.warnings = self.use_limits().await?;
-        }
         // One that could not be listened on before is tried again.
         let other_address = told.applied.iter().any(|key| key == "metrics.listen");
         if (other_address || self.loopback.address().is_err())
@@ -116,6 +113,10 @@ impl Daemon {
         {
             tracing::warn!("{problem}");
             told.warnings.push(problem);
+        }
+        // Last, as only this may fail: all else is in force by then.
+        if told.applied.iter().any(|key| key.starts_with("limits.")) {
+            told.warnings.extend(self.use_limits().await?);
         }
         tracing::info!("the configuration was read again: {}", in_words(&told));
         Ok(told)
