@@ -185,6 +185,7 @@ async fn netcore_that_cannot_start_is_told_with_its_last_words() {
     assert_eq!(how, "exited with status 4");
     assert_eq!(lines, &["the port is taken"]);
     assert!(!error.to_string().contains("the port is taken"), "it is in the log: {error}");
+    assert_eq!(error.in_full(), format!("{error}\n  the port is taken"));
 }
 
 /// Says what the fake netcore on the other end of a plugin's gateway says.

@@ -121,7 +121,11 @@ pub(crate) async fn run(
         .map_err(|error| CliError::failed(format!("failed to listen for signals: {error}"), "try again"))?;
     let starting = Supervisor::start(home.clone(), config.clone(), specs);
     let (supervisor, mut ended) = tokio::select! {
-        started = Box::pin(starting) => started?,
+        // The log is on stderr, and no part of the document of `--json`.
+        started = Box::pin(starting) => started.map_err(|error| match printer.json {
+            true => CliError::failed(error.in_full(), error.hint()),
+            false => error.into(),
+        })?,
         () = signals.stop() => return Ok(()),
     };
 

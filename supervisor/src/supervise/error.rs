@@ -50,6 +50,12 @@ pub enum LimitError {
 }
 
 impl StartError {
+    /// Its text, with the last lines of the network core, for whoever does not read the log.
+    pub fn in_full(&self) -> String {
+        let lines: &[String] = if let Self::Netcore { lines, .. } = self { lines } else { &[] };
+        lines.iter().fold(self.to_string(), |text, line| format!("{text}\n  {line}"))
+    }
+
     /// What to try next.
     pub fn hint(&self) -> String {
         match self {
