@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import pty
+import shutil
 import signal
 import stat
 import subprocess
@@ -264,6 +265,20 @@ def test_removed_bundled_app_comes_back_by_its_name(make_node: MakeNode) -> None
     assert "the bundled apps are chat, files" in unknown.err
     node.cli("plugin", "install", "chat", "--yes").ok()
     assert node.plugin("chat")["source"] == "bundled"
+
+
+def test_same_app_from_elsewhere_is_the_operators_until_it_is_installed_by_its_name(
+    make_node: MakeNode, folder: Path
+) -> None:
+    node = make_node("a", bundled_apps=True).start()
+    before = node.wait_plugin("chat")
+    copied = shutil.copytree(node.home / "plugins" / "chat", folder / "chat")
+    node.install(copied)
+    mine = node.plugin("chat")
+    assert (mine["source"], mine["digest"]) == (str(copied), before["digest"])
+    node.cli("plugin", "install", "chat", "--yes").ok()
+    again = node.plugin("chat")
+    assert (again["source"], again["pid"]) == ("bundled", before["pid"]), "without a restart"
 
 
 def test_peers_that_come_and_go_are_in_the_log(make_node: MakeNode) -> None:

@@ -67,8 +67,15 @@ impl Daemon {
             enabled: start,
             source: bundle::source(&inspected.folder, &id, way),
         };
-        if before.as_ref().is_none_or(|before| before.digest != digest || before.manifest != installed.manifest) {
-            self.replace(before, installed, inspected).await?;
+        match before {
+            Some(before) if before.digest == digest && before.manifest == installed.manifest => {
+                // The same, and maybe from elsewhere: only a bundled app is replaced with the program.
+                if before.source != installed.source {
+                    let same = Installed { enabled: before.enabled, ..installed };
+                    self.state.with(move |store| store.install(&same)).await?;
+                }
+            }
+            before => self.replace(before, installed, inspected).await?,
         }
         if start {
             let wanted = id.clone();
