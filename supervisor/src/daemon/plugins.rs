@@ -60,6 +60,7 @@ impl Daemon {
         }
         let wanted = id.clone();
         let before = self.state.with(move |store| store.plugin(&wanted)).await?;
+        let is_with_daemon = inspected.manifest.plugin.start.is_with_daemon();
         let installed = Installed {
             id: id.clone(),
             manifest: inspected.text.clone(),
@@ -89,7 +90,7 @@ impl Daemon {
                 if let Err(error) = started.await {
                     let state = self.supervisor.plugin_note(&id).await.map(|(state, _)| state);
                     let is_retried = !matches!(state, Some(State::Failed | State::Stopped) | None);
-                    return Err(installed_anyway(&id, is_retried, error));
+                    return Err(installed_anyway(&id, is_retried, is_with_daemon, error));
                 }
             }
         }
@@ -173,8 +174,12 @@ impl Daemon {
 }
 
 /// The error for a plugin that does not start: it is installed all the same.
-fn installed_anyway(id: &PluginId, is_retried: bool, error: CliError) -> CliError {
-    let next = if is_retried { "its start is tried again" } else { "it starts with the daemon" };
+fn installed_anyway(id: &PluginId, is_retried: bool, is_with_daemon: bool, error: CliError) -> CliError {
+    let next = match (is_retried, is_with_daemon) {
+        (true, _) => "its start is tried again".to_owned(),
+        (false, true) => "it starts with the daemon".to_owned(),
+        (false, false) => format!("`polypeer plugin start {id}` starts it"),
+    };
     let hint = format!("{}; it is installed, and {next}; `polypeer plugin remove {id}` removes it", error.hint);
     CliError { hint, ..error }
 }
@@ -188,5 +193,25 @@ async fn blocking<T: Send + 'static>(
             "the background task was aborted",
             "the daemon is stopping, or has a bug: see its output",
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn installed_plugin_that_did_not_start_is_told_with_what_starts_it() {
+        let id: PluginId = "app".parse().expect("a valid id");
+        let hint = |is_retried, is_with_daemon| {
+            installed_anyway(&id, is_retried, is_with_daemon, CliError::failed("app did not start", "see its log")).hint
+        };
+        assert_eq!(
+            hint(false, false),
+            "see its log; it is installed, and `polypeer plugin start app` starts it; \
+             `polypeer plugin remove app` removes it"
+        );
+        assert!(hint(false, true).contains("and it starts with the daemon;"));
+        assert!(hint(true, false).contains("and its start is tried again;"));
     }
 }
