@@ -5,8 +5,9 @@ use std::io;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use tokio::net::unix::pipe::Receiver;
 use tokio::sync::mpsc;
@@ -37,6 +38,8 @@ const SAMPLE_FAR: Duration = Duration::from_secs(2);
 const BIRTH_TIME: Duration = Duration::from_secs(10);
 /// Time limit for an init to end once everything in its group was killed.
 const END_TIME: Duration = Duration::from_secs(3);
+/// Pauses, together some 20 ms, in which an init whose socket has ended becomes a child of this process.
+const ADOPTION_PAUSES: usize = 10;
 /// Most measures of one init: a plugin that took over its init must not exhaust the supervisor's memory.
 const MAX_MEASURES: usize = 64;
 
@@ -195,6 +198,8 @@ impl Task<'_> {
                         }
                         Report::Ready => self.tell(ChildEvent::Ready).await,
                         Report::Ended(how) => outcome = outcome.or(Some(how)),
+                        // A kill removes the groups, which an init may be about to join: it is no failure of its own.
+                        Report::Failed { .. } if killed_at.is_some() => {}
                         Report::Failed { reason } => outcome = Some(Outcome::NotStarted { reason }),
                     },
                     Ok(None) => break,
@@ -296,17 +301,21 @@ fn note(measures: &mut Vec<Measure>, new: Measure) {
 }
 
 /// Reaps the init, which became a child of this process when the first stage exited. Its socket ends a moment before it
-/// does.
+/// does, and maybe a moment before the first stage does, too.
 fn reap(init: Option<i32>) {
     let Some(pid) = init.map(Pid::from_raw) else { return };
     let deadline = std::time::Instant::now() + END_TIME;
-    let mut pauses = crate::limits::pauses();
-    while let Ok(nix::sys::wait::WaitStatus::StillAlive) = waitpid(pid, Some(WaitPidFlag::WNOHANG)) {
+    for (count, pause) in crate::limits::pauses().enumerate() {
+        match waitpid(pid, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::StillAlive) => {}
+            Err(Errno::ECHILD) if count < ADOPTION_PAUSES => {}
+            _ => return,
+        }
         if std::time::Instant::now() > deadline {
             tracing::warn!(pid = pid.as_raw(), "an init does not end");
             return;
         }
-        std::thread::sleep(pauses.next().unwrap_or_default());
+        std::thread::sleep(pause);
     }
 }
 
