@@ -4,8 +4,8 @@ mod support;
 
 use std::path::{Path, PathBuf};
 
-use polypeer_supervisor::manifest::LimitSettings;
 use polypeer_supervisor::manifest::values::{Percent, Size};
+use polypeer_supervisor::manifest::{LimitSettings, Limits};
 use polypeer_supervisor::supervise::{PluginStatus, State};
 use support::{Script, World, id, until};
 
@@ -195,10 +195,13 @@ async fn limits_change_while_it_runs() {
         cpu: Some(Percent(20)),
         ..LimitSettings::default()
     };
-    let limits = polypeer_supervisor::manifest::Limits::resolve(&[&settings]);
-    let result = world.supervisor.set_limits(id("chat"), limits).await;
+    let limits = Limits::resolve(&[&settings]);
+    let earlier = Limits { pids: 9, ..limits.clone() };
+    let (first, result) =
+        tokio::join!(world.supervisor.set_limits(id("chat"), earlier), world.supervisor.set_limits(id("chat"), limits));
     let after = world.status("chat").await;
     assert_eq!(after.pid, before.pid, "without a restart");
+    assert_eq!(first.is_ok(), result.is_ok(), "one after another: {first:?}");
     let names = ["memory", "cpu", "cpu_weight", "pids"];
     assert_eq!(result.is_ok(), names.iter().all(|name| applied(&after, name)), "{result:?}");
     if result.is_ok()

@@ -87,7 +87,8 @@ impl Watched {
         let _ = self.commands.try_send(Command::Kill);
     }
 
-    /// Changes its limits. Returns a measure per limit, or nothing while it is being started.
+    /// Changes its limits, on a thread that may block. Returns a measure per limit, or nothing while it is being
+    /// started.
     pub(crate) fn limit(&self, limits: &Limits) -> Vec<Measure> {
         let _ = self.commands.try_send(Command::Limit(limits.memory_bytes));
         self.facts.get().map(|facts| facts.leaf.apply(limits)).unwrap_or_default()
@@ -100,10 +101,10 @@ impl Watched {
     }
 }
 
-/// Returns a handle to a child and the task that runs it, for the caller to spawn. `number` is part of each of its
-/// events.
+/// Returns a handle to a child and the task that runs it, for the caller to spawn. `launch` prepares the launch on a
+/// thread that may block; `number` is part of each of the child's events.
 pub(crate) fn watch(
-    launch: Launch,
+    launch: impl FnOnce() -> io::Result<Launch> + Send + 'static,
     groups: Arc<Groups>,
     sink: Sink,
     events: mpsc::Sender<(u64, ChildEvent)>,
@@ -113,15 +114,19 @@ pub(crate) fn watch(
     let facts = Arc::new(OnceLock::new());
     let watched = Watched { commands: sender, facts: Arc::clone(&facts) };
     let task = async move {
-        let memory_limit = launch.limits.as_ref().map(|limits| limits.memory_bytes);
         let of = Arc::clone(&groups);
-        let spawned = spawn_blocking(move || spawn(launch, &of)).await;
-        let ended = match spawned {
-            Ok(Ok(spawned)) => {
+        let start = move || -> Result<_, String> {
+            let launch = launch().map_err(|error| error.to_string())?;
+            let memory_limit = launch.limits.as_ref().map(|limits| limits.memory_bytes);
+            let spawned = spawn(launch, &of).map_err(|error| error.to_string())?;
+            Ok((memory_limit, spawned))
+        };
+        let ended = match spawn_blocking(start).await {
+            Ok(Ok((memory_limit, spawned))) => {
                 let task = Task { groups, memory_limit, facts, commands: receiver, events: &events, number };
                 task.run(spawned, sink).await
             }
-            Ok(Err(error)) => Ended::not_started(error.to_string()),
+            Ok(Err(reason)) => Ended::not_started(reason),
             Err(error) => Ended::not_started(format!("the thread that starts it failed: {error}")),
         };
         let _ = events.send((number, ChildEvent::Ended(ended))).await;

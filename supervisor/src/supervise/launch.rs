@@ -20,7 +20,8 @@ use crate::process::launch::{Isolation, Kept, Launch, Setup};
 /// Open files of netcore: each peer, plugin and stream takes one or two.
 const NETCORE_OPEN_FILES: u64 = 65_536;
 
-/// The launch of a plugin. Creates its data folder. Fails for a linked plugin whose folder others may change by now.
+/// The launch of a plugin. Creates its data folder. Looks through the folder of a linked plugin, which may take long,
+/// and fails if others may change it by now.
 pub(super) fn of_plugin(spec: &PluginSpec, gateway: &Gateway, home: &Home, programs: &Programs) -> io::Result<Launch> {
     let temporary = spec.data.join("tmp");
     create_private_folder(&temporary)?;

@@ -352,3 +352,10 @@ fn tag_of(home: &Home) -> String {
 fn stopping() -> Failure {
     Failure::new(ErrorCode::ShuttingDown, "the daemon is stopping")
 }
+
+fn unknown(id: &PluginId) -> Failure {
+    Failure::new(
+        ErrorCode::BadArgument,
+        format!("there is no plugin {id}; `polypeer plugin list` shows those there are"),
+    )
+}

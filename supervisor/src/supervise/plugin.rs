@@ -1,6 +1,7 @@
 //! One plugin in the supervisor's task: its manifest, lifecycle, launch, and the commands that wait for a change.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use polypeer_ipc_protocol::admin::AdminResponse;
@@ -13,10 +14,10 @@ use super::host::NOT_TAKEN;
 use super::lifecycle::{Habits, Lifecycle, State};
 use super::pulse::{MISSES, Pulse};
 use super::usage::Meter;
-use super::{LimitError, PluginSpec, PluginStatus};
+use super::{PluginSpec, PluginStatus};
 use crate::limits::Measure;
 use crate::manifest::values::shown_size;
-use crate::manifest::{Limits, Network, Permissions};
+use crate::manifest::{Network, Permissions};
 use crate::process::Watched;
 use crate::process::log::Sink;
 
@@ -26,13 +27,16 @@ const MAX_WAITING: usize = 32;
 /// What exists while its process runs.
 #[derive(Debug)]
 pub(super) struct Running {
-    pub(super) gateway: Gateway,
+    /// Shared with the thread that prepares its launch.
+    pub(super) gateway: Arc<Gateway>,
     pub(super) watched: Watched,
     pub(super) pid: Option<i32>,
     /// The questions for `health.live = "session"`.
     pub(super) pulse: Option<Pulse>,
     /// Netcore's response to the latest of them.
     pub(super) asked: Option<oneshot::Receiver<AdminResponse>>,
+    /// Whether its limits were changed while it was being started, and are not applied yet.
+    pub(super) limits_late: bool,
 }
 
 /// What a command waits for.
@@ -50,8 +54,6 @@ pub(super) struct Plugin {
     pub(super) life: Lifecycle,
     pub(super) running: Option<Running>,
     pub(super) confinement: Vec<Measure>,
-    /// Whether its limits were changed while it was being started, and are not applied yet.
-    limits_late: bool,
     pub(super) meter: Meter,
     /// The log of its latest launch.
     pub(super) sink: Option<Sink>,
@@ -78,7 +80,6 @@ impl Plugin {
             life: Lifecycle::new(habits),
             running: None,
             confinement: Vec::new(),
-            limits_late: false,
             meter: Meter::default(),
             sink: None,
             waits_until: None,
@@ -153,18 +154,6 @@ impl Plugin {
         }
     }
 
-    /// Changes its limits, at once if it runs; all of them or none.
-    pub(super) fn set_limits(&mut self, limits: Limits) -> Result<(), LimitError> {
-        self.check_use(&limits)?;
-        if let Err(problem) = self.apply(&limits) {
-            // What was applied of the new ones must not stay. The old ones were in force a moment ago.
-            let _ = self.apply(&self.spec.limits.clone());
-            return Err(LimitError::NotApplied { plugin: self.spec.id().clone(), problem });
-        }
-        self.spec.limits = limits;
-        Ok(())
-    }
-
     /// Why it may not start again: limits below what it has used before, in words.
     pub(super) fn too_tight(&self) -> Option<String> {
         let (memory, pids) = self.meter.most();
@@ -178,58 +167,6 @@ impl Plugin {
         }
         let used = used.join(" and ");
         (!used.is_empty()).then(|| format!("it has used {used} before: with less it may not start"))
-    }
-
-    /// Fails if a limit is lowered below what is used.
-    fn check_use(&self, limits: &Limits) -> Result<(), LimitError> {
-        let Some((_, used)) = self.running.as_ref().and_then(|running| running.watched.usage()()) else {
-            return Ok(());
-        };
-        let (old, plugin) = (&self.spec.limits, self.spec.id());
-        let below = |used: Option<u64>, asked: u64, kept: u64, shown: fn(u64) -> String| match used {
-            Some(used) if asked < kept && asked < used => Err(LimitError::BelowUse {
-                plugin: plugin.clone(),
-                used: shown(used),
-                asked: shown(asked),
-                kept: shown(kept),
-            }),
-            _ => Ok(()),
-        };
-        below(used.memory_bytes, limits.memory_bytes, old.memory_bytes, |bytes| {
-            format!("{} of memory", shown_size(bytes))
-        })?;
-        below(used.pids, limits.pids.into(), old.pids.into(), |pids| format!("{pids} processes and threads"))
-    }
-
-    /// Applies limits while it runs. Fails with what was applied before and could not be changed; what this machine
-    /// cannot apply at all is known from its confinement.
-    fn apply(&mut self, limits: &Limits) -> Result<(), String> {
-        let Some(running) = &self.running else { return Ok(()) };
-        let measures = running.watched.limit(limits);
-        self.limits_late = measures.is_empty();
-        let mut problems = Vec::new();
-        for measure in measures {
-            match self.confinement.iter_mut().find(|old| old.measure == measure.measure) {
-                Some(old) if !old.applied && !measure.applied => {}
-                Some(old) => {
-                    if let Some(why) = &measure.why_not {
-                        problems.push(format!("{}: {why}", measure.measure));
-                    }
-                    *old = measure;
-                }
-                None => self.confinement.push(measure),
-            }
-        }
-        if problems.is_empty() { Ok(()) } else { Err(problems.join("; ")) }
-    }
-
-    /// Applies limits that were changed while it was being started.
-    pub(super) fn apply_late(&mut self) {
-        if self.limits_late
-            && let Err(problem) = self.apply(&self.spec.limits.clone())
-        {
-            tracing::error!("the limits of plugin {} are those of its start: {problem}", self.spec.id());
-        }
     }
 
     pub(super) fn wait(&mut self, want: Want, done: Done) {

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::process::Child;
 use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 #[cfg(unix)]
 use unix as system;
@@ -101,10 +102,10 @@ fn measures(launch: &Launch) -> Vec<Measure> {
     measures
 }
 
-/// Returns a handle to a child and the task that runs it, for the caller to spawn. `number` is part of each of its
-/// events.
+/// Returns a handle to a child and the task that runs it, for the caller to spawn. `launch` prepares the launch on a
+/// thread that may block; `number` is part of each of the child's events.
 pub(crate) fn watch(
-    launch: Launch,
+    launch: impl FnOnce() -> io::Result<Launch> + Send + 'static,
     _groups: Arc<Groups>,
     sink: Sink,
     events: mpsc::Sender<(u64, ChildEvent)>,
@@ -112,10 +113,18 @@ pub(crate) fn watch(
 ) -> (Watched, impl Future<Output = ()> + Send + 'static) {
     let (sender, commands) = mpsc::channel(ORDERS);
     let task = async move {
-        let measures = measures(&launch);
-        let ready_port = launch.setup.ready_port;
-        let ended = match start(launch) {
-            Ok(child) => Task { commands, events: &events, number, ready_port }.run(child, measures, sink).await,
+        let started = match spawn_blocking(launch).await {
+            Ok(Ok(launch)) => {
+                let (measures, ready_port) = (measures(&launch), launch.setup.ready_port);
+                start(launch).map(|child| (child, measures, ready_port))
+            }
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(error) => Err(format!("the thread that prepares it failed: {error}")),
+        };
+        let ended = match started {
+            Ok((child, measures, ready_port)) => {
+                Task { commands, events: &events, number, ready_port }.run(child, measures, sink).await
+            }
             Err(reason) => Ended::not_started(reason),
         };
         let _ = events.send((number, ChildEvent::Ended(ended))).await;

@@ -1,5 +1,6 @@
 //! The part of the supervisor's task that executes commands and runs plugins.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use polypeer_ipc_protocol::admin::AdminRequest;
@@ -7,6 +8,7 @@ use polypeer_ipc_protocol::error::{ErrorCode, Failure};
 use polypeer_ipc_protocol::ids::{OPERATOR, PluginId};
 use tokio::sync::oneshot;
 
+use super::limits::Change;
 use super::network::operator_grants;
 use super::{Task, random};
 use crate::manifest::Live;
@@ -19,7 +21,7 @@ use crate::supervise::lifecycle::{Action, Input, State};
 use crate::supervise::order::with_required;
 use crate::supervise::plugin::{Plugin, Running, Want};
 use crate::supervise::pulse::Pulse;
-use crate::supervise::{OperatorSession, PluginSpec, SupervisorEvent, launch};
+use crate::supervise::{OperatorSession, PluginSpec, SupervisorEvent, launch, unknown};
 
 /// Most sessions of the operator at once.
 const MAX_OPERATORS: usize = 64;
@@ -65,13 +67,7 @@ impl Task {
                 let _ = done.send(self.on_add(*spec));
             }
             Command::Start(id, done) => self.on_start(&id, done),
-            Command::SetLimits(id, limits, done) => {
-                let result = match self.plugins.get_mut(&id) {
-                    Some(plugin) => plugin.set_limits(*limits),
-                    None => Err(unknown(&id).into()),
-                };
-                let _ = done.send(result);
-            }
+            Command::SetLimits(id, limits, done) => self.change_limits(Change::asked(id, *limits, done)),
             Command::DeleteLog(id, done) => {
                 let logs = self.logs.clone();
                 tokio::task::spawn_blocking(move || {
@@ -254,18 +250,20 @@ impl Task {
 
     fn spawn_plugin(&mut self, id: &PluginId) -> std::io::Result<()> {
         let number = self.number();
-        let gateway = Gateway::open(&self.home.sockets(), number, id.clone())?;
+        let gateway = Arc::new(Gateway::open(&self.home.sockets(), number, id.clone())?);
         let Some(plugin) = self.plugins.get(id) else { return Ok(()) };
-        let launch = launch::of_plugin(&plugin.spec, &gateway, &self.home, &self.programs)?;
         self.announce(&gateway, &plugin.spec.grants);
         let sink = self.logs.sink(id.as_str());
+        let (spec, home, programs) = (plugin.spec.clone(), self.home.clone(), self.programs.clone());
+        let its_gateway = Arc::clone(&gateway);
+        let launch = move || launch::of_plugin(&spec, &its_gateway, &home, &programs);
         let groups = self.host.groups.clone();
         let (watched, task) = watch(launch, groups, sink.clone(), self.child_sender.clone(), number);
         self.children.spawn(task);
         if let Some(plugin) = self.plugins.get_mut(id) {
             let health = &plugin.spec.manifest.health;
             let pulse = (health.live == Some(Live::Session)).then(|| Pulse::new(Instant::now(), health.live_every));
-            plugin.running = Some(Running { gateway, watched, pid: None, pulse, asked: None });
+            plugin.running = Some(Running { gateway, watched, pid: None, pulse, asked: None, limits_late: false });
             plugin.sink = Some(sink);
         }
         Ok(())
@@ -278,9 +276,13 @@ impl Task {
         match event {
             ChildEvent::Running { pid, measures } => {
                 plugin.set_confinement(measures);
-                plugin.apply_late();
-                if let Some(running) = &mut plugin.running {
+                let running = plugin.running.as_mut();
+                let is_late = running.is_some_and(|running| {
                     running.pid = Some(pid);
+                    std::mem::take(&mut running.limits_late)
+                });
+                if is_late {
+                    self.change_limits(Change::late(id.clone()));
                 }
                 self.logs.sink(id.as_str()).line(OWN, &format!("started, pid {pid}"));
                 self.plugin_input(&id, Input::Running);
@@ -348,11 +350,4 @@ impl Task {
         }
         self.plugins.retain(|_, plugin| !(plugin.leaving && plugin.is_down()));
     }
-}
-
-fn unknown(id: &PluginId) -> Failure {
-    Failure::new(
-        ErrorCode::BadArgument,
-        format!("there is no plugin {id}; `polypeer plugin list` shows those there are"),
-    )
 }

@@ -1,9 +1,11 @@
 //! The task that owns all children: it receives commands and events, passes them to each lifecycle, and waits for
-//! nothing else. `commands` is its part for plugins, `network` for netcore, `health` for both, `ending` for a shutdown.
+//! nothing else. `commands` is its part for plugins, `limits` for changes of theirs, `network` for netcore, `health`
+//! for both, `ending` for a shutdown.
 
 mod commands;
 mod ending;
 mod health;
+mod limits;
 mod network;
 
 use std::collections::BTreeMap;
@@ -30,6 +32,7 @@ use crate::process::launch::ChildEvent;
 use crate::process::log::Logs;
 use crate::ticks::ticks;
 use ending::Ending;
+use limits::Changes;
 use network::{LOG, Netcore};
 
 /// Most queued events of children.
@@ -62,6 +65,7 @@ pub(super) struct Task {
     child_events: mpsc::Receiver<(u64, ChildEvent)>,
     net_events: mpsc::Receiver<(u64, NetEvent)>,
     looks: JoinSet<Vec<(u64, Look)>>,
+    changes: Changes,
     rounds: u64,
     /// When the state of plugins was last asked for.
     asked: Option<Instant>,
@@ -110,6 +114,7 @@ impl Task {
             child_events,
             net_events,
             looks: JoinSet::new(),
+            changes: Changes::default(),
             rounds: 0,
             asked: None,
             ending: None,
@@ -146,6 +151,7 @@ impl Task {
                 Some((session, event)) = self.net_events.recv() => self.on_net_event(session, event),
                 _ = round.tick(), if self.plugins.values().any(|plugin| plugin.running.is_some()) => self.look_around(),
                 Some(looks) = self.looks.join_next() => self.on_looks(looks.unwrap_or_default()),
+                Some(made) = self.changes.making.join_next() => self.on_change(made.ok()),
                 Some(_ended) = self.children.join_next() => {}
                 () = sleep_until(due) => self.on_time(),
             }

@@ -126,7 +126,7 @@ impl Task {
         };
         let launch = launch::of_netcore(number, theirs, &self.home, &self.programs, &self.config.log);
         let sink = self.netcore.sink.clone();
-        let (watched, task) = watch(launch, self.host.groups.clone(), sink, self.child_sender.clone(), number);
+        let (watched, task) = watch(|| Ok(launch), self.host.groups.clone(), sink, self.child_sender.clone(), number);
         self.children.spawn(task);
         self.netcore.watched = Some(watched);
         self.netcore.link = Some(link.clone());
