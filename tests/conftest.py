@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,9 @@ from toolbox import Toolbox
 for looked_at in ("CI", "CLICOLOR_FORCE", "JOURNAL_STREAM", "NO_COLOR", "NOTIFY_SOCKET", "SUDO_UID"):
     os.environ.pop(looked_at, None)
 os.environ.setdefault("HOME", str(Path.home()))  # the Go toolchain needs one
+# Under nohup, hang-ups are ignored, and by what is started as well; what is caught here is not ignored there.
+if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda *_: None)
 
 PLUGINS = ROOT / "tests" / "plugins"
 MakeNode = Callable[..., Node]
