@@ -19,7 +19,7 @@ use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 
 /// Before an Ed25519 key in a SubjectPublicKeyInfo (RFC 8410).
 const SPKI: [u8; 12] = [48, 42, 48, 5, 6, 3, 43, 101, 112, 3, 33, 0];
-/// Interval of keepalives.
+/// Interval of keepalives, and the idle timeout: those of the network core (`netcore/src/transport/config.rs`).
 const KEEPALIVE: Duration = Duration::from_secs(5);
 const IDLE: Duration = Duration::from_secs(15);
 

@@ -64,7 +64,6 @@ async fn app(kind: &str, addresses: &[&str]) -> Result<()> {
     std::future::pending().await
 }
 
-/// A connected peer.
 struct Peer {
     control: Control,
     peer: PeerId,

@@ -84,7 +84,7 @@ fn client() -> Result<TlsConnector> {
     Ok(TlsConnector::from(Arc::new(config)))
 }
 
-/// Where to connect.
+/// The server: `address` is a path if `unix`, else `IP:PORT`; over TLS if there is a connector.
 struct Place {
     unix: bool,
     tls: Option<TlsConnector>,
